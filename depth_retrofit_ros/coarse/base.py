@@ -1,0 +1,57 @@
+"""What every coarse model looks like from above."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import torch
+import torch.nn.functional as F
+
+from depth_retrofit_ros.camera import Camera
+
+
+@dataclass(frozen=True, slots=True)
+class CoarsePrediction:
+    """A low-resolution prediction for the whole frame; all maps cover exactly the frame's field of view.
+
+    depth: ``float32 [h, w]`` along the optical axis, > 0 and finite (a model that speaks disparity converts it); metres if ``metric``.
+    features: ``[C, h', w']``, the head's features before its last projection: the softmax entropy over C is the selection score.
+    """
+
+    depth: torch.Tensor
+    features: torch.Tensor
+    metric: bool
+
+
+class CoarseModel(Protocol):
+    """A frozen foundation model.
+
+    name: as registered. metric: whether its depth is in metres when the camera is known. device: where it computes.
+    """
+
+    name: str
+    metric: bool
+    device: torch.device
+
+    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+        """image: ``uint8 [H, W, 3]`` RGB on ``device``, any size; camera: its intrinsics at [H, W]. Runs without gradient."""
+        ...
+
+
+def downsample(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Area-average ``uint8 [H, W, 3]`` to ``float32 [1, 3, h, w]`` in 0…1; ``size = (h, w)``. Pixel areas, so grids stay aligned."""
+    if image.device.type == "cpu":
+        height, width = size
+        shrink = height <= image.shape[0] and width <= image.shape[1]
+        small = cv2.resize(image.numpy(), (width, height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+        return torch.from_numpy(small).permute(2, 0, 1)[None].float().div_(255)
+    planes = image.permute(2, 0, 1)[None].float().div_(255)
+    return F.interpolate(planes, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def fit_long_side(height: int, width: int, long_side: int, multiple: int) -> tuple[int, int]:
+    """The size (h, w) with the frame's aspect, the given long side, both rounded to ``multiple`` (at least one multiple)."""
+    scale = long_side / max(height, width)
+    return max(multiple, round(height * scale / multiple) * multiple), max(multiple, round(width * scale / multiple) * multiple)

@@ -1,0 +1,25 @@
+"""The errors a user can cause, each told in one line that says what to do."""
+
+
+class DepthRetrofitError(Exception):
+    """Base of every error that the CLI and the node report as one line instead of a traceback."""
+
+
+class ImageError(DepthRetrofitError):
+    """An image (file or message) that cannot be read as it claims to be."""
+
+
+class CameraError(DepthRetrofitError):
+    """Camera intrinsics that are missing, not finite, or do not fit the image."""
+
+
+class ModelError(DepthRetrofitError):
+    """An unknown model, or one whose software is not installed."""
+
+
+class WeightsError(DepthRetrofitError):
+    """A checkpoint that is missing, corrupt, or made for another network."""
+
+
+class BagError(DepthRetrofitError):
+    """A bag that cannot be read or lacks the requested topic."""

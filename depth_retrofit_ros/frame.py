@@ -1,0 +1,62 @@
+"""The two records that everything passes on: ``Frame`` goes in, ``DepthFrame`` comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.errors import CameraError, ImageError
+from depth_retrofit_ros.selection.pixel_set import PixelSet
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One rectified camera image.
+
+    image: ``uint8 [H, W, 3]`` RGB; stamp_ns: acquisition time [ns] of the source's clock; frame_id: the optical frame (REP-103);
+    camera: its intrinsics at exactly [H, W], or None when unknown.
+    """
+
+    image: np.ndarray
+    stamp_ns: int = 0
+    frame_id: str = ""
+    camera: Camera | None = None
+
+    def __post_init__(self) -> None:
+        image = self.image
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise ImageError(f"a frame needs a non-empty uint8 [H, W, 3] RGB image, not {image.dtype} {list(image.shape)}")
+        if self.camera is not None and (self.camera.height, self.camera.width) != image.shape[:2]:
+            raise CameraError(
+                f"camera is {self.camera.width}x{self.camera.height} but the image is {image.shape[1]}x{image.shape[0]}: "
+                "resize the camera with Camera.resized"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class DepthFrame:
+    """The answer to one ``Frame``.
+
+    depth: ``float32 [H, W]``, along the optical axis, NaN where unknown; metres if and only if ``metric``.
+    coarse: ``float32 [H, W]``, the upsampled coarse depth that was refined (what a plain node would publish).
+    selection: the refined pixels. gate: ``float32 [K]`` in 0…1, the weight that the coarse value kept at each of them.
+    times_ms: wall time of each stage, in order (``coarse``, ``upsample``, ``select``, ``refine``, ``fuse``).
+    """
+
+    depth: torch.Tensor
+    coarse: torch.Tensor
+    metric: bool
+    selection: PixelSet
+    gate: torch.Tensor
+    stamp_ns: int = 0
+    frame_id: str = ""
+    camera: Camera | None = None
+    times_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def refined_pixels(self) -> int:
+        """Number of pixels that the sparse network refined (K)."""
+        return self.selection.count
