@@ -1,0 +1,1 @@
+"""Refiners (sparse networks that correct the selected pixels) and the gated fusion with the coarse depth."""

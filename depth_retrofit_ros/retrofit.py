@@ -1,0 +1,105 @@
+"""The method: coarse → upsample → select → refine → fuse, in the order of the paper's figure (arXiv 2603.19964, section 3)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from depth_retrofit_ros.coarse import load_coarse
+from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.coarse.upsample import upsample
+from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.refine.refiner import Refiner, load_refiner
+from depth_retrofit_ros.selection.budget import select_top
+from depth_retrofit_ros.selection.score import uncertainty
+
+
+class Retrofit:
+    """A frozen coarse model, retrofitted with refinement at the frame's own resolution.
+
+    budget: share of the frame's pixels that are refined, 0…1; it may be changed between frames (0 gives the coarse depth).
+    """
+
+    def __init__(self, coarse: CoarseModel, refiner: Refiner, budget: float = 0.10) -> None:
+        self.coarse = coarse
+        self.refiner = refiner
+        self.budget = budget
+
+    @property
+    def budget(self) -> float:
+        """Share of the frame's pixels that are refined."""
+        return self._budget
+
+    @budget.setter
+    def budget(self, value: float) -> None:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"budget {value} is outside 0…1: it is the share of the frame's pixels to refine")
+        self._budget = value
+
+    @torch.inference_mode()
+    def __call__(self, frame: Frame) -> DepthFrame:
+        """Depth of one frame. Blocking; the result lives on the coarse model's device."""
+        stage = StageTimer(self.coarse.device)
+        image = torch.from_numpy(frame.image).to(self.coarse.device)
+        height, width = frame.image.shape[:2]
+
+        with stage("coarse"):
+            coarse = self.coarse.predict(image, frame.camera)
+        with stage("upsample"):
+            depth = upsample(coarse.depth, (height, width))
+        with stage("select"):
+            score = uncertainty(coarse)
+            pixels = select_top(score, (height, width), count=int(self.budget * height * width))
+        with stage("refine"):
+            refined = self.refiner.refine(image, coarse, depth, score, pixels)
+        with stage("fuse"):
+            gate, fused_at_pixels = self.refiner.fuse(refined)
+            fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
+
+        metric = coarse.metric and frame.camera is not None
+        return DepthFrame(
+            fused, depth, metric, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, stage.times_ms
+        )
+
+    def warm_up(self, height: int, width: int) -> DepthFrame:
+        """Run one synthetic frame, so that the first real one is not the slow one."""
+        image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        return self(Frame(image.numpy()))
+
+
+class StageTimer:
+    """Wall time of named stages [ms]; on CUDA each stage ends with a synchronisation, so that the time is its own."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self.times_ms: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        if self._cuda:
+            torch.cuda.synchronize()
+        self.times_ms[name] = 1e3 * (time.perf_counter() - start)
+
+
+def load(
+    model: str = "compact",
+    *,
+    weights: Path | None = None,
+    refiner: Path | None = None,
+    budget: float = 0.10,
+    device: str = "auto",
+) -> Retrofit:
+    """A ready ``Retrofit``.
+
+    model: a name of ``coarse.MODELS``; weights: file or folder of its checkpoint, where it is not bundled or found by
+    ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; device: ``auto`` (CUDA where there is one),
+    ``cpu``, ``cuda``, ``cuda:N``. Raises ModelError or WeightsError, each one line.
+    """
+    coarse = load_coarse(model, weights=weights, device=device)
+    return Retrofit(coarse, load_refiner(refiner, coarse.device), budget)
