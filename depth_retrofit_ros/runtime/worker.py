@@ -1,0 +1,106 @@
+"""One thread that turns the newest frame into a result, and an account of every frame that came."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from depth_retrofit_ros.runtime.slot import LatestSlot
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCounts:
+    """What became of the frames, read at one moment: ``received == processed + dropped + failed + pending``, always."""
+
+    received: int = 0
+    processed: int = 0
+    dropped: int = 0
+    failed: int = 0
+    pending: int = 0
+
+
+class Worker(Generic[T]):
+    """Takes the newest submitted item and runs ``process`` on it, one at a time, in its own thread.
+
+    process: does the work and hands the result on; whatever it raises counts the item as failed and goes to ``report``.
+    report: told about each failure, in the worker's thread; it must not raise.
+    rate_hz: upper limit of items started per second, 0 for none; may be changed at any time. Items that come in between
+    overwrite each other, so that the one taken is the newest.
+    """
+
+    def __init__(
+        self, process: Callable[[T], None], report: Callable[[Exception], None], rate_hz: float = 0.0, name: str = "worker"
+    ) -> None:
+        self.rate_hz = rate_hz
+        self._process = process
+        self._report = report
+        self._condition = threading.Condition()
+        self._slot: LatestSlot[T] = LatestSlot(self._condition)
+        self._processed = 0
+        self._failed = 0
+        self._grid_s = float("-inf")  # when the last item was meant to start
+        # A daemon, so that a computation that never returns cannot keep a dying process alive.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread. A worker runs once: it cannot be started again after ``stop``."""
+        self._thread.start()
+
+    def submit(self, item: T) -> bool:
+        """Make ``item`` the next one, never blocking. False after ``stop``: it is then not counted."""
+        return self._slot.put(item)
+
+    def stop(self) -> None:
+        """Finish the item in work, drop the one that waits, end the thread and wait for its end. May be called again."""
+        self._slot.close()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def counts(self) -> FrameCounts:
+        """All counters at one moment."""
+        with self._condition:
+            slot = self._slot
+            in_work = slot.taken - self._processed - self._failed
+            return FrameCounts(slot.received, self._processed, slot.dropped, self._failed, slot.waiting + in_work)
+
+    def _run(self) -> None:
+        while True:
+            self._wait_for_rate()
+            item = self._slot.take()
+            if item is None:
+                return
+            self._advance_grid()
+            try:
+                self._process(item)
+            except Exception as error:  # a bad frame, or a bad moment, must never end the thread
+                self._count(failed=1)
+                self._report(error)
+            else:
+                self._count(processed=1)
+            del item  # an idle worker must not keep the last frame alive
+
+    def _count(self, processed: int = 0, failed: int = 0) -> None:
+        with self._condition:
+            self._processed += processed
+            self._failed += failed
+
+    def _wait_for_rate(self) -> None:
+        """Until one period after the last start; ``rate_hz`` is read again at every wake-up, so a change takes effect at once."""
+        with self._condition:
+            while not self._slot.closed and self.rate_hz > 0:
+                remaining_s = self._grid_s + 1.0 / self.rate_hz - time.monotonic()
+                if remaining_s <= 0:
+                    return
+                self._condition.wait(remaining_s)
+
+    def _advance_grid(self) -> None:
+        """Starts keep to a grid of the period, so that the mean rate is exact; a missed grid restarts now instead of catching up."""
+        now_s = time.monotonic()
+        period_s = 1.0 / self.rate_hz if self.rate_hz > 0 else 0.0
+        due_s = self._grid_s + period_s
+        self._grid_s = due_s if now_s - due_s < period_s else now_s
