@@ -1,0 +1,1 @@
+"""Training without downloads: scenes with exact depth, coarse degradations, losses, the loop."""
