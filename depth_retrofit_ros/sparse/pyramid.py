@@ -1,0 +1,61 @@
+"""The levels that a sparse U-Net walks through, with the maps that all convolutions of a level share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from depth_retrofit_ros.selection.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.kernel_map import coarsen, neighbour_map
+
+if TYPE_CHECKING:
+    from depth_retrofit_ros.sparse.engine import SparseEngine
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution of a frame's active pixels.
+
+    engine: computes the convolutions on this level. pixels: the K active pixels. neighbours: ``int32 [K, 9]`` rows.
+    children: ``int32 [K', 4]``, rows of this level under each pixel of the next coarser level; slots: ``int32 [K]``, the place of
+    each row in ``children.flatten()``. Both are None at the coarsest level.
+    """
+
+    engine: SparseEngine
+    pixels: PixelSet
+    neighbours: torch.Tensor
+    children: torch.Tensor | None = None
+    slots: torch.Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """K, the number of active pixels of this level."""
+        return self.pixels.count
+
+
+@dataclass(frozen=True, slots=True)
+class Pyramid:
+    """Levels from the frame's own resolution (first) to the coarsest, each half the size of the one before."""
+
+    levels: tuple[Level, ...]
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    def __getitem__(self, depth: int) -> Level:
+        return self.levels[depth]
+
+
+def build_pyramid(pixels: PixelSet, levels: int, engine: SparseEngine) -> Pyramid:
+    """Build every map of a frame once. levels: number of resolutions, at least 1."""
+    if levels < 1:
+        raise ValueError(f"a pyramid needs at least one level, not {levels}")
+    built = []
+    for _ in range(levels - 1):
+        down = coarsen(pixels)
+        built.append(Level(engine, pixels, neighbour_map(pixels), down.children, down.slots))
+        pixels = down.pixels
+    built.append(Level(engine, pixels, neighbour_map(pixels)))
+    return Pyramid(tuple(built))

@@ -1,0 +1,62 @@
+"""The engine in plain torch: any device, any float type, with gradients. It specifies what the faster engines compute."""
+
+from __future__ import annotations
+
+import torch
+
+from depth_retrofit_ros.selection.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.gather_gemm import DownConvolution, SubmanifoldConvolution, UpConvolution
+from depth_retrofit_ros.sparse.pyramid import Level, Pyramid, build_pyramid
+
+
+class TorchEngine:
+    """``SparseEngine`` by chunked gather and matrix product (see ``gather_gemm``)."""
+
+    name = "torch"
+
+    def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
+        """See ``SparseEngine``."""
+        return build_pyramid(pixels, levels, self)
+
+    def submanifold_conv(
+        self,
+        features: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        level: Level,
+        *,
+        relu_input: bool = False,
+    ) -> torch.Tensor:
+        """See ``SparseEngine``."""
+        check_rows(features, level.count)
+        return differentiable(SubmanifoldConvolution, features, weight, bias, level.neighbours, relu_input)
+
+    def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
+        """See ``SparseEngine``."""
+        check_rows(features, level.count)
+        return differentiable(DownConvolution, features, weight, bias, *maps_to_coarser(level))
+
+    def up_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
+        """See ``SparseEngine``."""
+        children, slots = maps_to_coarser(level)
+        check_rows(features, children.shape[0])
+        return differentiable(UpConvolution, features, weight, bias, children, slots)
+
+
+def differentiable(operation: type[torch.autograd.Function], *arguments: object) -> torch.Tensor:
+    """``operation.apply``, with a type."""
+    output: torch.Tensor = operation.apply(*arguments)  # type: ignore[no-untyped-call]
+    return output
+
+
+def maps_to_coarser(level: Level) -> tuple[torch.Tensor, torch.Tensor]:
+    """(children, slots) of a level that has a coarser one below it."""
+    if level.children is None or level.slots is None:
+        raise ValueError("the coarsest level of a pyramid has nothing below it: build the pyramid with one more level")
+    return level.children, level.slots
+
+
+def check_rows(features: torch.Tensor, count: int) -> None:
+    """Raise ValueError unless the features are those of the level's pixels; a longer tensor would be read without complaint."""
+    if features.ndim != 2 or features.shape[0] != count:
+        raise ValueError(f"features {list(features.shape)} do not belong to this level: expected [{count}, channels]")
