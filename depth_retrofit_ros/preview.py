@@ -1,0 +1,61 @@
+"""Depth as a picture for people: near is warm, far is cold, unknown is dark grey."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+UNKNOWN_RGB = (40, 40, 40)
+
+# Indices 0…254 carry colour; 255 is kept for "unknown", so that one look-up paints everything.
+_UNKNOWN = 255
+_SAMPLES = 40_000
+
+
+@cache
+def _palette() -> np.ndarray:
+    """``uint8 [256, 1, 3]`` RGB, far → near, the last entry for unknown depth."""
+    turbo = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)
+    palette = np.ascontiguousarray(turbo[..., ::-1])
+    palette[_UNKNOWN] = UNKNOWN_RGB
+    return palette
+
+
+def depth_range(depth: np.ndarray) -> tuple[float, float] | None:
+    """(near, far): the 2nd and 98th percentile of the known depth, taken from a regular sample; None where nothing is known.
+
+    Percentiles, because a few flying or far-away pixels must not decide the colours of all others.
+    """
+    step = max(1, int((depth.size / _SAMPLES) ** 0.5))
+    sample = depth[::step, ::step]
+    known = sample[_is_known(sample)]
+    if known.size == 0:
+        known = depth[_is_known(depth)]
+    if known.size == 0:
+        return None
+    near, far = np.percentile(known, (2, 98))
+    return float(near), float(far)
+
+
+def colourise(depth: np.ndarray, near_far: tuple[float, float] | None = None, out: np.ndarray | None = None) -> np.ndarray:
+    """Colour a depth map by its inverse, which spends the colours where a robot looks: near.
+
+    depth: ``float32 [H, W]``, unknown where not finite or not positive. near_far: depths of the warmest and coldest colour, by default
+    ``depth_range(depth)``. out: ``uint8 [H, W, 3]`` to write into. Returns RGB.
+    """
+    near_far = near_far or depth_range(depth) or (1.0, 2.0)
+    near, far = near_far
+    cold, warm = 1.0 / far, 1.0 / near
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = np.reciprocal(depth)
+        level -= np.float32(cold)
+        level *= np.float32((_UNKNOWN - 1) / max(warm - cold, 1e-9 * warm))
+    np.clip(level, 0, _UNKNOWN - 1, out=level)
+    np.copyto(level, _UNKNOWN, where=~_is_known(depth))
+    return np.asarray(cv2.applyColorMap(level.astype(np.uint8), _palette(), dst=out))
+
+
+def _is_known(depth: np.ndarray) -> np.ndarray:
+    return (depth > 0) & (depth < np.inf)  # false for NaN as well
