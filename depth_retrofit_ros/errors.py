@@ -23,3 +23,11 @@ class WeightsError(DepthRetrofitError):
 
 class BagError(DepthRetrofitError):
     """A bag that cannot be read or lacks the requested topic."""
+
+
+class OutputError(DepthRetrofitError):
+    """A result that cannot be written (or read back) where the user asked."""
+
+
+class GraphError(DepthRetrofitError):
+    """A live ROS graph that did not come up, or stopped answering."""

@@ -1,0 +1,44 @@
+"""Metrics against cases worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from depth_retrofit_ros.evaluation.metrics import abs_rel, depth_edge_band, median_scale
+
+REFERENCE = np.array([[1.0, 2.0, 4.0], [np.nan, 0.0, 5.0]], np.float32)
+DEPTH = np.array([[1.1, 1.0, 4.0], [9.0, 9.0, np.nan]], np.float32)
+
+
+def test_abs_rel_over_what_both_know() -> None:
+    assert abs_rel(DEPTH, REFERENCE) == pytest.approx((0.1 + 0.5 + 0.0) / 3, rel=1e-6)
+    assert abs_rel(DEPTH, REFERENCE, where=np.array([[1, 1, 0], [1, 1, 1]], bool)) == pytest.approx(0.3, rel=1e-6)
+
+
+def test_median_scale_aligns_the_medians() -> None:
+    assert median_scale(DEPTH, REFERENCE) == pytest.approx(2.0 / 1.1, rel=1e-6)
+    assert abs_rel(3.0 * DEPTH * median_scale(3.0 * DEPTH, REFERENCE), REFERENCE) == pytest.approx(
+        abs_rel(DEPTH * median_scale(DEPTH, REFERENCE), REFERENCE), rel=1e-5
+    )
+
+
+def test_nothing_in_common_is_nan() -> None:
+    unknown = np.full((2, 3), np.nan, np.float32)
+    assert math.isnan(abs_rel(unknown, REFERENCE)) and math.isnan(median_scale(unknown, REFERENCE))
+
+
+def test_edge_band_has_the_stated_reach() -> None:
+    step = np.full((7, 20), 2.0, np.float32)
+    step[:, 10:] = 3.0
+    assert np.flatnonzero(depth_edge_band(step, reach_px=1)[3]).tolist() == [9, 10]
+    assert np.flatnonzero(depth_edge_band(step, reach_px=3)[3]).tolist() == [7, 8, 9, 10, 11, 12]
+    assert np.array_equal(depth_edge_band(step.T, reach_px=3), depth_edge_band(step, reach_px=3).T)
+
+
+def test_slopes_and_holes_are_no_edges() -> None:
+    slope = np.tile(np.linspace(2.0, 2.5, 20, dtype=np.float32), (5, 1))
+    slope[2, 7:9] = np.nan
+    assert not depth_edge_band(slope).any()
