@@ -1,0 +1,76 @@
+"""The depth node as a process of its own, as a robot runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from depth_retrofit_ros.errors import GraphError
+from depth_retrofit_ros.export import writing
+
+_LOG_PREFIX = re.compile(r"^\[(?:ERROR|FATAL)\] \[[^]]*\] \[[^]]*\]: ")
+
+
+class NodeProcess:
+    """``with NodeProcess(arguments, environment, log) as node: ...`` starts it, and ends it whatever happens.
+
+    arguments: after the program's name, such as ``--ros-args -p model:=compact``; environment: added to ours; log: file that takes
+    its stdout and stderr.
+    """
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self._command = [sys.executable, "-m", "depth_retrofit_ros.ros.main", *arguments]
+        self._environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> NodeProcess:
+        with writing(self._log), self._log.open("wb") as log:
+            # A session of its own: Ctrl-C in the terminal reaches us alone, and we end the node in order.
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def require_alive(self) -> None:
+        """Raises GraphError with the node's own last error, where it has ended."""
+        if self.exit_code is not None:
+            raise GraphError(f"the depth node ended with code {self.exit_code}: {self.last_error()} (log: {self._log})")
+
+    def last_error(self) -> str:
+        """The last line of its log that tells an error, else the last line."""
+        lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+        errors = [line for line in lines if _LOG_PREFIX.match(line) or "error:" in line.lower()]
+        last = (errors or lines or ["it said nothing"])[-1]
+        return _LOG_PREFIX.sub("", last)
+
+    def stop(self) -> int | None:
+        """SIGINT, which it takes as the wish to end; more force where that does not help within seconds. Returns the exit code."""
+        process = self._process
+        if process is None:
+            return None
+        for number, patience_s in ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+            if process.poll() is not None:
+                break
+            process.send_signal(number)
+            try:
+                process.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                continue
+        return process.returncode
