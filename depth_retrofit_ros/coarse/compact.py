@@ -1,0 +1,42 @@
+"""``compact``: the bundled metric model, small enough for two CPU cores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.checkpoint import bundled, load_strict, load_tensors
+from depth_retrofit_ros.coarse.base import CoarsePrediction, downsample, fit_long_side
+from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, LONG_SIDE, MULTIPLE, CompactNet, expected_log_depth
+
+
+class Compact:
+    """Depth in metres given the focal length; without a camera the depth is right up to the factor f / 256 px, and not metric."""
+
+    name = "compact"
+    metric = True
+
+    def __init__(self, network: CompactNet, device: torch.device, long_side: int = LONG_SIDE) -> None:
+        self.network = network.eval().to(device, memory_format=torch.channels_last)
+        self.device = device
+        self.long_side = long_side
+
+    @torch.inference_mode()
+    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+        """See ``CoarseModel.predict``."""
+        size = fit_long_side(image.shape[0], image.shape[1], self.long_side, MULTIPLE)
+        logits = self.network(downsample(image, size).contiguous(memory_format=torch.channels_last))
+        depth = expected_log_depth(logits)[0].exp()
+        if camera is not None:
+            depth = depth * (camera.fx * size[1] / camera.width / CANONICAL_F_PX)
+        return CoarsePrediction(depth, logits[0], camera is not None)
+
+
+def load(weights: Path | None, device: torch.device) -> Compact:
+    """From the bundled checkpoint or another one of the same network. Raises WeightsError in one line."""
+    path = weights or bundled("compact.safetensors")
+    network = CompactNet()
+    load_strict(network, load_tensors(path)[0], path)
+    return Compact(network, device)

@@ -1,0 +1,45 @@
+"""How uncertain the coarse model is about each of its pixels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from depth_retrofit_ros.coarse.base import CoarsePrediction
+
+Mode = Literal["entropy", "edges", "both"]
+FLOOR = 1e-6
+
+
+def entropy(features: torch.Tensor) -> torch.Tensor:
+    """Softmax entropy over the channels, H(p) = −Σ q ln q (2K Retrofit, section 3.2): ``[C, h, w]`` → ``float32 [h, w]``, nats in 0…ln C."""
+    log_q = F.log_softmax(features.float(), 0)
+    return -(log_q.exp() * log_q).sum(0)
+
+
+def edge_strength(depth: torch.Tensor) -> torch.Tensor:
+    """Largest step of ln depth within the 3×3 neighbourhood, ``[h, w]`` → ``[h, w]``; the same for a depth scaled by any factor."""
+    log = F.pad(depth.log()[None, None], (1, 1, 1, 1), mode="replicate")
+    return (F.max_pool2d(log, 3, 1) + F.max_pool2d(-log, 3, 1))[0, 0]
+
+
+def uncertainty(coarse: CoarsePrediction, mode: Mode = "both") -> torch.Tensor:
+    """Selection score on the coarse grid, ``float32 [h, w]``, ≥ 0, about 1 on average; only its ranking matters.
+
+    Entropy knows where the model hesitates, edges where its own answer jumps; each is divided by its mean over the frame, so that no
+    model-dependent threshold remains. A non-finite value (a broken feature map) counts as certain rather than eating the budget.
+    """
+    size = (coarse.depth.shape[0], coarse.depth.shape[1])
+    parts = []
+    if mode != "edges":
+        h = torch.nan_to_num(entropy(coarse.features), nan=0.0, posinf=0.0, neginf=0.0)
+        h = F.interpolate(h[None, None], size=size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
+        parts.append((h - h.amin()) / (h - h.amin()).mean().clamp_min(FLOOR))
+    if mode != "entropy":
+        g = torch.nan_to_num(edge_strength(coarse.depth), nan=0.0, posinf=0.0, neginf=0.0)
+        parts.append(g / g.mean().clamp_min(FLOOR))
+    score = torch.stack(parts).mean(0)
+    # The true edge lies somewhere within a coarse pixel or two of where it was noticed: widen, so that the band contains it.
+    return F.avg_pool2d(F.max_pool2d(score[None, None], 3, 1, 1), 3, 1, 1, count_include_pad=False)[0, 0]

@@ -1,0 +1,115 @@
+"""Training of the coarse model ``compact`` on coarse views of procedural scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, FARTHEST_M, LONG_SIDE, MULTIPLE, CompactNet, bin_centers, expected_log_depth
+from depth_retrofit_ros.training.loop import Loop, Losses, LoopSpec
+from depth_retrofit_ros.training.losses import gradient_loss, silog_loss, two_hot_cross_entropy
+
+HALF_SIZE_UNTIL = 0.55  # share of the training that runs at half size, four times as fast
+SHAPES = ((192, 256), (176, 256), (144, 256), (144, 256), (256, 192))
+
+
+class CoarseViews:
+    """Random batches of coarse views; the focal length is divided out, so that the target is canonical log depth."""
+
+    def __init__(self, files: list[Path], batch: int, seed: int, device: torch.device) -> None:
+        self.batch, self.seed, self.device = batch, seed, device
+        self.views = [_load(f) for f in files]
+
+    def __call__(self, step: int, shrink: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+        """image [B, 3, h, w] 0…1, canonical log depth [B, h, w] (inf = sky), deterministic in (seed, step); sizes divided by shrink."""
+        rng = np.random.default_rng((self.seed, step))
+        h, w = SHAPES[rng.integers(len(SHAPES))]
+        shape = (max(1, h // shrink // MULTIPLE) * MULTIPLE, max(1, w // shrink // MULTIPLE) * MULTIPLE)
+        pairs = [self._sample(rng, shape) for _ in range(self.batch)]
+        images = torch.from_numpy(np.stack([p[0] for p in pairs])).permute(0, 3, 1, 2).contiguous()
+        return images.to(self.device), torch.from_numpy(np.stack([p[1] for p in pairs])).to(self.device)
+
+    def _sample(self, rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        low, depth, f_low = self.views[rng.integers(len(self.views))]
+        (h, w), (height, width) = shape, low.shape[:2]
+        # The largest window of the wanted aspect, shrunk at random: a zoom, which multiplies the focal length.
+        scale = min(width / w, height / h) * rng.uniform(0.6, 1.0)
+        cw, ch = max(8, int(w * scale)), max(8, int(h * scale))
+        x, y = rng.integers(width - cw + 1), rng.integers(height - ch + 1)
+        image = cv2.resize(low[y : y + ch, x : x + cw], (w, h), interpolation=cv2.INTER_LINEAR)
+        target = cv2.resize(depth[y : y + ch, x : x + cw], (w, h), interpolation=cv2.INTER_NEAREST)
+        log = np.log(target) - np.log(f_low * w / cw / CANONICAL_F_PX)
+        if rng.random() < 0.5:
+            image, log = image[:, ::-1], log[:, ::-1]
+        return _jitter(rng, image), np.ascontiguousarray(log.astype(np.float32))
+
+
+def _load(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
+    data = np.load(path)
+    return data["low"], data["low_depth"], float(data["f_px"]) * LONG_SIDE / float(data["frame"].max())
+
+
+def _jitter(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Gain, gamma, white balance, saturation, noise and blur: cameras differ more than our sensor model says."""
+    out = image.astype(np.float32) / 255
+    out = np.clip(out * np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.08, 3).astype(np.float32)), 0, 1) ** np.exp(rng.normal(0, 0.2))
+    grey = out.mean(2, keepdims=True)
+    out = grey + (out - grey) * rng.uniform(0, 1.4)
+    if rng.random() < 0.2:
+        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.2))
+    if rng.random() < 0.4:
+        out = out + rng.normal(0, rng.uniform(0, 0.04), out.shape)
+    return np.clip(out, 0, 1).astype(np.float32)
+
+
+def compact_losses(network: CompactNet, images: torch.Tensor, log_true: torch.Tensor, phase: int) -> Losses:
+    """Cross entropy over depth bins everywhere (the sky is the last bin); SILog and gradients of the expectation off the sky; all on one
+    of the four interleaved half-resolution grids, ``phase`` 0…3."""
+    row, column = divmod(phase, 2)
+    logits = network.phase(images, row, column)
+    log_true = log_true[:, row::2, column::2]
+    known = torch.isfinite(log_true)
+    target = torch.where(known, log_true, float(np.log(FARTHEST_M)))
+    log_pred = expected_log_depth(logits)
+    entropy = two_hot_cross_entropy(logits, target, bin_centers().to(logits.device), torch.ones_like(known))
+    silog = silog_loss(log_pred, target, known)
+    gradient = gradient_loss(log_pred, target, known)
+    return {"total": entropy + 0.15 * silog + 0.5 * gradient, "ce": entropy, "silog": silog, "gradient": gradient}
+
+
+@torch.no_grad()
+def validate_compact(network: nn.Module, files: list[Path], device: torch.device) -> dict[str, float]:
+    """Mean per-image AbsRel, δ₁ and AbsRel after median scaling over whole coarse views (no augmentation), sky left out."""
+    rel, aligned, delta = [], [], []
+    for path in files:
+        low, depth, f_low = _load(path)
+        h, w = (max(MULTIPLE, round(v / MULTIPLE) * MULTIPLE) for v in low.shape[:2])
+        image = torch.from_numpy(cv2.resize(low, (w, h), interpolation=cv2.INTER_LINEAR)).permute(2, 0, 1)[None].float() / 255
+        true = torch.from_numpy(cv2.resize(depth, (w, h), interpolation=cv2.INTER_NEAREST)).to(device)
+        pred = expected_log_depth(network(image.to(device)))[0].exp() * (f_low * w / low.shape[1] / CANONICAL_F_PX)
+        valid = torch.isfinite(true)
+        p, t = pred[valid], true[valid]
+        rel.append(float(((p - t).abs() / t).mean()))
+        delta.append(float((torch.maximum(p / t, t / p) < 1.25).float().mean()))
+        p = p * (t / p).median()
+        aligned.append(float(((p - t).abs() / t).mean()))
+    return {"abs_rel": float(np.mean(rel)), "abs_rel_median": float(np.mean(aligned)), "delta1": float(np.mean(delta))}
+
+
+def train_compact(train: list[Path], held_out: list[Path], spec: LoopSpec) -> tuple[CompactNet, dict[str, float]]:
+    """The averaged network and its validation figures."""
+    torch.manual_seed(spec.seed)
+    network = CompactNet().to(spec.device).to(memory_format=torch.channels_last)
+    batches = CoarseViews(train, spec.batch, spec.seed, spec.device)
+
+    def step(net: nn.Module, index: int, progress: float) -> Losses:
+        images, log_true = batches(index, shrink=2 if progress < HALF_SIZE_UNTIL else 1)
+        return compact_losses(net, images.contiguous(memory_format=torch.channels_last), log_true, index % 4)
+
+    loop = Loop(network, spec)
+    figures = loop.run(step, lambda net: validate_compact(net, held_out, spec.device), every=500)
+    return loop.average, figures  # type: ignore[return-value]

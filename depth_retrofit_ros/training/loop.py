@@ -1,0 +1,121 @@
+"""The loop that every training shares: schedule, running average of the weights, log, checkpoints that resume."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+Losses = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSpec:
+    """steps: total; batch: samples per step; rate: peak learning rate (AdamW, cosine to zero after a warm-up of 2 %); seed; out: folder
+    for log.csv and state.pt; device; minutes: stop early after this wall time, 0 = no limit; the schedule then ends with the time."""
+
+    steps: int
+    batch: int
+    rate: float
+    seed: int
+    out: Path
+    device: torch.device
+    minutes: float = 0.0
+    resume: bool = False
+
+
+class Loop:
+    """Runs ``step(network, index, progress 0…1) → losses`` (key ``total`` is minimised) and keeps an exponential average of the weights."""
+
+    def __init__(self, network: nn.Module, spec: LoopSpec) -> None:
+        self.network, self.spec = network, spec
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(network.parameters(), lr=spec.rate, weight_decay=1e-4, betas=(0.9, 0.98))
+        self.done = 0
+        spec.out.mkdir(parents=True, exist_ok=True)
+        if spec.resume:
+            self._load()
+
+    def run(self, step: Callable[[nn.Module, int, float], Losses], validate: Callable[[nn.Module], dict[str, float]], every: int) -> dict[str, float]:
+        """Train to the end; validate the averaged weights every ``every`` steps; returns the last validation."""
+        start, figures, sums = time.monotonic(), dict[str, float](), dict[str, float]()
+        first = self.done
+        while True:
+            progress = self._progress(first, time.monotonic() - start)
+            if progress >= 1:
+                break
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.spec.rate * min(1, progress / 0.02 + 1e-3) * 0.5 * (1 + math.cos(math.pi * progress))
+            self.network.train()
+            losses = step(self.network, self.done, progress)
+            self.optimizer.zero_grad(set_to_none=True)
+            losses["total"].backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            self.optimizer.step()
+            self.done += 1
+            self._update_average()
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+            if self.done % 50 == 0:
+                self._log({k: v / 50 for k, v in sums.items()}, progress, time.monotonic() - start)
+                sums.clear()
+            if self.done % every == 0:
+                figures = validate(self.average.eval())
+                self._log(figures, progress, time.monotonic() - start)
+                self._save()
+        figures = validate(self.average.eval())
+        self._log(figures, 1.0, time.monotonic() - start)
+        self._save()
+        return figures
+
+    def _progress(self, first: int, elapsed_s: float) -> float:
+        by_steps = self.done / self.spec.steps
+        if not self.spec.minutes:
+            return by_steps
+        share = first / self.spec.steps
+        return max(by_steps, share + (1 - share) * elapsed_s / (60 * self.spec.minutes))
+
+    def _update_average(self) -> None:
+        decay = min(0.998, self.done / (self.done + 10))
+        with torch.no_grad():
+            for a, b in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+                if a.dtype.is_floating_point:
+                    a.lerp_(b, 1 - decay)
+                else:
+                    a.copy_(b)
+
+    def _log(self, values: dict[str, float], progress: float, elapsed_s: float) -> None:
+        text = "  ".join(f"{k} {v:.4f}" for k, v in values.items())
+        print(f"step {self.done:6d}  {100 * progress:5.1f} %  {elapsed_s:6.0f} s  {text}", flush=True)
+        with (self.spec.out / "log.csv").open("a", newline="") as file:
+            writer = csv.writer(file)
+            for name, value in values.items():
+                writer.writerow([self.done, f"{elapsed_s:.1f}", name, f"{value:.6f}"])
+
+    def _save(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "done": self.done,
+        }
+        temporary = self.spec.out / "state.tmp"
+        torch.save(state, temporary)
+        temporary.rename(self.spec.out / "state.pt")
+
+    def _load(self) -> None:
+        path = self.spec.out / "state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, map_location=self.spec.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.done = int(state["done"])
