@@ -1,0 +1,203 @@
+"""Training of the refiner on full-resolution crops, with coarse maps from frozen models and from simulated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.coarse.upsample import sample_at
+from depth_retrofit_ros.refine.network import PixelFeatures, RefinerNet
+from depth_retrofit_ros.refine.refiner import coarse_maps, features_from_maps
+from depth_retrofit_ros.selection.score import uncertainty
+from depth_retrofit_ros.sparse.engine import load_engine
+from depth_retrofit_ros.sparse.pixel_batch import stack_masks
+from depth_retrofit_ros.training.alignment import log_ratio
+from depth_retrofit_ros.training.degradations import simulate_coarse
+from depth_retrofit_ros.training.loop import Loop, Losses, LoopSpec
+
+FAR_FACTOR = 2.5  # the sky is put this much behind the farthest thing
+MAX_ACTIVE = 36_000  # per crop: bounds the time of a step
+RIGHT, DOWN = 5, 7  # columns of the 3×3 neighbour map
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseView:
+    """A coarse map of a whole frame: depth, score ``[h, w]`` and the truth ``[h, w]`` at its pixel centres (sky finite)."""
+
+    depth: torch.Tensor
+    score: torch.Tensor
+    truth: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class CropSample:
+    """One crop's active pixels. mask ``bool [S, S]``; features of K pixels; target ``[K]``: ln(aligned truth / coarse)."""
+
+    mask: torch.Tensor
+    features: PixelFeatures
+    target: torch.Tensor
+
+
+class Crops:
+    """Random training crops, deterministic in (seed, step)."""
+
+    def __init__(self, files: Sequence[Path], models: Sequence[CoarseModel], batch: int, seed: int, simulated: float) -> None:
+        self.files, self.models = list(files), list(models)
+        self.batch, self.seed, self.simulated = batch, seed, simulated
+        self._views: dict[tuple[str, str], CoarseView] = {}
+
+    def __call__(self, step: int) -> list[CropSample]:
+        """``batch`` crops with enough active pixels."""
+        rng = np.random.default_rng((self.seed, step))
+        samples: list[CropSample] = []
+        while len(samples) < self.batch:
+            path = self.files[rng.integers(len(self.files))]
+            data = np.load(path)
+            use_model = bool(self.models) and rng.random() >= self.simulated
+            model = self.models[rng.integers(len(self.models))] if use_model else None
+            view = self._model_view(model, path, data) if model else simulated_view(rng, data)
+            sample = make_crop(data, int(rng.integers(len(data["at"]))), view, float(rng.choice([0.05, 0.1, 0.1, 0.2])), rng.random() < 0.5)
+            if sample.target.numel() > 1000:
+                samples.append(sample)
+        return samples
+
+    def _model_view(self, model: CoarseModel, path: Path, data: np.lib.npyio.NpzFile) -> CoarseView:
+        key = (model.name, path.name)
+        if key not in self._views:
+            self._views[key] = model_view(model, data)
+        return self._views[key]
+
+
+def finite_truth(data: np.lib.npyio.NpzFile) -> tuple[np.ndarray, float]:
+    """The coarse view's true depth with the sky at a finite distance, and that distance [m]."""
+    depth = data["low_depth"]
+    known = depth[np.isfinite(depth)]
+    far = float(FAR_FACTOR * known.max()) if known.size else 100.0
+    return np.where(np.isfinite(depth), np.maximum(depth, 0.05), far).astype(np.float32), far
+
+
+def model_view(model: CoarseModel, data: np.lib.npyio.NpzFile) -> CoarseView:
+    """What a frozen model says of the coarse view. Models with a square-ish input see the view stretched, as they do live."""
+    image = torch.from_numpy(data["square" if model.name.startswith("meter") else "low"])
+    height, width = image.shape[:2]
+    frame_w, frame_h = (int(v) for v in data["frame"])
+    f_px = float(data["f_px"])
+    camera = Camera(frame_w, frame_h, f_px, f_px, (frame_w - 1) / 2, (frame_h - 1) / 2).resized(width, height)
+    prediction = model.predict(image, camera)
+    truth, _ = finite_truth(data)
+    return CoarseView(prediction.depth, uncertainty(prediction), _nearest(torch.from_numpy(truth), prediction.depth.shape))
+
+
+def simulated_view(rng: np.random.Generator, data: np.lib.npyio.NpzFile) -> CoarseView:
+    """A simulated model's answer (see ``degradations``)."""
+    truth, _ = finite_truth(data)
+    depth, score = simulate_coarse(rng, truth)
+    return CoarseView(torch.from_numpy(depth), torch.from_numpy(score), _nearest(torch.from_numpy(truth), depth.shape))
+
+
+def _nearest(values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    return torch.nn.functional.interpolate(values[None, None], size=tuple(size), mode="nearest-exact")[0, 0]
+
+
+def make_crop(data: np.lib.npyio.NpzFile, index: int, view: CoarseView, budget: float, flip: bool) -> CropSample:
+    """The active pixels of one crop: those above the frame's own score quantile, as at run time. flip: mirror the image columns."""
+    width, height = (int(v) for v in data["frame"])
+    x0, y0 = (int(v) for v in data["at"][index])
+    side = data["crops"].shape[1]
+    rows, columns = torch.meshgrid(torch.arange(y0, y0 + side), torch.arange(x0, x0 + side), indexing="ij")
+    indices = (rows * width + columns).flatten()
+    score = sample_at(view.score[..., None], indices, (height, width))[:, 0]
+    threshold = float(view.score.flatten().quantile(1 - budget))
+    if int((score > threshold).sum()) > MAX_ACTIVE:
+        threshold = float(score.topk(MAX_ACTIVE).values[-1])
+    mask = (score > threshold).view(side, side)
+    active = indices[mask.flatten()]
+
+    maps = coarse_maps(view.depth, view.score)
+    depth_at = sample_at(view.depth.reciprocal()[..., None], active, (height, width))[:, 0].reciprocal()
+    rgb = torch.from_numpy(data["crops"][index]).view(-1, 3)[mask.flatten()].float().sub(127.5).div(64)
+    features = features_from_maps(rgb, maps, depth_at, view.depth, active, (height, width))
+
+    _, far = finite_truth(data)
+    truth = torch.from_numpy(data["crop_depth"][index]).flatten()[mask.flatten()]
+    log_true = torch.where(torch.isfinite(truth), truth, far).clamp_min(0.05).log()
+    h, w = view.depth.shape
+    cell_y, cell_x = (active // width) * h // height, (active % width) * w // width
+    target = log_true + log_ratio(log_true, cell_y, cell_x, view.truth.log(), view.depth.log()) - depth_at.log()
+    return _flipped(CropSample(mask, features, target)) if flip else CropSample(mask, features, target)
+
+
+def _flipped(sample: CropSample) -> CropSample:
+    """Mirrored left to right. Candidates are named by direction, so theirs are exchanged as well."""
+    mask = sample.mask.flip(1)
+    position = torch.full(sample.mask.shape, -1, dtype=torch.int64)
+    position[sample.mask] = torch.arange(sample.target.numel())
+    order = position.flip(1)[mask]
+    f = sample.features
+    swap = _mirrored_candidates()
+    features = PixelFeatures(f.rgb[order], f.candidates[order][:, swap], f.level[order], f.entropy[order])
+    return CropSample(mask, features, sample.target[order])
+
+
+def _mirrored_candidates() -> list[int]:
+    from depth_retrofit_ros.refine.candidates import OFFSETS
+
+    return [0] + [1 + OFFSETS.index((dy, -dx)) for dy, dx in OFFSETS]
+
+
+def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses:
+    """L1 of ln depth of the refined and of the fused value (equal weights, as in SparseRefine), and of the fused value's gradients
+    between neighbouring active pixels."""
+    batch = stack_masks(torch.stack([s.mask for s in samples]), network.levels)
+    pyramid = load_engine("torch").build_pyramid(batch.pixels, network.levels)
+    f = PixelFeatures(*(torch.cat([getattr(s.features, name) for s in samples]) for name in PixelFeatures.__slots__))
+    target = torch.cat([s.target for s in samples]).clamp(-2, 2)
+    refined = network(f, pyramid)
+    _, fused = network.fusion(f.level, refined.change, f.entropy, refined.entropy)
+    l1_refined, l1_fused = (refined.change - target).abs().mean(), (fused - target).abs().mean()
+    gradient = fused.new_zeros(())
+    log_fused, log_target = f.level + fused, f.level + target
+    for column in (RIGHT, DOWN):
+        neighbour = pyramid[0].neighbours[:, column].long()
+        here = (neighbour < target.numel()).nonzero().squeeze(1)
+        there = neighbour[here]
+        gradient = gradient + ((log_fused[here] - log_fused[there]) - (log_target[here] - log_target[there])).abs().mean()
+    base = target.abs().mean()
+    return {"total": l1_refined + l1_fused + gradient, "refined": l1_refined, "fused": l1_fused, "gradient": gradient, "coarse": base}
+
+
+@torch.no_grad()
+def validate_refiner(network: nn.Module, crops: Crops, batches: int) -> dict[str, float]:
+    """Mean losses over a fixed set of held-out crops, and the share of the coarse error that is left."""
+    assert isinstance(network, RefinerNet)
+    sums: dict[str, float] = {}
+    for index in range(batches):
+        for name, value in refiner_losses(network, crops(index)).items():
+            sums[name] = sums.get(name, 0.0) + float(value) / batches
+    return {f"val_{k}": v for k, v in sums.items()} | {"val_left": sums["fused"] / sums["coarse"]}
+
+
+def train_refiner(
+    train: Sequence[Path], held_out: Sequence[Path], models: Sequence[CoarseModel], spec: LoopSpec, widths: Sequence[int], blocks: int
+) -> tuple[RefinerNet, dict[str, float]]:
+    """The averaged network and its validation figures."""
+    torch.manual_seed(spec.seed)
+    network = RefinerNet(widths, blocks).to(spec.device)
+    crops = Crops(train, models, spec.batch, spec.seed, simulated=0.5)
+    fixed = Crops(held_out, models, spec.batch, 10_000 + spec.seed, simulated=0.5)
+
+    def step(net: nn.Module, index: int, progress: float) -> Losses:
+        assert isinstance(net, RefinerNet)
+        return refiner_losses(net, crops(index))
+
+    loop = Loop(network, spec)
+    figures = loop.run(step, lambda net: validate_refiner(net, fixed, 12), every=250)
+    assert isinstance(loop.average, RefinerNet)
+    return loop.average, figures
