@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,11 +37,15 @@ def load_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tenso
         raise WeightsError(f"cannot read checkpoint {path} ({error.strerror}): check the path") from None
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256.lower():
         raise WeightsError(f"checkpoint {path} is not the expected file (SHA-256 differs): fetch it again")
-    return _read_safetensors(path, data) if _is_safetensors(data) else (_read_torch(path, data), {})
+    if _is_safetensors(data):
+        return _read_safetensors(path, data)
+    if data[:2] in (b"PK", b"\x80\x02"):  # a zip archive, or the bare pickle of PyTorch before 1.6
+        return _read_torch(path, data), {}
+    raise _corrupt(path, "starts neither like safetensors nor like PyTorch")
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file, folders included; it appears complete or not at all. Raises WeightsError if it cannot be written."""
+    """Write a safetensors file, folders included; it appears whole or not at all. Raises WeightsError if it cannot be written."""
     owned = {name: tensor.detach().clone(memory_format=torch.contiguous_format).cpu() for name, tensor in tensors.items()}
     data = safetensors.torch.save(owned, dict(metadata))
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -100,10 +105,21 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) ->
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise WeightsError(f"checkpoint {path} was made for another network ({'; '.join(problems[:3])}{more}): use its own model")
-    broken = [name for name, value in tensors.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
-    if broken:
-        raise WeightsError(f"checkpoint {path} has values that are not finite (first in {broken[0]}): fetch or train it again")
+    require_finite(tensors, path)
     module.load_state_dict(dict(tensors))
+
+
+def require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises WeightsError if a weight is NaN or infinite: every depth would be."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise WeightsError(f"checkpoint {path} has values that are not finite (first in {name}): fetch or train it again")
+
+
+def first_line(error: Exception) -> str:
+    """A library's message, cut to fit into one of ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:120] if lines else type(error).__name__
 
 
 def _candidates(folder: Path, filenames: Sequence[str]) -> Iterator[Path]:
@@ -126,7 +142,7 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[
         tensors = safetensors.torch.load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise _corrupt(path, error) from None
+        raise _corrupt(path, first_line(error)) from None
     return tensors, header.get("__metadata__", {})
 
 
@@ -137,8 +153,10 @@ def _read_torch(path: Path, data: bytes) -> dict[str, Tensor]:
             _check_crc(stream)
         stream.seek(0)
         content = torch.load(stream, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # its own message advises to switch the protection off
+        raise _corrupt(path, "damaged, or holds code and not just tensors") from None
     except Exception as error:  # a broken or hostile file can fail anywhere in the reader, with any type
-        raise _corrupt(path, error) from None
+        raise _corrupt(path, first_line(error)) from None
     if not isinstance(content, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
         raise WeightsError(f"checkpoint {path} holds {type(content).__name__}, not a state dict: save model.state_dict()")
     return {name: tensor.detach() for name, tensor in content.items()}
@@ -152,7 +170,5 @@ def _check_crc(stream: io.BytesIO) -> None:
         raise ValueError(f"checksum of {broken} differs")
 
 
-def _corrupt(path: Path, error: Exception) -> WeightsError:
-    reason = str(error).strip().splitlines()
-    detail = reason[0][:120] if reason else type(error).__name__
+def _corrupt(path: Path, detail: str) -> WeightsError:
     return WeightsError(f"checkpoint {path} is corrupt or not a checkpoint ({detail}): fetch it again")

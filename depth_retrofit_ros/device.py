@@ -8,7 +8,7 @@ from depth_retrofit_ros.errors import ModelError
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` (CUDA where there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``. Raises ModelError for others or absent CUDA."""
+    """``auto`` (CUDA where there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``. Others, or absent CUDA, raise ModelError."""
     if name == "auto":
         return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     kind, _, index = name.partition(":")

@@ -1,0 +1,47 @@
+"""Checkpoints on the Hugging Face hub, at one commit, without code: configuration and safetensors only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from depth_retrofit_ros.checkpoint import first_line
+from depth_retrofit_ros.errors import ModelError, WeightsError
+
+FILES = ("config.json", "model.safetensors")
+
+
+class HubModel(NamedTuple):
+    """repo: ``owner/name``; revision: full commit hash, so that nobody can exchange the weights."""
+
+    repo: str
+    revision: str
+
+    @property
+    def folder(self) -> str:
+        """The folder's name when it is fetched by hand."""
+        return self.repo.rpartition("/")[2]
+
+
+def cached(model: HubModel) -> Path | None:
+    """The weights in the hub's local cache, or None. No network."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    paths = [try_to_load_from_cache(model.repo, name, revision=model.revision) for name in FILES]
+    found = [Path(path) for path in paths if isinstance(path, str)]  # else None, or a marker for "known not to exist"
+    return found[-1] if len(found) == len(FILES) else None
+
+
+def fetch(model: HubModel, how_to_get: str) -> Path:
+    """The weights, from the cache or else downloaded into it. Raises ModelError or WeightsError (offline, refused)."""
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise ModelError(f"{model.repo} needs huggingface_hub, which is not installed: {how_to_get}") from None
+    try:
+        paths = [hf_hub_download(model.repo, name, revision=model.revision) for name in FILES]
+    except (OSError, RuntimeError, ValueError) as error:  # network, cache and refusals; the hub's own errors derive from these
+        raise WeightsError(f"cannot fetch {model.repo} ({first_line(error)}): {how_to_get}") from None
+    return Path(paths[-1])

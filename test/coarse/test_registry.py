@@ -1,0 +1,145 @@
+"""The registry: names, lazy loading, and where a checkpoint is looked for."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from depth_retrofit_ros import coarse
+from depth_retrofit_ros.checkpoint import SEARCH_PATH_VARIABLE, save_tensors
+from depth_retrofit_ros.coarse import MODELS, find_checkpoint, find_model, is_present, load_coarse
+from depth_retrofit_ros.coarse.compact_net import CompactNet
+from depth_retrofit_ros.coarse.meter_net import MeterXXS
+from depth_retrofit_ros.errors import ModelError, WeightsError
+
+METER_FILE = "build_model_best_nyu_xxs"
+SMALL = "depth-anything-v2-small"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the user's weights nor their hub cache, and no network."""
+    monkeypatch.delenv(SEARCH_PATH_VARIABLE, raising=False)
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def test_names_and_facts() -> None:
+    assert list(MODELS) == ["compact", "meter-nyu", "meter-kitti", SMALL, f"{SMALL}-indoor", f"{SMALL}-outdoor"]
+    for name, info in MODELS.items():
+        assert info.name == name
+        assert info.licence in ("Apache-2.0", "MIT")
+        assert info.parameters > 0 and info.size_mb > 0
+        assert info.description and "\n" not in info.how_to_get
+        if info.hub is not None:
+            assert re.fullmatch("[0-9a-f]{40}", info.hub.revision)
+            assert info.hub.revision in info.how_to_get
+    assert [name for name, info in MODELS.items() if not info.metric] == [SMALL]
+
+
+@pytest.mark.parametrize(("name", "net"), [("compact", CompactNet), ("meter-nyu", MeterXXS), ("meter-kitti", MeterXXS)])
+def test_networks_have_the_stated_size(name: str, net: type[nn.Module]) -> None:
+    """Depth Anything's is tested beside its adapter."""
+    assert sum(parameter.numel() for parameter in net().parameters()) == MODELS[name].parameters
+    stored = sum(value.numel() * value.element_size() for value in net().state_dict().values())
+    assert stored / 1e6 == pytest.approx(MODELS[name].size_mb, abs=0.15)
+
+
+def test_unknown_name_lists_the_names_and_guesses() -> None:
+    with pytest.raises(
+        ModelError, match=r"unknown model 'meter_nyu': did you mean 'meter-nyu'\? choose one of compact, meter-nyu,"
+    ):
+        find_model("meter_nyu")
+    with pytest.raises(ModelError, match="unknown model 'xyz': choose one of"):
+        load_coarse("xyz", weights=None, device="cpu")
+
+
+def test_registry_and_adapters_import_no_optional_library() -> None:
+    code = (
+        "import sys, depth_retrofit_ros.coarse, depth_retrofit_ros.coarse.depth_anything, depth_retrofit_ros.coarse.meter;"
+        "print([m for m in ('transformers', 'huggingface_hub') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_weights_from_file_folder_and_search_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info, file = MODELS["meter-nyu"], tmp_path / "meter" / METER_FILE
+    assert not is_present(info)
+    torch.manual_seed(0)
+    save_tensors(file, MeterXXS().state_dict(), {})
+    for weights in (file, file.parent, tmp_path):
+        assert find_checkpoint(info, weights) == file
+    monkeypatch.setenv(SEARCH_PATH_VARIABLE, str(tmp_path))
+    assert is_present(info)
+    assert not is_present(MODELS["meter-kitti"])
+    model = load_coarse("meter-nyu", weights=None, device="cpu")
+    assert (model.name, model.metric, model.device) == ("meter-nyu", True, torch.device("cpu"))
+
+
+def test_explicit_weights_are_not_replaced_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tensors(tmp_path / METER_FILE, MeterXXS().state_dict(), {})
+    monkeypatch.setenv(SEARCH_PATH_VARIABLE, str(tmp_path))
+    (tmp_path / "empty").mkdir()
+    for absent in (tmp_path / "empty", tmp_path / "absent"):
+        with pytest.raises(WeightsError, match="lorenzopapa5/METER"):
+            load_coarse("meter-nyu", weights=absent, device="cpu")
+
+
+def test_a_folder_given_by_hand_need_not_have_the_hubs_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the search path it must: model.safetensors alone tells nothing."""
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert find_checkpoint(MODELS[SMALL], tmp_path) == tmp_path / "model.safetensors"
+    monkeypatch.setenv(SEARCH_PATH_VARIABLE, str(tmp_path))
+    assert not is_present(MODELS[SMALL])
+    named = tmp_path / "Depth-Anything-V2-Small-hf" / "model.safetensors"
+    named.parent.mkdir()
+    named.write_bytes(b"")
+    assert find_checkpoint(MODELS[SMALL], None) == named
+    assert find_checkpoint(MODELS[SMALL], tmp_path) == named
+
+
+def test_hub_cache_counts_only_at_the_pinned_revision(tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    source = MODELS[SMALL].hub
+    assert source is not None
+    snapshots = tmp_path / "hub" / "models--depth-anything--Depth-Anything-V2-Small-hf" / "snapshots"
+    for revision, complete in (("0" * 40, True), (source.revision, False)):
+        (snapshots / revision).mkdir(parents=True)
+        (snapshots / revision / "config.json").write_text("{}")
+        if complete:
+            (snapshots / revision / "model.safetensors").write_bytes(b"")
+    assert not is_present(MODELS[SMALL])
+    (snapshots / source.revision / "model.safetensors").write_bytes(b"")
+    assert is_present(MODELS[SMALL])
+    assert find_checkpoint(MODELS[SMALL], None) == snapshots / source.revision / "model.safetensors"
+
+
+def test_offline_says_what_to_run() -> None:
+    pytest.importorskip("huggingface_hub")
+    with pytest.raises(WeightsError, match=r"cannot fetch .*hf download depth-anything/Depth-Anything-V2-Small-hf") as caught:
+        load_coarse(SMALL, weights=None, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_hub_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert not is_present(MODELS[SMALL])
+    with pytest.raises(ModelError, match=r"huggingface_hub, which is not installed: .*pip install"):
+        load_coarse(SMALL, weights=None, device="cpu")
+
+
+def test_device_is_checked_before_weights_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coarse.hub, "fetch", lambda *_: pytest.fail("fetched"))
+    with pytest.raises(ModelError, match="unknown device 'tpu'"):
+        load_coarse(SMALL, weights=None, device="tpu")
