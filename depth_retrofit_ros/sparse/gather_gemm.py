@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-CPU_CHUNK = 4096  # rows; 9 taps x 64 channels x 4096 rows of float32 just fit a core's cache
+CPU_CHUNK = 4096  # rows; what is gathered for them (9 MB at 64 channels of float32) stays in the last-level cache
 GPU_CHUNK = 1 << 18  # rows; bounds the memory, while each product is large enough to fill the device
 
 
@@ -30,29 +30,30 @@ class SubmanifoldConvolution(torch.autograd.Function):
         neighbours: torch.Tensor,
         relu_input: bool,
     ) -> torch.Tensor:
-        ctx.save_for_backward(features, weight, neighbours)
+        padded = with_zero_row(features, relu_input)
+        ctx.save_for_backward(padded, weight, neighbours)
         ctx.relu_input = relu_input
         kernel = weight.permute(2, 3, 1, 0).reshape(-1, weight.shape[0])
-        return gather_gemm(with_zero_row(features, relu_input), neighbours, kernel, bias)
+        return gather_gemm(padded, neighbours, kernel, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        features, weight, neighbours = ctx.saved_tensors
+        padded, weight, neighbours = ctx.saved_tensors
         needs_features, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         outputs, inputs = weight.shape[:2]
         mirrored = weight.flip(2, 3).permute(2, 3, 0, 1).reshape(-1, inputs)
-        grad_features = torch.empty_like(features) if needs_features else None
+        grad_features = grad.new_empty(grad.shape[0], inputs) if needs_features else None
         grad_kernel = weight.new_zeros(inputs, 9 * outputs)
         # One gather of the output's gradient serves both products: the outputs that an input reaches lie under the mirrored kernel.
         for rows, gathered in gathered_chunks(with_zero_row(grad), neighbours):
-            values = features[rows]
+            values = padded[rows]
             if needs_weight:
-                grad_kernel.addmm_((values.clamp_min(0) if ctx.relu_input else values).t(), gathered)
+                grad_kernel.addmm_(values.t(), gathered)
             if grad_features is not None:
                 part = torch.mm(gathered, mirrored, out=grad_features[rows])
                 if ctx.relu_input:
-                    part.mul_(values > 0)
+                    torch.ops.aten.threshold_backward.grad_input(part, values, 0, grad_input=part)
         grad_weight = grad_kernel.view(inputs, 3, 3, outputs).flip(1, 2).permute(3, 0, 1, 2) if needs_weight else None
         return grad_features, grad_weight, grad.sum(0) if needs_bias else None, None, None
 
@@ -69,14 +70,15 @@ class DownConvolution(torch.autograd.Function):
         children: torch.Tensor,
         slots: torch.Tensor,
     ) -> torch.Tensor:
-        ctx.save_for_backward(features, weight, children, slots)
+        padded = with_zero_row(features)
+        ctx.save_for_backward(padded, weight, children, slots)
         kernel = weight.permute(2, 3, 1, 0).reshape(-1, weight.shape[0])
-        return gather_gemm(with_zero_row(features), children, kernel, bias)
+        return gather_gemm(padded, children, kernel, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        features, weight, children, slots = ctx.saved_tensors
+        padded, weight, children, slots = ctx.saved_tensors
         needs_features, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         outputs, inputs = weight.shape[:2]
         grad_features = grad_weight = None
@@ -85,7 +87,7 @@ class DownConvolution(torch.autograd.Function):
             grad_features = (grad @ kernel).view(-1, inputs).index_select(0, slots)
         if needs_weight:
             grad_kernel = weight.new_zeros(4 * inputs, outputs)
-            for rows, gathered in gathered_chunks(with_zero_row(features), children):
+            for rows, gathered in gathered_chunks(padded, children):
                 grad_kernel.addmm_(gathered.t(), grad[rows])
             grad_weight = grad_kernel.view(2, 2, inputs, outputs).permute(3, 2, 0, 1)
         return grad_features, grad_weight, grad.sum(0) if needs_bias else None, None, None
@@ -134,11 +136,12 @@ def gather_gemm(padded: torch.Tensor, rows: torch.Tensor, kernel: torch.Tensor, 
     Returns ``[K, Cout]``.
     """
     output = padded.new_empty(rows.shape[0], kernel.shape[1])
+    if bias is None:
+        output.zero_()
+    else:
+        output.copy_(bias)
     for chunk, gathered in gathered_chunks(padded, rows):
-        if bias is None:
-            torch.mm(gathered, kernel, out=output[chunk])
-        else:
-            torch.addmm(bias, gathered, kernel, out=output[chunk])
+        output[chunk].addmm_(gathered, kernel)
     return output
 
 

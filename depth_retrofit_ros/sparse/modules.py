@@ -74,5 +74,4 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: torch.Tensor, level: Level) -> torch.Tensor:
         """``[K, channels]`` to the same."""
-        change: torch.Tensor = self.second(self.first(features, level), level)
-        return change.add_(features)
+        return self.second(self.first(features, level), level).add_(features)

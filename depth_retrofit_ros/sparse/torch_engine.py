@@ -29,24 +29,18 @@ class TorchEngine:
     ) -> torch.Tensor:
         """See ``SparseEngine``."""
         check_rows(features, level.count)
-        return differentiable(SubmanifoldConvolution, features, weight, bias, level.neighbours, relu_input)
+        return SubmanifoldConvolution.apply(features, weight, bias, level.neighbours, relu_input)
 
     def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
         """See ``SparseEngine``."""
         check_rows(features, level.count)
-        return differentiable(DownConvolution, features, weight, bias, *maps_to_coarser(level))
+        return DownConvolution.apply(features, weight, bias, *maps_to_coarser(level))
 
     def up_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
         """See ``SparseEngine``."""
         children, slots = maps_to_coarser(level)
         check_rows(features, children.shape[0])
-        return differentiable(UpConvolution, features, weight, bias, children, slots)
-
-
-def differentiable(operation: type[torch.autograd.Function], *arguments: object) -> torch.Tensor:
-    """``operation.apply``, with a type."""
-    output: torch.Tensor = operation.apply(*arguments)  # type: ignore[no-untyped-call]
-    return output
+        return UpConvolution.apply(features, weight, bias, children, slots)
 
 
 def maps_to_coarser(level: Level) -> tuple[torch.Tensor, torch.Tensor]:

@@ -52,8 +52,7 @@ class SparseUNet(nn.Module):
         for depth in reversed(range(self.levels - 1)):
             features = self.up[depth](features, pyramid[depth]).add_(skips.pop())
             features = self.decoder[depth](features, pyramid[depth])
-        output: torch.Tensor = self.head(features.relu())
-        return output
+        return self.head(features.relu())
 
 
 class Stage(nn.Module):

@@ -77,6 +77,23 @@ def test_two_runs_are_bitwise_equal() -> None:
     assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_values_of_the_cpu() -> None:
+    net = make_net().double()
+    mask = make_mask("random", (150, 170))
+    features = torch.randn(int(mask.sum()), 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    results = []
+    for device in ("cpu", "cuda"):
+        net.to(device).zero_grad()
+        output = net(features.to(device), ENGINE.build_pyramid(PixelSet.from_mask(mask.to(device)), net.levels))
+        output.square().mean().backward()
+        results.append(
+            [output.detach().cpu(), *(parameter.grad.cpu() for parameter in net.parameters() if parameter.grad is not None)]
+        )
+    torch.testing.assert_close(*results)
+
+
 def test_new_block_is_the_identity_and_can_learn() -> None:
     pixels = PixelSet.from_mask(make_mask("random", (20, 20)))
     level = ENGINE.build_pyramid(pixels, 1)[0]
