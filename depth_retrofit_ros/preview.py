@@ -42,8 +42,8 @@ def depth_range(depth: np.ndarray) -> tuple[float, float] | None:
 def colourise(depth: np.ndarray, near_far: tuple[float, float] | None = None, out: np.ndarray | None = None) -> np.ndarray:
     """Colour a depth map by its inverse, which spends the colours where a robot looks: near.
 
-    depth: ``float32 [H, W]``, unknown where not finite or not positive. near_far: depths of the warmest and coldest colour, by default
-    ``depth_range(depth)``. out: ``uint8 [H, W, 3]`` to write into. Returns RGB.
+    depth: ``float32 [H, W]``, unknown where not finite or not positive. near_far: depths of the warmest and coldest colour, by
+    default ``depth_range(depth)``. out: ``uint8 [H, W, 3]`` to write into. Returns RGB.
     """
     near_far = near_far or depth_range(depth) or (1.0, 2.0)
     near, far = near_far

@@ -28,7 +28,7 @@ def scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray, Camera]:
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (7, 1), (48, 64), (31, 45)])
 @pytest.mark.parametrize("stride", [1, 2, 3, 8])
-def test_cloud_equals_the_specification(height: int, width: int, stride: int):
+def test_cloud_equals_the_specification(height: int, width: int, stride: int) -> None:
     depth, image, camera = scene(height, width)
     expected = specification(depth, image, camera, stride)
     cloud = make_cloud(depth, image, camera, stride)
@@ -37,7 +37,7 @@ def test_cloud_equals_the_specification(height: int, width: int, stride: int):
     np.testing.assert_array_equal(cloud.view(np.uint32)[..., 3], expected.view(np.uint32)[..., 3])
 
 
-def test_points_are_invalid_as_a_whole_and_colours_survive_bit_patterns_that_are_nan():
+def test_points_are_invalid_as_a_whole_and_colours_survive_bit_patterns_that_are_nan() -> None:
     depth = np.full((2, 2), np.nan, np.float32)
     image = np.full((2, 2, 3), 255, np.uint8)
     cloud = make_cloud(depth, image, Camera(2, 2, 1.0, 1.0, 0.5, 0.5))
@@ -45,7 +45,7 @@ def test_points_are_invalid_as_a_whole_and_colours_survive_bit_patterns_that_are
     assert (cloud.view(np.uint32)[..., 3] == 0x00FFFFFF).all()
 
 
-def test_the_buffer_is_written_completely_and_no_further():
+def test_the_buffer_is_written_completely_and_no_further() -> None:
     depth, image, camera = scene(6, 8)
     memory = np.full(6 * 8 * 4 + 1, 7.0, np.float32)
     out = memory[:-1].reshape(6, 8, 4)
@@ -56,7 +56,7 @@ def test_the_buffer_is_written_completely_and_no_further():
 
 
 @pytest.mark.parametrize("what", ["image", "camera", "shape", "dtype", "strides"])
-def test_sizes_that_do_not_agree_are_refused(what: str):
+def test_sizes_that_do_not_agree_are_refused(what: str) -> None:
     depth, image, camera = scene(6, 8)
     out = np.empty((6, 8, 4), np.float32)
     if what == "image":
@@ -73,7 +73,7 @@ def test_sizes_that_do_not_agree_are_refused(what: str):
         fill_cloud(depth, image, camera, out)
 
 
-def test_ply_holds_the_valid_points_and_their_colours(tmp_path: Path):
+def test_ply_holds_the_valid_points_and_their_colours(tmp_path: Path) -> None:
     depth, image, camera = scene(20, 30)
     cloud = make_cloud(depth, image, camera)
     count = write_ply(tmp_path / "cloud.ply", cloud)
@@ -87,14 +87,14 @@ def test_ply_holds_the_valid_points_and_their_colours(tmp_path: Path):
     ]
     assert len(body) == 15 * count
     first = np.argwhere(np.isfinite(cloud[..., 2]))[0]
-    np.testing.assert_array_equal(np.frombuffer(body[:12], "<f4"), cloud[*first, :3])
-    np.testing.assert_array_equal(np.frombuffer(body[12:15], np.uint8), image[*first])
+    np.testing.assert_array_equal(np.frombuffer(body[:12], "<f4"), cloud[tuple(first)][:3])
+    np.testing.assert_array_equal(np.frombuffer(body[12:15], np.uint8), image[tuple(first)])
     valid = np.isfinite(depth) & (depth > 0)
     assert count == valid.sum()
     np.testing.assert_array_equal(valid_points(cloud)[1], image[valid])
 
 
-def test_pcd_is_organised_and_keeps_every_bit(tmp_path: Path):
+def test_pcd_is_organised_and_keeps_every_bit(tmp_path: Path) -> None:
     depth, image, camera = scene(9, 13)
     cloud = make_cloud(depth, image, camera)
     count = write_pcd(tmp_path / "cloud.pcd", cloud)

@@ -77,7 +77,7 @@ def _region(info: CameraInfo) -> tuple[int, int, int, int]:
 
 
 def _rescale(matrix: np.ndarray, x_offset: int, y_offset: int, sx: float, sy: float) -> np.ndarray:
-    """K or P after cropping at the offset and scaling: focal lengths, skew, Tx and Ty scale; centres move with the pixels' corners."""
+    """K or P after cropping at the offset, then scaling: all terms of a row follow, the centre with the pixels' corners."""
     scaled: np.ndarray = matrix.copy()
     if not np.any(matrix):
         return scaled

@@ -99,7 +99,7 @@ class Worker(Generic[T]):
                 self._condition.wait(remaining_s)
 
     def _advance_grid(self) -> None:
-        """Starts keep to a grid of the period, so that the mean rate is exact; a missed grid restarts now instead of catching up."""
+        """Starts keep to a grid of the period, so that the mean rate is exact; a missed grid restarts now, without catching up."""
         now_s = time.monotonic()
         period_s = 1.0 / self.rate_hz if self.rate_hz > 0 else 0.0
         due_s = self._grid_s + period_s

@@ -24,19 +24,19 @@ def calibrated(**changes: object) -> CameraInfo:
     return info
 
 
-def test_rectified_images_use_p_and_k_stands_in_where_p_is_zero():
+def test_rectified_images_use_p_and_k_stands_in_where_p_is_zero() -> None:
     assert camera_from_info(calibrated(), 640, 480) == Camera(640, 480, 580.0, 590.0, 319.0, 239.0)
     assert camera_from_info(calibrated(p=[0.0] * 12), 640, 480) == Camera(640, 480, 600.0, 610.0, 321.0, 243.0)
 
 
-def test_an_uncalibrated_camera_is_none_not_an_error():
+def test_an_uncalibrated_camera_is_none_not_an_error() -> None:
     assert camera_from_info(CameraInfo(), 640, 480) is None
     assert camera_from_info(CameraInfo(width=640, height=480), 640, 480) is None
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.0, 0.0])
 @pytest.mark.parametrize("index", [0, 5])
-def test_numbers_that_cannot_be_focal_lengths_give_one_line(bad: float, index: int):
+def test_numbers_that_cannot_be_focal_lengths_give_one_line(bad: float, index: int) -> None:
     p = list(P)
     p[index] = bad
     with pytest.raises(CameraError) as error:
@@ -44,7 +44,7 @@ def test_numbers_that_cannot_be_focal_lengths_give_one_line(bad: float, index: i
     assert "\n" not in str(error.value)
 
 
-def test_nan_everywhere_and_an_empty_size_give_one_line():
+def test_nan_everywhere_and_an_empty_size_give_one_line() -> None:
     for info in (calibrated(p=[float("nan")] * 12), calibrated(width=0), calibrated(height=0)):
         with pytest.raises(CameraError) as error:
             camera_from_info(info, 640, 480)
@@ -52,12 +52,12 @@ def test_nan_everywhere_and_an_empty_size_give_one_line():
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 960), (320, 240), (640, 480), (2560, 1440)])
-def test_an_image_of_another_size_scales_the_camera_pixel_centre_exact(width: int, height: int):
+def test_an_image_of_another_size_scales_the_camera_pixel_centre_exact(width: int, height: int) -> None:
     camera = camera_from_info(calibrated(), width, height)
     assert camera == Camera(640, 480, 580.0, 590.0, 319.0, 239.0).resized(width, height)
 
 
-def test_region_of_interest_and_binning():
+def test_region_of_interest_and_binning() -> None:
     roi = RegionOfInterest(x_offset=100, y_offset=50, width=320, height=240, do_rectify=True)
     cropped = camera_from_info(calibrated(roi=roi), 320, 240)
     assert cropped == Camera(320, 240, 580.0, 590.0, 219.0, 189.0)
@@ -75,7 +75,7 @@ def test_region_of_interest_and_binning():
         (RegionOfInterest(x_offset=64, y_offset=32, width=512, height=384), (256, 192)),
     ],
 )
-def test_published_info_describes_the_depth_image(roi: RegionOfInterest, size: tuple[int, int]):
+def test_published_info_describes_the_depth_image(roi: RegionOfInterest, size: tuple[int, int]) -> None:
     info = calibrated(roi=roi, binning_x=2)
     before = copy.deepcopy(info)
     camera = camera_from_info(info, *size)
@@ -100,7 +100,7 @@ def test_published_info_describes_the_depth_image(roi: RegionOfInterest, size: t
     assert (out.binning_x, out.binning_y, out.roi) == (0, 0, RegionOfInterest())
 
 
-def test_a_zero_p_is_filled_from_k():
+def test_a_zero_p_is_filled_from_k() -> None:
     info = calibrated(p=[0.0] * 12)
     camera = camera_from_info(info, 1280, 960)
     assert camera is not None
@@ -109,14 +109,14 @@ def test_a_zero_p_is_filled_from_k():
     assert (out.p[3], out.p[7], out.p[10]) == (0.0, 0.0, 1.0)
 
 
-def test_a_zero_k_stays_zero():
+def test_a_zero_k_stays_zero() -> None:
     info = calibrated(k=[0.0] * 9)
     camera = camera_from_info(info, 1280, 960)
     assert camera is not None
     assert not np.any(info_for_image(info, camera, Header()).k)
 
 
-def test_the_cloud_projects_back_onto_its_pixels_through_the_published_info():
+def test_the_cloud_projects_back_onto_its_pixels_through_the_published_info() -> None:
     """The convention, tested end to end: cloud of the resized image, projected by the published P, hits the pixel centres."""
     info = calibrated()
     width, height = 960, 540

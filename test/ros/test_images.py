@@ -66,7 +66,7 @@ COLOUR = [name for name in ENCODINGS if not name.startswith("mono")]
 
 @pytest.mark.parametrize("padding", [0, 4, 13])
 @pytest.mark.parametrize("encoding", COLOUR)
-def test_colours_and_places_survive(encoding: str, padding: int):
+def test_colours_and_places_survive(encoding: str, padding: int) -> None:
     image = two_colours()
     rgb = image_to_rgb(to_message(encode(image, encoding), encoding, padding=padding))
     assert rgb.shape == image.shape and rgb.dtype == np.uint8 and rgb.flags.c_contiguous
@@ -76,7 +76,7 @@ def test_colours_and_places_survive(encoding: str, padding: int):
 
 
 @pytest.mark.parametrize("padding", [0, 5])
-def test_mono8_becomes_grey(padding: int):
+def test_mono8_becomes_grey(padding: int) -> None:
     grey = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
     rgb = image_to_rgb(to_message(grey, "mono8", padding=padding))
     np.testing.assert_array_equal(rgb, np.repeat(grey[..., None], 3, axis=2))
@@ -84,7 +84,7 @@ def test_mono8_becomes_grey(padding: int):
 
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("padding", [0, 3])
-def test_mono16_is_scaled_and_its_byte_order_honoured(big_endian: bool, padding: int):
+def test_mono16_is_scaled_and_its_byte_order_honoured(big_endian: bool, padding: int) -> None:
     values = np.linspace(0, 65535, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
     rows = np.ascontiguousarray(values.astype(">u2" if big_endian else "<u2")).view(np.uint8)
     message = to_message(rows, "mono16", padding=padding)
@@ -94,7 +94,7 @@ def test_mono16_is_scaled_and_its_byte_order_honoured(big_endian: bool, padding:
     assert (rgb == rgb[..., :1]).all()
 
 
-def test_unpadded_rgb8_is_not_copied():
+def test_unpadded_rgb8_is_not_copied() -> None:
     message = to_message(encode(two_colours(), "rgb8"), "rgb8")
     rgb = image_to_rgb(message)
     message.data[0] = 99
@@ -133,13 +133,13 @@ def lie(**changes: object) -> Image:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_every_lie_gives_one_line(message: Image, told: str):
+def test_every_lie_gives_one_line(message: Image, told: str) -> None:
     with pytest.raises(ImageError, match=told) as error:
         image_to_rgb(message)
     assert "\n" not in str(error.value)
 
 
-def test_a_claim_of_gigabytes_allocates_nothing():
+def test_a_claim_of_gigabytes_allocates_nothing() -> None:
     message = lie(height=6000, width=8000, step=24000)  # within MAX_PIXELS, 144 MB
     assert MAX_PIXELS > 6000 * 8000
     resource = pytest.importorskip("resource")
@@ -160,7 +160,9 @@ def test_a_claim_of_gigabytes_allocates_nothing():
     big_endian=st.integers(0, 255),
     data=st.binary(max_size=600),
 )
-def test_any_message_gives_an_image_or_one_line(height, width, step, encoding, big_endian, data):
+def test_any_message_gives_an_image_or_one_line(
+    height: int, width: int, step: int, encoding: str, big_endian: int, data: bytes
+) -> None:
     message = Image(height=height, width=width, step=step, encoding=encoding, is_bigendian=big_endian, data=array.array("B", data))
     try:
         rgb = image_to_rgb(message)
@@ -170,7 +172,7 @@ def test_any_message_gives_an_image_or_one_line(height, width, step, encoding, b
         assert rgb.shape == (height, width, 3)
 
 
-def test_wherever_the_size_and_data_agree_there_is_an_image():
+def test_wherever_the_size_and_data_agree_there_is_an_image() -> None:
     """The counterpart of the fuzz test, which alone would accept a decoder that refuses everything."""
     grey = two_colours()[..., 0]
     for encoding in ENCODINGS:
@@ -191,14 +193,14 @@ def smooth(height: int = 48, width: int = 64) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("extension", "tolerance"), [(".png", 0.0), (".jpg", 3.0)])
-def test_compressed_images_keep_colour_order(extension: str, tolerance: float):
+def test_compressed_images_keep_colour_order(extension: str, tolerance: float) -> None:
     image = smooth()
     rgb = compressed_to_rgb(coded(extension, image[..., ::-1]))
     assert rgb.flags.c_contiguous
     assert np.abs(rgb.astype(int) - image).mean() <= tolerance
 
 
-def test_grey_and_deep_and_transparent_pngs_become_rgb():
+def test_grey_and_deep_and_transparent_pngs_become_rgb() -> None:
     image = smooth()
     grey = compressed_to_rgb(coded(".png", image[..., 0], "mono8; png compressed "))
     np.testing.assert_array_equal(grey, np.repeat(image[..., :1], 3, axis=2))
@@ -206,14 +208,14 @@ def test_grey_and_deep_and_transparent_pngs_become_rgb():
     assert compressed_to_rgb(coded(".png", np.dstack((image, image[..., 0])))).shape == image.shape
 
 
-def test_a_compressed_mosaic_is_demosaiced():
+def test_a_compressed_mosaic_is_demosaiced() -> None:
     mosaic = encode(two_colours(), "bayer_grbg8")
     rgb = compressed_to_rgb(coded(".png", mosaic, "bayer_grbg8; png compressed bayer_grbg8"))
     np.testing.assert_array_equal(rgb, image_to_rgb(to_message(mosaic, "bayer_grbg8")))
 
 
 @pytest.mark.parametrize("extension", [".png", ".jpg"])
-def test_every_truncation_gives_one_line(extension: str):
+def test_every_truncation_gives_one_line(extension: str) -> None:
     whole = bytes(coded(extension, smooth()).data)
     cuts = sorted({*range(0, 700, 9), *range(0, len(whole), 97), len(whole) - 1, len(whole) - 3})
     for cut in cuts:
@@ -234,7 +236,7 @@ def test_every_truncation_gives_one_line(extension: str):
         (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00\x10" + bytes(20) + b"\xff\xd9", "damaged"),
     ],
 )
-def test_hostile_files_give_one_line(data: bytes, told: str):
+def test_hostile_files_give_one_line(data: bytes, told: str) -> None:
     with pytest.raises(ImageError, match=told) as error:
         compressed_to_rgb(CompressedImage(format="jpeg", data=array.array("B", data)))
     assert "\n" not in str(error.value)
@@ -242,7 +244,7 @@ def test_hostile_files_give_one_line(data: bytes, told: str):
 
 @settings(max_examples=200, deadline=None)
 @given(st.data(), st.sampled_from([".png", ".jpg"]))
-def test_any_damage_gives_an_image_of_the_coded_size_or_one_line(data, extension):
+def test_any_damage_gives_an_image_of_the_coded_size_or_one_line(data: st.DataObject, extension: str) -> None:
     damaged = bytearray(coded(extension, smooth(16, 16)).data)
     for _ in range(data.draw(st.integers(1, 6))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
@@ -254,7 +256,7 @@ def test_any_damage_gives_an_image_of_the_coded_size_or_one_line(data, extension
         assert rgb.ndim == 3 and rgb.dtype == np.uint8
 
 
-def test_decode_takes_either_kind():
+def test_decode_takes_either_kind() -> None:
     image = smooth()
     np.testing.assert_array_equal(decode(to_message(image.reshape(48, -1), "rgb8", 48, 64)), image)
     np.testing.assert_array_equal(decode(coded(".png", image[..., ::-1])), image)

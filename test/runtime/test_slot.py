@@ -5,7 +5,7 @@ import pytest
 from depth_retrofit_ros.runtime.slot import LatestSlot
 
 
-def test_the_newest_item_wins_and_the_overwritten_ones_are_counted():
+def test_the_newest_item_wins_and_the_overwritten_ones_are_counted() -> None:
     slot: LatestSlot[int] = LatestSlot()
     for item in range(5):
         assert slot.put(item)
@@ -14,7 +14,7 @@ def test_the_newest_item_wins_and_the_overwritten_ones_are_counted():
     assert (slot.received, slot.dropped, slot.waiting, slot.taken) == (5, 4, 0, 1)
 
 
-def test_take_waits_for_an_item_and_gives_up_after_the_timeout():
+def test_take_waits_for_an_item_and_gives_up_after_the_timeout() -> None:
     slot: LatestSlot[str] = LatestSlot()
     assert slot.take(timeout_s=0.01) is None
     thread = threading.Timer(0.05, slot.put, args=("late",))
@@ -24,7 +24,7 @@ def test_take_waits_for_an_item_and_gives_up_after_the_timeout():
     assert slot.taken == 1
 
 
-def test_close_drops_what_waits_refuses_what_comes_and_wakes_the_consumer():
+def test_close_drops_what_waits_refuses_what_comes_and_wakes_the_consumer() -> None:
     slot: LatestSlot[int] = LatestSlot()
     slot.put(1)
     slot.close()
@@ -44,7 +44,7 @@ def test_close_drops_what_waits_refuses_what_comes_and_wakes_the_consumer():
 
 
 @pytest.mark.parametrize("producers", [1, 3])
-def test_counts_add_up_with_several_producers(producers: int):
+def test_counts_add_up_with_several_producers(producers: int) -> None:
     slot: LatestSlot[int] = LatestSlot()
     taken = 0
     threads = [threading.Thread(target=lambda: [slot.put(i) for i in range(500)]) for _ in range(producers)]

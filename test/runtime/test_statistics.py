@@ -4,7 +4,7 @@ import pytest
 from depth_retrofit_ros.runtime.statistics import RateMeter, StageStatistics, Window
 
 
-def test_percentiles_are_those_of_the_last_values_only():
+def test_percentiles_are_those_of_the_last_values_only() -> None:
     window = Window(size=100)
     for value in [1e6] * 50 + list(range(100)):
         window.add(value)
@@ -16,12 +16,12 @@ def test_percentiles_are_those_of_the_last_values_only():
     assert percentiles.p99 == pytest.approx(np.percentile(range(100), 99))
 
 
-def test_no_values_no_percentiles():
+def test_no_values_no_percentiles() -> None:
     assert Window().percentiles() is None
     assert StageStatistics().percentiles() == {}
 
 
-def test_stages_keep_their_order_and_their_own_values():
+def test_stages_keep_their_order_and_their_own_values() -> None:
     statistics = StageStatistics()
     statistics.add({"coarse": 10.0, "refine": 2.0})
     statistics.add({"coarse": 20.0, "refine": 4.0, "cloud": 1.0})
@@ -32,7 +32,7 @@ def test_stages_keep_their_order_and_their_own_values():
     assert percentiles["cloud"].count == 1
 
 
-def test_rate_of_regular_events():
+def test_rate_of_regular_events() -> None:
     meter = RateMeter(window_s=5.0)
     for i in range(100):
         meter.tick(i * 0.1)
@@ -40,7 +40,7 @@ def test_rate_of_regular_events():
     assert meter.rate_hz(9.95) == pytest.approx(10.0)
 
 
-def test_rate_fades_when_events_stop_and_ends_at_zero():
+def test_rate_fades_when_events_stop_and_ends_at_zero() -> None:
     meter = RateMeter(window_s=5.0)
     assert meter.rate_hz(0.0) == 0.0
     for i in range(20):

@@ -27,7 +27,7 @@ def gate() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_a_busy_worker_takes_the_newest_and_counts_the_rest(gate: threading.Event):
+def test_a_busy_worker_takes_the_newest_and_counts_the_rest(gate: threading.Event) -> None:
     done: list[int] = []
     started = threading.Event()
 
@@ -50,7 +50,7 @@ def test_a_busy_worker_takes_the_newest_and_counts_the_rest(gate: threading.Even
     worker.stop()
 
 
-def test_a_failure_is_counted_and_reported_and_the_next_item_is_processed():
+def test_a_failure_is_counted_and_reported_and_the_next_item_is_processed() -> None:
     done: list[int] = []
     reported: list[Exception] = []
 
@@ -70,7 +70,7 @@ def test_a_failure_is_counted_and_reported_and_the_next_item_is_processed():
     assert worker.counts() == FrameCounts(received=6, processed=3, dropped=0, failed=3, pending=0)
 
 
-def test_stop_finishes_the_item_in_work_and_drops_the_waiting_one(gate: threading.Event):
+def test_stop_finishes_the_item_in_work_and_drops_the_waiting_one(gate: threading.Event) -> None:
     started = threading.Event()
     done: list[int] = []
 
@@ -93,14 +93,14 @@ def test_stop_finishes_the_item_in_work_and_drops_the_waiting_one(gate: threadin
     assert worker.counts().received == 2
 
 
-def test_a_worker_that_was_never_started_can_be_stopped():
+def test_a_worker_that_was_never_started_can_be_stopped() -> None:
     worker: Worker[int] = Worker(lambda item: None, never)
     worker.submit(1)
     worker.stop()
     assert worker.counts() == FrameCounts(received=1, dropped=1)
 
 
-def test_the_account_is_exact_at_every_moment_under_overload():
+def test_the_account_is_exact_at_every_moment_under_overload() -> None:
     def process(item: int) -> None:
         time.sleep(0.0003)
         if item % 7 == 0:
@@ -108,7 +108,13 @@ def test_the_account_is_exact_at_every_moment_under_overload():
 
     worker = Worker(process, lambda error: None)
     worker.start()
-    producer = threading.Thread(target=lambda: [(worker.submit(i), time.sleep(0.00005)) for i in range(2000)])
+
+    def produce() -> None:
+        for item in range(2000):
+            worker.submit(item)
+            time.sleep(0.00005)
+
+    producer = threading.Thread(target=produce)
     producer.start()
     readings = 0
     while producer.is_alive():
@@ -125,7 +131,7 @@ def test_the_account_is_exact_at_every_moment_under_overload():
     assert c.dropped > 0 and c.failed > 0 and readings > 10
 
 
-def test_the_rate_limit_holds_and_can_be_lifted_while_running():
+def test_the_rate_limit_holds_and_can_be_lifted_while_running() -> None:
     starts: list[float] = []
     worker: Worker[int] = Worker(lambda item: starts.append(time.monotonic()), never, rate_hz=20.0)
     worker.start()
@@ -144,7 +150,7 @@ def test_the_rate_limit_holds_and_can_be_lifted_while_running():
     worker.stop()
 
 
-def test_an_idle_worker_keeps_no_frame_alive():
+def test_an_idle_worker_keeps_no_frame_alive() -> None:
     class Big:
         pass
 
