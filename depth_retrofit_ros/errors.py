@@ -31,3 +31,7 @@ class OutputError(DepthRetrofitError):
 
 class GraphError(DepthRetrofitError):
     """A live ROS graph that did not come up, or stopped answering."""
+
+
+class SetupError(DepthRetrofitError):
+    """A Python environment in which ROS 2 cannot run: none is there, two are mixed, or the messages are not built."""

@@ -32,7 +32,7 @@ log="$work/log"
 {
     PATH="$venv/bin:$PATH" cmake -S "$root" -B "$work/build" -DBUILD_TESTING=OFF -DCMAKE_BUILD_TYPE=Release \
         -DCMAKE_PREFIX_PATH="${AMENT_PREFIX_PATH//:/;}" -DCMAKE_INSTALL_PREFIX="$work/install" -DCMAKE_INSTALL_RPATH="$venv/lib" \
-        -DPython3_EXECUTABLE="$python" -DPYTHON_INSTALL_DIR=python &&
+        -DPython3_EXECUTABLE="$python" -DPYTHON_EXECUTABLE="$python" -DPYTHON_INSTALL_DIR=python &&
     PATH="$venv/bin:$PATH" cmake --build "$work/build" --parallel "$(nproc)" &&
     cmake --install "$work/build"
 } > "$log" 2>&1 || { tail -n 20 "$log" >&2; fail "cmake failed; the whole output is in $log"; }

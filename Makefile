@@ -1,0 +1,62 @@
+# `make demo` and `make test` do everything, from a fresh clone on. Where a ROS 2 is sourced they use it; otherwise ROS 2 Jazzy comes
+# from Python wheels into .venv. Nothing is installed outside of .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# The ROS 2 to use: the sourced distribution's name, or `wheels`.
+SEES_ROS := import importlib.util as u, sys; sys.exit(sys.prefix != sys.base_prefix or u.find_spec("rclpy") is None)
+ROS := $(or $(ROS_DISTRO),$(shell $(PYTHON) -c '$(SEES_ROS)' 2>/dev/null && echo system),wheels)
+
+INSTALLED := $(VENV)/.installed-$(ROS)
+MESSAGES := depth_retrofit_ros/msg/__init__.py
+
+.PHONY: help setup messages demo test lint format build clean distclean
+.DEFAULT_GOAL := setup
+
+help:
+	@echo "make            set up $(VENV) (ROS 2: $(ROS)) and generate the messages"
+	@echo "make demo       the live graph on the embedded default; results in out/demo"
+	@echo "make test       lint, types and all tests"
+	@echo "make lint       lint and types only;  make format  applies the formatting"
+	@echo "make build      colcon build of this package (needs a sourced ROS 2 with colcon)"
+	@echo "make clean      remove what was generated;  make distclean  also $(VENV)"
+
+setup: $(INSTALLED) $(MESSAGES)
+
+messages: $(MESSAGES)
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt scripts/setup_venv.sh
+	scripts/setup_venv.sh $(VENV) $(PYTHON) $(ROS)
+
+$(MESSAGES): $(wildcard msg/*.msg) CMakeLists.txt package.xml scripts/build_messages.sh $(INSTALLED)
+	scripts/build_messages.sh $(VENV)
+
+demo: setup
+	$(BIN)/depth-retrofit demo --out out/demo
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Plugins are named, because a sourced ROS brings its own for an older pytest.
+test: lint
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p pytest_timeout
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build:
+	@command -v colcon > /dev/null || { echo "colcon is missing: source ROS 2 and apt install python3-colcon-common-extensions" >&2; exit 1; }
+	colcon build --symlink-install --packages-select depth_retrofit_ros
+
+clean:
+	rm -rf build install log .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf depth_retrofit_ros/msg depth_retrofit_ros/depth_retrofit_ros_s__*.so
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,7 @@
+"""``python -m depth_retrofit_ros`` is ``depth-retrofit``."""
+
+import sys
+
+from depth_retrofit_ros.cli import main
+
+sys.exit(main())

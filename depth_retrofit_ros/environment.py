@@ -1,0 +1,107 @@
+"""The start-up check: one complete ROS 2, and only one, serves this Python; otherwise one line says what to do.
+
+A sourced ROS (``/opt/ros/...``) and one from Python wheels must not meet in a process: with the sourced one's libraries first, the
+wheels' ``rclpy`` fails to import, or crashes now and then. So this looks, and imports nothing of ROS.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from depth_retrofit_ros.errors import SetupError
+
+WHEELS_GUARD = (
+    "_ROS_WHEELS_BOOTSTRAP_COMPLETE"  # set by the wheels' start-up hook, which orders LD_LIBRARY_PATH and starts Python anew
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What a Python finds of ROS 2.
+
+    prefix: of the Python environment. version: (major, minor) of the Python. rclpy: the package's ``__init__.py``, None if none.
+    wheels: the wheels' start-up hook is installed in prefix. messages: ``depth_retrofit_ros.msg`` is generated.
+    """
+
+    prefix: Path
+    version: tuple[int, int]
+    rclpy: Path | None
+    wheels: bool
+    messages: bool
+
+    @classmethod
+    def of_this_python(cls) -> Installation:
+        """Look, but import nothing of ROS."""
+        prefix = Path(sys.prefix)
+        hook = _origin("ros_wheels_bootstrapper")
+        return cls(
+            prefix=prefix,
+            version=sys.version_info[:2],
+            rclpy=_origin("rclpy"),
+            wheels=hook is not None and hook.is_relative_to(prefix),
+            messages=_origin("depth_retrofit_ros.msg") is not None,
+        )
+
+
+def require_ros() -> None:
+    """Call before anything imports rclpy. Raises SetupError, one line that says what to do, where ROS 2 cannot run."""
+    problem = find_problem(Installation.of_this_python(), os.environ)
+    if problem is not None:
+        raise SetupError(problem)
+
+
+def find_problem(found: Installation, environ: Mapping[str, str]) -> str | None:
+    """The first reason why ROS 2 cannot run, and the way out; None where there is none."""
+    distro = environ.get("ROS_DISTRO")
+    if found.wheels:
+        sourced = sourced_ros(found.prefix, environ)
+        if sourced:
+            return (
+                f"a sourced ROS ({sourced}) does not mix with the ROS 2 wheels in {found.prefix}: use a shell in which no ROS is "
+                "sourced, or run `make` in this one to set .venv up anew for the sourced ROS"
+            )
+        if WHEELS_GUARD in environ and str(found.prefix / "lib") not in environ.get("LD_LIBRARY_PATH", "").split(os.pathsep):
+            return (
+                "started by a program of another Python environment with ROS 2 wheels, whose libraries come first: run it as "
+                f"`env -u {WHEELS_GUARD} -u LD_LIBRARY_PATH ...`"
+            )
+    if found.rclpy is None:
+        return (
+            f"this Python ({sys.executable}) has no rclpy: run `make`, which sets .venv up with ROS 2 from wheels (x86_64), or "
+            "source an installed ROS 2 (`source /opt/ros/DISTRO/setup.bash`) and run `make` there"
+        )
+    wanted = re.search(r"/python(\d+)\.(\d+)/", found.rclpy.as_posix())
+    if wanted and (int(wanted[1]), int(wanted[2])) != found.version:
+        return (
+            f"ROS 2 {distro or found.rclpy.parent} is built for Python {wanted[1]}.{wanted[2]}, and this is Python "
+            f"{found.version[0]}.{found.version[1]} ({sys.executable}): run `make PYTHON=python{wanted[1]}.{wanted[2]}`"
+        )
+    if not found.messages:
+        return "the package's messages are not generated: run `make messages`, or `colcon build` and source install/setup.bash"
+    return None
+
+
+def sourced_ros(prefix: Path, environ: Mapping[str, str]) -> str | None:
+    """How the environment shows a ROS outside of ``prefix``: the variable and its value, None if it shows none."""
+    if environ.get("ROS_DISTRO"):
+        return f"ROS_DISTRO={environ['ROS_DISTRO']}"
+    for variable, evidence in (("PYTHONPATH", "rclpy"), ("LD_LIBRARY_PATH", "librcl.so")):
+        for entry in environ.get(variable, "").split(os.pathsep):
+            path = Path(entry)
+            if not entry or path.is_relative_to(prefix):
+                continue
+            if path.is_relative_to("/opt/ros") or (path / evidence).exists():
+                return f"{variable} has {entry}"
+    return None
+
+
+def _origin(module: str) -> Path | None:
+    """The file of a module that can be imported, without importing it; None where there is none."""
+    spec = find_spec(module)
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None

@@ -1,0 +1,58 @@
+"""What every test gets: a ROS domain of its own, fixed seeds, few threads, and the development data where there is any."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+
+from depth_retrofit_ros.ros.isolation import free_domain, private_environment
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("repeatable")
+
+
+def claim_domain() -> tuple[int, socket.socket]:
+    """A free ROS domain, and the socket that keeps other test runs on this machine from taking the same while it is open."""
+    while True:
+        domain = free_domain()
+        claim = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            claim.bind(("127.0.0.1", 7400 + 250 * domain))  # DDS itself uses UDP there
+        except OSError:
+            claim.close()
+        else:
+            return domain, claim
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test module can import rclpy; processes that tests start inherit it."""
+    domain, claim = claim_domain()
+    config.add_cleanup(claim.close)
+    os.environ.update(private_environment(domain))
+    os.environ.pop("ROS_STATIC_PEERS", None)
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> None:
+    """The same random numbers in every run, whatever ran before."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The development data (photos, bags, checkpoints): DEPTH_RETROFIT_SHARED, or ../shared/data beside the checkout."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    path = Path(os.environ.get("DEPTH_RETROFIT_SHARED", beside))
+    if not path.is_dir():
+        pytest.skip("no development data: set DEPTH_RETROFIT_SHARED to a folder with bags/, photos/ and weights/")
+    return path
