@@ -24,7 +24,7 @@ WHEELS_ENVIRON = {WHEELS_GUARD: "1", "LD_LIBRARY_PATH": f"{PREFIX}/lib/python3.1
 SOURCED_ENVIRON = {
     "ROS_DISTRO": "jazzy",
     "PYTHONPATH": "/opt/ros/jazzy/lib/python3.12/site-packages",
-    "LD_LIBRARY_PATH": "/opt/ros/jazzy/opt/rviz_ogre_vendor/lib:/opt/ros/jazzy/lib",
+    "LD_LIBRARY_PATH": "/opt/ros/jazzy/lib/x86_64-linux-gnu:/opt/ros/jazzy/lib",
 }
 
 

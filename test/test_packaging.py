@@ -1,0 +1,185 @@
+"""The repository as a product: versions, metadata, and what the wheel and the install tree contain."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from packaging.requirements import Requirement
+
+import depth_retrofit_ros
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "depth_retrofit_ros"
+SHARE = ("config/pipeline.yaml", "launch/pipeline.launch.py", "msg/FrameStats.msg", "package.xml", "rviz/depth_retrofit.rviz")
+
+
+def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
+    """The output of a command that must succeed."""
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sources() -> list[Path]:
+    """Every file of the repository that git tracks or would track, relative to its root."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: the list of its files is unknown")
+    names = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    return sorted({Path(name) for name in names if name and (ROOT / name).is_file()})
+
+
+@pytest.fixture(scope="module")
+def setup_cfg() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+@pytest.fixture(scope="module")
+def manifest() -> ElementTree.Element:
+    return ElementTree.parse(ROOT / "package.xml").getroot()
+
+
+def requirements(setup_cfg: configparser.ConfigParser) -> list[Requirement]:
+    lists = [setup_cfg["options"]["install_requires"], *setup_cfg["options.extras_require"].values()]
+    return [Requirement(line) for lines in lists for line in lines.splitlines() if line and not line.startswith("#")]
+
+
+def test_one_version_everywhere(manifest: ElementTree.Element) -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## (\S+)", changelog, re.MULTILINE)
+    assert newest is not None
+    versions = {
+        "package.xml": manifest.findtext("version"),
+        "CHANGELOG.md": newest[1],
+        "installed": importlib.metadata.version(PACKAGE),
+    }
+    assert versions == dict.fromkeys(versions, depth_retrofit_ros.__version__)
+
+
+def test_one_licence_everywhere(manifest: ElementTree.Element, setup_cfg: configparser.ConfigParser) -> None:
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert manifest.findtext("license") == setup_cfg["metadata"]["license"] == "Apache-2.0"
+
+
+def test_every_requirement_is_pinned_within_its_range(setup_cfg: configparser.ConfigParser) -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins: dict[str, list[str]] = {}
+    for pin in (Requirement(line) for line in lines if line and not line.startswith("#")):
+        (specifier,) = pin.specifier
+        assert specifier.operator == "==", f"{pin} is no exact version"
+        pins.setdefault(pin.name.lower(), []).append(specifier.version)
+    for requirement in requirements(setup_cfg):
+        versions = pins.get(requirement.name.lower())
+        assert versions, f"constraints.txt does not pin {requirement.name}"
+        assert all(requirement.specifier.contains(version) for version in versions), f"{requirement} excludes its pin {versions}"
+
+
+def test_ros_is_never_a_hard_requirement(setup_cfg: configparser.ConfigParser) -> None:
+    """The wheels must not arrive beside a sourced ROS because someone installs the package."""
+    assert "ros-" not in setup_cfg["options"]["install_requires"]
+
+
+def test_every_ros_package_that_we_import_is_declared(sources: list[Path], manifest: ElementTree.Element) -> None:
+    declared = {element.text for element in manifest if element.tag in ("depend", "exec_depend")}
+    known = {"ament_index_python", "builtin_interfaces", "launch", "launch_ros", "rclpy"}
+    missing = set()
+    for path in sources:
+        if path.suffix == ".py" and path.parts[0] in (PACKAGE, "launch"):
+            for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+                tops = {name.split(".")[0] for name in names} - {PACKAGE}
+                missing |= {t for t in tops if t in known or t.endswith(("_msgs", "_srvs", "_interfaces"))} - declared
+    assert not missing, "package.xml does not declare these"
+
+
+def test_no_machine_or_registry_is_named(sources: list[Path]) -> None:
+    forbidden = re.compile(
+        r"/root/|/work/|/home/\w|/Users/\w|/tmp/\w|/opt/(?!ros\b|python/)\w|\bpypi\b|pythonhosted|index-url|find-links",
+        re.IGNORECASE,
+    )
+    found = []
+    for path in sources:
+        if path != Path(__file__).relative_to(ROOT) and path.suffix not in (".safetensors", ".png", ".jpg", ".npz", ".mcap"):
+            text = (ROOT / path).read_text(encoding="utf-8")
+            found += [f"{path}: {line.strip()}" for line in text.splitlines() if forbidden.search(line)]
+    assert not found
+
+
+def test_the_console_script_starts() -> None:
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="depth-retrofit")
+    assert script.value == "depth_retrofit_ros.cli:main"
+    assert depth_retrofit_ros.__version__ in run(Path(sys.executable).with_name("depth-retrofit"), "--version")
+    assert depth_retrofit_ros.__version__ in run(sys.executable, "-m", PACKAGE, "--version")
+
+
+def test_the_wheel_has_every_file_of_the_package_and_no_other(sources: list[Path], tmp_path: Path) -> None:
+    for path in sources:
+        (tmp_path / "source" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / path, tmp_path / "source" / path)
+    stray = tmp_path / "source" / PACKAGE / "msg" / "__init__.py"  # as `make messages` leaves it: for one Python and one ROS
+    stray.parent.mkdir()
+    stray.touch()
+
+    build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    run(sys.executable, "-c", build, tmp_path, cwd=tmp_path / "source")
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert names == {path.as_posix() for path in sources if path.parts[0] == PACKAGE}
+
+
+@pytest.fixture(scope="module")
+def install_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `colcon build` installs, by the same cmake steps. Takes about ten seconds."""
+    work = tmp_path_factory.mktemp("colcon")
+    prefix = os.environ.get("AMENT_PREFIX_PATH") or sys.prefix
+    env = {**os.environ, "AMENT_PREFIX_PATH": prefix, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    python = [f"-D{name}={sys.executable}" for name in ("Python3_EXECUTABLE", "PYTHON_EXECUTABLE")]
+    prefixes = f"-DCMAKE_PREFIX_PATH={prefix.replace(os.pathsep, ';')}"
+    install = work / "install"
+    directories = ("-S", ROOT, "-B", work / "build", f"-DCMAKE_INSTALL_PREFIX={install}", "-DPYTHON_INSTALL_DIR=python")
+    run("cmake", *directories, prefixes, "-DBUILD_TESTING=OFF", *python, env=env)
+    run("cmake", "--build", work / "build", "--parallel", "2", env=env)
+    run("cmake", "--install", work / "build", env=env)
+    return install
+
+
+def test_the_install_tree_is_a_ros_package(install_tree: Path) -> None:
+    assert (install_tree / "share/ament_index/resource_index/packages" / PACKAGE).is_file()
+    assert [name for name in SHARE if not (install_tree / "share" / PACKAGE / name).is_file()] == []
+    assert os.access(install_tree / "lib" / PACKAGE / "depth_node", os.X_OK)
+
+
+def test_the_installed_package_holds_our_modules_and_the_message(install_tree: Path) -> None:
+    """rosidl writes an empty package of our name into the same folder: ours must come out on top, with `msg` beside it."""
+    program = (
+        "import depth_retrofit_ros, depth_retrofit_ros.ros.node\n"
+        "from depth_retrofit_ros.msg import FrameStats\n"
+        "FrameStats.__class__.__import_type_support__()\n"
+        "print(depth_retrofit_ros.__file__, depth_retrofit_ros.__version__)\n"
+    )
+    added = {"PYTHONPATH": install_tree / "python", "LD_LIBRARY_PATH": install_tree / "lib"}
+    env = {**os.environ, **{name: f"{path}{os.pathsep}{os.environ.get(name, '')}" for name, path in added.items()}}
+    output = run(sys.executable, "-c", program, cwd=install_tree, env=env).split()
+    assert output == [str(install_tree / "python" / PACKAGE / "__init__.py"), depth_retrofit_ros.__version__]
+
+
+def test_the_install_tree_has_the_weights(sources: list[Path], install_tree: Path) -> None:
+    expected = {path for path in sources if path.parts[:2] == (PACKAGE, "weights")}
+    assert expected
+    assert [path for path in expected if not (install_tree / "python" / path).is_file()] == []
