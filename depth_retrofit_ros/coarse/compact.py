@@ -27,8 +27,8 @@ class Compact:
     def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
         """See ``CoarseModel.predict``."""
         size = fit_long_side(image.shape[0], image.shape[1], self.long_side, MULTIPLE)
-        logits = self.network(downsample(image, size).contiguous(memory_format=torch.channels_last))
-        depth = expected_log_depth(logits)[0].exp()
+        logits, log_median = self.network(downsample(image, size).contiguous(memory_format=torch.channels_last))
+        depth = (expected_log_depth(logits) + log_median)[0].exp()
         if camera is not None:
             depth = depth * (camera.fx * size[1] / camera.width / CANONICAL_F_PX)
         return CoarsePrediction(depth, logits[0], camera is not None)

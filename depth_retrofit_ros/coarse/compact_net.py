@@ -1,7 +1,9 @@
 """The network of ``compact``: a small residual encoder-decoder that classifies log depth.
 
 The head's last features are 32 logits over log-spaced depth bins and the final projection is their softmax expectation, so that the
-entropy which selects pixels is the entropy of an actual distribution over depth: it is high exactly where two surfaces compete.
+entropy which selects pixels is the entropy of an actual distribution over depth: it is high exactly where two surfaces compete. The bins
+are relative to the frame's median depth, which a separate scalar predicts; otherwise doubt about the scale of the whole scene would
+spread every pixel's distribution and drown the edges.
 """
 
 from __future__ import annotations
@@ -13,20 +15,19 @@ import torch.nn.functional as F
 from torch import nn
 
 BINS = 32
-NEAREST_M = 0.3
-FARTHEST_M = 150.0
+SPAN = 2.5  # bins cover ln(depth / the frame's median depth) in ±SPAN
 LONG_SIDE = 256
 MULTIPLE = 16
 CANONICAL_F_PX = 256.0  # focal length, in pixels of the network's input, at which the network's depths are metres
 
 
 def bin_centers() -> torch.Tensor:
-    """log of the canonical depth [m] at each bin, float32 [BINS]."""
-    return torch.linspace(math.log(NEAREST_M), math.log(FARTHEST_M), BINS)
+    """ln(depth / median depth) at each bin, float32 [BINS]."""
+    return torch.linspace(-SPAN, SPAN, BINS)
 
 
 class CompactNet(nn.Module):
-    """image [B, 3, h, w] in 0…1 (h, w multiples of 16) → logits [B, BINS, h, w]."""
+    """image [B, 3, h, w] in 0…1 (h, w multiples of 16) → logits [B, BINS, h, w] and ln of the canonical median depth [B]."""
 
     def __init__(self, widths: tuple[int, int, int, int, int] = (16, 32, 64, 128, 192)) -> None:
         super().__init__()
@@ -36,6 +37,8 @@ class CompactNet(nn.Module):
         self.down3 = nn.Sequential(_conv(c2, c3, 2), Residual(c3), Residual(c3))
         self.down4 = nn.Sequential(_conv(c3, c4, 2), Residual(c4), Residual(c4))
         self.down5 = nn.Sequential(_conv(c4, c5, 2), Residual(c5), GlobalContext(c5), Residual(c5), GlobalContext(c5))
+        self.scale = nn.Sequential(nn.Linear(c5, 64), nn.ReLU(), nn.Linear(64, 1))
+        nn.init.constant_(self.scale[2].bias, 1.5)  # e^1.5 = 4.5 m
         self.up4 = Up(c5, c4)
         self.up3 = Up(c4, c3)
         self.up2 = Up(c3, c2)
@@ -46,28 +49,32 @@ class CompactNet(nn.Module):
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return F.pixel_shuffle(self.logits(self.trunk(image)), 2)
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features, log_median = self.trunk(image)
+        return F.pixel_shuffle(self.logits(features), 2), log_median
 
-    def phase(self, image: torch.Tensor, row: int, column: int) -> torch.Tensor:
-        """The logits of every second pixel, ``forward(image)[:, :, row::2, column::2]``, at a quarter of the head's cost."""
+    def phase(self, image: torch.Tensor, row: int, column: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """As forward, but only the logits of every second pixel, ``[:, :, row::2, column::2]``, at a quarter of the head's cost."""
+        features, log_median = self.trunk(image)
         pick = slice(2 * row + column, None, 4)
-        return F.conv2d(self.trunk(image), self.logits.weight[pick], self.logits.bias[pick])
+        return F.conv2d(features, self.logits.weight[pick], self.logits.bias[pick]), log_median
 
-    def trunk(self, image: torch.Tensor) -> torch.Tensor:
-        """Features [B, 32, h/2, w/2] before the logits."""
+    def trunk(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features [B, 32, h/2, w/2] before the logits, and ln of the canonical median depth [B]."""
         x1 = self.stem((image - self.mean) / self.deviation)
         x2 = self.down2(x1)
         x3 = self.down3(x2)
         x4 = self.down4(x3)
-        x = self.up4(self.down5(x4), x4)
+        x5 = self.down5(x4)
+        log_median = self.scale(x5.mean((2, 3)))[:, 0]
+        x = self.up4(x5, x4)
         x = self.up2(self.up3(x, x3), x2)
         x = F.interpolate(self.up1(x), scale_factor=2, mode="bilinear", align_corners=False)
-        return self.mix1(torch.cat([x, x1], 1))
+        return self.mix1(torch.cat([x, x1], 1)), log_median
 
 
 def expected_log_depth(logits: torch.Tensor) -> torch.Tensor:
-    """The head's final projection: mean of log canonical depth under the softmax, [B, BINS, h, w] → [B, h, w]."""
+    """The head's final projection: mean of ln(depth / median) under the softmax, [B, BINS, h, w] → [B, h, w]."""
     return torch.einsum("bchw,c->bhw", logits.float().softmax(1), bin_centers().to(logits.device))
 
 
@@ -80,7 +87,9 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(_conv(channels, channels, 1), nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
+        self.body = nn.Sequential(
+            _conv(channels, channels, 1), nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(x + self.body(x))

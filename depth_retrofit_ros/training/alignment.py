@@ -14,7 +14,9 @@ RADIUS = 4  # coarse pixels
 DEPTH_SIGMA = 0.06  # in ln depth: how alike two depths are to be one surface
 
 
-def log_ratio(log_true: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, true_map: torch.Tensor, coarse_map: torch.Tensor) -> torch.Tensor:
+def log_ratio(
+    log_true: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, true_map: torch.Tensor, coarse_map: torch.Tensor
+) -> torch.Tensor:
     """ln(coarse / true) of the surface at each pixel.
 
     log_true ``[K]`` at the pixels; rows, columns ``int64 [K]`` of the coarse cell of each; true_map, coarse_map ``[h, w]``: ln depth on

@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, FARTHEST_M, LONG_SIDE, MULTIPLE, CompactNet, bin_centers, expected_log_depth
+from depth_retrofit_ros.coarse.compact_net import (
+    CANONICAL_F_PX,
+    LONG_SIDE,
+    MULTIPLE,
+    SPAN,
+    CompactNet,
+    bin_centers,
+    expected_log_depth,
+)
 from depth_retrofit_ros.training.loop import Loop, Losses, LoopSpec
 from depth_retrofit_ros.training.losses import gradient_loss, silog_loss, two_hot_cross_entropy
 
@@ -67,18 +75,22 @@ def _jitter(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def compact_losses(network: CompactNet, images: torch.Tensor, log_true: torch.Tensor, phase: int) -> Losses:
-    """Cross entropy over depth bins everywhere (the sky is the last bin); SILog and gradients of the expectation off the sky; all on one
-    of the four interleaved half-resolution grids, ``phase`` 0…3."""
+    """Cross entropy over the relative depth bins everywhere (the sky is the last bin), SILog per image and gradients of the expectation
+    off the sky, L1 of the log median; all on one of the four interleaved half-resolution grids, ``phase`` 0…3."""
     row, column = divmod(phase, 2)
-    logits = network.phase(images, row, column)
+    logits, log_median = network.phase(images, row, column)
     log_true = log_true[:, row::2, column::2]
     known = torch.isfinite(log_true)
-    target = torch.where(known, log_true, float(np.log(FARTHEST_M)))
-    log_pred = expected_log_depth(logits)
-    entropy = two_hot_cross_entropy(logits, target, bin_centers().to(logits.device), torch.ones_like(known))
-    silog = silog_loss(log_pred, target, known)
-    gradient = gradient_loss(log_pred, target, known)
-    return {"total": entropy + 0.15 * silog + 0.5 * gradient, "ce": entropy, "silog": silog, "gradient": gradient}
+    true_median = torch.where(known, log_true, torch.nan).flatten(1).nanmedian(1).values
+    relative = torch.where(known, log_true - true_median[:, None, None], SPAN)
+    predicted = expected_log_depth(logits)
+    entropy = two_hot_cross_entropy(logits, relative, bin_centers().to(logits.device), torch.ones_like(known))
+    per_image = [silog_loss(p[None], t[None], k[None]) for p, t, k in zip(predicted, relative, known, strict=True)]
+    silog = torch.stack(per_image).mean()
+    gradient = gradient_loss(predicted, relative, known)
+    scale = (log_median - true_median).abs().mean()
+    total = entropy + 0.1 * silog + 0.5 * gradient + 0.3 * scale
+    return {"total": total, "ce": entropy, "silog": silog, "gradient": gradient, "scale": scale}
 
 
 @torch.no_grad()
@@ -90,7 +102,8 @@ def validate_compact(network: nn.Module, files: list[Path], device: torch.device
         h, w = (max(MULTIPLE, round(v / MULTIPLE) * MULTIPLE) for v in low.shape[:2])
         image = torch.from_numpy(cv2.resize(low, (w, h), interpolation=cv2.INTER_LINEAR)).permute(2, 0, 1)[None].float() / 255
         true = torch.from_numpy(cv2.resize(depth, (w, h), interpolation=cv2.INTER_NEAREST)).to(device)
-        pred = expected_log_depth(network(image.to(device)))[0].exp() * (f_low * w / low.shape[1] / CANONICAL_F_PX)
+        logits, log_median = network(image.to(device))
+        pred = (expected_log_depth(logits) + log_median)[0].exp() * (f_low * w / low.shape[1] / CANONICAL_F_PX)
         valid = torch.isfinite(true)
         p, t = pred[valid], true[valid]
         rel.append(float(((p - t).abs() / t).mean()))
@@ -100,8 +113,8 @@ def validate_compact(network: nn.Module, files: list[Path], device: torch.device
     return {"abs_rel": float(np.mean(rel)), "abs_rel_median": float(np.mean(aligned)), "delta1": float(np.mean(delta))}
 
 
-def train_compact(train: list[Path], held_out: list[Path], spec: LoopSpec) -> tuple[CompactNet, dict[str, float]]:
-    """The averaged network and its validation figures."""
+def train_compact(train: list[Path], held_out: list[Path], spec: LoopSpec) -> tuple[Loop, dict[str, float]]:
+    """The finished loop (its ``average`` is the network to keep) and the validation figures."""
     torch.manual_seed(spec.seed)
     network = CompactNet().to(spec.device).to(memory_format=torch.channels_last)
     batches = CoarseViews(train, spec.batch, spec.seed, spec.device)
@@ -112,4 +125,4 @@ def train_compact(train: list[Path], held_out: list[Path], spec: LoopSpec) -> tu
 
     loop = Loop(network, spec)
     figures = loop.run(step, lambda net: validate_compact(net, held_out, spec.device), every=500)
-    return loop.average, figures  # type: ignore[return-value]
+    return loop, figures

@@ -43,7 +43,9 @@ class Loop:
         if spec.resume:
             self._load()
 
-    def run(self, step: Callable[[nn.Module, int, float], Losses], validate: Callable[[nn.Module], dict[str, float]], every: int) -> dict[str, float]:
+    def run(
+        self, step: Callable[[nn.Module, int, float], Losses], validate: Callable[[nn.Module], dict[str, float]], every: int
+    ) -> dict[str, float]:
         """Train to the end; validate the averaged weights every ``every`` steps; returns the last validation."""
         start, figures, sums = time.monotonic(), dict[str, float](), dict[str, float]()
         first = self.done

@@ -13,6 +13,7 @@ from torch import nn
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.upsample import sample_at
+from depth_retrofit_ros.refine.candidates import OFFSETS
 from depth_retrofit_ros.refine.network import PixelFeatures, RefinerNet
 from depth_retrofit_ros.refine.refiner import coarse_maps, features_from_maps
 from depth_retrofit_ros.selection.score import uncertainty
@@ -63,7 +64,9 @@ class Crops:
             use_model = bool(self.models) and rng.random() >= self.simulated
             model = self.models[rng.integers(len(self.models))] if use_model else None
             view = self._model_view(model, path, data) if model else simulated_view(rng, data)
-            sample = make_crop(data, int(rng.integers(len(data["at"]))), view, float(rng.choice([0.05, 0.1, 0.1, 0.2])), rng.random() < 0.5)
+            sample = make_crop(
+                data, int(rng.integers(len(data["at"]))), view, float(rng.choice([0.05, 0.1, 0.1, 0.2])), rng.random() < 0.5
+            )
             if sample.target.numel() > 1000:
                 samples.append(sample)
         return samples
@@ -147,8 +150,6 @@ def _flipped(sample: CropSample) -> CropSample:
 
 
 def _mirrored_candidates() -> list[int]:
-    from depth_retrofit_ros.refine.candidates import OFFSETS
-
     return [0] + [1 + OFFSETS.index((dy, -dx)) for dy, dx in OFFSETS]
 
 
@@ -170,7 +171,13 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
         there = neighbour[here]
         gradient = gradient + ((log_fused[here] - log_fused[there]) - (log_target[here] - log_target[there])).abs().mean()
     base = target.abs().mean()
-    return {"total": l1_refined + l1_fused + gradient, "refined": l1_refined, "fused": l1_fused, "gradient": gradient, "coarse": base}
+    return {
+        "total": l1_refined + l1_fused + gradient,
+        "refined": l1_refined,
+        "fused": l1_fused,
+        "gradient": gradient,
+        "coarse": base,
+    }
 
 
 @torch.no_grad()
@@ -185,9 +192,14 @@ def validate_refiner(network: nn.Module, crops: Crops, batches: int) -> dict[str
 
 
 def train_refiner(
-    train: Sequence[Path], held_out: Sequence[Path], models: Sequence[CoarseModel], spec: LoopSpec, widths: Sequence[int], blocks: int
-) -> tuple[RefinerNet, dict[str, float]]:
-    """The averaged network and its validation figures."""
+    train: Sequence[Path],
+    held_out: Sequence[Path],
+    models: Sequence[CoarseModel],
+    spec: LoopSpec,
+    widths: Sequence[int],
+    blocks: int,
+) -> tuple[Loop, dict[str, float]]:
+    """The finished loop (its ``average`` is the network to keep) and the validation figures."""
     torch.manual_seed(spec.seed)
     network = RefinerNet(widths, blocks).to(spec.device)
     crops = Crops(train, models, spec.batch, spec.seed, simulated=0.5)
@@ -199,5 +211,4 @@ def train_refiner(
 
     loop = Loop(network, spec)
     figures = loop.run(step, lambda net: validate_refiner(net, fixed, 12), every=250)
-    assert isinstance(loop.average, RefinerNet)
-    return loop.average, figures
+    return loop, figures

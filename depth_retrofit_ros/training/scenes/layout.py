@@ -113,7 +113,9 @@ def _furniture(rng: np.random.Generator, deco: Decorator, b: SceneBuilder, at: n
     }[maker](rng, deco, b, at, turn)  # fmt: skip
 
 
-def _legs(rng: np.random.Generator, deco: Decorator, b: SceneBuilder, at: np.ndarray, turn: np.ndarray, wx: float, wz: float, h: float) -> None:
+def _legs(
+    rng: np.random.Generator, deco: Decorator, b: SceneBuilder, at: np.ndarray, turn: np.ndarray, wx: float, wz: float, h: float
+) -> None:
     material, r = deco.solid(), rng.uniform(0.006, 0.04)
     for sx in (-1, 1):
         for sz in (-1, 1):
@@ -245,14 +247,33 @@ def _street(rng: np.random.Generator, deco: Decorator) -> SceneAndPose:
             _tree(rng, deco, b, np.array([side * (road + rng.uniform(0.2, walk + 3)), 0, rng.uniform(3, 60)]))
         if rng.random() < 0.4:
             h, n = rng.uniform(0.6, 2), rng.uniform(4, 30)
-            b.add(Kind.QUAD, (side * (road + walk * 0.9), -h / 2, n), (n, h / 2, 1), deco.cut(MASKS_GRID, rng.uniform(0.5, 2)), rotation_ypr(np.pi / 2, 0, 0))
+            b.add(
+                Kind.QUAD,
+                (side * (road + walk * 0.9), -h / 2, n),
+                (n, h / 2, 1),
+                deco.cut(MASKS_GRID, rng.uniform(0.5, 2)),
+                rotation_ypr(np.pi / 2, 0, 0),
+            )
     for _ in range(rng.integers(0, 9)):
         _car(rng, deco, b, np.array([rng.uniform(-road, road), 0, rng.uniform(4, 60)]))
     for _ in range(rng.integers(0, 8)):
-        _block(rng, deco, b, np.array([rng.uniform(-road - walk, road + walk), 0, rng.uniform(2, 25)]), rotation_ypr(rng.uniform(0, 6), 0, 0))
+        _block(
+            rng,
+            deco,
+            b,
+            np.array([rng.uniform(-road - walk, road + walk), 0, rng.uniform(2, 25)]),
+            rotation_ypr(rng.uniform(0, 6), 0, 0),
+        )
     for _ in range(rng.integers(0, 4)):
         z, y = rng.uniform(5, 50), rng.uniform(4, 9)
-        _hang(b, np.array([-road - walk, -y, z]), np.array([road + walk, -y, z + rng.uniform(-8, 8)]), rng.uniform(0.2, 1), rng.uniform(0.01, 0.03), deco.solid())
+        _hang(
+            b,
+            np.array([-road - walk, -y, z]),
+            np.array([road + walk, -y, z + rng.uniform(-8, 8)]),
+            rng.uniform(0.2, 1),
+            rng.uniform(0.01, 0.03),
+            deco.solid(),
+        )
     eye = np.array([rng.uniform(-road, road) * 0.8, -rng.uniform(0.5, 2.4), 0.0])
     pose = Pose(rotation_ypr(rng.normal(0, 0.25), rng.normal(-0.02, 0.1), rng.normal(0, 0.03)), eye)
     return SceneAndPose(b.build(random_light(rng, outdoors=True)), pose, "street")
@@ -288,7 +309,14 @@ def _clutter(rng: np.random.Generator, deco: Decorator) -> SceneAndPose:
     """Things in the air before a wall: no gravity, no habit, so that nothing but the image tells."""
     b = SceneBuilder()
     far = np.exp(rng.uniform(np.log(2), np.log(25)))
-    b.add(Kind.QUAD, (0, 0, far), (4 * far, 4 * far, 1), deco.large(far), rotation_ypr(rng.normal(0, 0.3), rng.normal(0, 0.3), 0), False)
+    b.add(
+        Kind.QUAD,
+        (0, 0, far),
+        (4 * far, 4 * far, 1),
+        deco.large(far),
+        rotation_ypr(rng.normal(0, 0.3), rng.normal(0, 0.3), 0),
+        False,
+    )
     for _ in range(rng.integers(8, 45)):
         z = far * rng.uniform(0.15, 0.95)
         at = np.array([rng.uniform(-0.8, 0.8) * z, rng.uniform(-0.6, 0.6) * z, z])

@@ -18,6 +18,7 @@ from depth_retrofit_ros.training.scenes.textures import SIZE, TextureStack
 
 NEAR_M = 0.05
 SHADOW_SIZE = 768
+BAND_PIXELS = 150_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,14 @@ class Renderer:
         device = self.scene.center.device
         xs = (torch.arange(x0, x0 + width, device=device, dtype=torch.float32) - camera.cx) / camera.fx
         ys = (torch.arange(y0, y0 + height, device=device, dtype=torch.float32) - camera.cy) / camera.fy
-        depth, owner = self._cast(xs, ys, pose)
-        return Rendering(self._shade(xs, ys, pose, depth, owner, camera.fx), depth)
+        image, depth = torch.empty(height, width, 3, device=device), torch.empty(height, width, device=device)
+        # In bands whose temporaries stay in the cache: three times as fast as the whole 2K frame at once.
+        rows = height if device.type == "cuda" else max(1, BAND_PIXELS // width)
+        for top in range(0, height, rows):
+            band = slice(top, top + rows)
+            depth[band], owner = self._cast(xs, ys[band], pose)
+            image[band] = self._shade(xs, ys[band], pose, depth[band], owner, camera.fx)
+        return Rendering(image, depth)
 
     def _cast(self, xs: torch.Tensor, ys: torch.Tensor, pose: Pose) -> tuple[torch.Tensor, torch.Tensor]:
         """Nearest hit of every ray (x, y, 1): depth [h, w] and the primitive's index (−1 = sky)."""
@@ -95,7 +102,10 @@ class Renderer:
     ) -> torch.Tensor:
         scene, light, device = self.scene, self.scene.light, xs.device
         rotation = torch.from_numpy(pose.rotation).float().to(device)
-        rays = torch.stack(torch.broadcast_tensors(xs[None, :], ys[:, None], torch.ones(1, device=device)), -1).view(-1, 3) @ rotation.T
+        rays = (
+            torch.stack(torch.broadcast_tensors(xs[None, :], ys[:, None], torch.ones(1, device=device)), -1).view(-1, 3)
+            @ rotation.T
+        )
         elevation = (-rays[:, 1] / rays.norm(dim=1) * 2).clamp(0, 1)[:, None]
         top, horizon = torch.from_numpy(light.sky_top).to(device), torch.from_numpy(light.sky_horizon).to(device)
         color = horizon + (top - horizon) * elevation
@@ -170,7 +180,9 @@ class Renderer:
             torch.minimum(view, hit, out=view)
         return nearest
 
-    def _cut_out_parallel(self, p: int, hit: torch.Tensor, origin: list[torch.Tensor], direction: list[torch.Tensor]) -> torch.Tensor:
+    def _cut_out_parallel(
+        self, p: int, hit: torch.Tensor, origin: list[torch.Tensor], direction: list[torch.Tensor]
+    ) -> torch.Tensor:
         scale = self.scene.half[p] / self.scene.cutout_scale_m[p]
         t = hit.nan_to_num(posinf=0.0)
         uv = torch.stack([(origin[i] + t * direction[i]) * scale[i] for i in range(2)], -1)

@@ -143,7 +143,9 @@ def _stripes(rng: np.random.Generator) -> np.ndarray:
     x, y = _grid()
     a, b = rng.integers(-12, 13, 2)
     wave = np.sin(2 * np.pi * (a * x + b * y) + rng.uniform(0, 1.5) * _fractal(rng, 1.8))
-    return _blend((wave > rng.uniform(-0.6, 0.6)).astype(np.float32), _color(rng), _color(rng)) + 0.02 * _fractal(rng, 0.8)[..., None]
+    return (
+        _blend((wave > rng.uniform(-0.6, 0.6)).astype(np.float32), _color(rng), _color(rng)) + 0.02 * _fractal(rng, 0.8)[..., None]
+    )
 
 
 def _checker(rng: np.random.Generator) -> np.ndarray:

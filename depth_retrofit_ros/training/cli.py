@@ -1,0 +1,146 @@
+"""``depth-retrofit train compact|refiner``: render the pool, train, write the checkpoint and its model card."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depth_retrofit_ros.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from depth_retrofit_ros.training.loop import LoopSpec
+    from depth_retrofit_ros.training.pool import PoolSpec
+
+WIDTHS = (16, 32, 48, 64, 64)
+VALIDATION_SEED = 900  # scenes and textures of the held-out pool; training seeds must differ
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("train", help="train compact or the refiner on procedural scenes with exact depth")
+    parser.add_argument("target", choices=("compact", "refiner"), help="what to train")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the checkpoint, its card, log.csv and the resumable state"
+    )
+    parser.add_argument("--pool", type=Path, default=Path("runs/pool"), help="folder of rendered scenes, filled once and kept")
+    parser.add_argument("--scenes", type=int, default=5000, help="training scenes to render (about 0.3 s each on one core)")
+    parser.add_argument("--held-out", type=int, default=64, help="validation scenes, from another seed")
+    parser.add_argument("--photos", type=Path, help="folder of photographs to use as textures")
+    parser.add_argument("--held-out-photos", type=Path, help="other photographs, for the validation scenes")
+    parser.add_argument("--workers", type=int, default=2, help="rendering processes")
+    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--minutes", type=float, default=0.0, help="end the schedule after this time instead (0 = use --steps)")
+    parser.add_argument("--batch", type=int, help="coarse views (default 16) or crops (default 4) per step")
+    parser.add_argument("--rate", type=float, help="peak learning rate (default 2e-3 for compact, 1.5e-3 for the refiner)")
+    parser.add_argument("--seed", type=int, default=1, help=f"of scenes, textures and training; not {VALIDATION_SEED}")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; scenes are rendered there too")
+    parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
+    refiner = parser.add_argument_group("refiner only")
+    refiner.add_argument(
+        "--coarse",
+        nargs="*",
+        default=["compact"],
+        metavar="NAME",
+        help="frozen models whose answers are refined, beside simulated ones",
+    )
+    refiner.add_argument("--weights", type=Path, help="folder of their checkpoints")
+    refiner.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS), help="channels of the sparse U-Net's levels")
+    refiner.add_argument("--blocks", type=int, default=1, help="residual blocks per level, in the encoder and in the decoder")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render, train, save."""
+    import torch
+
+    from depth_retrofit_ros.checkpoint import save_tensors
+    from depth_retrofit_ros.device import pick_device
+    from depth_retrofit_ros.training.loop import LoopSpec
+
+    if args.seed == VALIDATION_SEED:
+        raise ModelError(f"--seed {VALIDATION_SEED} is the validation set's: choose another")
+    device = pick_device(args.device)
+    train, held_out = (_pool(args, str(device), split) for split in ("train", "validation"))
+    compact = args.target == "compact"
+    spec = LoopSpec(
+        steps=args.steps,
+        batch=args.batch or (16 if compact else 4),
+        rate=args.rate or (2e-3 if compact else 1.5e-3),
+        seed=args.seed,
+        out=args.out,
+        device=device,
+        minutes=args.minutes,
+        resume=args.resume,
+    )
+    network, figures, steps, shape = (
+        _train_compact(train, held_out, spec) if compact else _train_refiner(args, train, held_out, spec)
+    )
+    path = args.out / f"{args.target}.safetensors"
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_tensors(path, tensors, {"network": json.dumps(shape), "steps": str(steps), "torch": torch.__version__})
+    _write_card(args, spec, path, sum(p.numel() for p in network.parameters()), steps, figures)
+    print(f"{path} and {path.with_suffix('.md').name} written; {figures}")
+    return 0
+
+
+def _pool(args: argparse.Namespace, device: str, split: str) -> list[Path]:
+    from depth_retrofit_ros.training.pool import PoolSpec, build_pool
+
+    held_out = split == "validation"
+    spec: PoolSpec = PoolSpec(
+        folder=args.pool,
+        count=args.held_out if held_out else args.scenes,
+        crops=2,
+        seed=VALIDATION_SEED if held_out else args.seed,
+        photos=args.held_out_photos if held_out else args.photos,
+        device=device,
+    )
+    workers = 1 if device.startswith("cuda") else args.workers
+    files = build_pool(spec, workers, lambda done: print(f"\r{split} scenes {done}/{spec.count}", end="", flush=True))
+    print(f"\r{split} scenes {len(files)}/{spec.count}", flush=True)
+    return files
+
+
+def _train_compact(train: list[Path], held_out: list[Path], spec: LoopSpec) -> tuple[nn.Module, dict[str, float], int, object]:
+    from depth_retrofit_ros.training.compact import train_compact
+
+    loop, figures = train_compact(train, held_out, spec)
+    return loop.average, figures, loop.done, "compact"
+
+
+def _train_refiner(
+    args: argparse.Namespace, train: list[Path], held_out: list[Path], spec: LoopSpec
+) -> tuple[nn.Module, dict[str, float], int, object]:
+    from depth_retrofit_ros.coarse import load_coarse
+    from depth_retrofit_ros.training.refiner import train_refiner
+
+    models = [
+        load_coarse(name, weights=None if name == "compact" else args.weights, device=str(spec.device)) for name in args.coarse
+    ]
+    loop, figures = train_refiner(train, held_out, models, spec, args.widths, args.blocks)
+    return loop.average, figures, loop.done, {"widths": args.widths, "blocks": args.blocks}
+
+
+def _write_card(
+    args: argparse.Namespace, spec: LoopSpec, path: Path, parameters: int, steps: int, figures: dict[str, float]
+) -> None:
+    coarse = f" --coarse {' '.join(args.coarse)}" if args.target == "refiner" else ""
+    lines = [
+        f"# {args.target}",
+        "",
+        f"- licence: Apache-2.0; parameters: {parameters:,}; trained {steps:,} steps of {spec.batch}, peak rate {spec.rate:g}, seed {spec.seed}",
+        f"- data: {args.scenes} procedural scenes of this project (seed {args.seed}), textures "
+        + (f"procedural and from {len(list(args.photos.iterdir()))} photographs" if args.photos else "procedural"),
+        f"- command: `depth-retrofit train {args.target} --out OUT --scenes {args.scenes} --seed {args.seed}{coarse}`",
+        "",
+        f"Validation on {args.held_out} scenes of seed {VALIDATION_SEED}, never trained on:",
+        "",
+        "| figure | value |",
+        "|---|---|",
+        *(f"| {name} | {value:.4f} |" for name, value in figures.items()),
+    ]
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
