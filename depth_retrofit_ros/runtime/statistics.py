@@ -86,3 +86,43 @@ class RateMeter:
             silent_s = now_s - self._times_s[-1]
         # Silence longer than the mean gap is part of the measured time, so the rate fades instead of standing still.
         return count / max(between_s, 1e-9) if silent_s <= between_s / count else count / (between_s + silent_s)
+
+
+class FrameStatistics:
+    """What a stream of frames looks like: rates in and out, age when published, wall time of every stage. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._arrivals = RateMeter()
+        self._answers = RateMeter()
+        self._age_ms = Window()
+        self._stages = StageStatistics()
+
+    def arrived(self) -> None:
+        """A frame came in."""
+        self._arrivals.tick()
+
+    def answered(self, times_ms: Mapping[str, float], age_ms: float) -> None:
+        """A frame's result went out, ``age_ms`` after its acquisition."""
+        self._answers.tick()
+        self._age_ms.add(age_ms)
+        self._stages.add(times_ms)
+
+    @property
+    def input_hz(self) -> float:
+        """Frames that come in per second; 0 once none comes any more."""
+        return self._arrivals.rate_hz()
+
+    @property
+    def output_hz(self) -> float:
+        """Results that go out per second."""
+        return self._answers.rate_hz()
+
+    @property
+    def age_ms(self) -> Percentiles | None:
+        """Age at publication [ms]."""
+        return self._age_ms.percentiles()
+
+    @property
+    def stages_ms(self) -> dict[str, Percentiles]:
+        """Wall time [ms] per stage."""
+        return self._stages.percentiles()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from depth_retrofit_ros.runtime.statistics import RateMeter, StageStatistics, Window
+from depth_retrofit_ros.runtime.statistics import FrameStatistics, RateMeter, StageStatistics, Window
 
 
 def test_percentiles_are_those_of_the_last_values_only() -> None:
@@ -47,3 +47,16 @@ def test_rate_fades_when_events_stop_and_ends_at_zero() -> None:
         meter.tick(i * 0.1)
     assert 0.0 < meter.rate_hz(3.9) < 6.0
     assert meter.rate_hz(100.0) == 0.0
+
+
+def test_frame_statistics_put_it_together() -> None:
+    statistics = FrameStatistics()
+    assert statistics.age_ms is None and statistics.input_hz == 0.0 and statistics.stages_ms == {}
+    for age in (10.0, 20.0, 30.0):
+        statistics.arrived()
+        statistics.arrived()
+        statistics.answered({"coarse": age / 10}, age)
+    assert statistics.age_ms is not None
+    assert statistics.age_ms.p50 == pytest.approx(20.0)
+    assert statistics.stages_ms["coarse"].p50 == pytest.approx(2.0)
+    assert statistics.input_hz > statistics.output_hz > 0.0

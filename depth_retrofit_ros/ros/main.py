@@ -1,0 +1,77 @@
+"""The process around the node: `ros2 run depth_retrofit_ros depth_node`, the launch file, and `depth-retrofit run`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from depth_retrofit_ros.ros.transport import configure_transport
+
+if TYPE_CHECKING:
+    from depth_retrofit_ros.ros.node import DepthNode
+    from depth_retrofit_ros.ros.parameters import Value
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point; ``argv`` as ROS passes it (``--ros-args …``). Leaves the process with ``run_node``'s exit code where not 0."""
+    code = run_node(ros_args=sys.argv[1:] if argv is None else argv)
+    if code:
+        sys.exit(code)
+
+
+def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[str] = ()) -> int:
+    """Run the node until SIGINT or SIGTERM (result 0), or until it cannot start (result 1, one line on stderr or in the log).
+
+    overrides: parameter values that outrank the YAML files and ``-p`` of ``ros_args``. ros_args: from ``--ros-args`` on.
+    With the parameter ``autostart`` (the default) the node configures and activates itself, and a failure ends the process, so that
+    whoever started it learns of it; without, the node waits for lifecycle transitions and outlives failed ones.
+    """
+    configure_transport()
+    try:
+        import rclpy
+
+        from depth_retrofit_ros.ros.node import DepthNode
+    except ImportError as error:
+        return _refuse(f"ROS 2 cannot be used ({error}): run `make` first, or source a ROS 2 installation and build this package")
+    from rclpy.exceptions import ParameterException
+    from rclpy.parameter import Parameter
+
+    try:
+        rclpy.init(args=list(ros_args))
+    except RuntimeError as error:  # rcl's words for arguments that it cannot parse
+        return _refuse(str(error))
+    try:
+        node = DepthNode(parameter_overrides=[Parameter(name, value=value) for name, value in (overrides or {}).items()])
+    except ParameterException as error:
+        rclpy.try_shutdown()
+        return _refuse(str(error))
+    return _run(node)
+
+
+def _run(node: DepthNode) -> int:
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        if node.settings.autostart and not node.autostart():
+            return 1 if rclpy.ok() else 0  # 0: a signal came while the model was loading
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _refuse(reason: str) -> int:
+    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    main()

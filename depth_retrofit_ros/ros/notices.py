@@ -1,0 +1,48 @@
+"""Log lines that do not repeat themselves at the camera's rate."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from depth_retrofit_ros.errors import DepthRetrofitError
+
+REPEAT_S = 10.0
+_REMEMBERED = 50  # different failure texts; a stranger's messages may contain anything
+
+
+class Notices:
+    """Speaks through a node's logger; thread-safe as far as single dictionary operations are."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+        self._said: dict[str, str] = {}
+        self._failures: dict[str, float] = {}
+
+    def state(self, topic: str, warning: str | None) -> None:
+        """Warn when ``topic`` enters a bad state or changes to another one; ``None`` means that it is well (again)."""
+        before = self._said.get(topic, "")
+        self._said[topic] = warning or ""
+        if warning and warning != before:
+            self._logger.warning(warning)
+        elif before and not warning:
+            self._logger.info(f"{topic} is fine now")
+
+    def failure(self, error: Exception) -> None:
+        """A frame failed: the error's line, each text at most every ``REPEAT_S`` seconds; a defect of ours with its type."""
+        text = one_line(error)
+        now_s = time.monotonic()
+        if now_s - self._failures.get(text, float("-inf")) < REPEAT_S:
+            return
+        if len(self._failures) >= _REMEMBERED:
+            self._failures.clear()
+        self._failures[text] = now_s
+        self._logger.error(text)
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error that users can cause; type and first line of any other."""
+    if isinstance(error, DepthRetrofitError):
+        return str(error)
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,0 +1,160 @@
+"""What the worker does with one image message: decode → depth → messages out, and the bookkeeping of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rclpy._rclpy_pybind11 import RCLError
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.errors import CameraError
+from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.retrofit import Retrofit
+from depth_retrofit_ros.ros.calibration import camera_from_info
+from depth_retrofit_ros.ros.diagnostics import Health, frame_stats
+from depth_retrofit_ros.ros.images import decode
+from depth_retrofit_ros.ros.notices import Notices, one_line
+from depth_retrofit_ros.ros.publish import Outputs
+from depth_retrofit_ros.runtime.worker import Worker
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from std_msgs.msg import Header
+
+INFO_GRACE_S = 2.0  # a camera_info that comes no later than this after activation is not worth a warning
+
+
+class Processor:
+    """Owns the method, the outputs and, between ``start`` and ``stop``, the worker that calls them.
+
+    info: the newest camera_info; the node's callback sets it.
+    """
+
+    def __init__(self, node: Node, retrofit: Retrofit, health: Health, notices: Notices) -> None:
+        self.info: CameraInfo | None = None
+        self._node = node
+        self._retrofit = retrofit
+        self._health = health
+        self._notices = notices
+        self._outputs = Outputs(node)
+        self._worker: Worker[Image | CompressedImage] | None = None
+        self._started_s = 0.0
+
+    # The executor's thread
+
+    def start(self) -> None:
+        """Begin to process what ``submit`` brings; counts and statistics begin anew."""
+        self.info = None
+        self._health.reset_frames()
+        self._started_s = time.monotonic()
+        self._worker = Worker(self._process, self._on_failure, self._health.settings.rate, name=self._node.get_name())
+        self._worker.start()
+
+    def submit(self, message: Image | CompressedImage) -> None:
+        """Take an image in; never blocks. Where nobody listens to any output it is only counted."""
+        if self._worker is None:
+            return  # the executor had it in hand when the subscription was closed
+        self._health.statistics.arrived()
+        self._health.listened = self._outputs.wanted
+        if self._health.listened:
+            self._worker.submit(message)
+        else:
+            self._health.unheard += 1
+
+    def settings_changed(self) -> None:
+        """The rate limit applies at once, also to a wait in progress; the rest is read for each image."""
+        if self._worker is not None:
+            self._worker.rate_hz = self._health.settings.rate
+
+    def refresh(self) -> None:
+        """Bring the counts of ``Health`` up to date, and warn where camera_info has not come in time."""
+        if self._worker is not None:
+            self._health.counts = self._worker.counts()
+            if self._health.counts.received:
+                self._note_calibration()
+
+    def stop(self) -> None:
+        """Finish the image in work, drop the one that waits, end the worker."""
+        if self._worker is not None:
+            self._worker.stop()
+            self._health.counts = self._worker.counts()
+            self._worker = None
+
+    def destroy(self) -> None:
+        """Stop, and take the outputs from the graph."""
+        self.stop()
+        self._outputs.destroy()
+
+    # The worker's thread
+
+    def _process(self, message: Image | CompressedImage) -> None:
+        """Answer one image; what it raises counts the image as failed."""
+        start_s = time.perf_counter()
+        image = decode(message)
+        decode_ms = 1e3 * (time.perf_counter() - start_s)
+        info = self.info
+        frame = self._frame(image, message.header, info)
+        self._retrofit.budget = self._health.settings.budget
+        result = self._retrofit(frame)
+        self._note_scale(result)
+
+        with unless_shut_down(self._node):
+            sent_ms = self._outputs.publish(frame, result, message.header, info, self._health.settings.cloud_stride)
+            age_ms = 1e-6 * (self._node.get_clock().now().nanoseconds - frame.stamp_ns)
+            total_ms = 1e3 * (time.perf_counter() - start_s)
+            self._health.statistics.answered({"decode": decode_ms, **result.times_ms, **sent_ms, "total": total_ms}, age_ms)
+            assert self._worker is not None  # it is joined before it is forgotten
+            counts = self._worker.counts()
+            stats = frame_stats(message.header, result, self._health.settings, counts, sum(sent_ms.values()), total_ms, age_ms)
+            self._outputs.publish_stats(stats)
+
+    def _frame(self, image: np.ndarray, header: Header, info: CameraInfo | None) -> Frame:
+        stamp_ns = 1_000_000_000 * header.stamp.sec + header.stamp.nanosec
+        camera, problem = _camera(info, image.shape[1], image.shape[0], self._health.info_topic)
+        self._health.calibration_problem = problem
+        self._note_calibration()
+        return Frame(image, stamp_ns, header.frame_id, camera)
+
+    def _note_calibration(self) -> None:
+        problem = self._health.calibration_problem
+        if problem and self.info is None and time.monotonic() - self._started_s < INFO_GRACE_S:
+            return
+        self._notices.state("camera_info", problem and f"{problem}: depth is published up to scale, the cloud is not")
+
+    def _note_scale(self, result: DepthFrame) -> None:
+        """Said apart from a missing camera_info, which takes the scale from any model."""
+        self._health.metric = result.metric
+        relative = result.camera is not None and not result.metric
+        model = self._health.settings.model
+        problem = f"{model} gives relative depth: it is published up to an unknown scale, not in metres, and the cloud is not"
+        self._notices.state("scale of the depth", problem if relative else None)
+
+    def _on_failure(self, error: Exception) -> None:
+        self._health.last_failure = one_line(error)
+        self._notices.failure(error)
+
+
+def _camera(info: CameraInfo | None, width: int, height: int, topic: str) -> tuple[Camera | None, str | None]:
+    """The intrinsics of an image of this size, or why there are none."""
+    if info is None:
+        return None, f"no camera_info on {topic}"
+    try:
+        camera = camera_from_info(info, width, height)
+    except CameraError as error:
+        return None, str(error)
+    return (camera, None) if camera else (None, f"camera_info on {topic} is all zeros (not calibrated)")
+
+
+@contextmanager
+def unless_shut_down(node: Node) -> Iterator[None]:
+    """Publishing while a signal shuts the context down raises; that is no error of ours."""
+    try:
+        yield
+    except RCLError:
+        if node.context.ok():
+            raise
