@@ -1,14 +1,12 @@
 """The network of ``compact``: a small residual encoder-decoder that classifies log depth.
 
 The head's last features are 32 logits over log-spaced depth bins and the final projection is their softmax expectation, so that the
-entropy which selects pixels is the entropy of an actual distribution over depth: it is high exactly where two surfaces compete. The bins
-are relative to the frame's median depth, which a separate scalar predicts; otherwise doubt about the scale of the whole scene would
-spread every pixel's distribution and drown the edges.
+entropy which selects pixels is the entropy of an actual distribution over depth: it is high exactly where two surfaces compete. The
+bins are relative to the frame's median depth, which a separate scalar predicts; otherwise doubt about the scale of the whole scene
+would spread every pixel's distribution and drown the edges.
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +25,10 @@ def bin_centers() -> torch.Tensor:
 
 
 class CompactNet(nn.Module):
-    """image [B, 3, h, w] in 0…1 (h, w multiples of 16) → logits [B, BINS, h, w] and ln of the canonical median depth [B]."""
+    """image [B, 3, h, w] in 0…1 (h, w multiples of 16) → logits [B, BINS, h/2, w/2] and ln of the canonical median depth [B]."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
 
     def __init__(self, widths: tuple[int, int, int, int, int] = (16, 32, 64, 128, 192)) -> None:
         super().__init__()
@@ -37,30 +38,19 @@ class CompactNet(nn.Module):
         self.down3 = nn.Sequential(_conv(c2, c3, 2), Residual(c3), Residual(c3))
         self.down4 = nn.Sequential(_conv(c3, c4, 2), Residual(c4), Residual(c4))
         self.down5 = nn.Sequential(_conv(c4, c5, 2), Residual(c5), GlobalContext(c5), Residual(c5), GlobalContext(c5))
-        self.scale = nn.Sequential(nn.Linear(c5, 64), nn.ReLU(), nn.Linear(64, 1))
-        nn.init.constant_(self.scale[2].bias, 1.5)  # e^1.5 = 4.5 m
+        level = nn.Linear(64, 1)
+        nn.init.constant_(level.bias, 1.5)  # e^1.5 = 4.5 m
+        self.scale = nn.Sequential(nn.Linear(c5, 64), nn.ReLU(), level)
         self.up4 = Up(c5, c4)
         self.up3 = Up(c4, c3)
         self.up2 = Up(c3, c2)
         self.up1 = nn.Conv2d(c2, 24, 1)
         self.mix1 = _conv(24 + c1, 32, 1)
-        # One set of logits for each pixel of a 2×2 block; ``phase`` computes one of the four.
-        self.logits = nn.Conv2d(32, 4 * BINS, 1)
+        self.logits = nn.Conv2d(32, BINS, 1)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        features, log_median = self.trunk(image)
-        return F.pixel_shuffle(self.logits(features), 2), log_median
-
-    def phase(self, image: torch.Tensor, row: int, column: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """As forward, but only the logits of every second pixel, ``[:, :, row::2, column::2]``, at a quarter of the head's cost."""
-        features, log_median = self.trunk(image)
-        pick = slice(2 * row + column, None, 4)
-        return F.conv2d(features, self.logits.weight[pick], self.logits.bias[pick]), log_median
-
-    def trunk(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features [B, 32, h/2, w/2] before the logits, and ln of the canonical median depth [B]."""
         x1 = self.stem((image - self.mean) / self.deviation)
         x2 = self.down2(x1)
         x3 = self.down3(x2)
@@ -70,7 +60,7 @@ class CompactNet(nn.Module):
         x = self.up4(x5, x4)
         x = self.up2(self.up3(x, x3), x2)
         x = F.interpolate(self.up1(x), scale_factor=2, mode="bilinear", align_corners=False)
-        return self.mix1(torch.cat([x, x1], 1)), log_median
+        return self.logits(self.mix1(torch.cat([x, x1], 1))), log_median
 
 
 def expected_log_depth(logits: torch.Tensor) -> torch.Tensor:

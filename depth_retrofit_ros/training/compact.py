@@ -18,10 +18,10 @@ from depth_retrofit_ros.coarse.compact_net import (
     bin_centers,
     expected_log_depth,
 )
-from depth_retrofit_ros.training.loop import Loop, Losses, LoopSpec
+from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import gradient_loss, silog_loss, two_hot_cross_entropy
 
-HALF_SIZE_UNTIL = 0.55  # share of the training that runs at half size, four times as fast
+HALF_SIZE_UNTIL = 0.65  # share of the training that runs at half size, four times as fast
 SHAPES = ((192, 256), (176, 256), (144, 256), (144, 256), (256, 192))
 
 
@@ -33,7 +33,8 @@ class CoarseViews:
         self.views = [_load(f) for f in files]
 
     def __call__(self, step: int, shrink: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-        """image [B, 3, h, w] 0…1, canonical log depth [B, h, w] (inf = sky), deterministic in (seed, step); sizes divided by shrink."""
+        """image [B, 3, h, w] 0…1 and canonical log depth [B, h, w] (inf = sky), of sizes divided by shrink; deterministic in (seed,
+        step)."""
         rng = np.random.default_rng((self.seed, step))
         h, w = SHAPES[rng.integers(len(SHAPES))]
         shape = (max(1, h // shrink // MULTIPLE) * MULTIPLE, max(1, w // shrink // MULTIPLE) * MULTIPLE)
@@ -76,19 +77,21 @@ def _jitter(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 def compact_losses(network: CompactNet, images: torch.Tensor, log_true: torch.Tensor, phase: int) -> Losses:
     """Cross entropy over the relative depth bins everywhere (the sky is the last bin), SILog per image and gradients of the expectation
-    off the sky, L1 of the log median; all on one of the four interleaved half-resolution grids, ``phase`` 0…3."""
+    off the sky, L1 of the log median. The output has half the input's size: ``phase`` 0…3 says which pixel of each 2×2 block is its truth,
+    so that over the steps no corner is preferred."""
     row, column = divmod(phase, 2)
-    logits, log_median = network.phase(images, row, column)
+    logits, log_median = network(images)
     log_true = log_true[:, row::2, column::2]
     known = torch.isfinite(log_true)
-    true_median = torch.where(known, log_true, torch.nan).flatten(1).nanmedian(1).values
+    true_median = torch.where(known, log_true, torch.nan).flatten(1).nanmedian(1).values.nan_to_num(SPAN)  # nan: nothing but sky
     relative = torch.where(known, log_true - true_median[:, None, None], SPAN)
     predicted = expected_log_depth(logits)
     entropy = two_hot_cross_entropy(logits, relative, bin_centers().to(logits.device), torch.ones_like(known))
     per_image = [silog_loss(p[None], t[None], k[None]) for p, t, k in zip(predicted, relative, known, strict=True)]
     silog = torch.stack(per_image).mean()
     gradient = gradient_loss(predicted, relative, known)
-    scale = (log_median - true_median).abs().mean()
+    # A view of nothing but sky has no median.
+    scale = torch.where(true_median.isfinite(), log_median - true_median, 0.0).abs().mean()
     total = entropy + 0.1 * silog + 0.5 * gradient + 0.3 * scale
     return {"total": total, "ce": entropy, "silog": silog, "gradient": gradient, "scale": scale}
 
@@ -101,7 +104,7 @@ def validate_compact(network: nn.Module, files: list[Path], device: torch.device
         low, depth, f_low = _load(path)
         h, w = (max(MULTIPLE, round(v / MULTIPLE) * MULTIPLE) for v in low.shape[:2])
         image = torch.from_numpy(cv2.resize(low, (w, h), interpolation=cv2.INTER_LINEAR)).permute(2, 0, 1)[None].float() / 255
-        true = torch.from_numpy(cv2.resize(depth, (w, h), interpolation=cv2.INTER_NEAREST)).to(device)
+        true = torch.from_numpy(cv2.resize(depth, (w // 2, h // 2), interpolation=cv2.INTER_NEAREST)).to(device)
         logits, log_median = network(image.to(device))
         pred = (expected_log_depth(logits) + log_median)[0].exp() * (f_low * w / low.shape[1] / CANONICAL_F_PX)
         valid = torch.isfinite(true)
