@@ -27,8 +27,8 @@ else
         fail "$python cannot import the rclpy of the sourced ROS 2 ($ros): run make PYTHON=... with the Python it is built for"
     site_packages=true
     # Its message modules are compiled against one major version of NumPy; stay with that.
-    numpy=$("$python" -c 'import numpy; print(f"numpy<{int(numpy.__version__.split(".")[0]) + 1}")')
-    requirements=("$numpy" --editable '.[depth-anything,dev]')
+    numpy=$("$python" -c 'import numpy; print("numpy<%d" % (int(numpy.__version__.split(".")[0]) + 1))')
+    requirements=("$numpy" 'setuptools<80' --editable '.[depth-anything,dev]') # setuptools: colcon needs an older one
 fi
 
 if ! grep -qs "^include-system-site-packages = $site_packages" "$venv/pyvenv.cfg"; then
