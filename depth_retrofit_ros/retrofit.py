@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from depth_retrofit_ros.coarse import load_coarse
@@ -44,7 +45,7 @@ class Retrofit:
     def __call__(self, frame: Frame) -> DepthFrame:
         """Depth of one frame. Blocking; the result lives on the coarse model's device."""
         stage = StageTimer(self.coarse.device)
-        image = torch.from_numpy(frame.image).to(self.coarse.device)
+        image = torch.from_numpy(np.require(frame.image, requirements=["C", "W"])).to(self.coarse.device)
         height, width = frame.image.shape[:2]
 
         with stage("coarse"):
@@ -53,7 +54,7 @@ class Retrofit:
             depth = upsample(coarse.depth, (height, width))
         with stage("select"):
             score = uncertainty(coarse)
-            pixels = select_top(score, (height, width), count=int(self.budget * height * width))
+            pixels = select_top(score, (height, width), count=round(self.budget * height * width))
         with stage("refine"):
             refined = self.refiner.refine(image, coarse, depth, score, pixels)
         with stage("fuse"):
@@ -61,9 +62,7 @@ class Retrofit:
             fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
 
         metric = coarse.metric and frame.camera is not None
-        return DepthFrame(
-            fused, depth, metric, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, stage.times_ms
-        )
+        return DepthFrame(fused, depth, metric, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, stage.times_ms)
 
     def warm_up(self, height: int, width: int) -> DepthFrame:
         """Run one synthetic frame, so that the first real one is not the slow one."""
@@ -75,15 +74,15 @@ class StageTimer:
     """Wall time of named stages [ms]; on CUDA each stage ends with a synchronisation, so that the time is its own."""
 
     def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
+        self._device = device
         self.times_ms: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        if self._cuda:
-            torch.cuda.synchronize()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
         self.times_ms[name] = 1e3 * (time.perf_counter() - start)
 
 

@@ -16,7 +16,8 @@ from depth_retrofit_ros.camera import Camera
 class CoarsePrediction:
     """A low-resolution prediction for the whole frame; all maps cover exactly the frame's field of view.
 
-    depth: ``float32 [h, w]`` along the optical axis, > 0 and finite (a model that speaks disparity converts it); metres if ``metric``.
+    depth: ``float32 [h, w]`` along the optical axis, > 0 and finite (a model that speaks disparity converts it); in metres if
+    ``metric``.
     features: ``[C, h', w']``, the head's features before its last projection: the softmax entropy over C is the selection score.
     """
 
@@ -41,7 +42,7 @@ class CoarseModel(Protocol):
 
 
 def downsample(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Area-average ``uint8 [H, W, 3]`` to ``float32 [1, 3, h, w]`` in 0…1; ``size = (h, w)``. Pixel areas, so grids stay aligned."""
+    """Area-average ``uint8 [H, W, 3]`` to ``float32 [1, 3, h, w]`` in 0…1; ``size = (h, w)``. Areas: the grids stay aligned."""
     if image.device.type == "cpu":
         height, width = size
         shrink = height <= image.shape[0] and width <= image.shape[1]

@@ -19,7 +19,7 @@ class Compact:
     metric = True
 
     def __init__(self, network: CompactNet, device: torch.device, long_side: int = LONG_SIDE) -> None:
-        self.network = network.eval().to(device, memory_format=torch.channels_last)
+        self.network = network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
         self.long_side = long_side
 

@@ -13,9 +13,9 @@ Mode = Literal["planar", "nearest", "bilinear"]
 def upsample(depth: torch.Tensor, size: tuple[int, int], mode: Mode = "planar") -> torch.Tensor:
     """depth ``float32 [h, w]`` > 0 → ``float32 [H, W]``.
 
-    ``nearest`` is the paper's; ``bilinear`` interpolates depth; ``planar`` interpolates 1/depth, which is exact on every plane, because
-    inverse depth is affine in image coordinates there. All keep the grids aligned: the value at fine pixel x belongs to coarse position
-    (x + 0.5)·w/W − 0.5.
+    ``nearest`` is the paper's; ``bilinear`` interpolates depth; ``planar`` interpolates 1/depth, which is exact on every plane,
+    because inverse depth is affine in image coordinates there. All keep the grids aligned: the value at fine pixel x belongs to
+    coarse position (x + 0.5)·w/W − 0.5.
     """
     if mode == "nearest":
         return F.interpolate(depth[None, None], size=size, mode="nearest-exact")[0, 0]

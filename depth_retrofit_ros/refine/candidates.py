@@ -1,9 +1,9 @@
 """What the true depth at an uncertain pixel can be: one of the surfaces that the coarse map shows nearby, extended to that pixel.
 
-An upsampled coarse map is wrong at an edge because it mixes two surfaces. So the refiner *chooses* between surfaces rather than inventing
-a depth: each candidate is the coarse inverse depth some coarse pixels away, carried back along that surface's own slope. Inverse depth is
-affine in image coordinates on a plane, so the extension is exact there. Everything is relative to the coarse depth at the pixel itself,
-which makes the refiner invariant to the scale of depth.
+An upsampled coarse map is wrong at an edge because it mixes two surfaces. So the refiner *chooses* between surfaces rather than
+inventing a depth: each candidate is the coarse inverse depth some coarse pixels away, carried back along that surface's own slope.
+Inverse depth is affine in image coordinates on a plane, so the extension is exact there. Everything is relative to the coarse depth
+at the pixel itself, which makes the refiner invariant to the scale of depth.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_LOG_RATIO = 2.5
 
 
 def candidate_maps(depth: torch.Tensor) -> torch.Tensor:
-    """ln(candidate / depth) on the coarse grid: depth ``float32 [h, w]`` > 0 → ``float32 [h, w, COUNT]``; the first one is 0 (stay)."""
+    """ln(candidate / depth) on the coarse grid: depth ``float32 [h, w]`` > 0 → ``float32 [h, w, COUNT]``; the first is 0 (stay)."""
     h, w = depth.shape
     margin = max(max(abs(a), abs(b)) for a, b in OFFSETS) + 1
     inverse = F.pad(depth.reciprocal()[None, None], (margin,) * 4, mode="replicate")[0, 0]
@@ -37,9 +37,10 @@ def candidate_maps(depth: torch.Tensor) -> torch.Tensor:
 
 
 def _limited_slope(values: torch.Tensor, axis: int) -> torch.Tensor:
-    """One-sided difference of the smaller size, zero where the two disagree in sign (minmod): the slope of the side without the edge."""
+    """The smaller one-sided difference, zero where the two differ in sign (minmod): the slope of the side without the edge."""
     step = values.diff(dim=axis)
     zero = torch.zeros_like(values.narrow(axis, 0, 1))
     forward, backward = torch.cat([step, zero], axis), torch.cat([zero, step], axis)
     smaller = torch.where(forward.abs() < backward.abs(), forward, backward)
-    return torch.where(forward * backward > 0, smaller, 0.0)
+    same_sign = forward.sign() == backward.sign()  # not their product, which underflows for a depth in small units
+    return torch.where(same_sign, smaller, 0.0)

@@ -9,14 +9,15 @@ from torch import nn
 class GatedFusion(nn.Module):
     """How much of the coarse value each refined pixel keeps.
 
-    Depths enter as ln(refined / coarse) and as ln(coarse) about the frame's median, so the gate does not depend on the scale of depth;
-    the mix is taken in log depth for the same reason.
+    Depths enter as ln(refined / coarse) and as ln(coarse) about the frame's median, so the gate does not depend on the scale of
+    depth; the mix is taken in log depth for the same reason.
     """
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-        nn.init.constant_(self.mlp[2].bias, -1.5)
+        last = nn.Linear(hidden, 1)
+        nn.init.constant_(last.bias, -1.5)  # at first the refined value counts for 4/5
+        self.mlp = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), last)
 
     def forward(
         self, level: torch.Tensor, change: torch.Tensor, coarse_entropy: torch.Tensor, refined_entropy: torch.Tensor

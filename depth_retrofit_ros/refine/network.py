@@ -45,8 +45,8 @@ class Refinement:
 class RefinerNet(nn.Module):
     """[features at the active pixels] → ln(refined / coarse) and its entropy; ``fusion`` then gates it.
 
-    The last layer gives one logit per candidate and one residual. Softmax over the candidates makes H(refined) a real entropy, which the
-    paper's gate asks for and a plain regressor cannot give.
+    The last layer gives one logit per candidate and one residual. Softmax over the candidates makes H(refined) a real entropy,
+    which the paper's gate asks for and a plain regressor cannot give.
     """
 
     def __init__(self, widths: Sequence[int] = (16, 32, 48, 64, 64), blocks: int = 1) -> None:

@@ -14,7 +14,7 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.upsample import sample_at
 from depth_retrofit_ros.errors import WeightsError
 from depth_retrofit_ros.refine.candidates import candidate_maps
-from depth_retrofit_ros.refine.network import PixelFeatures, RefinerNet, Refinement
+from depth_retrofit_ros.refine.network import PixelFeatures, Refinement, RefinerNet
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.engine import SparseEngine, load_engine
 
@@ -73,15 +73,20 @@ def pixel_features(
 
 
 def coarse_maps(coarse_depth: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
-    """Everything that is computed on the coarse grid and then sampled: ``float32 [h, w, COUNT + 2]``: candidates, score, ln depth."""
+    """All that is computed on the coarse grid and then sampled, ``float32 [h, w, COUNT + 2]``: candidates, score, ln depth."""
     centered = (score - score.mean()) / score.std().clamp_min(1e-6)
     return torch.cat([candidate_maps(coarse_depth), centered[..., None], coarse_depth.log()[..., None]], -1)
 
 
 def features_from_maps(
-    rgb: torch.Tensor, maps: torch.Tensor, depth_at: torch.Tensor, coarse_depth: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]
+    rgb: torch.Tensor,
+    maps: torch.Tensor,
+    depth_at: torch.Tensor,
+    coarse_depth: torch.Tensor,
+    indices: torch.Tensor,
+    size: tuple[int, int],
 ) -> PixelFeatures:
-    """rgb ``[K, 3]``; maps from ``coarse_maps``; depth_at ``[K]``, the upsampled depth there; indices ``[K]`` into a frame of ``size``."""
+    """rgb ``[K, 3]``; maps from ``coarse_maps``; depth_at ``[K]``, the upsampled depth; indices ``[K]`` in a frame of ``size``."""
     sampled = sample_at(maps, indices, size)
     log_depth = depth_at.log()
     # The candidates were taken relative to the coarse grid's own ln depth; make them relative to the upsampled depth of this pixel.

@@ -14,7 +14,7 @@ FLOOR = 1e-6
 
 
 def entropy(features: torch.Tensor) -> torch.Tensor:
-    """Softmax entropy over the channels, H(p) = −Σ q ln q (2K Retrofit, section 3.2): ``[C, h, w]`` → ``float32 [h, w]``, nats in 0…ln C."""
+    """Softmax entropy over the channels, H(p) = −Σ q ln q (2K Retrofit, section 3.2): ``[C, h, w]`` → ``[h, w]``, 0…ln C nats."""
     log_q = F.log_softmax(features.float(), 0)
     return -(log_q.exp() * log_q).sum(0)
 
@@ -28,18 +28,25 @@ def edge_strength(depth: torch.Tensor) -> torch.Tensor:
 def uncertainty(coarse: CoarsePrediction, mode: Mode = "both") -> torch.Tensor:
     """Selection score on the coarse grid, ``float32 [h, w]``, ≥ 0, about 1 on average; only its ranking matters.
 
-    Entropy knows where the model hesitates, edges where its own answer jumps; each is divided by its mean over the frame, so that no
-    model-dependent threshold remains. A non-finite value (a broken feature map) counts as certain rather than eating the budget.
+    Entropy knows where the model hesitates, edges where its own answer jumps; each is divided by its mean over the frame, so that
+    no model-dependent threshold remains. A value that is not finite (a broken feature map) counts as certain and eats no budget.
     """
     size = (coarse.depth.shape[0], coarse.depth.shape[1])
     parts = []
     if mode != "edges":
-        h = torch.nan_to_num(entropy(coarse.features), nan=0.0, posinf=0.0, neginf=0.0)
+        h = _least_where_broken(entropy(coarse.features))
         h = F.interpolate(h[None, None], size=size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
         parts.append((h - h.amin()) / (h - h.amin()).mean().clamp_min(FLOOR))
     if mode != "entropy":
-        g = torch.nan_to_num(edge_strength(coarse.depth), nan=0.0, posinf=0.0, neginf=0.0)
+        g = _least_where_broken(edge_strength(coarse.depth))
         parts.append(g / g.mean().clamp_min(FLOOR))
     score = torch.stack(parts).mean(0)
     # The true edge lies somewhere within a coarse pixel or two of where it was noticed: widen, so that the band contains it.
     return F.avg_pool2d(F.max_pool2d(score[None, None], 3, 1, 1), 3, 1, 1, count_include_pad=False)[0, 0]
+
+
+def _least_where_broken(values: torch.Tensor) -> torch.Tensor:
+    """Values that are not finite become the least finite one (0 if there is none), so that they change nothing elsewhere."""
+    finite = torch.isfinite(values)
+    least = torch.where(finite, values, torch.inf).amin()
+    return torch.where(finite, values, torch.where(torch.isfinite(least), least, 0.0))

@@ -1,8 +1,8 @@
 """The target of refinement: true edges at the coarse model's own depths.
 
-A coarse model is off by a factor that drifts over the scene, and no crop can tell by how much. Asked for the raw truth, a refiner learns
-to guess that factor and does harm. So each true depth is multiplied by the coarse/true ratio *of its own surface* nearby: the target keeps
-the coarse model's depth of every surface and the true position of every edge.
+A coarse model is off by a factor that drifts over the scene, and no crop can tell by how much. Asked for the raw truth, a refiner
+learns to guess that factor and does harm. So each true depth is multiplied by the coarse/true ratio *of its own surface* nearby:
+the target keeps the coarse model's depth of every surface and the true position of every edge.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def log_ratio(
 ) -> torch.Tensor:
     """ln(coarse / true) of the surface at each pixel.
 
-    log_true ``[K]`` at the pixels; rows, columns ``int64 [K]`` of the coarse cell of each; true_map, coarse_map ``[h, w]``: ln depth on
-    the coarse grid. Where no nearby cell shows the same surface (a lost thin structure) the ratio of the neighbourhood is taken.
+    log_true ``[K]`` at the pixels; rows, columns ``int64 [K]`` of the coarse cell of each; true_map, coarse_map ``[h, w]``: ln
+    depth on the coarse grid. Where no nearby cell shows the same surface (a lost thin structure) the ratio around is taken.
     """
     ratio = coarse_map - true_map
     padded = F.pad(true_map[None, None], (1, 1, 1, 1), mode="replicate")

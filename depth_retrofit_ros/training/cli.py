@@ -132,7 +132,8 @@ def _write_card(
     lines = [
         f"# {args.target}",
         "",
-        f"- licence: Apache-2.0; parameters: {parameters:,}; trained {steps:,} steps of {spec.batch}, peak rate {spec.rate:g}, seed {spec.seed}",
+        f"- licence: Apache-2.0; parameters: {parameters:,}",
+        f"- trained {steps:,} steps of {spec.batch}, peak rate {spec.rate:g}, seed {spec.seed}",
         f"- data: {args.scenes} procedural scenes of this project (seed {args.seed}), textures "
         + (f"procedural and from {len(list(args.photos.iterdir()))} photographs" if args.photos else "procedural"),
         f"- command: `depth-retrofit train {args.target} --out OUT --scenes {args.scenes} --seed {args.seed}{coarse}`",

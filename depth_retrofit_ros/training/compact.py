@@ -50,7 +50,7 @@ class CoarseViews:
         cw, ch = max(8, int(w * scale)), max(8, int(h * scale))
         x, y = rng.integers(width - cw + 1), rng.integers(height - ch + 1)
         image = cv2.resize(low[y : y + ch, x : x + cw], (w, h), interpolation=cv2.INTER_LINEAR)
-        target = cv2.resize(depth[y : y + ch, x : x + cw], (w, h), interpolation=cv2.INTER_NEAREST)
+        target = cv2.resize(depth[y : y + ch, x : x + cw], (w, h), interpolation=cv2.INTER_NEAREST_EXACT)
         log = np.log(target) - np.log(f_low * w / cw / CANONICAL_F_PX)
         if rng.random() < 0.5:
             image, log = image[:, ::-1], log[:, ::-1]
@@ -76,14 +76,14 @@ def _jitter(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def compact_losses(network: CompactNet, images: torch.Tensor, log_true: torch.Tensor, phase: int) -> Losses:
-    """Cross entropy over the relative depth bins everywhere (the sky is the last bin), SILog per image and gradients of the expectation
-    off the sky, L1 of the log median. The output has half the input's size: ``phase`` 0…3 says which pixel of each 2×2 block is its truth,
-    so that over the steps no corner is preferred."""
+    """Cross entropy over the relative depth bins everywhere (the sky is the last bin), SILog per image and gradients of the
+    expectation off the sky, L1 of the log median. The output has half the input's size: ``phase`` 0…3 says which pixel of each 2×2
+    block is its truth, so that over the steps no corner is preferred."""
     row, column = divmod(phase, 2)
     logits, log_median = network(images)
     log_true = log_true[:, row::2, column::2]
     known = torch.isfinite(log_true)
-    true_median = torch.where(known, log_true, torch.nan).flatten(1).nanmedian(1).values.nan_to_num(SPAN)  # nan: nothing but sky
+    true_median = torch.where(known, log_true, torch.nan).flatten(1).nanmedian(1).values
     relative = torch.where(known, log_true - true_median[:, None, None], SPAN)
     predicted = expected_log_depth(logits)
     entropy = two_hot_cross_entropy(logits, relative, bin_centers().to(logits.device), torch.ones_like(known))
@@ -104,7 +104,7 @@ def validate_compact(network: nn.Module, files: list[Path], device: torch.device
         low, depth, f_low = _load(path)
         h, w = (max(MULTIPLE, round(v / MULTIPLE) * MULTIPLE) for v in low.shape[:2])
         image = torch.from_numpy(cv2.resize(low, (w, h), interpolation=cv2.INTER_LINEAR)).permute(2, 0, 1)[None].float() / 255
-        true = torch.from_numpy(cv2.resize(depth, (w // 2, h // 2), interpolation=cv2.INTER_NEAREST)).to(device)
+        true = torch.from_numpy(cv2.resize(depth, (w // 2, h // 2), interpolation=cv2.INTER_NEAREST_EXACT)).to(device)
         logits, log_median = network(image.to(device))
         pred = (expected_log_depth(logits) + log_median)[0].exp() * (f_low * w / low.shape[1] / CANONICAL_F_PX)
         valid = torch.isfinite(true)
@@ -119,10 +119,11 @@ def validate_compact(network: nn.Module, files: list[Path], device: torch.device
 def train_compact(train: list[Path], held_out: list[Path], spec: LoopSpec) -> tuple[Loop, dict[str, float]]:
     """The finished loop (its ``average`` is the network to keep) and the validation figures."""
     torch.manual_seed(spec.seed)
-    network = CompactNet().to(spec.device).to(memory_format=torch.channels_last)
+    network = CompactNet().to(spec.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = CoarseViews(train, spec.batch, spec.seed, spec.device)
 
     def step(net: nn.Module, index: int, progress: float) -> Losses:
+        assert isinstance(net, CompactNet)
         images, log_true = batches(index, shrink=2 if progress < HALF_SIZE_UNTIL else 1)
         return compact_losses(net, images.contiguous(memory_format=torch.channels_last), log_true, index % 4)
 

@@ -1,7 +1,7 @@
 """What a frozen low-resolution model does to depth, simulated: the refiner must serve models that it has never met.
 
-Low-pass with kernels that vary over the image, edges moved by up to two coarse pixels, thin structures lost, scale and low-frequency
-warps, relative (affine-inverse) depth, noise; and an uncertainty map that is high near edges, imperfectly.
+Low-pass with kernels that vary over the image, edges moved by up to two coarse pixels, thin structures lost, scale and
+low-frequency warps, relative (affine-inverse) depth, noise; and an uncertainty map that is high near edges, imperfectly.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def simulate_coarse(rng: np.random.Generator, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """depth: float32 [h, w] m, finite, at the pixel centres of a coarse view → (coarse depth [h', w'], uncertainty [h', w'] ≥ 0)."""
+    """depth: float32 [h, w] m, finite, at a coarse view's pixel centres → coarse depth and uncertainty ≥ 0, both [h', w']."""
     log = np.log(depth)
     true_edges = _steps(log)
     log = _lose_thin_structures(rng, log) if rng.random() < 0.5 else log

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import math
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +14,21 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from depth_retrofit_ros.checkpoint import first_line
+from depth_retrofit_ros.errors import OutputError, WeightsError
+
+LOG_EVERY = 50  # steps
 Losses = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class LoopSpec:
-    """steps: total; batch: samples per step; rate: peak learning rate (AdamW, cosine to zero after a warm-up of 2 %); seed; out: folder
-    for log.csv and state.pt; device; minutes: stop early after this wall time, 0 = no limit; the schedule then ends with the time."""
+    """How long and how fast.
+
+    steps: total; batch: samples per step; rate: peak learning rate (AdamW, cosine to zero after a warm-up of 2 %); out: folder for
+    log.csv and state.pt; minutes: stop early after this wall time, 0 = no limit; the schedule then ends with the time; resume: go
+    on from state.pt if there is one.
+    """
 
     steps: int
     batch: int
@@ -32,14 +41,17 @@ class LoopSpec:
 
 
 class Loop:
-    """Runs ``step(network, index, progress 0…1) → losses`` (key ``total`` is minimised) and keeps an exponential average of the weights."""
+    """Runs ``step(network, index, progress 0…1) → losses`` (``total`` is minimised) and averages the weights exponentially."""
 
     def __init__(self, network: nn.Module, spec: LoopSpec) -> None:
         self.network, self.spec = network, spec
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(network.parameters(), lr=spec.rate, weight_decay=1e-4, betas=(0.9, 0.98))
         self.done = 0
-        spec.out.mkdir(parents=True, exist_ok=True)
+        try:
+            spec.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {spec.out} ({error.strerror}): choose a writable place") from None
         if spec.resume:
             self._load()
 
@@ -47,8 +59,8 @@ class Loop:
         self, step: Callable[[nn.Module, int, float], Losses], validate: Callable[[nn.Module], dict[str, float]], every: int
     ) -> dict[str, float]:
         """Train to the end; validate the averaged weights every ``every`` steps; returns the last validation."""
-        start, figures, sums = time.monotonic(), dict[str, float](), dict[str, float]()
-        first = self.done
+        start, first = time.monotonic(), self.done
+        sums, summed = dict[str, float](), 0
         while True:
             progress = self._progress(first, time.monotonic() - start)
             if progress >= 1:
@@ -59,15 +71,16 @@ class Loop:
             losses = step(self.network, self.done, progress)
             self.optimizer.zero_grad(set_to_none=True)
             losses["total"].backward()
-            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0, error_if_nonfinite=True)
             self.optimizer.step()
             self.done += 1
             self._update_average()
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
-            if self.done % 50 == 0:
-                self._log({k: v / 50 for k, v in sums.items()}, progress, time.monotonic() - start)
-                sums.clear()
+            summed += 1
+            if self.done % LOG_EVERY == 0:
+                self._log({k: v / summed for k, v in sums.items()}, progress, time.monotonic() - start)
+                sums, summed = {}, 0
             if self.done % every == 0:
                 figures = validate(self.average.eval())
                 self._log(figures, progress, time.monotonic() - start)
@@ -116,8 +129,12 @@ class Loop:
         path = self.spec.out / "state.pt"
         if not path.exists():
             return
-        state = torch.load(path, map_location=self.spec.device, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.done = int(state["done"])
+        try:
+            state = torch.load(path, map_location=self.spec.device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.done = int(state["done"])
+        except (pickle.UnpicklingError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            why = f"{path} is damaged or of another network ({first_line(error)})"
+            raise WeightsError(f"cannot resume, {why}: remove it or choose another folder") from None

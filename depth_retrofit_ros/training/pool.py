@@ -53,7 +53,7 @@ def build_pool(spec: PoolSpec, workers: int, progress: Callable[[int], None]) ->
             done += _render_chunk(spec, chunk)
             progress(done)
     else:
-        with ProcessPoolExecutor(workers) as executor:
+        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as executor:
             for n in executor.map(_render_chunk, [spec] * len(chunks), chunks):
                 done += n
                 progress(done)
@@ -72,11 +72,10 @@ def textures_for(spec: PoolSpec) -> TextureStack:
 
 
 def _render_chunk(spec: PoolSpec, indices: list[int]) -> int:
-    torch.set_num_threads(1)
     for index in indices:
         sample = render_sample(spec, index)
         temporary = spec.path(index).with_suffix(".tmp.npz")
-        np.savez(temporary, **sample)
+        np.savez(temporary, **sample)  # type: ignore[arg-type]  # none of our names is its allow_pickle
         temporary.rename(spec.path(index))
     return len(indices)
 
@@ -84,14 +83,14 @@ def _render_chunk(spec: PoolSpec, indices: list[int]) -> int:
 def render_sample(spec: PoolSpec, index: int) -> dict[str, np.ndarray]:
     """One scene from one pose.
 
-    low: uint8 [h, w, 3], long side 256; low_depth: float32 [h, w] m at the pixel centres; square: uint8 [192, 256, 3], the view stretched;
-    frame: int [2] (width, height) of the full frame; f_px: focal length in full-frame pixels; and per crop
+    low: uint8 [h, w, 3], long side 256; low_depth: float32 [h, w] m at the pixel centres; square: uint8 [192, 256, 3], the view
+    stretched; frame: int [2] (width, height) of the full frame; f_px: focal length in full-frame pixels; and per crop
     crops: uint8 [N, S, S, 3], crop_depth: float32 [N, S, S] m, at: int [N, 2] (x0, y0) in the full frame. inf is sky.
     """
     rng = np.random.default_rng((spec.seed, index))
     width, height = FRAMES[rng.integers(len(FRAMES))]
     camera = Camera.from_hfov(width, height, float(rng.uniform(38, 100) if width > height else rng.uniform(30, 70)))
-    renderer, placed = _usable_scene(spec, rng, camera)
+    renderer, placed = usable_scene(spec, rng, camera)
     renderer.expose(camera, placed.pose, float(np.exp(rng.normal(np.log(0.17), 0.35))))
     sensor = Sensor.random(rng)
 
@@ -114,7 +113,7 @@ def render_sample(spec: PoolSpec, index: int) -> dict[str, np.ndarray]:
     return sample
 
 
-def _usable_scene(spec: PoolSpec, rng: np.random.Generator, camera: Camera) -> tuple[Renderer, SceneAndPose]:
+def usable_scene(spec: PoolSpec, rng: np.random.Generator, camera: Camera) -> tuple[Renderer, SceneAndPose]:
     """Draw scenes until one is seen from free space: little of the view nearer than 0.2 m, and not only sky."""
     textures = textures_for(spec)
     while True:

@@ -21,7 +21,7 @@ from depth_retrofit_ros.sparse.engine import load_engine
 from depth_retrofit_ros.sparse.pixel_batch import stack_masks
 from depth_retrofit_ros.training.alignment import log_ratio
 from depth_retrofit_ros.training.degradations import simulate_coarse
-from depth_retrofit_ros.training.loop import Loop, Losses, LoopSpec
+from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 
 FAR_FACTOR = 2.5  # the sky is put this much behind the farthest thing
 MAX_ACTIVE = 36_000  # per crop: bounds the time of a step

@@ -1,1 +1,1 @@
-"""Procedural scenes with exact depth: what is in them (layout), how they look (textures, render, sensor), how a camera moves (video)."""
+"""Procedural scenes with exact depth: what is in them (layout), their look (textures, render, sensor), a moving camera (video)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -204,7 +205,7 @@ def _hang(b: SceneBuilder, start: np.ndarray, end: np.ndarray, sag: float, radiu
     """A sagging rope of eight straight pieces."""
     s = np.linspace(0, 1, 9)[:, None]
     points = start + s * (end - start) + 4 * sag * s * (1 - s) * np.array([0, 1, 0])
-    for a, c in zip(points[:-1], points[1:], strict=True):
+    for a, c in pairwise(points):
         b.rod(a, c, radius, material)
 
 

@@ -189,7 +189,7 @@ class Renderer:
         return torch.where(self.textures.solid(int(self.scene.cutout[p]), uv), hit, torch.inf)
 
     def _lit(self, point: torch.Tensor) -> torch.Tensor:
-        """Share of the sun that reaches each point [N, 3]: four jittered taps of the shadow map, softened by the penumbra."""
+        """Share of the sun that reaches each point [N, 3]: nine taps of the shadow map, as far apart as the penumbra."""
         in_sun = point @ self._sun_frame
         texel = (in_sun[:, :2] - self._sun_lo) * self._sun_scale
         bias = 2.0 / self._sun_scale
@@ -205,7 +205,7 @@ class Renderer:
 
 
 def _screen_rectangles(corners: torch.Tensor, xs: torch.Tensor, ys: torch.Tensor) -> list[tuple[int, int, int, int]]:
-    """Pixel rectangle [left, right) × [top, bottom) that contains each box of corners [P, 8, 3] (camera axes); whole image if unsure."""
+    """Pixel rectangle [left, right) × [top, bottom) around each box of corners [P, 8, 3] (camera axes); whole image if unsure."""
     z = corners[..., 2]
     behind, crossing = (z <= NEAR_M).all(1), (z <= NEAR_M).any(1)
     slope = corners[..., :2] / z.clamp_min(NEAR_M)[..., None]

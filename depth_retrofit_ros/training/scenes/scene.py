@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ class Kind(IntEnum):
 
 @dataclass(slots=True)
 class Material:
-    """Look of a surface: texture index, metres per texture repeat, tint 0…1, gloss 0…1, cut-out mask (−1 = solid) and its scale [m]."""
+    """Look of a surface: texture index, metres per texture repeat, tint, gloss 0…1, cut-out mask (−1 = solid) and its scale [m]."""
 
     texture: int
     scale_m: float
@@ -117,7 +118,8 @@ class Scene:
     def to(self, device: torch.device) -> Scene:
         """The same scene on another device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Scene(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in values.items()})
+        moved: dict[str, Any] = {k: v.to(device) for k, v in values.items() if isinstance(v, torch.Tensor)}
+        return replace(self, **moved)
 
     def corners(self) -> torch.Tensor:
         """Corners of every primitive's bounding box in the world, [P, 8, 3]."""

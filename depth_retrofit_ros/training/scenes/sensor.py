@@ -10,8 +10,8 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """blur_px: sigma of the point spread; gain: exposure factor; balance: per-channel factor [3]; noise: standard deviation at mid grey
-    (0…1 scale); jpeg: quality 1…100, 0 = none."""
+    """blur_px: sigma of the point spread; gain: exposure factor; balance: per-channel factor [3]; noise: standard deviation at mid
+    grey (0…1 scale); jpeg: quality 1…100, 0 = none."""
 
     blur_px: float
     gain: float
@@ -31,7 +31,7 @@ class Sensor:
         )
 
     def shoot(self, image: np.ndarray, rng: np.random.Generator, pixel_scale: float = 1.0) -> np.ndarray:
-        """image: float32 [h, w, 3] in 0…1 → uint8. pixel_scale: this image's pixels per sensor pixel (< 1: already averaged down)."""
+        """image: float32 [h, w, 3] in 0…1 → uint8. pixel_scale: this image's pixels per sensor pixel (< 1: already averaged)."""
         blur = self.blur_px * pixel_scale
         out = cv2.GaussianBlur(image, (0, 0), blur) if blur > 0.2 else image
         out = out * (self.gain * self.balance)
@@ -39,7 +39,6 @@ class Sensor:
         out = out + deviation * rng.standard_normal(out.shape, dtype=np.float32)
         pixels = (np.clip(out, 0, 1) * 255 + 0.5).astype(np.uint8)
         if self.jpeg and pixel_scale == 1.0:
-            ok, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg])
-            assert ok
-            pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)  # encoded and decoded in the same channel order
+            data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg])[1]
+            pixels = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)  # encoded and decoded in the same channel order
         return np.ascontiguousarray(pixels)

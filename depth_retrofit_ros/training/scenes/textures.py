@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import torch
 
+from depth_retrofit_ros.errors import ImageError
+
 SIZE = 512
 LEVELS = 9  # 512 … 2
 
@@ -85,19 +87,23 @@ def _mip_chain(texture: np.ndarray) -> np.ndarray:
 
 
 def _load_photos(folder: Path | None) -> list[np.ndarray]:
-    """RGB photos of a folder, at most 2048 pixels long."""
-    images = []
-    for path in sorted(folder.iterdir()) if folder else []:
+    """RGB photos of a folder, at most 2048 pixels long. Raises ImageError where it holds none."""
+    images: list[np.ndarray] = []
+    if folder is None:
+        return images
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is not None:
             scale = 2048 / max(image.shape[:2])
             small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
             images.append(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
+    if not images:
+        raise ImageError(f"no images in {folder}: give a folder of photographs, or none for procedural textures only")
     return images
 
 
 def _photo_crop(rng: np.random.Generator, sources: Sequence[np.ndarray]) -> np.ndarray:
-    image = sources[rng.integers(len(sources))]
+    image = sources[int(rng.integers(len(sources)))]
     side = int(min(image.shape[:2]) * rng.uniform(0.15, 0.8))
     y, x = rng.integers(image.shape[0] - side + 1), rng.integers(image.shape[1] - side + 1)
     crop = cv2.resize(image[y : y + side, x : x + side], (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
