@@ -48,7 +48,7 @@ def local_window_loss(
     p, t = torch.where(v, p, 0.0), torch.where(v, t, 0.0)
     p_mean, t_mean = p.sum(1, keepdim=True) / count, t.sum(1, keepdim=True) / count
     p_dev, t_dev = (p - p_mean) * weight, (t - t_mean) * weight
-    scale = (p_dev * t_dev).sum(1, keepdim=True) / (p_dev.square().sum(1, keepdim=True) + 1e-6)
+    scale = (p_dev * t_dev).sum(1, keepdim=True) / p_dev.square().sum(1, keepdim=True).clamp_min(1e-8)  # a window may be flat
     residual = (scale * p_dev - t_dev).view(n, side, side)
     mask = v.view(n, side, side)
     across = (residual[:, :, 1:] - residual[:, :, :-1]).abs() * (mask[:, :, 1:] & mask[:, :, :-1])

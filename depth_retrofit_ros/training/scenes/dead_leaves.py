@@ -22,7 +22,7 @@ def dead_leaves(rng: np.random.Generator, textures: TextureStack, camera: Camera
     for _ in range(rng.integers(30, 110)):
         z = 1 / rng.uniform(1 / far, 1 / near)
         at = np.array([rng.uniform(-reach_x, reach_x) * z, rng.uniform(-reach_y, reach_y) * z, z])
-        # p(r) ~ r^-3 between 1 % and 30 % of the view, by inverse transform.
+        # p(r) ~ r^-3 between 1 % and 35 % of half the view's width, by inverse transform.
         low, high = 0.01 * reach_x * z, 0.35 * reach_x * z
         r = 1 / np.sqrt(rng.uniform(1 / high**2, 1 / low**2))
         tilt = rotation_ypr(rng.normal(0, 0.4), rng.normal(0, 0.4), rng.uniform(0, 2 * np.pi))

@@ -43,7 +43,8 @@ class TextureStack:
         # Offset of a level in the packed chain: the sum of the squared sizes of the finer ones.
         offset = (4 * SIZE * SIZE - 4 * size * size) // 3
         # Mirrored repeat: a photograph then tiles without seams.
-        xy = (1 - (uv * 0.5 - (uv * 0.5).floor() - 0.5).abs() * 2).clamp(0, 1 - 1e-6) * size[:, None]
+        # A texel's value belongs to its centre, at every level: otherwise the look would move with the resolution.
+        xy = ((1 - (uv * 0.5 - (uv * 0.5).floor() - 0.5).abs() * 2) * size[:, None] - 0.5).clamp_min(0)
         x0, fx = xy[:, 0].long(), xy[:, 0].frac()
         y0, fy = xy[:, 1].long(), xy[:, 1].frac()
         flat = self.texels.view(-1, 3)
