@@ -15,13 +15,14 @@ import torch.nn.functional as F
 OFFSETS = tuple((round(r * dy), round(r * dx)) for r in (1.5, 3.0, 5.0) for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)))
 OFFSETS += tuple((sy * r, sx * r) for r in (2, 4) for sy in (-1, 1) for sx in (-1, 1))
 COUNT = 1 + len(OFFSETS)
+MARGIN = max(max(abs(dy), abs(dx)) for dy, dx in OFFSETS)
 MAX_LOG_RATIO = 2.5
 
 
 def candidate_maps(depth: torch.Tensor) -> torch.Tensor:
     """ln(candidate / depth) on the coarse grid: depth ``float32 [h, w]`` > 0 → ``float32 [h, w, COUNT]``; the first is 0 (stay)."""
     h, w = depth.shape
-    margin = max(max(abs(a), abs(b)) for a, b in OFFSETS) + 1
+    margin = MARGIN + 1
     inverse = F.pad(depth.reciprocal()[None, None], (margin,) * 4, mode="replicate")[0, 0]
     slope_y, slope_x = _limited_slope(inverse, 0), _limited_slope(inverse, 1)
     center = inverse[margin : margin + h, margin : margin + w]
@@ -34,6 +35,17 @@ def candidate_maps(depth: torch.Tensor) -> torch.Tensor:
         extended = torch.minimum(torch.maximum(extended, 0.5 * value), 2 * value)
         maps.append((center / extended).log().clamp_(-MAX_LOG_RATIO, MAX_LOG_RATIO))
     return torch.stack(maps, -1)
+
+
+def candidate_colors(image: torch.Tensor) -> torch.Tensor:
+    """Mean colour of the coarse pixel that each candidate comes from: image ``float32 [h, w, 3]`` → ``[h, w, COUNT, 3]``.
+
+    The surfaces mostly lie outside the selected band, where a sparse network sees nothing; this is how it knows their look.
+    """
+    h, w = image.shape[:2]
+    padded = F.pad(image.permute(2, 0, 1)[None], (MARGIN,) * 4, mode="replicate")[0].permute(1, 2, 0)
+    shifts = ((0, 0), *OFFSETS)
+    return torch.stack([padded[MARGIN + dy : MARGIN + dy + h, MARGIN + dx : MARGIN + dx + w] for dy, dx in shifts], 2)
 
 
 def _limited_slope(values: torch.Tensor, axis: int) -> torch.Tensor:

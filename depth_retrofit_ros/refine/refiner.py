@@ -11,10 +11,9 @@ import torch
 
 from depth_retrofit_ros.checkpoint import bundled, load_strict, load_tensors
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.coarse.upsample import sample_at
 from depth_retrofit_ros.errors import WeightsError
-from depth_retrofit_ros.refine.candidates import candidate_maps
-from depth_retrofit_ros.refine.network import PixelFeatures, Refinement, RefinerNet
+from depth_retrofit_ros.refine.features import PixelFeatures, pixel_features
+from depth_retrofit_ros.refine.network import Refinement, RefinerNet
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.engine import SparseEngine, load_engine
 
@@ -61,39 +60,6 @@ class SparseRefiner:
         f, r = refined.features, refined.refinement
         gate, change = self.network.fusion(f.level, r.change, f.entropy, r.entropy)
         return gate, refined.coarse * change.exp()
-
-
-def pixel_features(
-    image: torch.Tensor, coarse_depth: torch.Tensor, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet
-) -> PixelFeatures:
-    """Gather the network's input at the active pixels; shapes as in ``Refiner.refine``, coarse_depth ``[h, w]``."""
-    rgb = image.view(-1, 3)[pixels.indices].float().sub_(127.5).div_(64.0)
-    maps = coarse_maps(coarse_depth, score)
-    return features_from_maps(rgb, maps, depth.flatten()[pixels.indices], coarse_depth, pixels.indices, pixels.size)
-
-
-def coarse_maps(coarse_depth: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
-    """All that is computed on the coarse grid and then sampled, ``float32 [h, w, COUNT + 2]``: candidates, score, ln depth."""
-    centered = (score - score.mean()) / score.std().clamp_min(1e-6)
-    return torch.cat([candidate_maps(coarse_depth), centered[..., None], coarse_depth.log()[..., None]], -1)
-
-
-def features_from_maps(
-    rgb: torch.Tensor,
-    maps: torch.Tensor,
-    depth_at: torch.Tensor,
-    coarse_depth: torch.Tensor,
-    indices: torch.Tensor,
-    size: tuple[int, int],
-) -> PixelFeatures:
-    """rgb ``[K, 3]``; maps from ``coarse_maps``; depth_at ``[K]``, the upsampled depth; indices ``[K]`` in a frame of ``size``."""
-    sampled = sample_at(maps, indices, size)
-    log_depth = depth_at.log()
-    # The candidates were taken relative to the coarse grid's own ln depth; make them relative to the upsampled depth of this pixel.
-    candidates = sampled[:, :-2] + (sampled[:, -1] - log_depth)[:, None]
-    candidates[:, 0] = 0
-    level = log_depth - coarse_depth.log().median()
-    return PixelFeatures(rgb, candidates, level, sampled[:, -2].clamp(-3, 6))
 
 
 def load_refiner(path: Path | None, device: torch.device, engine: str = "torch") -> SparseRefiner:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
@@ -14,8 +15,8 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.upsample import sample_at
 from depth_retrofit_ros.refine.candidates import OFFSETS
-from depth_retrofit_ros.refine.network import PixelFeatures, RefinerNet
-from depth_retrofit_ros.refine.refiner import coarse_maps, features_from_maps
+from depth_retrofit_ros.refine.features import PixelFeatures, coarse_maps, features_at, normalised
+from depth_retrofit_ros.refine.network import RefinerNet
 from depth_retrofit_ros.selection.score import uncertainty
 from depth_retrofit_ros.sparse.engine import load_engine
 from depth_retrofit_ros.sparse.pixel_batch import stack_masks
@@ -25,6 +26,7 @@ from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 
 FAR_FACTOR = 2.5  # the sky is put this much behind the farthest thing
 MAX_ACTIVE = 36_000  # per crop: bounds the time of a step
+CHOICE_SCALE = 0.03  # in ln depth: candidates this much apart are told apart
 RIGHT, DOWN = 5, 7  # columns of the 3×3 neighbour map
 
 
@@ -60,7 +62,8 @@ class Crops:
         samples: list[CropSample] = []
         while len(samples) < self.batch:
             path = self.files[rng.integers(len(self.files))]
-            data = np.load(path)
+            with np.load(path) as file:
+                data = dict(file)
             use_model = bool(self.models) and rng.random() >= self.simulated
             model = self.models[rng.integers(len(self.models))] if use_model else None
             view = self._model_view(model, path, data) if model else simulated_view(rng, data)
@@ -71,14 +74,14 @@ class Crops:
                 samples.append(sample)
         return samples
 
-    def _model_view(self, model: CoarseModel, path: Path, data: np.lib.npyio.NpzFile) -> CoarseView:
+    def _model_view(self, model: CoarseModel, path: Path, data: Mapping[str, np.ndarray]) -> CoarseView:
         key = (model.name, path.name)
         if key not in self._views:
             self._views[key] = model_view(model, data)
         return self._views[key]
 
 
-def finite_truth(data: np.lib.npyio.NpzFile) -> tuple[np.ndarray, float]:
+def finite_truth(data: Mapping[str, np.ndarray]) -> tuple[np.ndarray, float]:
     """The coarse view's true depth with the sky at a finite distance, and that distance [m]."""
     depth = data["low_depth"]
     known = depth[np.isfinite(depth)]
@@ -86,19 +89,20 @@ def finite_truth(data: np.lib.npyio.NpzFile) -> tuple[np.ndarray, float]:
     return np.where(np.isfinite(depth), np.maximum(depth, 0.05), far).astype(np.float32), far
 
 
-def model_view(model: CoarseModel, data: np.lib.npyio.NpzFile) -> CoarseView:
+def model_view(model: CoarseModel, data: Mapping[str, np.ndarray]) -> CoarseView:
     """What a frozen model says of the coarse view. Models with a square-ish input see the view stretched, as they do live."""
     image = torch.from_numpy(data["square" if model.name.startswith("meter") else "low"])
     height, width = image.shape[:2]
     frame_w, frame_h = (int(v) for v in data["frame"])
     f_px = float(data["f_px"])
     camera = Camera(frame_w, frame_h, f_px, f_px, (frame_w - 1) / 2, (frame_h - 1) / 2).resized(width, height)
-    prediction = model.predict(image, camera)
+    prediction = model.predict(image.to(model.device), camera)
     truth, _ = finite_truth(data)
-    return CoarseView(prediction.depth, uncertainty(prediction), _nearest(torch.from_numpy(truth), prediction.depth.shape))
+    depth, score = prediction.depth.cpu(), uncertainty(prediction).cpu()
+    return CoarseView(depth, score, _nearest(torch.from_numpy(truth), depth.shape))
 
 
-def simulated_view(rng: np.random.Generator, data: np.lib.npyio.NpzFile) -> CoarseView:
+def simulated_view(rng: np.random.Generator, data: Mapping[str, np.ndarray]) -> CoarseView:
     """A simulated model's answer (see ``degradations``)."""
     truth, _ = finite_truth(data)
     depth, score = simulate_coarse(rng, truth)
@@ -109,7 +113,7 @@ def _nearest(values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     return torch.nn.functional.interpolate(values[None, None], size=tuple(size), mode="nearest-exact")[0, 0]
 
 
-def make_crop(data: np.lib.npyio.NpzFile, index: int, view: CoarseView, budget: float, flip: bool) -> CropSample:
+def make_crop(data: Mapping[str, np.ndarray], index: int, view: CoarseView, budget: float, flip: bool) -> CropSample:
     """The active pixels of one crop: those above the frame's own score quantile, as at run time. flip: mirror the image columns."""
     width, height = (int(v) for v in data["frame"])
     x0, y0 = (int(v) for v in data["at"][index])
@@ -123,16 +127,18 @@ def make_crop(data: np.lib.npyio.NpzFile, index: int, view: CoarseView, budget: 
     mask = (score > threshold).view(side, side)
     active = indices[mask.flatten()]
 
-    maps = coarse_maps(view.depth, view.score)
+    h, w = view.depth.shape
+    small = torch.from_numpy(cv2.resize(data["low"], (w, h), interpolation=cv2.INTER_AREA))
+    maps = coarse_maps(view.depth, view.score, normalised(small))
     depth_at = sample_at(view.depth.reciprocal()[..., None], active, (height, width))[:, 0].reciprocal()
-    rgb = torch.from_numpy(data["crops"][index]).view(-1, 3)[mask.flatten()].float().sub(127.5).div(64)
-    features = features_from_maps(rgb, maps, depth_at, view.depth, active, (height, width))
+    rgb = normalised(torch.from_numpy(data["crops"][index]).view(-1, 3)[mask.flatten()])
+    features = features_at(rgb, maps, depth_at, active, (height, width))
 
     _, far = finite_truth(data)
     truth = torch.from_numpy(data["crop_depth"][index]).flatten()[mask.flatten()]
     log_true = torch.where(torch.isfinite(truth), truth, far).clamp_min(0.05).log()
-    h, w = view.depth.shape
-    cell_y, cell_x = (active // width) * h // height, (active % width) * w // width
+    # The coarse cell that a pixel's centre, (y + 0.5, x + 0.5), lies in.
+    cell_y, cell_x = (2 * (active // width) + 1) * h // (2 * height), (2 * (active % width) + 1) * w // (2 * width)
     target = log_true + log_ratio(log_true, cell_y, cell_x, view.truth.log(), view.depth.log()) - depth_at.log()
     return _flipped(CropSample(mask, features, target)) if flip else CropSample(mask, features, target)
 
@@ -145,7 +151,7 @@ def _flipped(sample: CropSample) -> CropSample:
     order = position.flip(1)[mask]
     f = sample.features
     swap = _mirrored_candidates()
-    features = PixelFeatures(f.rgb[order], f.candidates[order][:, swap], f.level[order], f.entropy[order])
+    features = PixelFeatures(f.rgb[order], f.candidates[order][:, swap], f.colors[order][:, swap], f.level[order], f.entropy[order])
     return CropSample(mask, features, sample.target[order])
 
 
@@ -154,12 +160,13 @@ def _mirrored_candidates() -> list[int]:
 
 
 def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses:
-    """L1 of ln depth of the refined and of the fused value (equal weights, as in SparseRefine), and of the fused value's gradients
-    between neighbouring active pixels."""
-    batch = stack_masks(torch.stack([s.mask for s in samples]), network.levels)
+    """L1 of ln depth of the refined and of the fused value (equal weights, as in SparseRefine), of the fused value's gradients
+    between neighbouring active pixels, and cross entropy of the choice against the candidates nearest to the truth."""
+    device = network.unet.head.weight.device
+    batch = stack_masks(torch.stack([s.mask for s in samples]).to(device), network.levels)
     pyramid = load_engine("torch").build_pyramid(batch.pixels, network.levels)
-    f = PixelFeatures(*(torch.cat([getattr(s.features, name) for s in samples]) for name in PixelFeatures.__slots__))
-    target = torch.cat([s.target for s in samples]).clamp(-2, 2)
+    f = PixelFeatures(*(torch.cat([getattr(s.features, name) for s in samples]).to(device) for name in PixelFeatures.__slots__))
+    target = torch.cat([s.target for s in samples]).to(device).clamp(-2, 2)
     refined = network(f, pyramid)
     _, fused = network.fusion(f.level, refined.change, f.entropy, refined.entropy)
     l1_refined, l1_fused = (refined.change - target).abs().mean(), (fused - target).abs().mean()
@@ -170,13 +177,17 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
         here = (neighbour < target.numel()).nonzero().squeeze(1)
         there = neighbour[here]
         gradient = gradient + ((log_fused[here] - log_fused[there]) - (log_target[here] - log_target[there])).abs().mean()
-    base = target.abs().mean()
+    nearest = (-(f.candidates - target[:, None]).abs() / CHOICE_SCALE).softmax(1)
+    # Where candidates hardly differ it does not matter which is taken.
+    matters = (f.candidates.std(1) / 0.1).clamp_max(1)
+    choice = -((nearest * refined.log_choice).sum(1) * matters).mean()
     return {
-        "total": l1_refined + l1_fused + gradient,
+        "total": l1_refined + l1_fused + gradient + 0.1 * choice,
         "refined": l1_refined,
         "fused": l1_fused,
         "gradient": gradient,
-        "coarse": base,
+        "choice": choice,
+        "coarse": target.abs().mean(),
     }
 
 

@@ -1,0 +1,104 @@
+"""What the refiner sees at each active pixel: the frame at full resolution, the coarse map around, how the two agree in colour.
+
+Nothing in it changes when depth is scaled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from depth_retrofit_ros.coarse.base import downsample
+from depth_retrofit_ros.coarse.upsample import sample_at
+from depth_retrofit_ros.refine.candidates import COUNT, candidate_colors, candidate_maps
+from depth_retrofit_ros.selection.pixel_set import PixelSet
+
+CHUNK = 16_384  # rows whose colours are compared at once: 4 MB of them
+
+IN_CHANNELS = 3 + (COUNT - 1) + COUNT + 2  # RGB, candidates, their colour distances, coarse entropy, level
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFeatures:
+    """What the network sees at each of K active pixels; nothing in it changes when depth is scaled.
+
+    rgb ``[K, 3]`` about 0 ± 1; candidates ``[K, COUNT]`` ln(candidate / coarse); colors ``[K, COUNT]`` distance, in the unit of rgb,
+    of the pixel's colour from that of each candidate's coarse pixel; level ``[K]`` ln(coarse) about the frame's median;
+    entropy ``[K]`` the selection score, standardised over the frame.
+    """
+
+    rgb: torch.Tensor
+    candidates: torch.Tensor
+    colors: torch.Tensor
+    level: torch.Tensor
+    entropy: torch.Tensor
+
+    def stacked(self) -> torch.Tensor:
+        """``[K, IN_CHANNELS]``."""
+        return torch.cat([self.rgb, self.candidates[:, 1:], self.colors, self.entropy[:, None], self.level[:, None]], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseMaps:
+    """All that is computed once on the coarse grid and then sampled.
+
+    values ``float32 [h, w, COUNT + 2]``: candidates, standardised score, ln depth; colors ``float32 [h, w, COUNT, 3]``; log_median:
+    of the frame's coarse depth.
+    """
+
+    values: torch.Tensor
+    colors: torch.Tensor
+    log_median: torch.Tensor
+
+
+def coarse_maps(depth: torch.Tensor, score: torch.Tensor, image: torch.Tensor) -> CoarseMaps:
+    """depth, score ``[h, w]``; image ``float32 [h, w, 3]``, the frame averaged down to the coarse grid, normalised as ``rgb``."""
+    log_depth = depth.log()
+    centered = (score - score.mean()) / score.std().clamp_min(1e-6)
+    values = torch.cat([candidate_maps(depth), centered[..., None], log_depth[..., None]], -1)
+    return CoarseMaps(values, candidate_colors(image), log_depth.median())
+
+
+def features_at(
+    rgb: torch.Tensor, maps: CoarseMaps, depth_at: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]
+) -> PixelFeatures:
+    """rgb ``[K, 3]``, normalised; depth_at ``[K]``, the upsampled coarse depth; indices ``int64 [K]`` into a frame of ``size``."""
+    sampled = sample_at(maps.values, indices, size)
+    log_depth = depth_at.log()
+    # The candidates were taken relative to the coarse grid's own ln depth; make them relative to the upsampled depth of this pixel.
+    candidates = sampled[:, :-2] + (sampled[:, -1] - log_depth)[:, None]
+    candidates[:, 0] = 0
+    colors = _color_distances(rgb, maps.colors, indices, size)
+    return PixelFeatures(rgb, candidates, colors, log_depth - maps.log_median, sampled[:, -2].clamp(-3, 6))
+
+
+def _color_distances(rgb: torch.Tensor, colors: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Mean absolute difference to the candidates' colours at each pixel's coarse cell, ``[K, COUNT]``."""
+    h, w = colors.shape[:2]
+    row = torch.div(indices, size[1], rounding_mode="floor")
+    cell = torch.div(row * h, size[0], rounding_mode="floor") * w + torch.div(
+        (indices - row * size[1]) * w, size[1], rounding_mode="floor"
+    )
+    table = colors.view(h * w, COUNT, 3)
+    out = torch.empty(indices.numel(), COUNT, device=rgb.device)
+    for start in range(0, indices.numel(), CHUNK):
+        part = slice(start, start + CHUNK)
+        torch.mean(table[cell[part]].sub_(rgb[part, None]).abs_(), 2, out=out[part])
+    return out
+
+
+def normalised(image: torch.Tensor) -> torch.Tensor:
+    """uint8 or 0…255 float → about 0 ± 1."""
+    return image.float().sub(127.5).div_(64.0)
+
+
+def pixel_features(
+    image: torch.Tensor, coarse_depth: torch.Tensor, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet
+) -> PixelFeatures:
+    """The network's input. image ``uint8 [H, W, 3]``; coarse_depth, score ``[h, w]``; depth ``[H, W]``."""
+    h, w = coarse_depth.shape
+    small = downsample(image, (h, w))[0].permute(1, 2, 0).mul(255)
+    maps = coarse_maps(coarse_depth, score, normalised(small))
+    rgb = normalised(image.reshape(-1, 3)[pixels.indices])
+    return features_at(rgb, maps, depth.flatten()[pixels.indices], pixels.indices, pixels.size)
