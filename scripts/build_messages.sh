@@ -7,7 +7,7 @@ set -euo pipefail
 
 fail() { echo "build_messages: $*" >&2; exit 1; }
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 venv=$(cd "${1:?usage: scripts/build_messages.sh VENV}" && pwd)
 python="$venv/bin/python"
 work="$venv/messages"

@@ -8,7 +8,8 @@ set -euo pipefail
 
 fail() { echo "setup: $*" >&2; exit 1; }
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "${BASH_SOURCE[0]%/*}/.."
+mark=.made-by-depth-retrofit
 venv=${1:?VENV} ros=${3:?ROS}
 command -v "${2:?PYTHON}" > /dev/null || fail "$2 is missing: install Python 3.10 or newer (apt install python3 python3-venv)"
 python=$("$2" -c 'import sys; print(sys._base_executable)') # of an active virtual environment: the Python that made it
@@ -32,9 +33,13 @@ else
 fi
 
 if ! grep -qs "^include-system-site-packages = $site_packages" "$venv/pyvenv.cfg"; then
+    # Made for the other kind of ROS. Only what this script made is thrown away.
+    [ ! -e "$venv" ] || [ -e "$venv/$mark" ] ||
+        fail "$venv exists, is of no use here (include-system-site-packages must be $site_packages), and was not made by make: move it"
     options=(--clear)
     [ "$site_packages" = false ] || options+=(--system-site-packages)
     "$python" -m venv "${options[@]}" "$venv"
+    touch "$venv/$mark"
 fi
 rm -f "$venv"/.installed-*
 
