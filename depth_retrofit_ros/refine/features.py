@@ -23,7 +23,7 @@ IN_CHANNELS = 3 + (COUNT - 1) + COUNT + 2  # RGB, candidates, their colour dista
 class PixelFeatures:
     """What the network sees at each of K active pixels; nothing in it changes when depth is scaled.
 
-    rgb ``[K, 3]`` about 0 ± 1; candidates ``[K, COUNT]`` ln(candidate / coarse); colors ``[K, COUNT]`` distance, in the unit of rgb,
+    rgb ``[K, 3]`` about 0 ± 1; candidates ``[K, COUNT]`` ln(candidate / coarse); colors ``[K, COUNT]`` distance (in rgb's unit)
     of the pixel's colour from that of each candidate's coarse pixel; level ``[K]`` ln(coarse) about the frame's median;
     entropy ``[K]`` the selection score, standardised over the frame.
     """
