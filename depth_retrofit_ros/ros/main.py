@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from depth_retrofit_ros.environment import require_ros
+from depth_retrofit_ros.errors import SetupError
 from depth_retrofit_ros.ros.transport import configure_transport
 
 if TYPE_CHECKING:
@@ -27,15 +29,16 @@ def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[st
     With the parameter ``autostart`` (the default) the node configures and activates itself, and a failure ends the process, so that
     whoever started it learns of it; without, the node waits for lifecycle transitions and outlives failed ones.
     """
-    configure_transport()
     try:
-        import rclpy
-
-        from depth_retrofit_ros.ros.node import DepthNode
-    except ImportError as error:
-        return _refuse(f"ROS 2 cannot be used ({error}): run `make` first, or source a ROS 2 installation and build this package")
+        require_ros()
+    except SetupError as error:
+        return _refuse(str(error))
+    configure_transport()
+    import rclpy
     from rclpy.exceptions import ParameterException
     from rclpy.parameter import Parameter
+
+    from depth_retrofit_ros.ros.node import DepthNode
 
     try:
         rclpy.init(args=list(ros_args))
