@@ -1,0 +1,90 @@
+"""Intrinsics must follow the image: the same point in space is seen at the same place of it, whatever its size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.errors import CameraError
+
+CAMERA = Camera(640, 480, 500.0, 510.0, 300.25, 260.5)
+POINTS = np.array([[0.3, -0.2, 2.0], [-1.0, 0.5, 4.0], [0.0, 0.0, 1.0], [2.0, 1.0, 9.0]])
+
+
+def project(camera: Camera, points: np.ndarray) -> np.ndarray:
+    """Image coordinates [N, 2] of points [N, 3]; the centre of the first pixel is (0, 0)."""
+    return np.stack(
+        [camera.fx * points[:, 0] / points[:, 2] + camera.cx, camera.fy * points[:, 1] / points[:, 2] + camera.cy], axis=1
+    )
+
+
+@pytest.mark.parametrize("size", [(320, 240), (256, 144), (641, 479), (1, 1), (2560, 1440)])
+def test_resized_keeps_every_point_at_the_same_share_of_the_image(size: tuple[int, int]) -> None:
+    """Measured from the image's edges, half a pixel outside the first and last centres, the share of the way is unchanged."""
+    resized = CAMERA.resized(*size)
+    assert (resized.width, resized.height) == size
+    before = (project(CAMERA, POINTS) + 0.5) / [CAMERA.width, CAMERA.height]
+    after = (project(resized, POINTS) + 0.5) / size
+    np.testing.assert_allclose(after, before, rtol=0, atol=1e-12)
+
+
+def test_resized_by_hand() -> None:
+    """Half the size: pixel 0 of the small image covers pixels 0 and 1, so its centre is at 0.5 of the large one."""
+    half = Camera(4, 2, 8.0, 6.0, 1.5, 0.5).resized(2, 1)
+    assert (half.fx, half.fy, half.cx, half.cy) == (4.0, 3.0, 0.5, 0.0)
+
+
+def test_resizing_back_and_forth_changes_nothing() -> None:
+    back = CAMERA.resized(256, 192).resized(640, 480)
+    np.testing.assert_allclose([back.fx, back.fy, back.cx, back.cy], [500.0, 510.0, 300.25, 260.5], rtol=1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 7])
+def test_strided_pixels_see_along_the_rays_of_the_pixels_kept(stride: int) -> None:
+    x, y = CAMERA.ray_slopes()
+    strided = CAMERA.strided(stride)
+    strided_x, strided_y = strided.ray_slopes()
+    assert (strided.width, strided.height) == (len(x[::stride]), len(y[::stride]))
+    np.testing.assert_allclose(strided_x, x[::stride], atol=1e-6)
+    np.testing.assert_allclose(strided_y, y[::stride], atol=1e-6)
+
+
+def test_ray_slopes_invert_the_projection() -> None:
+    x, y = CAMERA.ray_slopes()
+    assert x.dtype == y.dtype == np.float32
+    point = np.array([[x[123] * 3.5, y[45] * 3.5, 3.5]])
+    np.testing.assert_allclose(project(CAMERA, point), [[123, 45]], atol=1e-3)
+
+
+def test_field_of_view_reaches_the_outer_edges_of_the_outer_pixels() -> None:
+    camera = Camera.from_hfov(1920, 1080, 90.0)
+    assert camera.fx == camera.fy == pytest.approx(960.0)
+    left, right = (np.array([-0.5, 1919.5]) - camera.cx) / camera.fx
+    assert math.degrees(math.atan(right) - math.atan(left)) == pytest.approx(90.0)
+    assert camera.hfov_deg == pytest.approx(90.0)
+    assert camera.cy == 539.5
+
+
+@pytest.mark.parametrize("bad", [{"fx": 0.0}, {"fy": -1.0}, {"fx": math.nan}, {"cx": math.nan}, {"cy": math.inf}, {"fy": math.inf}])
+def test_unusable_intrinsics_are_one_line(bad: dict[str, float]) -> None:
+    values = {"fx": 500.0, "fy": 500.0, "cx": 320.0, "cy": 240.0} | bad
+    with pytest.raises(CameraError, match=r"not usable: calibrate the camera") as caught:
+        Camera(640, 480, **values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 480), (640, 0), (-640, 480)])
+def test_empty_size(width: int, height: int) -> None:
+    with pytest.raises(CameraError, match="is empty"):
+        Camera(width, height, 500.0, 500.0, 0.0, 0.0)
+    with pytest.raises(CameraError, match="is empty"):
+        CAMERA.resized(width, height)
+
+
+@pytest.mark.parametrize("hfov_deg", [0.0, 180.0, -20.0, math.nan, math.inf])
+def test_impossible_field_of_view(hfov_deg: float) -> None:
+    with pytest.raises(CameraError, match="field of view"):
+        Camera.from_hfov(640, 480, hfov_deg)
