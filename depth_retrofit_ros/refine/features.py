@@ -57,7 +57,8 @@ def coarse_maps(depth: torch.Tensor, score: torch.Tensor, image: torch.Tensor) -
     log_depth = depth.log()
     centered = (score - score.mean()) / score.std().clamp_min(1e-6)
     values = torch.cat([candidate_maps(depth), centered[..., None], log_depth[..., None]], -1)
-    return CoarseMaps(values, candidate_colors(image), log_depth.median())
+    # One broken coarse pixel must not spoil the level of all.
+    return CoarseMaps(values, candidate_colors(image), log_depth.nanmedian())
 
 
 def features_at(
@@ -76,16 +77,22 @@ def features_at(
 def _color_distances(rgb: torch.Tensor, colors: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Mean absolute difference to the candidates' colours at each pixel's coarse cell, ``[K, COUNT]``."""
     h, w = colors.shape[:2]
-    row = torch.div(indices, size[1], rounding_mode="floor")
-    cell = torch.div(row * h, size[0], rounding_mode="floor") * w + torch.div(
-        (indices - row * size[1]) * w, size[1], rounding_mode="floor"
-    )
+    row, column = cell_of(indices, size, (h, w))
+    cell = row * w + column
     table = colors.view(h * w, COUNT, 3)
     out = torch.empty(indices.numel(), COUNT, device=rgb.device)
     for start in range(0, indices.numel(), CHUNK):
         part = slice(start, start + CHUNK)
         torch.mean(table[cell[part]].sub_(rgb[part, None]).abs_(), 2, out=out[part])
     return out
+
+
+def cell_of(indices: torch.Tensor, size: tuple[int, int], low: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Row and column in a ``low = (h, w)`` grid of the cell in which each pixel of a ``size = (H, W)`` frame has its centre."""
+    y = torch.div(indices, size[1], rounding_mode="floor")
+    x = indices - y * size[1]
+    row = torch.div((2 * y + 1) * low[0], 2 * size[0], rounding_mode="floor")
+    return row, torch.div((2 * x + 1) * low[1], 2 * size[1], rounding_mode="floor")
 
 
 def normalised(image: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,8 @@ from depth_retrofit_ros.refine.features import PixelFeatures, pixel_features
 from depth_retrofit_ros.refine.network import Refinement, RefinerNet
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.engine import SparseEngine, load_engine
+
+LARGEST = 1024  # channels, levels or blocks that a checkpoint may ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,18 @@ def load_refiner(path: Path | None, device: torch.device, engine: str = "torch")
     """A trained refiner; path None: the bundled one. Raises WeightsError in one line."""
     path = path or bundled("refiner.safetensors")
     tensors, metadata = load_tensors(path)
-    try:
-        shape = json.loads(metadata["network"])
-        network = RefinerNet(shape["widths"], shape["blocks"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} is not a refiner checkpoint: make one with 'depth-retrofit train refiner'") from error
+    network = _network_of(metadata, path)
     load_strict(network, tensors, path)
     return SparseRefiner(network.to(device), load_engine(engine))
+
+
+def _network_of(metadata: Mapping[str, str], path: Path) -> RefinerNet:
+    """The untrained network whose shape a checkpoint states as JSON: ``{"widths": [16, …], "blocks": 1}``."""
+    try:
+        shape = json.loads(metadata["network"])
+        widths, blocks = list(shape["widths"]), shape["blocks"]
+    except (KeyError, TypeError, ValueError):
+        widths, blocks = [], 0
+    if not all(type(n) is int and n > 0 for n in (len(widths), blocks, *widths)) or max(len(widths), blocks, *widths) > LARGEST:
+        raise WeightsError(f"{path} is not a refiner checkpoint: make one with 'depth-retrofit train refiner'")
+    return RefinerNet(widths, blocks)

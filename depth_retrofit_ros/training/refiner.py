@@ -15,7 +15,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.upsample import sample_at
 from depth_retrofit_ros.refine.candidates import OFFSETS
-from depth_retrofit_ros.refine.features import PixelFeatures, coarse_maps, features_at, normalised
+from depth_retrofit_ros.refine.features import PixelFeatures, cell_of, coarse_maps, features_at, normalised
 from depth_retrofit_ros.refine.network import RefinerNet
 from depth_retrofit_ros.selection.score import uncertainty
 from depth_retrofit_ros.sparse.engine import load_engine
@@ -137,9 +137,8 @@ def make_crop(data: Mapping[str, np.ndarray], index: int, view: CoarseView, budg
     _, far = finite_truth(data)
     truth = torch.from_numpy(data["crop_depth"][index]).flatten()[mask.flatten()]
     log_true = torch.where(torch.isfinite(truth), truth, far).clamp_min(0.05).log()
-    # The coarse cell that a pixel's centre, (y + 0.5, x + 0.5), lies in.
-    cell_y, cell_x = (2 * (active // width) + 1) * h // (2 * height), (2 * (active % width) + 1) * w // (2 * width)
-    target = log_true + log_ratio(log_true, cell_y, cell_x, view.truth.log(), view.depth.log()) - depth_at.log()
+    ratio = log_ratio(log_true, *cell_of(active, (height, width), (h, w)), view.truth.log(), view.depth.log())
+    target = log_true + ratio - depth_at.log()
     return _flipped(CropSample(mask, features, target)) if flip else CropSample(mask, features, target)
 
 
