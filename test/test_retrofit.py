@@ -1,0 +1,205 @@
+"""The whole method on a coarse model that answers as told, and the promises that the README makes."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from refine.nets import random_network, random_refiner, two_planes
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.checkpoint import save_tensors
+from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.compact_net import CompactNet
+from depth_retrofit_ros.coarse.upsample import upsample
+from depth_retrofit_ros.errors import ModelError, WeightsError
+from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.refine.refiner import Refined, SparseRefiner
+from depth_retrofit_ros.retrofit import Retrofit, load
+
+HEIGHT, WIDTH = 90, 120
+CAMERA = Camera.from_hfov(WIDTH, HEIGHT, 70.0)
+
+
+class ToldCoarse:
+    """Gives the same answer, ``two_planes`` unless told otherwise, whatever it sees."""
+
+    name = "told"
+
+    def __init__(self, answer: CoarsePrediction | None = None) -> None:
+        self.answer = answer or two_planes()
+        self.metric, self.device = self.answer.metric, self.answer.depth.device
+        self.seen: tuple[torch.Tensor, Camera | None] | None = None
+
+    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+        """See ``CoarseModel.predict``."""
+        self.seen = image, camera
+        return self.answer
+
+
+class DoublingRefiner(SparseRefiner):
+    """Fused depth is twice the coarse one; the gate tells each pixel's place in the list."""
+
+    def fuse(self, refined: Refined) -> tuple[torch.Tensor, torch.Tensor]:
+        """See ``Refiner.fuse``."""
+        return torch.arange(refined.coarse.numel()).float(), 2 * refined.coarse
+
+
+@pytest.fixture
+def frame() -> Frame:
+    """Random pixels with everything known about them."""
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    return Frame(image, stamp_ns=123, frame_id="camera_optical", camera=CAMERA)
+
+
+def run(frame: Frame, factor: float = 1.0, budget: float = 0.1) -> DepthFrame:
+    """A random refiner on ``two_planes`` times a factor."""
+    planes = two_planes()
+    return Retrofit(ToldCoarse(replace(planes, depth=factor * planes.depth)), random_refiner(), budget)(frame)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 0.037, 0.5, 3.3, 1e3])
+def test_scaling_the_coarse_depth_scales_the_output(frame: Frame, factor: float) -> None:
+    plain, scaled = run(frame), run(frame, factor)
+    assert torch.equal(scaled.selection.indices, plain.selection.indices)
+    torch.testing.assert_close(scaled.depth, factor * plain.depth, rtol=1e-5, atol=0)
+    assert float((plain.depth / plain.coarse - 1).abs().max()) > 0.05  # the refiner does do something
+
+
+def test_budget_zero_is_the_upsampled_coarse_depth_bit_for_bit(frame: Frame) -> None:
+    result = run(frame, budget=0.0)
+    assert torch.equal(result.depth, upsample(two_planes().depth, (HEIGHT, WIDTH)))
+    assert result.refined_pixels == 0 and result.gate.shape == (0,)
+
+
+@pytest.mark.parametrize("budget", [0.02, 0.1, 1.0])
+def test_only_the_budget_is_refined(frame: Frame, budget: float) -> None:
+    result = run(frame, budget=budget)
+    assert result.refined_pixels == round(budget * HEIGHT * WIDTH) == result.gate.numel()
+    outside = ~result.selection.mask()
+    assert torch.equal(result.depth[outside], result.coarse[outside])
+    assert float((result.depth != result.coarse)[~outside].float().mean()) > 0.9
+    assert bool(torch.isfinite(result.depth).all()) and float(result.depth.min()) > 0
+
+
+@pytest.mark.parametrize("budget", [0.29, 0.57, 0.07])
+def test_budget_is_rounded_not_cut(frame: Frame, budget: float) -> None:
+    """0.29 x 100 is 28.999999999999996 in binary."""
+    small = Frame(frame.image[:10, :10])
+    assert run(small, budget=budget).refined_pixels == round(100 * budget)
+
+
+def test_refined_values_land_at_their_own_pixels(frame: Frame) -> None:
+    result = Retrofit(ToldCoarse(), DoublingRefiner(random_network(), random_refiner().engine))(frame)
+    mask = result.selection.mask()
+    torch.testing.assert_close(result.depth, torch.where(mask, 2 * result.coarse, result.coarse), rtol=0, atol=0)
+    assert torch.equal(result.gate.int(), result.selection.index_image[mask])
+
+
+def test_selection_is_where_the_coarse_depth_jumps(frame: Frame) -> None:
+    """The step of ``two_planes`` runs down from the middle of the first row; features that never hesitate add nothing."""
+    coarse = replace(two_planes(), features=torch.zeros(4, 18, 24))
+    chosen = Retrofit(ToldCoarse(coarse), random_refiner(), 0.1)(frame).selection
+    y, x = torch.div(chosen.indices, WIDTH, rounding_mode="floor"), chosen.indices % WIDTH
+    step = (12 - 0.3 * ((y + 0.5) / 5 - 0.5)) * 5
+    assert float(((x - step).abs() / 5).max()) < 3.5
+
+
+def test_same_frame_same_answer(frame: Frame) -> None:
+    retrofit = Retrofit(ToldCoarse(), random_refiner())
+    first, second = retrofit(frame), retrofit(frame)
+    assert torch.equal(first.depth, second.depth) and torch.equal(first.gate, second.gate)
+
+
+def test_records_are_passed_on(frame: Frame) -> None:
+    coarse = ToldCoarse()
+    result = Retrofit(coarse, random_refiner())(frame)
+    assert (result.stamp_ns, result.frame_id, result.camera) == (123, "camera_optical", CAMERA)
+    assert list(result.times_ms) == ["coarse", "upsample", "select", "refine", "fuse"]
+    assert all(t >= 0 for t in result.times_ms.values())
+    assert result.depth.dtype == result.coarse.dtype == torch.float32
+    assert result.depth.shape == result.coarse.shape == (HEIGHT, WIDTH)
+    assert coarse.seen is not None and coarse.seen[1] is CAMERA
+    np.testing.assert_array_equal(coarse.seen[0].numpy(), frame.image)
+
+
+@pytest.mark.parametrize(("metric", "camera", "expected"), [(True, CAMERA, True), (True, None, False), (False, CAMERA, False)])
+def test_metres_need_a_metric_model_and_a_camera(frame: Frame, metric: bool, camera: Camera | None, expected: bool) -> None:
+    coarse = ToldCoarse(replace(two_planes(), metric=metric))
+    result = Retrofit(coarse, random_refiner())(Frame(frame.image, camera=camera))
+    assert result.metric is expected
+
+
+def test_any_memory_layout_gives_the_same_depth_without_a_warning(frame: Frame) -> None:
+    """Channels flipped as views, read-only message data, crops of a larger image."""
+    padded = np.zeros((HEIGHT + 3, WIDTH + 5, 3), np.uint8)
+    padded[2:-1, 1:-4] = frame.image
+    read_only = frame.image.copy()
+    read_only.setflags(write=False)
+    backwards = np.ascontiguousarray(frame.image[:, :, ::-1])[:, :, ::-1]
+    expected = run(frame).depth
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for image in (padded[2:-1, 1:-4], read_only, backwards, np.asfortranarray(frame.image)):
+            assert torch.equal(run(Frame(image)).depth, expected)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3), (18, 24), (7, 400)])
+def test_any_frame_size(size: tuple[int, int]) -> None:
+    result = run(Frame(np.zeros((*size, 3), np.uint8)), budget=0.5)
+    assert result.depth.shape == size and bool(torch.isfinite(result.depth).all())
+    assert result.refined_pixels == round(0.5 * size[0] * size[1])
+
+
+def test_a_broken_coarse_pixel_stays_where_it_is(frame: Frame) -> None:
+    planes = two_planes(64, 96)
+    planes.depth[5, 5] = torch.nan
+    planes.features[:, 5, 5] = torch.nan
+    depth = Retrofit(ToldCoarse(planes), random_refiner(), 0.2)(Frame(np.zeros((128, 192, 3), np.uint8))).depth
+    assert bool(torch.isnan(depth[10:12, 10:12]).all())
+    assert bool(torch.isfinite(depth[80:]).all()) and bool(torch.isfinite(depth[:, 100:]).all())
+
+
+@pytest.mark.parametrize("budget", [-0.01, 1.01, float("nan")])
+def test_impossible_budget(budget: float) -> None:
+    with pytest.raises(ValueError, match="outside 0…1"):
+        Retrofit(ToldCoarse(), random_refiner(), budget)
+    retrofit = Retrofit(ToldCoarse(), random_refiner(), 0.25)
+    with pytest.raises(ValueError, match="outside 0…1"):
+        retrofit.budget = budget
+    assert retrofit.budget == 0.25
+
+
+def test_warm_up_runs_the_whole_method() -> None:
+    result = Retrofit(ToldCoarse(), random_refiner()).warm_up(60, 80)
+    assert result.depth.shape == (60, 80) and result.refined_pixels == 480
+
+
+def test_load_from_files(tmp_path: Path, frame: Frame) -> None:
+    coarse, refiner = tmp_path / "compact.safetensors", tmp_path / "refiner.safetensors"
+    save_tensors(coarse, CompactNet().state_dict(), {})
+    save_tensors(refiner, random_network().state_dict(), {"network": json.dumps({"widths": [8, 12, 16], "blocks": 1})})
+    retrofit = load("compact", weights=coarse, refiner=refiner, budget=0.05, device="cpu")
+    result = retrofit(frame)
+    assert result.metric and result.refined_pixels == round(0.05 * HEIGHT * WIDTH)
+    with pytest.raises(WeightsError):
+        load("compact", weights=tmp_path / "absent", refiner=refiner, device="cpu")
+    with pytest.raises(WeightsError):
+        load("compact", weights=coarse, refiner=coarse, device="cpu")
+    with pytest.raises(ModelError):
+        load("compakt", device="cpu")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_agrees_with_cpu(frame: Frame) -> None:
+    expected, planes = run(frame), two_planes()
+    coarse = ToldCoarse(CoarsePrediction(planes.depth.cuda(), planes.features.cuda(), True))
+    result = Retrofit(coarse, SparseRefiner(random_network().cuda(), random_refiner().engine))(frame)
+    assert torch.equal(result.selection.indices.cpu(), expected.selection.indices)
+    torch.testing.assert_close(result.depth.cpu(), expected.depth, rtol=1e-3, atol=0)
