@@ -139,7 +139,16 @@ def header_stamp_ns(data: bytes) -> int:
 def with_stamp(data: bytes, stamp_ns: int) -> bytes:
     """A copy of a CDR message that begins with ``std_msgs/Header``, with another stamp [ns]."""
     sec, nanosec = divmod(stamp_ns, 1_000_000_000)
-    return data[:4] + struct.pack("<iI" if data[1] & 1 else ">iI", sec, nanosec) + data[12:]
+    stamp = struct.pack("<iI" if data[1] & 1 else ">iI", sec, nanosec)
+    return b"".join((data[:4], stamp, memoryview(data)[12:]))  # one copy of a large image, not two
+
+
+def deserialise(data: bytes, msgtype: str) -> Any:
+    """The message as an object with the fields of its ROS type. Raises BagError."""
+    try:
+        return _typestore().deserialize_cdr(data, msgtype)
+    except Exception as error:  # a parser over untrusted bytes
+        raise BagError(f"a message does not parse as {msgtype} ({type(error).__name__}): record the bag again") from error
 
 
 def depth_image(data: bytes) -> np.ndarray:
@@ -147,10 +156,7 @@ def depth_image(data: bytes) -> np.ndarray:
 
     Encodings 16UC1 / mono16 (millimetres, 0 invalid) and 32FC1 (metres, NaN or <= 0 invalid), as in REP-118. Raises BagError.
     """
-    try:
-        message: Any = _typestore().deserialize_cdr(data, IMAGE_TYPE)
-    except Exception as error:  # a parser over untrusted bytes
-        raise BagError(f"a depth message does not parse as {IMAGE_TYPE} ({type(error).__name__}): record the bag again") from error
+    message = deserialise(data, IMAGE_TYPE)
     kinds = {"16UC1": ("u2", 1e-3), "mono16": ("u2", 1e-3), "32FC1": ("f4", 1.0)}
     if message.encoding not in kinds:
         raise BagError(f"depth encoding {message.encoding!r} is not known: give a topic with 16UC1 (mm) or 32FC1 (m)")
@@ -161,7 +167,7 @@ def depth_image(data: bytes) -> np.ndarray:
     if height == 0 or width == 0 or step < width * dtype.itemsize or step % dtype.itemsize or raw.size < height * step:
         raise BagError(f"depth image {width}x{height} with step {step} does not fit its {raw.size} bytes: record the bag again")
     rows = raw[: height * step].view(dtype).reshape(height, step // dtype.itemsize)[:, :width]
-    depth = rows.astype(np.float32) * np.float32(unit_m)
+    depth: np.ndarray = rows.astype(np.float32) * np.float32(unit_m)
     depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
     return depth
 

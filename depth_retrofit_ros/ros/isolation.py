@@ -25,11 +25,10 @@ def free_domain() -> int:
 
 def private_environment(domain: int) -> dict[str, str]:
     """The variables that keep a graph in ``domain`` and on this machine, for every distribution."""
-    return {
-        "ROS_DOMAIN_ID": str(domain),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",  # Iron and later
-        "ROS_LOCALHOST_ONLY": "1" if os.environ.get("ROS_DISTRO") == "humble" else "0",  # deprecated later: it warns, and wins
-    }
+    variables = {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}  # Iron and later
+    if os.environ.get("ROS_DISTRO") == "humble":
+        variables["ROS_LOCALHOST_ONLY"] = "1"  # later distributions warn about it
+    return variables
 
 
 def _is_free(domain: int) -> bool:

@@ -82,8 +82,9 @@ class Player:
 
     def _play(self, stream: Iterable[TimedMessage]) -> None:
         try:
-            start_s = time.monotonic()
+            start_s: float | None = None
             for message in self._read_ahead(stream):
+                start_s = time.monotonic() if start_s is None else start_s  # opening the stream is not lateness
                 due_s = start_s + message.at_s / self._rate
                 if self._stop.wait(max(0.0, due_s - time.monotonic())):
                     return

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -16,32 +17,38 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import ImageError
+from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.calibration import camera_from_info
 
 _WAITING = 16  # depth images between subscription and writer; when the disk is slower than that, the middleware drops
+_STATS_PATIENCE_S = 2.0  # the statistics of a frame follow its depth within milliseconds, or not at all
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedDepth:
-    """One depth image as it arrived: depth ``float32 [H, W]``, NaN where unknown; stamp_ns of its header; arrived_ns, monotonic."""
+    """One depth image as it arrived: depth ``float32 [H, W]``, NaN where unknown, metres if the node said that it is ``metric``."""
 
     index: int
     stamp_ns: int
-    arrived_ns: int
-    frame_id: str
     depth: np.ndarray
+    metric: bool
     camera: Camera | None
 
 
 @dataclass(slots=True)
 class Recording:
-    """What arrived besides the depth images themselves: when they did, the last cloud, the last diagnostics by name."""
+    """What arrived besides the depth images themselves.
+
+    arrived_ns: by header stamp [ns], when the depth did [ns, monotonic]; stats: the node's own account of each answered frame;
+    cloud: the newest; reports: the newest diagnostics by status name, and how many arrays came.
+    """
 
     arrived_ns: dict[int, int] = field(default_factory=dict)
     answers: int = 0
+    stats: list[FrameStats] = field(default_factory=list)
     cloud: PointCloud2 | None = None
-    diagnostics: dict[str, dict[str, str]] = field(default_factory=dict)
-    diagnostics_count: int = 0
+    reports: dict[str, dict[str, str]] = field(default_factory=dict)
+    reports_count: int = 0
 
 
 class Recorder:
@@ -58,20 +65,22 @@ class Recorder:
         self._store = store
         self._error: Exception | None = None
         self._info: CameraInfo | None = None
-        self._queue: queue.Queue[tuple[int, Image] | None] = queue.Queue(_WAITING)
+        self._metric: dict[int, bool] = {}
+        self._queue: queue.Queue[Image | None] = queue.Queue(_WAITING)
         self._writer = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._writer.start()
         qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=_WAITING, reliability=ReliabilityPolicy.RELIABLE)
         node.create_subscription(CameraInfo, f"{target}/depth/camera_info", self._on_info, qos)
         node.create_subscription(Image, self._depth_topic, self._on_depth, qos)
+        node.create_subscription(FrameStats, f"{target}/frame_stats", self._on_stats, qos)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         if cloud:
             last = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE)
             node.create_subscription(PointCloud2, f"{target}/points", self._on_cloud, last)
 
     def connected(self) -> bool:
-        """Whether the node's depth publisher is on the graph."""
-        return bool(self._node.count_publishers(self._depth_topic) > 0)
+        """Whether the node's publishers are on the graph, and its first diagnostics arrived: then the others will arrive too."""
+        return self.recording.reports_count > 0 and self._node.count_publishers(self._depth_topic) > 0
 
     def close(self) -> None:
         """Wait until everything that arrived is stored. Raises what storing raised."""
@@ -84,36 +93,44 @@ class Recorder:
     def _on_info(self, message: CameraInfo) -> None:
         self._info = message
 
+    def _on_stats(self, message: FrameStats) -> None:
+        self._metric[stamp_ns(message)] = message.metric
+        self.recording.stats.append(message)
+
     def _on_cloud(self, message: PointCloud2) -> None:
         self.recording.cloud = message
 
     def _on_depth(self, message: Image) -> None:
         arrived_ns = time.monotonic_ns()
-        self.recording.arrived_ns[_stamp_ns(message)] = arrived_ns
+        self.recording.arrived_ns[stamp_ns(message)] = arrived_ns
         self.recording.answers += 1
-        self._queue.put((arrived_ns, message))
+        self._queue.put(message)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            self.recording.diagnostics[status.name] = {entry.key: entry.value for entry in status.values}
-        self.recording.diagnostics_count += 1
+            self.recording.reports[status.name] = {entry.key: entry.value for entry in status.values}
+        self.recording.reports_count += 1
 
     def _write(self) -> None:
         index = 0
-        while (item := self._queue.get()) is not None:
+        while (message := self._queue.get()) is not None:
             if self._error is not None:  # keep emptying the queue, so that the subscription never waits for a full disk
                 continue
             try:
-                self._store(self._recorded(index, *item))
+                self._store(self._recorded(index, message))
             except Exception as error:  # raised by close()
                 self._error = error
             index += 1
 
-    def _recorded(self, index: int, arrived_ns: int, message: Image) -> RecordedDepth:
-        depth = depth_array(message)
-        info = self._info  # the writer lags behind the subscription: by now the info of this image is here too
+    def _recorded(self, index: int, message: Image) -> RecordedDepth:
+        stamp = stamp_ns(message)
+        deadline_s = time.monotonic() + _STATS_PATIENCE_S
+        while stamp not in self._metric and time.monotonic() < deadline_s:
+            time.sleep(0.005)
+        metric = self._metric.pop(stamp, False)  # unless the node says that it is, it is not called metres
+        depth, info = depth_array(message), self._info  # the node sends info and statistics right after the depth
         camera = None if info is None else camera_from_info(info, depth.shape[1], depth.shape[0])
-        return RecordedDepth(index, _stamp_ns(message), arrived_ns, message.header.frame_id, depth, camera)
+        return RecordedDepth(index, stamp, depth, metric, camera)
 
 
 def depth_array(message: Image) -> np.ndarray:
@@ -125,5 +142,6 @@ def depth_array(message: Image) -> np.ndarray:
     return rows[:, : message.width]
 
 
-def _stamp_ns(message: Image) -> int:
+def stamp_ns(message: Any) -> int:
+    """Header stamp [ns] of any message that has one."""
     return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)

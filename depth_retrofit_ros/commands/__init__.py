@@ -1,0 +1,9 @@
+"""The commands of ``depth-retrofit``, one file each: ``add_parser(subparsers)`` declares it and sets ``run``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # the only name that argparse has for it

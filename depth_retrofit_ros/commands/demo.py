@@ -1,0 +1,69 @@
+"""``depth-retrofit demo``: a rendered camera through the live node; needs no data, no network and no display."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depth_retrofit_ros.commands.options import add_model_options, domain_id, positive, positive_int
+from depth_retrofit_ros.commands.progress import Progress
+from depth_retrofit_ros.commands.replay import tell
+
+if TYPE_CHECKING:
+    from depth_retrofit_ros.commands import Subparsers
+    from depth_retrofit_ros.training.scenes.video import VideoFrame
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="camera, depth node and recorder on a live graph, on a rendered scene with exact depth",
+        description="Renders views of a scene, plays them as a camera through the depth node, stores and measures what comes out.",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument("--seconds", type=positive, default=20.0, help="how long the camera runs (default: 20)")
+    parser.add_argument("--width", type=positive_int, default=2560, help="of the camera's images (default: 2560)")
+    parser.add_argument("--height", type=positive_int, default=1440, help="of the camera's images (default: 1440)")
+    parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="of the camera (default: 10)")
+    parser.add_argument("--views", type=positive_int, default=16, help="different views, shown forth and back (default: 16)")
+    parser.add_argument("--hfov", type=positive, default=70.0, metavar="DEG", help="horizontal field of view (default: 70)")
+    parser.add_argument("--seed", type=int, default=5, help="of the scene (default: 5)")
+    parser.add_argument("--domain", type=domain_id, metavar="ID", help="ROS domain, to watch in rviz (default: a free one)")
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render, play, store, sum up."""
+    from depth_retrofit_ros.ros.replay import Replay, replay
+    from depth_retrofit_ros.ros.sources import SceneSource
+
+    progress = Progress()
+    begin_s = time.monotonic()
+    source = SceneSource(_views(args, progress), args.rate, args.seconds)
+    progress.say(f"{source.described}: {args.views} views rendered in {time.monotonic() - begin_s:.0f} s")
+    how = Replay(
+        "depth_retrofit_ros demo",
+        args.model,
+        args.weights,
+        args.refiner,
+        args.budget,
+        args.device,
+        domain=args.domain,
+        live_stamps=True,
+    )
+    summary = replay(source, how, args.out, progress.show, progress.say)
+    tell(summary, args.out, progress)
+    return 0
+
+
+def _views(args: argparse.Namespace, progress: Progress) -> Iterator[VideoFrame]:
+    from depth_retrofit_ros.training.scenes.video import scene_video
+
+    for number, view in enumerate(scene_video(args.seed, args.width, args.height, args.views, args.hfov), start=1):
+        progress.show(f"rendering view {number} of {args.views}")
+        yield view

@@ -1,0 +1,74 @@
+"""Options that several commands share, and their checks."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.errors import CameraError
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """What ``retrofit.load`` takes."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", default="compact", metavar="NAME", help="see 'depth-retrofit models' (default: compact)")
+    group.add_argument("--weights", type=Path, metavar="PATH", help="its checkpoint, or the folder that has it")
+    group.add_argument("--refiner", type=Path, metavar="PATH", help="a refiner checkpoint (default: the bundled one)")
+    group.add_argument(
+        "--budget", type=share, default=0.10, metavar="SHARE", help="share of the pixels that are refined, 0 to 1 (default: 0.1)"
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is outside 0 to 1")
+    return value
+
+
+def positive(text: str) -> float:
+    """A number above 0, for argparse."""
+    value = float(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def positive_int(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def add_camera_options(parser: argparse.ArgumentParser) -> None:
+    """Intrinsics by hand: all four, or the horizontal field of view."""
+    group = parser.add_argument_group("camera")
+    for name in ("fx", "fy", "cx", "cy"):
+        group.add_argument(f"--{name}", type=float, metavar="PX", help="of the image at its full size [px]; give all four")
+    group.add_argument("--hfov", type=float, metavar="DEG", help="horizontal field of view [deg], in place of fx, fy, cx, cy")
+
+
+def given_camera(args: argparse.Namespace, width: int, height: int) -> Camera | None:
+    """The camera that the options describe for an image of this size [px]; None where none was given. Raises CameraError."""
+    values = [args.fx, args.fy, args.cx, args.cy]
+    given = sum(value is not None for value in values)
+    if given and args.hfov is not None:
+        raise CameraError("give either --hfov or --fx --fy --cx --cy, not both")
+    if given == 4:
+        return Camera(width, height, *values)
+    if given:
+        raise CameraError("give all of --fx --fy --cx --cy, or --hfov alone")
+    return None if args.hfov is None else Camera.from_hfov(width, height, args.hfov)
+
+
+def domain_id(text: str) -> int:
+    """A ROS domain, 0 to 232, for argparse."""
+    value = int(text)
+    if not 0 <= value <= 232:
+        raise argparse.ArgumentTypeError(f"{text} is outside 0 to 232")
+    return value

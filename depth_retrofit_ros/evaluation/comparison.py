@@ -1,0 +1,91 @@
+"""What refinement gains over stretching the same coarse map: figures where a reference is known, and a picture in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.coarse.upsample import Mode, upsample
+from depth_retrofit_ros.evaluation.edges import edge_band
+from depth_retrofit_ros.evaluation.metrics import abs_rel, median_scale
+from depth_retrofit_ros.export import side_by_side
+from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.preview import colourise, depth_range
+
+BASELINES: tuple[Mode, ...] = ("nearest", "bilinear")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Errors of one method, as means over ``frames`` images.
+
+    abs_rel: unscaled, NaN for relative depth. abs_rel_scaled: after median scaling per image; edge_abs_rel_scaled: the same scale,
+    only in the band around the reference's depth edges.
+    """
+
+    method: str
+    frames: int
+    abs_rel: float
+    abs_rel_scaled: float
+    edge_abs_rel_scaled: float
+
+
+def stretched(model: CoarseModel, frame: Frame) -> dict[str, np.ndarray]:
+    """The frame's coarse depth, brought to its full size ``float32 [H, W]`` by each of ``BASELINES``."""
+    height, width = frame.image.shape[:2]
+    with torch.inference_mode():
+        coarse = model.predict(torch.from_numpy(frame.image).to(model.device), frame.camera)
+        return {mode: upsample(coarse.depth, (height, width), mode=mode).cpu().numpy() for mode in BASELINES}
+
+
+def errors(depth: np.ndarray, reference: np.ndarray) -> tuple[float, float, float]:
+    """The three errors of ``Score`` for one image, both maps [H, W]; NaN where no pixel is known to both."""
+    scaled = depth * np.float32(median_scale(depth, reference))
+    return abs_rel(depth, reference), abs_rel(scaled, reference), abs_rel(scaled, reference, edge_band(reference))
+
+
+def mean_score(method: str, rows: Sequence[tuple[float, float, float]], metric: bool) -> Score:
+    """The mean of ``errors``; images without a pixel known to both do not count."""
+    table = np.array([row for row in rows if np.isfinite(row[0])]).reshape(-1, 3)
+
+    def mean(column: int) -> float:
+        values = table[np.isfinite(table[:, column]), column]
+        return float(values.mean()) if values.size else float("nan")
+
+    return Score(method, len(table), mean(0) if metric else float("nan"), mean(1), mean(2))
+
+
+def picture(
+    image: np.ndarray, coarse: np.ndarray, refined: np.ndarray, reference: np.ndarray | None, panel_width: int
+) -> np.ndarray:
+    """RGB: input, coarse, refined and, where known, the reference; below, the place where refinement changed most, magnified."""
+    near_far = depth_range(refined)
+    panels = [("input", image), ("coarse", colourise(coarse, near_far)), ("refined", colourise(refined, near_far))]
+    if reference is not None:
+        shown = reference / np.float32(median_scale(refined, reference))  # in the units of the depth beside it
+        panels.append(("reference, median-scaled", colourise(shown, near_far)))
+    above = side_by_side(panels, panel_width)
+    rows, columns = most_changed(coarse, refined)
+    width = (above.shape[1] - 4 * (len(panels) - 1)) // len(panels)
+    height = round(width * (rows.stop - rows.start) / (columns.stop - columns.start))
+    crops = [("", cv2.resize(panel[rows, columns], (width, height), interpolation=cv2.INTER_NEAREST)) for _, panel in panels]
+    below = side_by_side(crops, width)
+    gap = np.full((4, above.shape[1], 3), 255, np.uint8)
+    return np.concatenate((above, gap, below[:, : above.shape[1]]), axis=0)
+
+
+def most_changed(coarse: np.ndarray, refined: np.ndarray, share: float = 0.16) -> tuple[slice, slice]:
+    """Rows and columns of the window, ``share`` of each side, in which ``refined`` differs most often from ``coarse`` (> 5 %)."""
+    height, width = refined.shape
+    window = max(1, round(share * height)), max(1, round(share * width))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        changed = (np.abs(np.log(refined / coarse)) > 0.05).astype(np.float32)
+    density = cv2.boxFilter(changed, -1, (window[1], window[0]), normalize=False, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    inside = density[: height - window[0] + 1, : width - window[1] + 1]
+    top, left = np.unravel_index(int(np.argmax(inside)), inside.shape)
+    return slice(int(top), int(top) + window[0]), slice(int(left), int(left) + window[1])
