@@ -14,7 +14,7 @@ import torch
 
 from depth_retrofit_ros.ros.isolation import free_domain, private_environment
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(1)  # on a busy machine, threads that wait for one another make small tensors ten times slower
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
