@@ -35,17 +35,19 @@ def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[st
         return _refuse(str(error))
     configure_transport()
     import rclpy
-    from rclpy.exceptions import ParameterException
+    from rclpy.exceptions import NotInitializedException, ParameterException
     from rclpy.parameter import Parameter
 
-    from depth_retrofit_ros.ros.node import DepthNode
-
     try:
-        rclpy.init(args=list(ros_args))
-    except RuntimeError as error:  # rcl's words for arguments that it cannot parse
+        rclpy.init(args=list(ros_args))  # before torch is imported: a word about wrong arguments need not wait for it
+    except RuntimeError as error:
         return _refuse(str(error))
     try:
+        from depth_retrofit_ros.ros.node import DepthNode
+
         node = DepthNode(parameter_overrides=[Parameter(name, value=value) for name, value in (overrides or {}).items()])
+    except (KeyboardInterrupt, NotInitializedException):  # a signal came before the node was there
+        return 0
     except ParameterException as error:
         rclpy.try_shutdown()
         return _refuse(str(error))

@@ -1,0 +1,23 @@
+"""A live graph per test, with the transport that the project ships."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from depth_retrofit_ros.ros.transport import adopt_profile
+
+from .graph import Graph
+
+
+@pytest.fixture(scope="session", autouse=True)
+def large_messages() -> None:
+    adopt_profile(os.environ)
+
+
+@pytest.fixture
+def graph(capfd: pytest.CaptureFixture[str]) -> Iterator[Graph]:
+    with Graph(lambda: capfd.readouterr().err) as graph:
+        yield graph

@@ -1,0 +1,208 @@
+"""A live ROS graph for tests: a context, a thread that spins it, and a client node that plays camera and listener."""
+
+from __future__ import annotations
+
+import array
+import functools
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import rclpy
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, Image
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.retrofit import Retrofit
+from depth_retrofit_ros.ros.node import DepthNode, load_retrofit
+from depth_retrofit_ros.ros.parameters import Settings
+from depth_retrofit_ros.selection.pixel_set import PixelSet
+
+NODE = "/depth_retrofit"
+PATIENCE_S = 20.0
+
+
+def wait_until(condition: Callable[[], Any], what: str = "the condition") -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s in vain for {what}"
+        time.sleep(0.005)
+
+
+def repeat_until(action: Callable[[], object], condition: Callable[[], Any], what: str) -> None:
+    """``action`` at 20 Hz, as a camera would."""
+
+    def act_and_look() -> Any:
+        action()
+        time.sleep(0.05)
+        return condition()
+
+    wait_until(act_and_look, what)
+
+
+class SlantedWall:
+    """A coarse model whose answer is known: depth grows with the row, from 1 to 3, whatever the image shows.
+
+    It can be held (``hold.clear()``), made to raise, and it counts its calls.
+    """
+
+    name = "slanted-wall"
+    device = torch.device("cpu")
+
+    def __init__(self, metric: bool = True) -> None:
+        self.metric = metric
+        self.calls = 0
+        self.error: Exception | None = None
+        self.hold = threading.Event()
+        self.hold.set()
+
+    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+        self.calls += 1
+        assert self.hold.wait(PATIENCE_S)
+        if self.error is not None:
+            raise self.error
+        depth = torch.linspace(1.0, 3.0, 12)[:, None].expand(12, 16).contiguous()
+        features = torch.rand(8, 12, 16, generator=torch.Generator().manual_seed(0))
+        return CoarsePrediction(depth, features, self.metric)
+
+
+class Graph:
+    """``with Graph(…) as graph:``; every node that it made is destroyed and the thread joined at the end.
+
+    read_stderr: gives what was written there since the last call. (/rosout would be the natural source, but within one process rcl
+    sends what a node logs through the publisher of an earlier node of that name.)
+    """
+
+    def __init__(self, read_stderr: Callable[[], str]) -> None:
+        self._read_stderr = read_stderr
+        self._stderr = ""
+
+    def __enter__(self) -> Graph:
+        self.context = Context()
+        rclpy.init(context=self.context, signal_handler_options=SignalHandlerOptions.NO)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.nodes: list[Node] = []
+        self.client = self.add(Node("client", context=self.context))
+        self._thread = threading.Thread(target=self.executor.spin, name="spin")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.executor.shutdown()
+        self._thread.join()
+        for node in self.nodes:
+            node.destroy_node()
+        self.context.shutdown()
+
+    def add(self, node: Any) -> Any:
+        self.nodes.append(node)
+        self.executor.add_node(node)
+        return node
+
+    def depth_node(
+        self, coarse: Any = None, *, start: bool = True, load: Callable[[Settings], Retrofit] = load_retrofit, **parameters: Any
+    ) -> DepthNode:
+        """A configured and active node with ``coarse``; without, with what ``load`` makes of its parameters."""
+        name, cli_args = parameters.pop("name", "depth_retrofit"), parameters.pop("cli_args", None)
+        overrides = [Parameter(key, value=value) for key, value in parameters.items()]
+        if coarse is not None:
+            load = functools.partial(small_retrofit, coarse)
+        node = DepthNode(name, load=load, parameter_overrides=overrides, context=self.context, cli_args=cli_args)
+        if start:
+            assert node.autostart()
+        self.add(node)
+        return node
+
+    def listen(self, message_type: type, topic: str) -> list[Any]:
+        """The messages on ``topic`` from now on."""
+        received: list[Any] = []
+        self.client.create_subscription(message_type, topic, received.append, QoSProfile(depth=100))
+        wait_until(lambda: self.client.count_publishers(topic) > 0, f"a publisher of {topic}")
+        return received
+
+    def publisher(self, message_type: type, topic: str, listeners: int = 1) -> Publisher:
+        """A best-effort publisher, as drivers are, once ``listeners`` are there."""
+        publisher = self.client.create_publisher(message_type, topic, qos_profile_sensor_data)
+        wait_until(lambda: publisher.get_subscription_count() >= listeners, f"a listener on {topic}")
+        return publisher
+
+    def warnings(self, node: Node) -> list[str]:
+        """What the node has logged at warning level or above, as lines on stderr."""
+        self._stderr += self._read_stderr()
+        pattern = rf"^\[(?:WARN|ERROR|FATAL)\] \[[\d.]+\] \[{re.escape(node.get_logger().name)}\]: (.*)$"
+        return re.findall(pattern, self._stderr, re.MULTILINE)
+
+    def set_parameter(self, node: Node, name: str, value: Any) -> SetParametersResult:
+        """Through the service, as `ros2 param set` does it."""
+        client = self.client.create_client(SetParameters, f"{node.get_fully_qualified_name()}/set_parameters")
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        return self.call(client, request).results[0]
+
+    def call(self, client: Any, request: Any) -> Any:
+        assert client.wait_for_service(PATIENCE_S)
+        future = client.call_async(request)
+        wait_until(future.done, f"an answer of {client.srv_name}")
+        return future.result()
+
+
+class KeepCoarse:
+    """A refiner that changes nothing: the node is tested here, not the method."""
+
+    def refine(self, image: torch.Tensor, coarse: Any, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet) -> Any:
+        return depth.flatten()[pixels.indices]
+
+    def fuse(self, refined: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.ones_like(refined), refined
+
+
+def small_retrofit(coarse: Any, settings: Settings) -> Retrofit:
+    return Retrofit(coarse, KeepCoarse(), settings.budget)
+
+
+def image_message(height: int = 48, width: int = 64, stamp_s: int = 100, frame_id: str = "camera_optical") -> Image:
+    """A random rgb8 image."""
+    pixels = np.random.default_rng(stamp_s).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    message = Image(height=height, width=width, encoding="rgb8", step=3 * width, data=array.array("B", pixels.tobytes()))
+    message.header.stamp.sec, message.header.stamp.nanosec, message.header.frame_id = stamp_s, 250_000_000, frame_id
+    return message
+
+
+def info_message(height: int = 48, width: int = 64) -> CameraInfo:
+    info = CameraInfo(height=height, width=width, distortion_model="plumb_bob", d=[0.1, -0.2, 0.0, 0.0, 0.0])
+    info.k = [50.0, 0.0, 30.0, 0.0, 55.0, 25.0, 0.0, 0.0, 1.0]
+    info.p = [48.0, 0.0, 31.0, -4.8, 0.0, 52.0, 24.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    info.header.frame_id = "camera_optical"
+    return info
+
+
+def pixels_of(message: Any) -> np.ndarray:
+    """A 32FC1 image as [H, W], a cloud as [h, w, 4] (float32), an rgb8 image as [H, W, 3]."""
+    data = np.frombuffer(message.data, np.uint8)
+    if hasattr(message, "point_step"):
+        return data.view(np.float32).reshape(message.height, message.width, 4)
+    if message.encoding == "32FC1":
+        return data.view(np.float32).reshape(message.height, message.width)
+    return data.reshape(message.height, message.width, 3)
+
+
+def status(report: DiagnosticArray, concern: str) -> Any:
+    """The status on one concern of the node under test."""
+    return next(status for status in report.status if status.name == f"{NODE}: {concern}")
+
+
+def value(report: DiagnosticArray, concern: str, key: str) -> str:
+    return str(next(pair.value for pair in status(report, concern).values if pair.key == key))
