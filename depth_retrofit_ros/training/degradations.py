@@ -35,7 +35,9 @@ def _lose_thin_structures(rng: np.random.Generator, log: np.ndarray) -> np.ndarr
     """Closing removes near structures thinner than the kernel, everywhere or in patches."""
     size = int(rng.integers(2, 5))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    closed = cv2.morphologyEx(log, cv2.MORPH_CLOSE, kernel)
+    # The erosion mirrors the dilation: with one and the same kernel of even size, a closing would move the image by a pixel.
+    first, last = size // 2, size - 1 - size // 2
+    closed = cv2.erode(cv2.dilate(log, kernel, anchor=(first, first)), np.flip(kernel).copy(), anchor=(last, last))
     share = _smooth_noise(rng, log.shape, 5) > rng.uniform(-1, 1)
     return np.where(share, closed, log)
 

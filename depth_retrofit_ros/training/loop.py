@@ -76,7 +76,7 @@ class Loop:
             self.done += 1
             self._update_average()
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
             summed += 1
             if self.done % LOG_EVERY == 0:
                 self._log({k: v / summed for k, v in sums.items()}, progress, time.monotonic() - start)

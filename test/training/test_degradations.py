@@ -1,0 +1,134 @@
+"""Simulated coarse models: always usable, repeatable, and wrong in the ways that real ones are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from depth_retrofit_ros.training.degradations import (
+    _affine_inverse,
+    _displace,
+    _lose_thin_structures,
+    _resize,
+    _smooth_noise,
+    _steps,
+    simulate_coarse,
+)
+
+H, W = 144, 256
+
+
+def room() -> np.ndarray:
+    """A slanted floor, a box in front of it, a pole of one pixel and a far background, float32 m."""
+    depth = np.repeat(np.linspace(30, 2, H, dtype=np.float32)[:, None], W, 1)
+    depth[30:100, 60:140] = 3.0
+    depth[20:, 200] = 1.5
+    depth[:20] = 150.0
+    return depth
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_always_a_depth_and_an_uncertainty(seed: int) -> None:
+    depth, score = simulate_coarse(np.random.default_rng(seed), room())
+    assert depth.dtype == score.dtype == np.float32
+    assert depth.shape == score.shape
+    assert 64 <= max(depth.shape) <= 256 and depth.shape[1] / depth.shape[0] == pytest.approx(W / H, rel=0.03)
+    assert np.isfinite(depth).all() and depth.min() > 0
+    assert np.isfinite(score).all() and score.min() >= 0
+
+
+@pytest.mark.parametrize("shape", [(256, 144), (192, 256), (16, 256)])
+def test_any_shape(shape: tuple[int, int]) -> None:
+    depth, score = simulate_coarse(np.random.default_rng(0), np.full(shape, 4.0, np.float32))
+    assert depth.shape == score.shape and min(depth.shape) >= 16
+
+
+def test_same_seed_same_map_other_seed_another() -> None:
+    first, again, other = (simulate_coarse(np.random.default_rng(s), room()) for s in (3, 3, 4))
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert first[0].shape != other[0].shape or not np.array_equal(first[0], other[0])
+
+
+def test_the_truth_is_not_touched() -> None:
+    depth = room()
+    simulate_coarse(np.random.default_rng(0), depth)
+    np.testing.assert_array_equal(depth, room())
+
+
+def test_overall_order_of_depths_survives() -> None:
+    """However wrong, the answer resembles the scene: rank correlation with the truth."""
+    for seed in range(6):
+        depth, _ = simulate_coarse(np.random.default_rng(seed), room())
+        rows = (np.arange(depth.shape[0]) + 0.5) / depth.shape[0] * H
+        columns = (np.arange(depth.shape[1]) + 0.5) / depth.shape[1] * W
+        truth = room()[np.ix_(rows.astype(int), columns.astype(int))]
+        ranks = [np.argsort(np.argsort(m.ravel(), kind="stable")) for m in (depth, truth)]
+        assert np.corrcoef(ranks[0], ranks[1])[0, 1] > 0.8
+
+
+def test_uncertainty_is_higher_at_true_edges() -> None:
+    for seed in range(6):
+        _, score = simulate_coarse(np.random.default_rng(seed), room())
+        edge = np.zeros((H, W), bool)
+        edge[30:100, [59, 60, 139, 140]] = True
+        h, w = score.shape
+        rows, columns = np.nonzero(edge)
+        at_edge = score[rows * h // H, columns * w // W].mean()
+        flat = score[35 * h // H : 95 * h // H, 80 * w // W : 120 * w // W].mean()
+        assert at_edge > 1.3 * flat
+
+
+def test_relative_depth_is_affine_in_inverse_depth_and_keeps_the_order() -> None:
+    depth = np.random.default_rng(0).uniform(1, 40, (20, 30)).astype(np.float32)
+    for seed in range(20):
+        relative = _affine_inverse(np.random.default_rng(seed), depth)
+        assert np.isfinite(relative).all() and relative.min() > 0
+        line = np.polyfit(1 / depth.ravel(), 1 / relative.ravel(), 1)
+        bounded = 1 / relative.ravel() <= 0.0201 * (1 / depth).max()
+        fit = np.polyval(line, 1 / depth.ravel())
+        assert bounded.any() or np.abs(1 / relative.ravel() - fit).max() < 1e-5
+        order = np.argsort(depth.ravel())
+        assert (np.diff(relative.ravel()[order]) >= 0).all()
+
+
+def test_thin_near_structures_are_lost_and_nothing_else() -> None:
+    """The pole of one column becomes background where the closing acts; the box, far thicker than the kernel, stays."""
+    log = np.log(room())
+    lost = [_lose_thin_structures(np.random.default_rng(seed), log) for seed in range(8)]
+    assert any((out[30:, 200] > log[30:, 200] + 0.1).mean() > 0.3 for out in lost)
+    for out in lost:
+        assert (out >= log).all()
+        np.testing.assert_array_equal(out[30:100, 65:135], log[30:100, 65:135])  # rows to the very edge: nothing is moved
+
+
+def test_displacement_moves_by_at_most_a_few_pixels_and_makes_no_new_depth() -> None:
+    log = np.log(room())
+    for seed in range(4):
+        moved = _displace(np.random.default_rng(seed), log)
+        assert log.min() - 1e-5 <= moved.min() and moved.max() <= log.max() + 1e-5
+        np.testing.assert_allclose(moved[45:85, 75:125], log[45:85, 75:125], atol=1e-5)
+
+
+def test_resizing_keeps_the_grids_aligned() -> None:
+    """The mean position of the box's left edge, as a share of the width, stays."""
+    log = np.zeros((H, W), np.float32)
+    log[:, 100:] = 1.0
+    for seed in range(6):
+        small = _resize(np.random.default_rng(seed), log)
+        steps = np.diff(small.mean(0))
+        edge = (steps * (np.arange(steps.size) + 1)).sum() / steps.sum()
+        assert edge / small.shape[1] * W == pytest.approx(100, abs=1.2)
+
+
+def test_steps_by_hand() -> None:
+    log = np.zeros((3, 5), np.float32)
+    log[:, 3:] = 2.0
+    np.testing.assert_array_equal(_steps(log), np.tile([0, 0, 2, 2, 0], (3, 1)))
+
+
+def test_smooth_noise_is_smooth_and_of_unit_size() -> None:
+    values = np.stack([_smooth_noise(np.random.default_rng(s), (90, 160), 6) for s in range(40)])
+    assert values.shape == (40, 90, 160)
+    assert 0.4 < values.std() < 1.3
+    assert np.abs(np.diff(values, axis=2)).mean() < 0.1 * values.std()

@@ -1,0 +1,197 @@
+"""Training goes on after a break as if there had been none, and its bookkeeping adds up."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from depth_retrofit_ros.errors import OutputError, WeightsError
+from depth_retrofit_ros.training.loop import LOG_EVERY, Loop, LoopSpec, Losses
+
+Step = Callable[[nn.Module, int, float], Losses]
+
+
+def make_network(seed: int = 0) -> nn.Module:
+    """With batch statistics, whose running averages and integer counter must survive too."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+
+
+def step(network: nn.Module, index: int, progress: float) -> Losses:
+    """Regression of a fixed function; the data depend on the step alone."""
+    x = torch.randn(16, 3, generator=torch.Generator().manual_seed(index))
+    loss = (network(x)[:, 0] - x.sum(1)).square().mean()
+    return {"total": loss, "double": 2 * loss.detach()}
+
+
+def validate(network: nn.Module) -> dict[str, float]:
+    """On data of its own."""
+    x = torch.randn(64, 3, generator=torch.Generator().manual_seed(10_000))
+    with torch.no_grad():
+        return {"val": float((network(x)[:, 0] - x.sum(1)).square().mean())}
+
+
+def spec(out: Path, steps: int = 40, resume: bool = False, minutes: float = 0.0) -> LoopSpec:
+    """A short training on the CPU."""
+    return LoopSpec(steps, 16, 1e-2, 0, out, torch.device("cpu"), minutes, resume)
+
+
+def stop_at(limit: int) -> Step:
+    """``step``, interrupted by the user before step ``limit``."""
+
+    def limited(network: nn.Module, index: int, progress: float) -> Losses:
+        if index == limit:
+            raise KeyboardInterrupt
+        return step(network, index, progress)
+
+    return limited
+
+
+def log_rows(out: Path) -> list[tuple[int, str, float]]:
+    """Step, name and value of every line of the log."""
+    with (out / "log.csv").open(newline="") as file:
+        return [(int(row[0]), row[2], float(row[3])) for row in csv.reader(file)]
+
+
+def assert_same(a: nn.Module, b: nn.Module) -> None:
+    """Bit for bit."""
+    for (name, x), y in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
+        assert torch.equal(x, y), name
+
+
+def test_resuming_is_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    whole = Loop(make_network(), spec(tmp_path / "whole"))
+    figures = whole.run(step, validate, every=10)
+    broken = Loop(make_network(), spec(tmp_path / "broken"))
+    with pytest.raises(KeyboardInterrupt):
+        broken.run(stop_at(25), validate, every=10)
+    resumed = Loop(make_network(seed=99), spec(tmp_path / "broken", resume=True))
+    assert resumed.done == 20
+    assert resumed.run(step, validate, every=10) == figures
+    assert_same(resumed.network, whole.network)
+    assert_same(resumed.average, whole.average)
+
+
+def test_without_resume_it_starts_afresh(tmp_path: Path) -> None:
+    Loop(make_network(), spec(tmp_path)).run(step, validate, every=10)
+    assert Loop(make_network(), spec(tmp_path)).done == 0
+    assert Loop(make_network(), spec(tmp_path / "nothing there", resume=True)).done == 0
+
+
+def test_it_learns_and_the_average_is_what_is_validated(tmp_path: Path) -> None:
+    loop = Loop(make_network(), spec(tmp_path, steps=300))
+    before = validate(loop.average.eval())["val"]
+    figures = loop.run(step, validate, every=100)
+    assert figures == validate(loop.average.eval())
+    assert figures["val"] < 0.3 * before
+    assert not any(p.requires_grad for p in loop.average.parameters())
+
+
+def test_average_is_exponential_with_a_quick_start(tmp_path: Path) -> None:
+    """a ← d·a + (1 − d)·w with d = n / (n + 10) up to 0.998, of the weights and of the batch statistics."""
+    history: list[list[torch.Tensor]] = []
+
+    def recording(network: nn.Module, index: int, progress: float) -> Losses:
+        history.append([v.clone() for v in network.state_dict().values()])
+        return step(network, index, progress)
+
+    loop = Loop(make_network(), spec(tmp_path, steps=12))
+    expected = [v.double() for v in loop.average.state_dict().values()]
+    loop.run(recording, validate, every=100)
+    history.append([v.clone() for v in loop.network.state_dict().values()])
+    for n, values in enumerate(history[1:], start=1):
+        decay = n / (n + 10)
+        expected = [decay * e + (1 - decay) * v.double() for e, v in zip(expected, values, strict=True)]
+    for got, wanted, last in zip(loop.average.state_dict().values(), expected, history[-1], strict=True):
+        torch.testing.assert_close(got.double(), wanted if got.is_floating_point() else last.double(), rtol=1e-5, atol=1e-6)
+
+
+def test_learning_rate_warms_up_and_falls_to_zero(tmp_path: Path) -> None:
+    rates = []
+    loop = Loop(make_network(), spec(tmp_path, steps=200))
+
+    def recording(network: nn.Module, index: int, progress: float) -> Losses:
+        rates.append(loop.optimizer.param_groups[0]["lr"])
+        assert progress == index / 200
+        return step(network, index, progress)
+
+    loop.run(recording, validate, every=1000)
+    expected = [1e-2 * min(1, i / 4 + 1e-3) * 0.5 * (1 + math.cos(math.pi * i / 200)) for i in range(200)]
+    assert rates == pytest.approx(expected)
+    assert max(rates) > 0.99e-2 and rates[-1] < 1e-5
+
+
+def test_log_has_means_since_the_last_line_even_after_a_break(tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    def recording(network: nn.Module, index: int, progress: float) -> Losses:
+        losses = step(network, index, progress)
+        seen.append(float(losses["total"].detach()))
+        return losses
+
+    Loop(make_network(), spec(tmp_path, steps=30)).run(recording, validate, every=30)
+    Loop(make_network(), spec(tmp_path, steps=LOG_EVERY + 5, resume=True)).run(recording, validate, every=1000)
+    rows = {(n, name): value for n, name, value in log_rows(tmp_path)}
+    mean = sum(seen[30:LOG_EVERY]) / (LOG_EVERY - 30)
+    assert rows[LOG_EVERY, "total"] == pytest.approx(mean, abs=2e-6)
+    assert rows[LOG_EVERY, "double"] == pytest.approx(2 * mean, abs=2e-6)
+    assert {(30, "val"), (LOG_EVERY + 5, "val")} <= set(rows)
+
+
+def test_time_limit_ends_the_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at the clock takes a second: the schedule of 0.5 minutes is over long before the steps are."""
+    clock = iter(range(10_000))
+    monkeypatch.setattr("depth_retrofit_ros.training.loop.time.monotonic", lambda: float(next(clock)))
+    progress_seen: list[float] = []
+
+    def recording(network: nn.Module, index: int, progress: float) -> Losses:
+        progress_seen.append(progress)
+        return step(network, index, progress)
+
+    loop = Loop(make_network(), spec(tmp_path, steps=100_000, minutes=0.5))
+    loop.run(recording, validate, every=1000)
+    assert 10 < loop.done < 40
+    assert progress_seen == sorted(progress_seen) and progress_seen[-1] > 0.9
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt(tmp_path: Path) -> None:
+    def poisoned(network: nn.Module, index: int, progress: float) -> Losses:
+        losses = step(network, index, progress)
+        return {"total": losses["total"] * math.nan} if index == 5 else losses
+
+    loop = Loop(make_network(), spec(tmp_path))
+    with pytest.raises(RuntimeError, match="non-finite"):
+        loop.run(poisoned, validate, every=10)
+    assert all(bool(torch.isfinite(p).all()) for p in loop.network.parameters())
+
+
+def test_a_state_of_another_network_or_a_damaged_one_is_one_line(tmp_path: Path) -> None:
+    Loop(make_network(), spec(tmp_path, steps=5)).run(step, validate, every=10)
+    again = spec(tmp_path, resume=True)
+    with pytest.raises(WeightsError, match="cannot resume") as caught:
+        Loop(nn.Linear(2, 2), again)
+    assert "\n" not in str(caught.value)
+    state = tmp_path / "state.pt"
+    whole = state.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint"):
+        state.write_bytes(damaged)
+        with pytest.raises(WeightsError, match="cannot resume") as caught:
+            Loop(make_network(), again)
+        assert "\n" not in str(caught.value)
+    torch.save({"done": 3}, state)
+    with pytest.raises(WeightsError, match="cannot resume"):
+        Loop(make_network(), again)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(OutputError, match="cannot make the folder"):
+        Loop(make_network(), replace(spec(tmp_path), out=blocked / "out"))
