@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from depth_retrofit_ros.errors import GraphError
 
@@ -23,6 +25,20 @@ def free_domain() -> int:
     raise GraphError("every ROS domain from 1 to 101 is in use on this machine: stop some nodes, or give --domain")
 
 
+@contextmanager
+def claimed_domain() -> Iterator[int]:
+    """A free domain that nobody else who claims one is given meanwhile, although no node of ours listens there yet."""
+    while True:
+        domain = free_domain()
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as claim:
+            try:
+                claim.bind(_claim_address(domain))
+            except OSError:  # somebody was faster
+                continue
+            yield domain
+            return
+
+
 def private_environment(domain: int) -> dict[str, str]:
     """The variables that keep a graph in ``domain`` and on this machine, for every distribution."""
     variables = {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}  # Iron and later
@@ -31,11 +47,19 @@ def private_environment(domain: int) -> dict[str, str]:
     return variables
 
 
+def _claim_address(domain: int) -> tuple[str, int]:
+    return "127.0.0.1", 7400 + 250 * domain  # TCP: DDS itself uses UDP there
+
+
 def _is_free(domain: int) -> bool:
-    """Whether the port of the first participant can be bound."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    """Whether neither the port of a first participant is bound nor the domain claimed."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as participant,
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM) as claim,
+    ):
         try:
-            probe.bind(("", 7400 + 250 * domain + _FIRST_UNICAST_OFFSET))
+            participant.bind(("", 7400 + 250 * domain + _FIRST_UNICAST_OFFSET))
+            claim.bind(_claim_address(domain))
         except OSError:
             return False
     return True

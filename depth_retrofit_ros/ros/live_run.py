@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from rclpy.node import Node
 from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.evaluation.account import FrameAccount
 from depth_retrofit_ros.evaluation.bag import COMPRESSED_TYPE
-from depth_retrofit_ros.ros.isolation import free_domain, private_environment
+from depth_retrofit_ros.ros.isolation import claimed_domain, private_environment
 from depth_retrofit_ros.ros.node_process import NodeProcess
 from depth_retrofit_ros.ros.player import Playback, Player, TimedMessage
 from depth_retrofit_ros.ros.recorder import RecordedDepth, Recorder, Recording
@@ -26,8 +26,9 @@ from depth_retrofit_ros.ros.transport import configure_transport
 
 NODE = "/depth_retrofit"
 _START_S = 180.0  # loading a large model from a slow disk, and its warm-up on two cores
+_MEETING_S = 0.5  # the other end of a connection may learn of it a little later
 _FINISH_S = 60.0  # without any change in the counts, once everything was played
-_STABLE_S = 2.5  # of unchanged counts: two of the node's reports, which come at 1 Hz
+_STABLE_REPORTS = 3  # with unchanged counts; the first of them may be from before the last image
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +94,14 @@ def run_live(
             player.start(stream)
             while not player.join(1.0):
                 process.require_alive()
+                recorder.check()
                 progress(_progress(player, recorder, time.monotonic() - begin_s))
             run_s = time.monotonic() - begin_s
             counts = _wait_for_counts(process, player, recorder, progress)
-            process.require_alive()
         finally:
             player.stop()
-    recorder.close()
+            recorder.close()
+    recorder.check()
     account = FrameAccount.from_counts(counts, player.playback.played, recorder.recording.answers)
     account.check()
     return LiveResult(player.playback, recorder.recording, account, start_s, run_s)
@@ -108,14 +110,15 @@ def run_live(
 @contextmanager
 def _private_domain(domain: int | None) -> Iterator[None]:
     """This process, and those that it starts, in a domain of their own on this machine."""
-    before = dict(os.environ)
-    os.environ.update(private_environment(free_domain() if domain is None else domain))
-    configure_transport()
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with claimed_domain() if domain is None else nullcontext(domain) as chosen:
+        before = dict(os.environ)
+        os.environ.update(private_environment(chosen))
+        configure_transport()
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 @contextmanager
@@ -152,30 +155,38 @@ def _wait_for_node(process: NodeProcess, player: Player, recorder: Recorder, log
             raise GraphError(f"the depth node was not active after {_START_S:.0f} s: {process.last_error()} (log: {log})")
         progress(f"starting the depth node ({waited_s:.0f} s)")
         time.sleep(0.2)
+    time.sleep(_MEETING_S)
     return time.monotonic() - begin_s
 
 
 def _wait_for_counts(process: NodeProcess, player: Player, recorder: Recorder, progress: Callable[[str], None]) -> dict[str, int]:
-    """The node's counts once nothing is pending, and either every played image is accounted for or nothing changes any more."""
-    changed_s, before = time.monotonic(), {"": 0}
+    """The node's counts, once every played image is accounted for or, where some were lost on the way, nothing changes any more."""
+    recording = recorder.recording
+    before: tuple[object, ...] = ()
     while True:
         process.require_alive()
+        recorder.check()
         counts = _counts(recorder)
-        now_s = time.monotonic()
-        if counts != before:
-            changed_s, before = now_s, counts
-        done = counts["pending"] == 0 and recorder.recording.answers >= counts["processed"]
-        if done and (counts["received"] == player.playback.played or now_s - changed_s > _STABLE_S):
+        now = (counts, recording.answers)
+        if now != before:
+            before, changed_s, reports = now, time.monotonic(), recording.reports_count
+        idle = counts["pending"] == 0
+        if idle and counts["received"] == player.playback.played and recording.answers == counts["processed"]:
             return counts
-        if now_s - changed_s > _FINISH_S:
-            return counts  # what is missing then shows in the account
+        if idle and recording.reports_count >= reports + _STABLE_REPORTS:
+            return counts
+        if time.monotonic() - changed_s > _FINISH_S:
+            raise GraphError(f"the depth node stopped working on a frame: {counts}, nothing new for {_FINISH_S:.0f} s")
         progress(f"waiting for the last frames ({counts['pending']} pending)")
         time.sleep(0.1)
 
 
 def _counts(recorder: Recorder) -> dict[str, int]:
+    """From the node's diagnostics. What came while it saw no listener (we had not met yet) it counts apart: dropped, for us."""
     values = recorder.recording.reports.get(f"{NODE}: input", {})
-    return {name: int(values.get(name, 0)) for name in ("received", "processed", "dropped", "failed", "pending")}
+    counts = {name: int(values.get(name, 0)) for name in ("received", "processed", "dropped", "failed", "pending")}
+    unheard = int(values.get("unheard", 0))
+    return {**counts, "received": counts["received"] + unheard, "dropped": counts["dropped"] + unheard}
 
 
 def _progress(player: Player, recorder: Recorder, elapsed_s: float) -> str:

@@ -54,7 +54,7 @@ class Recording:
 class Recorder:
     """Reliable subscriptions on the outputs of the node ``target`` (fully qualified, such as ``/depth_retrofit``).
 
-    store: called in the writer thread with each depth image, in order; what it raises is raised by ``close``.
+    store: called in the writer thread with each depth image, in order; what it raises is raised by ``check``.
     cloud: whether to subscribe to the points too; the node computes them only for a subscriber.
     """
 
@@ -64,6 +64,7 @@ class Recorder:
         self._depth_topic = f"{target}/depth/image_rect"
         self._store = store
         self._error: Exception | None = None
+        self._closed = False
         self._info: CameraInfo | None = None
         self._metric: dict[int, bool] = {}
         self._queue: queue.Queue[Image | None] = queue.Queue(_WAITING)
@@ -82,13 +83,17 @@ class Recorder:
         """Whether the node's publishers are on the graph, and its first diagnostics arrived: then the others will arrive too."""
         return self.recording.reports_count > 0 and self._node.count_publishers(self._depth_topic) > 0
 
+    def check(self) -> None:
+        """Raises what storing raised."""
+        if self._error is not None:
+            raise self._error
+
     def close(self) -> None:
-        """Wait until everything that arrived is stored. Raises what storing raised."""
+        """Ignore what arrives from now on, and wait until what arrived before is stored."""
+        self._closed = True
         if self._writer.is_alive():
             self._queue.put(None)
             self._writer.join()
-        if self._error is not None:
-            raise self._error
 
     def _on_info(self, message: CameraInfo) -> None:
         self._info = message
@@ -104,7 +109,8 @@ class Recorder:
         arrived_ns = time.monotonic_ns()
         self.recording.arrived_ns[stamp_ns(message)] = arrived_ns
         self.recording.answers += 1
-        self._queue.put(message)
+        if not self._closed:
+            self._queue.put(message)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -118,7 +124,7 @@ class Recorder:
                 continue
             try:
                 self._store(self._recorded(index, message))
-            except Exception as error:  # raised by close()
+            except Exception as error:  # raised by check()
                 self._error = error
             index += 1
 
