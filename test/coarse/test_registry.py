@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros import coarse
-from depth_retrofit_ros.checkpoint import SEARCH_PATH_VARIABLE, save_tensors
-from depth_retrofit_ros.checkpoint import bundled
+from depth_retrofit_ros.checkpoint import SEARCH_PATH_VARIABLE, bundled, save_tensors
 from depth_retrofit_ros.coarse import MODELS, find_checkpoint, find_model, is_present, load_coarse
 from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.coarse.meter_net import MeterXXS
