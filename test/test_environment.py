@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -95,3 +96,22 @@ def test_the_check_imports_nothing_of_ros_and_fails_in_one_line() -> None:
     assert len(lines) == 2
     assert "has no rclpy" in lines[0]
     assert lines[1] == "False"
+
+
+@pytest.mark.skipif(not Installation.of_this_python().wheels, reason="ROS 2 is sourced: there are no wheels to mix it with")
+@pytest.mark.parametrize(
+    "command", [["demo", "--out", "out"], ["replay", "bag", "--image-topic", "image", "--out", "out"], ["run"]]
+)
+def test_every_live_command_refuses_a_mixture(command: list[str], tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "depth_retrofit_ros", *command],
+        cwd=tmp_path,
+        env={**os.environ, "ROS_DISTRO": "jazzy"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode != 0
+    (line,) = run.stderr.splitlines()
+    assert "does not mix" in line
+    assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from depth_retrofit_ros.commands.options import add_model_options, domain_id, positive
 from depth_retrofit_ros.commands.progress import Progress
+from depth_retrofit_ros.environment import require_ros
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.commands import Subparsers
@@ -34,6 +35,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play, store, sum up."""
+    require_ros()
+
     from depth_retrofit_ros.ros.replay import Replay, replay
     from depth_retrofit_ros.ros.sources import BagSource
 
