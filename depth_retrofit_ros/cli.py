@@ -35,8 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0, 1 (done in part; what failed was told), 2 (user error), 130, 143 (signals)."""
-    signal.signal(signal.SIGTERM, _terminate)
     parsed = build_parser().parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         code = int(parsed.run(parsed))
         sys.stdout.flush()
@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output left, as `head` does; the flush at exit must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return code
 
 

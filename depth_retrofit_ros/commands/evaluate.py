@@ -47,6 +47,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate every pair."""
+    from depth_retrofit_ros.coarse.files import StoredCoarse
     from depth_retrofit_ros.device import pick_device
     from depth_retrofit_ros.evaluation.dataset import find_pairs, read_pair
     from depth_retrofit_ros.evaluation.evaluate import Evaluator
@@ -59,9 +60,10 @@ def run(args: argparse.Namespace) -> int:
     for path in filter(None, (args.json, args.html)):
         make_folder(path.parent)
     source = CoarseSource(args)
+    print(f"{len(pairs)} images; coarse depth: {source.name}; alignment: {args.align}", flush=True)
     far = float("inf") if args.max_depth is None else args.max_depth
     evaluator = Evaluator(load_refiner(args.refiner, pick_device(args.device)), args.budget, args.align, (args.min_depth, far))
-    report, entries, without_features = Report(), [], []
+    report, entries, without_features, relative = Report(), [], 0, 0
     for pair in pairs:
         start = time.perf_counter()
         coarse = source(pair)
@@ -69,9 +71,15 @@ def run(args: argparse.Namespace) -> int:
         if args.html is not None:
             report.add(result)
         entries.append(image_entry(result))
-        without_features += [pair.name] if not getattr(coarse, "has_features", True) else []
+        without_features += isinstance(coarse, StoredCoarse) and not coarse.has_features
+        relative += not coarse.metric
         _print_line(entries[-1], time.perf_counter() - start)
-    document = summarise(entries, facts(args, source, str(coarse.device), without_features, len(pairs)))
+    notes = source.notes()
+    if without_features:
+        notes["selection"] = f"by depth edges alone for {without_features} of {len(pairs)} images: their files have no features"
+    if relative and args.align == "none":
+        notes["align"] = f"{relative} of {len(pairs)} coarse maps do not claim metres, yet are measured as if: see --align"
+    document = summarise(entries, facts(args, source.name, str(coarse.device)) | {"notes": notes})
     print("\n" + table(document, SHOWN))
     for name, text in document["summary"]["notes"].items():
         print(f"{name}: {text}")
@@ -99,34 +107,28 @@ class CoarseSource:
 
         return self._model or read_stored(stored_path(self._folder, pair.name), pick_device(self._device))
 
-    def no_equal_time(self) -> str | None:
-        """Why the coarse model cannot be run at a higher resolution; None where it can."""
+    def notes(self) -> dict[str, str]:
+        """What a reader of the figures must know of this source."""
         from depth_retrofit_ros.evaluation.equal_time import is_resizable
 
         if self._model is None:
-            return "not applicable: stored coarse maps cannot be made again at a higher resolution"
-        return None if is_resizable(self._model) else f"not applicable: the input size of {self.name} is fixed"
+            return {
+                "equal_time": "not applicable: stored coarse maps cannot be made again at a higher resolution",
+                "ms": "without the coarse model, whose output was stored",
+            }
+        if is_resizable(self._model):
+            return {}
+        return {"equal_time": f"not applicable: the input size of {self.name} is fixed"}
 
 
-def facts(args: argparse.Namespace, source: CoarseSource, device: str, without_features: list[str], count: int) -> dict[str, Any]:
-    """What the summary tells beside figures."""
-    notes = {}
-    reason = source.no_equal_time()
-    if reason is not None:
-        notes["equal_time"] = reason
-    if args.coarse is not None:
-        notes["ms"] = "without the coarse model, whose output was stored"
-    if without_features:
-        notes["selection"] = (
-            f"by depth edges alone for {len(without_features)} of {count} images, whose coarse files have no features"
-        )
+def facts(args: argparse.Namespace, source: str, device: str) -> dict[str, Any]:
+    """How it was run."""
     return {
         "align": args.align,
         "budget": args.budget,
-        "model": source.name,
+        "model": source,
         "device": device,
         "valid_m": [args.min_depth, args.max_depth],
-        "notes": notes,
     }
 
 

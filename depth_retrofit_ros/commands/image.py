@@ -7,16 +7,15 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.commands.options import add_camera_options, add_model_options, given_camera, positive_int
+from depth_retrofit_ros.commands.options import add_camera_options, add_coarse_option, add_model_options, given_camera, positive_int
 from depth_retrofit_ros.errors import DepthRetrofitError, ImageError
 
 if TYPE_CHECKING:
+    from depth_retrofit_ros.camera import Camera
     from depth_retrofit_ros.commands import Subparsers
     from depth_retrofit_ros.frame import DepthFrame, Frame
     from depth_retrofit_ros.photo import Photo
@@ -39,6 +38,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--ply", nargs="?", type=positive_int, const=2, metavar="STRIDE", help="a cloud, too, of every STRIDE-th pixel (default: 2)"
     )
     add_camera_options(parser)
+    add_coarse_option(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -47,19 +47,41 @@ def run(args: argparse.Namespace) -> int:
     """Returns 1 where some file failed; the others are done."""
     given_camera(args, 1, 1)  # contradictory options are told before the model is loaded
     from depth_retrofit_ros.export import make_folder, write_text
-    from depth_retrofit_ros.retrofit import load
 
     make_folder(args.out)
-    retrofit = load(args.model, weights=args.weights, refiner=args.refiner, budget=args.budget, device=args.device)
+    retrofit_for = choose_retrofit(args)
     entries: list[dict[str, Any]] = []
     for file, name in zip(args.files, unique_names(args.files), strict=True):
         try:
-            entries.append(process(file, args.out / name, retrofit, args))
+            entries.append(process(file, args.out / name, retrofit_for(file), args))
         except DepthRetrofitError as error:
             print(f"depth-retrofit: error: {error}", file=sys.stderr)
     write_text(args.out / "images.json", json.dumps(entries, indent=2) + "\n")
     print(f"{len(entries)} of {len(args.files)} images done, peak memory {peak_memory_mb():.0f} MB, results in {args.out}")
     return 0 if len(entries) == len(args.files) else 1
+
+
+def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
+    """What to run on a file: one model for all or, with ``--coarse``, the map stored for each. Raises DepthRetrofitError."""
+    from depth_retrofit_ros.coarse.files import read_stored, stored_path
+    from depth_retrofit_ros.device import pick_device
+    from depth_retrofit_ros.refine.refiner import load_refiner
+    from depth_retrofit_ros.retrofit import Retrofit, load
+
+    if args.coarse is None:
+        retrofit = load(args.model, weights=args.weights, refiner=args.refiner, budget=args.budget, device=args.device)
+        return lambda file: retrofit
+    device = pick_device(args.device)
+    refiner = load_refiner(args.refiner, device)
+    print(f"coarse depth from files in {args.coarse}; no model is run")
+
+    def stored(file: Path) -> Retrofit:
+        coarse = read_stored(stored_path(args.coarse, file.stem), device)
+        if not coarse.has_features:
+            print(f"{file.name}: its coarse file has no features, so pixels are selected by depth edges alone")
+        return Retrofit(coarse, refiner, args.budget)
+
+    return stored
 
 
 def unique_names(files: list[Path]) -> list[str]:
@@ -76,6 +98,8 @@ def unique_names(files: list[Path]) -> list[str]:
 
 def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace) -> dict[str, Any]:
     """One photo; results are ``stem`` with endings. Returns what ``images.json`` tells of it. Raises DepthRetrofitError."""
+    import numpy as np
+
     from depth_retrofit_ros.frame import Frame
     from depth_retrofit_ros.photo import read_photo
 
@@ -132,6 +156,7 @@ def choose_camera(photo: Photo, args: argparse.Namespace) -> tuple[Camera | None
 
 def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int | None) -> dict[str, Any]:
     """The files of one image; relative depth gets other names, so that nobody takes it for metres. Returns names and units."""
+    from depth_retrofit_ros.camera import Camera
     from depth_retrofit_ros.export import side_by_side, write_depth_npy, write_depth_png, write_image, writing
     from depth_retrofit_ros.pointcloud import make_cloud, write_ply
     from depth_retrofit_ros.preview import colourise, depth_range

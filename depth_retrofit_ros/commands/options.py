@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import CameraError
+
+if TYPE_CHECKING:
+    from depth_retrofit_ros.camera import Camera
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +68,8 @@ def add_camera_options(parser: argparse.ArgumentParser) -> None:
 
 def given_camera(args: argparse.Namespace, width: int, height: int) -> Camera | None:
     """The camera that the options describe for an image of this size [px]; None where none was given. Raises CameraError."""
+    from depth_retrofit_ros.camera import Camera
+
     values = [args.fx, args.fy, args.cx, args.cy]
     given = sum(value is not None for value in values)
     if given and args.hfov is not None:

@@ -39,7 +39,8 @@ def stretched(model: CoarseModel, frame: Frame) -> dict[str, np.ndarray]:
     """The frame's coarse depth, brought to its full size ``float32 [H, W]`` by each of ``BASELINES``."""
     height, width = frame.image.shape[:2]
     with torch.inference_mode():
-        coarse = model.predict(torch.from_numpy(frame.image).to(model.device), frame.camera)
+        image = torch.from_numpy(np.require(frame.image, requirements=["C", "W"])).to(model.device)
+        coarse = model.predict(image, frame.camera)
         return {mode: upsample(coarse.depth, (height, width), mode=mode).cpu().numpy() for mode in BASELINES}
 
 

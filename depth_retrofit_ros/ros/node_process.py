@@ -15,6 +15,7 @@ from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.export import writing
 
 _LOG_PREFIX = re.compile(r"^\[(?:ERROR|FATAL)\] \[[^]]*\] \[[^]]*\]: ")
+_FORCE = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))  # signal, seconds until the next
 
 
 class NodeProcess:
@@ -63,7 +64,7 @@ class NodeProcess:
         process = self._process
         if process is None:
             return None
-        for number, patience_s in ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        for number, patience_s in _FORCE:
             if process.poll() is not None:
                 break
             process.send_signal(number)
