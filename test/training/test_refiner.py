@@ -1,0 +1,286 @@
+"""Training crops show the network what it will see at run time, and ask of it what it can know."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from refine.nets import random_network
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.upsample import upsample
+from depth_retrofit_ros.refine.candidates import COUNT
+from depth_retrofit_ros.refine.features import PixelFeatures, pixel_features
+from depth_retrofit_ros.refine.network import RefinerNet
+from depth_retrofit_ros.selection.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.engine import load_engine
+from depth_retrofit_ros.training import refiner
+from depth_retrofit_ros.training.loop import LoopSpec
+from depth_retrofit_ros.training.refiner import (
+    FAR_FACTOR,
+    CoarseView,
+    Crops,
+    CropSample,
+    finite_truth,
+    make_crop,
+    model_view,
+    refiner_losses,
+    simulated_view,
+    train_refiner,
+    validate_refiner,
+)
+
+from .samples import F_PX, HEIGHT, RATIO, SIDE, WIDTH, full_frame, sample, write_samples
+
+SIZE = (HEIGHT, WIDTH)
+
+
+def view_of(data: dict[str, np.ndarray], factor: float = 1.0, size: tuple[int, int] = (24, 32)) -> CoarseView:
+    """A coarse model that is right up to a factor, on a grid of its own, and uncertain at depth edges."""
+    truth = torch.from_numpy(finite_truth(data)[0])
+    low = torch.nn.functional.interpolate(truth[None, None], size=size, mode="nearest-exact")[0, 0]
+    padded = torch.nn.functional.pad(low.log()[None, None], (1, 1, 1, 1), mode="replicate")
+    pool = torch.nn.functional.max_pool2d
+    return CoarseView(factor * low, (pool(padded, 3, 1) + pool(-padded, 3, 1))[0, 0] + 0.01, low)
+
+
+def flipped(view: CoarseView) -> CoarseView:
+    """The same model's answer to the mirrored frame."""
+    return CoarseView(view.depth.flip(1), view.score.flip(1), view.truth.flip(1))
+
+
+def in_frame(crop: CropSample, corner: tuple[int, int]) -> PixelSet:
+    """The crop's active pixels as pixels of the whole frame."""
+    mask = torch.zeros(SIZE, dtype=torch.bool)
+    x0, y0 = corner
+    mask[y0 : y0 + SIDE, x0 : x0 + SIDE] = crop.mask
+    return PixelSet.from_mask(mask)
+
+
+@pytest.mark.parametrize("size", [(24, 32), (48, 64), (19, 27)])
+def test_a_crop_sees_what_the_live_refiner_sees(size: tuple[int, int]) -> None:
+    """Features of the crop's pixels, computed from the whole frame by the run-time code."""
+    data = sample()
+    image, _ = full_frame()
+    for index in range(3):
+        view = view_of(data, size=size)
+        crop = make_crop(data, index, view, 0.2, flip=False)
+        pixels = in_frame(crop, tuple(data["at"][index]))
+        live = pixel_features(torch.from_numpy(image), view.depth, upsample(view.depth, SIZE), view.score, pixels)
+        assert crop.target.numel() == pixels.count > 50
+        for name in set(PixelFeatures.__slots__) - {"colors"}:
+            torch.testing.assert_close(getattr(crop.features, name), getattr(live, name), atol=1e-4, rtol=0)
+        # Live, the frame is averaged to the model's grid at once; in training by way of the coarse view.
+        difference = (crop.features.colors - live.colors).abs()
+        assert float(difference.mean()) < 0.02 and float(difference.max()) < (0.02 if size != (19, 27) else 0.2)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.4, 3.0])
+def test_target_is_the_true_edge_at_the_coarse_models_own_depths(factor: float) -> None:
+    """A model that is right up to a factor has nothing to learn but where the edge runs."""
+    data = sample()
+    view = view_of(data, factor, size=(48, 64))
+    crop = make_crop(data, 0, view, 0.2, flip=False)
+    indices = in_frame(crop, (96, 72)).indices
+    truth = torch.from_numpy(full_frame()[1]).flatten()[indices]
+    coarse = upsample(view.depth, SIZE).flatten()[indices]
+    torch.testing.assert_close(crop.target, (factor * truth / coarse).log(), atol=5e-3, rtol=0)
+    assert float(crop.target.abs().max()) > 0.5  # pixels beside the edge are on the other surface
+
+
+def test_each_surface_keeps_the_models_depth() -> None:
+    """The model has the near wall 30 % too far and the far one 20 % too near: the target does not hold that against it."""
+    data = sample()
+    view = view_of(data, size=(48, 64))
+    near = view.truth < 3.5
+    view = CoarseView(view.depth * torch.where(near, 1.3, 0.8), view.score, view.truth)
+    crop = make_crop(data, 0, view, 0.2, flip=False)
+    indices = in_frame(crop, (96, 72)).indices
+    truth = torch.from_numpy(full_frame()[1]).flatten()[indices]
+    wanted = truth * torch.where(truth < 3.5, 1.3, 0.8)
+    torch.testing.assert_close(crop.target, (wanted / upsample(view.depth, SIZE).flatten()[indices]).log(), atol=1e-2, rtol=0)
+
+
+def test_flipping_is_the_same_as_a_mirrored_world() -> None:
+    data, mirror = sample(), sample(mirrored=True)
+    for index in range(3):
+        view = view_of(data)
+        got = make_crop(data, index, view, 0.2, flip=True)
+        wanted = make_crop(mirror, index, flipped(view), 0.2, flip=False)
+        assert torch.equal(got.mask, wanted.mask)
+        torch.testing.assert_close(got.target, wanted.target, atol=1e-4, rtol=0)
+        for name in PixelFeatures.__slots__:
+            torch.testing.assert_close(getattr(got.features, name), getattr(wanted.features, name), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("budget", [0.05, 0.2, 0.5])
+def test_active_pixels_are_those_above_the_frames_own_quantile(budget: float) -> None:
+    """Crops together cover a part of the frame; the threshold is that of the whole frame, not of the crop."""
+    data = sample()
+    view = view_of(data)
+    view = CoarseView(view.depth, torch.rand(24, 32), view.truth)
+    full = upsample(view.score, SIZE, "bilinear")
+    threshold = float(np.quantile(view.score.numpy(), 1 - budget))
+    for index, (x0, y0) in enumerate(data["at"]):
+        crop = make_crop(data, index, view, budget, flip=False)
+        wanted = full[y0 : y0 + SIDE, x0 : x0 + SIDE] > threshold
+        assert float((crop.mask == wanted).float().mean()) > 0.9999
+
+
+def test_the_largest_crop_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refiner, "MAX_ACTIVE", 500)
+    data = sample()
+    view = view_of(data)
+    crop = make_crop(data, 0, CoarseView(view.depth, torch.rand(24, 32), view.truth), 0.9, flip=False)
+    assert 450 <= crop.target.numel() <= 500
+
+
+def test_sky_is_put_behind_everything() -> None:
+    data = sample()
+    truth, far = finite_truth(data)
+    known = np.isfinite(data["low_depth"])
+    assert far == pytest.approx(FAR_FACTOR * data["low_depth"][known].max())
+    np.testing.assert_array_equal(truth[known], data["low_depth"][known])
+    assert (truth[~known] == np.float32(far)).all() and (~known).any()
+    nothing, at = finite_truth({"low_depth": np.full((4, 5), np.inf, np.float32)})
+    assert (nothing == at).all() and math.isfinite(at)
+
+
+class ToldModel:
+    """A coarse model that remembers what it was shown."""
+
+    metric = True
+    device = torch.device("cpu")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.calls: list[tuple[torch.Size, Camera]] = []
+
+    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+        """See ``CoarseModel.predict``."""
+        assert camera is not None
+        self.calls.append((image.shape, camera))
+        return CoarsePrediction(torch.full((12, 16), 3.0), torch.randn(8, 12, 16), True)
+
+
+@pytest.mark.parametrize(("name", "size"), [("compact", (WIDTH // RATIO, HEIGHT // RATIO)), ("meter-nyu", (64, 64))])
+def test_a_model_sees_the_coarse_view_with_its_camera(name: str, size: tuple[int, int]) -> None:
+    model = ToldModel(name)
+    view = model_view(model, sample())
+    (shape, camera), (width, height) = model.calls[0], size
+    assert tuple(shape) == (height, width, 3)
+    assert (camera.width, camera.height) == size
+    assert [camera.fx, camera.fy] == pytest.approx([F_PX * width / WIDTH, F_PX * height / HEIGHT])
+    assert view.depth.shape == view.score.shape == view.truth.shape == (12, 16)
+
+
+def test_simulated_views_belong_to_the_sample() -> None:
+    view = simulated_view(np.random.default_rng(0), sample())
+    assert view.depth.shape == view.score.shape == view.truth.shape
+    both = torch.stack([view.depth.log().flatten(), view.truth.log().flatten()])
+    assert float(torch.corrcoef(both)[0, 1]) > 0.7
+
+
+def test_batches_depend_on_seed_and_step_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = write_samples(tmp_path, 3)
+    model = ToldModel("compact")
+    crops = Crops(files, [model], batch=3, seed=1, simulated=0.5)
+    first = crops(4)
+    again = Crops(files, [ToldModel("compact")], batch=3, seed=1, simulated=1.0)(4)
+    assert len(first) == len(again) == 3
+    fresh = Crops(files, [], batch=3, seed=1, simulated=0.0)
+    for a, b in zip(fresh(4), fresh(4), strict=True):
+        assert torch.equal(a.mask, b.mask) and torch.equal(a.target, b.target)
+    assert not all(torch.equal(a.mask, b.mask) for a, b in zip(fresh(4), fresh(5), strict=True))
+    assert all(s.target.numel() > 1000 and s.target.numel() == int(s.mask.sum()) for s in (*first, *again))
+    for step in range(8):
+        crops(step)
+    assert 1 <= len(model.calls) <= 3  # one view per file, kept
+
+
+def some_crops(count: int = 2) -> list[CropSample]:
+    """Of one scene, with a simulated model."""
+    data = sample()
+    view = view_of(data, size=(24, 32))
+    return [make_crop(data, index, view, 0.15, flip=False) for index in range(count)]
+
+
+def test_losses_by_definition() -> None:
+    """One crop, every term written out on a dense image."""
+    network, (crop,) = random_network(), some_crops(1)
+    losses = {name: float(value.detach()) for name, value in refiner_losses(network, [crop]).items()}
+    pyramid = load_engine("torch").build_pyramid(PixelSet.from_mask(crop.mask), network.levels)
+    with torch.no_grad():
+        refined = network(crop.features, pyramid)
+        _, change = network.fusion(crop.features.level, refined.change, crop.features.entropy, refined.entropy)
+    target, fused = crop.target.clamp(-2, 2), change
+    assert losses["refined"] == pytest.approx(float((refined.change - target).abs().mean()), rel=1e-5)
+    assert losses["fused"] == pytest.approx(float((fused - target).abs().mean()), rel=1e-5)
+    assert losses["coarse"] == pytest.approx(float(target.abs().mean()), rel=1e-5)
+    dense = np.full((SIDE, SIDE), np.nan)
+    dense[crop.mask.numpy()] = (fused - target).double().numpy()
+    gradient = sum(np.nanmean(np.abs(np.diff(dense, axis=axis))) for axis in (0, 1))
+    assert losses["gradient"] == pytest.approx(gradient, rel=1e-4)
+    candidates = crop.features.candidates.double().numpy()
+    wanted = np.exp(-np.abs(candidates - target.double().numpy()[:, None]) / refiner.CHOICE_SCALE)
+    wanted /= wanted.sum(1, keepdims=True)
+    matters = np.minimum(candidates.std(1, ddof=1) / 0.1, 1)
+    choice = -((wanted * refined.log_choice.double().numpy()).sum(1) * matters).mean()
+    assert losses["choice"] == pytest.approx(choice, rel=1e-4)
+    total = losses["refined"] + losses["fused"] + losses["gradient"] + 0.1 * losses["choice"]
+    assert losses["total"] == pytest.approx(total, rel=1e-5)
+
+
+def test_crops_of_a_batch_do_not_touch() -> None:
+    """The loss of a batch is the mean over its crops' pixels: no convolution reaches from one crop into the next."""
+    network, crops = random_network(), some_crops(3)
+    together = refiner_losses(network, crops)
+    apart = [refiner_losses(network, [crop]) for crop in crops]
+    weights = torch.tensor([crop.target.numel() for crop in crops]).double()
+    for name in ("refined", "fused", "coarse", "choice"):
+        mean = (torch.stack([losses[name].detach() for losses in apart]).double() * weights).sum() / weights.sum()
+        assert float(together[name].detach()) == pytest.approx(float(mean), rel=1e-5)
+
+
+def test_a_perfect_choice_has_little_loss_and_no_error() -> None:
+    """Candidates that contain the target, a network that chooses it, a gate that lets it through."""
+    network, (crop,) = RefinerNet((4,)), some_crops(1)
+    candidates = torch.randn(crop.target.numel(), COUNT)
+    candidates[:, 0], candidates[:, 3] = 0.0, crop.target.clamp(-2, 2)
+    f = crop.features
+    crop = CropSample(crop.mask, PixelFeatures(f.rgb, candidates, f.colors, f.level, f.entropy), crop.target)
+    last = network.fusion.mlp[2]
+    assert isinstance(last, torch.nn.Linear)
+    with torch.no_grad():
+        network.unet.head.weight.zero_()
+        network.unet.head.bias.zero_()
+        network.unet.head.bias[3] = 50.0
+        last.weight.zero_()
+        last.bias.fill_(-50.0)
+        losses = refiner_losses(network, [crop])
+    assert float(losses["refined"]) < 1e-5 and float(losses["fused"]) < 1e-5 and float(losses["gradient"]) < 1e-5
+
+
+def test_training_learns_and_reports(tmp_path: Path) -> None:
+    """A few steps on three scenes already leave less error than the coarse maps have."""
+    files = write_samples(tmp_path, 3)
+    spec = LoopSpec(30, 2, 3e-3, 0, tmp_path / "out", torch.device("cpu"))
+    loop, figures = train_refiner(files, files[:1], [], spec, widths=(8, 12), blocks=1)
+    assert isinstance(loop.average, RefinerNet) and loop.done == 30
+    assert figures["val_left"] == pytest.approx(figures["val_fused"] / figures["val_coarse"])
+    untrained = validate_refiner(RefinerNet((8, 12)), Crops(files[:1], [], 2, 10_000, simulated=0.5), 12)
+    assert untrained["val_coarse"] == pytest.approx(figures["val_coarse"])
+    assert figures["val_left"] < 0.9 * untrained["val_left"]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_losses_on_cuda() -> None:
+    network, crops = random_network(), some_crops(2)
+    here = refiner_losses(network, crops)["total"].detach()
+    there = refiner_losses(network.cuda(), crops)["total"].detach()
+    assert float(there) == pytest.approx(float(here), rel=1e-3)
