@@ -25,6 +25,10 @@ class BagError(DepthRetrofitError):
     """A bag that cannot be read or lacks the requested topic."""
 
 
+class DatasetError(DepthRetrofitError):
+    """An image with its true depth, or a stored coarse map, that is missing, unreadable, or not what its format says."""
+
+
 class OutputError(DepthRetrofitError):
     """A result that cannot be written (or read back) where the user asked."""
 

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.coarse import load_coarse
-from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
 from depth_retrofit_ros.coarse.upsample import upsample
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.refine.refiner import Refiner, load_refiner
 from depth_retrofit_ros.selection.budget import select_top
+from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.selection.score import uncertainty
 
 
@@ -53,8 +54,7 @@ class Retrofit:
         with stage("upsample"):
             depth = upsample(coarse.depth, (height, width))
         with stage("select"):
-            score = uncertainty(coarse)
-            pixels = select_top(score, (height, width), count=round(self.budget * height * width))
+            score, pixels = self.select(coarse, (height, width))
         with stage("refine"):
             refined = self.refiner.refine(image, coarse, depth, score, pixels)
         with stage("fuse"):
@@ -63,6 +63,11 @@ class Retrofit:
 
         metric = coarse.metric and frame.camera is not None
         return DepthFrame(fused, depth, metric, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, stage.times_ms)
+
+    def select(self, coarse: CoarsePrediction, size: tuple[int, int]) -> tuple[torch.Tensor, PixelSet]:
+        """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of a ``size = (H, W)`` frame."""
+        score = uncertainty(coarse)
+        return score, select_top(score, size, count=round(self.budget * size[0] * size[1]))
 
     def warm_up(self, height: int, width: int) -> DepthFrame:
         """Run one synthetic frame, so that the first real one is not the slow one."""

@@ -47,7 +47,7 @@ class DepthAnything:
         self.name = name
         self.metric = metric
         self.device = device
-        self._long_side = long_side
+        self.long_side = long_side
         self._dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
         self._net = net.to(device, self._dtype).eval()
         self._features: Tensor | None = None
@@ -59,7 +59,7 @@ class DepthAnything:
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None) -> CoarsePrediction:
         """See ``CoarseModel``. The camera is not used. features: the 32 channels after the head's last ReLU."""
-        size = fit_long_side(image.shape[0], image.shape[1], self._long_side, PATCH)
+        size = fit_long_side(image.shape[0], image.shape[1], self.long_side, PATCH)
         planes = (downsample(image, size) - self._mean) / self._std
         output = self._net(pixel_values=planes.to(self._dtype)).predicted_depth[0]
         features, self._features = self._features, None
