@@ -195,6 +195,12 @@ def test_load_from_files(tmp_path: Path, frame: Frame) -> None:
         load("compakt", device="cpu")
 
 
+def test_bundled_checkpoints_belong_to_the_bundled_networks(frame: Frame) -> None:
+    result = load(device="cpu")(frame)
+    assert result.metric and result.refined_pixels == 1080
+    assert bool(torch.isfinite(result.depth).all()) and float(result.depth.min()) > 0
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_agrees_with_cpu(frame: Frame) -> None:

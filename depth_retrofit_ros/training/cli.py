@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depth_retrofit_ros.commands.options import positive, positive_int
 from depth_retrofit_ros.errors import ModelError
 
 if TYPE_CHECKING:
@@ -27,15 +28,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--out", type=Path, required=True, help="folder for the checkpoint, its card, log.csv and the resumable state"
     )
     parser.add_argument("--pool", type=Path, default=Path("runs/pool"), help="folder of rendered scenes, filled once and kept")
-    parser.add_argument("--scenes", type=int, default=5000, help="training scenes to render (about 0.3 s each on one core)")
-    parser.add_argument("--held-out", type=int, default=64, help="validation scenes, from another seed")
+    parser.add_argument(
+        "--scenes", type=positive_int, default=5000, help="training scenes to render (about 0.3 s each on one core)"
+    )
+    parser.add_argument("--held-out", type=positive_int, default=64, help="validation scenes, from another seed")
     parser.add_argument("--photos", type=Path, help="folder of photographs to use as textures")
     parser.add_argument("--held-out-photos", type=Path, help="other photographs, for the validation scenes")
-    parser.add_argument("--workers", type=int, default=2, help="rendering processes")
-    parser.add_argument("--steps", type=int, default=20000)
-    parser.add_argument("--minutes", type=float, default=0.0, help="end the schedule after this time instead (0 = use --steps)")
-    parser.add_argument("--batch", type=int, help="coarse views (default 16) or crops (default 4) per step")
-    parser.add_argument("--rate", type=float, help="peak learning rate (default 2e-3 for compact, 1.5e-3 for the refiner)")
+    parser.add_argument("--workers", type=positive_int, default=2, help="rendering processes")
+    parser.add_argument("--steps", type=positive_int, default=20000)
+    parser.add_argument("--minutes", type=positive, default=0.0, help="end the schedule after this time at the latest")
+    parser.add_argument("--batch", type=positive_int, help="coarse views (default 16) or crops (default 4) per step")
+    parser.add_argument("--rate", type=positive, help="peak learning rate (default 2e-3 for compact, 1.5e-3 for the refiner)")
     parser.add_argument("--seed", type=int, default=1, help=f"of scenes, textures and training; not {VALIDATION_SEED}")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; scenes are rendered there too")
     parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
@@ -48,8 +51,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="frozen models whose answers are refined, beside simulated ones",
     )
     refiner.add_argument("--weights", type=Path, help="folder of their checkpoints")
-    refiner.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS), help="channels of the sparse U-Net's levels")
-    refiner.add_argument("--blocks", type=int, default=1, help="residual blocks per level, in the encoder and in the decoder")
+    refiner.add_argument(
+        "--widths", type=positive_int, nargs="+", default=list(WIDTHS), help="channels of the sparse U-Net's levels"
+    )
+    refiner.add_argument(
+        "--blocks", type=positive_int, default=1, help="residual blocks per level, in the encoder and in the decoder"
+    )
     parser.set_defaults(run=run)
 
 
@@ -61,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.device import pick_device
     from depth_retrofit_ros.training.loop import LoopSpec
 
-    if args.seed == VALIDATION_SEED:
-        raise ModelError(f"--seed {VALIDATION_SEED} is the validation set's: choose another")
+    if args.seed == VALIDATION_SEED or args.seed < 0:
+        raise ModelError(f"--seed {args.seed}: choose one that is not negative, nor {VALIDATION_SEED}, the validation set's")
     device = pick_device(args.device)
     train, held_out = (_pool(args, str(device), split) for split in ("train", "validation"))
     compact = args.target == "compact"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.errors import OutputError
 from depth_retrofit_ros.training.scenes.dead_leaves import dead_leaves
 from depth_retrofit_ros.training.scenes.layout import SceneAndPose, random_scene
 from depth_retrofit_ros.training.scenes.render import Renderer, Rendering, area_downsample
@@ -43,8 +44,14 @@ class PoolSpec:
 
 
 def build_pool(spec: PoolSpec, workers: int, progress: Callable[[int], None]) -> list[Path]:
-    """Render what is missing; ``progress`` is told the number of samples done. Returns the files in order."""
-    spec.folder.mkdir(parents=True, exist_ok=True)
+    """Render what is missing; ``progress`` is told the number of samples done. Returns the files in order.
+
+    Raises ImageError for photos that are none, OutputError if the folder cannot be written.
+    """
+    try:
+        spec.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the pool folder {spec.folder} ({error.strerror}): choose a writable place") from None
     missing = [i for i in range(spec.count) if not spec.path(i).exists()]
     done = spec.count - len(missing)
     chunks = [missing[i : i + 16] for i in range(0, len(missing), 16)]
@@ -75,8 +82,12 @@ def _render_chunk(spec: PoolSpec, indices: list[int]) -> int:
     for index in indices:
         sample = render_sample(spec, index)
         temporary = spec.path(index).with_suffix(".tmp.npz")
-        np.savez(temporary, **sample)  # type: ignore[arg-type]  # none of our names is its allow_pickle
-        temporary.rename(spec.path(index))
+        try:
+            np.savez(temporary, **sample)  # type: ignore[arg-type]  # none of our names is its allow_pickle
+            temporary.rename(spec.path(index))
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise OutputError(f"cannot write {spec.path(index)} ({error.strerror}): make room or choose another pool") from None
     return len(indices)
 
 
