@@ -40,9 +40,8 @@ def uncertainty(coarse: CoarsePrediction, mode: Mode = "both") -> torch.Tensor:
     if mode != "entropy":
         g = _least_where_broken(edge_strength(coarse.depth))
         parts.append(g / g.mean().clamp_min(FLOOR))
-    score = torch.stack(parts).mean(0)
-    # The true edge lies somewhere within a coarse pixel or two of where it was noticed: widen, so that the band contains it.
-    return F.avg_pool2d(F.max_pool2d(score[None, None], 3, 1, 1), 3, 1, 1, count_include_pad=False)[0, 0]
+    # Not widened: on soft coarse maps that spends the budget beside the errors (docs/ablations.md).
+    return torch.stack(parts).mean(0)
 
 
 def _least_where_broken(values: torch.Tensor) -> torch.Tensor:

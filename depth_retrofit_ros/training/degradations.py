@@ -53,8 +53,8 @@ def _displace(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
 
 
 def _resize(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
-    """To the resolution of some model's output: long side 64 (METER) … 256, in depth or in inverse depth."""
-    long_side = np.exp(rng.uniform(np.log(64), np.log(256)))
+    """To the resolution of some model's output: long side 64 (METER) … 256, mostly finer, in depth or in inverse depth."""
+    long_side = 256 * rng.uniform(0.25, 1.0)
     scale = min(1.0, long_side / max(log.shape))
     size = (max(16, round(log.shape[1] * scale)), max(16, round(log.shape[0] * scale)))
     if rng.random() < 0.5:
@@ -64,7 +64,7 @@ def _resize(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
 
 def _blur(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
     """A mix, varying over the image, of two Gaussian low-passes of log depth."""
-    fine, wide = rng.uniform(0.3, 0.8), rng.uniform(0.8, 2.0)
+    fine, wide = rng.uniform(0.3, 0.8), rng.uniform(0.7, 1.6)
     share = np.clip(0.5 + _smooth_noise(rng, log.shape, 6), 0, 1)
     return share * cv2.GaussianBlur(log, (0, 0), fine) + (1 - share) * cv2.GaussianBlur(log, (0, 0), wide)
 
