@@ -71,13 +71,13 @@ def test_score_lies_on_the_coarse_grid_and_is_about_one(mode: Mode, feature_size
     score = uncertainty(prediction(feature_size=feature_size), mode)
     assert score.shape == (24, 32)
     assert bool(torch.isfinite(score).all()) and float(score.min()) >= 0
-    assert 0.5 < float(score.mean()) < 4  # widening by a maximum raises the mean
+    assert float(score.mean()) == pytest.approx(1.0, abs=0.02)
 
 
 def test_edges_are_scored_on_both_sides_of_the_jump() -> None:
     score = uncertainty(prediction(), "edges")
     columns = score.mean(0)
-    assert set(columns.topk(6).indices.tolist()) == set(range(13, 19))
+    assert set(columns.topk(2).indices.tolist()) == {15, 16}
 
 
 def test_entropy_is_scored_where_the_features_hesitate() -> None:
