@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 # Offsets (dy, dx) in coarse pixels: near enough to be the surfaces that meet here, far enough to be clear of the blur between them.
-OFFSETS = tuple((round(r * dy), round(r * dx)) for r in (1.5, 3.0, 5.0) for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)))
+OFFSETS = tuple((r * dy, r * dx) for r in (2, 3, 5) for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)))
 OFFSETS += tuple((sy * r, sx * r) for r in (2, 4) for sy in (-1, 1) for sx in (-1, 1))
 COUNT = 1 + len(OFFSETS)
 MARGIN = max(max(abs(dy), abs(dx)) for dy, dx in OFFSETS)

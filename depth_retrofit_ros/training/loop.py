@@ -121,9 +121,12 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "done": self.done,
         }
-        temporary = self.spec.out / "state.tmp"
-        torch.save(state, temporary)
-        temporary.rename(self.spec.out / "state.pt")
+        temporary, path = self.spec.out / "state.tmp", self.spec.out / "state.pt"
+        try:
+            torch.save(state, temporary)
+            temporary.rename(path)
+        except (OSError, RuntimeError) as error:  # PyTorch's writer reports a full disk as RuntimeError
+            raise OutputError(f"cannot write {path} ({first_line(error)}): make room, then go on with --resume") from None
 
     def _load(self) -> None:
         path = self.spec.out / "state.pt"

@@ -195,3 +195,19 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     blocked.write_text("")
     with pytest.raises(OutputError, match="cannot make the folder"):
         Loop(make_network(), replace(spec(tmp_path), out=blocked / "out"))
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state of before stays readable."""
+    Loop(make_network(), spec(tmp_path, steps=5)).run(step, validate, every=10)
+
+    def full(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/3")
+
+    loop = Loop(make_network(), spec(tmp_path, steps=8, resume=True))
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match=r"cannot write .*state\.pt") as caught:
+        loop.run(step, validate, every=10)
+    assert "\n" not in str(caught.value)
+    assert Loop(make_network(), spec(tmp_path, resume=True)).done == 5
