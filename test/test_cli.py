@@ -43,7 +43,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
     assert told == f"depth-retrofit {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "image", "replay", "train", "models"])
+@pytest.mark.parametrize("command", ["demo", "run", "image", "replay", "evaluate", "train", "models"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main([command, "--help"])
@@ -138,6 +138,42 @@ def test_an_output_folder_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureF
     photo = write_photo(tmp_path / "a.png")
     assert cli.main(["image", str(photo), "--out", str(photo / "out")]) == 2
     assert "cannot write" in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overrides", "ros_args"),
+    [
+        ([], {}, []),
+        (["--ros-args", "-p", "budget:=0.2"], {}, ["-p", "budget:=0.2"]),
+        (["--budget", "0", "--rate", "5", "--weights", "w.bin"], {"weights": "w.bin", "budget": 0.0, "rate": 5.0}, []),
+        (["--image-topic", "/c/image"], {"image_transport": "raw"}, ["-r", "image:=/c/image"]),
+        (
+            ["--image-topic", "/c/image/compressed", "--info-topic", "/c/info", "--ros-args", "-r", "__ns:=/robot"],
+            {"image_transport": "compressed"},
+            ["-r", "image:=/c/image", "-r", "camera_info:=/c/info", "-r", "__ns:=/robot"],
+        ),
+    ],
+)
+def test_run_hands_the_node_only_what_was_given(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], overrides: dict[str, object], ros_args: list[str]
+) -> None:
+    from depth_retrofit_ros.ros import main as ros_main
+
+    told: list[object] = []
+
+    def run_node(*given: object) -> int:
+        told.extend(given)
+        return 7
+
+    monkeypatch.setattr(ros_main, "run_node", run_node)
+    assert cli.main(["run", *arguments]) == 7
+    assert told == [overrides, ["--ros-args", *ros_args]]
+
+
+def test_run_is_the_node() -> None:
+    process = subprocess.run([*COMMAND, "run", "--ros-args", "-p", "budget:=7.0"], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 1
+    assert "budget" in process.stderr and "Traceback" not in process.stderr
 
 
 def test_models_table_and_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from depth_retrofit_ros.errors import CameraError
 
@@ -12,16 +12,19 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.camera import Camera
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """What ``retrofit.load`` takes."""
+def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True) -> None:
+    """What ``retrofit.load`` takes. Without ``defaults`` an option that is not given is None."""
     group = parser.add_argument_group("model")
-    group.add_argument("--model", default="compact", metavar="NAME", help="see 'depth-retrofit models' (default: compact)")
+
+    def add(name: str, default: object, text: str, **more: Any) -> None:
+        told = f"{text} (default: {default or 'the bundled one'})"
+        group.add_argument(name, default=default if defaults else None, help=told, **more)
+
+    add("--model", "compact", "see 'depth-retrofit models'", metavar="NAME")
     group.add_argument("--weights", type=Path, metavar="PATH", help="its checkpoint, or the folder that has it")
-    group.add_argument("--refiner", type=Path, metavar="PATH", help="a refiner checkpoint (default: the bundled one)")
-    group.add_argument(
-        "--budget", type=share, default=0.10, metavar="SHARE", help="share of the pixels that are refined, 0 to 1 (default: 0.1)"
-    )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add("--refiner", None, "a refiner checkpoint", type=Path, metavar="PATH")
+    add("--budget", 0.1, "share of the pixels that are refined, 0 to 1", type=share, metavar="SHARE")
+    add("--device", "auto", "auto, cpu, cuda or cuda:N")
 
 
 def add_coarse_option(parser: argparse.ArgumentParser) -> None:

@@ -65,10 +65,10 @@ def picture(
     image: np.ndarray, coarse: np.ndarray, refined: np.ndarray, reference: np.ndarray | None, panel_width: int
 ) -> np.ndarray:
     """RGB: input, coarse, refined and, where known, the reference; below, the place where refinement changed most, magnified."""
-    near_far = depth_range(refined)
+    shown = None if reference is None else reference / np.float32(median_scale(refined, reference))  # in the others' units
+    near_far = depth_range(refined if shown is None else shown)
     panels = [("input", image), ("coarse", colourise(coarse, near_far)), ("refined", colourise(refined, near_far))]
-    if reference is not None:
-        shown = reference / np.float32(median_scale(refined, reference))  # in the units of the depth beside it
+    if shown is not None:
         panels.append(("reference, median-scaled", colourise(shown, near_far)))
     above = side_by_side(panels, panel_width)
     rows, columns = most_changed(coarse, refined)

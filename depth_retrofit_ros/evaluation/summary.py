@@ -101,6 +101,7 @@ def to_markdown(summary: Summary, pictures: Sequence[Path]) -> str:
         parts += [f"## {heading}", "", *([note, ""] if note else [])]
         parts += ["| " + " | ".join(row) + " |" for row in (table[0], ["---", *["---:"] * (len(table[0]) - 1)], *table[1:])]
         parts.append("")
+    parts += ["## Files", "", *(f"- `{name}`: {content}" for name, content in summary.files.items()), ""]
     return "\n".join(parts)
 
 
@@ -115,6 +116,8 @@ def to_html(summary: Summary, pictures: Sequence[Path]) -> str:
         body.append(f"<table>{rows}</table>")
         if heading == "Latency":
             body.append(_plot(summary.latency_ms))
+    files = "".join(f"<li><code>{html.escape(name)}</code>: {html.escape(content)}</li>" for name, content in summary.files.items())
+    body.append(f"<h2>Files</h2><ul>{files}</ul>")
     head = f'<meta charset="utf-8"><title>{html.escape(summary.title)}</title><style>{_STYLE}</style>'
     return f"<!doctype html><html><head>{head}</head><body>{''.join(body)}</body></html>\n"
 
@@ -137,7 +140,6 @@ def _sections(summary: Summary) -> list[tuple[str, str, list[list[str]]]]:
             for row in summary.scores
         ]
         sections.append(("Accuracy against the reference depth", "", accuracy))
-    sections.append(("Files", "", [["file", "content"], *([name, content] for name, content in summary.files.items())]))
     return sections
 
 

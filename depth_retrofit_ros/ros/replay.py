@@ -20,7 +20,7 @@ from depth_retrofit_ros.evaluation.run_folder import RunFolder
 from depth_retrofit_ros.evaluation.summary import Summary, machine, percentiles, write_summary
 from depth_retrofit_ros.export import write_image, write_text, writing
 from depth_retrofit_ros.pointcloud import POINT_STEP, write_ply
-from depth_retrofit_ros.ros.live_run import LiveResult, LiveRun, run_live
+from depth_retrofit_ros.ros.live_run import NODE, LiveResult, LiveRun, run_live
 from depth_retrofit_ros.ros.recorder import RecordedDepth, stamp_ns
 from depth_retrofit_ros.ros.sources import Source
 
@@ -78,7 +78,7 @@ def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say) -> S
     progress("writing pictures")
     stamps = {entry.stamp_ns for entry in folder.stored}
     folder.write_pictures(source.frames(stamps))
-    files = {"frames/*.npz": "depth float32, stamp, intrinsics", "frames/*_preview.jpg": "beside the input"} | _depth_files(folder)
+    files = {"frames/*.npz": "depth float32, stamp, intrinsics", "frames/*_preview.jpg": "input, depth"} | _depth_files(folder)
     if live.recording.cloud is not None:
         files["cloud.ply"] = f"the last cloud, {_write_cloud(out / 'cloud.ply', live.recording.cloud)} points"
     write_text(out / "frames.csv", frames_csv(live, (*STAGES, "age") if how.live_stamps else STAGES))
@@ -173,9 +173,10 @@ def _fitted(depth: np.ndarray, reference: np.ndarray) -> np.ndarray:
 def _summary(source: Source, how: Replay, live: LiveResult, scores: Sequence[Score], files: Mapping[str, str]) -> Summary:
     stats = live.recording.stats
     metric = {True: "metric", False: "relative", None: "no answer"}[stats[-1].metric if stats else None]
+    device = live.recording.reports.get(f"{NODE}: model", {}).get("device", how.device)
     facts = {
         "source": source.described,
-        "model": f"{how.model} ({metric}), refiner {'bundled' if how.refiner is None else how.refiner.name}, on {how.device}",
+        "model": f"{how.model} ({metric}), refiner {'bundled' if how.refiner is None else how.refiner.name}, on {device}",
         "budget": f"{how.budget:g} of the pixels; refined {stats[-1].refined_pixels if stats else 0} in the last image",
         "machine": machine(),
         "software": f"torch {torch.__version__}, ROS 2 {os.environ.get('ROS_DISTRO', 'Jazzy from wheels')}",

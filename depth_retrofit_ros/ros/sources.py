@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.errors import CameraError
 from depth_retrofit_ros.evaluation.bag import (
     COMPRESSED_TYPE,
     IMAGE_TYPE,
@@ -98,8 +99,7 @@ class BagSource:
                     info = deserialise(message.data, INFO_TYPE)
                 elif message.stamp_ns in stamps_ns:
                     image = decode(deserialise(message.data, image_type))
-                    camera = None if info is None else camera_from_info(info, image.shape[1], image.shape[0])
-                    yield Frame(image, message.stamp_ns, camera=camera)
+                    yield Frame(image, message.stamp_ns, camera=_camera(info, image.shape[1], image.shape[0]))
 
     def references(self, stamps_ns: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
         """See ``Source``."""
@@ -154,6 +154,14 @@ class SceneSource:
 
     def _of(self, stamps_ns: Collection[int]) -> list[tuple[int, int]]:
         return [(stamp_ns, self._shown[stamp_ns]) for stamp_ns in sorted(set(stamps_ns) & self._shown.keys())]
+
+
+def _camera(info: CameraInfo | None, width: int, height: int) -> Camera | None:
+    """None where there is no usable calibration: the node says so in its log, and goes on without."""
+    try:
+        return None if info is None else camera_from_info(info, width, height)
+    except CameraError:
+        return None
 
 
 def _forth_and_back(number: int, count: int) -> int:
