@@ -39,14 +39,14 @@ def bilinear(image: np.ndarray, coarse: torch.Tensor) -> np.ndarray:
 
 def guided(image: np.ndarray, coarse: torch.Tensor) -> np.ndarray:
     """Fast guided filter of ln depth with the RGB image as guide."""
-    guide, coarse_guide = _guides(image, coarse)
+    guide, coarse_guide = guides(image, coarse)
     log_depth = guided_upsample(guide, coarse_guide, np.log(coarse.cpu().numpy()), GUIDED_RADIUS, GUIDED_EPSILON)
     return np.asarray(np.exp(log_depth))
 
 
 def jbu(image: np.ndarray, coarse: torch.Tensor) -> np.ndarray:
     """Joint bilateral upsampling of inverse depth with the RGB image as guide."""
-    guide, coarse_guide = _guides(image, coarse)
+    guide, coarse_guide = guides(image, coarse)
     inverse = np.reciprocal(coarse.cpu().numpy())
     return np.reciprocal(joint_bilateral_upsample(guide, coarse_guide, inverse, JBU_SIGMA_SPACE, JBU_SIGMA_COLOUR))
 
@@ -54,7 +54,7 @@ def jbu(image: np.ndarray, coarse: torch.Tensor) -> np.ndarray:
 UPSAMPLERS: Mapping[str, Upsampler] = MappingProxyType({f.__name__: f for f in (nearest, bilinear, guided, jbu)})
 
 
-def _guides(image: np.ndarray, coarse: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def guides(image: np.ndarray, coarse: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """RGB in 0…1 at full size, and averaged over the coarse pixels."""
     guide = np.multiply(image, np.float32(1 / 255), dtype=np.float32)
     return guide, cv2.resize(guide, (coarse.shape[1], coarse.shape[0]), interpolation=cv2.INTER_AREA)
