@@ -66,7 +66,7 @@ def test_every_image_is_accounted_for_and_timed(demo: Path) -> None:
     # stamps are the present: the age of a frame is its latency but for the transport of the answer
     latency, age = times["image published → depth received"]["p50"], times["age at publication"]["p50"]
     assert times["total"]["p50"] < age < latency + 250
-    assert told["input_hz"] == pytest.approx(5.0, rel=0.1)
+    assert told["input_hz"] == pytest.approx(5.0, rel=0.3)
 
 
 def test_accuracy_is_against_the_exact_depth(demo: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,8 +65,7 @@ def tell(summary: Summary, out: Path, progress: Progress) -> None:
     for name, times in summary.times().items():
         progress.say(f"  {name}: p50 {times.p50:.1f} ms, p95 {times.p95:.1f} ms, p99 {times.p99:.1f} ms")
     for row in summary.scores:
-        progress.say(
-            f"  {row.method}: AbsRel {row.abs_rel:.3f}, median-scaled {row.abs_rel_scaled:.3f}, "
-            f"at edges {row.edge_abs_rel_scaled:.3f} ({row.frames} images)"
-        )
+        values = {"AbsRel": row.abs_rel, "median-scaled": row.abs_rel_scaled, "at edges": row.edge_abs_rel_scaled}
+        told = ", ".join(f"{name} {value:.3f}" for name, value in values.items() if not math.isnan(value))
+        progress.say(f"  {row.method}: {told} ({row.frames} images)")
     progress.say(f"results in {out}, summary in {out / 'summary.html'}")

@@ -31,7 +31,8 @@ _STYLE = (
 class Summary:
     """Everything that the page tells.
 
-    facts: name → value, in words. input_hz, output_hz: images played and depth images recorded per second of playing.
+    facts: name → value, in words. input_hz: of the images, from the first to the last; output_hz: of their depth, from the
+    first image to the last answer.
     latency_ms: publication of an image → arrival of its depth, in the order of arrival. stages_ms: the node's own wall times.
     age_ms: node clock at publication − stamp of the image, where the stamps are the present. files: what the folder holds.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,8 +189,7 @@ def _summary(source: Source, how: Replay, live: LiveResult, scores: Sequence[Sco
         how.title,
         facts,
         live.account,
-        _rate_hz(live.playback.published_ns.values()),
-        _rate_hz(live.recording.arrived_ns.values()),
+        *_rates_hz(live),
         live.latency_ms,
         stages,
         [float(entry.age_ms) for entry in stats] if how.live_stamps else [],
@@ -199,10 +198,12 @@ def _summary(source: Source, how: Replay, live: LiveResult, scores: Sequence[Sco
     )
 
 
-def _rate_hz(times_ns: Collection[int]) -> float:
-    """Mean rate between the first and the last of these moments [ns]; NaN for fewer than two."""
-    span_ns = max(times_ns, default=0) - min(times_ns, default=0)
-    return (len(times_ns) - 1) / (1e-9 * span_ns) if span_ns > 0 else float("nan")
+def _rates_hz(live: LiveResult) -> tuple[float, float]:
+    """Of the played images, from the first to the last; of their answers, from the first image to the last answer."""
+    published, arrived = live.playback.published_ns.values(), live.recording.arrived_ns.values()
+    first_ns, last_ns, end_ns = min(published, default=0), max(published, default=0), max(arrived, default=0)
+    input_hz = (len(published) - 1) / (1e-9 * (last_ns - first_ns)) if last_ns > first_ns else float("nan")
+    return input_hz, len(arrived) / (1e-9 * (end_ns - first_ns)) if arrived else 0.0
 
 
 def _lateness(late_s: Sequence[float]) -> str:

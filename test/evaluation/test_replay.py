@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -110,6 +113,24 @@ def test_a_node_that_cannot_start_tells_why(tmp_path: Path, capsys: pytest.Captu
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("depth-retrofit: error: the depth node ended with code 1: cannot configure: checkpoint")
     assert str(broken) in line
+
+
+def test_a_node_that_ends_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = write_bag(tmp_path / "bag", "mcap", frames=600, height=8, width=8)
+    ours = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    before, out = set(ours.read_text().split()), tmp_path / "out"
+
+    def end_the_node() -> None:
+        while not list(out.glob("frames/*.npz")):
+            time.sleep(0.05)
+        (node,) = set(ours.read_text().split()) - before
+        os.kill(int(node), signal.SIGTERM)
+
+    threading.Thread(target=end_the_node, daemon=True).start()
+    begin_s = time.monotonic()
+    assert replay(bag, out) == 2
+    assert time.monotonic() - begin_s < 90  # not after the two minutes of the bag
+    assert "error: the depth node ended with code 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
