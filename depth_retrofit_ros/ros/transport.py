@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -53,17 +53,17 @@ def configure_transport() -> None:
     Puts ``profile_variables`` into ``os.environ``, where child processes find them too, and tunes the allocator. Prints one line to
     stderr where shared memory is scarce.
     """
-    adopt_profile(os.environ)
+    os.environ.update(missing_variables(os.environ))
     _keep_large_buffers()
 
 
-def adopt_profile(environ: MutableMapping[str, str]) -> None:
-    """Add what is missing to an environment that ROS processes will be started with."""
+def missing_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """``profile_variables`` for this machine as it is now; prints one line to stderr where shared memory is scarce."""
     free_mb = _free_shared_memory_mb()
     variables = profile_variables(environ, free_mb)
     if variables and (warning := shared_memory_warning(free_mb)):
         print(warning, file=sys.stderr)
-    environ.update(variables)
+    return variables
 
 
 def _free_shared_memory_mb() -> int:

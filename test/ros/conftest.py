@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from depth_retrofit_ros.ros.transport import adopt_profile
+from depth_retrofit_ros.ros.transport import missing_variables
 
 from .graph import Graph
 
 
 @pytest.fixture(scope="session", autouse=True)
 def large_messages() -> None:
-    adopt_profile(os.environ)
+    os.environ.update(missing_variables(os.environ))
 
 
 @pytest.fixture

@@ -1,0 +1,102 @@
+"""The depth node, and rviz on request.
+
+    ros2 launch depth_retrofit_ros pipeline.launch.py image:=/camera/image_rect camera_info:=/camera/camera_info rviz:=true
+
+Each argument outranks the parameter file; one that is left empty keeps the file's value.
+"""
+
+from __future__ import annotations
+
+import os
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+from depth_retrofit_ros.ros.transport import missing_variables
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+PACKAGE = "depth_retrofit_ros"
+BOOLEAN = ("true", "false")
+KEPT = " [empty: as in params_file]"
+RVIZ_TOPICS = ("points", "depth/image_rect", "depth/preview")
+
+# Launch argument → (parameter, type). `compressed` is the friendlier face of image_transport.
+PARAMETERS = {
+    "model": ("model", str),
+    "weights": ("weights", str),
+    "refiner": ("refiner", str),
+    "device": ("device", str),
+    "budget": ("budget", float),
+    "rate": ("rate", float),
+    "cloud_stride": ("cloud_stride", int),
+    "autostart": ("autostart", lambda text: text == "true"),
+    "compressed": ("image_transport", lambda text: "compressed" if text == "true" else "raw"),
+}
+
+
+def share(*path: str) -> PathJoinSubstitution:
+    return PathJoinSubstitution([FindPackageShare(PACKAGE), *path])
+
+
+def generate_launch_description() -> LaunchDescription:
+    def argument(name: str, default: object, description: str, choices: tuple[str, ...] | None = None) -> DeclareLaunchArgument:
+        return DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
+
+    return LaunchDescription(
+        [
+            argument("image", "image", "Topic of the rectified image, without the transport's suffix"),
+            argument("camera_info", "camera_info", "Topic of its camera_info"),
+            argument("compressed", "", "true: subscribe <image>/compressed (JPEG or PNG)" + KEPT, ("", *BOOLEAN)),
+            argument("model", "", "Coarse depth model; `depth-retrofit models` lists them" + KEPT),
+            argument("weights", "", "Checkpoint of the model, file or folder" + KEPT),
+            argument("refiner", "", "Checkpoint of the refiner" + KEPT),
+            argument("device", "", "auto, cpu, cuda or cuda:N" + KEPT),
+            argument("budget", "", "Share of the image's pixels that are refined, 0.0 to 1.0" + KEPT),
+            argument("rate", "", "Upper limit of processed images per second; 0.0: none" + KEPT),
+            argument("cloud_stride", "", "The cloud takes every n-th pixel in both directions" + KEPT),
+            argument("autostart", "", "false: wait for lifecycle transitions" + KEPT, ("", *BOOLEAN)),
+            argument("params_file", share("config", "pipeline.yaml"), "Parameter file of the node"),
+            argument("namespace", "", "Namespace of the node"),
+            argument("name", "depth_retrofit", "Name of the node"),
+            argument("use_sim_time", "false", "Take the time from /clock", BOOLEAN),
+            argument("rviz", "false", "Start rviz with cloud, preview and depth", BOOLEAN),
+            argument("fixed_frame", "camera_color_optical_frame", "Frame that rviz shows; the image's frame_id needs no TF"),
+            *(SetEnvironmentVariable(name, value) for name, value in missing_variables(os.environ).items()),
+            OpaqueFunction(function=nodes),
+        ]
+    )
+
+
+def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The depth node, and rviz where asked for."""
+
+    def given(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    # Only arguments that were given become parameters, so that the file keeps the others.
+    overrides = {name: convert(given(argument)) for argument, (name, convert) in PARAMETERS.items() if given(argument)}
+    use_sim_time = {"use_sim_time": given("use_sim_time") == "true"}
+    depth_node = Node(
+        package=PACKAGE,
+        executable="depth_node",
+        name=given("name"),
+        namespace=given("namespace"),
+        parameters=[given("params_file"), {**overrides, **use_sim_time}],
+        remappings=[("image", given("image")), ("camera_info", given("camera_info"))],
+        output="screen",
+    )
+    private = "/".join(("", *filter(None, (given("namespace").strip("/"), given("name")))))
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", share("rviz", "depth_retrofit.rviz"), "--fixed-frame", given("fixed_frame")],
+        parameters=[use_sim_time],
+        remappings=[
+            (f"/depth_retrofit/{topic}", f"{private}/{topic}") for topic in ("points", "depth/image_rect", "depth/preview")
+        ],
+        condition=IfCondition(given("rviz")),
+    )
+    return [depth_node, rviz]
