@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -16,7 +17,6 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from depth_retrofit_ros.ros.transport import missing_variables
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 PACKAGE = "depth_retrofit_ros"
 BOOLEAN = ("true", "false")
