@@ -33,7 +33,7 @@ from depth_retrofit_ros.ros.parameters import Settings
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 
 NODE = "/depth_retrofit"
-PATIENCE_S = 20.0
+PATIENCE_S = 50.0  # a machine may be busy; what works takes a small part of it
 
 
 def wait_until(condition: Callable[[], Any], what: str = "the condition") -> None:

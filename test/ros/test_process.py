@@ -20,7 +20,7 @@ from depth_retrofit_ros.ros import main as ros_main
 from depth_retrofit_ros.ros.node import DepthNode
 from depth_retrofit_ros.ros.parameters import Settings
 
-from .graph import NODE, Graph, image_message, info_message, pixels_of, repeat_until, wait_until
+from .graph import NODE, PATIENCE_S, Graph, image_message, info_message, pixels_of, repeat_until, wait_until
 
 COMMAND = [sys.executable, "-m", "depth_retrofit_ros.ros.main"]
 
@@ -51,7 +51,7 @@ def test_the_default_node_answers_and_ends_on_sigint(graph: Graph, tmp_path: Pat
 
         repeat_until(send, lambda: depths and clouds and stats, "depth, cloud and statistics")
         process.send_signal(signal.SIGINT)  # most likely in the middle of an inference
-        assert process.wait(20) == 0, log.read_text()
+        assert process.wait(PATIENCE_S) == 0, log.read_text()
     z = pixels_of(depths[0])
     assert z.shape == (240, 320) and np.isfinite(z).all() and z.min() > 0
     assert depths[0].header == image.header
@@ -65,20 +65,20 @@ def test_sigterm_ends_an_idle_node_with_code_0(graph: Graph, tmp_path: Path) -> 
     with running(log) as process:
         wait_until(lambda: "waiting for /image" in log.read_text(), "the node to be active")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, log.read_text()
+        assert process.wait(PATIENCE_S) == 0, log.read_text()
     assert "Traceback" not in log.read_text()
 
 
 def test_a_signal_while_the_model_loads_ends_it_with_code_0(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with running(log) as process:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while not any("librcl.so" in line for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines()):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.01)
         time.sleep(1.0)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) in (0, -signal.SIGTERM), log.read_text()
+        assert process.wait(PATIENCE_S) in (0, -signal.SIGTERM), log.read_text()
     assert "Traceback" not in log.read_text()
 
 
@@ -94,7 +94,7 @@ def test_a_signal_while_the_model_loads_ends_it_with_code_0(tmp_path: Path) -> N
 def test_a_node_that_cannot_start_says_why_and_ends_with_code_1(tmp_path: Path, arguments: list[str], told: str) -> None:
     log = tmp_path / "log"
     with running(log, "--ros-args", *arguments) as process:
-        assert process.wait(30) == 1
+        assert process.wait(PATIENCE_S) == 1
     text = log.read_text()
     assert "Traceback" not in text
     telling = [line for line in text.splitlines() if told in line and "error" in line.lower()]
@@ -109,7 +109,7 @@ def test_without_autostart_it_waits_for_transitions(graph: Graph, tmp_path: Path
         assert process.poll() is None
         assert graph.client.count_subscribers("/image") == 0
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_overrides_outrank_ros_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
