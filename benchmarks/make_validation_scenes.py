@@ -80,7 +80,7 @@ def make_frame(args: argparse.Namespace, index: int) -> str:
 def write_simulated(path: Path, rng: np.random.Generator, depth: np.ndarray) -> None:
     """A simulated model's answer to a frame of true ``depth [H, W]``, with features whose entropy is its uncertainty."""
     height, width = depth.shape
-    low_w, low_h = (round(v * LOW_SIDE / max(width, height)) for v in (width, height))
+    low_w, low_h = (round(v * min(1, LOW_SIDE / max(width, height))) for v in (width, height))
     rows, columns = ((np.arange(n) + 0.5) * big / n for n, big in ((low_h, height), (low_w, width)))
     low = depth[np.ix_(rows.astype(int), columns.astype(int))]
     known = np.isfinite(low)
