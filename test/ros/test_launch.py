@@ -69,9 +69,8 @@ def description() -> Any:
 
 
 def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -> None:
-    from launch.actions import DeclareLaunchArgument, OpaqueFunction
-
     from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
     context = LaunchContext()
     given = {
