@@ -81,7 +81,7 @@ def test_a_blurred_step_still_offers_both_surfaces() -> None:
             assert float(nearest.max()) < 1e-5
 
 
-@pytest.mark.parametrize("factor", [1e-12, 1e-3, 7.0, 1e3, 1e12])
+@pytest.mark.parametrize("factor", [1e-24, 1e-3, 7.0, 1e3, 1e24])
 def test_unit_of_depth_does_not_matter(factor: float) -> None:
     depth = 1 + 3 * torch.rand(H, W)
     torch.testing.assert_close(candidate_maps(depth * factor), candidate_maps(depth), atol=2e-5, rtol=0)

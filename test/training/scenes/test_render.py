@@ -40,6 +40,15 @@ def test_depth_of_one_primitive(kind: Kind, seed: int) -> None:
     )
 
 
+def test_surfaces_that_face_the_camera_are_seen_to_their_very_edge() -> None:
+    """The rectangle on the screen that is searched is then no larger than the surface."""
+    for half in ((0.5, 0.4, 1), (1e-2, 0.3, 1), (0.3, 1e-2, 1)):
+        builder = SceneBuilder()
+        builder.add(Kind.QUAD, (0.1, 0.05, 2), half, GREY)
+        depth = renderer_of(builder).render(CAMERA, ORIGIN).depth.numpy()
+        np.testing.assert_array_equal(np.isfinite(depth), np.isfinite(depth_of(builder, CAMERA, ORIGIN)))
+
+
 @pytest.mark.parametrize("distance", [5.0, 50.0, 150.0])
 def test_thin_distant_rods(distance: float) -> None:
     """A wire of 2 mm, seen six pixels wide through a long lens: b² − a·c in float32 would lose it."""
