@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -52,8 +53,9 @@ def manifest() -> ElementTree.Element:
     return ElementTree.parse(ROOT / "package.xml").getroot()
 
 
-def requirements(setup_cfg: configparser.ConfigParser) -> list[Requirement]:
-    lists = [setup_cfg["options"]["install_requires"], *setup_cfg["options.extras_require"].values()]
+def requirements(setup_cfg: configparser.ConfigParser, extras: Sequence[str]) -> list[Requirement]:
+    """What an installation with these extras asks for."""
+    lists = [setup_cfg["options"]["install_requires"], *(setup_cfg["options.extras_require"][extra] for extra in extras)]
     return [Requirement(line) for lines in lists for line in lines.splitlines() if line and not line.startswith("#")]
 
 
@@ -83,7 +85,7 @@ def test_every_requirement_is_pinned_within_its_range(setup_cfg: configparser.Co
         (specifier,) = pin.specifier
         assert specifier.operator == "==", f"{pin} is no exact version"
         pins.setdefault(pin.name.lower(), []).append(specifier.version)
-    for requirement in requirements(setup_cfg):
+    for requirement in requirements(setup_cfg, list(setup_cfg["options.extras_require"])):
         versions = pins.get(requirement.name.lower())
         assert versions, f"constraints.txt does not pin {requirement.name}"
         assert all(requirement.specifier.contains(version) for version in versions), f"{requirement} excludes its pin {versions}"
@@ -94,18 +96,43 @@ def test_ros_is_never_a_hard_requirement(setup_cfg: configparser.ConfigParser) -
     assert "ros-" not in setup_cfg["options"]["install_requires"]
 
 
+def imported(path: Path) -> set[str]:
+    """The top-level modules that a source file imports anywhere, ours and the standard library's left out."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module)
+    return {name.split(".")[0] for name in names} - {PACKAGE} - sys.stdlib_module_names
+
+
+def is_ros(module: str) -> bool:
+    known = ("ament_index_python", "launch", "launch_ros", "rclpy", "ros2cli")
+    return module in known or module.endswith(("_msgs", "_srvs", "_interfaces"))
+
+
 def test_every_ros_package_that_we_import_is_declared(sources: list[Path], manifest: ElementTree.Element) -> None:
     declared = {element.text for element in manifest if element.tag in ("depend", "exec_depend")}
-    known = {"ament_index_python", "builtin_interfaces", "launch", "launch_ros", "rclpy"}
-    missing = set()
-    for path in sources:
-        if path.suffix == ".py" and path.parts[0] in (PACKAGE, "launch"):
-            for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-                names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-                names += [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
-                tops = {name.split(".")[0] for name in names} - {PACKAGE}
-                missing |= {t for t in tops if t in known or t.endswith(("_msgs", "_srvs", "_interfaces"))} - declared
-    assert not missing, "package.xml does not declare these"
+    modules = set().union(*(imported(path) for path in sources if path.suffix == ".py" and path.parts[0] in (PACKAGE, "launch")))
+    assert {module for module in modules if is_ros(module)} - declared == set(), "package.xml does not declare these"
+
+
+@pytest.mark.parametrize(("folder", "extras"), [(PACKAGE, ("depth-anything",)), ("test", ("depth-anything", "dev"))])
+def test_every_python_package_that_we_import_is_declared(
+    folder: str, extras: tuple[str, ...], sources: list[Path], setup_cfg: configparser.ConfigParser
+) -> None:
+    declared = {requirement.name.lower() for requirement in requirements(setup_cfg, extras)}
+    distributions = importlib.metadata.packages_distributions()
+    files = [path for path in sources if path.suffix == ".py" and path.parts[0] == folder]
+    local = {path.stem for path in files} | {part for path in files for part in path.parent.parts}
+    modules = {module for path in files for module in imported(path)} - local
+    undeclared = {
+        module
+        for module in modules
+        if not is_ros(module) and not declared & {name.lower() for name in distributions.get(module, [module])}
+    }
+    assert not undeclared, "setup.cfg does not declare these"
 
 
 def test_no_machine_or_registry_is_named(sources: list[Path]) -> None:
