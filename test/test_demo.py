@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 
 from depth_retrofit_ros import cli
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.commands import demo as demo_command
+from depth_retrofit_ros.commands.progress import Progress
 from depth_retrofit_ros.evaluation.metrics import abs_rel
 from depth_retrofit_ros.training.scenes import video
 from depth_retrofit_ros.training.scenes.video import VideoFrame
@@ -54,6 +57,18 @@ def test_it_leaves_depth_preview_cloud_and_summary(demo: Path) -> None:
     }
     endings = {path.name[6:] for path in (demo / "frames").iterdir()}
     assert endings == {".npz", "_depth.png", "_preview.jpg"}
+
+
+def test_a_slow_machine_gets_a_shorter_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow_film(*arguments: object) -> Iterator[VideoFrame]:
+        for _ in range(9):
+            time.sleep(0.04)
+            yield box_before_a_wall()
+
+    monkeypatch.setattr(video, "scene_video", slow_film)
+    monkeypatch.setattr(demo_command, "RENDER_S", 0.1)
+    args = cli.build_parser().parse_args(["demo", "--out", "unused"])
+    assert 1 <= len(list(demo_command._views(args, Progress()))) <= 4
 
 
 def test_every_image_is_accounted_for_and_timed(demo: Path) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.commands import Subparsers
     from depth_retrofit_ros.training.scenes.video import VideoFrame
 
+RENDER_S = 40.0  # after this no further view is begun
+
 
 def add_parser(subparsers: Subparsers) -> None:
     """Declare the command."""
@@ -30,7 +32,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--width", type=positive_int, default=2560, help="of the camera's images (default: 2560)")
     parser.add_argument("--height", type=positive_int, default=1440, help="of the camera's images (default: 1440)")
     parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="of the camera (default: 10)")
-    parser.add_argument("--views", type=positive_int, default=6, help="different views, shown forth and back (default: 6)")
+    parser.add_argument("--views", type=positive_int, default=6, help="at most so many views, shown forth and back (default: 6)")
     parser.add_argument("--hfov", type=positive, default=70.0, metavar="DEG", help="horizontal field of view (default: 70)")
     parser.add_argument("--seed", type=int, default=2, help="of the scene (default: 2)")
     parser.add_argument("--domain", type=domain_id, metavar="ID", help="ROS domain, to watch in rviz (default: a free one)")
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress()
     begin_s = time.monotonic()
     source = SceneSource(_views(args, progress), args.rate, args.seconds)
-    progress.say(f"{source.described}: {args.views} views rendered in {time.monotonic() - begin_s:.0f} s")
+    progress.say(f"{source.described}: {source.views} views rendered in {time.monotonic() - begin_s:.0f} s")
     how = Replay(
         "depth_retrofit_ros demo",
         args.model,
@@ -65,8 +67,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _views(args: argparse.Namespace, progress: Progress) -> Iterator[VideoFrame]:
+    """As many as asked for, or as could be rendered in a reasonable time: a busy machine gets a shorter film, not a long wait."""
     from depth_retrofit_ros.training.scenes.video import scene_video
 
+    begin_s = time.monotonic()
     for number, view in enumerate(scene_video(args.seed, args.width, args.height, args.views, args.hfov), start=1):
         progress.show(f"rendering view {number} of {args.views}")
         yield view
+        if time.monotonic() - begin_s > RENDER_S:
+            return

@@ -61,23 +61,30 @@ def mean_score(method: str, rows: Sequence[tuple[float, float, float]], metric: 
     return Score(method, len(table), mean(0) if metric else float("nan"), mean(1), mean(2))
 
 
-def picture(
-    image: np.ndarray, coarse: np.ndarray, refined: np.ndarray, reference: np.ndarray | None, panel_width: int
-) -> np.ndarray:
-    """RGB: input, coarse, refined and, where known, the reference; below, the place where refinement changed most, magnified."""
-    shown = None if reference is None else reference / np.float32(median_scale(refined, reference))  # in the others' units
-    near_far = depth_range(refined if shown is None else shown)
-    panels = [("input", image), ("coarse", colourise(coarse, near_far)), ("refined", colourise(refined, near_far))]
-    if shown is not None:
-        panels.append(("reference, median-scaled", colourise(shown, near_far)))
-    above = side_by_side(panels, panel_width)
-    rows, columns = most_changed(coarse, refined)
-    width = (above.shape[1] - 4 * (len(panels) - 1)) // len(panels)
-    height = round(width * (rows.stop - rows.start) / (columns.stop - columns.start))
-    crops = [("", cv2.resize(panel[rows, columns], (width, height), interpolation=cv2.INTER_NEAREST)) for _, panel in panels]
-    below = side_by_side(crops, width)
+def picture(image: np.ndarray, maps: dict[str, np.ndarray], reference: np.ndarray | None, panel_width: int) -> np.ndarray:
+    """RGB: input, nearest, refined and, where known, the reference; below, magnified, the place where refinement changed most.
+
+    maps: ``nearest``, ``bilinear`` (as a smooth measure of that change) and ``refined`` depth, [H, W] each. Colours span the depths
+    of the row that they are in; the reference is scaled to the median of the refined depth.
+    """
+    bilinear, refined = maps["bilinear"], maps["refined"]
+    maps = {"coarse, nearest": maps["nearest"], "refined": refined}
+    if reference is not None:
+        maps["reference, median-scaled"] = reference / np.float32(median_scale(refined, reference))
+    above = side_by_side(_panels(image, maps), panel_width)
+    window = most_changed(bilinear, refined)
+    crops = _panels(image[window], {name: depth[window] for name, depth in maps.items()})
+    width = (above.shape[1] - 4 * (len(crops) - 1)) // len(crops)
+    height = max(1, round(width * crops[0][1].shape[0] / crops[0][1].shape[1]))
+    enlarged = [("", cv2.resize(crop, (width, height), interpolation=cv2.INTER_NEAREST)) for _, crop in crops]
     gap = np.full((4, above.shape[1], 3), 255, np.uint8)
-    return np.concatenate((above, gap, below[:, : above.shape[1]]), axis=0)
+    return np.concatenate((above, gap, side_by_side(enlarged, width)), axis=0)
+
+
+def _panels(image: np.ndarray, maps: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """The image and the depth maps in one range of colours: that of the last one, the best."""
+    near_far = depth_range(list(maps.values())[-1])
+    return [("input", image), *((name, colourise(depth, near_far)) for name, depth in maps.items())]
 
 
 def most_changed(coarse: np.ndarray, refined: np.ndarray, share: float = 0.16) -> tuple[slice, slice]:

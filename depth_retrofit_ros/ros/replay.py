@@ -89,7 +89,7 @@ def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say) -> S
     comparison = out / "comparison.png"
     scores = _compare(source, how, folder, comparison) if folder.stored else []
     if folder.stored:
-        files[comparison.name] = "input, coarse stretched (nearest), refined; below, where these two differ most"
+        files[comparison.name] = "input, coarse stretched (nearest), refined; below, where refinement changed most"
     summary = _summary(source, how, live, scores, files)
     pictures = [comparison, *filter(None, [folder.preview()])] if folder.stored else []
     write_summary(out, summary, pictures)
@@ -147,7 +147,7 @@ def _compare(source: Source, how: Replay, folder: RunFolder, path: Path) -> list
                 rows[method].append(errors(_fitted(depth, reference), reference))
         if frame.stamp_ns == chosen[len(chosen) // 2]:
             shown = None if reference is None or reference.shape != maps["refined"].shape else reference
-            write_image(path, picture(frame.image, maps["nearest"], maps["refined"], shown, PANEL_WIDTH))
+            write_image(path, picture(frame.image, maps, shown, PANEL_WIDTH))
     every = [errors(_fitted(stored[stamp].load(), reference), reference) for stamp, reference in source.references(stored)]
     if not every:
         return []

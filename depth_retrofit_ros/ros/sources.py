@@ -130,6 +130,11 @@ class SceneSource:
         self._count = max(1, round(rate_hz * seconds))
         self._shown: dict[int, int] = {}  # stamp → index of the view
 
+    @property
+    def views(self) -> int:
+        """How many different images the camera shows."""
+        return len(self._images)
+
     def stream(self) -> Iterator[TimedMessage]:
         """See ``Source``. The stamp is the moment at which the player is due to publish, as that of a camera without delay."""
         info = bytes(serialize_message(_info_message(self._camera)))

@@ -65,5 +65,6 @@ def test_the_window_contains_what_changed() -> None:
 def test_picture_of_any_shape(shape: tuple[int, int], with_reference: bool) -> None:
     depth = np.full(shape, 2.0, np.float32)
     reference = np.full(shape, np.inf, np.float32) if with_reference else None
-    out = picture(np.zeros((*shape, 3), np.uint8), depth, depth, reference, panel_width=80)
+    maps = dict.fromkeys(("nearest", "bilinear", "refined"), depth)
+    out = picture(np.zeros((*shape, 3), np.uint8), maps, reference, panel_width=80)
     assert out.dtype == np.uint8 and out.shape[2] == 3 and out.shape[0] > shape[0] * min(1, 80 / shape[1])
