@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.training.loop import LoopSpec
     from depth_retrofit_ros.training.pool import PoolSpec
 
+KINDS = ("room", "street", "clutter", "leaves")
 WIDTHS = (16, 32, 48, 64, 64)
 VALIDATION_SEED = 900  # scenes and textures of the held-out pool; training seeds must differ
 
@@ -31,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--scenes", type=positive_int, default=5000, help="training scenes to render (about 0.3 s each on one core)"
     )
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of scenes to train on (default: all)")
     parser.add_argument("--held-out", type=positive_int, default=64, help="validation scenes, from another seed")
     parser.add_argument("--photos", type=Path, help="folder of photographs to use as textures")
     parser.add_argument("--held-out-photos", type=Path, help="other photographs, for the validation scenes")
@@ -100,7 +102,7 @@ def checkpoint_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _pool(args: argparse.Namespace, device: str, split: str) -> list[Path]:
-    from depth_retrofit_ros.training.pool import PoolSpec, build_pool
+    from depth_retrofit_ros.training.pool import PoolSpec, build_pool, of_kinds
 
     held_out = split == "validation"
     spec: PoolSpec = PoolSpec(
@@ -114,7 +116,12 @@ def _pool(args: argparse.Namespace, device: str, split: str) -> list[Path]:
     workers = 1 if device.startswith("cuda") else args.workers
     files = build_pool(spec, workers, lambda done: print(f"\r{split} scenes {done}/{spec.count}", end="", flush=True))
     print(f"\r{split} scenes {len(files)}/{spec.count}", flush=True)
-    return files
+    if held_out or set(args.kinds) == set(KINDS):
+        return files
+    chosen = of_kinds(files, args.kinds)
+    if not chosen:
+        raise ModelError(f"none of the {len(files)} scenes is a {' or '.join(args.kinds)}: give more --scenes or --kinds")
+    return chosen
 
 
 def _train_compact(train: list[Path], held_out: list[Path], spec: LoopSpec) -> tuple[nn.Module, dict[str, float], int, object]:
@@ -140,15 +147,16 @@ def _train_refiner(
 def _write_card(
     args: argparse.Namespace, spec: LoopSpec, path: Path, parameters: int, steps: int, figures: dict[str, float]
 ) -> None:
-    coarse = f" --coarse {' '.join(args.coarse)}" if args.target == "refiner" else ""
+    options = f"--scenes {args.scenes} --seed {args.seed} --kinds {' '.join(args.kinds)}"
+    options += f" --coarse {' '.join(args.coarse)}" if args.target == "refiner" else ""
     lines = [
         f"# {args.target}",
         "",
         f"- licence: Apache-2.0; parameters: {parameters:,}",
         f"- trained {steps:,} steps of {spec.batch}, peak rate {spec.rate:g}, seed {spec.seed}",
-        f"- data: {args.scenes} procedural scenes of this project (seed {args.seed}), textures "
+        f"- data: {args.scenes} procedural scenes of seed {args.seed}, of them the kinds {', '.join(args.kinds)}; textures "
         + (f"procedural and from {len(list(args.photos.iterdir()))} photographs" if args.photos else "procedural"),
-        f"- command: `depth-retrofit train {args.target} --out OUT --scenes {args.scenes} --seed {args.seed}{coarse}`",
+        f"- command: `depth-retrofit train {args.target} --out OUT {options}`",
         "",
         f"Validation on {args.held_out} scenes of seed {VALIDATION_SEED}, never trained on:",
         "",

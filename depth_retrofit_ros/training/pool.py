@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,8 @@ class PoolSpec:
 
     def path(self, index: int) -> Path:
         """File of one sample."""
-        return self.folder / f"{self.seed:04d}_{index:06d}_{self.crops}.npz"
+        look = f"_{zlib.crc32(str(self.photos.resolve()).encode()):08x}" if self.photos else ""
+        return self.folder / f"{self.seed:04d}_{index:06d}_{self.crops}{look}.npz"
 
 
 def build_pool(spec: PoolSpec, workers: int, progress: Callable[[int], None]) -> list[Path]:
@@ -95,7 +97,8 @@ def render_sample(spec: PoolSpec, index: int) -> dict[str, np.ndarray]:
     """One scene from one pose.
 
     low: uint8 [h, w, 3], long side 256; low_depth: float32 [h, w] m at the pixel centres; square: uint8 [192, 256, 3], the view
-    stretched; frame: int [2] (width, height) of the full frame; f_px: focal length in full-frame pixels; and per crop
+    stretched; kind: room, street, clutter, leaves;
+    frame: int [2] (width, height) of the full frame; f_px: focal length in full-frame pixels; and per crop
     crops: uint8 [N, S, S, 3], crop_depth: float32 [N, S, S] m, at: int [N, 2] (x0, y0) in the full frame. inf is sky.
     """
     rng = np.random.default_rng((spec.seed, index))
@@ -115,6 +118,7 @@ def render_sample(spec: PoolSpec, index: int) -> dict[str, np.ndarray]:
         "square": sensor.shoot(cv2.resize(image, (256, 192), interpolation=cv2.INTER_AREA), rng, LOW_SIDE / max(width, height)),
         "frame": np.array([width, height]),
         "f_px": np.array(camera.fx),
+        "kind": np.array(placed.kind),
     }
     if spec.crops:
         views = [_crop(renderer, placed, camera, at) for at in _edge_windows(rng, sample["low_depth"], width, height, spec.crops)]
@@ -122,6 +126,11 @@ def render_sample(spec: PoolSpec, index: int) -> dict[str, np.ndarray]:
         sample["crops"] = np.stack([sensor.shoot(v.image.cpu().numpy(), rng) for _, v in views])
         sample["crop_depth"] = np.stack([v.depth.cpu().numpy() for _, v in views])
     return sample
+
+
+def of_kinds(files: Sequence[Path], kinds: Sequence[str]) -> list[Path]:
+    """The samples whose scene is of one of these kinds."""
+    return [path for path in files if str(np.load(path)["kind"]) in kinds]
 
 
 def usable_scene(spec: PoolSpec, rng: np.random.Generator, camera: Camera) -> tuple[Renderer, SceneAndPose]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from depth_retrofit_ros.cli import main
 from depth_retrofit_ros.coarse import compact
 from depth_retrofit_ros.refine.refiner import load_refiner
 from depth_retrofit_ros.training import pool, refiner
+from depth_retrofit_ros.training.cli import KINDS
 from depth_retrofit_ros.training.scenes.textures import build_textures
 
 CPU = torch.device("cpu")
@@ -74,3 +76,12 @@ def test_zero_of_anything_is_refused(option: str, tmp_path: Path, capsys: pytest
     with pytest.raises(SystemExit):
         main(["train", "compact", "--out", str(tmp_path), option, "0"])
     assert "0 is not above 0" in capsys.readouterr().err
+
+
+def test_only_the_chosen_kinds_are_trained_on(pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pool of one scene has one kind: the others leave nothing, which is told in one line."""
+    kind = str(np.load(pool.build_pool(pool.PoolSpec(pool_folder, 1, 2, 1), 1, lambda done: None)[0])["kind"])
+    others = [other for other in KINDS if other != kind]
+    small = ["--scenes", "1", "--held-out", "1", "--steps", "1", "--batch", "1", "--workers", "1", "--device", "cpu"]
+    assert main(["train", "compact", "--out", str(tmp_path), "--pool", str(pool_folder), *small, "--kinds", *others]) == 2
+    assert "none of the 1 scenes is a" in capsys.readouterr().err

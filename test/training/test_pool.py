@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.training import pool
+from depth_retrofit_ros.training.cli import KINDS
 from depth_retrofit_ros.training.pool import CROP, PoolSpec, _edge_windows, build_pool, render_sample
 from depth_retrofit_ros.training.scenes.textures import build_textures
 
@@ -47,6 +48,8 @@ def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
 
 
 def test_what_a_sample_holds(sample: dict[str, np.ndarray]) -> None:
+    sample = dict(sample)
+    assert str(sample.pop("kind")) in KINDS
     shapes = {name: (value.shape, value.dtype.name) for name, value in sample.items()}
     assert shapes == {
         "low": ((144, 256, 3), "uint8"),
