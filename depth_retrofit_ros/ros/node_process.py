@@ -7,15 +7,41 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.export import writing
 
 _LOG_PREFIX = re.compile(r"^\[(?:ERROR|FATAL)\] \[[^]]*\] \[[^]]*\]: ")
 _FORCE = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))  # signal, seconds until the next
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """SIGINT and SIGTERM take effect at the end: one that interrupted Popen would leave a process that nobody ends.
+
+    Blocking them would not do: the new process would inherit that. Python handles signals in its main thread only.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = [(number, signal.signal(number, note)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
 
 
 class NodeProcess:
@@ -32,11 +58,15 @@ class NodeProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> NodeProcess:
-        with writing(self._log), self._log.open("wb") as log:
-            # A session of its own: Ctrl-C in the terminal reaches us alone, and we end the node in order.
-            self._process = subprocess.Popen(
-                self._command, env=self._environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
+        try:
+            with writing(self._log), self._log.open("wb") as log, _signals_deferred():
+                # A session of its own: Ctrl-C in the terminal reaches us alone, and we end the node in order.
+                self._process = subprocess.Popen(
+                    self._command, env=self._environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                )
+        except BaseException:  # a deferred signal: nobody else knows of the process yet
+            self.stop()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

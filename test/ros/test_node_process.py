@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +46,22 @@ def test_one_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytest.
             process.require_alive()
         assert process.stop() == -9
     assert process.exit_code == -9
+
+
+def test_a_signal_while_it_is_started_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def interrupted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(start(*arguments, **options))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt), stand_in(tmp_path, "import time; time.sleep(60)"):
+        pytest.fail("must not get here")
+    assert started[0].poll() is not None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
