@@ -1,8 +1,8 @@
 """The rivals: other ways to bring the same coarse map to the frame's size. Each is as strong as its parameters can make it.
 
-The parameters of ``guided`` and ``jbu`` are those with the least AbsRel in the edge band among the ones that cost at most 5 % of
-AbsRel outside of it, on procedural scenes of a seed of their own (docs/evaluation.md). Of depth, ln depth and inverse depth each
-works on the one with which it does best. The guide is RGB in 0…1.
+The parameters of ``guided`` and ``jbu`` are those with the least product of AbsRel in the edge band and AbsRel outside of it on
+simulated coarse maps of scenes that nothing else uses (docs/evaluation.md). Of depth, ln depth and inverse depth each works on the
+one with which it does best. The guide is RGB in 0…1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from depth_retrofit_ros.evaluation.joint_bilateral import joint_bilateral_upsamp
 
 GUIDED_RADIUS = 1  # coarse pixels
 GUIDED_EPSILON = 1e-4
-JBU_SIGMA_SPACE = 1.0  # coarse pixels
+JBU_SIGMA_SPACE = 2.0  # coarse pixels
 JBU_SIGMA_COLOUR = 0.04
 
 # (image uint8 [H, W, 3], coarse depth float32 [h, w]) → depth float32 [H, W]
