@@ -20,19 +20,13 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 
 @dataclass(slots=True)
-class Health:
-    """How the node is, kept up to date by node and processor. Fields are replaced as a whole, so any thread may read them.
+class FrameHealth:
+    """What became of the images since the last activation.
 
-    The second block is about the time since the last activation. unheard: images that came while nobody listened to any output; no
-    other count has them. metric: whether the last depth was. reported_failures: how many of counts.failed are told already.
+    unheard: images that came while nobody listened to any output; no other count has them. listened: somebody did, last time.
+    calibration_problem: why there are no intrinsics, None where there are. metric: whether the last depth was.
+    reported_failures: how many of ``counts.failed`` are told already.
     """
-
-    settings: Settings
-    stage: Stage = "unconfigured"
-    load_error: str = ""
-    device: str = ""
-    image_topic: str = ""
-    info_topic: str = ""
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
     counts: FrameCounts = field(default_factory=FrameCounts)
@@ -43,12 +37,18 @@ class Health:
     metric: bool | None = None
     reported_failures: int = 0
 
-    def reset_frames(self) -> None:
-        """Forget the frames of an earlier activation."""
-        fresh = Health(self.settings)
-        for name in ("statistics", "counts", "unheard", "listened", "last_failure", "metric", "reported_failures"):
-            setattr(self, name, getattr(fresh, name))
-        self.calibration_problem = f"no camera_info on {self.info_topic}"
+
+@dataclass(slots=True)
+class Health:
+    """How the node is, kept up to date by node and processor. Fields are replaced as a whole, so any thread may read them."""
+
+    settings: Settings
+    stage: Stage = "unconfigured"
+    load_error: str = ""
+    device: str = ""
+    image_topic: str = ""
+    info_topic: str = ""
+    frames: FrameHealth = field(default_factory=FrameHealth)
 
 
 def diagnostics(node: str, health: Health) -> list[DiagnosticStatus]:
@@ -59,7 +59,7 @@ def diagnostics(node: str, health: Health) -> list[DiagnosticStatus]:
         _status(node, "pipeline", *_pipeline(health)),
         _status(node, "model", *_model(health)),
     ]
-    health.reported_failures = health.counts.failed
+    health.frames.reported_failures = health.frames.counts.failed
     return statuses
 
 
@@ -81,7 +81,7 @@ Report = tuple[bytes, str, dict[str, str]]
 
 
 def _input(health: Health) -> Report:
-    counts, statistics = health.counts, health.statistics
+    counts, statistics = health.frames.counts, health.frames.statistics
     values = {
         "topic": health.image_topic,
         "rate [Hz]": f"{statistics.input_hz:.1f}",
@@ -90,8 +90,8 @@ def _input(health: Health) -> Report:
         "dropped": str(counts.dropped),
         "failed": str(counts.failed),
         "pending": str(counts.pending),
-        "unheard": str(health.unheard),
-        "last failure": health.last_failure,
+        "unheard": str(health.frames.unheard),
+        "last failure": health.frames.last_failure,
     }
     if age := statistics.age_ms:
         values |= {"age p50 [ms]": f"{age.p50:.1f}", "age p95 [ms]": f"{age.p95:.1f}", "age p99 [ms]": f"{age.p99:.1f}"}
@@ -99,19 +99,20 @@ def _input(health: Health) -> Report:
         return OK, health.stage, values
     if statistics.input_hz == 0.0:
         return WARN, f"waiting for image on {health.image_topic}", values
-    if failed := counts.failed - health.reported_failures:
-        return WARN, f"{failed} images failed: {health.last_failure}", values
+    if failed := counts.failed - health.frames.reported_failures:
+        return WARN, f"{failed} images failed: {health.frames.last_failure}", values
     return OK, f"{statistics.input_hz:.1f} Hz", values
 
 
 def _calibration(health: Health) -> Report:
     if health.stage != "active":
         return OK, health.stage, {}
-    return (WARN, health.calibration_problem, {}) if health.calibration_problem else (OK, "camera_info fits the image", {})
+    problem = health.frames.calibration_problem
+    return (WARN, problem, {}) if problem else (OK, "camera_info fits the image", {})
 
 
 def _pipeline(health: Health) -> Report:
-    statistics, settings = health.statistics, health.settings
+    statistics, settings = health.frames.statistics, health.settings
     values = {
         "rate [Hz]": f"{statistics.output_hz:.1f}",
         "rate limit [Hz]": f"{settings.rate:g}" if settings.rate else "none",
@@ -121,19 +122,19 @@ def _pipeline(health: Health) -> Report:
         values[f"{stage} p50/p95/p99 [ms]"] = f"{times.p50:.2f} / {times.p95:.2f} / {times.p99:.2f}"
     if health.stage != "active":
         return OK, health.stage, values
-    if not health.listened:
+    if not health.frames.listened:
         return OK, "idle: nobody listens to an output", values
     return OK, f"{statistics.output_hz:.1f} Hz", values
 
 
 def _model(health: Health) -> Report:
-    scale = {None: "unknown until the first image", True: "metric", False: "relative"}[health.metric]
+    scale = {None: "unknown until the first image", True: "metric", False: "relative"}[health.frames.metric]
     values = {"name": health.settings.model, "device": health.device, "scale": scale}
     if health.load_error:
         return ERROR, health.load_error, values
     if health.stage == "unconfigured":
         return OK, health.stage, values
-    if health.metric is False:
+    if health.frames.metric is False:
         return WARN, f"{health.settings.model}: depth is relative, not metres", values
     return OK, f"{health.settings.model} on {health.device}", values
 

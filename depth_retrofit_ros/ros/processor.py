@@ -16,7 +16,7 @@ from depth_retrofit_ros.errors import CameraError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.calibration import camera_from_info
-from depth_retrofit_ros.ros.diagnostics import Health, frame_stats
+from depth_retrofit_ros.ros.diagnostics import FrameHealth, Health, frame_stats
 from depth_retrofit_ros.ros.images import decode
 from depth_retrofit_ros.ros.notices import Notices, one_line
 from depth_retrofit_ros.ros.publish import Outputs
@@ -50,7 +50,7 @@ class Processor:
     def start(self) -> None:
         """Begin to process what ``submit`` brings; counts and statistics begin anew."""
         self.info = None
-        self._health.reset_frames()
+        self._health.frames = FrameHealth()
         self._started_s = time.monotonic()
         self._worker = Worker(self._process, self._on_failure, self._health.settings.rate, name=self._node.get_name())
         self._worker.start()
@@ -59,12 +59,12 @@ class Processor:
         """Take an image in; never blocks. Where nobody listens to any output it is only counted."""
         if self._worker is None:
             return  # the executor had it in hand when the subscription was closed
-        self._health.statistics.arrived()
-        self._health.listened = self._outputs.wanted
-        if self._health.listened:
+        self._health.frames.statistics.arrived()
+        self._health.frames.listened = self._outputs.wanted
+        if self._health.frames.listened:
             self._worker.submit(message)
         else:
-            self._health.unheard += 1
+            self._health.frames.unheard += 1
 
     def settings_changed(self) -> None:
         """The rate limit applies at once, also to a wait in progress; the rest is read for each image."""
@@ -73,16 +73,22 @@ class Processor:
 
     def refresh(self) -> None:
         """Bring the counts of ``Health`` up to date, and warn where camera_info has not come in time."""
-        if self._worker is not None:
-            self._health.counts = self._worker.counts()
-            if self._health.counts.received:
-                self._note_calibration()
+        if self._worker is None:
+            return
+        frames, missing = self._health.frames, _no_info(self._health.info_topic)
+        frames.counts = self._worker.counts()
+        if self.info is None:
+            frames.calibration_problem = missing
+        elif frames.calibration_problem == missing:
+            frames.calibration_problem = None  # it has come; the next image will tell whether it fits
+        if frames.counts.received:
+            self._note_calibration()
 
     def stop(self) -> None:
         """Finish the image in work, drop the one that waits, end the worker."""
         if self._worker is not None:
             self._worker.stop()
-            self._health.counts = self._worker.counts()
+            self._health.frames.counts = self._worker.counts()
             self._worker = None
 
     def destroy(self) -> None:
@@ -107,7 +113,7 @@ class Processor:
             sent_ms = self._outputs.publish(frame, result, message.header, info, self._health.settings.cloud_stride)
             age_ms = 1e-6 * (self._node.get_clock().now().nanoseconds - frame.stamp_ns)
             total_ms = 1e3 * (time.perf_counter() - start_s)
-            self._health.statistics.answered({"decode": decode_ms, **result.times_ms, **sent_ms, "total": total_ms}, age_ms)
+            self._health.frames.statistics.answered({"decode": decode_ms, **result.times_ms, **sent_ms, "total": total_ms}, age_ms)
             assert self._worker is not None  # it is joined before it is forgotten
             counts = self._worker.counts()
             stats = frame_stats(message.header, result, self._health.settings, counts, sum(sent_ms.values()), total_ms, age_ms)
@@ -116,38 +122,42 @@ class Processor:
     def _frame(self, image: np.ndarray, header: Header, info: CameraInfo | None) -> Frame:
         stamp_ns = 1_000_000_000 * header.stamp.sec + header.stamp.nanosec
         camera, problem = _camera(info, image.shape[1], image.shape[0], self._health.info_topic)
-        self._health.calibration_problem = problem
+        self._health.frames.calibration_problem = problem
         self._note_calibration()
         return Frame(image, stamp_ns, header.frame_id, camera)
 
     def _note_calibration(self) -> None:
-        problem = self._health.calibration_problem
+        problem = self._health.frames.calibration_problem
         if problem and self.info is None and time.monotonic() - self._started_s < INFO_GRACE_S:
             return
         self._notices.state("camera_info", problem and f"{problem}: depth is published up to scale, the cloud is not")
 
     def _note_scale(self, result: DepthFrame) -> None:
         """Said apart from a missing camera_info, which takes the scale from any model."""
-        self._health.metric = result.metric
+        self._health.frames.metric = result.metric
         relative = result.camera is not None and not result.metric
         model = self._health.settings.model
         problem = f"{model} gives relative depth: it is published up to an unknown scale, not in metres, and the cloud is not"
         self._notices.state("scale of the depth", problem if relative else None)
 
     def _on_failure(self, error: Exception) -> None:
-        self._health.last_failure = one_line(error)
+        self._health.frames.last_failure = one_line(error)
         self._notices.failure(error)
 
 
 def _camera(info: CameraInfo | None, width: int, height: int, topic: str) -> tuple[Camera | None, str | None]:
     """The intrinsics of an image of this size, or why there are none."""
     if info is None:
-        return None, f"no camera_info on {topic}"
+        return None, _no_info(topic)
     try:
         camera = camera_from_info(info, width, height)
     except CameraError as error:
         return None, str(error)
     return (camera, None) if camera else (None, f"camera_info on {topic} is all zeros (not calibrated)")
+
+
+def _no_info(topic: str) -> str:
+    return f"no camera_info on {topic}"
 
 
 @contextmanager

@@ -96,6 +96,7 @@ class Graph:
         rclpy.init(context=self.context, signal_handler_options=SignalHandlerOptions.NO)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes: list[Node] = []
+        self._clients: dict[str, Any] = {}
         self.client = self.add(Node("client", context=self.context))
         self._thread = threading.Thread(target=self.executor.spin, name="spin")
         self._thread.start()
@@ -148,14 +149,20 @@ class Graph:
 
     def set_parameter(self, node: Node, name: str, value: Any) -> SetParametersResult:
         """Through the service, as `ros2 param set` does it."""
-        client = self.client.create_client(SetParameters, f"{node.get_fully_qualified_name()}/set_parameters")
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-        return self.call(client, request).results[0]
+        return self.call(SetParameters, f"{node.get_fully_qualified_name()}/set_parameters", request).results[0]
 
-    def call(self, client: Any, request: Any) -> Any:
-        assert client.wait_for_service(PATIENCE_S)
-        future = client.call_async(request)
-        wait_until(future.done, f"an answer of {client.srv_name}")
+    def call_async(self, service_type: Any, name: str, request: Any) -> Any:
+        """The future of a call; one client per service, which is found once."""
+        if name not in self._clients:
+            self._clients[name] = self.client.create_client(service_type, name)
+        assert self._clients[name].wait_for_service(PATIENCE_S), f"no service {name}"
+        return self._clients[name].call_async(request)
+
+    def call(self, service_type: Any, name: str, request: Any) -> Any:
+        """The response of a call."""
+        future = self.call_async(service_type, name, request)
+        wait_until(future.done, f"an answer of {name}")
         return future.result()
 
 

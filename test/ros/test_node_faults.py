@@ -79,6 +79,7 @@ def test_the_same_failure_at_camera_rate_is_logged_once_and_counted_each_time(gr
         "ten failures in the diagnostics",
     )
     assert status(reports[-1], "input").level == DiagnosticStatus.WARN
+    assert status(reports[-1], "calibration").level == DiagnosticStatus.OK, "camera_info is there, only the images are bad"
     assert len(graph.warnings(node)) == 1
     received, failed = (int(value(reports[-1], "input", key)) for key in ("received", "failed"))
     dropped, pending = (int(value(reports[-1], "input", key)) for key in ("dropped", "pending"))

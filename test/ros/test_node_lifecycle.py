@@ -27,13 +27,12 @@ from .graph import NODE, Graph, SlantedWall, image_message, info_message, repeat
 
 
 def change(graph: Graph, transition: int) -> bool:
-    client = graph.client.create_client(ChangeState, f"{NODE}/change_state")
-    return bool(graph.call(client, ChangeState.Request(transition=Transition(id=transition))).success)
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return bool(graph.call(ChangeState, f"{NODE}/change_state", request).success)
 
 
 def state(graph: Graph) -> int:
-    client = graph.client.create_client(GetState, f"{NODE}/get_state")
-    return int(graph.call(client, GetState.Request()).current_state.id)
+    return int(graph.call(GetState, f"{NODE}/get_state", GetState.Request()).current_state.id)
 
 
 def test_the_whole_life_twice(graph: Graph) -> None:
@@ -72,9 +71,8 @@ def test_deactivating_finishes_the_image_in_work(graph: Graph) -> None:
     wall.hold.clear()
     calls = wall.calls
     repeat_until(lambda: images.publish(image_message()), lambda: wall.calls > calls, "the model to be busy")
-    client = graph.client.create_client(ChangeState, f"{NODE}/change_state")
-    assert client.wait_for_service(5.0)
-    future = client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE)))
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+    future = graph.call_async(ChangeState, f"{NODE}/change_state", request)
     wait_until(lambda: graph.client.count_subscribers("/image") == 0, "the subscription to end")
     assert not future.done()
     wall.hold.set()
@@ -121,9 +119,9 @@ def test_configuring_fails_with_one_actionable_line_and_can_be_tried_again(graph
 
 def test_the_table_is_what_is_declared(graph: Graph) -> None:
     graph.depth_node(SlantedWall(), start=False)
-    client = graph.client.create_client(DescribeParameters, f"{NODE}/describe_parameters")
-    names = [row.name for row in PARAMETERS]
-    for row, descriptor in zip(PARAMETERS, graph.call(client, DescribeParameters.Request(names=names)).descriptors, strict=True):
+    request = DescribeParameters.Request(names=[row.name for row in PARAMETERS])
+    descriptors = graph.call(DescribeParameters, f"{NODE}/describe_parameters", request).descriptors
+    for row, descriptor in zip(PARAMETERS, descriptors, strict=True):
         assert descriptor.description == row.description
         assert descriptor.read_only == (row.until is None)
         spans = [*descriptor.floating_point_range, *descriptor.integer_range]
