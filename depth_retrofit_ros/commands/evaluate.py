@@ -98,7 +98,7 @@ class CoarseSource:
 
         self._folder, self._device = args.coarse, args.device
         self._model = None if args.coarse else load_coarse(args.model, weights=args.weights, device=args.device)
-        self.name = f"files in {args.coarse}" if self._model is None else self._model.name
+        self.name = f"files in {args.coarse.resolve().name}" if self._model is None else self._model.name
 
     def __call__(self, pair: Pair) -> CoarseModel:
         """Raises DatasetError for a file that is missing or not a coarse map."""

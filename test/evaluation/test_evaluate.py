@@ -194,7 +194,11 @@ def test_the_command_writes_the_contract(tmp_path: Path, refiner: Path, capsys: 
     document = json.loads(out.read_text(), parse_constant=pytest.fail)
     assert [entry["name"] for entry in document["images"]] == ["first", "second <b>"]
     summary = document["summary"]
-    assert (summary["align"], summary["budget"]) == ("scale-shift", 0.2)
+    assert (summary["align"], summary["budget"], summary["model"]) == (
+        "scale-shift",
+        0.2,
+        "files in coarse",
+    )  # nobody's home folder
     for methods in (summary["methods"], *(entry["methods"] for entry in document["images"])):
         assert set(methods) == set(METHODS)
         assert all(set(figures) >= KEYS for figures in methods.values() if figures is not None)
