@@ -34,7 +34,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="of the camera (default: 10)")
     parser.add_argument("--views", type=positive_int, default=6, help="at most so many views, shown forth and back (default: 6)")
     parser.add_argument("--hfov", type=positive, default=70.0, metavar="DEG", help="horizontal field of view (default: 70)")
-    parser.add_argument("--seed", type=int, default=2, help="of the scene (default: 2)")
+    parser.add_argument("--seed", type=int, default=10, help="of the scene (default: 10)")
     parser.add_argument("--domain", type=domain_id, metavar="ID", help="ROS domain, to watch in rviz (default: a free one)")
     add_model_options(parser)
     parser.set_defaults(run=run)
