@@ -13,6 +13,8 @@ import numpy as np
 
 from depth_retrofit_ros.errors import CameraError
 
+SHORTEST_PX, LONGEST_PX = 1e-4, 1e8  # no camera is beyond these: the number is unset or garbled
+
 
 @dataclass(frozen=True, slots=True)
 class Camera:
@@ -32,8 +34,10 @@ class Camera:
         if self.width <= 0 or self.height <= 0:
             raise CameraError(f"camera size {self.width}x{self.height} is empty: publish the calibrated width and height")
         values = (self.fx, self.fy, self.cx, self.cy)
-        if not all(math.isfinite(v) for v in values) or self.fx <= 0 or self.fy <= 0:
-            raise CameraError(f"intrinsics fx, fy, cx, cy = {values} are not usable: calibrate the camera (fx, fy > 0, all finite)")
+        if not all(abs(v) <= LONGEST_PX for v in values) or min(self.fx, self.fy) < SHORTEST_PX:  # written so that NaN fails
+            raise CameraError(
+                f"intrinsics fx, fy, cx, cy = {values} px are not usable: calibrate the camera (fx, fy > 0, all finite)"
+            )
 
     @classmethod
     def from_hfov(cls, width: int, height: int, hfov_deg: float) -> Camera:

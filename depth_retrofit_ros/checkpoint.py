@@ -159,6 +159,9 @@ def _read_torch(path: Path, data: bytes) -> dict[str, Tensor]:
         raise _corrupt(path, first_line(error)) from None
     if not isinstance(content, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
         raise WeightsError(f"checkpoint {path} holds {type(content).__name__}, not a state dict: save model.state_dict()")
+    for name, tensor in content.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_complex() or tensor.is_quantized:
+            raise WeightsError(f"checkpoint {path} holds {name} as no plain real array: save the values of model.state_dict()")
     return {name: tensor.detach() for name, tensor in content.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +45,27 @@ def read_photo(path: Path) -> Photo:
         raise ImageError(f"{path} is empty")
     if data[:2] == b"\xff\xd8" and not _jpeg_is_whole(data):
         raise ImageError(f"{path} is a truncated JPEG: copy it again")
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND" not in data:  # told here, because libpng adds lines of its own
+        raise ImageError(f"{path} is a truncated PNG: copy it again")
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        with _quiet():
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ImageError(f"{path} cannot be decoded: {' '.join(str(error.err).split())}") from error
     if pixels is None:
         raise ImageError(f"{path} is not an image that OpenCV can decode: give a JPEG, PNG, TIFF or WebP file")
     return Photo(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), focal_length_35mm(data))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without OpenCV's own log on stderr: what is wrong is raised, in one line."""
+    log = cv2.utils.logging
+    level = log.setLogLevel(log.LOG_LEVEL_SILENT)  # returns the level before
+    try:
+        yield
+    finally:
+        log.setLogLevel(level)
 
 
 def focal_length_35mm(data: bytes) -> float | None:

@@ -68,7 +68,19 @@ def test_field_of_view_reaches_the_outer_edges_of_the_outer_pixels() -> None:
     assert camera.cy == 539.5
 
 
-@pytest.mark.parametrize("bad", [{"fx": 0.0}, {"fy": -1.0}, {"fx": math.nan}, {"cx": math.nan}, {"cy": math.inf}, {"fy": math.inf}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"fx": 0.0},
+        {"fy": -1.0},
+        {"fx": math.nan},
+        {"cx": math.nan},
+        {"cy": math.inf},
+        {"fy": math.inf},
+        {"fx": 1e-300},
+        {"cx": -1e30},
+    ],
+)
 def test_unusable_intrinsics_are_one_line(bad: dict[str, float]) -> None:
     values = {"fx": 500.0, "fy": 500.0, "cx": 320.0, "cy": 240.0} | bad
     with pytest.raises(CameraError, match=r"not usable: calibrate the camera") as caught:

@@ -132,6 +132,15 @@ def test_not_a_state_dict(tmp_path: Path, content: object) -> None:
     _expect(path, "not a state dict")
 
 
+@pytest.mark.parametrize(
+    "tensor", [torch.ones(2, 2).to_sparse(), torch.ones(2, device="meta"), torch.ones(2, dtype=torch.complex64)]
+)
+def test_tensors_that_are_no_plain_arrays(tmp_path: Path, tensor: torch.Tensor) -> None:
+    path = tmp_path / "w.pt"
+    torch.save({"a": tensor}, path)
+    _expect(path, "no plain real array")
+
+
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     _expect(tmp_path / "absent", "No such file")
     _expect(tmp_path, "directory")

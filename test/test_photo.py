@@ -15,9 +15,13 @@ from depth_retrofit_ros.photo import focal_length_35mm, read_photo
 
 
 def jpeg(height: int = 20, width: int = 30) -> bytes:
+    return coded(".jpg", height, width)
+
+
+def coded(suffix: str, height: int = 20, width: int = 30) -> bytes:
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[: height // 2, :, 2] = 255  # red above (BGR), black below
-    ok, data = cv2.imencode(".jpg", pixels)
+    ok, data = cv2.imencode(suffix, pixels)
     assert ok
     return data.tobytes()
 
@@ -80,14 +84,18 @@ def test_cut_exif_block_is_no_focal_length(cut: int) -> None:
         (jpeg()[:-40], "truncated JPEG"),
         (with_exif(jpeg(), "<", 26)[:-40], "truncated JPEG"),
         (b"\xff\xd8\xff", "truncated JPEG"),
+        (coded(".png")[:-20], "truncated PNG"),
+        (coded(".bmp")[:-40], "not an image"),
+        (coded(".tiff")[:-40], "not an image"),
     ],
 )
-def test_bad_files_are_told_in_one_line(tmp_path: Path, data: bytes, told: str) -> None:
+def test_bad_files_are_told_in_one_line(tmp_path: Path, data: bytes, told: str, capfd: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bad.jpg"
     file.write_bytes(data)
     with pytest.raises(ImageError, match=told) as error:
         read_photo(file)
     assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")  # nor do the decoders add lines of their own
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.bag import COMPRESSED_TYPE, IMAGE_TYPE, INFO_TYPE, header_stamp_ns
 
 MESSAGE_CLASSES = {IMAGE_TYPE: Image, COMPRESSED_TYPE: CompressedImage, INFO_TYPE: CameraInfo}
@@ -89,13 +90,24 @@ class Player:
                 if self._stop.wait(max(0.0, due_s - time.monotonic())):
                     return
                 if message.topic == self._counted:
+                    stamp_ns = self._new_stamp(message.data)
                     self.playback.late_s.append(max(0.0, time.monotonic() - due_s))
-                    self.playback.published_ns[header_stamp_ns(message.data)] = time.monotonic_ns()
+                    self.playback.published_ns[stamp_ns] = time.monotonic_ns()
                     self.playback.played += 1
                 self._publishers[message.topic].publish(message.data)
         except Exception as error:  # handed to the thread that waits in join()
             if rclpy.ok(context=self._context):  # publishing into a context that a signal shut down fails, and does not matter
                 self._error = error
+
+    def _new_stamp(self, data: bytes) -> int:
+        """Header stamp [ns], by which an answer is told from the others. Raises BagError where an earlier image has it too."""
+        stamp_ns = header_stamp_ns(data)
+        if stamp_ns in self.playback.published_ns:
+            raise BagError(
+                f"two images on {self._counted} have the header stamp {1e-9 * stamp_ns:.9f} s, so that their depth cannot be told "
+                "apart: record with a driver that stamps every image"
+            )
+        return stamp_ns
 
     def _read_ahead(self, stream: Iterable[TimedMessage]) -> Iterator[TimedMessage]:
         """``stream``, read by another thread: reading a bag late makes every later message late."""

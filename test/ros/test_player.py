@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -46,6 +47,14 @@ def test_it_publishes_the_bytes_at_the_recorded_pace(graph: Graph, player: Playe
     due_s = times_s[0] + 0.05 * np.arange(5)  # twice as fast as recorded
     assert (times_s > due_s - 0.01).all()  # never early; how late depends on the machine
     assert list(playback.published_ns) == [1_000_000_000 * number + 250_000_000 for number in range(5)]
+
+
+def test_images_that_share_a_stamp_are_refused(player: Player) -> None:
+    first, second = messages(2, period_s=0.01)
+    player.start([first, dataclasses.replace(second, data=first.data)])
+    with pytest.raises(BagError, match=r"two images on .* have the header stamp 0\.25"):
+        player.join(10)
+    assert player.playback.played == 1
 
 
 def test_a_stream_that_breaks_is_told_after_what_came_before(player: Player) -> None:
