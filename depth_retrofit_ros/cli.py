@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from types import FrameType
 
 from depth_retrofit_ros import __version__
-from depth_retrofit_ros.commands import demo, evaluate, image, models, replay, run
+from depth_retrofit_ros.commands import demo, evaluate, image, models, replay, run, train
 from depth_retrofit_ros.errors import DepthRetrofitError
-from depth_retrofit_ros.training import cli as train
 
 COMMANDS = (demo, run, image, replay, evaluate, train, models)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from depth_retrofit_ros.commands.train import KINDS
 from depth_retrofit_ros.training import pool
-from depth_retrofit_ros.training.cli import KINDS
 from depth_retrofit_ros.training.pool import CROP, PoolSpec, _edge_windows, build_pool, render_sample
 from depth_retrofit_ros.training.scenes.textures import build_textures
 

@@ -11,9 +11,9 @@ import torch
 
 from depth_retrofit_ros.cli import main
 from depth_retrofit_ros.coarse import compact
+from depth_retrofit_ros.commands.train import KINDS
 from depth_retrofit_ros.refine.refiner import load_refiner
 from depth_retrofit_ros.training import pool, refiner
-from depth_retrofit_ros.training.cli import KINDS
 from depth_retrofit_ros.training.scenes.textures import build_textures
 
 CPU = torch.device("cpu")

@@ -147,8 +147,8 @@ def _train_refiner(
 def _write_card(
     args: argparse.Namespace, spec: LoopSpec, path: Path, parameters: int, steps: int, figures: dict[str, float]
 ) -> None:
-    options = f"--scenes {args.scenes} --seed {args.seed} --kinds {' '.join(args.kinds)}"
-    options += f" --coarse {' '.join(args.coarse)}" if args.target == "refiner" else ""
+    from depth_retrofit_ros.export import write_text
+
     lines = [
         f"# {args.target}",
         "",
@@ -156,7 +156,7 @@ def _write_card(
         f"- trained {steps:,} steps of {spec.batch}, peak rate {spec.rate:g}, seed {spec.seed}",
         f"- data: {args.scenes} procedural scenes of seed {args.seed}, of them the kinds {', '.join(args.kinds)}; textures "
         + (f"procedural and from {len(list(args.photos.iterdir()))} photographs" if args.photos else "procedural"),
-        f"- command: `depth-retrofit train {args.target} --out OUT {options}`",
+        f"- command: `depth-retrofit train {args.target} --out OUT {' '.join(_card_options(args, spec))}`",
         "",
         f"Validation on {args.held_out} scenes of seed {VALIDATION_SEED}, never trained on:",
         "",
@@ -164,4 +164,25 @@ def _write_card(
         "|---|---|",
         *(f"| {name} | {value:.4f} |" for name, value in figures.items()),
     ]
-    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    write_text(path.with_suffix(".md"), "\n".join(lines) + "\n")
+
+
+def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
+    """Everything that decides the result; the folders of photographs by name, as they lie elsewhere for others."""
+    values: dict[str, object] = {
+        "scenes": args.scenes,
+        "seed": spec.seed,
+        "kinds": " ".join(args.kinds),
+        "held-out": args.held_out,
+        "steps": spec.steps,
+        "batch": spec.batch,
+        "rate": f"{spec.rate:g}",
+    }
+    if spec.minutes:
+        values["minutes"] = f"{spec.minutes:g}"
+    for name, folder in (("photos", args.photos), ("held-out-photos", args.held_out_photos)):
+        if folder is not None:
+            values[name] = folder.absolute().name
+    if args.target == "refiner":
+        values |= {"coarse": " ".join(args.coarse), "widths": " ".join(map(str, args.widths)), "blocks": args.blocks}
+    return [f"--{name} {value}".rstrip() for name, value in values.items()] + ["--resume"] * spec.resume
