@@ -94,9 +94,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         executable="rviz2",
         arguments=["-d", share("rviz", "depth_retrofit.rviz"), "--fixed-frame", given("fixed_frame")],
         parameters=[use_sim_time],
-        remappings=[
-            (f"/depth_retrofit/{topic}", f"{private}/{topic}") for topic in ("points", "depth/image_rect", "depth/preview")
-        ],
+        remappings=[(f"/depth_retrofit/{topic}", f"{private}/{topic}") for topic in RVIZ_TOPICS],
         condition=IfCondition(given("rviz")),
     )
     return [depth_node, rviz]

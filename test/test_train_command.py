@@ -42,6 +42,8 @@ def test_refiner(pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert load_refiner(tmp_path / "refiner.safetensors", CPU).network.widths == (4, 8)
     card = (tmp_path / "refiner.md").read_text()
     assert "trained 2 steps" in card and "| val_left |" in card and "seed 900" in card
+    for option in ("--scenes 2", "--steps 2", "--batch 1", "--rate 0.0015", "--widths 4 8", "--blocks 1"):
+        assert option in card  # its command trains the same again
     assert {p.name for p in pool_folder.iterdir()} == {"0001_000000_2.npz", "0001_000001_2.npz", "0900_000000_2.npz"}
 
 
