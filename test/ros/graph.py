@@ -33,6 +33,8 @@ from depth_retrofit_ros.ros.parameters import Settings
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 
 NODE = "/depth_retrofit"
+READER_HALF_S = 0.2  # the subscription's own half of a connection, which nothing tells of; before it, best effort is lost
+READ_EVERY_S = 0.3
 PATIENCE_S = 50.0  # a machine may be busy; what works takes a small part of it
 
 
@@ -90,6 +92,7 @@ class Graph:
     def __init__(self, read_stderr: Callable[[], str]) -> None:
         self._read_stderr = read_stderr
         self._stderr = ""
+        self._read_at_s = 0.0
 
     def __enter__(self) -> Graph:
         self.context = Context()
@@ -131,19 +134,26 @@ class Graph:
     def listen(self, message_type: type, topic: str) -> list[Any]:
         """The messages on ``topic`` from now on."""
         received: list[Any] = []
-        self.client.create_subscription(message_type, topic, received.append, QoSProfile(depth=100))
+        subscription = self.client.create_subscription(message_type, topic, received.append, QoSProfile(depth=100))
         wait_until(lambda: self.client.count_publishers(topic) > 0, f"a publisher of {topic}")
+        # The graph knows of endpoints before they are connected, and for an unheard output the node rightly does no work.
+        ours = [p for node in self.nodes for p in node.publishers if p.topic_name == subscription.topic_name]
+        wait_until(lambda: all(p.get_subscription_count() > 0 for p in ours), f"a connection to {topic}")
         return received
 
     def publisher(self, message_type: type, topic: str, listeners: int = 1) -> Publisher:
         """A best-effort publisher, as drivers are, once ``listeners`` are there."""
         publisher = self.client.create_publisher(message_type, topic, qos_profile_sensor_data)
         wait_until(lambda: publisher.get_subscription_count() >= listeners, f"a listener on {topic}")
+        time.sleep(READER_HALF_S)
         return publisher
 
     def warnings(self, node: Node) -> list[str]:
         """What the node has logged at warning level or above, as lines on stderr."""
+        # pytest's capture empties its file after reading it: what is written in between is lost, so it is read rarely.
+        time.sleep(max(0.0, self._read_at_s + READ_EVERY_S - time.monotonic()))
         self._stderr += self._read_stderr()
+        self._read_at_s = time.monotonic()
         pattern = rf"^\[(?:WARN|ERROR|FATAL)\] \[[\d.]+\] \[{re.escape(node.get_logger().name)}\]: (.*)$"
         return re.findall(pattern, self._stderr, re.MULTILINE)
 
