@@ -60,7 +60,8 @@ def test_the_whole_life_twice(graph: Graph) -> None:
         wait_until(lambda: graph.client.count_publishers(f"{NODE}/depth/image_rect") == 0, "the publishers to go")
     assert change(graph, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
     assert state(graph) == State.PRIMARY_STATE_FINALIZED
-    assert not graph.warnings(node)
+    # This camera has no camera_info, which a slow machine has the time to be warned of; of nothing else.
+    assert all("camera_info" in line for line in graph.warnings(node))
 
 
 def test_deactivating_finishes_the_image_in_work(graph: Graph) -> None:
