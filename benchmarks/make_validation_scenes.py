@@ -20,11 +20,11 @@ from depth_retrofit_ros.errors import DatasetError, DepthRetrofitError
 from depth_retrofit_ros.export import make_folder, write_depth_npz, writing
 from depth_retrofit_ros.training.degradations import simulate_coarse
 from depth_retrofit_ros.training.pool import LOW_SIDE, PoolSpec, usable_scene
+from depth_retrofit_ros.training.refiner import FAR_FACTOR
 from depth_retrofit_ros.training.scenes.sensor import Sensor
 
 TRAINING_SEEDS = range(1000)  # training takes 1 unless told otherwise, its held-out pool 900
 JPEG_QUALITY = 95
-FAR_FACTOR = 2.5  # a simulated model puts the sky this much behind the farthest thing, as in training
 
 
 def main() -> int:
