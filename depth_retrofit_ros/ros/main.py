@@ -47,11 +47,13 @@ def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[st
         from depth_retrofit_ros.ros.node import DepthNode
 
         node = DepthNode(parameter_overrides=[Parameter(name, value=value) for name, value in (overrides or {}).items()])
-    except (KeyboardInterrupt, NotInitializedException):  # a signal came before the node was there
-        return 0
     except ParameterException as error:
         rclpy.try_shutdown()
         return _refuse(str(error))
+    except (KeyboardInterrupt, NotInitializedException, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and rclpy.ok():
+            raise
+        return 0  # a signal came before the node was there: whatever rclpy was creating then failed
     return _run(node)
 
 
@@ -67,6 +69,9 @@ def _run(node: DepthNode) -> int:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RuntimeError:  # rclpy's answer where a signal came while something was being created
+        if rclpy.ok():
+            raise
     finally:
         executor.shutdown()
         node.destroy_node()
