@@ -5,18 +5,19 @@ Nothing in it changes when depth is scaled.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 
-from depth_retrofit_ros.coarse.base import downsample
 from depth_retrofit_ros.coarse.upsample import sample_at
 from depth_retrofit_ros.refine.candidates import COUNT, candidate_colors, candidate_maps
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 
+CELL_LEVEL = 2.0  # ln of 7 px: a common height of a coarse cell
 CHUNK = 16_384  # rows whose colours are compared at once: 4 MB of them
 
-IN_CHANNELS = 3 + (COUNT - 1) + COUNT + 2  # RGB, candidates, their colour distances, coarse entropy, level
+IN_CHANNELS = 3 + (COUNT - 1) + COUNT + 2 + 3  # RGB, candidates, their colour distances, coarse entropy, level, grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class PixelFeatures:
 
     rgb ``[K, 3]`` about 0 ± 1; candidates ``[K, COUNT]`` ln(candidate / coarse); colors ``[K, COUNT]`` distance (in rgb's unit)
     of the pixel's colour from that of each candidate's coarse pixel; level ``[K]`` ln(coarse) about the frame's median;
-    entropy ``[K]`` the selection score, standardised over the frame.
+    entropy ``[K]`` the selection score, standardised over the frame; grid ``[K, 3]``: where the pixel lies in its coarse cell
+    (down, right; ±1 at the cell's sides) and ln of the cell's height in pixels, less ``CELL_LEVEL``.
     """
 
     rgb: torch.Tensor
@@ -33,10 +35,12 @@ class PixelFeatures:
     colors: torch.Tensor
     level: torch.Tensor
     entropy: torch.Tensor
+    grid: torch.Tensor
 
     def stacked(self) -> torch.Tensor:
         """``[K, IN_CHANNELS]``."""
-        return torch.cat([self.rgb, self.candidates[:, 1:], self.colors, self.entropy[:, None], self.level[:, None]], 1)
+        alone = (self.entropy[:, None], self.level[:, None])
+        return torch.cat([self.rgb, self.candidates[:, 1:], self.colors, *alone, self.grid], 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +58,18 @@ class CoarseMaps:
 
 def coarse_maps(depth: torch.Tensor, score: torch.Tensor, image: torch.Tensor) -> CoarseMaps:
     """depth, score ``[h, w]``; image ``float32 [h, w, 3]``, the frame averaged down to the coarse grid, normalised as ``rgb``."""
-    log_depth = depth.log()
-    centered = (score - score.mean()) / score.std().clamp_min(1e-6)
-    values = torch.cat([candidate_maps(depth), centered[..., None], log_depth[..., None]], -1)
-    # One broken coarse pixel must not spoil the level of all.
-    return CoarseMaps(values, candidate_colors(image), log_depth.nanmedian())
+    # nanmedian: one broken coarse pixel must not spoil the level of all.
+    return CoarseMaps(cell_values(depth, standardised(score)), candidate_colors(image), depth.log().nanmedian())
+
+
+def standardised(score: torch.Tensor) -> torch.Tensor:
+    """Mean 0, deviation 1 over the frame."""
+    return (score - score.mean()) / score.std().clamp_min(1e-6)
+
+
+def cell_values(depth: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
+    """``CoarseMaps.values`` of a depth and its standardised score, both ``[h, w]``."""
+    return torch.cat([candidate_maps(depth), score[..., None], depth.log()[..., None]], -1)
 
 
 def features_at(
@@ -68,10 +79,12 @@ def features_at(
     sampled = sample_at(maps.values, indices, size)
     log_depth = depth_at.log()
     # The candidates were taken relative to the coarse grid's own ln depth; make them relative to the upsampled depth of this pixel.
+    # So the last one, which was 0, becomes the plain interpolation.
     candidates = sampled[:, :-2] + (sampled[:, -1] - log_depth)[:, None]
     candidates[:, 0] = 0
     colors = _color_distances(rgb, maps.colors, indices, size)
-    return PixelFeatures(rgb, candidates, colors, log_depth - maps.log_median, sampled[:, -2].clamp(-3, 6))
+    grid = grid_position(indices, size, (maps.values.shape[0], maps.values.shape[1]))
+    return PixelFeatures(rgb, candidates, colors, log_depth - maps.log_median, sampled[:, -2].clamp(-3, 6), grid)
 
 
 def _color_distances(rgb: torch.Tensor, colors: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -95,17 +108,34 @@ def cell_of(indices: torch.Tensor, size: tuple[int, int], low: tuple[int, int]) 
     return row, torch.div((2 * x + 1) * low[1], 2 * size[1], rounding_mode="floor")
 
 
+def grid_position(indices: torch.Tensor, size: tuple[int, int], low: tuple[int, int]) -> torch.Tensor:
+    """``PixelFeatures.grid`` of flat indices ``[K]`` into a frame of ``size = (H, W)`` over a ``low = (h, w)`` grid."""
+    y = torch.div(indices, size[1], rounding_mode="floor")
+    x = indices - y * size[1]
+    out = torch.empty(indices.numel(), 3, device=indices.device)
+    for column, (position, fine, coarse) in enumerate(((y, size[0], low[0]), (x, size[1], low[1]))):
+        # In whole numbers up to the last step: float32 cannot tell the places within a cell of a large frame apart.
+        inside = ((2 * position + 1) * coarse) % (2 * fine)
+        out[:, column] = inside.float().div_(fine).sub_(1)
+    out[:, 2] = math.log(size[0] / low[0]) - CELL_LEVEL
+    return out
+
+
 def normalised(image: torch.Tensor) -> torch.Tensor:
     """uint8 or 0…255 float → about 0 ± 1."""
     return image.float().sub(127.5).div_(64.0)
 
 
 def pixel_features(
-    image: torch.Tensor, coarse_depth: torch.Tensor, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet
+    image: torch.Tensor,
+    small: torch.Tensor,
+    coarse_depth: torch.Tensor,
+    depth: torch.Tensor,
+    score: torch.Tensor,
+    pixels: PixelSet,
 ) -> PixelFeatures:
-    """The network's input. image ``uint8 [H, W, 3]``; coarse_depth, score ``[h, w]``; depth ``[H, W]``."""
-    h, w = coarse_depth.shape
-    small = downsample(image, (h, w))[0].permute(1, 2, 0).mul(255)
-    maps = coarse_maps(coarse_depth, score, normalised(small))
+    """The network's input. image ``uint8 [H, W, 3]``; small ``float32 [h, w, 3]`` 0…1, the image averaged to the coarse grid;
+    coarse_depth, score ``[h, w]``; depth ``[H, W]``, the upsampled coarse depth."""
+    maps = coarse_maps(coarse_depth, score, normalised(small * 255))
     rgb = normalised(image.reshape(-1, 3)[pixels.indices])
     return features_at(rgb, maps, depth.flatten()[pixels.indices], pixels.indices, pixels.size)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from depth_retrofit_ros.coarse.guided import thumbnail
 from depth_retrofit_ros.coarse.upsample import upsample
 from depth_retrofit_ros.refine.candidates import COUNT, MARGIN, OFFSETS, candidate_maps
 from depth_retrofit_ros.refine.features import IN_CHANNELS, PixelFeatures, cell_of, pixel_features
@@ -26,7 +27,7 @@ def features(factor: float = 1.0, *, pixels: PixelSet | None = None, image: torc
     pixels = pixels or select_top(score, SIZE, 400)
     if image is None:
         image = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    return pixel_features(image, depth, upsample(depth, SIZE), score, pixels)
+    return pixel_features(image, thumbnail(image, depth), depth, upsample(depth, SIZE), score, pixels)
 
 
 @pytest.mark.parametrize("factor", [1e-3, 0.3, 1.7, 1e3])
@@ -83,7 +84,7 @@ def test_colour_distance_by_hand() -> None:
     pixel = PixelSet.from_indices(torch.tensor([row * SIZE[1] + column]), SIZE)
     seen = features(pixels=pixel, image=image).colors[0]
     apart = ((255 - 128) + 128 + 128) / 3 / 64
-    expected = [0.0] + [apart if 11 + dx >= 12 else 0.0 for _, dx in OFFSETS]
+    expected = [0.0, *(apart if 11 + dx >= 12 else 0.0 for _, dx in OFFSETS), 0.0]
     assert (h, w) == (18, 24) and max(expected) > 0
     torch.testing.assert_close(seen, torch.tensor(expected), atol=1e-5, rtol=0)
 
@@ -103,7 +104,7 @@ def test_one_broken_coarse_pixel_spoils_only_its_surroundings() -> None:
     image = torch.zeros((*SIZE, 3), dtype=torch.uint8)
     broken = coarse.depth.clone()
     broken[9, 12] = torch.nan
-    seen = pixel_features(image, broken, upsample(broken, SIZE), score, pixels).stacked()
+    seen = pixel_features(image, thumbnail(image, broken), broken, upsample(broken, SIZE), score, pixels).stacked()
     bad = ~torch.isfinite(seen).all(1).view(SIZE)
     assert bool(bad[45:50, 60:65].all())
     reach = 5 * (MARGIN + 2)
