@@ -19,7 +19,7 @@ from depth_retrofit_ros.coarse.compact_net import (
     expected_log_depth,
 )
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
-from depth_retrofit_ros.training.losses import gradient_loss, silog_loss, two_hot_cross_entropy
+from depth_retrofit_ros.training.losses import gradient_loss, local_window_loss, silog_loss, two_hot_cross_entropy
 
 HALF_SIZE_UNTIL = 0.65  # share of the training that runs at half size, four times as fast
 ASPECTS = (3 / 4, 2 / 3, 9 / 16, 9 / 16, 4 / 3)  # height to width
@@ -87,11 +87,12 @@ def _jitter(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     return np.clip(out, 0, 1).astype(np.float32)
 
 
-def compact_losses(network: CompactNet, images: torch.Tensor, log_true: torch.Tensor, phase: int) -> Losses:
-    """Cross entropy over the relative depth bins everywhere (the sky is the last bin), SILog per image and gradients of the
-    expectation off the sky, L1 of the log median. The output has half the input's size: ``phase`` 0…3 says which pixel of each 2×2
-    block is its truth, so that over the steps no corner is preferred."""
-    row, column = divmod(phase, 2)
+def compact_losses(network: CompactNet, images: torch.Tensor, log_true: torch.Tensor, step: int) -> Losses:
+    """Cross entropy over the relative depth bins everywhere (the sky is the last bin); of the expectation, off the sky: SILog per
+    image, gradients, and gradients within local windows after the best scale and shift of each (sharp detail at any depth); L1 of
+    the log median. The output has half the input's size: ``step`` modulo 4 says which pixel of each 2×2 block is its truth, so that
+    over the steps no corner is preferred; it also draws the windows."""
+    row, column = divmod(step % 4, 2)
     logits, log_median = network(images)
     log_true = log_true[:, row::2, column::2]
     known = torch.isfinite(log_true)
@@ -102,10 +103,11 @@ def compact_losses(network: CompactNet, images: torch.Tensor, log_true: torch.Te
     per_image = [silog_loss(p[None], t[None], k[None]) for p, t, k in zip(predicted, relative, known, strict=True)]
     silog = torch.stack(per_image).mean()
     gradient = gradient_loss(predicted, relative, known)
+    windows = local_window_loss(predicted, relative, known, torch.Generator().manual_seed(step))
     # A view of nothing but sky has no median.
     scale = torch.where(true_median.isfinite(), log_median - true_median, 0.0).abs().mean()
-    total = entropy + 0.1 * silog + 0.5 * gradient + 0.3 * scale
-    return {"total": total, "ce": entropy, "silog": silog, "gradient": gradient, "scale": scale}
+    total = entropy + 0.1 * silog + 0.5 * gradient + windows + 0.3 * scale
+    return {"total": total, "ce": entropy, "silog": silog, "gradient": gradient, "windows": windows, "scale": scale}
 
 
 @torch.no_grad()
@@ -138,7 +140,7 @@ def train_compact(train: list[Path], held_out: list[Path], spec: LoopSpec) -> tu
         assert isinstance(net, CompactNet)
         images, log_true = batches(index, shrink=2 if progress < HALF_SIZE_UNTIL else 1)
         with spec.autocast():
-            return compact_losses(net, images.contiguous(memory_format=torch.channels_last), log_true, index % 4)
+            return compact_losses(net, images.contiguous(memory_format=torch.channels_last), log_true, index)
 
     loop = Loop(network, spec)
     figures = loop.run(step, lambda net: validate_compact(net, held_out, spec.device), every=500)

@@ -15,6 +15,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
 from depth_retrofit_ros.coarse.guided import CHANNELS, guided_depth, guided_maps
 from depth_retrofit_ros.coarse.upsample import sample_at
+from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.refine.candidates import COUNT, MARGIN, OFFSETS, candidate_colors
 from depth_retrofit_ros.refine.features import (
     CoarseMaps,
@@ -34,6 +35,8 @@ from depth_retrofit_ros.training.degradations import simulate_coarse
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 
 FAR_FACTOR = 2.5  # the sky is put this much behind the farthest thing
+FEWEST_ACTIVE = 1000  # per crop: fewer are not worth a step
+PATIENCE = 200  # crops drawn for one that is used
 MAX_ACTIVE = 36_000  # per crop: bounds the time of a step
 SIMULATED = 0.7  # share of the crops whose coarse map is simulated; the others come from models
 STEEPEST = 1.0  # ln ratio up to which the relative error counts in full
@@ -73,7 +76,9 @@ class Crops:
         """``batch`` crops with enough active pixels."""
         rng = np.random.default_rng((self.seed, step))
         samples: list[CropSample] = []
-        while len(samples) < self.batch:
+        for _ in range(PATIENCE * self.batch):
+            if len(samples) == self.batch:
+                return samples
             path = self.files[rng.integers(len(self.files))]
             with np.load(path) as file:
                 data = dict(file)
@@ -83,9 +88,11 @@ class Crops:
             sample = make_crop(
                 data, int(rng.integers(len(data["at"]))), view, float(rng.choice([0.05, 0.1, 0.1, 0.2])), rng.random() < 0.5
             )
-            if sample.target.numel() > 1000:
+            if sample.target.numel() > FEWEST_ACTIVE:
                 samples.append(sample)
-        return samples
+        raise DatasetError(
+            f"hardly a crop of the {len(self.files)} scenes has {FEWEST_ACTIVE} uncertain pixels: render other scenes"
+        )
 
     def _model_view(self, model: CoarseModel, path: Path, data: Mapping[str, np.ndarray]) -> CoarseView:
         key = (model.name, path.name)

@@ -14,7 +14,7 @@ from torch import nn
 from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, LONG_SIDE, SPAN, CompactNet, bin_centers, expected_log_depth
 from depth_retrofit_ros.training.compact import ASPECTS, CoarseViews, compact_losses, train_compact, validate_compact, view_shape
 from depth_retrofit_ros.training.loop import LoopSpec
-from depth_retrofit_ros.training.losses import gradient_loss, silog_loss, two_hot_cross_entropy
+from depth_retrofit_ros.training.losses import gradient_loss, local_window_loss, silog_loss, two_hot_cross_entropy
 
 CPU = torch.device("cpu")
 F_LOW = 200.0
@@ -138,11 +138,12 @@ def test_loss_by_definition(phase: int) -> None:
         "ce": two_hot_cross_entropy(logits, relative, bin_centers(), torch.ones_like(known)),
         "silog": torch.stack([silog_loss(predicted[i : i + 1], relative[i : i + 1], known[i : i + 1]) for i in range(2)]).mean(),
         "gradient": gradient_loss(predicted, relative, known),
+        "windows": local_window_loss(predicted, relative, known, torch.Generator().manual_seed(phase)),
         "scale": (log_median - median).abs().mean(),
     }
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value)
-    total = expected["ce"] + 0.1 * expected["silog"] + 0.5 * expected["gradient"] + 0.3 * expected["scale"]
+    total = expected["ce"] + 0.1 * expected["silog"] + 0.5 * expected["gradient"] + expected["windows"] + 0.3 * expected["scale"]
     torch.testing.assert_close(losses["total"], total)
 
 

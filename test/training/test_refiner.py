@@ -15,6 +15,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.guided import guided_upsample, thumbnail
 from depth_retrofit_ros.coarse.upsample import upsample
+from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.refine.candidates import COUNT
 from depth_retrofit_ros.refine.features import PixelFeatures, pixel_features
 from depth_retrofit_ros.refine.network import RefinerNet
@@ -211,6 +212,13 @@ def test_batches_depend_on_seed_and_step_alone(tmp_path: Path, monkeypatch: pyte
     for step in range(8):
         crops(step)
     assert 1 <= len(model.calls) <= 3  # one view per file, kept
+
+
+def test_scenes_without_uncertain_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refiner, "FEWEST_ACTIVE", SIDE * SIDE)
+    monkeypatch.setattr(refiner, "PATIENCE", 2)
+    with pytest.raises(DatasetError, match="other scenes"):
+        Crops(write_samples(tmp_path, 1), [], batch=2, seed=1)(0)
 
 
 def some_crops(count: int = 2) -> list[CropSample]:
