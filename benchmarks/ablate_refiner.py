@@ -36,10 +36,10 @@ class Without(RefinerNet):
         self.absent = absent
 
     def forward(self, features: PixelFeatures, pyramid: Pyramid) -> Refinement:
-        blank = {name: torch.zeros_like(getattr(features, name)) for name in self.absent}
-        seen = replace(features, **blank)
-        out = self.unet(self.mix(seen.stacked()).relu(), pyramid).float()
-        return self.decide(out, features)
+        seen = PixelFeatures(features.rows.clone())
+        for name in self.absent:
+            seen.part(name).zero_()
+        return self.decide(self.unet(self.mix(seen.rows).relu(), pyramid).float(), features)
 
 
 class NoFitness(RefinerNet):

@@ -58,7 +58,7 @@ class RefinerNet(nn.Module):
         return self.unet.levels
 
     def forward(self, features: PixelFeatures, pyramid: Pyramid) -> Refinement:
-        return self.decide(self.unet(self.mix(features.stacked()).relu(), pyramid).float(), features)
+        return self.decide(self.unet(self.mix(features.rows).relu(), pyramid).float(), features)
 
     def decide(self, out: torch.Tensor, features: PixelFeatures) -> Refinement:
         """What the U-Net's output ``[K, COUNT + TERMS + 1]`` says."""

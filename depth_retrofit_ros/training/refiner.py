@@ -191,14 +191,10 @@ def _flipped(sample: CropSample) -> CropSample:
     order = position.flip(1)[mask]
     f = sample.features
     swap = _mirrored_candidates()
-    features = PixelFeatures(
-        f.rgb[order],
-        f.candidates[order][:, swap],
-        f.colors[order][:, swap],
-        f.level[order],
-        f.entropy[order],
-        f.grid[order] * torch.tensor([1.0, -1.0, 1.0]),
-    )
+    features = PixelFeatures(f.rows[order])
+    for name in ("candidates", "colors"):
+        features.part(name).copy_(f.part(name)[order][:, swap])
+    features.grid[:, 1].neg_()
     return CropSample(mask, features, sample.target[order])
 
 
@@ -213,7 +209,7 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
     device = network.unet.head.weight.device
     batch = stack_masks(torch.stack([s.mask for s in samples]).to(device), network.levels)
     pyramid = load_engine("torch").build_pyramid(batch.pixels, network.levels)
-    f = PixelFeatures(*(torch.cat([getattr(s.features, name) for s in samples]).to(device) for name in PixelFeatures.__slots__))
+    f = PixelFeatures(torch.cat([s.features.rows for s in samples]).to(device))
     target = torch.cat([s.target for s in samples]).to(device).clamp(-2, 2)
     refined = network(f, pyramid)
     _, fused = network.fusion(f.level, refined.change, f.entropy, refined.entropy)

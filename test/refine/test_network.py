@@ -22,15 +22,21 @@ def some_input(network: RefinerNet, count: int = 150) -> tuple[PixelFeatures, Py
     pixels = PixelSet.from_indices(torch.randperm(24 * 32)[:count].sort().values, (24, 32))
     candidates = 0.3 * torch.randn(count, COUNT)
     candidates[:, 0] = 0
-    alone = torch.randn(count), torch.randn(count)
-    features = PixelFeatures(torch.randn(count, 3), candidates, torch.rand(count, COUNT), *alone, torch.randn(count, 3))
+    features = PixelFeatures.of(
+        rgb=torch.randn(count, 3),
+        candidates=candidates,
+        colors=torch.rand(count, COUNT),
+        entropy=torch.randn(count),
+        level=torch.randn(count),
+        grid=torch.randn(count, 3),
+    )
     return features, load_engine("torch").build_pyramid(pixels, network.levels)
 
 
 def test_choice_and_residual_by_formula() -> None:
     network = random_network()
     features, pyramid = some_input(network)
-    out = network.unet(network.mix(features.stacked()).relu(), pyramid).detach().double().numpy()
+    out = network.unet(network.mix(features.rows).relu(), pyramid).detach().double().numpy()
     place = np.clip(4 * features.candidates.double().numpy(), -5, 5)
     a, b, c = (out[:, COUNT + i, None] for i in range(3))
     choice = np.exp(out[:, :COUNT] + a * place + b * place**2 + c * features.colors.double().numpy())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from depth_retrofit_ros.coarse.guided import guided_upsample, thumbnail
 from depth_retrofit_ros.coarse.upsample import upsample
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.refine.candidates import COUNT
-from depth_retrofit_ros.refine.features import PixelFeatures, pixel_features
+from depth_retrofit_ros.refine.features import WIDTHS, PixelFeatures, pixel_features
 from depth_retrofit_ros.refine.network import RefinerNet
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.engine import load_engine
@@ -86,8 +85,8 @@ def test_a_crop_sees_what_the_live_refiner_sees(size: tuple[int, int]) -> None:
         pixels = in_frame(crop, tuple(data["at"][index]))
         live = pixel_features(torch.from_numpy(image), seen(data, view), view.depth, base(data, view), view.score, pixels)
         assert crop.target.numel() == pixels.count > 50
-        for name in PixelFeatures.__slots__:
-            torch.testing.assert_close(getattr(crop.features, name), getattr(live, name), atol=1e-4, rtol=0)
+        for name in WIDTHS:
+            torch.testing.assert_close(crop.features.part(name), live.part(name), atol=1e-4, rtol=0)
         # Live, the frame is averaged to the model's grid at once; in training by way of the view.
         assert float((thumbnail(torch.from_numpy(image), view.depth) - seen(data, view)).abs().mean()) < 0.01
 
@@ -126,7 +125,7 @@ def test_flipping_is_the_same_as_a_mirrored_world() -> None:
         wanted = make_crop(mirror, index, flipped(view), 0.2, flip=False)
         assert torch.equal(got.mask, wanted.mask)
         torch.testing.assert_close(got.target, wanted.target, atol=1e-4, rtol=0)
-        for name in PixelFeatures.__slots__:
+        for name in WIDTHS:
             torch.testing.assert_close(getattr(got.features, name), getattr(wanted.features, name), atol=1e-3, rtol=0)
 
 
@@ -278,8 +277,9 @@ def test_a_perfect_choice_has_little_loss_and_no_error() -> None:
     network, (crop,) = RefinerNet((4,)), some_crops(1)
     candidates = torch.randn(crop.target.numel(), COUNT)
     candidates[:, 0], candidates[:, 3] = 0.0, crop.target.clamp(-2, 2)
-    f = crop.features
-    crop = CropSample(crop.mask, replace(f, candidates=candidates), crop.target)
+    features = PixelFeatures(crop.features.rows.clone())
+    features.candidates.copy_(candidates)
+    crop = CropSample(crop.mask, features, crop.target)
     last = network.fusion.mlp[2]
     assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
