@@ -18,6 +18,8 @@ from depth_retrofit_ros.coarse.base import downsample
 RIDGE = 1e-4  # of the fit, for colours in 0…1
 # Spread of ln depth in the 3×3 coarse pixels around: up to the first colour counts nothing, from the second on it counts fully.
 STEPS = (0.08, 0.15)
+# The same for the kink of inverse depth: a slanted plane spreads as well, but has none.
+KINKS = (0.02, 0.04)
 INVERSE, WEIGHT, LOWEST, HIGHEST, RED, GREEN, BLUE, OFFSET = range(8)
 CHANNELS = 8
 
@@ -45,9 +47,10 @@ def guided_maps(depth: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
     log = depth.log()
     around = F.pad(log[None, None], (1, 1, 1, 1), mode="replicate")
     highest, lowest = F.max_pool2d(around, 3, 1)[0, 0], -F.max_pool2d(-around, 3, 1)[0, 0]
-    weight = ((highest - lowest - STEPS[0]) / (STEPS[1] - STEPS[0])).clamp(0, 1)
+    inverse = depth.reciprocal()
+    weight = _ramp(highest - lowest, STEPS) * _ramp(_kink(inverse), KINKS)
     fit = _mean_fit(small, log)
-    maps = torch.cat([torch.stack([depth.reciprocal(), weight, lowest, highest], -1), fit], -1)
+    maps = torch.cat([torch.stack([inverse, weight, lowest, highest], -1), fit], -1)
     # A broken coarse pixel spoils the fits around it: those count nothing, and the plain interpolation shows the hole as it is.
     sound = torch.isfinite(maps).all(-1, keepdim=True)
     maps[..., WEIGHT:] = torch.where(sound, maps[..., WEIGHT:], 0.0)
@@ -61,6 +64,22 @@ def guided_depth(sampled: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
     bounded = torch.minimum(torch.maximum(fitted, sampled[..., LOWEST]), sampled[..., HIGHEST])
     mixed = smooth * torch.exp(sampled[..., WEIGHT] * (bounded - smooth.log()))
     return torch.where(sampled[..., WEIGHT] > 0, mixed, smooth)
+
+
+def _ramp(values: torch.Tensor, span: tuple[float, float]) -> torch.Tensor:
+    """0 up to the first value of ``span``, 1 from the second on."""
+    return ((values - span[0]) / (span[1] - span[0])).clamp(0, 1)
+
+
+def _kink(inverse: torch.Tensor) -> torch.Tensor:
+    """``[h, w]``: the largest second difference of inverse depth along rows or columns within 3×3 pixels, as a share of it."""
+    padded = F.pad(inverse[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
+    across = padded[1:-1].diff(n=2, dim=1)
+    down = padded[:, 1:-1].diff(n=2, dim=0)
+    # At the frame's border the replicated pixel would make a kink of every slope.
+    across[:, [0, -1]], down[[0, -1]] = 0.0, 0.0
+    share = torch.maximum(across.abs(), down.abs()) / inverse
+    return F.max_pool2d(share[None, None], 3, 1, 1)[0, 0]
 
 
 def _mean_fit(guide: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

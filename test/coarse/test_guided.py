@@ -9,6 +9,7 @@ import torch
 from depth_retrofit_ros.coarse.guided import (
     CHANNELS,
     RIDGE,
+    STEPS,
     WEIGHT,
     _mean_fit,
     guided_depth,
@@ -54,6 +55,14 @@ def test_texture_without_a_step_changes_nothing() -> None:
     depth = 1 / (0.3 + 0.001 * torch.arange(W).float().expand(H, W))  # a plane
     assert torch.equal(guided_maps(depth, thumbnail(image, depth))[..., WEIGHT], torch.zeros(H, W))
     torch.testing.assert_close(guided_upsample(depth, image, thumbnail(image, depth)), upsample(depth, SIZE), rtol=1e-5, atol=0)
+
+
+def test_texture_on_a_steep_plane_changes_nothing() -> None:
+    """A floor that recedes spreads over 3×3 coarse pixels as an edge does, but is no edge."""
+    image, _ = random_frame()
+    depth = 1 / (0.1 + 0.03 * torch.arange(H).float()[:, None].expand(H, W))
+    assert float((depth[:-2] / depth[2:]).log().max()) > STEPS[1]
+    assert torch.equal(guided_maps(depth, thumbnail(image, depth))[..., WEIGHT], torch.zeros(H, W))
 
 
 def test_no_depth_that_is_not_near() -> None:
