@@ -1,0 +1,40 @@
+"""Threads for compiled kernels that hand out their own work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+
+class Team:
+    """As many threads as torch uses (``torch.set_num_threads``, ``OMP_NUM_THREADS``), the calling one among them.
+
+    Work is not divided beforehand: each thread takes the next piece when it is done with one. OpenMP's static schedule waits at
+    every barrier for the unluckiest thread, which on a busy machine takes many times as long; here a thread that does not get to
+    run costs nothing, because nobody waits for one that has not begun.
+    """
+
+    def __init__(self) -> None:
+        self._helpers: ThreadPoolExecutor | None = None
+        self._size = 1
+
+    def run(self, work: Callable[[], object]) -> None:
+        """Call ``work``, which takes pieces until none is left, on every thread; returns when all pieces are done."""
+        size = torch.get_num_threads()
+        if size != self._size:
+            self._resize(size)
+        futures = [] if self._helpers is None else [self._helpers.submit(work) for _ in range(size - 1)]
+        try:
+            work()
+        finally:  # an interrupted caller must not free what a helper still writes to
+            for future in futures:
+                if not future.cancel():
+                    future.result()
+
+    def _resize(self, size: int) -> None:
+        if self._helpers is not None:
+            self._helpers.shutdown()
+        self._helpers = ThreadPoolExecutor(size - 1, "sparse") if size > 1 else None
+        self._size = size
