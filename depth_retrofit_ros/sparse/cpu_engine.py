@@ -15,7 +15,7 @@ from depth_retrofit_ros.sparse.cpu_maps import fill_coarsening, fill_neighbours
 from depth_retrofit_ros.sparse.fused_engine import FusedEngine
 from depth_retrofit_ros.sparse.kernel_map import Coarsening
 from depth_retrofit_ros.sparse.pyramid import Pyramid, build_pyramid
-from depth_retrofit_ros.sparse.team import Team
+from depth_retrofit_ros.team import TEAM
 
 NO_MAP = np.empty((0, 0), np.int32)
 NO_RESIDUAL = np.empty((0, 0), np.float32)
@@ -28,7 +28,7 @@ class CpuEngine(FusedEngine):
     devices: tuple[str, ...] = ("cpu",)
 
     def __init__(self) -> None:
-        self._team, self.pool = Team(), BufferPool()
+        self.pool = BufferPool()
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
         """See ``SparseEngine``."""
@@ -66,14 +66,14 @@ class CpuEngine(FusedEngine):
             out.numpy(),
             np.zeros(1, np.int64),
         )
-        self._team.run(lambda: compiled(*arguments))
+        TEAM.run(lambda: compiled(*arguments))
         return out
 
     def _neighbours(self, pixels: PixelSet) -> torch.Tensor:
         neighbours = self.pool.empty((pixels.count, 9), torch.int32)
         indices, image = pixels.indices.contiguous().numpy(), pixels.index_image.contiguous().numpy()
         rows, counter = neighbours.numpy(), np.zeros(1, np.int64)
-        self._team.run(lambda: fill_neighbours(indices, image, rows, counter))
+        TEAM.run(lambda: fill_neighbours(indices, image, rows, counter))
         return neighbours
 
     def _halve(self, pixels: PixelSet) -> Coarsening:

@@ -20,6 +20,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from depth_retrofit_ros.team import claim
+
 FLOAT, INT32, INT64, BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(8)
 CACHE_LINE = 16  # float32 values
 
@@ -247,16 +249,6 @@ def prefetch_row(typing_context: Any, array: Any, row: Any, channels: Any, write
         return context.get_dummy_value()
 
     return types.void(array, types.intp, channels, write), generate
-
-
-@intrinsic
-def claim(typing_context: Any, counter: Any, step: Any) -> tuple[Any, Callable[..., Any]]:
-    """Add ``step`` to ``counter[0]`` (``int64 [1]``) atomically and return what it was: a piece of work for this thread alone."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.atomic_rmw("add", _data(context, builder, signature.args[0], args[0]), args[1], "monotonic")
-
-    return types.int64(counter, types.int64), generate
 
 
 def _constant(*arguments: Any) -> bool:

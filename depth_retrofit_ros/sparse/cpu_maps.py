@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from depth_retrofit_ros.sparse.cpu_kernels import claim
+from depth_retrofit_ros.team import claim
 
 PIECE = 1 << 14  # pixels that a thread takes at once
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from depth_retrofit_ros.sparse.team import Team
+from depth_retrofit_ros.team import Team
 
 
 @pytest.fixture(autouse=True)
