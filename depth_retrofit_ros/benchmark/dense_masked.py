@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
 from depth_retrofit_ros.sparse.modules import SparseConvolution
-from depth_retrofit_ros.sparse.unet import SparseUNet, Stage
+from depth_retrofit_ros.sparse.unet import SparseUNet
 
 
 class DenseMaskedUNet:
     """A ``SparseUNet`` on whole images, channels last; equal to it at the active pixels."""
 
     def __init__(self, network: SparseUNet) -> None:
-        self._network = network
+        self._network: Any = network  # its ModuleLists do not tell what they hold
         layers = (layer for layer in network.modules() if isinstance(layer, SparseConvolution))
         self._weights = {layer: layer.weight.detach().contiguous(memory_format=torch.channels_last) for layer in layers}
         self._head = network.head.weight.detach()[:, :, None, None].contiguous(memory_format=torch.channels_last)
@@ -42,10 +44,10 @@ class DenseMaskedUNet:
             x = self._stage(self._network.decoder[depth], x.mul_(masks[depth]).add_(skip), masks[depth])
         return F.conv2d(x.relu(), self._head, self._network.head.bias)
 
-    def _same(self, layer: SparseConvolution, x: torch.Tensor) -> torch.Tensor:
+    def _same(self, layer: Any, x: torch.Tensor) -> torch.Tensor:
         return F.conv2d(x, self._weights[layer], layer.bias, padding=1)
 
-    def _stage(self, stage: Stage, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _stage(self, stage: Any, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         for block in stage.blocks:
             y = self._same(block.first, x.relu()).mul_(mask)
             x = self._same(block.second, y.relu_()).mul_(mask).add_(x)

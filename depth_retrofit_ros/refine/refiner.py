@@ -40,9 +40,16 @@ class Refiner(Protocol):
     def engine_name(self) -> str: ...
 
     def refine(
-        self, image: torch.Tensor, coarse: CoarsePrediction, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet
+        self,
+        image: torch.Tensor,
+        small: torch.Tensor,
+        coarse: CoarsePrediction,
+        depth: torch.Tensor,
+        score: torch.Tensor,
+        pixels: PixelSet,
     ) -> Refined:
-        """image ``uint8 [H, W, 3]``; depth ``float32 [H, W]``, the upsampled coarse depth; score ``[h, w]`` on the coarse grid."""
+        """image ``uint8 [H, W, 3]``; small ``float32 [h, w, 3]`` 0…1, its average over each coarse pixel; depth ``float32 [H, W]``,
+        the upsampled coarse depth; score ``[h, w]`` on the coarse grid."""
         ...
 
     def fuse(self, refined: Refined) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,10 +69,16 @@ class SparseRefiner:
         return self.engine.name
 
     def refine(
-        self, image: torch.Tensor, coarse: CoarsePrediction, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet
+        self,
+        image: torch.Tensor,
+        small: torch.Tensor,
+        coarse: CoarsePrediction,
+        depth: torch.Tensor,
+        score: torch.Tensor,
+        pixels: PixelSet,
     ) -> Refined:
         """See ``Refiner.refine``."""
-        features = pixel_features(image, coarse.depth, depth, score, pixels)
+        features = pixel_features(image, small, coarse.depth, depth, score, pixels)
         pyramid = self.engine.build_pyramid(pixels, self.network.levels)
         return Refined(depth.flatten()[pixels.indices], features, self.network(features, pyramid))
 

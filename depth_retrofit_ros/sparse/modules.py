@@ -24,6 +24,10 @@ class SparseConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         nn.init.normal_(self.weight, std=gain / math.sqrt(fan_in))
 
+    def parameters_as(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias in the precision of the features, which autocast may have lowered."""
+        return self.weight.to(features.dtype), self.bias.to(features.dtype)
+
 
 class SubmanifoldConv2d(SparseConvolution):
     """3x3 convolution at the active pixels only; relu_input: apply ReLU to its input."""
@@ -34,7 +38,9 @@ class SubmanifoldConv2d(SparseConvolution):
 
     def forward(self, features: torch.Tensor, level: Level, residual: torch.Tensor | None = None) -> torch.Tensor:
         """``[K, inputs]`` to ``[K, outputs]`` on ``level``, plus the residual."""
-        return level.engine.submanifold_conv(features, self.weight, self.bias, level, relu_input=self.relu_input, residual=residual)
+        return level.engine.submanifold_conv(
+            features, *self.parameters_as(features), level, relu_input=self.relu_input, residual=residual
+        )
 
 
 class DownConv2d(SparseConvolution):
@@ -45,7 +51,7 @@ class DownConv2d(SparseConvolution):
 
     def forward(self, features: torch.Tensor, level: Level) -> torch.Tensor:
         """``[K, inputs]`` on ``level`` to ``[K', outputs]`` on the next coarser one."""
-        return level.engine.down_conv(features, self.weight, self.bias, level)
+        return level.engine.down_conv(features, *self.parameters_as(features), level)
 
 
 class UpConv2d(SparseConvolution):
@@ -56,7 +62,7 @@ class UpConv2d(SparseConvolution):
 
     def forward(self, features: torch.Tensor, level: Level, residual: torch.Tensor | None = None) -> torch.Tensor:
         """``[K', inputs]`` of the level coarser than ``level`` to ``[K, outputs]`` on ``level``, plus the residual."""
-        return level.engine.up_conv(features, self.weight, self.bias, level, residual=residual)
+        return level.engine.up_conv(features, *self.parameters_as(features), level, residual=residual)
 
 
 class ResidualBlock(nn.Module):

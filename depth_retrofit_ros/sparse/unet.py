@@ -52,7 +52,8 @@ class SparseUNet(nn.Module):
         for depth in reversed(range(self.levels - 1)):
             features = self.up[depth](features, pyramid[depth], skips.pop())
             features = self.decoder[depth](features, pyramid[depth])
-        return pyramid[0].engine.linear(features, self.head.weight, self.head.bias, relu_input=True)
+        weight, bias = self.head.weight.to(features.dtype), self.head.bias.to(features.dtype)
+        return pyramid[0].engine.linear(features, weight, bias, relu_input=True)
 
 
 class Stage(nn.Module):

@@ -181,7 +181,9 @@ class KeepCoarse:
 
     engine_name = "none"
 
-    def refine(self, image: torch.Tensor, coarse: Any, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet) -> Any:
+    def refine(
+        self, image: torch.Tensor, small: torch.Tensor, coarse: Any, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet
+    ) -> Any:
         return depth.flatten()[pixels.indices]
 
     def fuse(self, refined: Any) -> tuple[torch.Tensor, torch.Tensor]:
