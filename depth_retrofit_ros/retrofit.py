@@ -101,12 +101,14 @@ def load(
     refiner: Path | None = None,
     budget: float = 0.10,
     device: str = "auto",
+    engine: str = "auto",
 ) -> Retrofit:
     """A ready ``Retrofit``.
 
     model: a name of ``coarse.MODELS``; weights: file or folder of its checkpoint, where it is not bundled or found by
     ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; device: ``auto`` (CUDA where there is one),
-    ``cpu``, ``cuda``, ``cuda:N``. Raises ModelError or WeightsError, each one line.
+    ``cpu``, ``cuda``, ``cuda:N``; engine: of the sparse convolutions, a name of ``sparse.engine.ENGINES`` or ``auto`` (the fastest
+    on that device). Raises ModelError or WeightsError, each one line.
     """
     coarse = load_coarse(model, weights=weights, device=device)
-    return Retrofit(coarse, load_refiner(refiner, coarse.device), budget)
+    return Retrofit(coarse, load_refiner(refiner, coarse.device, engine), budget)

@@ -69,10 +69,17 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     from depth_retrofit_ros.retrofit import Retrofit, load
 
     if args.coarse is None:
-        retrofit = load(args.model, weights=args.weights, refiner=args.refiner, budget=args.budget, device=args.device)
+        retrofit = load(
+            args.model,
+            weights=args.weights,
+            refiner=args.refiner,
+            budget=args.budget,
+            device=args.device,
+            engine=args.engine,
+        )
         return lambda file: retrofit
     device = pick_device(args.device)
-    refiner = load_refiner(args.refiner, device)
+    refiner = load_refiner(args.refiner, device, args.engine)
     print(f"coarse depth from files in {args.coarse}; no model is run")
 
     def stored(file: Path) -> Retrofit:

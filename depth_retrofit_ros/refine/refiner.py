@@ -31,7 +31,13 @@ class Refined:
 
 
 class Refiner(Protocol):
-    """Corrects the selected pixels; the two steps are separate because they are separate boxes of the method."""
+    """Corrects the selected pixels; the two steps are separate because they are separate boxes of the method.
+
+    engine_name: the sparse engine that computes it, for people to read.
+    """
+
+    @property
+    def engine_name(self) -> str: ...
 
     def refine(
         self,
@@ -57,6 +63,11 @@ class SparseRefiner:
     def __init__(self, network: RefinerNet, engine: SparseEngine) -> None:
         self.network, self.engine = network.eval(), engine
 
+    @property
+    def engine_name(self) -> str:
+        """See ``Refiner``."""
+        return self.engine.name
+
     def refine(
         self,
         image: torch.Tensor,
@@ -78,13 +89,13 @@ class SparseRefiner:
         return gate, refined.coarse * change.exp()
 
 
-def load_refiner(path: Path | None, device: torch.device, engine: str = "torch") -> SparseRefiner:
-    """A trained refiner; path None: the bundled one. Raises WeightsError in one line."""
+def load_refiner(path: Path | None, device: torch.device, engine: str = "auto") -> SparseRefiner:
+    """A trained refiner; path None: the bundled one; engine: see ``load_engine``. Raises WeightsError or ModelError in one line."""
     path = path or bundled("refiner.safetensors")
     tensors, metadata = load_tensors(path)
     network = _network_of(metadata, path)
     load_strict(network, tensors, path)
-    return SparseRefiner(network.to(device), load_engine(engine))
+    return SparseRefiner(network.to(device), load_engine(engine, device))
 
 
 def _network_of(metadata: Mapping[str, str], path: Path) -> RefinerNet:

@@ -46,6 +46,7 @@ class Health:
     stage: Stage = "unconfigured"
     load_error: str = ""
     device: str = ""
+    engine: str = ""
     image_topic: str = ""
     info_topic: str = ""
     frames: FrameHealth = field(default_factory=FrameHealth)
@@ -129,7 +130,7 @@ def _pipeline(health: Health) -> Report:
 
 def _model(health: Health) -> Report:
     scale = {None: "unknown until the first image", True: "metric", False: "relative"}[health.frames.metric]
-    values = {"name": health.settings.model, "device": health.device, "scale": scale}
+    values = {"name": health.settings.model, "device": health.device, "engine": health.engine, "scale": scale}
     if health.load_error:
         return ERROR, health.load_error, values
     if health.stage == "unconfigured":

@@ -36,9 +36,11 @@ class SubmanifoldConv2d(SparseConvolution):
         super().__init__((outputs, inputs, 3, 3), outputs, 9 * inputs, RELU_GAIN if relu_input else 1.0)
         self.relu_input = relu_input
 
-    def forward(self, features: torch.Tensor, level: Level) -> torch.Tensor:
-        """``[K, inputs]`` to ``[K, outputs]`` on ``level``."""
-        return level.engine.submanifold_conv(features, *self.parameters_as(features), level, relu_input=self.relu_input)
+    def forward(self, features: torch.Tensor, level: Level, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """``[K, inputs]`` to ``[K, outputs]`` on ``level``, plus the residual."""
+        return level.engine.submanifold_conv(
+            features, *self.parameters_as(features), level, relu_input=self.relu_input, residual=residual
+        )
 
 
 class DownConv2d(SparseConvolution):
@@ -58,9 +60,9 @@ class UpConv2d(SparseConvolution):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__((inputs, outputs, 2, 2), outputs, inputs, 1.0)
 
-    def forward(self, features: torch.Tensor, level: Level) -> torch.Tensor:
-        """``[K', inputs]`` of the level coarser than ``level`` to ``[K, outputs]`` on ``level``."""
-        return level.engine.up_conv(features, *self.parameters_as(features), level)
+    def forward(self, features: torch.Tensor, level: Level, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """``[K', inputs]`` of the level coarser than ``level`` to ``[K, outputs]`` on ``level``, plus the residual."""
+        return level.engine.up_conv(features, *self.parameters_as(features), level, residual=residual)
 
 
 class ResidualBlock(nn.Module):
@@ -78,4 +80,4 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: torch.Tensor, level: Level) -> torch.Tensor:
         """``[K, channels]`` to the same."""
-        return self.second(self.first(features, level), level).add_(features)
+        return self.second(self.first(features, level), level, features)
