@@ -20,7 +20,6 @@ from depth_retrofit_ros.sparse.engine import ENGINES, is_installed, load_engine
 from depth_retrofit_ros.sparse.unet import SparseUNet
 
 DENSE = "dense_masked"
-SIZE = (1440, 2560)
 SMALL = (144, 256)
 Size = tuple[int, int]
 
@@ -120,3 +119,11 @@ def measure(size: Size, share: float, rounds: int, seconds_each: float, names: I
         entry["peak_mb"] = peak_mb(name, size, share, torch.get_num_threads())
     dense = times.pop(DENSE, None)
     return {"active": active, "size": list(size), "threads": torch.get_num_threads(), "engines": times, DENSE: dense}
+
+
+def ratios(entry: dict[str, Any], engine: str = "cpu") -> dict[str, dict[str, float]]:
+    """How many times what the engine takes each of the others takes, of an entry ``sparse``."""
+    all_of_them = {**entry["engines"], DENSE: entry[DENSE]}
+    own = all_of_them.pop(engine)
+    keys = ("ms_p50", "cpu_ms_p50", "peak_mb")
+    return {name: {key: other[key] / own[key] for key in keys} for name, other in all_of_them.items() if other is not None}
