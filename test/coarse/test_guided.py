@@ -36,12 +36,11 @@ def step_frame(near: float = 2.0, far: float = 6.0, column: int = 77) -> tuple[t
 
 
 def random_frame(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Image of soft colours and a rough coarse depth."""
+    """Image of random colours and a coarse depth of four levels."""
     rng = np.random.default_rng(seed)
     image = np.kron(rng.integers(0, 256, (24, 32, 3)), np.ones((5, 5, 1))).astype(np.uint8)
-    return torch.from_numpy(image), torch.from_numpy(
-        np.kron(np.exp(rng.normal(1, 0.4, (4, 4))), np.ones((3, 4))).astype(np.float32)
-    )
+    depth = np.kron(rng.permutation([1.0, 2.0, 4.0, 7.0]).reshape(2, 2), np.ones((H // 2, W // 2)))
+    return torch.from_numpy(image), torch.from_numpy(depth.astype(np.float32))
 
 
 def test_a_smeared_step_becomes_the_true_one() -> None:
