@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scene", type=int, nargs=2, default=(10, 3), help="scenes of the two rows")
     parser.add_argument("--at", type=int, nargs=4, default=(1250, 600, 900, 500), help="upper left corners of the two crops [px]")
-    parser.add_argument("--seed", type=int, default=4, help="of the simulated model")
+    parser.add_argument("--seed", type=int, default=5, help="of the simulated model")
     args = parser.parse_args()
     rows = []
     for row, number in enumerate(args.scene):
