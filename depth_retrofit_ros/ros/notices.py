@@ -8,7 +8,7 @@ from typing import Any
 from depth_retrofit_ros.errors import DepthRetrofitError
 
 REPEAT_S = 10.0
-_REMEMBERED = 50  # different failure texts; a stranger's messages may contain anything
+_REMEMBERED = 50  # different texts; a stranger's messages may contain anything
 
 
 class Notices:
@@ -17,7 +17,7 @@ class Notices:
     def __init__(self, logger: Any) -> None:
         self._logger = logger
         self._said: dict[str, str] = {}
-        self._failures: dict[str, float] = {}
+        self._said_s: dict[str, float] = {}
 
     def state(self, topic: str, warning: str | None) -> None:
         """Warn when ``topic`` enters a bad state or changes to another one; ``None`` means that it is well (again)."""
@@ -31,13 +31,22 @@ class Notices:
     def failure(self, error: Exception) -> None:
         """A frame failed: the error's line, each text at most every ``REPEAT_S`` seconds; a defect of ours with its type."""
         text = one_line(error)
+        if self._is_new(text):
+            self._logger.error(text)
+
+    def event(self, text: str) -> None:
+        """Something that a user should know of happened, each text at most every ``REPEAT_S`` seconds."""
+        if self._is_new(text):
+            self._logger.warning(text)
+
+    def _is_new(self, text: str) -> bool:
         now_s = time.monotonic()
-        if now_s - self._failures.get(text, float("-inf")) < REPEAT_S:
-            return
-        if len(self._failures) >= _REMEMBERED:
-            self._failures.clear()
-        self._failures[text] = now_s
-        self._logger.error(text)
+        if now_s - self._said_s.get(text, float("-inf")) < REPEAT_S:
+            return False
+        if len(self._said_s) >= _REMEMBERED:
+            self._said_s.clear()
+        self._said_s[text] = now_s
+        return True
 
 
 def one_line(error: BaseException) -> str:

@@ -107,7 +107,8 @@ class Graph:
 
     def __exit__(self, *exception: object) -> None:
         self.executor.shutdown()
-        self._thread.join()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive(), "a callback never returned"
         for node in self.nodes:
             node.destroy_node()
         self.context.shutdown()

