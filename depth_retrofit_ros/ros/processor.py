@@ -21,7 +21,7 @@ from depth_retrofit_ros.ros.images import decode
 from depth_retrofit_ros.ros.notices import Notices, one_line
 from depth_retrofit_ros.ros.publish import Outputs
 from depth_retrofit_ros.ros.scale_alignment import ScaleAlignment
-from depth_retrofit_ros.ros.stream_watch import StreamWatch, clock_problem
+from depth_retrofit_ros.ros.stream_watch import NO_CLOCK, StreamWatch, clock_problem
 from depth_retrofit_ros.runtime.memory_guard import MemoryGuard
 from depth_retrofit_ros.runtime.metric_scale import Mode
 from depth_retrofit_ros.runtime.worker import Worker
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from std_msgs.msg import Header
 
-INFO_GRACE_S = 2.0  # a camera_info that comes no later than this after activation is not worth a warning
+GRACE_S = 2.0  # a camera_info or a clock that comes no later than this after activation is not worth a warning
 
 
 class Processor:
@@ -90,9 +90,11 @@ class Processor:
             self._worker.rate_hz = self._health.settings.rate
 
     def refresh(self) -> None:
-        """Bring the counts of ``Health`` up to date, and warn where camera_info has not come in time."""
+        """Bring the counts of ``Health`` up to date, and warn where camera_info or the simulated clock has not come in time."""
         if self._worker is None:
             return
+        if time.monotonic() - self._started_s > GRACE_S:
+            self._notices.state("/clock", NO_CLOCK if self._simulated and self._now_ns() == 0 else None)
         frames, missing = self._health.frames, _no_info(self._health.info_topic)
         frames.counts = self._worker.counts()
         if self.info is None:
@@ -161,13 +163,12 @@ class Processor:
         self._health.frames.calibration_problem, self._health.frames.camera = problem, camera
         self._note_calibration()
         self._watch.see(stamp_ns, header.frame_id)
-        use_sim_time = bool(self._node.get_parameter("use_sim_time").value)
-        self._health.frames.clock_problem = clock_problem(stamp_ns, self._now_ns(), use_sim_time)
+        self._health.frames.clock_problem = clock_problem(stamp_ns, self._now_ns(), self._simulated)
         return Frame(image, stamp_ns, header.frame_id, camera)
 
     def _note_calibration(self) -> None:
         problem = self._health.frames.calibration_problem
-        if problem and self.info is None and time.monotonic() - self._started_s < INFO_GRACE_S:
+        if problem and self.info is None and time.monotonic() - self._started_s < GRACE_S:
             return
         self._notices.state("camera_info", problem and f"{problem}: depth is published up to scale, the cloud is not")
 
@@ -184,6 +185,10 @@ class Processor:
         model = self._health.settings.model
         problem = f"{model} gives relative depth: it is published up to an unknown scale, not in metres, and the cloud is not"
         self._notices.state("scale of the depth", problem if relative else None)
+
+    @property
+    def _simulated(self) -> bool:
+        return bool(self._node.get_parameter("use_sim_time").value)
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)

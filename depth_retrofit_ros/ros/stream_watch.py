@@ -6,6 +6,7 @@ from depth_retrofit_ros.ros.notices import Notices
 
 OLDEST_S = 60.0  # no camera is this late
 NEWEST_S = -1.0  # nor this early
+NO_CLOCK = "use_sim_time is true and nothing publishes /clock: play with --clock, or set it to false"
 
 
 class StreamWatch:
@@ -31,7 +32,7 @@ class StreamWatch:
 def clock_problem(stamp_ns: int, now_ns: int, use_sim_time: bool) -> str | None:
     """Why the age of a frame means nothing, and what to do; None where it does. now_ns: of the node's clock."""
     if use_sim_time and now_ns == 0:
-        return "use_sim_time is true and nothing publishes /clock: play with --clock, or set it to false"
+        return NO_CLOCK
     if stamp_ns == 0:
         return "stamps of the images are zero: set them in the camera driver"
     age_s = 1e-9 * (now_ns - stamp_ns)
