@@ -29,8 +29,9 @@ class FrameHealth:
 
     unheard: images that came while nobody listened to any output; no other count has them. listened: somebody did, last time.
     clock_problem: why their age means nothing, None where it does. calibration_problem: why there are no intrinsics, None where
-    there are. camera: the last image's. info_lost: camera_info came, and is not published any more. metric: whether the last depth
-    was. alignment: of the last depth. budget_limit: what memory allows. reported_failures: how many of ``counts.failed`` are told.
+    there are. camera: the last image's. info_lost: camera_info came, and is not published any more. metric, alignment, blank: of
+    the last depth; blank has no finite value. budget_limit: what memory allows. reported_failures: how many of ``counts.failed`` are
+    told.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
@@ -44,6 +45,7 @@ class FrameHealth:
     info_lost: bool = False
     metric: bool | None = None
     alignment: Alignment | None = None
+    blank: bool = False
     budget_limit: float = float("inf")
     reported_failures: int = 0
 
@@ -209,6 +211,8 @@ def _model(health: Health) -> Report:
         return ERROR, health.load_error, values
     if health.stage == "unconfigured":
         return OK, health.stage, values
+    if health.frames.blank:
+        return ERROR, f"{health.settings.model}: the last depth has no finite value", values
     if health.frames.metric is False:
         return WARN, f"{health.settings.model}: depth is relative, not metres", values
     return OK, f"{health.settings.model} on {device}", values

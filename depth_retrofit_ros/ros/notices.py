@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from depth_retrofit_ros.errors import DepthRetrofitError
+from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
 
 REPEAT_S = 10.0
 _REMEMBERED = 50  # different texts; a stranger's messages may contain anything
@@ -50,8 +51,9 @@ class Notices:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error that users can cause; type and first line of any other."""
+    """The message of an error that users can cause; type and first line of any other, with the remedy where memory ran out."""
     if isinstance(error, DepthRetrofitError):
         return str(error)
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    line = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    return f"{line}: free memory, or use a smaller model or budget" if is_out_of_memory(error) else line

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from std_msgs.msg import Header
 
+SAMPLED = 16  # every n-th pixel in both directions
 GRACE_S = 2.0  # a camera_info or a clock that comes no later than this after activation is not worth a warning
 
 
@@ -131,6 +132,7 @@ class Processor:
         self._note_memory(settings.budget)
         result = self._align(result, frame)
         self._note_scale(result)
+        self._note_blank(result)
 
         with unless_shut_down(self._node):
             sent_ms = self._outputs.publish(frame, result, message.header, info, settings)
@@ -185,6 +187,13 @@ class Processor:
         model = self._health.settings.model
         problem = f"{model} gives relative depth: it is published up to an unknown scale, not in metres, and the cloud is not"
         self._notices.state("scale of the depth", problem if relative else None)
+
+    def _note_blank(self, result: DepthFrame) -> None:
+        """A few pixels are enough to tell a model that answers nothing: a half-precision overflow, a broken engine."""
+        blank = not bool(result.depth[::SAMPLED, ::SAMPLED].isfinite().any())
+        self._health.frames.blank = blank
+        problem = f"{self._health.settings.model} answered no depth at all (NaN): try another image, checkpoint, or device cpu"
+        self._notices.state("depth", problem if blank else None)
 
     @property
     def _simulated(self) -> bool:
