@@ -30,8 +30,7 @@ class FrameHealth:
     unheard: images that came while nobody listened to any output; no other count has them. listened: somebody did, last time.
     clock_problem: why their age means nothing, None where it does. calibration_problem: why there are no intrinsics, None where
     there are. camera: the last image's. info_lost: camera_info came, and is not published any more. metric, alignment, blank: of
-    the last depth; blank has no finite value. budget_limit: what memory allows. reported_failures: how many of ``counts.failed`` are
-    told.
+    the last depth; blank has no finite value. budget_limit: what memory allows. reported_failures: how many are told already.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
