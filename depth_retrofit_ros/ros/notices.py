@@ -9,6 +9,7 @@ from depth_retrofit_ros.errors import DepthRetrofitError
 from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
 
 REPEAT_S = 10.0
+_LONGEST = 60  # characters of a frame_id
 _REMEMBERED = 50  # different texts; a stranger's messages may contain anything
 
 
@@ -48,6 +49,11 @@ class Notices:
             self._said_s.clear()
         self._said_s[text] = now_s
         return True
+
+
+def quoted(text: str) -> str:
+    """A stranger's words, fit for a line of ours: short, and without line breaks of their own."""
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
 def one_line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image, PointCloud2
 
 from depth_retrofit_ros.errors import SparseDepthError
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.ros.notices import quoted
 from depth_retrofit_ros.ros.parameters import NO_POSE
 from depth_retrofit_ros.ros.sparse_depth import SparseDepth, from_image, from_points
 from depth_retrofit_ros.runtime.metric_scale import Correction, Fit, Mode, ScaleTracker
@@ -86,7 +87,9 @@ class ScaleAlignment:
             raise SparseDepthError("sparse points need the camera_info of the image: publish it")
         there, here = message.header.frame_id, frame.frame_id
         if there != here and self._pose == NO_POSE:
-            raise SparseDepthError(f"sparse points are in frame '{there}', the image in '{here}': set sparse_points_pose")
+            raise SparseDepthError(
+                f"sparse points are in frame {quoted(there)}, the image in {quoted(here)}: set sparse_points_pose"
+            )
         return from_points(message, frame.camera, self._pose)
 
     def _nearest(self, stamp_ns: int) -> Image | PointCloud2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from depth_retrofit_ros.ros.notices import Notices
+from depth_retrofit_ros.ros.notices import Notices, quoted
 
 OLDEST_S = 60.0  # no camera is this late
 NEWEST_S = -1.0  # nor this early
@@ -20,7 +20,7 @@ class StreamWatch:
     def see(self, stamp_ns: int, frame_id: str) -> None:
         """The next frame's header."""
         if self._frame_id is not None and frame_id != self._frame_id:
-            self._notices.event(f"frame_id of the images changed from '{self._frame_id}' to '{frame_id}'")
+            self._notices.event(f"frame_id of the images changed from {quoted(self._frame_id)} to {quoted(frame_id)}")
         if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
             back_s = 1e-9 * (self._stamp_ns - stamp_ns)
             self._notices.event(
