@@ -260,3 +260,23 @@ def test_decode_takes_either_kind() -> None:
     image = smooth()
     np.testing.assert_array_equal(decode(to_message(image.reshape(48, -1), "rgb8", 48, 64)), image)
     np.testing.assert_array_equal(decode(coded(".png", image[..., ::-1])), image)
+
+
+# What cv_bridge converts to rgb8. It takes 8UC3 for "no colours", and knows no nv12.
+CV_BRIDGE = [name for name in ENCODINGS if name not in ("8UC3", "nv12", "yuyv", "uyvy")]
+
+
+@pytest.mark.parametrize("encoding", CV_BRIDGE)
+def test_we_agree_with_cv_bridge(encoding: str) -> None:
+    """Where it is installed; it does not come as a wheel."""
+    cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed: it comes with a ROS installation")
+    image = smooth()
+    if encoding.startswith("mono"):
+        grey = image[..., 0].astype(np.uint16) * 257 if encoding == "mono16" else image[..., 0]
+        rows = np.ascontiguousarray(grey).view(np.uint8)
+    else:
+        rows = encode(image, encoding)
+    message = to_message(rows, encoding, 48, 64)
+    theirs = cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
+    difference = np.abs(image_to_rgb(message).astype(int) - theirs)
+    assert difference.max() <= 1
