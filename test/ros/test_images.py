@@ -262,11 +262,10 @@ def test_decode_takes_either_kind() -> None:
     np.testing.assert_array_equal(decode(coded(".png", image[..., ::-1])), image)
 
 
-# What cv_bridge converts to rgb8. It takes 8UC3 for "no colours", and knows no nv12.
-CV_BRIDGE = [name for name in ENCODINGS if name not in ("8UC3", "nv12", "yuyv", "uyvy")]
+NOT_IN_EVERY_CV_BRIDGE = ("uyvy", "yuyv", "yuv422_yuy2", "nv12", "nv21")
 
 
-@pytest.mark.parametrize("encoding", CV_BRIDGE)
+@pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name != "8UC3"])  # which it takes for "no colours"
 def test_we_agree_with_cv_bridge(encoding: str) -> None:
     """Where it is installed; it does not come as a wheel."""
     cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed: it comes with a ROS installation")
@@ -277,6 +276,10 @@ def test_we_agree_with_cv_bridge(encoding: str) -> None:
     else:
         rows = encode(image, encoding)
     message = to_message(rows, encoding, 48, 64)
-    theirs = cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
-    difference = np.abs(image_to_rgb(message).astype(int) - theirs)
-    assert difference.max() <= 1
+    try:
+        theirs = cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
+    except cv_bridge.CvBridgeError as error:
+        if encoding in NOT_IN_EVERY_CV_BRIDGE:
+            pytest.skip(f"this cv_bridge: {error}")
+        raise
+    np.testing.assert_array_equal(image_to_rgb(message), theirs)
