@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import CameraInfo, Image
 
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.node import load_retrofit
 from depth_retrofit_ros.ros.parameters import PARAMETERS, Settings
@@ -110,3 +114,18 @@ def test_configuring_fails_with_one_actionable_line_and_can_be_tried_again(graph
         assert graph.set_parameter(node, name, defaults[name]).successful
     assert change(graph, Transition.TRANSITION_CONFIGURE)
     assert state(graph) == State.PRIMARY_STATE_INACTIVE
+
+
+def test_a_model_that_gives_no_depth_does_not_configure(graph: Graph) -> None:
+    """As broken weights or an overflow in half precision do: they load, and answer NaN."""
+
+    class Blank(SlantedWall):
+        def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+            return dataclasses.replace(super().predict(image, camera), depth=torch.full((12, 16), torch.nan))
+
+    node = graph.depth_node(Blank(), start=False)
+    assert not change(graph, Transition.TRANSITION_CONFIGURE)
+    assert state(graph) == State.PRIMARY_STATE_UNCONFIGURED
+    (line,) = graph.warnings(node)
+    assert "self-check of slanted-wall on cpu failed: 100 %" in line
+    assert not graph.client.count_publishers(f"{NODE}/depth/image_rect")
