@@ -92,14 +92,14 @@ def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -
     rules = [re.sub(r"\s", "", str(rule)) for rule in node.expanded_remapping_rules]
     assert "('image','/cam/image')" in rules
     files = [Path(file) for file, is_file in node._Node__expanded_parameter_arguments if is_file]
-    (written,) = yaml.safe_load(files[-1].read_text()).values()
+    (written,) = yaml.full_load(files[-1].read_text()).values()  # launch_ros writes lists as tuples
     assert written["ros__parameters"] == {
         "budget": 0.05,
         "rate": 10.0,
-        "outputs": ["depth", "points"],
+        "outputs": ("depth", "points"),
         "cloud_rate": 2.5,
         "align": "scale",
-        "sparse_points_pose": [0.0, -0.1, 0.0, 0.5, -0.5, 0.5, 0.5],
+        "sparse_points_pose": (0.0, -0.1, 0.0, 0.5, -0.5, 0.5, 0.5),
         "image_transport": "compressed",
         "use_sim_time": False,
     }
