@@ -17,10 +17,12 @@ import torch
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.files import StoredCoarse
+from depth_retrofit_ros.coarse.upsample import upsample
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.refine.refiner import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit, load
 from depth_retrofit_ros.training.degradations import simulate_coarse
+from depth_retrofit_ros.training.refiner import FAR_FACTOR
 from depth_retrofit_ros.training.scenes.video import VideoFrame, scene_video
 
 SIZE = (1440, 2560)
@@ -51,18 +53,19 @@ def main() -> None:
 
 def simulated(view: VideoFrame, seed: int) -> Retrofit:
     """The bundled refiner on a simulated coarse map of this view."""
-    rows, columns = (((np.arange(n) + 0.5) * full / n).astype(int) for n, full in ((144, SIZE[0]), (256, SIZE[1])))
+    rows, columns = (((np.arange(n) + 0.5) * full / n).astype(int) for n, full in ((432, SIZE[0]), (768, SIZE[1])))
     low = view.depth[rows][:, columns]
     known = np.isfinite(low)
-    depth, score = simulate_coarse(np.random.default_rng(seed), np.where(known, low, 2.5 * low[known].max()).astype(np.float32))
-    margin = torch.from_numpy(4 * np.exp(-3 * score)).float()
-    prediction = CoarsePrediction(torch.from_numpy(depth), torch.stack([margin, torch.zeros_like(margin)]), False)
+    low = np.where(known, low, FAR_FACTOR * low[known].max()).astype(np.float32)
+    depth, features = simulate_coarse(np.random.default_rng(seed), low)
+    prediction = CoarsePrediction(torch.from_numpy(depth), torch.from_numpy(features), False)
     return Retrofit(StoredCoarse(prediction, True), load_refiner(None, torch.device("cpu")))
 
 
 def crops(view: VideoFrame, result: DepthFrame, window: tuple[slice, slice]) -> np.ndarray:
     """Four crops side by side, BGR; one colour scale for all, true depth scaled to the coarse one's median in the crop."""
-    coarse, refined, truth = result.coarse.numpy()[window], result.depth.numpy()[window], view.depth[window]
+    coarse = upsample(result.coarse, SIZE, "bilinear").numpy()[window]
+    refined, truth = result.depth.numpy()[window], view.depth[window]
     known = np.isfinite(truth)
     truth = np.where(known, truth * np.median(coarse[known] / truth[known]), np.inf)
     low, high = np.quantile(1 / coarse, [0.01, 0.99])

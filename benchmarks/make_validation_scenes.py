@@ -19,7 +19,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import DatasetError, DepthRetrofitError
 from depth_retrofit_ros.export import make_folder, write_depth_npz, writing
 from depth_retrofit_ros.training.degradations import simulate_coarse
-from depth_retrofit_ros.training.pool import LOW_SIDE, PoolSpec, usable_scene
+from depth_retrofit_ros.training.pool import VIEW_SIDE, PoolSpec, usable_scene
 from depth_retrofit_ros.training.refiner import FAR_FACTOR
 from depth_retrofit_ros.training.scenes.sensor import Sensor
 
@@ -78,22 +78,16 @@ def make_frame(args: argparse.Namespace, index: int) -> str:
 
 
 def write_simulated(path: Path, rng: np.random.Generator, depth: np.ndarray) -> None:
-    """A simulated model's answer to a frame of true ``depth [H, W]``, with features whose entropy is its uncertainty."""
+    """A simulated model's answer to a frame of true ``depth [H, W]``, with head features."""
     height, width = depth.shape
-    low_w, low_h = (round(v * min(1, LOW_SIDE / max(width, height))) for v in (width, height))
-    rows, columns = ((np.arange(n) + 0.5) * big / n for n, big in ((low_h, height), (low_w, width)))
-    low = depth[np.ix_(rows.astype(int), columns.astype(int))]
-    known = np.isfinite(low)
-    low = np.where(known, low, FAR_FACTOR * low[known].max()).astype(np.float32)
-    coarse, uncertainty = simulate_coarse(rng, low)
+    view_w, view_h = (round(v * min(1, VIEW_SIDE / max(width, height))) for v in (width, height))
+    rows, columns = ((np.arange(n) + 0.5) * big / n for n, big in ((view_h, height), (view_w, width)))
+    view = depth[np.ix_(rows.astype(int), columns.astype(int))]
+    known = np.isfinite(view)
+    view = np.where(known, view, FAR_FACTOR * view[known].max()).astype(np.float32)
+    coarse, features = simulate_coarse(rng, view)
     with writing(path):
-        np.savez(path, depth=coarse, features=features_of(uncertainty), metric=np.bool_(False))
-
-
-def features_of(uncertainty: np.ndarray) -> np.ndarray:
-    """``float32 [2, h, w]`` logits whose softmax entropy rises with ``uncertainty [h, w]`` ≥ 0: from nearly 0 nats up to ln 2."""
-    certainty = 6 * (1 - uncertainty / max(float(uncertainty.max()), 1e-6))
-    return np.stack([certainty, np.zeros_like(certainty)]).astype(np.float32)
+        np.savez(path, depth=coarse, features=features, metric=np.bool_(False))
 
 
 if __name__ == "__main__":

@@ -41,12 +41,13 @@ class DepthFrame:
     """The answer to one ``Frame``.
 
     depth: ``float32 [H, W]``, along the optical axis, NaN where unknown; metres if and only if ``metric``.
-    coarse: ``float32 [H, W]``, the upsampled coarse depth that was refined (what a plain node would publish).
+    base: ``float32 [H, W]``, the upsampled coarse depth that was refined; coarse: ``float32 [h, w]``, the coarse model's answer.
     selection: the refined pixels. gate: ``float32 [K]`` in 0…1, the weight that the coarse value kept at each of them.
     times_ms: wall time of each stage, in order (``coarse``, ``upsample``, ``select``, ``refine``, ``fuse``).
     """
 
     depth: torch.Tensor
+    base: torch.Tensor
     coarse: torch.Tensor
     metric: bool
     selection: PixelSet

@@ -12,7 +12,7 @@ import torch
 
 from depth_retrofit_ros.coarse import load_coarse
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
-from depth_retrofit_ros.coarse.upsample import upsample
+from depth_retrofit_ros.coarse.guided import guided_upsample, thumbnail
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.refine.refiner import Refiner, load_refiner
 from depth_retrofit_ros.selection.budget import select_top
@@ -52,17 +52,20 @@ class Retrofit:
         with stage("coarse"):
             coarse = self.coarse.predict(image, frame.camera)
         with stage("upsample"):
-            depth = upsample(coarse.depth, (height, width))
+            small = thumbnail(image, coarse.depth)
+            depth = guided_upsample(coarse.depth, image, small)
         with stage("select"):
             score, pixels = self.select(coarse, (height, width))
         with stage("refine"):
-            refined = self.refiner.refine(image, coarse, depth, score, pixels)
+            refined = self.refiner.refine(image, small, coarse, depth, score, pixels)
         with stage("fuse"):
             gate, fused_at_pixels = self.refiner.fuse(refined)
             fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
 
         metric = coarse.metric and frame.camera is not None
-        return DepthFrame(fused, depth, metric, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, stage.times_ms)
+        return DepthFrame(
+            fused, depth, coarse.depth, metric, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, stage.times_ms
+        )
 
     def select(self, coarse: CoarsePrediction, size: tuple[int, int]) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of a ``size = (H, W)`` frame."""
@@ -98,12 +101,14 @@ def load(
     refiner: Path | None = None,
     budget: float = 0.10,
     device: str = "auto",
+    engine: str = "auto",
 ) -> Retrofit:
     """A ready ``Retrofit``.
 
     model: a name of ``coarse.MODELS``; weights: file or folder of its checkpoint, where it is not bundled or found by
     ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; device: ``auto`` (CUDA where there is one),
-    ``cpu``, ``cuda``, ``cuda:N``. Raises ModelError or WeightsError, each one line.
+    ``cpu``, ``cuda``, ``cuda:N``; engine: of the sparse convolutions, a name of ``sparse.engine.ENGINES`` or ``auto`` (the fastest
+    on that device). Raises ModelError or WeightsError, each one line.
     """
     coarse = load_coarse(model, weights=weights, device=device)
-    return Retrofit(coarse, load_refiner(refiner, coarse.device), budget)
+    return Retrofit(coarse, load_refiner(refiner, coarse.device, engine), budget)

@@ -186,6 +186,7 @@ def test_models_table_and_json(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert set(rows) == set(MODELS)
     assert rows["compact"][-2:] == ["metric", "yes"] and rows["meter-nyu"][-2:] == ["metric", "no"]
     assert "to get it: " in told
+    assert "\ntorch: plain torch" in told and "\ncpu: compiled" in told
     assert cli.main(["models", "--json"]) == 0
     listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert listed["meter-nyu"]["present"] is False and listed["meter-nyu"]["licence"] == "MIT"

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         args.refiner,
         args.budget,
         args.device,
+        args.engine,
         domain=args.domain,
         live_stamps=True,
     )

@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     source = CoarseSource(args)
     print(f"{len(pairs)} images; coarse depth: {source.name}; alignment: {args.align}", flush=True)
     far = float("inf") if args.max_depth is None else args.max_depth
-    evaluator = Evaluator(load_refiner(args.refiner, pick_device(args.device)), args.budget, args.align, (args.min_depth, far))
+    refiner = load_refiner(args.refiner, pick_device(args.device), args.engine)
+    evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far))
     report, entries, without_features, relative = Report(), [], 0, 0
     for pair in pairs:
         start = time.perf_counter()

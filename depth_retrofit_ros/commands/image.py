@@ -69,10 +69,17 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     from depth_retrofit_ros.retrofit import Retrofit, load
 
     if args.coarse is None:
-        retrofit = load(args.model, weights=args.weights, refiner=args.refiner, budget=args.budget, device=args.device)
+        retrofit = load(
+            args.model,
+            weights=args.weights,
+            refiner=args.refiner,
+            budget=args.budget,
+            device=args.device,
+            engine=args.engine,
+        )
         return lambda file: retrofit
     device = pick_device(args.device)
-    refiner = load_refiner(args.refiner, device)
+    refiner = load_refiner(args.refiner, device, args.engine)
     print(f"coarse depth from files in {args.coarse}; no model is run")
 
     def stored(file: Path) -> Retrofit:
@@ -157,11 +164,13 @@ def choose_camera(photo: Photo, args: argparse.Namespace) -> tuple[Camera | None
 def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int | None) -> dict[str, Any]:
     """The files of one image; relative depth gets other names, so that nobody takes it for metres. Returns names and units."""
     from depth_retrofit_ros.camera import Camera
+    from depth_retrofit_ros.coarse.upsample import upsample
     from depth_retrofit_ros.export import side_by_side, write_depth_npy, write_depth_png, write_image, writing
     from depth_retrofit_ros.pointcloud import make_cloud, write_ply
     from depth_retrofit_ros.preview import colourise, depth_range
 
-    depth, coarse = result.depth.cpu().numpy(), result.coarse.cpu().numpy()
+    depth = result.depth.cpu().numpy()
+    coarse = upsample(result.coarse, depth.shape, "bilinear").cpu().numpy()  # stretched, as a plain node would publish it
     kind = "depth" if result.metric else "relative"
     names = {"png": f"{stem.name}_{kind}.png", "npy": f"{stem.name}_{kind}.npy", "preview": f"{stem.name}_preview.png"}
     png = write_depth_png(stem.with_name(names["png"]), depth, result.metric)

@@ -1,4 +1,4 @@
-"""``depth-retrofit models``: what can be had, under which licence, and whether it is here."""
+"""``depth-retrofit models``: what can be had, under which licence, and whether it is here; and the sparse engines."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: Subparsers) -> None:
     """Declare the command."""
-    parser = subparsers.add_parser("models", help="list the coarse models: licence, size, metric or relative, how to get them")
+    parser = subparsers.add_parser("models", help="list the coarse models (licence, size, how to get them) and the sparse engines")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the tables; JSON has the models."""
     from depth_retrofit_ros.coarse import MODELS, is_present
+    from depth_retrofit_ros.sparse.engine import ENGINES, is_installed
 
     here = {name: is_present(info) for name, info in MODELS.items()}
     if args.json:
@@ -39,4 +40,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"{name}: {info.description}")
         if not here[name]:
             print(f"  to get it: {info.how_to_get}")
+    print("\nsparse engines (--engine; auto is triton on CUDA, cpu elsewhere):")
+    for name, engine in ENGINES.items():
+        print(f"{name}: {engine.description}")
+        if not is_installed(engine):
+            print(f"  not installed; to get it: {engine.how_to_get}")
     return 0

@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         args.refiner,
         args.budget,
         args.device,
+        args.engine,
         rate=args.rate,
         domain=args.domain,
     )

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     # Only what was given: it outranks the parameters after --ros-args, which would otherwise be ignored.
     overrides: dict[str, str | float] = {}
-    for name in ("model", "weights", "refiner", "device", "budget", "rate"):
+    for name in ("model", "weights", "refiner", "device", "engine", "budget", "rate"):
         value = getattr(args, name)
         if value is not None:
             overrides[name] = str(value) if isinstance(value, Path) else value

@@ -43,6 +43,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--rate", type=positive, help="peak learning rate (default 2e-3 for compact, 1.5e-3 for the refiner)")
     parser.add_argument("--seed", type=int, default=1, help=f"of scenes, textures and training; not {VALIDATION_SEED}")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; scenes are rendered there too")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the products; bfloat16 is up to twice as fast where the processor has it (AVX512_BF16, AMX, CUDA)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
     refiner = parser.add_argument_group("refiner only")
     refiner.add_argument(
@@ -84,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         device=device,
         minutes=args.minutes,
         resume=args.resume,
+        precision=getattr(torch, args.precision),
     )
     network, figures, steps, shape = (
         _train_compact(train, held_out, spec) if compact else _train_refiner(args, train, held_out, spec)
@@ -134,13 +141,17 @@ def _train_compact(train: list[Path], held_out: list[Path], spec: LoopSpec) -> t
 def _train_refiner(
     args: argparse.Namespace, train: list[Path], held_out: list[Path], spec: LoopSpec
 ) -> tuple[nn.Module, dict[str, float], int, object]:
+    import torch
+
     from depth_retrofit_ros.coarse import load_coarse
+    from depth_retrofit_ros.refine.network import RefinerNet
     from depth_retrofit_ros.training.refiner import train_refiner
 
     models = [
         load_coarse(name, weights=None if name == "compact" else args.weights, device=str(spec.device)) for name in args.coarse
     ]
-    loop, figures = train_refiner(train, held_out, models, spec, args.widths, args.blocks)
+    torch.manual_seed(spec.seed)
+    loop, figures = train_refiner(train, held_out, models, spec, RefinerNet(args.widths, args.blocks))
     return loop.average, figures, loop.done, {"widths": args.widths, "blocks": args.blocks}
 
 
@@ -177,6 +188,7 @@ def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
         "steps": spec.steps,
         "batch": spec.batch,
         "rate": f"{spec.rate:g}",
+        "precision": args.precision,
     }
     if spec.minutes:
         values["minutes"] = f"{spec.minutes:g}"

@@ -14,13 +14,16 @@ import torch.nn.functional as F
 # Offsets (dy, dx) in coarse pixels: near enough to be the surfaces that meet here, far enough to be clear of the blur between them.
 OFFSETS = tuple((r * dy, r * dx) for r in (2, 3, 5) for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)))
 OFFSETS += tuple((sy * r, sx * r) for r in (2, 4) for sy in (-1, 1) for sx in (-1, 1))
-COUNT = 1 + len(OFFSETS)
+COUNT = 2 + len(OFFSETS)  # stay; the offsets; the coarse depth as plain interpolation gives it
 MARGIN = max(max(abs(dy), abs(dx)) for dy, dx in OFFSETS)
 MAX_LOG_RATIO = 2.5
 
 
 def candidate_maps(depth: torch.Tensor) -> torch.Tensor:
-    """ln(candidate / depth) on the coarse grid: depth ``float32 [h, w]`` > 0 → ``float32 [h, w, COUNT]``; the first is 0 (stay)."""
+    """ln(candidate / depth) on the coarse grid: depth ``float32 [h, w]`` > 0 → ``float32 [h, w, COUNT]``.
+
+    The first and the last are 0: they differ only once the grid is sampled for the pixels of a frame.
+    """
     h, w = depth.shape
     margin = MARGIN + 1
     inverse = F.pad(depth.reciprocal()[None, None], (margin,) * 4, mode="replicate")[0, 0]
@@ -34,7 +37,7 @@ def candidate_maps(depth: torch.Tensor) -> torch.Tensor:
         # A slope measured on noise must not carry a surface through the camera or to infinity.
         extended = torch.minimum(torch.maximum(extended, 0.5 * value), 2 * value)
         maps.append((center / extended).log().clamp_(-MAX_LOG_RATIO, MAX_LOG_RATIO))
-    return torch.stack(maps, -1)
+    return torch.stack([*maps, maps[0]], -1)
 
 
 def candidate_colors(image: torch.Tensor) -> torch.Tensor:
@@ -44,7 +47,7 @@ def candidate_colors(image: torch.Tensor) -> torch.Tensor:
     """
     h, w = image.shape[:2]
     padded = F.pad(image.permute(2, 0, 1)[None], (MARGIN,) * 4, mode="replicate")[0].permute(1, 2, 0)
-    shifts = ((0, 0), *OFFSETS)
+    shifts = ((0, 0), *OFFSETS, (0, 0))
     return torch.stack([padded[MARGIN + dy : MARGIN + dy + h, MARGIN + dx : MARGIN + dx + w] for dy, dx in shifts], 2)
 
 

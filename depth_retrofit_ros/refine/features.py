@@ -5,38 +5,77 @@ Nothing in it changes when depth is scaled.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 
-from depth_retrofit_ros.coarse.base import downsample
 from depth_retrofit_ros.coarse.upsample import sample_at
+from depth_retrofit_ros.refine.assembly import assemble
 from depth_retrofit_ros.refine.candidates import COUNT, candidate_colors, candidate_maps
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 
+CELL_LEVEL = 2.0  # ln of 7 px: a common height of a coarse cell
 CHUNK = 16_384  # rows whose colours are compared at once: 4 MB of them
 
-IN_CHANNELS = 3 + (COUNT - 1) + COUNT + 2  # RGB, candidates, their colour distances, coarse entropy, level
+WIDTHS = {"rgb": 3, "candidates": COUNT, "colors": COUNT, "entropy": 1, "level": 1, "grid": 3}
+IN_CHANNELS = sum(WIDTHS.values())
 
 
 @dataclass(frozen=True, slots=True)
 class PixelFeatures:
     """What the network sees at each of K active pixels; nothing in it changes when depth is scaled.
 
-    rgb ``[K, 3]`` about 0 ± 1; candidates ``[K, COUNT]`` ln(candidate / coarse); colors ``[K, COUNT]`` distance (in rgb's unit)
-    of the pixel's colour from that of each candidate's coarse pixel; level ``[K]`` ln(coarse) about the frame's median;
-    entropy ``[K]`` the selection score, standardised over the frame.
+    rows: ``float32 [K, IN_CHANNELS]``, of which the properties are views in the order of ``WIDTHS``.
     """
 
-    rgb: torch.Tensor
-    candidates: torch.Tensor
-    colors: torch.Tensor
-    level: torch.Tensor
-    entropy: torch.Tensor
+    rows: torch.Tensor
 
-    def stacked(self) -> torch.Tensor:
-        """``[K, IN_CHANNELS]``."""
-        return torch.cat([self.rgb, self.candidates[:, 1:], self.colors, self.entropy[:, None], self.level[:, None]], 1)
+    @classmethod
+    def of(cls, **parts: torch.Tensor) -> PixelFeatures:
+        """From the parts, one per name in ``WIDTHS``."""
+        count = parts["rgb"].shape[0]
+        return cls(torch.cat([parts[name].reshape(count, width) for name, width in WIDTHS.items()], 1))
+
+    def part(self, name: str) -> torch.Tensor:
+        """``[K, WIDTHS[name]]``."""
+        start = 0
+        for other, width in WIDTHS.items():
+            if other == name:
+                return self.rows[:, start : start + width]
+            start += width
+        raise KeyError(name)
+
+    @property
+    def rgb(self) -> torch.Tensor:
+        """``[K, 3]`` about 0 ± 1."""
+        return self.part("rgb")
+
+    @property
+    def candidates(self) -> torch.Tensor:
+        """``[K, COUNT]``: ln(candidate / upsampled coarse depth); the first is 0."""
+        return self.part("candidates")
+
+    @property
+    def colors(self) -> torch.Tensor:
+        """``[K, COUNT]``: distance (in rgb's unit) of the pixel's colour from that of each candidate's coarse pixel."""
+        return self.part("colors")
+
+    @property
+    def entropy(self) -> torch.Tensor:
+        """``[K]``: the selection score, standardised over the frame."""
+        return self.part("entropy")[:, 0]
+
+    @property
+    def level(self) -> torch.Tensor:
+        """``[K]``: ln(upsampled coarse depth) about the frame's median."""
+        return self.part("level")[:, 0]
+
+    @property
+    def grid(self) -> torch.Tensor:
+        """``[K, 3]``: where the pixel lies in its coarse cell (down, right; ±1 at the cell's sides) and ln of the cell's height in
+        pixels, less ``CELL_LEVEL``."""
+        return self.part("grid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +93,50 @@ class CoarseMaps:
 
 def coarse_maps(depth: torch.Tensor, score: torch.Tensor, image: torch.Tensor) -> CoarseMaps:
     """depth, score ``[h, w]``; image ``float32 [h, w, 3]``, the frame averaged down to the coarse grid, normalised as ``rgb``."""
-    log_depth = depth.log()
-    centered = (score - score.mean()) / score.std().clamp_min(1e-6)
-    values = torch.cat([candidate_maps(depth), centered[..., None], log_depth[..., None]], -1)
-    # One broken coarse pixel must not spoil the level of all.
-    return CoarseMaps(values, candidate_colors(image), log_depth.nanmedian())
+    # nanmedian: one broken coarse pixel must not spoil the level of all.
+    return CoarseMaps(cell_values(depth, standardised(score)), candidate_colors(image), depth.log().nanmedian())
+
+
+def standardised(score: torch.Tensor) -> torch.Tensor:
+    """Mean 0, deviation 1 over the frame."""
+    return (score - score.mean()) / score.std().clamp_min(1e-6)
+
+
+def cell_values(depth: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
+    """``CoarseMaps.values`` of a depth and its standardised score, both ``[h, w]``."""
+    return torch.cat([candidate_maps(depth), score[..., None], depth.log()[..., None]], -1)
 
 
 def features_at(
     rgb: torch.Tensor, maps: CoarseMaps, depth_at: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]
 ) -> PixelFeatures:
     """rgb ``[K, 3]``, normalised; depth_at ``[K]``, the upsampled coarse depth; indices ``int64 [K]`` into a frame of ``size``."""
+    if rgb.device.type != "cpu":
+        return features_by_torch(rgb, maps, depth_at, indices, size)
+    rows = torch.empty(indices.numel(), IN_CHANNELS)
+    arrays = (m.numpy() for m in (rgb, maps.values, maps.colors, depth_at.log()))
+    assemble(*arrays, float(maps.log_median), CELL_LEVEL, indices.numpy(), size, rows.numpy())
+    return PixelFeatures(rows)
+
+
+def features_by_torch(
+    rgb: torch.Tensor, maps: CoarseMaps, depth_at: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]
+) -> PixelFeatures:
+    """``features_at`` in plain torch: the specification of the compiled pass, and what runs on CUDA."""
     sampled = sample_at(maps.values, indices, size)
     log_depth = depth_at.log()
     # The candidates were taken relative to the coarse grid's own ln depth; make them relative to the upsampled depth of this pixel.
+    # So the last one, which was 0, becomes the plain interpolation.
     candidates = sampled[:, :-2] + (sampled[:, -1] - log_depth)[:, None]
     candidates[:, 0] = 0
-    colors = _color_distances(rgb, maps.colors, indices, size)
-    return PixelFeatures(rgb, candidates, colors, log_depth - maps.log_median, sampled[:, -2].clamp(-3, 6))
+    return PixelFeatures.of(
+        rgb=rgb,
+        candidates=candidates,
+        colors=_color_distances(rgb, maps.colors, indices, size),
+        entropy=sampled[:, -2].clamp(-3, 6),
+        level=log_depth - maps.log_median,
+        grid=grid_position(indices, size, (maps.values.shape[0], maps.values.shape[1])),
+    )
 
 
 def _color_distances(rgb: torch.Tensor, colors: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -95,17 +160,34 @@ def cell_of(indices: torch.Tensor, size: tuple[int, int], low: tuple[int, int]) 
     return row, torch.div((2 * x + 1) * low[1], 2 * size[1], rounding_mode="floor")
 
 
+def grid_position(indices: torch.Tensor, size: tuple[int, int], low: tuple[int, int]) -> torch.Tensor:
+    """``PixelFeatures.grid`` at flat indices ``[K]`` into a frame of ``size = (H, W)`` over a ``low = (h, w)`` grid."""
+    y = torch.div(indices, size[1], rounding_mode="floor")
+    x = indices - y * size[1]
+    out = torch.empty(indices.numel(), WIDTHS["grid"], device=indices.device)
+    for column, (position, fine, coarse) in enumerate(((y, size[0], low[0]), (x, size[1], low[1]))):
+        # In whole numbers up to the last step: float32 cannot tell the places within a cell of a large frame apart.
+        inside = ((2 * position + 1) * coarse) % (2 * fine)
+        out[:, column] = inside.float().div_(fine).sub_(1)
+    out[:, 2] = math.log(size[0] / low[0]) - CELL_LEVEL
+    return out
+
+
 def normalised(image: torch.Tensor) -> torch.Tensor:
     """uint8 or 0…255 float → about 0 ± 1."""
     return image.float().sub(127.5).div_(64.0)
 
 
 def pixel_features(
-    image: torch.Tensor, coarse_depth: torch.Tensor, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet
+    image: torch.Tensor,
+    small: torch.Tensor,
+    coarse_depth: torch.Tensor,
+    depth: torch.Tensor,
+    score: torch.Tensor,
+    pixels: PixelSet,
 ) -> PixelFeatures:
-    """The network's input. image ``uint8 [H, W, 3]``; coarse_depth, score ``[h, w]``; depth ``[H, W]``."""
-    h, w = coarse_depth.shape
-    small = downsample(image, (h, w))[0].permute(1, 2, 0).mul(255)
-    maps = coarse_maps(coarse_depth, score, normalised(small))
+    """The network's input. image ``uint8 [H, W, 3]``; small ``float32 [h, w, 3]`` 0…1, the image averaged to the coarse grid;
+    coarse_depth, score ``[h, w]``; depth ``[H, W]``, the upsampled coarse depth."""
+    maps = coarse_maps(coarse_depth, score, normalised(small * 255))
     rgb = normalised(image.reshape(-1, 3)[pixels.indices])
     return features_at(rgb, maps, depth.flatten()[pixels.indices], pixels.indices, pixels.size)

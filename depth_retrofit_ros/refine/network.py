@@ -15,6 +15,9 @@ from depth_retrofit_ros.sparse.pyramid import Pyramid
 from depth_retrofit_ros.sparse.unet import SparseUNet
 
 MIXED = 24  # channels that reach the first 3×3 convolution
+TERMS = 3  # of a candidate's fitness: its place, the place squared, its colour distance
+PLACE_SCALE = 4.0  # a candidate's place: ln(candidate / coarse) times this
+FARTHEST_PLACE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +33,24 @@ class Refinement:
 class RefinerNet(nn.Module):
     """[features at the active pixels] → ln(refined / coarse) and its entropy; ``fusion`` then gates it.
 
-    The last layer gives one logit per candidate and one residual. Softmax over the candidates makes H(refined) a real entropy,
-    which the paper's gate asks for and a plain regressor cannot give.
+    Each candidate's logit is one output of the U-Net plus a fitness: a second-order polynomial of the candidate's own place in
+    depth, less its colour distance, with coefficients that the U-Net gives per pixel. So "the nearer surface", "a surface about
+    here" and "the surface of my colour" are each one number to say, however many candidates there are; and before any training
+    the choice is that of a joint bilateral filter. A last output is a small residual. Softmax over the candidates makes H(refined)
+    a real entropy, which the paper's gate asks for and a plain regressor cannot give.
     """
 
     def __init__(self, widths: Sequence[int] = (16, 32, 48, 64, 64), blocks: int = 1) -> None:
         super().__init__()
         self.widths, self.blocks = tuple(widths), blocks
         self.mix = nn.Linear(IN_CHANNELS, MIXED)
-        self.unet = SparseUNet(MIXED, self.widths, blocks, out_channels=COUNT + 1)
+        self.unet = SparseUNet(MIXED, self.widths, blocks, out_channels=COUNT + TERMS + 1)
         self.fusion = GatedFusion()
         with torch.no_grad():
             self.unet.head.weight.mul_(0.1)
             self.unet.head.bias.zero_()
-            self.unet.head.bias[0] = 2.0
+            self.unet.head.bias[0] = 0.5  # stay
+            self.unet.head.bias[COUNT + TERMS - 1] = -3.0  # per unit of colour distance
 
     @property
     def levels(self) -> int:
@@ -51,9 +58,17 @@ class RefinerNet(nn.Module):
         return self.unet.levels
 
     def forward(self, features: PixelFeatures, pyramid: Pyramid) -> Refinement:
-        out = self.unet(self.mix(features.stacked()).relu(), pyramid)
-        logits, residual = out[:, :COUNT], out[:, COUNT]
-        log_choice = logits.log_softmax(1)
+        return self.decide(self.unet(self.mix(features.rows).relu(), pyramid).float(), features)
+
+    def decide(self, out: torch.Tensor, features: PixelFeatures) -> Refinement:
+        """What the U-Net's output ``[K, COUNT + TERMS + 1]`` says."""
+        log_choice = (out[:, :COUNT] + fitness(features, out[:, COUNT : COUNT + TERMS])).log_softmax(1)
         choice = log_choice.exp()
-        change = (choice * features.candidates).sum(1) + 0.25 * residual
+        change = (choice * features.candidates).sum(1) + 0.25 * out[:, -1]
         return Refinement(change, log_choice, -(choice * log_choice).sum(1))
+
+
+def fitness(features: PixelFeatures, terms: torch.Tensor) -> torch.Tensor:
+    """``[K, COUNT]``: what each candidate's place and colour say for it, by the coefficients ``terms [K, TERMS]``."""
+    place = (features.candidates * PLACE_SCALE).clamp(-FARTHEST_PLACE, FARTHEST_PLACE)
+    return torch.addcmul(terms[:, 2:] * features.colors, terms[:, :1] + terms[:, 1:2] * place, place)

@@ -31,12 +31,25 @@ class Refined:
 
 
 class Refiner(Protocol):
-    """Corrects the selected pixels; the two steps are separate because they are separate boxes of the method."""
+    """Corrects the selected pixels; the two steps are separate because they are separate boxes of the method.
+
+    engine_name: the sparse engine that computes it, for people to read.
+    """
+
+    @property
+    def engine_name(self) -> str: ...
 
     def refine(
-        self, image: torch.Tensor, coarse: CoarsePrediction, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet
+        self,
+        image: torch.Tensor,
+        small: torch.Tensor,
+        coarse: CoarsePrediction,
+        depth: torch.Tensor,
+        score: torch.Tensor,
+        pixels: PixelSet,
     ) -> Refined:
-        """image ``uint8 [H, W, 3]``; depth ``float32 [H, W]``, the upsampled coarse depth; score ``[h, w]`` on the coarse grid."""
+        """image ``uint8 [H, W, 3]``; small ``float32 [h, w, 3]`` 0…1, its average over each coarse pixel; depth ``float32 [H, W]``,
+        the upsampled coarse depth; score ``[h, w]`` on the coarse grid."""
         ...
 
     def fuse(self, refined: Refined) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,11 +63,22 @@ class SparseRefiner:
     def __init__(self, network: RefinerNet, engine: SparseEngine) -> None:
         self.network, self.engine = network.eval(), engine
 
+    @property
+    def engine_name(self) -> str:
+        """See ``Refiner``."""
+        return self.engine.name
+
     def refine(
-        self, image: torch.Tensor, coarse: CoarsePrediction, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet
+        self,
+        image: torch.Tensor,
+        small: torch.Tensor,
+        coarse: CoarsePrediction,
+        depth: torch.Tensor,
+        score: torch.Tensor,
+        pixels: PixelSet,
     ) -> Refined:
         """See ``Refiner.refine``."""
-        features = pixel_features(image, coarse.depth, depth, score, pixels)
+        features = pixel_features(image, small, coarse.depth, depth, score, pixels)
         pyramid = self.engine.build_pyramid(pixels, self.network.levels)
         return Refined(depth.flatten()[pixels.indices], features, self.network(features, pyramid))
 
@@ -65,13 +89,13 @@ class SparseRefiner:
         return gate, refined.coarse * change.exp()
 
 
-def load_refiner(path: Path | None, device: torch.device, engine: str = "torch") -> SparseRefiner:
-    """A trained refiner; path None: the bundled one. Raises WeightsError in one line."""
+def load_refiner(path: Path | None, device: torch.device, engine: str = "auto") -> SparseRefiner:
+    """A trained refiner; path None: the bundled one; engine: see ``load_engine``. Raises WeightsError or ModelError in one line."""
     path = path or bundled("refiner.safetensors")
     tensors, metadata = load_tensors(path)
     network = _network_of(metadata, path)
     load_strict(network, tensors, path)
-    return SparseRefiner(network.to(device), load_engine(engine))
+    return SparseRefiner(network.to(device), load_engine(engine, device))
 
 
 def _network_of(metadata: Mapping[str, str], path: Path) -> RefinerNet:

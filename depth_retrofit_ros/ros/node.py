@@ -40,7 +40,14 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 def load_retrofit(settings: Settings) -> Retrofit:
     """The method as the parameters describe it. Raises DepthRetrofitError."""
     weights, refiner = (Path(path) if path else None for path in (settings.weights, settings.refiner))
-    return retrofit.load(settings.model, weights=weights, refiner=refiner, budget=settings.budget, device=settings.device)
+    return retrofit.load(
+        settings.model,
+        weights=weights,
+        refiner=refiner,
+        budget=settings.budget,
+        device=settings.device,
+        engine=settings.engine,
+    )
 
 
 class DepthNode(LifecycleNode):
@@ -86,10 +93,9 @@ class DepthNode(LifecycleNode):
             self._health.load_error = one_line(error)
             self.get_logger().error(f"cannot configure: {self._health.load_error}")
             return FAILURE
-        self._health.device = method.coarse.device
-        self._health.engine = getattr(getattr(method.refiner, "engine", None), "name", "none")  # a refiner need not be sparse
+        self._health.device, self._health.engine = method.coarse.device, method.refiner.engine_name
         self._health.stage = "inactive"
-        self.get_logger().info(f"{self.settings.model} is ready on {self._health.device}")
+        self.get_logger().info(f"{self.settings.model} is ready on {self._health.device}, sparse engine {self._health.engine}")
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

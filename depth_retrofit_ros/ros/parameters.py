@@ -64,6 +64,7 @@ PARAMETERS = (
     Parameter("weights", "", "unconfigured", "Checkpoint of the model, file or folder; empty: the bundled or found one"),
     Parameter("refiner", "", "unconfigured", "Checkpoint of the refiner; empty: the bundled one"),
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
+    Parameter("engine", "auto", "unconfigured", "Sparse engine, see `depth-retrofit models`; auto: the fastest on the device"),
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
     Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined", span=(0.0, 1.0)),
     Parameter("rate", 0.0, "active", "Upper limit of processed images per second; 0: as fast as possible", span=(0.0, 1000.0)),
@@ -98,6 +99,7 @@ class Settings:
     weights: str
     refiner: str
     device: str
+    engine: str
     image_transport: str
     budget: float
     rate: float

@@ -44,6 +44,7 @@ class Replay:
     refiner: Path | None
     budget: float
     device: str
+    engine: str
     rate: float = 1.0
     domain: int | None = None
     live_stamps: bool = False
@@ -55,6 +56,7 @@ class Replay:
             "weights": "" if self.weights is None else str(self.weights.absolute()),
             "refiner": "" if self.refiner is None else str(self.refiner.absolute()),
             "device": self.device,
+            "engine": self.engine,
             "budget": self.budget,
         }
 
@@ -173,10 +175,11 @@ def _fitted(depth: np.ndarray, reference: np.ndarray) -> np.ndarray:
 def _summary(source: Source, how: Replay, live: LiveResult, scores: Sequence[Score], files: Mapping[str, str]) -> Summary:
     stats = live.recording.stats
     metric = {True: "metric", False: "relative", None: "no answer"}[stats[-1].metric if stats else None]
-    device = live.recording.reports.get(f"{NODE}: model", {}).get("device", how.device)
+    model = live.recording.reports.get(f"{NODE}: model", {})
+    where = f"on {model.get('device', how.device)}, sparse engine {model.get('engine', how.engine)}"
     facts = {
         "source": source.described,
-        "model": f"{how.model} ({metric}), refiner {'bundled' if how.refiner is None else how.refiner.name}, on {device}",
+        "model": f"{how.model} ({metric}), refiner {'bundled' if how.refiner is None else how.refiner.name}, {where}",
         "budget": f"{how.budget:g} of the pixels; refined {stats[-1].refined_pixels if stats else 0} in the last image",
         "machine": machine(),
         "software": f"torch {torch.__version__}, ROS 2 {os.environ.get('ROS_DISTRO', 'Jazzy from wheels')}",

@@ -74,8 +74,8 @@ class ScaleAlignment:
         report = Alignment(correction, self._tracker.last_fit, self._tracker.problem)
         if correction is None:
             return result, report
-        depth, coarse = correction.apply(result.depth), correction.apply(result.coarse)
-        return dataclasses.replace(result, depth=depth, coarse=coarse, metric=True), report
+        maps = {name: correction.apply(getattr(result, name)) for name in ("depth", "base", "coarse")}
+        return dataclasses.replace(result, **maps, metric=True), report
 
     def _sparse(self, frame: Frame) -> SparseDepth:
         """Raises SparseDepthError where no message fits."""

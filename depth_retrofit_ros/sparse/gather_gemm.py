@@ -44,17 +44,19 @@ class SubmanifoldConvolution(torch.autograd.Function):
         outputs, inputs = weight.shape[:2]
         mirrored = weight.flip(2, 3).permute(2, 3, 0, 1).reshape(-1, inputs)
         grad_features = grad.new_empty(grad.shape[0], inputs) if needs_features else None
-        grad_kernel = weight.new_zeros(inputs, 9 * outputs)
+        grad_kernel = grad_accumulator(weight, inputs, 9 * outputs)
         # One gather of the output's gradient serves both products: the outputs that an input reaches lie under the mirrored kernel.
         for rows, gathered in gathered_chunks(with_zero_row(grad), neighbours):
             values = padded[rows]
             if needs_weight:
-                grad_kernel.addmm_(values.t(), gathered)
+                grad_kernel += values.t() @ gathered
             if grad_features is not None:
                 part = torch.mm(gathered, mirrored, out=grad_features[rows])
                 if ctx.relu_input:
                     torch.ops.aten.threshold_backward.grad_input(part, values, 0, grad_input=part)
-        grad_weight = grad_kernel.view(inputs, 3, 3, outputs).flip(1, 2).permute(3, 0, 1, 2) if needs_weight else None
+        grad_weight = (
+            grad_kernel.to(weight.dtype).view(inputs, 3, 3, outputs).flip(1, 2).permute(3, 0, 1, 2) if needs_weight else None
+        )
         return grad_features, grad_weight, grad.sum(0) if needs_bias else None, None, None
 
 
@@ -86,10 +88,10 @@ class DownConvolution(torch.autograd.Function):
             kernel = weight.permute(0, 2, 3, 1).reshape(outputs, -1)
             grad_features = (grad @ kernel).view(-1, inputs).index_select(0, slots)
         if needs_weight:
-            grad_kernel = weight.new_zeros(4 * inputs, outputs)
+            grad_kernel = grad_accumulator(weight, 4 * inputs, outputs)
             for rows, gathered in gathered_chunks(padded, children):
-                grad_kernel.addmm_(gathered.t(), grad[rows])
-            grad_weight = grad_kernel.view(2, 2, inputs, outputs).permute(3, 2, 0, 1)
+                grad_kernel += gathered.t() @ grad[rows]
+            grad_weight = grad_kernel.to(weight.dtype).view(2, 2, inputs, outputs).permute(3, 2, 0, 1)
         return grad_features, grad_weight, grad.sum(0) if needs_bias else None, None, None
 
 
@@ -119,13 +121,13 @@ class UpConvolution(torch.autograd.Function):
         inputs, outputs = weight.shape[:2]
         kernel = weight.permute(2, 3, 1, 0).reshape(-1, inputs)
         grad_features = torch.empty_like(features) if needs_features else None
-        grad_kernel = weight.new_zeros(inputs, 4 * outputs)
+        grad_kernel = grad_accumulator(weight, inputs, 4 * outputs)
         for rows, gathered in gathered_chunks(with_zero_row(grad), children):
             if needs_weight:
-                grad_kernel.addmm_(features[rows].t(), gathered)
+                grad_kernel += features[rows].t() @ gathered
             if grad_features is not None:
                 torch.mm(gathered, kernel, out=grad_features[rows])
-        grad_weight = grad_kernel.view(inputs, 2, 2, outputs).permute(0, 3, 1, 2) if needs_weight else None
+        grad_weight = grad_kernel.to(weight.dtype).view(inputs, 2, 2, outputs).permute(0, 3, 1, 2) if needs_weight else None
         return grad_features, grad_weight, grad.sum(0) if needs_bias else None, None, None
 
 
@@ -159,6 +161,11 @@ def gathered_chunks(padded: torch.Tensor, rows: torch.Tensor) -> Iterator[tuple[
         index = rows[chunk].reshape(-1)
         gathered = torch.index_select(padded, 0, index, out=buffer[: index.numel()])
         yield chunk, gathered.view(-1, taps * channels)
+
+
+def grad_accumulator(weight: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """Zeros in float32 at least: the gradient is a sum over many chunks, which half precision would round away one by one."""
+    return torch.zeros(rows, columns, dtype=torch.promote_types(weight.dtype, torch.float32), device=weight.device)
 
 
 def with_zero_row(features: torch.Tensor, relu: bool = False) -> torch.Tensor:

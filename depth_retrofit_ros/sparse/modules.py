@@ -24,6 +24,10 @@ class SparseConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         nn.init.normal_(self.weight, std=gain / math.sqrt(fan_in))
 
+    def parameters_as(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias in the precision of the features, which autocast may have lowered."""
+        return self.weight.to(features.dtype), self.bias.to(features.dtype)
+
 
 class SubmanifoldConv2d(SparseConvolution):
     """3x3 convolution at the active pixels only; relu_input: apply ReLU to its input."""
@@ -32,9 +36,11 @@ class SubmanifoldConv2d(SparseConvolution):
         super().__init__((outputs, inputs, 3, 3), outputs, 9 * inputs, RELU_GAIN if relu_input else 1.0)
         self.relu_input = relu_input
 
-    def forward(self, features: torch.Tensor, level: Level) -> torch.Tensor:
-        """``[K, inputs]`` to ``[K, outputs]`` on ``level``."""
-        return level.engine.submanifold_conv(features, self.weight, self.bias, level, relu_input=self.relu_input)
+    def forward(self, features: torch.Tensor, level: Level, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """``[K, inputs]`` to ``[K, outputs]`` on ``level``, plus the residual."""
+        return level.engine.submanifold_conv(
+            features, *self.parameters_as(features), level, relu_input=self.relu_input, residual=residual
+        )
 
 
 class DownConv2d(SparseConvolution):
@@ -45,7 +51,7 @@ class DownConv2d(SparseConvolution):
 
     def forward(self, features: torch.Tensor, level: Level) -> torch.Tensor:
         """``[K, inputs]`` on ``level`` to ``[K', outputs]`` on the next coarser one."""
-        return level.engine.down_conv(features, self.weight, self.bias, level)
+        return level.engine.down_conv(features, *self.parameters_as(features), level)
 
 
 class UpConv2d(SparseConvolution):
@@ -54,9 +60,9 @@ class UpConv2d(SparseConvolution):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__((inputs, outputs, 2, 2), outputs, inputs, 1.0)
 
-    def forward(self, features: torch.Tensor, level: Level) -> torch.Tensor:
-        """``[K', inputs]`` of the level coarser than ``level`` to ``[K, outputs]`` on ``level``."""
-        return level.engine.up_conv(features, self.weight, self.bias, level)
+    def forward(self, features: torch.Tensor, level: Level, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """``[K', inputs]`` of the level coarser than ``level`` to ``[K, outputs]`` on ``level``, plus the residual."""
+        return level.engine.up_conv(features, *self.parameters_as(features), level, residual=residual)
 
 
 class ResidualBlock(nn.Module):
@@ -74,4 +80,4 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: torch.Tensor, level: Level) -> torch.Tensor:
         """``[K, channels]`` to the same."""
-        return self.second(self.first(features, level), level).add_(features)
+        return self.second(self.first(features, level), level, features)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from depth_retrofit_ros.selection.pixel_set import PixelSet
-from depth_retrofit_ros.sparse.kernel_map import coarsen, neighbour_map
+from depth_retrofit_ros.sparse.kernel_map import Coarsening, coarsen, neighbour_map
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.sparse.engine import SparseEngine
@@ -48,14 +49,20 @@ class Pyramid:
         return self.levels[depth]
 
 
-def build_pyramid(pixels: PixelSet, levels: int, engine: SparseEngine) -> Pyramid:
-    """Build every map of a frame once. levels: number of resolutions, at least 1."""
+def build_pyramid(
+    pixels: PixelSet,
+    levels: int,
+    engine: SparseEngine,
+    neighbours: Callable[[PixelSet], torch.Tensor] = neighbour_map,
+    halve: Callable[[PixelSet], Coarsening] = coarsen,
+) -> Pyramid:
+    """Build every map of a frame once. levels: number of resolutions, at least 1; the last two: what makes the maps."""
     if levels < 1:
         raise ValueError(f"a pyramid needs at least one level, not {levels}")
     built = []
     for _ in range(levels - 1):
-        down = coarsen(pixels)
-        built.append(Level(engine, pixels, neighbour_map(pixels), down.children, down.slots))
+        down = halve(pixels)
+        built.append(Level(engine, pixels, neighbours(pixels), down.children, down.slots))
         pixels = down.pixels
-    built.append(Level(engine, pixels, neighbour_map(pixels)))
+    built.append(Level(engine, pixels, neighbours(pixels)))
     return Pyramid(tuple(built))

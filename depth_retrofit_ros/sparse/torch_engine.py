@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.gather_gemm import DownConvolution, SubmanifoldConvolution, UpConvolution
@@ -13,6 +14,7 @@ class TorchEngine:
     """``SparseEngine`` by chunked gather and matrix product (see ``gather_gemm``)."""
 
     name = "torch"
+    devices: tuple[str, ...] = ("cpu", "cuda")
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
         """See ``SparseEngine``."""
@@ -26,21 +28,38 @@ class TorchEngine:
         level: Level,
         *,
         relu_input: bool = False,
+        residual: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """See ``SparseEngine``."""
         check_rows(features, level.count)
-        return SubmanifoldConvolution.apply(features, weight, bias, level.neighbours, relu_input)
+        out = SubmanifoldConvolution.apply(features, weight, bias, level.neighbours, relu_input)
+        return out if residual is None else out.add_(residual)
 
     def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
         """See ``SparseEngine``."""
         check_rows(features, level.count)
         return DownConvolution.apply(features, weight, bias, *maps_to_coarser(level))
 
-    def up_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
+    def up_conv(
+        self,
+        features: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        level: Level,
+        *,
+        residual: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """See ``SparseEngine``."""
         children, slots = maps_to_coarser(level)
         check_rows(features, children.shape[0])
-        return UpConvolution.apply(features, weight, bias, children, slots)
+        out = UpConvolution.apply(features, weight, bias, children, slots)
+        return out if residual is None else out.add_(residual)
+
+    def linear(
+        self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, relu_input: bool = False
+    ) -> torch.Tensor:
+        """See ``SparseEngine``."""
+        return F.linear(features.relu() if relu_input else features, weight, bias)
 
 
 def maps_to_coarser(level: Level) -> tuple[torch.Tensor, torch.Tensor]:

@@ -50,9 +50,10 @@ class SparseUNet(nn.Module):
             skips.append(features)
             features = self.encoder[depth + 1](down(features, pyramid[depth]), pyramid[depth + 1])
         for depth in reversed(range(self.levels - 1)):
-            features = self.up[depth](features, pyramid[depth]).add_(skips.pop())
+            features = self.up[depth](features, pyramid[depth], skips.pop())
             features = self.decoder[depth](features, pyramid[depth])
-        return self.head(features.relu())
+        weight, bias = self.head.weight.to(features.dtype), self.head.bias.to(features.dtype)
+        return pyramid[0].engine.linear(features, weight, bias, relu_input=True)
 
 
 class Stage(nn.Module):

@@ -7,6 +7,8 @@ the target keeps the coarse model's depth of every surface and the true position
 
 from __future__ import annotations
 
+import numba
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -22,21 +24,35 @@ def log_ratio(
     log_true ``[K]`` at the pixels; rows, columns ``int64 [K]`` of the coarse cell of each; true_map, coarse_map ``[h, w]``: ln
     depth on the coarse grid. Where no nearby cell shows the same surface (a lost thin structure) the ratio around is taken.
     """
-    ratio = coarse_map - true_map
+    maps = (m.float().numpy() for m in (true_map, coarse_map - true_map, _purity(true_map)))
+    return torch.from_numpy(_weighted_ratio(log_true.float().numpy(), rows.numpy(), columns.numpy(), *maps))
+
+
+def _purity(true_map: torch.Tensor) -> torch.Tensor:
+    """Near 1 in the middle of a surface, 0.001 where a cell or its neighbours mix two."""
     padded = F.pad(true_map[None, None], (1, 1, 1, 1), mode="replicate")
     spread = (F.max_pool2d(padded, 3, 1) + F.max_pool2d(-padded, 3, 1))[0, 0]
-    pure = torch.exp(-((spread / 0.1) ** 2)) + 1e-3
-    r = RADIUS
-    table = torch.stack([F.pad(m[None, None], (r, r, r, r), mode="replicate")[0, 0] for m in (true_map, ratio, pure)], -1)
-    width = table.shape[1]
-    base = (rows + r) * width + columns + r
-    flat = table.view(-1, 3)
-    total, weight = torch.zeros_like(log_true), torch.zeros_like(log_true)
-    for dy in range(-r, r + 1):
-        for dx in range(-r, r + 1):
-            t, q, p = flat[base + dy * width + dx].unbind(1)
-            near = float(torch.exp(torch.tensor(-(dy * dy + dx * dx) / (r * r))))
-            w = near * p * (torch.exp(-(((t - log_true) / DEPTH_SIGMA) ** 2)) + 1e-4)
-            total += w * q
-            weight += w
-    return total / weight
+    return torch.exp(-((spread / 0.1) ** 2)) + 1e-3
+
+
+@numba.njit(cache=True, fastmath=True)
+def _weighted_ratio(
+    log_true: np.ndarray, rows: np.ndarray, columns: np.ndarray, true_map: np.ndarray, ratio: np.ndarray, purity: np.ndarray
+) -> np.ndarray:
+    """Mean ``ratio`` of the cells within ``RADIUS``, by nearness, purity and likeness to the pixel's own depth."""
+    height, width = true_map.shape
+    near = np.exp(-((np.arange(-RADIUS, RADIUS + 1) / RADIUS) ** 2))
+    out = np.empty_like(log_true)
+    for i in range(log_true.size):
+        total, weight = 0.0, 0.0
+        for dy in range(-RADIUS, RADIUS + 1):
+            row = min(max(rows[i] + dy, 0), height - 1)
+            for dx in range(-RADIUS, RADIUS + 1):
+                column = min(max(columns[i] + dx, 0), width - 1)
+                off = (true_map[row, column] - log_true[i]) / DEPTH_SIGMA
+                likeness = (np.exp(-off * off) if abs(off) < 4 else 0.0) + 1e-4
+                w = near[dy + RADIUS] * near[dx + RADIUS] * purity[row, column] * likeness
+                total += w * ratio[row, column]
+                weight += w
+        out[i] = total / weight
+    return out

@@ -1,7 +1,8 @@
 """What a frozen low-resolution model does to depth, simulated: the refiner must serve models that it has never met.
 
-Low-pass with kernels that vary over the image, edges moved by up to two coarse pixels, thin structures lost, scale and
-low-frequency warps, relative (affine-inverse) depth, noise; and an uncertainty map that is high near edges, imperfectly.
+Low-pass with kernels that vary over the image, edges moved by up to two coarse pixels, near things grown, thin structures lost,
+scale and low-frequency warps, relative (affine-inverse) depth, noise; and head features whose entropy is high near edges,
+imperfectly. One map in four is nothing but small.
 """
 
 from __future__ import annotations
@@ -9,26 +10,48 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+LONG_SIDES = (64, 640)  # of a model's answer: METER says 64, Depth Anything at its own input size 518
+CLEAN = 0.25  # share of maps that are only small: what averaging a sensor's depth gives
+SURE = 6.0  # margin of the logits where the simulated model has no doubt
+
 
 def simulate_coarse(rng: np.random.Generator, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """depth: float32 [h, w] m, finite, at a coarse view's pixel centres → coarse depth and uncertainty ≥ 0, both [h', w']."""
-    log = np.log(depth)
+    """What a model might answer to a scene. Give it a finer view than the answer shall be, or equally fine.
+
+    depth: float32 [h, w] m, finite, at a view's pixel centres → coarse depth float32 [h', w'], h' ≤ h, and head features float32
+    [2, h', w'], whose softmax entropy is the model's doubt (the same everywhere for a model whose features tell nothing).
+    """
+    log = _resize(rng, np.log(depth))
     true_edges = _steps(log)
-    log = _lose_thin_structures(rng, log) if rng.random() < 0.5 else log
-    log = _displace(rng, log)
-    log = _resize(rng, log)
-    log = _blur(rng, log)
-    log = log + _smooth_noise(rng, log.shape, rng.uniform(2, 6)) * rng.choice([0.0, 0.05, 0.15])
-    log = log + rng.normal(0, 0.5) + rng.uniform(0, 0.01) * rng.standard_normal(log.shape)
+    if rng.random() >= CLEAN:
+        log = _lose_thin_structures(rng, log) if rng.random() < 0.5 else log
+        log = _grow_near(log) if rng.random() < 0.2 else log
+        log = _blur(rng, _displace(rng, log))
+        log = log + rng.uniform(0, 0.01) * rng.standard_normal(log.shape)
+    log = log + _smooth_noise(rng, log.shape, rng.uniform(2, 6)) * rng.choice([0.0, 0.05, 0.15]) + rng.normal(0, 0.5)
     coarse = np.exp(log).astype(np.float32)
     if rng.random() < 0.35:
         coarse = _affine_inverse(rng, coarse)
-    return coarse, _uncertainty(rng, coarse, true_edges)
+    return coarse, _features(rng, coarse, true_edges)
 
 
 def _steps(log: np.ndarray) -> np.ndarray:
     kernel = np.ones((3, 3), np.uint8)
     return np.asarray(cv2.dilate(log, kernel) - cv2.erode(log, kernel))
+
+
+def _resize(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
+    """To the resolution of some model's output: averaged in log, inverse or plain depth, or sampled."""
+    low, high = np.log(LONG_SIDES)
+    scale = min(1.0, np.exp(rng.uniform(low, high)) / max(log.shape))
+    size = (max(16, round(log.shape[1] * scale)), max(16, round(log.shape[0] * scale)))
+    space = rng.choice(["log", "inverse", "depth", "sampled"], p=[0.35, 0.35, 0.15, 0.15])
+    if space == "log":
+        return np.asarray(cv2.resize(log, size, interpolation=cv2.INTER_AREA))
+    if space == "sampled":
+        return np.asarray(cv2.resize(log, size, interpolation=cv2.INTER_NEAREST_EXACT))
+    sign = -1 if space == "inverse" else 1
+    return np.asarray(sign * np.log(cv2.resize(np.exp(sign * log), size, interpolation=cv2.INTER_AREA)))
 
 
 def _lose_thin_structures(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
@@ -42,9 +65,14 @@ def _lose_thin_structures(rng: np.random.Generator, log: np.ndarray) -> np.ndarr
     return np.where(share, closed, log)
 
 
+def _grow_near(log: np.ndarray) -> np.ndarray:
+    """Networks like to draw near things a pixel too large."""
+    return np.asarray(cv2.erode(log, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))))
+
+
 def _displace(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
     h, w = log.shape
-    amount = rng.uniform(0, 1.2)
+    amount = rng.uniform(0, 0.9)
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     scale = rng.uniform(10, 40)
     x = x + amount * _smooth_noise(rng, (h, w), scale)
@@ -52,19 +80,9 @@ def _displace(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
     return cv2.remap(log, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _resize(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
-    """To the resolution of some model's output: long side 64 (METER) … 256, mostly finer, in depth or in inverse depth."""
-    long_side = 256 * rng.uniform(0.25, 1.0)
-    scale = min(1.0, long_side / max(log.shape))
-    size = (max(16, round(log.shape[1] * scale)), max(16, round(log.shape[0] * scale)))
-    if rng.random() < 0.5:
-        return np.asarray(cv2.resize(log, size, interpolation=cv2.INTER_AREA))
-    return -np.log(cv2.resize(np.exp(-log), size, interpolation=cv2.INTER_AREA))
-
-
 def _blur(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
     """A mix, varying over the image, of two Gaussian low-passes of log depth."""
-    fine, wide = rng.uniform(0.3, 0.8), rng.uniform(0.7, 1.6)
+    fine, wide = rng.uniform(0.1, 0.8), rng.uniform(0.5, 1.9)
     share = np.clip(0.5 + _smooth_noise(rng, log.shape, 6), 0, 1)
     return share * cv2.GaussianBlur(log, (0, 0), fine) + (1 - share) * cv2.GaussianBlur(log, (0, 0), wide)
 
@@ -83,12 +101,13 @@ def _affine_inverse(rng: np.random.Generator, depth: np.ndarray) -> np.ndarray:
     return (1 / np.maximum(inverse + shift, 0.02 * inverse.max())).astype(np.float32)
 
 
-def _uncertainty(rng: np.random.Generator, coarse: np.ndarray, true_edges: np.ndarray) -> np.ndarray:
-    """High where the truth or the answer has edges, over a wandering floor: an entropy map as models really give it."""
-    size = (coarse.shape[1], coarse.shape[0])
-    kernel = np.ones((3, 3), np.uint8)
-    truth = np.minimum(cv2.resize(cv2.dilate(true_edges, kernel), size, interpolation=cv2.INTER_AREA), 1)
+def _features(rng: np.random.Generator, coarse: np.ndarray, true_edges: np.ndarray) -> np.ndarray:
+    """Logits of two classes: undecided where the truth or the answer has edges, over a wandering floor; or flat."""
+    if rng.random() < 0.35:
+        return np.zeros((2, *coarse.shape), np.float32)
     answer = np.minimum(_steps(np.log(coarse)), 1)
     floor = np.abs(0.15 * _smooth_noise(rng, coarse.shape, 8) + 0.1)
-    score = rng.uniform(0.2, 1) * truth + rng.uniform(0.2, 1) * answer + rng.uniform(0, 1) * floor
-    return cv2.GaussianBlur(score.astype(np.float32), (0, 0), rng.uniform(0.5, 1.2))
+    doubt = rng.uniform(0.2, 1) * np.minimum(true_edges, 1) + rng.uniform(0.2, 1) * answer + rng.uniform(0, 1) * floor
+    doubt = cv2.GaussianBlur(doubt.astype(np.float32), (0, 0), rng.uniform(0.4, 1.0))
+    certainty = SURE * (1 - doubt / max(float(doubt.max()), 1e-6))
+    return np.stack([certainty, np.zeros_like(certainty)]).astype(np.float32)

@@ -27,7 +27,7 @@ class LoopSpec:
 
     steps: total; batch: samples per step; rate: peak learning rate (AdamW, cosine to zero after a warm-up of 2 %); out: folder for
     log.csv and state.pt; minutes: stop early after this wall time, 0 = no limit; the schedule then ends with the time; resume: go
-    on from state.pt if there is one.
+    on from state.pt if there is one; precision: of the products (weights and their updates stay float32).
     """
 
     steps: int
@@ -38,6 +38,11 @@ class LoopSpec:
     device: torch.device
     minutes: float = 0.0
     resume: bool = False
+    precision: torch.dtype = torch.float32
+
+    def autocast(self) -> torch.autocast:
+        """To be entered around the network and its losses, not around the making of data."""
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
 
 class Loop:

@@ -36,7 +36,7 @@ def local_window_loss(
 ) -> torch.Tensor:
     """L1 of the gradients left after the best scale and shift of each of ``windows`` random windows per image (PatchRefiner V2)."""
     batch, height, width = pred.shape
-    n = batch * windows
+    side, n = min(side, height, width), batch * windows
     image = torch.arange(batch, device=pred.device).repeat_interleave(windows)
     y = torch.randint(0, height - side + 1, (n,), generator=generator, device=generator.device).to(pred.device)
     x = torch.randint(0, width - side + 1, (n,), generator=generator, device=generator.device).to(pred.device)

@@ -8,7 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -16,12 +15,11 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import OutputError
 from depth_retrofit_ros.training.scenes.dead_leaves import dead_leaves
 from depth_retrofit_ros.training.scenes.layout import SceneAndPose, random_scene
-from depth_retrofit_ros.training.scenes.render import Renderer, Rendering, area_downsample
+from depth_retrofit_ros.training.scenes.render import Renderer, Rendering
 from depth_retrofit_ros.training.scenes.sensor import Sensor
 from depth_retrofit_ros.training.scenes.textures import TextureStack, build_textures
 
-LOW_SIDE = 256  # long side of the coarse view
-SUPERSAMPLE = 3  # odd, so that the middle sample sits on the coarse pixel's centre
+VIEW_SIDE = 768  # long side of the whole view, from which coarse views of any lower size are averaged
 CROP = 384  # side of a full-resolution crop
 FRAMES = ((2560, 1440), (1920, 1440), (1920, 1080), (2304, 1536), (1440, 1920), (3840, 2160), (1280, 720))
 MIN_DEPTH_M = 0.2
@@ -29,7 +27,7 @@ MIN_DEPTH_M = 0.2
 
 @dataclass(frozen=True, slots=True)
 class PoolSpec:
-    """What a pool holds. folder: where; count: number of scenes; crops: full-resolution crops per scene (0: coarse views only);
+    """What a pool holds. folder: where; count: number of scenes; crops: full-resolution crops per scene (0: whole views only);
     seed: of scenes and textures; photos: folder of texture photographs or None; device: where to render."""
 
     folder: Path
@@ -96,9 +94,8 @@ def _render_chunk(spec: PoolSpec, indices: list[int]) -> int:
 def render_sample(spec: PoolSpec, index: int) -> dict[str, np.ndarray]:
     """One scene from one pose.
 
-    low: uint8 [h, w, 3], long side 256; low_depth: float32 [h, w] m at the pixel centres; square: uint8 [192, 256, 3], the view
-    stretched; kind: room, street, clutter, leaves;
-    frame: int [2] (width, height) of the full frame; f_px: focal length in full-frame pixels; and per crop
+    view: uint8 [h, w, 3], the whole frame at a long side of 768; view_depth: float32 [h, w] m at its pixel centres; kind: room,
+    street, clutter, leaves; frame: int [2] (width, height) of the full frame; f_px: focal length in full-frame pixels; and per crop
     crops: uint8 [N, S, S, 3], crop_depth: float32 [N, S, S] m, at: int [N, 2] (x0, y0) in the full frame. inf is sky.
     """
     rng = np.random.default_rng((spec.seed, index))
@@ -108,20 +105,17 @@ def render_sample(spec: PoolSpec, index: int) -> dict[str, np.ndarray]:
     renderer.expose(camera, placed.pose, float(np.exp(rng.normal(np.log(0.17), 0.35))))
     sensor = Sensor.random(rng)
 
-    low_w, low_h = (round(v * LOW_SIDE / max(width, height)) for v in (width, height))
-    fine = renderer.render(camera.resized(low_w * SUPERSAMPLE, low_h * SUPERSAMPLE), placed.pose)
-    image, middle = fine.image.cpu().numpy(), SUPERSAMPLE // 2
-    low = area_downsample(fine.image, SUPERSAMPLE).cpu().numpy()
+    view_w, view_h = (round(v * VIEW_SIDE / max(width, height)) for v in (width, height))
+    view = renderer.render(camera.resized(view_w, view_h), placed.pose)
     sample = {
-        "low": sensor.shoot(low, rng, LOW_SIDE / max(width, height)),
-        "low_depth": fine.depth[middle::SUPERSAMPLE, middle::SUPERSAMPLE].cpu().numpy(),
-        "square": sensor.shoot(cv2.resize(image, (256, 192), interpolation=cv2.INTER_AREA), rng, LOW_SIDE / max(width, height)),
+        "view": sensor.shoot(view.image.cpu().numpy(), rng, VIEW_SIDE / max(width, height)),
+        "view_depth": view.depth.cpu().numpy(),
         "frame": np.array([width, height]),
         "f_px": np.array(camera.fx),
         "kind": np.array(placed.kind),
     }
     if spec.crops:
-        views = [_crop(renderer, placed, camera, at) for at in _edge_windows(rng, sample["low_depth"], width, height, spec.crops)]
+        views = [_crop(renderer, placed, camera, at) for at in _edge_windows(rng, sample["view_depth"], width, height, spec.crops)]
         sample["at"] = np.array([at for at, _ in views])
         sample["crops"] = np.stack([sensor.shoot(v.image.cpu().numpy(), rng) for _, v in views])
         sample["crop_depth"] = np.stack([v.depth.cpu().numpy() for _, v in views])
@@ -150,7 +144,7 @@ def _crop(renderer: Renderer, placed: SceneAndPose, camera: Camera, at: tuple[in
 
 
 def _edge_windows(rng: np.random.Generator, depth: np.ndarray, width: int, height: int, count: int) -> list[tuple[int, int]]:
-    """Crop corners, drawn where the coarse view has depth edges (three in four) or anywhere."""
+    """Crop corners, drawn where the view has depth edges (three in four) or anywhere."""
     log = np.log(np.clip(depth, MIN_DEPTH_M, 200))
     edges = (np.abs(np.diff(log, axis=1, append=log[:, -1:])) + np.abs(np.diff(log, axis=0, append=log[-1:]))) > 0.1
     rows, cols = np.nonzero(edges)

@@ -12,10 +12,20 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.guided import CHANNELS, guided_depth, guided_maps
 from depth_retrofit_ros.coarse.upsample import sample_at
-from depth_retrofit_ros.refine.candidates import OFFSETS
-from depth_retrofit_ros.refine.features import PixelFeatures, cell_of, coarse_maps, features_at, normalised
+from depth_retrofit_ros.errors import DatasetError
+from depth_retrofit_ros.refine.candidates import COUNT, MARGIN, OFFSETS, candidate_colors
+from depth_retrofit_ros.refine.features import (
+    CoarseMaps,
+    PixelFeatures,
+    cell_of,
+    cell_values,
+    features_at,
+    normalised,
+    standardised,
+)
 from depth_retrofit_ros.refine.network import RefinerNet
 from depth_retrofit_ros.selection.score import uncertainty
 from depth_retrofit_ros.sparse.engine import load_engine
@@ -25,7 +35,11 @@ from depth_retrofit_ros.training.degradations import simulate_coarse
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 
 FAR_FACTOR = 2.5  # the sky is put this much behind the farthest thing
+FEWEST_ACTIVE = 1000  # per crop: fewer are not worth a step
+PATIENCE = 200  # crops drawn for one that is used
 MAX_ACTIVE = 36_000  # per crop: bounds the time of a step
+SIMULATED = 0.7  # share of the crops whose coarse map is simulated; the others come from models
+STEEPEST = 1.0  # ln ratio up to which the relative error counts in full
 CHOICE_SCALE = 0.03  # in ln depth: candidates this much apart are told apart
 RIGHT, DOWN = 5, 7  # columns of the 3×3 neighbour map
 
@@ -51,7 +65,9 @@ class CropSample:
 class Crops:
     """Random training crops, deterministic in (seed, step)."""
 
-    def __init__(self, files: Sequence[Path], models: Sequence[CoarseModel], batch: int, seed: int, simulated: float) -> None:
+    def __init__(
+        self, files: Sequence[Path], models: Sequence[CoarseModel], batch: int, seed: int, simulated: float = SIMULATED
+    ) -> None:
         self.files, self.models = list(files), list(models)
         self.batch, self.seed, self.simulated = batch, seed, simulated
         self._views: dict[tuple[str, str], CoarseView] = {}
@@ -60,7 +76,9 @@ class Crops:
         """``batch`` crops with enough active pixels."""
         rng = np.random.default_rng((self.seed, step))
         samples: list[CropSample] = []
-        while len(samples) < self.batch:
+        for _ in range(PATIENCE * self.batch):
+            if len(samples) == self.batch:
+                return samples
             path = self.files[rng.integers(len(self.files))]
             with np.load(path) as file:
                 data = dict(file)
@@ -70,9 +88,11 @@ class Crops:
             sample = make_crop(
                 data, int(rng.integers(len(data["at"]))), view, float(rng.choice([0.05, 0.1, 0.1, 0.2])), rng.random() < 0.5
             )
-            if sample.target.numel() > 1000:
+            if sample.target.numel() > FEWEST_ACTIVE:
                 samples.append(sample)
-        return samples
+        raise DatasetError(
+            f"hardly a crop of the {len(self.files)} scenes has {FEWEST_ACTIVE} uncertain pixels: render other scenes"
+        )
 
     def _model_view(self, model: CoarseModel, path: Path, data: Mapping[str, np.ndarray]) -> CoarseView:
         key = (model.name, path.name)
@@ -82,31 +102,32 @@ class Crops:
 
 
 def finite_truth(data: Mapping[str, np.ndarray]) -> tuple[np.ndarray, float]:
-    """The coarse view's true depth with the sky at a finite distance, and that distance [m]."""
-    depth = data["low_depth"]
+    """The view's true depth with the sky at a finite distance, and that distance [m]."""
+    depth = data["view_depth"]
     known = depth[np.isfinite(depth)]
     far = float(FAR_FACTOR * known.max()) if known.size else 100.0
     return np.where(np.isfinite(depth), np.maximum(depth, 0.05), far).astype(np.float32), far
 
 
 def model_view(model: CoarseModel, data: Mapping[str, np.ndarray]) -> CoarseView:
-    """What a frozen model says of the coarse view. Models with a square-ish input see the view stretched, as they do live."""
-    image = torch.from_numpy(data["square" if model.name.startswith("meter") else "low"])
+    """What a frozen model says of the view."""
+    image = torch.from_numpy(data["view"])
     height, width = image.shape[:2]
     frame_w, frame_h = (int(v) for v in data["frame"])
     f_px = float(data["f_px"])
     camera = Camera(frame_w, frame_h, f_px, f_px, (frame_w - 1) / 2, (frame_h - 1) / 2).resized(width, height)
-    prediction = model.predict(image.to(model.device), camera)
-    truth, _ = finite_truth(data)
-    depth, score = prediction.depth.cpu(), uncertainty(prediction).cpu()
-    return CoarseView(depth, score, _nearest(torch.from_numpy(truth), depth.shape))
+    return _seen(model.predict(image.to(model.device), camera), data)
 
 
 def simulated_view(rng: np.random.Generator, data: Mapping[str, np.ndarray]) -> CoarseView:
     """A simulated model's answer (see ``degradations``)."""
-    truth, _ = finite_truth(data)
-    depth, score = simulate_coarse(rng, truth)
-    return CoarseView(torch.from_numpy(depth), torch.from_numpy(score), _nearest(torch.from_numpy(truth), depth.shape))
+    depth, features = (torch.from_numpy(m) for m in simulate_coarse(rng, finite_truth(data)[0]))
+    return _seen(CoarsePrediction(depth, features, False), data)
+
+
+def _seen(prediction: CoarsePrediction, data: Mapping[str, np.ndarray]) -> CoarseView:
+    depth, score = prediction.depth.cpu(), uncertainty(prediction).cpu()
+    return CoarseView(depth, score, _nearest(torch.from_numpy(finite_truth(data)[0]), depth.shape))
 
 
 def _nearest(values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
@@ -121,17 +142,18 @@ def make_crop(data: Mapping[str, np.ndarray], index: int, view: CoarseView, budg
     rows, columns = torch.meshgrid(torch.arange(y0, y0 + side), torch.arange(x0, x0 + side), indexing="ij")
     indices = (rows * width + columns).flatten()
     score = sample_at(view.score[..., None], indices, (height, width))[:, 0]
-    threshold = float(view.score.flatten().quantile(1 - budget))
+    threshold = float(np.quantile(view.score.numpy(), 1 - budget))
     if int((score > threshold).sum()) > MAX_ACTIVE:
         threshold = float(score.topk(MAX_ACTIVE).values[-1])
     mask = (score > threshold).view(side, side)
     active = indices[mask.flatten()]
 
     h, w = view.depth.shape
-    small = torch.from_numpy(cv2.resize(data["low"], (w, h), interpolation=cv2.INTER_AREA))
-    maps = coarse_maps(view.depth, view.score, normalised(small))
-    depth_at = sample_at(view.depth.reciprocal()[..., None], active, (height, width))[:, 0].reciprocal()
-    rgb = normalised(torch.from_numpy(data["crops"][index]).view(-1, 3)[mask.flatten()])
+    first, last = np.array([y0, x0]) / (height, width), np.array([y0 + side, x0 + side]) / (height, width)
+    maps, guides = _maps_around(view, data["view"], first, last)
+    pixels = torch.from_numpy(data["crops"][index]).view(-1, 3)[mask.flatten()]
+    depth_at = guided_depth(sample_at(guides, active, (height, width)), pixels)
+    rgb = normalised(pixels)
     features = features_at(rgb, maps, depth_at, active, (height, width))
 
     _, far = finite_truth(data)
@@ -142,6 +164,25 @@ def make_crop(data: Mapping[str, np.ndarray], index: int, view: CoarseView, budg
     return _flipped(CropSample(mask, features, target)) if flip else CropSample(mask, features, target)
 
 
+def _maps_around(view: CoarseView, image: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[CoarseMaps, torch.Tensor]:
+    """``features.coarse_maps`` and ``guided_maps``, computed only for the cells from which the features of a crop are taken.
+
+    first, last: (row, column) of its corners as shares of the frame.
+    """
+    h, w = view.depth.shape
+    (top, left), (bottom, right) = (np.floor(first * (h, w)).astype(int), np.ceil(last * (h, w)).astype(int))
+    small = torch.from_numpy(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA))
+    reach = MARGIN + 3  # candidates look MARGIN cells far and at the slopes there; interpolation takes one more cell
+    window = (slice(max(0, top - reach), bottom + reach), slice(max(0, left - reach), right + reach))
+    # NumPy, because it asks for zero pages, of which those that nobody touches cost nothing.
+    shapes = (COUNT + 2,), (COUNT, 3), (CHANNELS,)
+    values, colors, guides = (torch.from_numpy(np.zeros((h, w, *shape), np.float32)) for shape in shapes)
+    values[window] = cell_values(view.depth[window], standardised(view.score)[window])
+    colors[window] = candidate_colors(normalised(small[window]))
+    guides[window] = guided_maps(view.depth[window], small[window] / 255)
+    return CoarseMaps(values, colors, view.depth.log().nanmedian()), guides
+
+
 def _flipped(sample: CropSample) -> CropSample:
     """Mirrored left to right. Candidates are named by direction, so theirs are exchanged as well."""
     mask = sample.mask.flip(1)
@@ -150,25 +191,30 @@ def _flipped(sample: CropSample) -> CropSample:
     order = position.flip(1)[mask]
     f = sample.features
     swap = _mirrored_candidates()
-    features = PixelFeatures(f.rgb[order], f.candidates[order][:, swap], f.colors[order][:, swap], f.level[order], f.entropy[order])
+    features = PixelFeatures(f.rows[order])
+    for name in ("candidates", "colors"):
+        features.part(name).copy_(f.part(name)[order][:, swap])
+    features.grid[:, 1].neg_()
     return CropSample(mask, features, sample.target[order])
 
 
 def _mirrored_candidates() -> list[int]:
-    return [0] + [1 + OFFSETS.index((dy, -dx)) for dy, dx in OFFSETS]
+    return [0, *(1 + OFFSETS.index((dy, -dx)) for dy, dx in OFFSETS), COUNT - 1]
 
 
 def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses:
-    """L1 of ln depth of the refined and of the fused value (equal weights, as in SparseRefine), of the fused value's gradients
-    between neighbouring active pixels, and cross entropy of the choice against the candidates nearest to the truth."""
+    """L1 of ln depth of the refined and of the fused value (equal weights, as in SparseRefine), relative error of the fused value,
+    L1 of its gradients between neighbouring active pixels, and cross entropy of the choice against the candidates nearest to the
+    truth. The relative error is what keeps a doubtful pixel on the near side: too far weighs more than too near."""
     device = network.unet.head.weight.device
     batch = stack_masks(torch.stack([s.mask for s in samples]).to(device), network.levels)
     pyramid = load_engine("torch").build_pyramid(batch.pixels, network.levels)
-    f = PixelFeatures(*(torch.cat([getattr(s.features, name) for s in samples]).to(device) for name in PixelFeatures.__slots__))
+    f = PixelFeatures(torch.cat([s.features.rows for s in samples]).to(device))
     target = torch.cat([s.target for s in samples]).to(device).clamp(-2, 2)
     refined = network(f, pyramid)
     _, fused = network.fusion(f.level, refined.change, f.entropy, refined.entropy)
     l1_refined, l1_fused = (refined.change - target).abs().mean(), (fused - target).abs().mean()
+    relative = relative_error(fused - target).mean()
     gradient = fused.new_zeros(())
     log_fused, log_target = f.level + fused, f.level + target
     for column in (RIGHT, DOWN):
@@ -181,13 +227,20 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
     matters = (f.candidates.std(1) / 0.1).clamp_max(1)
     choice = -((nearest * refined.log_choice).sum(1) * matters).mean()
     return {
-        "total": l1_refined + l1_fused + gradient + 0.1 * choice,
+        "total": l1_refined + l1_fused + relative + gradient + 0.1 * choice,
         "refined": l1_refined,
         "fused": l1_fused,
+        "relative": relative,
         "gradient": gradient,
         "choice": choice,
         "coarse": target.abs().mean(),
     }
+
+
+def relative_error(log_error: torch.Tensor) -> torch.Tensor:
+    """|d − t| / t of ln d − ln t, going on as a straight line beyond ``STEEPEST``."""
+    bounded = log_error.clamp_max(STEEPEST)
+    return (bounded.exp() * (1 + log_error - bounded) - 1).abs()
 
 
 @torch.no_grad()
@@ -206,18 +259,18 @@ def train_refiner(
     held_out: Sequence[Path],
     models: Sequence[CoarseModel],
     spec: LoopSpec,
-    widths: Sequence[int],
-    blocks: int,
+    network: RefinerNet,
 ) -> tuple[Loop, dict[str, float]]:
     """The finished loop (its ``average`` is the network to keep) and the validation figures."""
-    torch.manual_seed(spec.seed)
-    network = RefinerNet(widths, blocks).to(spec.device)
-    crops = Crops(train, models, spec.batch, spec.seed, simulated=0.5)
+    network = network.to(spec.device)
+    crops = Crops(train, models, spec.batch, spec.seed)
     fixed = Crops(held_out, models, spec.batch, 10_000 + spec.seed, simulated=0.5)
 
     def step(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, RefinerNet)
-        return refiner_losses(net, crops(index))
+        samples = crops(index)
+        with spec.autocast():
+            return refiner_losses(net, samples)
 
     loop = Loop(network, spec)
     figures = loop.run(step, lambda net: validate_refiner(net, fixed, 12), every=250)

@@ -61,7 +61,7 @@ def test_a_stored_map_goes_through_the_same_method_as_a_live_one(tmp_path: Path)
     frame = Frame(np.random.default_rng(2).integers(0, 256, (40, 60, 3), dtype=np.uint8), camera=Camera.from_hfov(60, 40, 70))
     a, b = (Retrofit(coarse, random_refiner(), 0.2)(frame) for coarse in (stored, live))
     assert a.metric and a.refined_pixels == 480 and torch.equal(a.depth, b.depth)
-    assert not torch.equal(a.depth, a.coarse)
+    assert not torch.equal(a.depth, a.base)
 
 
 @pytest.mark.parametrize(

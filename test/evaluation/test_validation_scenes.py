@@ -12,7 +12,6 @@ import torch
 
 from depth_retrofit_ros.coarse.files import read_stored, stored_path
 from depth_retrofit_ros.evaluation.dataset import find_pairs, read_pair
-from depth_retrofit_ros.selection.score import entropy
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "make_validation_scenes.py"
 
@@ -50,12 +49,6 @@ def test_frames_and_simulated_coarse_maps_are_readable_and_repeatable(
     twin = next(pair for pair in pairs if pair.name == first.name)
     assert np.array_equal(read_pair(first).depth, read_pair(twin).depth, equal_nan=True)
     assert np.array_equal(read_pair(first).frame.image, read_pair(twin).frame.image)
-
-
-def test_features_of_an_uncertainty_have_its_ranking(script: ModuleType) -> None:
-    uncertainty = np.random.default_rng(0).random((6, 7)).astype(np.float32)
-    h = entropy(torch.from_numpy(script.features_of(uncertainty))).numpy()
-    assert np.array_equal(h.ravel().argsort(), uncertainty.ravel().argsort())
 
 
 def test_seeds_of_the_training_are_refused(

@@ -26,7 +26,7 @@ FAR = inverse_depth_plane(0.25, -0.002, 0.003)
 
 def test_offsets_are_symmetric_and_distinct() -> None:
     """A mirrored image then has mirrored candidates, and none twice."""
-    assert len(set(OFFSETS)) == len(OFFSETS) == COUNT - 1
+    assert len(set(OFFSETS)) == len(OFFSETS) == COUNT - 2
     assert (0, 0) not in OFFSETS
     for dy, dx in OFFSETS:
         assert {(dy, -dx), (-dy, dx), (-dy, -dx), (dx, dy)} <= set(OFFSETS)
@@ -96,7 +96,7 @@ def test_first_candidate_stays_and_all_are_bounded() -> None:
 
 def test_candidates_mirror_with_the_image() -> None:
     depth = 1 + 3 * torch.rand(H, W)
-    swap = [0] + [1 + OFFSETS.index((dy, -dx)) for dy, dx in OFFSETS]
+    swap = [0, *(1 + OFFSETS.index((dy, -dx)) for dy, dx in OFFSETS), COUNT - 1]
     torch.testing.assert_close(candidate_maps(depth.flip(1)), candidate_maps(depth).flip(1)[..., swap], atol=2e-6, rtol=0)
 
 

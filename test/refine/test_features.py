@@ -6,9 +6,19 @@ import numpy as np
 import pytest
 import torch
 
+from depth_retrofit_ros.coarse.guided import thumbnail
 from depth_retrofit_ros.coarse.upsample import upsample
 from depth_retrofit_ros.refine.candidates import COUNT, MARGIN, OFFSETS, candidate_maps
-from depth_retrofit_ros.refine.features import IN_CHANNELS, PixelFeatures, cell_of, pixel_features
+from depth_retrofit_ros.refine.features import (
+    IN_CHANNELS,
+    WIDTHS,
+    PixelFeatures,
+    cell_of,
+    coarse_maps,
+    features_at,
+    features_by_torch,
+    pixel_features,
+)
 from depth_retrofit_ros.selection.budget import select_top
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.selection.score import uncertainty
@@ -26,25 +36,25 @@ def features(factor: float = 1.0, *, pixels: PixelSet | None = None, image: torc
     pixels = pixels or select_top(score, SIZE, 400)
     if image is None:
         image = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    return pixel_features(image, depth, upsample(depth, SIZE), score, pixels)
+    return pixel_features(image, thumbnail(image, depth), depth, upsample(depth, SIZE), score, pixels)
 
 
 @pytest.mark.parametrize("factor", [1e-3, 0.3, 1.7, 1e3])
 def test_nothing_depends_on_the_unit_of_depth(factor: float) -> None:
-    torch.testing.assert_close(features(factor).stacked(), features().stacked(), atol=2e-5, rtol=0)
+    torch.testing.assert_close(features(factor).rows, features().rows, atol=2e-5, rtol=0)
 
 
 def test_one_row_per_pixel_and_the_stated_channels() -> None:
     seen = features()
-    assert seen.stacked().shape == (400, IN_CHANNELS)
+    assert seen.rows.shape == (400, IN_CHANNELS)
     assert seen.candidates.shape == seen.colors.shape == (400, COUNT)
     assert bool((seen.candidates[:, 0] == 0).all())
-    assert bool(torch.isfinite(seen.stacked()).all())
+    assert bool(torch.isfinite(seen.rows).all())
 
 
 def test_no_pixels() -> None:
     nothing = PixelSet.from_indices(torch.empty(0, dtype=torch.int64), SIZE)
-    assert features(pixels=nothing).stacked().shape == (0, IN_CHANNELS)
+    assert features(pixels=nothing).rows.shape == (0, IN_CHANNELS)
 
 
 def test_colour_level_and_score_by_definition() -> None:
@@ -83,7 +93,7 @@ def test_colour_distance_by_hand() -> None:
     pixel = PixelSet.from_indices(torch.tensor([row * SIZE[1] + column]), SIZE)
     seen = features(pixels=pixel, image=image).colors[0]
     apart = ((255 - 128) + 128 + 128) / 3 / 64
-    expected = [0.0] + [apart if 11 + dx >= 12 else 0.0 for _, dx in OFFSETS]
+    expected = [0.0, *(apart if 11 + dx >= 12 else 0.0 for _, dx in OFFSETS), 0.0]
     assert (h, w) == (18, 24) and max(expected) > 0
     torch.testing.assert_close(seen, torch.tensor(expected), atol=1e-5, rtol=0)
 
@@ -103,9 +113,21 @@ def test_one_broken_coarse_pixel_spoils_only_its_surroundings() -> None:
     image = torch.zeros((*SIZE, 3), dtype=torch.uint8)
     broken = coarse.depth.clone()
     broken[9, 12] = torch.nan
-    seen = pixel_features(image, broken, upsample(broken, SIZE), score, pixels).stacked()
+    seen = pixel_features(image, thumbnail(image, broken), broken, upsample(broken, SIZE), score, pixels).rows
     bad = ~torch.isfinite(seen).all(1).view(SIZE)
     assert bool(bad[45:50, 60:65].all())
     reach = 5 * (MARGIN + 2)
     bad[45 - reach : 50 + reach, 60 - reach : 65 + reach] = False
     assert not bool(bad.any())
+
+
+@pytest.mark.parametrize(("size", "low"), [((90, 120), (18, 24)), ((37, 53), (9, 16)), ((100, 100), (64, 48)), ((5, 7), (18, 24))])
+def test_compiled_pass_equals_the_specification(size: tuple[int, int], low: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(3)
+    depth, score = 1 + torch.rand(low, generator=generator), torch.rand(low, generator=generator)
+    maps = coarse_maps(depth, score, torch.randn(*low, 3, generator=generator))
+    indices = torch.randperm(size[0] * size[1], generator=generator)[: size[0] * size[1] // 2].sort().values
+    rgb, depth_at = torch.randn(indices.numel(), 3, generator=generator), 1 + torch.rand(indices.numel(), generator=generator)
+    got, wanted = (f(rgb, maps, depth_at, indices, size) for f in (features_at, features_by_torch))
+    for name in WIDTHS:
+        torch.testing.assert_close(got.part(name), wanted.part(name), atol=2e-5, rtol=0, msg=name)

@@ -22,29 +22,42 @@ def some_input(network: RefinerNet, count: int = 150) -> tuple[PixelFeatures, Py
     pixels = PixelSet.from_indices(torch.randperm(24 * 32)[:count].sort().values, (24, 32))
     candidates = 0.3 * torch.randn(count, COUNT)
     candidates[:, 0] = 0
-    features = PixelFeatures(torch.randn(count, 3), candidates, torch.rand(count, COUNT), torch.randn(count), torch.randn(count))
+    features = PixelFeatures.of(
+        rgb=torch.randn(count, 3),
+        candidates=candidates,
+        colors=torch.rand(count, COUNT),
+        entropy=torch.randn(count),
+        level=torch.randn(count),
+        grid=torch.randn(count, 3),
+    )
     return features, load_engine("torch").build_pyramid(pixels, network.levels)
 
 
 def test_choice_and_residual_by_formula() -> None:
     network = random_network()
     features, pyramid = some_input(network)
-    out = network.unet(network.mix(features.stacked()).relu(), pyramid).detach().double().numpy()
-    choice = np.exp(out[:, :COUNT])
+    out = network.unet(network.mix(features.rows).relu(), pyramid).detach().double().numpy()
+    place = np.clip(4 * features.candidates.double().numpy(), -5, 5)
+    a, b, c = (out[:, COUNT + i, None] for i in range(3))
+    choice = np.exp(out[:, :COUNT] + a * place + b * place**2 + c * features.colors.double().numpy())
     choice /= choice.sum(1, keepdims=True)
     refinement = network(features, pyramid)
-    change = (choice * features.candidates.double().numpy()).sum(1) + 0.25 * out[:, COUNT]
+    change = (choice * features.candidates.double().numpy()).sum(1) + 0.25 * out[:, COUNT + 3]
     np.testing.assert_allclose(refinement.change.detach().numpy(), change, atol=1e-5)
     np.testing.assert_allclose(refinement.entropy.detach().numpy(), -(choice * np.log(choice)).sum(1), atol=1e-5)
     np.testing.assert_allclose(refinement.log_choice.detach().numpy(), np.log(choice), atol=1e-5)
     assert float(refinement.entropy.detach().min()) > 0 and float(refinement.entropy.detach().max()) < math.log(COUNT)
 
 
-def test_a_new_network_mostly_stays() -> None:
+def test_a_new_network_chooses_by_colour() -> None:
+    """Like a joint bilateral filter: the more a candidate's colour differs from the pixel's, the less it counts."""
     network = RefinerNet((8, 12))
+    with torch.no_grad():
+        network.unet.head.weight.zero_()
     features, pyramid = some_input(network)
-    choice = network(features, pyramid).log_choice.exp()
-    assert bool((choice.argmax(1) == 0).all())
+    log_choice = network(features, pyramid).log_choice[:, 1:]
+    difference = log_choice - log_choice[:, :1]
+    torch.testing.assert_close(difference, -3 * (features.colors[:, 1:] - features.colors[:, 1:2]), atol=1e-4, rtol=1e-4)
 
 
 def test_every_weight_learns() -> None:

@@ -180,7 +180,11 @@ class Graph:
 class KeepCoarse:
     """A refiner that changes nothing: the node is tested here, not the method."""
 
-    def refine(self, image: torch.Tensor, coarse: Any, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet) -> Any:
+    engine_name = "none"
+
+    def refine(
+        self, image: torch.Tensor, small: torch.Tensor, coarse: Any, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet
+    ) -> Any:
         return depth.flatten()[pixels.indices]
 
     def fuse(self, refined: Any) -> tuple[torch.Tensor, torch.Tensor]:

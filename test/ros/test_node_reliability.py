@@ -25,7 +25,6 @@ from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.refine.refiner import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.runtime import memory_guard
-from depth_retrofit_ros.selection.pixel_set import PixelSet
 
 from .graph import (
     NODE,
@@ -58,10 +57,10 @@ class Greedy(KeepCoarse):
 
     room = 10**9
 
-    def refine(self, image: torch.Tensor, coarse: Any, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet) -> Any:
-        if pixels.count > self.room:
+    def refine(self, *inputs: Any) -> Any:
+        if inputs[-1].count > self.room:  # the pixels
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return super().refine(image, coarse, depth, score, pixels)
+        return super().refine(*inputs)
 
 
 def test_out_of_memory_lowers_the_budget_then_gives_coarse_depth_then_fails_frames_and_never_ends(

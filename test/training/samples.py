@@ -24,7 +24,7 @@ def full_frame(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sample(seed: int = 0, mirrored: bool = False) -> dict[str, np.ndarray]:
-    """As ``pool.render_sample`` makes it, with a coarse pixel of exactly 5 x 5 fine ones. mirrored: the world left to right."""
+    """As ``pool.render_sample`` makes it; a pixel of the view is exactly 5 x 5 fine ones. mirrored: the world left to right."""
     image, depth = full_frame(seed)
     corners = [(96, 72), (131, 5), (80, 140)]
     if mirrored:
@@ -32,9 +32,8 @@ def sample(seed: int = 0, mirrored: bool = False) -> dict[str, np.ndarray]:
         corners = [(WIDTH - SIDE - x, y) for x, y in corners]
     size = (WIDTH // RATIO, HEIGHT // RATIO)
     return {
-        "low": cv2.resize(image, size, interpolation=cv2.INTER_AREA),
-        "low_depth": depth[RATIO // 2 :: RATIO, RATIO // 2 :: RATIO],
-        "square": cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA),
+        "view": cv2.resize(image, size, interpolation=cv2.INTER_AREA),
+        "view_depth": depth[RATIO // 2 :: RATIO, RATIO // 2 :: RATIO],
         "frame": np.array([WIDTH, HEIGHT]),
         "f_px": np.array(F_PX),
         "at": np.array(corners),

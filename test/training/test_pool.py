@@ -52,9 +52,8 @@ def test_what_a_sample_holds(sample: dict[str, np.ndarray]) -> None:
     assert str(sample.pop("kind")) in KINDS
     shapes = {name: (value.shape, value.dtype.name) for name, value in sample.items()}
     assert shapes == {
-        "low": ((144, 256, 3), "uint8"),
-        "low_depth": ((144, 256), "float32"),
-        "square": ((192, 256, 3), "uint8"),
+        "view": ((432, 768, 3), "uint8"),
+        "view_depth": ((432, 768), "float32"),
         "frame": ((2,), "int64"),
         "f_px": ((), "float64"),
         "at": ((2, 2), "int64"),
@@ -64,31 +63,32 @@ def test_what_a_sample_holds(sample: dict[str, np.ndarray]) -> None:
     assert sample["frame"].tolist() == [1280, 720]
     hfov = np.degrees(2 * np.arctan(640 / sample["f_px"]))
     assert 38 <= hfov <= 100
-    for depth in (sample["low_depth"], sample["crop_depth"]):
+    for depth in (sample["view_depth"], sample["crop_depth"]):
         assert not np.isnan(depth).any() and depth.min() > 0
 
 
-def test_crop_and_coarse_view_show_the_same_depth_at_the_same_place(sample: dict[str, np.ndarray]) -> None:
-    """The centre of coarse pixel (j, i) is the centre of fine pixel (5j + 2, 5i + 2)."""
+def test_crop_and_view_show_the_same_depth_at_the_same_place(sample: dict[str, np.ndarray]) -> None:
+    """The centre of the view's pixel (3j + 1, 3i + 1) is the centre of fine pixel (5j + 2, 5i + 2)."""
     for (x0, y0), depth in zip(sample["at"], sample["crop_depth"], strict=True):
         assert 0 <= x0 <= 1280 - CROP and 0 <= y0 <= 720 - CROP
         rows = np.arange(-(-(y0 - 2) // RATIO), (y0 + CROP - 3) // RATIO + 1)
         columns = np.arange(-(-(x0 - 2) // RATIO), (x0 + CROP - 3) // RATIO + 1)
         fine = depth[np.ix_(RATIO * rows + 2 - y0, RATIO * columns + 2 - x0)]
-        coarse = sample["low_depth"][np.ix_(rows, columns)]
+        coarse = sample["view_depth"][1::3, 1::3][np.ix_(rows, columns)]
         assert fine.size > 5000
         assert np.isclose(fine, coarse, rtol=1e-4).mean() > 0.998
         assert np.isclose(fine[:, 1:], coarse[:, :-1], rtol=1e-4).mean() < 0.9  # one coarse pixel off is seen
 
 
-def test_crop_and_coarse_view_look_alike(sample: dict[str, np.ndarray]) -> None:
-    """The same exposure and sensor: brightness of a crop, averaged to coarse pixels, follows the coarse view."""
+def test_crop_and_view_look_alike(sample: dict[str, np.ndarray]) -> None:
+    """The same exposure and sensor: brightness of a crop, averaged to blocks of 5 x 5, follows the view's blocks of 3 x 3."""
+    blocks = sample["view"].astype(float).reshape(144, 3, 256, 3, 3).mean((1, 3, 4))
     for (x0, y0), image in zip(sample["at"], sample["crops"], strict=True):
         top, left = -(-y0 // RATIO), -(-x0 // RATIO)
         n = 75
         part = image[RATIO * top - y0 :, RATIO * left - x0 :][: n * RATIO, : n * RATIO].astype(float)
         averaged = part.reshape(n, RATIO, n, RATIO, 3).mean((1, 3, 4))
-        low = sample["low"][top : top + n, left : left + n].mean(2)
+        low = blocks[top : top + n, left : left + n]
         assert np.abs(averaged - low).mean() < 8
         assert np.corrcoef(averaged.ravel(), low.ravel())[0, 1] > 0.95
 
@@ -96,7 +96,7 @@ def test_crop_and_coarse_view_look_alike(sample: dict[str, np.ndarray]) -> None:
 def test_same_seed_and_index_same_sample(sample: dict[str, np.ndarray]) -> None:
     assert_same(render_sample(PoolSpec(Path("elsewhere"), 9, crops=2, seed=7), 0), sample)
     other = render_sample(PoolSpec(Path(), 1, crops=0, seed=7), 1)
-    assert "crops" not in other and not np.array_equal(other["low"], sample["low"])
+    assert "crops" not in other and not np.array_equal(other["view"], sample["view"])
 
 
 def test_files_are_rendered_once(tmp_path: Path) -> None:

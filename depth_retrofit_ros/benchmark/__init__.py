@@ -1,0 +1,1 @@
+"""Benchmarks that anyone can rerun: what is measured is what runs."""

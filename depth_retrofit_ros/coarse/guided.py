@@ -1,0 +1,135 @@
+"""From the coarse grid to the frame's grid, along the frame's own edges where the coarse map has steps.
+
+Where the coarse map is smooth, bilinear interpolation of inverse depth is as good as it gets (exact on planes). Where it steps, the
+step is smeared over a whole coarse pixel, and colour tells better where it belongs: ln depth is fitted locally as an affine
+function of colour (the fast guided filter; He & Sun, arXiv 1505.00996), within the depths that the coarse map has nearby, so that
+no texture makes a depth that is not there. The refiner starts from this map, and the pixels beyond its budget end with it.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from depth_retrofit_ros.coarse.base import downsample
+
+RIDGE = 1e-4  # of the fit, for colours in 0…1
+# Spread of ln depth in the 3×3 coarse pixels around: up to the first colour counts nothing, from the second on it counts fully.
+STEPS = (0.08, 0.15)
+# The same for the kink of inverse depth: a slanted plane spreads as well, but has none.
+KINKS = (0.02, 0.04)
+INVERSE, WEIGHT, LOWEST, HIGHEST, RED, GREEN, BLUE, OFFSET = range(8)
+CHANNELS = 8
+
+
+def guided_upsample(depth: torch.Tensor, image: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
+    """depth ``float32 [h, w]`` > 0, image ``uint8 [H, W, 3]``, small ``float32 [h, w, 3]`` 0…1 (the image averaged to the coarse
+    grid) → ``float32 [H, W]``. Scaling the depth scales the result."""
+    maps = guided_maps(depth, small)
+    if image.device.type == "cpu":
+        out = torch.empty(image.shape[:2])
+        _upsample(maps.numpy(), image.numpy(), out.numpy())
+        return out
+    sampled = F.interpolate(maps.permute(2, 0, 1)[None], size=image.shape[:2], mode="bilinear", align_corners=False)[0]
+    return guided_depth(sampled.movedim(0, -1), image)
+
+
+def thumbnail(image: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+    """image ``uint8 [H, W, 3]`` averaged to the grid of ``coarse [h, w]``: ``float32 [h, w, 3]`` 0…1."""
+    return downsample(image, (coarse.shape[0], coarse.shape[1]))[0].permute(1, 2, 0)
+
+
+def guided_maps(depth: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
+    """All that is to be interpolated bilinearly, ``float32 [h, w, CHANNELS]``: inverse depth, the weight of the fit, the bounds of
+    its ln depth, and the fit itself (a slope per colour, an offset). Arguments as in ``guided_upsample``."""
+    log = depth.log()
+    around = F.pad(log[None, None], (1, 1, 1, 1), mode="replicate")
+    highest, lowest = F.max_pool2d(around, 3, 1)[0, 0], -F.max_pool2d(-around, 3, 1)[0, 0]
+    inverse = depth.reciprocal()
+    weight = _ramp(highest - lowest, STEPS) * _ramp(_kink(inverse), KINKS)
+    fit = _mean_fit(small, log)
+    maps = torch.cat([torch.stack([inverse, weight, lowest, highest], -1), fit], -1)
+    # A broken coarse pixel spoils the fits around it: those count nothing, and the plain interpolation shows the hole as it is.
+    sound = torch.isfinite(maps).all(-1, keepdim=True)
+    maps[..., WEIGHT:] = torch.where(sound, maps[..., WEIGHT:], 0.0)
+    return maps
+
+
+def guided_depth(sampled: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
+    """Depth ``[…]`` from ``guided_maps`` sampled at pixels ``[…, CHANNELS]`` and the pixels' colour ``uint8 […, 3]``."""
+    smooth = sampled[..., INVERSE].reciprocal()
+    fitted = (sampled[..., RED:OFFSET] * (rgb / 255)).sum(-1) + sampled[..., OFFSET]
+    bounded = torch.minimum(torch.maximum(fitted, sampled[..., LOWEST]), sampled[..., HIGHEST])
+    mixed = smooth * torch.exp(sampled[..., WEIGHT] * (bounded - smooth.log()))
+    return torch.where(sampled[..., WEIGHT] > 0, mixed, smooth)
+
+
+def _ramp(values: torch.Tensor, span: tuple[float, float]) -> torch.Tensor:
+    """0 up to the first value of ``span``, 1 from the second on."""
+    return ((values - span[0]) / (span[1] - span[0])).clamp(0, 1)
+
+
+def _kink(inverse: torch.Tensor) -> torch.Tensor:
+    """``[h, w]``: the largest second difference of inverse depth along rows or columns within 3×3 pixels, as a share of it."""
+    padded = F.pad(inverse[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
+    across = padded[1:-1].diff(n=2, dim=1)
+    down = padded[:, 1:-1].diff(n=2, dim=0)
+    # At the frame's border the replicated pixel would make a kink of every slope.
+    across[:, [0, -1]], down[[0, -1]] = 0.0, 0.0
+    share = torch.maximum(across.abs(), down.abs()) / inverse
+    return F.max_pool2d(share[None, None], 3, 1, 1)[0, 0]
+
+
+def _mean_fit(guide: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """guide ``[h, w, 3]``, values ``[h, w]`` → ``[h, w, 4]``: slopes and offset of the affine fits of all 3×3 windows (He, Sun &
+    Tang, "Guided image filtering", TPAMI 2013, equations 19 and 20), averaged over the windows that contain each pixel."""
+    # Differences of squares beside so small a ridge need double precision. The grid is small.
+    c, v = guide.double().permute(2, 0, 1), values.double()[None]
+    products = torch.cat([c, v, c * v, c[[0, 0, 0, 1, 1, 2]] * c[[0, 1, 2, 1, 2, 2]]])
+    means = _window_mean(products)
+    mu, nu = means[:3], means[3]
+    cross = (means[4:7] - mu * nu).permute(1, 2, 0)
+    rr, rg, rb, gg, gb, bb = means[7:] - mu[[0, 0, 0, 1, 1, 2]] * mu[[0, 1, 2, 1, 2, 2]]
+    rr, gg, bb = rr + RIDGE, gg + RIDGE, bb + RIDGE
+    # The symmetric 3×3 system by its adjugate.
+    aa, ab, ac = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
+    sides = torch.stack([aa, ab, ac, ab, rr * bb - rb * rb, rb * rg - rr * gb, ac, rb * rg - rr * gb, rr * gg - rg * rg], -1)
+    determinant = rr * aa + rg * ab + rb * ac
+    slope = (sides.view(*sides.shape[:2], 3, 3) @ cross[..., None])[..., 0] / determinant[..., None]
+    offset = nu - (slope * mu.permute(1, 2, 0)).sum(-1)
+    return _window_mean(torch.cat([slope, offset[..., None]], -1).permute(2, 0, 1)).permute(1, 2, 0).float()
+
+
+def _window_mean(values: torch.Tensor) -> torch.Tensor:
+    """``[C, h, w]`` → the mean over the 3×3 window, of the pixels that lie inside the frame."""
+    return F.avg_pool2d(values[None], 3, 1, 1, count_include_pad=False)[0]
+
+
+@numba.njit(nogil=True, parallel=True, cache=True, fastmath={"contract", "arcp", "nsz"})
+def _upsample(maps: np.ndarray, image: np.ndarray, out: np.ndarray) -> None:
+    """``guided_depth`` of every pixel, without the sampled maps: a row of them at a time."""
+    low_h, low_w = maps.shape[:2]
+    height, width = out.shape
+    for y in numba.prange(height):
+        position = min(max((y + 0.5) * low_h / height - 0.5, 0.0), low_h - 1.0)
+        upper = int(position)
+        lower = min(upper + 1, low_h - 1)
+        share = np.float32(position - upper)
+        row = maps[upper] + (maps[lower] - maps[upper]) * share
+        for x in range(width):
+            position = min(max((x + 0.5) * low_w / width - 0.5, 0.0), low_w - 1.0)
+            left = int(position)
+            right = min(left + 1, low_w - 1)
+            share = np.float32(position - left)
+            a, b = row[left], row[right]
+            smooth = 1 / (a[0] + (b[0] - a[0]) * share)
+            weight = a[1] + (b[1] - a[1]) * share
+            if weight > 0:
+                fitted = a[7] + (b[7] - a[7]) * share
+                for c in range(3):
+                    fitted += (a[4 + c] + (b[4 + c] - a[4 + c]) * share) * (image[y, x, c] * np.float32(1 / 255))
+                fitted = min(max(fitted, a[2] + (b[2] - a[2]) * share), a[3] + (b[3] - a[3]) * share)
+                smooth *= np.exp(weight * (fitted - np.log(smooth)))
+            out[y, x] = smooth

@@ -1,0 +1,126 @@
+"""The kernel of the ``triton`` engine: an implicit matrix product, with the gather in its loads and the rest in its stores.
+
+At the widths of these networks everything is bound by memory, so nothing is stored that need not be, the gathered matrix least.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import triton
+import triton.language as tl
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # NumPy executes the kernels, on CPU tensors
+
+# Timed once for each pair of widths, at the first call; of the interpreter only the values are of interest.
+CONFIGS = [
+    triton.Config({"BLOCK_ROWS": rows, "BLOCK_DEPTH": depth}, num_warps=warps, num_stages=stages)
+    for rows, depth, warps, stages in (
+        (64, 16, 4, 3),
+        (64, 32, 4, 3),
+        (128, 16, 4, 3),
+        (128, 32, 4, 3),
+        (128, 32, 8, 3),
+        (128, 64, 8, 3),
+        (256, 16, 8, 2),
+        (256, 32, 8, 2),
+    )
+]
+
+
+def not_too_deep(configs: list[triton.Config], arguments: dict[str, Any], **constants: Any) -> list[triton.Config]:
+    """Those that would not mostly multiply zeros beyond the channels."""
+    channels = {**arguments, **constants}["CHANNELS"]
+    return [config for config in configs if config.kwargs["BLOCK_DEPTH"] < 2 * max(channels, 16)]
+
+
+@triton.autotune(
+    CONFIGS[:1] if INTERPRETED else CONFIGS,
+    key=["CHANNELS", "OUTPUTS", "TAPS", "SLOTS"],
+    prune_configs_by={"early_config_prune": not_too_deep},
+)
+@triton.jit
+def convolve(
+    features: Any,  # [absent, CHANNELS]
+    sources: Any,  # int32 [count, TAPS]: the rows under the kernel, `absent` for zeros; unread unless GATHERED
+    targets: Any,  # int32 [count, SLOTS]: the rows to write, `rows_out` for none; unread unless SCATTERED
+    weights: Any,  # [SLOTS, TAPS · CHANNELS, OUTPUTS]
+    bias: Any,  # [OUTPUTS]; unread unless BIASED
+    residual: Any,  # [rows_out, OUTPUTS], added to the result; unread unless ADDED
+    out: Any,  # [rows_out, OUTPUTS]
+    count: Any,
+    absent: Any,
+    rows_out: Any,
+    CHANNELS: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+    TAPS: tl.constexpr,
+    SLOTS: tl.constexpr,
+    GATHERED: tl.constexpr,
+    SCATTERED: tl.constexpr,
+    RELU: tl.constexpr,
+    BIASED: tl.constexpr,
+    ADDED: tl.constexpr,
+    BLOCK_COLUMNS: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_DEPTH: tl.constexpr,
+) -> None:
+    """``out[targets[i]] = concat(features[sources[i, t]] for all t) @ weights + bias + residual[targets[i]]``, sums in float32.
+
+    Grid: blocks of rows, slots · blocks of columns.
+    """
+    rows = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
+    slot = tl.program_id(1) % SLOTS
+    columns = tl.program_id(1) // SLOTS * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
+    depth = tl.arange(0, BLOCK_DEPTH)
+    sums = tl.zeros((BLOCK_ROWS, BLOCK_COLUMNS), tl.float32)
+    for tap in range(TAPS):
+        if GATHERED:
+            source = tl.load(sources + rows.to(tl.int64) * TAPS + tap, rows < count, absent)
+        else:
+            source = rows
+        present = source < absent
+        row = features + source.to(tl.int64)[:, None] * CHANNELS
+        matrix = weights + (slot * TAPS + tap) * CHANNELS * OUTPUTS
+        for first in tl.static_range(0, CHANNELS, BLOCK_DEPTH):
+            channel = first + depth
+            value = tl.load(row + channel[None, :], present[:, None] & (channel < CHANNELS)[None, :], 0.0)
+            if RELU:
+                value = tl.where(value < 0.0, 0.0, value)  # keeps NaN
+            factor = tl.load(
+                matrix + channel[:, None] * OUTPUTS + columns[None, :],
+                (channel < CHANNELS)[:, None] & (columns < OUTPUTS)[None, :],
+                0.0,
+            )
+            sums = tl.dot(value, factor, sums, input_precision="ieee")
+    if BIASED:
+        sums += tl.load(bias + columns, columns < OUTPUTS, 0.0).to(tl.float32)[None, :]
+    if SCATTERED:
+        target = tl.load(targets + rows.to(tl.int64) * SLOTS + slot, rows < count, rows_out)
+    else:
+        target = rows
+    place = target.to(tl.int64)[:, None] * OUTPUTS + columns[None, :]
+    wanted = (target < rows_out)[:, None] & (columns < OUTPUTS)[None, :]
+    if ADDED:
+        sums += tl.load(residual + place, wanted, 0.0).to(tl.float32)
+    tl.store(out + place, sums.to(out.dtype.element_ty), wanted)
+
+
+@triton.jit
+def neighbours(
+    indices: Any,  # int64 [count]
+    index_image: Any,  # int32 [height, width]
+    out: Any,  # int32 [count, 9]
+    count: Any,
+    height: Any,
+    width: Any,
+    BLOCK: tl.constexpr,
+) -> None:
+    """``kernel_map.neighbour_map``. Grid: blocks of pixels, the 9 neighbours."""
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    index = tl.load(indices + pixel, pixel < count, 0)
+    y = index // width + tl.program_id(1) // 3 - 1
+    x = index % width + tl.program_id(1) % 3 - 1
+    inside = (pixel < count) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    row = tl.load(index_image + y * width + x, inside, -1)
+    tl.store(out + pixel.to(tl.int64) * 9 + tl.program_id(1), tl.where(row < 0, count, row), pixel < count)

@@ -1,0 +1,71 @@
+"""The Triton engine: its logic by Triton's interpreter on the CPU, in a process of its own; on CUDA for real where there is one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from depth_retrofit_ros.sparse.engine import ENGINES, is_installed, load_engine
+
+from .conformance import check_maps, check_operations, check_unet, large_mask
+from .dense_reference import MASKS, make_mask
+
+pytestmark = pytest.mark.skipif(not is_installed(ENGINES["triton"]), reason="triton is not installed: pip install triton")
+
+TOLERANCES = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+
+INTERPRETED = """
+import torch
+from sparse.conformance import check_maps, check_operations, check_unet
+from sparse.dense_reference import MASKS, make_mask
+from sparse.test_triton_engine import TOLERANCES
+from depth_retrofit_ros.sparse.engine import load_engine
+engine = load_engine("triton")
+for kind in MASKS:
+    check_maps(engine, make_mask(kind, (13, 9)))
+    check_unet(engine, make_mask(kind, (13, 9)))
+    check_operations(engine, make_mask(kind, (5, 7)), (5, 7))
+for dtype in (torch.float32, torch.float16):  # the interpreter multiplies the bits of bfloat16 as integers
+    check_operations(engine, make_mask("random", (16, 20)), (24, 70), dtype=dtype, tolerance=TOLERANCES[dtype])
+print("all agree")
+"""
+
+
+@pytest.mark.slow
+def test_interpreted_kernels_give_the_values_of_torch() -> None:
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(str(p) for p in _import_paths())}
+    process = subprocess.run(
+        [sys.executable, "-c", INTERPRETED], env=environment, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert process.returncode == 0 and process.stdout.strip() == "all agree", process.stderr[-3000:]
+
+
+def _import_paths() -> tuple[Path, Path]:
+    """Of the package and of the test modules."""
+    tests = Path(__file__).parents[1]
+    return tests.parent, tests
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", MASKS)
+def test_cuda_gives_the_values_of_torch(kind: str) -> None:
+    engine = load_engine("triton", torch.device("cuda"))
+    check_maps(engine, make_mask(kind, (21, 35)), device="cuda")
+    check_unet(engine, make_mask(kind, (21, 35)), device="cuda", tolerance=1e-3)
+    for dtype, tolerance in TOLERANCES.items():
+        for channels in ((5, 7), (24, 16), (16, 70)):
+            check_operations(engine, make_mask(kind, (21, 35)), channels, dtype=dtype, tolerance=tolerance, device="cuda")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_on_a_large_set() -> None:
+    engine = load_engine("triton", torch.device("cuda"))
+    check_maps(engine, large_mask(), levels=5, device="cuda")
+    check_operations(engine, large_mask(), (24, 16), dtype=torch.float16, tolerance=2e-3, device="cuda")
