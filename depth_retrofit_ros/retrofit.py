@@ -23,7 +23,8 @@ from depth_retrofit_ros.selection.score import uncertainty
 class Retrofit:
     """A frozen coarse model, retrofitted with refinement at the frame's own resolution.
 
-    budget: share of the frame's pixels that are refined, 0…1; it may be changed between frames (0 gives the coarse depth).
+    budget: share of the frame's pixels that are refined, 0…1; it may be changed between frames (at 0
+    the answer is the upsampled coarse depth).
     """
 
     def __init__(self, coarse: CoarseModel, refiner: Refiner, budget: float = 0.10) -> None:

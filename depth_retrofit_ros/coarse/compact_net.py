@@ -65,7 +65,8 @@ class CompactNet(nn.Module):
 
 def expected_log_depth(logits: torch.Tensor) -> torch.Tensor:
     """The head's final projection: mean of ln(depth / median) under the softmax, [B, BINS, h, w] → [B, h, w]."""
-    return torch.einsum("bchw,c->bhw", logits.float().softmax(1), bin_centers().to(logits.device))
+    # Not a matrix product: autocast would round depth to half precision.
+    return (logits.float().softmax(1) * bin_centers().to(logits.device)[:, None, None]).sum(1)
 
 
 def _conv(cin: int, cout: int, stride: int) -> nn.Sequential:

@@ -14,12 +14,14 @@ import torch
 import torch.nn.functional as F
 
 from depth_retrofit_ros.coarse.base import downsample
+from depth_retrofit_ros.team import TEAM, claim
 
 RIDGE = 1e-4  # of the fit, for colours in 0…1
 # Spread of ln depth in the 3×3 coarse pixels around: up to the first colour counts nothing, from the second on it counts fully.
 STEPS = (0.08, 0.15)
-# The same for the kink of inverse depth: a slanted plane spreads as well, but has none.
-KINKS = (0.02, 0.04)
+# A slanted plane spreads as well, but is straight: colour counts nothing up to a kink (second difference of inverse depth, as a
+# share of it) of 2 % or of five times the frame's usual one, which is the map's noise; and fully from twice that on.
+KINK, NOISE = 0.02, 5.0
 INVERSE, WEIGHT, LOWEST, HIGHEST, RED, GREEN, BLUE, OFFSET = range(8)
 CHANNELS = 8
 
@@ -30,8 +32,14 @@ def guided_upsample(depth: torch.Tensor, image: torch.Tensor, small: torch.Tenso
     maps = guided_maps(depth, small)
     if image.device.type == "cpu":
         out = torch.empty(image.shape[:2])
-        _upsample(maps.numpy(), image.numpy(), out.numpy())
+        arrays, row = (maps.numpy(), image.numpy(), out.numpy()), np.zeros(1, np.int64)
+        TEAM.run(lambda: _upsample(*arrays, row))
         return out
+    return upsample_by_torch(maps, image)
+
+
+def upsample_by_torch(maps: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """The plain specification of the compiled pass, and what runs on CUDA."""
     sampled = F.interpolate(maps.permute(2, 0, 1)[None], size=image.shape[:2], mode="bilinear", align_corners=False)[0]
     return guided_depth(sampled.movedim(0, -1), image)
 
@@ -48,12 +56,19 @@ def guided_maps(depth: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
     around = F.pad(log[None, None], (1, 1, 1, 1), mode="replicate")
     highest, lowest = F.max_pool2d(around, 3, 1)[0, 0], -F.max_pool2d(-around, 3, 1)[0, 0]
     inverse = depth.reciprocal()
-    weight = _ramp(highest - lowest, STEPS) * _ramp(_kink(inverse), KINKS)
+    spread = highest - lowest
+    weight = _ramp(spread, STEPS) * _kinked(inverse)
     fit = _mean_fit(small, log)
     maps = torch.cat([torch.stack([inverse, weight, lowest, highest], -1), fit], -1)
-    # A broken coarse pixel spoils the fits around it: those count nothing, and the plain interpolation shows the hole as it is.
+    # A broken coarse pixel spoils the fits around it. In their place stands the depth itself, so that what is interpolated between
+    # a sound pixel and a spoilt one stays near; the hole itself the plain interpolation shows as it is.
     sound = torch.isfinite(maps).all(-1, keepdim=True)
-    maps[..., WEIGHT:] = torch.where(sound, maps[..., WEIGHT:], 0.0)
+    level = torch.where(torch.isfinite(log), log, 0.0)[..., None]
+    plain = torch.cat([torch.zeros_like(level), level, level, torch.zeros_like(fit[..., :3]), level], -1)
+    maps[..., WEIGHT:] = torch.where(sound, maps[..., WEIGHT:], plain)
+    # Beside a broken pixel there is no level to stand in: nothing may be interpolated towards it.
+    broken = F.max_pool2d((~torch.isfinite(log))[None, None].float(), 3, 1, 1)[0, 0] > 0
+    maps[..., WEIGHT].masked_fill_(broken, 0.0)
     return maps
 
 
@@ -71,15 +86,16 @@ def _ramp(values: torch.Tensor, span: tuple[float, float]) -> torch.Tensor:
     return ((values - span[0]) / (span[1] - span[0])).clamp(0, 1)
 
 
-def _kink(inverse: torch.Tensor) -> torch.Tensor:
-    """``[h, w]``: the largest second difference of inverse depth along rows or columns within 3×3 pixels, as a share of it."""
+def _kinked(inverse: torch.Tensor) -> torch.Tensor:
+    """``[h, w]``, 0…1: whether inverse depth has a kink along rows or columns within 3×3 pixels."""
     padded = F.pad(inverse[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
     across = padded[1:-1].diff(n=2, dim=1)
     down = padded[:, 1:-1].diff(n=2, dim=0)
     # At the frame's border the replicated pixel would make a kink of every slope.
     across[:, [0, -1]], down[[0, -1]] = 0.0, 0.0
     share = torch.maximum(across.abs(), down.abs()) / inverse
-    return F.max_pool2d(share[None, None], 3, 1, 1)[0, 0]
+    least = (NOISE * share.nanmedian()).clamp_min(KINK)
+    return _ramp(F.max_pool2d((share / least)[None, None], 3, 1, 1)[0, 0], (1.0, 2.0))
 
 
 def _mean_fit(guide: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -107,12 +123,15 @@ def _window_mean(values: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(values[None], 3, 1, 1, count_include_pad=False)[0]
 
 
-@numba.njit(nogil=True, parallel=True, cache=True, fastmath={"contract", "arcp", "nsz"})
-def _upsample(maps: np.ndarray, image: np.ndarray, out: np.ndarray) -> None:
-    """``guided_depth`` of every pixel, without the sampled maps: a row of them at a time."""
+@numba.njit(nogil=True, cache=True, fastmath={"contract", "arcp", "nsz"})
+def _upsample(maps: np.ndarray, image: np.ndarray, out: np.ndarray, next_row: np.ndarray) -> None:
+    """``guided_depth`` of every pixel, without the sampled maps: a row of them at a time, claimed from ``next_row``."""
     low_h, low_w = maps.shape[:2]
     height, width = out.shape
-    for y in numba.prange(height):
+    while True:
+        y = claim(next_row, 1)
+        if y >= height:
+            return
         position = min(max((y + 0.5) * low_h / height - 0.5, 0.0), low_h - 1.0)
         upper = int(position)
         lower = min(upper + 1, low_h - 1)

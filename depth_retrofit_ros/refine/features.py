@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from depth_retrofit_ros.coarse.upsample import sample_at
 from depth_retrofit_ros.refine.assembly import assemble
 from depth_retrofit_ros.refine.candidates import COUNT, candidate_colors, candidate_maps
 from depth_retrofit_ros.selection.pixel_set import PixelSet
+from depth_retrofit_ros.team import TEAM
 
 CELL_LEVEL = 2.0  # ln of 7 px: a common height of a coarse cell
 CHUNK = 16_384  # rows whose colours are compared at once: 4 MB of them
@@ -114,8 +116,9 @@ def features_at(
     if rgb.device.type != "cpu":
         return features_by_torch(rgb, maps, depth_at, indices, size)
     rows = torch.empty(indices.numel(), IN_CHANNELS)
-    arrays = (m.numpy() for m in (rgb, maps.values, maps.colors, depth_at.log()))
-    assemble(*arrays, float(maps.log_median), CELL_LEVEL, indices.numpy(), size, rows.numpy())
+    arrays = [m.numpy() for m in (rgb, maps.values, maps.colors, depth_at.log())]
+    rest = (float(maps.log_median), CELL_LEVEL, indices.numpy(), size, rows.numpy(), np.zeros(1, np.int64))
+    TEAM.run(lambda: assemble(*arrays, *rest))
     return PixelFeatures(rows)
 
 

@@ -40,8 +40,8 @@ class VectorUnit:
         return min(-(-outputs // self.lanes), 4 if self.registers == 32 else 2)
 
     def rows(self, columns: int) -> int:
-        """How many rows a tile has, so that it, one row of weights and one value of the features fill the registers."""
-        return min((self.registers - columns - 1) // columns, 24)
+        """How many rows a tile has: its sums take three quarters of the registers, and what is gathered for it stays small."""
+        return min(self.registers * 3 // 4 // columns, 12)
 
 
 @functools.cache
@@ -99,7 +99,6 @@ def _kernel(channels: int, rows: int, columns: int, lanes: int, stride: int) -> 
         mapped, scattered, adding = sources.shape[0] > 0, targets.shape[0] > 0, residual.shape[0] > 0
         taps = depth // channels
         count = sources.shape[0] if mapped else features.shape[0]
-        outputs = out.shape[1]
         packed = np.empty(rows * stride, np.float32)
         tile = np.empty((rows, width), np.float32)
         zeros = np.zeros(channels, np.float32)
@@ -115,8 +114,10 @@ def _kernel(channels: int, rows: int, columns: int, lanes: int, stride: int) -> 
                 for i in range(ahead, ahead + rows if ahead + rows <= count else ahead):
                     for t in range(max(taps - 2, 0), taps):
                         prefetch_row(features, sources[i, t] if mapped else i, channels, 0)
-                    if not scattered and width == outputs:
+                    if not scattered and width == out.shape[1]:
                         prefetch_row(out, i, width, 1)
+                        if adding:
+                            prefetch_row(residual, i, width, 0)
                 for r in range(used):
                     for t in range(taps):
                         source = sources[first + r, t] if mapped else first + r
@@ -127,12 +128,13 @@ def _kernel(channels: int, rows: int, columns: int, lanes: int, stride: int) -> 
                         left = block * width
                         for r in range(used):
                             target = targets[first + r, slot] if scattered else first + r
-                            if target < out.shape[0]:
-                                for c in range(min(width, outputs - left)):
-                                    value = tile[r, c]
-                                    if adding:
-                                        value += residual[target, left + c]
-                                    out[target, left + c] = value
+                            if target >= out.shape[0]:
+                                continue
+                            for c in range(min(width, out.shape[1] - left)):  # not a function: passing arrays would cost as much
+                                value = tile[r, c]
+                                if adding:
+                                    value += residual[target, left + c]
+                                out[target, left + c] = value
 
     return convolve
 

@@ -76,9 +76,14 @@ def fill_neighbours(indices: np.ndarray, index_image: np.ndarray, neighbours: np
                 y = indices[i] // width
                 start = y * width
             x = indices[i] - start
-            for dy in range(-1, 2):
-                for dx in range(-1, 2):
-                    row = np.int32(-1)
-                    if 0 <= y + dy < height and 0 <= x + dx < width:
-                        row = index_image[y + dy, x + dx]
-                    neighbours[i, 3 * dy + dx + 4] = count if row < 0 else row
+            if 0 < x < width - 1 and 0 < y < height - 1:
+                for dy in range(3):
+                    for dx in range(3):
+                        row = index_image[y + dy - 1, x + dx - 1]
+                        neighbours[i, 3 * dy + dx] = row if row >= 0 else count
+                continue
+            for dy in range(3):
+                for dx in range(3):
+                    inside = 0 <= y + dy - 1 < height and 0 <= x + dx - 1 < width
+                    row = index_image[y + dy - 1, x + dx - 1] if inside else np.int32(-1)
+                    neighbours[i, 3 * dy + dx] = row if row >= 0 else count

@@ -2,7 +2,7 @@
 
 Low-pass with kernels that vary over the image, edges moved by up to two coarse pixels, near things grown, thin structures lost,
 scale and low-frequency warps, relative (affine-inverse) depth, noise; and head features whose entropy is high near edges,
-imperfectly. One map in four is nothing but small.
+imperfectly. The edges of one map in four are only averaged or sampled, whatever its scale and warp.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 LONG_SIDES = (64, 640)  # of a model's answer: METER says 64, Depth Anything at its own input size 518
-CLEAN = 0.25  # share of maps that are only small: what averaging a sensor's depth gives
+CLEAN = 0.25  # share of maps whose edges are only averaged or sampled, as those of a sensor's depth made smaller
 SURE = 6.0  # margin of the logits where the simulated model has no doubt
 
 

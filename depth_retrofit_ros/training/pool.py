@@ -19,6 +19,7 @@ from depth_retrofit_ros.training.scenes.render import Renderer, Rendering
 from depth_retrofit_ros.training.scenes.sensor import Sensor
 from depth_retrofit_ros.training.scenes.textures import TextureStack, build_textures
 
+FORMAT = 2  # of the samples; part of their names, so that none of another format is taken
 VIEW_SIDE = 768  # long side of the whole view, from which coarse views of any lower size are averaged
 CROP = 384  # side of a full-resolution crop
 FRAMES = ((2560, 1440), (1920, 1440), (1920, 1080), (2304, 1536), (1440, 1920), (3840, 2160), (1280, 720))
@@ -40,7 +41,7 @@ class PoolSpec:
     def path(self, index: int) -> Path:
         """File of one sample."""
         look = f"_{zlib.crc32(str(self.photos.resolve()).encode()):08x}" if self.photos else ""
-        return self.folder / f"{self.seed:04d}_{index:06d}_{self.crops}{look}.npz"
+        return self.folder / f"{self.seed:04d}_{index:06d}_{self.crops}{look}_v{FORMAT}.npz"
 
 
 def build_pool(spec: PoolSpec, workers: int, progress: Callable[[int], None]) -> list[Path]:

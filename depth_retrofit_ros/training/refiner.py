@@ -35,6 +35,7 @@ from depth_retrofit_ros.training.degradations import simulate_coarse
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 
 FAR_FACTOR = 2.5  # the sky is put this much behind the farthest thing
+KEPT_VIEWS = 4096  # answers of models, kept for the next time that their scene is drawn
 FEWEST_ACTIVE = 1000  # per crop: fewer are not worth a step
 PATIENCE = 200  # crops drawn for one that is used
 MAX_ACTIVE = 36_000  # per crop: bounds the time of a step
@@ -95,8 +96,10 @@ class Crops:
         )
 
     def _model_view(self, model: CoarseModel, path: Path, data: Mapping[str, np.ndarray]) -> CoarseView:
-        key = (model.name, path.name)
+        key = (model.name, str(path))
         if key not in self._views:
+            if len(self._views) == KEPT_VIEWS:
+                self._views.pop(next(iter(self._views)))
             self._views[key] = model_view(model, data)
         return self._views[key]
 
@@ -135,7 +138,7 @@ def _nearest(values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def make_crop(data: Mapping[str, np.ndarray], index: int, view: CoarseView, budget: float, flip: bool) -> CropSample:
-    """The active pixels of one crop: those above the frame's own score quantile, as at run time. flip: mirror the image columns."""
+    """The active pixels of one crop: those above the frame's own score quantile, at most ``MAX_ACTIVE``. flip: mirrored."""
     width, height = (int(v) for v in data["frame"])
     x0, y0 = (int(v) for v in data["at"][index])
     side = data["crops"].shape[1]

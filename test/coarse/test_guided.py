@@ -16,6 +16,7 @@ from depth_retrofit_ros.coarse.guided import (
     guided_maps,
     guided_upsample,
     thumbnail,
+    upsample_by_torch,
 )
 from depth_retrofit_ros.coarse.upsample import sample_at, upsample
 from depth_retrofit_ros.evaluation.guided_filter import guided_filter
@@ -35,10 +36,11 @@ def step_frame(near: float = 2.0, far: float = 6.0, column: int = 77) -> tuple[t
 
 
 def random_frame(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Image of soft colours and a rough coarse depth."""
+    """Image of random colours and a coarse depth of four levels."""
     rng = np.random.default_rng(seed)
     image = np.kron(rng.integers(0, 256, (24, 32, 3)), np.ones((5, 5, 1))).astype(np.uint8)
-    return torch.from_numpy(image), torch.from_numpy(np.exp(rng.normal(1, 0.2, (H, W))).astype(np.float32))
+    depth = np.kron(rng.permutation([1.0, 2.0, 4.0, 7.0]).reshape(2, 2), np.ones((H // 2, W // 2)))
+    return torch.from_numpy(image), torch.from_numpy(depth.astype(np.float32))
 
 
 def test_a_smeared_step_becomes_the_true_one() -> None:
@@ -65,6 +67,15 @@ def test_texture_on_a_steep_plane_changes_nothing() -> None:
     assert torch.equal(guided_maps(depth, thumbnail(image, depth))[..., WEIGHT], torch.zeros(H, W))
 
 
+@pytest.mark.parametrize(("noise", "most"), [(0.003, 0.002), (0.01, 0.01)])
+def test_texture_on_a_noisy_plane_hardly_matters(noise: float, most: float) -> None:
+    image, _ = random_frame()
+    depth = 1 / (0.1 + 0.03 * torch.arange(H).float()[:, None].expand(H, W))
+    depth = depth * torch.exp(noise * torch.randn(H, W, generator=torch.Generator().manual_seed(0)))
+    got, plain = guided_upsample(depth, image, thumbnail(image, depth)), upsample(depth, SIZE)
+    assert float((got / plain - 1).abs().mean()) < most
+
+
 def test_no_depth_that_is_not_near() -> None:
     image, depth = random_frame()
     got = guided_upsample(depth, image, thumbnail(image, depth))
@@ -83,6 +94,7 @@ def test_compiled_kernel_equals_the_specification(seed: int) -> None:
     sampled = sample_at(maps, torch.arange(image.shape[0] * image.shape[1]), SIZE)
     wanted = guided_depth(sampled, image.view(-1, 3)).view(SIZE)
     torch.testing.assert_close(guided_upsample(depth, image, small), wanted, rtol=2e-5, atol=0)
+    torch.testing.assert_close(upsample_by_torch(maps, image), wanted, rtol=2e-5, atol=0)
 
 
 @pytest.mark.parametrize("factor", [1e-3, 0.3, 1e3])
@@ -109,3 +121,7 @@ def test_a_broken_coarse_pixel_is_a_hole_and_nothing_more() -> None:
     hole = torch.isnan(got)
     assert bool(hole[65:69, 85:89].all())
     assert torch.equal(hole, torch.isnan(upsample(depth, SIZE)))
+    known = depth[torch.isfinite(depth)]
+    assert float(got[~hole].min()) > 0.999 * float(known.min()) and float(got[~hole].max()) < 1.001 * float(known.max())
+    scaled = guided_upsample(1000 * depth, image, thumbnail(image, depth))
+    torch.testing.assert_close(scaled[~hole], 1000 * got[~hole], rtol=1e-4, atol=0)

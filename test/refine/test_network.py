@@ -49,8 +49,8 @@ def test_choice_and_residual_by_formula() -> None:
     assert float(refinement.entropy.detach().min()) > 0 and float(refinement.entropy.detach().max()) < math.log(COUNT)
 
 
-def test_a_new_network_chooses_by_colour() -> None:
-    """Like a joint bilateral filter: the more a candidate's colour differs from the pixel's, the less it counts."""
+def test_fitness_alone_chooses_by_colour() -> None:
+    """As a joint bilateral filter does: the more a candidate's colour differs from the pixel's, the less it counts."""
     network = RefinerNet((8, 12))
     with torch.no_grad():
         network.unet.head.weight.zero_()

@@ -12,7 +12,7 @@ import torch
 
 from depth_retrofit_ros.commands.train import KINDS
 from depth_retrofit_ros.training import pool
-from depth_retrofit_ros.training.pool import CROP, PoolSpec, _edge_windows, build_pool, render_sample
+from depth_retrofit_ros.training.pool import CROP, FORMAT, PoolSpec, _edge_windows, build_pool, render_sample
 from depth_retrofit_ros.training.scenes.textures import build_textures
 
 RATIO = 5  # a coarse pixel of a 1280 x 720 frame is exactly 5 x 5 fine ones
@@ -105,7 +105,7 @@ def test_files_are_rendered_once(tmp_path: Path) -> None:
     files = build_pool(spec, 1, told.append)
     assert torch.get_num_threads() == threads  # the training that follows needs them all
     assert files == [spec.path(0), spec.path(1)] and told == [2]
-    assert sorted(p.name for p in spec.folder.iterdir()) == ["0007_000000_0.npz", "0007_000001_0.npz"]
+    assert sorted(p.name for p in spec.folder.iterdir()) == [f"0007_{i:06d}_0_v{FORMAT}.npz" for i in range(2)]
     first = [read(f) for f in files]
     times = [f.stat().st_mtime_ns for f in files]
     files[1].unlink()
