@@ -74,8 +74,8 @@ class ScaleAlignment:
         report = Alignment(correction, self._tracker.last_fit, self._tracker.problem)
         if correction is None:
             return result, report
-        maps = {name: correction.apply(getattr(result, name)) for name in ("depth", "base", "coarse")}
-        return dataclasses.replace(result, **maps, metric=True), report
+        depth, base, coarse = (correction.apply(values) for values in (result.depth, result.base, result.coarse))
+        return dataclasses.replace(result, depth=depth, base=base, coarse=coarse, metric=True), report
 
     def _sparse(self, frame: Frame) -> SparseDepth:
         """Raises SparseDepthError where no message fits."""
