@@ -12,7 +12,7 @@ ROS := $(or $(ROS_DISTRO),$(shell $(PYTHON) -c '$(SEES_ROS)' 2>/dev/null && echo
 INSTALLED := $(VENV)/.installed-$(ROS)
 MESSAGES := depth_retrofit_ros/msg/__init__.py
 
-.PHONY: help setup messages demo test lint format build clean distclean
+.PHONY: help setup messages demo test lint format docs build clean distclean
 .DEFAULT_GOAL := setup
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make demo       the live graph on the embedded default; results in out/demo"
 	@echo "make test       lint, types and all tests"
 	@echo "make lint       lint and types only;  make format  applies the formatting"
+	@echo "make docs       the parameter tables of README.md and config/ from the node's own"
 	@echo "make build      colcon build of this package (needs a sourced ROS 2 with colcon)"
 	@echo "make clean      remove what was generated;  make distclean  also $(VENV)"
 
@@ -48,6 +49,9 @@ test: lint
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup
+	$(BIN)/python -m depth_retrofit_ros.ros.parameter_docs
 
 build:
 	@command -v colcon > /dev/null || { echo "colcon is missing: source ROS 2 and apt install python3-colcon-common-extensions" >&2; exit 1; }

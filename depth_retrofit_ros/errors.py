@@ -9,6 +9,10 @@ class ImageError(DepthRetrofitError):
     """An image (file or message) that cannot be read as it claims to be."""
 
 
+class SparseDepthError(DepthRetrofitError):
+    """Sparse depth (an image or a cloud) that cannot be read as it claims to be, or does not fit the camera image."""
+
+
 class CameraError(DepthRetrofitError):
     """Camera intrinsics that are missing, not finite, or do not fit the image."""
 

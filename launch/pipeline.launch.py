@@ -32,7 +32,11 @@ PARAMETERS = {
     "engine": ("engine", str),
     "budget": ("budget", float),
     "rate": ("rate", float),
+    "outputs": ("outputs", lambda text: [word.strip() for word in text.split(",")]),
     "cloud_stride": ("cloud_stride", int),
+    "cloud_rate": ("cloud_rate", float),
+    "align": ("align", str),
+    "sparse_points_pose": ("sparse_points_pose", lambda text: [float(number) for number in text.replace(",", " ").split()]),
     "autostart": ("autostart", lambda text: text == "true"),
     "compressed": ("image_transport", lambda text: "compressed" if text == "true" else "raw"),
 }
@@ -50,6 +54,8 @@ def generate_launch_description() -> LaunchDescription:
         [
             argument("image", "image", "Topic of the rectified image, without the transport's suffix"),
             argument("camera_info", "camera_info", "Topic of its camera_info"),
+            argument("sparse_depth", "sparse_depth", "Topic of a depth image of the same view, for align"),
+            argument("sparse_points", "sparse_points", "Topic of a LiDAR's or depth camera's points, for align"),
             argument("compressed", "", "true: subscribe <image>/compressed (JPEG or PNG)" + KEPT, ("", *BOOLEAN)),
             argument("model", "", "Coarse depth model; `depth-retrofit models` lists them" + KEPT),
             argument("weights", "", "Checkpoint of the model, file or folder" + KEPT),
@@ -58,7 +64,11 @@ def generate_launch_description() -> LaunchDescription:
             argument("engine", "", "Sparse engine; `depth-retrofit models` lists them" + KEPT),
             argument("budget", "", "Share of the image's pixels that are refined, 0.0 to 1.0" + KEPT),
             argument("rate", "", "Upper limit of processed images per second; 0.0: none" + KEPT),
+            argument("outputs", "", "Images and clouds to offer, such as depth,points; of depth, depth_mm, points, preview" + KEPT),
             argument("cloud_stride", "", "The cloud takes every n-th pixel in both directions" + KEPT),
+            argument("cloud_rate", "", "Upper limit of clouds per second; 0.0: one with every depth image" + KEPT),
+            argument("align", "", "Bring depth to metres by sparse depth" + KEPT, ("", "none", "scale", "scale-shift")),
+            argument("sparse_points_pose", "", "Pose of their frame in the optical frame: x y z qx qy qz qw" + KEPT),
             argument("autostart", "", "false: wait for lifecycle transitions" + KEPT, ("", *BOOLEAN)),
             argument("params_file", share("config", "pipeline.yaml"), "Parameter file of the node"),
             argument("namespace", "", "Namespace of the node"),
@@ -87,7 +97,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         name=given("name"),
         namespace=given("namespace"),
         parameters=[given("params_file"), {**overrides, **use_sim_time}],
-        remappings=[("image", given("image")), ("camera_info", given("camera_info"))],
+        remappings=[(name, given(name)) for name in ("image", "camera_info", "sparse_depth", "sparse_points")],
         output="screen",
     )
     private = "/".join(("", *filter(None, (given("namespace").strip("/"), given("name")))))

@@ -210,3 +210,8 @@ def test_the_install_tree_has_the_weights(sources: list[Path], install_tree: Pat
     expected = {path for path in sources if path.parts[:2] == (PACKAGE, "weights")}
     assert expected
     assert [path for path in expected if not (install_tree / "python" / path).is_file()] == []
+
+
+def test_nothing_is_writable_for_everybody(sources: list[Path], install_tree: Path) -> None:
+    files = [ROOT / path for path in sources] + [path for path in install_tree.rglob("*") if not path.is_symlink()]
+    assert [path for path in files if path.stat().st_mode & 0o002] == []

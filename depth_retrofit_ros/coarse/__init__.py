@@ -68,27 +68,26 @@ def find_checkpoint(info: ModelInfo, weights: Path | None) -> Path:
     """The checkpoint's file; the only step that may use the network, and only for a model that has a hub. Raises WeightsError."""
     if weights is not None:
         plain_names = (Path(file).name for file in info.files)  # a folder given by hand need not have the hub's name
-        return find_weights(list(dict.fromkeys((*info.files, *plain_names))), weights, info.how_to_get)
-    local = _find_locally(info)
-    if local is not None:
-        return local
-    if info.hub is not None:
-        return hub.fetch(info.hub, info.how_to_get)
-    return find_weights(info.files, None, info.how_to_get)
+        remedy = "without weights of your own, the bundled ones are used" if info.bundled else info.how_to_get
+        return find_weights(list(dict.fromkeys((*info.files, *plain_names))), weights, remedy)
+    if info.hub is None:
+        return _find_file(info) or find_weights(info.files, None, info.how_to_get)
+    return _find_file(info) or hub.verified(hub.cached(info.hub) or hub.fetch(info.hub, info.how_to_get), info.hub)
 
 
 def is_present(info: ModelInfo) -> bool:
     """Whether the model can be loaded here and now without the network."""
-    return _find_locally(info) is not None
+    return _find_file(info) is not None or (info.hub is not None and hub.cached(info.hub) is not None)
 
 
-def _find_locally(info: ModelInfo) -> Path | None:
+def _find_file(info: ModelInfo) -> Path | None:
+    """The bundled checkpoint, or the one that the user put on the search path."""
     if info.bundled and (BUNDLED_FOLDER / info.files[0]).is_file():
         return BUNDLED_FOLDER / info.files[0]
     try:
         return find_weights(info.files, None, info.how_to_get)
     except WeightsError:
-        return hub.cached(info.hub) if info.hub is not None else None
+        return None
 
 
 def _meter(variant: str, trained_on: str) -> ModelInfo:
@@ -110,8 +109,8 @@ def _meter(variant: str, trained_on: str) -> ModelInfo:
     )
 
 
-def _depth_anything(suffix: str, repo: str, revision: str, description: str) -> ModelInfo:
-    source = HubModel(f"depth-anything/{repo}", revision)
+def _depth_anything(suffix: str, repo: str, revision: str, sha256: str, description: str) -> ModelInfo:
+    source = HubModel(f"depth-anything/{repo}", revision, sha256)
     return ModelInfo(
         name=f"depth-anything-v2-small{suffix}",
         loader="depth_retrofit_ros.coarse.depth_anything:load",
@@ -149,18 +148,21 @@ _ALL = (
         "",
         "Depth-Anything-V2-Small-hf",
         "5426e4f0f36572d16453bbda7a8389317b1bef99",
+        "3152477ce0d8d6978d76b995120de97cb5b928701fd0f817769f59e249a16b70",
         "Depth Anything V2 Small (ViT-S); relative depth",
     ),
     _depth_anything(
         "-indoor",
         "Depth-Anything-V2-Metric-Indoor-Small-hf",
         "8078d68a9c75a972131914f6afd0c1723be0da7f",
+        "e990eb82fbf11b05b7813261196a2b841bdcf5a05f64396724a8987fa90504a3",
         "Depth Anything V2 Small, metric up to 20 m, tuned on Hypersim",
     ),
     _depth_anything(
         "-outdoor",
         "Depth-Anything-V2-Metric-Outdoor-Small-hf",
         "fd2c22027eaf20374204f14099b8341e1925ad39",
+        "ad065c77a7421ca55159a1f0db9433397a607690f2d76bb8a6fc54b1be7a3124",
         "Depth Anything V2 Small, metric up to 80 m, tuned on Virtual KITTI 2",
     ),
 )

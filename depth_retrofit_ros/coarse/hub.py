@@ -1,7 +1,8 @@
-"""Checkpoints on the Hugging Face hub, at one commit, without code: configuration and safetensors only."""
+"""Checkpoints on the Hugging Face hub, at one commit and of one checksum, without code: configuration and safetensors only."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +13,11 @@ FILES = ("config.json", "model.safetensors")
 
 
 class HubModel(NamedTuple):
-    """repo: ``owner/name``; revision: full commit hash, so that nobody can exchange the weights."""
+    """repo: ``owner/name``; revision: full commit hash; sha256: of the weights, so that nobody can exchange them on their way."""
 
     repo: str
     revision: str
+    sha256: str
 
     @property
     def folder(self) -> str:
@@ -45,3 +47,17 @@ def fetch(model: HubModel, how_to_get: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # network, cache and refusals; the hub's own errors derive from these
         raise WeightsError(f"cannot fetch {model.repo} ({first_line(error)}): {how_to_get}") from None
     return Path(paths[-1])
+
+
+def verified(weights: Path, model: HubModel) -> Path:
+    """``weights`` as they are, if they are the ones that were pinned. Raises WeightsError."""
+    digest = hashlib.sha256()
+    try:
+        with weights.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise WeightsError(f"cannot read checkpoint {weights} ({error.strerror}): delete it, to fetch it again") from None
+    if digest.hexdigest() != model.sha256:
+        raise WeightsError(f"checkpoint {weights} is not that of {model.repo} (SHA-256 differs): delete it, to fetch it again")
+    return weights

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from depth_retrofit_ros.errors import ImageError
+from depth_retrofit_ros.ros.decoder_words import damage, decoder_words
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
@@ -116,11 +117,12 @@ def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
     is_mosaic = pattern.startswith("bayer_") and pattern in _ENCODINGS
     # The Exif orientation is ignored: the message's camera_info describes the pixels as they were taken.
     flags = (cv2.IMREAD_GRAYSCALE if is_mosaic else cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        pixels = cv2.imdecode(data, flags)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
+    with decoder_words() as said:
+        try:
+            pixels = cv2.imdecode(data, flags)
+        except cv2.error:
+            pixels = None
+    if pixels is None or (damage(said) is not None):
         raise ImageError(f"compressed image ({message.format[:40]!r}, {len(data)} bytes) cannot be decoded: it is damaged")
     return _ENCODINGS[pattern][2](pixels) if is_mosaic else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels))
 

@@ -1,36 +1,38 @@
 """The ROS 2 node: images in, depth and points out. Callbacks only store the newest image; a worker does the rest.
 
-Subscribes   image or image/compressed (rectified), camera_info
-Publishes    ~/depth/image_rect, ~/depth/camera_info, ~/points, ~/depth/preview, ~/frame_stats, /diagnostics
+Subscribes   image or image/compressed (rectified), camera_info; to align: sparse_depth, sparse_points
+Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/points, ~/depth/preview, ~/frame_stats, /diagnostics
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros import retrofit
+from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.pointcloud import compile_cloud
+from depth_retrofit_ros.raw_depth import compile_millimetres
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros import parameters
 from depth_retrofit_ros.ros.diagnostics import Health, diagnostics
 from depth_retrofit_ros.ros.notices import Notices, one_line
 from depth_retrofit_ros.ros.parameters import Settings
 from depth_retrofit_ros.ros.processor import Processor, unless_shut_down
+from depth_retrofit_ros.ros.qos import SMALL_DEPTH, publish_to, subscribe_newest
+from depth_retrofit_ros.runtime.memory import release_memory
+from depth_retrofit_ros.runtime.self_check import self_check
 
-NEWEST_ONLY = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-WARM_UP_SIZE = (360, 640)
+REPORT_S = 1.0
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -64,8 +66,10 @@ class DepthNode(LifecycleNode):
         self._notices = Notices(self.get_logger())
         self._processor: Processor | None = None
         self._inputs: list[Subscription] = []
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._timer = self.create_timer(1.0, self._report)  # on the node's clock, which may be simulated
+        self._diagnostics = publish_to(self, DiagnosticArray, "/diagnostics", SMALL_DEPTH)
+        # The stamps in the report are the node's clock's, its pace is not: where a simulation stands still, or never starts, there
+        # is something to report.
+        self._timer = self.create_timer(REPORT_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
     def settings(self) -> Settings:
@@ -77,18 +81,19 @@ class DepthNode(LifecycleNode):
         return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and run it once. Where that fails, one line says why and the node stays unconfigured."""
+        """Load the model and check its answer to one image. Where that fails, one line says why; the node stays unconfigured."""
         self._health.load_error = ""
         try:
             method = self._load(self.settings)
-            method.warm_up(*WARM_UP_SIZE)
+            self_check(method)
             compile_cloud()
+            compile_millimetres()
+            self._processor = Processor(self, method, self._health, self._notices)
         except Exception as error:  # of whatever kind, from whichever driver or file: the node must live to tell it
             self._health.load_error = one_line(error)
             self.get_logger().error(f"cannot configure: {self._health.load_error}")
             return FAILURE
-        self._processor = Processor(self, method, self._health, self._notices)
-        self._health.device, self._health.engine = str(method.coarse.device), method.refiner.engine_name
+        self._health.device, self._health.engine = method.coarse.device, method.refiner.engine_name
         self._health.stage = "inactive"
         self.get_logger().info(f"{self.settings.model} is ready on {self._health.device}, sparse engine {self._health.engine}")
         return SUCCESS
@@ -96,10 +101,15 @@ class DepthNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe, and process what comes."""
         assert self._processor is not None  # configured
-        self._subscribe(self._processor)
+        try:
+            self._subscribe(self._processor)
+        except GraphError as error:
+            self._unsubscribe()
+            self.get_logger().error(f"cannot activate: {error}")
+            return FAILURE
         self._processor.start()
         self._health.stage = "active"
-        self.get_logger().info(f"waiting for {self._health.image_topic} and {self._health.info_topic}")
+        self.get_logger().info(f"waiting for {self._health.image_topic} (rectified) and {self._health.info_topic}")
         return SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -111,8 +121,9 @@ class DepthNode(LifecycleNode):
         return SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release model, buffers and publishers."""
+        """Release model, buffers and publishers, and give their memory back."""
         self._release()
+        release_memory()
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -123,6 +134,7 @@ class DepthNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """A transition raised: the same, and back to unconfigured."""
         self._release()
+        release_memory()
         return SUCCESS
 
     def destroy_node(self) -> None:
@@ -135,7 +147,7 @@ class DepthNode(LifecycleNode):
         if self._processor is not None:
             self._processor.destroy()
             self._processor = None
-        self._health.stage = "unconfigured"
+        self._health.stage, self._health.device, self._health.engine = "unconfigured", None, ""
 
     def _subscribe(self, processor: Processor) -> None:
         def on_info(info: CameraInfo) -> None:
@@ -144,14 +156,17 @@ class DepthNode(LifecycleNode):
         compressed = self.settings.image_transport == "compressed"
         # As image_transport does it: the base topic is remapped, then the transport's suffix follows.
         topic = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
-        # camera_info first, so that it is there when the first image is.
+        # camera_info and sparse depth first, so that they are there when the first image is.
         self._health.info_topic = self._listen(CameraInfo, "camera_info", on_info)
+        self._health.sparse_topics = ()
+        if self.settings.align != "none":
+            sparse = ((Image, "sparse_depth"), (PointCloud2, "sparse_points"))
+            self._health.sparse_topics = tuple(self._listen(kind, name, processor.offer) for kind, name in sparse)
         self._health.image_topic = self._listen(CompressedImage if compressed else Image, topic, processor.submit)
 
     def _listen(self, message_type: type, topic: str, callback: Callable[[Any], None]) -> str:
-        """Subscribe; returns the topic's full name after remapping."""
-        options = QoSOverridingOptions.with_default_policies()
-        subscription = self.create_subscription(message_type, topic, callback, NEWEST_ONLY, qos_overriding_options=options)
+        """Subscribe; returns the topic's full name after remapping. Raises GraphError."""
+        subscription = subscribe_newest(self, message_type, topic, callback)
         self._inputs.append(subscription)
         return subscription.topic_name
 
@@ -164,10 +179,16 @@ class DepthNode(LifecycleNode):
         reason = parameters.refusal(((change.name, change.value) for change in changes), self._health.stage)
         if reason is not None:
             return SetParametersResult(successful=False, reason=reason)
-        ours = {change.name: change.value for change in changes if hasattr(self.settings, change.name)}
-        self._health.settings = dataclasses.replace(self.settings, **ours)
-        if self._processor is not None:
-            self._processor.settings_changed()
+        before = self.settings
+        self._health.settings = before.changed((change.name, change.value) for change in changes)
+        if self.settings == before:  # such as the QoS overrides that a new publisher declares, from within this very callback
+            return SetParametersResult(successful=True)
+        try:
+            if self._processor is not None:
+                self._processor.settings_changed()
+        except GraphError as error:  # an output whose QoS override means nothing
+            self._health.settings = before
+            return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _report(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -12,8 +13,11 @@ from rclpy.exceptions import InvalidParameterValueException
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-Value: TypeAlias = "str | bool | int | float"
+Value: TypeAlias = "str | bool | int | float | tuple[str, ...] | tuple[float, ...]"
 Stage = Literal["unconfigured", "inactive", "active"]
+
+OUTPUTS = ("depth", "depth_mm", "points", "preview")
+NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,8 @@ class Parameter:
     """One row of the table.
 
     until: the last lifecycle stage in which it may be changed; "active" is live, from the next frame on; None is at start only.
-    span: smallest and largest value; choices: the accepted words.
+    span: smallest and largest value; choices: the accepted words, of which a list takes one or more; pose: seven numbers, a
+    position and a unit quaternion.
     """
 
     name: str
@@ -30,13 +35,27 @@ class Parameter:
     description: str
     span: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
+    pose: bool = False
+
+    @property
+    def constraint(self) -> str:
+        """What values are accepted, in words; empty where any value of the type is."""
+        if self.choices:
+            return f"{'some' if isinstance(self.default, tuple) else 'one'} of {', '.join(self.choices)}"
+        if self.pose:
+            return "x y z [m] and a unit quaternion qx qy qz qw"
+        return f"{self.span[0]:g} to {self.span[1]:g}" if self.span else ""
 
     def refusal(self, value: Any) -> str | None:
         """Why ``value`` cannot be accepted; None where it can. The type is rclpy's to check."""
-        if self.choices and value not in self.choices:
-            return f"{self.name} must be one of {', '.join(self.choices)}, not '{value}'"
+        if self.choices:
+            words = list(value) if isinstance(self.default, tuple) else [value]
+            if not words or not set(words) <= set(self.choices) or len(set(words)) < len(words):
+                return f"{self.name} must be {self.constraint}, not '{', '.join(words)}'"
+        if self.pose and not (len(value) == 7 and abs(math.hypot(*value[3:]) - 1) < 1e-3 and all(map(math.isfinite, value))):
+            return f"{self.name} must be {self.constraint}, not {', '.join(f'{number:g}' for number in value)}"
         if self.span and not self.span[0] <= value <= self.span[1]:  # written so that NaN fails
-            return f"{self.name} must lie within {self.span[0]:g} and {self.span[1]:g}, not {value}"
+            return f"{self.name} must be {self.constraint}, not {value}"
         return None
 
 
@@ -49,7 +68,25 @@ PARAMETERS = (
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
     Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined", span=(0.0, 1.0)),
     Parameter("rate", 0.0, "active", "Upper limit of processed images per second; 0: as fast as possible", span=(0.0, 1000.0)),
+    Parameter(
+        "outputs",
+        ("depth", "points", "preview"),
+        "active",
+        "Images and clouds to offer; depth is float metres, depth_mm 16-bit millimetres",
+        choices=OUTPUTS,
+    ),
     Parameter("cloud_stride", 2, "active", "The cloud takes every n-th pixel in both directions", span=(1, 64)),
+    Parameter("cloud_rate", 0.0, "active", "Upper limit of clouds per second; 0: one with every depth image", span=(0.0, 1000.0)),
+    Parameter(
+        "align",
+        "none",
+        "inactive",
+        "Bring depth to metres by `sparse_depth` or `sparse_points`: not, by a scale, or by a scale and a shift",
+        choices=("none", "scale", "scale-shift"),
+    ),
+    Parameter(
+        "sparse_points_pose", NO_POSE, "inactive", "Pose of the frame of `sparse_points` in the image's optical frame", pose=True
+    ),
     Parameter("autostart", True, None, "Configure and activate by itself; false: wait for lifecycle transitions"),
 )
 
@@ -66,19 +103,32 @@ class Settings:
     image_transport: str
     budget: float
     rate: float
+    outputs: tuple[str, ...]
     cloud_stride: int
+    cloud_rate: float
+    align: str
+    sparse_points_pose: tuple[float, ...]
     autostart: bool
+
+    def changed(self, changes: Iterable[tuple[str, Any]]) -> Settings:
+        """With these values, as rclpy gives them; names that are not ours are left out."""
+        names = {row.name for row in PARAMETERS}
+        return replace(self, **{name: _plain(value) for name, value in changes if name in names})
 
 
 def declare(node: Node) -> Settings:
     """Declare every parameter, with YAML and overrides applied. Raises rclpy's ParameterException for a value that is refused."""
     values = {}
     for row in PARAMETERS:
-        value = node.declare_parameter(row.name, row.default, _descriptor(row)).value
-        if reason := row.refusal(value):
-            raise InvalidParameterValueException(row.name, value, reason)
-        values[row.name] = value
+        values[row.name] = _plain(node.declare_parameter(row.name, row.default, _descriptor(row)).value)
+        if reason := row.refusal(values[row.name]):
+            raise InvalidParameterValueException(row.name, values[row.name], reason)
     return Settings(**values)
+
+
+def _plain(value: Any) -> Any:
+    """rclpy gives lists as list or array.array; a tuple compares, and cannot change under the worker."""
+    return value if isinstance(value, str | bool | int | float) else tuple(value)
 
 
 def refusal(changes: Iterable[tuple[str, Any]], stage: Stage) -> str | None:
@@ -102,8 +152,8 @@ def _too_late(row: Parameter, stage: Stage) -> str | None:
 
 def _descriptor(row: Parameter) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(name=row.name, description=row.description, read_only=row.until is None)
-    if row.choices:
-        descriptor.additional_constraints = f"one of {', '.join(row.choices)}"
+    if not row.span:
+        descriptor.additional_constraints = row.constraint
     if row.span and isinstance(row.default, int):
         descriptor.integer_range = [IntegerRange(from_value=int(row.span[0]), to_value=int(row.span[1]), step=1)]
     elif row.span:

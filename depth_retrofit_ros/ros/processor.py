@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from rclpy._rclpy_pybind11 import RCLError
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import CameraError
@@ -20,28 +20,36 @@ from depth_retrofit_ros.ros.diagnostics import FrameHealth, Health, frame_stats
 from depth_retrofit_ros.ros.images import decode
 from depth_retrofit_ros.ros.notices import Notices, one_line
 from depth_retrofit_ros.ros.publish import Outputs
+from depth_retrofit_ros.ros.scale_alignment import ScaleAlignment
+from depth_retrofit_ros.ros.stream_watch import NO_CLOCK, StreamWatch, clock_problem
+from depth_retrofit_ros.runtime.memory_guard import MemoryGuard
+from depth_retrofit_ros.runtime.metric_scale import Mode
 from depth_retrofit_ros.runtime.worker import Worker
 
 if TYPE_CHECKING:
     from rclpy.node import Node
     from std_msgs.msg import Header
 
-INFO_GRACE_S = 2.0  # a camera_info that comes no later than this after activation is not worth a warning
+SAMPLED = 16  # every n-th pixel in both directions
+GRACE_S = 2.0  # a camera_info or a clock that comes no later than this after activation is not worth a warning
 
 
 class Processor:
     """Owns the method, the outputs and, between ``start`` and ``stop``, the worker that calls them.
 
-    info: the newest camera_info; the node's callback sets it.
+    info: the newest camera_info; the node's callback sets it. alignment: takes sparse depth; None where none is asked for.
     """
 
     def __init__(self, node: Node, retrofit: Retrofit, health: Health, notices: Notices) -> None:
         self.info: CameraInfo | None = None
+        self.alignment: ScaleAlignment | None = None
         self._node = node
         self._retrofit = retrofit
         self._health = health
         self._notices = notices
-        self._outputs = Outputs(node)
+        self._outputs = Outputs(node, health.settings.outputs)
+        self._guard = MemoryGuard()
+        self._watch = StreamWatch(notices)
         self._worker: Worker[Image | CompressedImage] | None = None
         self._started_s = 0.0
 
@@ -49,10 +57,15 @@ class Processor:
 
     def start(self) -> None:
         """Begin to process what ``submit`` brings; counts and statistics begin anew."""
-        self.info = None
+        settings = self._health.settings
+        self.info, self.alignment = None, None
+        if settings.align != "none":
+            topics = f"{self._health.sparse_topics[0]} or {self._health.sparse_topics[1]}"
+            self.alignment = ScaleAlignment(cast(Mode, settings.align), settings.sparse_points_pose, topics)
         self._health.frames = FrameHealth()
+        self._watch = StreamWatch(self._notices)
         self._started_s = time.monotonic()
-        self._worker = Worker(self._process, self._on_failure, self._health.settings.rate, name=self._node.get_name())
+        self._worker = Worker(self._process, self._on_failure, settings.rate, name=self._node.get_name())
         self._worker.start()
 
     def submit(self, message: Image | CompressedImage) -> None:
@@ -66,21 +79,30 @@ class Processor:
         else:
             self._health.frames.unheard += 1
 
+    def offer(self, message: Image | PointCloud2) -> None:
+        """Take sparse depth in."""
+        if self.alignment is not None:
+            self.alignment.offer(message)
+
     def settings_changed(self) -> None:
-        """The rate limit applies at once, also to a wait in progress; the rest is read for each image."""
+        """The outputs change and the rate limit applies at once, also to a wait in progress; the rest is read for each image."""
+        self._outputs.choose(self._health.settings.outputs)
         if self._worker is not None:
             self._worker.rate_hz = self._health.settings.rate
 
     def refresh(self) -> None:
-        """Bring the counts of ``Health`` up to date, and warn where camera_info has not come in time."""
+        """Bring the counts of ``Health`` up to date, and warn where camera_info or the simulated clock has not come in time."""
         if self._worker is None:
             return
+        if time.monotonic() - self._started_s > GRACE_S:
+            self._notices.state("/clock", NO_CLOCK if self._simulated and self._now_ns() == 0 else None)
         frames, missing = self._health.frames, _no_info(self._health.info_topic)
         frames.counts = self._worker.counts()
         if self.info is None:
             frames.calibration_problem = missing
         elif frames.calibration_problem == missing:
             frames.calibration_problem = None  # it has come; the next image will tell whether it fits
+        frames.info_lost = self.info is not None and self._node.count_publishers(self._health.info_topic) == 0
         if frames.counts.received:
             self._note_calibration()
 
@@ -105,32 +127,58 @@ class Processor:
         decode_ms = 1e3 * (time.perf_counter() - start_s)
         info = self.info
         frame = self._frame(image, message.header, info)
-        self._retrofit.budget = self._health.settings.budget
-        result = self._retrofit(frame)
+        settings = self._health.settings
+        result = self._guard.run(settings.budget, lambda budget: self._answer(frame, budget))
+        self._note_memory(settings.budget)
+        result = self._align(result, frame)
         self._note_scale(result)
+        self._note_blank(result)
 
         with unless_shut_down(self._node):
-            sent_ms = self._outputs.publish(frame, result, message.header, info, self._health.settings.cloud_stride)
-            age_ms = 1e-6 * (self._node.get_clock().now().nanoseconds - frame.stamp_ns)
+            sent_ms = self._outputs.publish(frame, result, message.header, info, settings)
+            age_ms = 1e-6 * (self._now_ns() - frame.stamp_ns)
             total_ms = 1e3 * (time.perf_counter() - start_s)
             self._health.frames.statistics.answered({"decode": decode_ms, **result.times_ms, **sent_ms, "total": total_ms}, age_ms)
             assert self._worker is not None  # it is joined before it is forgotten
             counts = self._worker.counts()
-            stats = frame_stats(message.header, result, self._health.settings, counts, sum(sent_ms.values()), total_ms, age_ms)
+            publish_ms, budget = sum(sent_ms.values()), self._retrofit.budget
+            stats = frame_stats(message.header, result, settings.model, budget, counts, publish_ms, total_ms, age_ms)
             self._outputs.publish_stats(stats)
+
+    def _answer(self, frame: Frame, budget: float) -> DepthFrame:
+        self._retrofit.budget = budget
+        return self._retrofit(frame)
+
+    def _align(self, result: DepthFrame, frame: Frame) -> DepthFrame:
+        if self.alignment is None:
+            return result
+        result, report = self.alignment.align(result, frame, relative=not self._retrofit.coarse.metric)
+        self._health.frames.alignment = report
+        # While the last correction holds, a frame without sparse depth of its own is no news.
+        problem = f"depth is not aligned: {report.problem}" if report.correction is None else None
+        self._notices.state("alignment of the depth", problem)
+        return result
 
     def _frame(self, image: np.ndarray, header: Header, info: CameraInfo | None) -> Frame:
         stamp_ns = 1_000_000_000 * header.stamp.sec + header.stamp.nanosec
         camera, problem = _camera(info, image.shape[1], image.shape[0], self._health.info_topic)
-        self._health.frames.calibration_problem = problem
+        self._health.frames.calibration_problem, self._health.frames.camera = problem, camera
         self._note_calibration()
+        self._watch.see(stamp_ns, header.frame_id)
+        self._health.frames.clock_problem = clock_problem(stamp_ns, self._now_ns(), self._simulated)
         return Frame(image, stamp_ns, header.frame_id, camera)
 
     def _note_calibration(self) -> None:
         problem = self._health.frames.calibration_problem
-        if problem and self.info is None and time.monotonic() - self._started_s < INFO_GRACE_S:
+        if problem and self.info is None and time.monotonic() - self._started_s < GRACE_S:
             return
         self._notices.state("camera_info", problem and f"{problem}: depth is published up to scale, the cloud is not")
+
+    def _note_memory(self, asked: float) -> None:
+        limit = self._guard.limit
+        self._health.frames.budget_limit = limit
+        problem = f"memory ran out: {limit:g} of the pixels are refined instead of {asked:g}; lower the budget or free memory"
+        self._notices.state("memory", problem if limit < asked else None)
 
     def _note_scale(self, result: DepthFrame) -> None:
         """Said apart from a missing camera_info, which takes the scale from any model."""
@@ -139,6 +187,20 @@ class Processor:
         model = self._health.settings.model
         problem = f"{model} gives relative depth: it is published up to an unknown scale, not in metres, and the cloud is not"
         self._notices.state("scale of the depth", problem if relative else None)
+
+    def _note_blank(self, result: DepthFrame) -> None:
+        """A few pixels are enough to tell a model that answers nothing: a half-precision overflow, a broken engine."""
+        blank = not bool(result.depth[::SAMPLED, ::SAMPLED].isfinite().any())
+        self._health.frames.blank = blank
+        problem = f"{self._health.settings.model} answered no depth at all (NaN): try another image, checkpoint, or device cpu"
+        self._notices.state("depth", problem if blank else None)
+
+    @property
+    def _simulated(self) -> bool:
+        return bool(self._node.get_parameter("use_sim_time").value)
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
 
     def _on_failure(self, error: Exception) -> None:
         self._health.frames.last_failure = one_line(error)

@@ -7,29 +7,42 @@ same ``array.array`` from frame to frame, and whoever computes an output writes 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
+from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.pointcloud import POINT_STEP, cloud_size, fill_cloud
 from depth_retrofit_ros.preview import colourise
+from depth_retrofit_ros.raw_depth import fill_millimetres
 from depth_retrofit_ros.ros.calibration import info_for_image
+from depth_retrofit_ros.ros.qos import LARGE_DEPTH, SMALL_DEPTH, publish_to
+from depth_retrofit_ros.runtime.pace import Pace
 
 if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.publisher import Publisher
     from std_msgs.msg import Header
 
-LARGE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=2, reliability=ReliabilityPolicy.RELIABLE)
-SMALL = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE)
+    from depth_retrofit_ros.ros.parameters import Settings
+
+# Output → type, topic and queue of its publisher. The parameter `outputs` chooses among those that are not always offered.
+_TOPICS: dict[str, tuple[type, str, int]] = {
+    "depth": (Image, "~/depth/image_rect", LARGE_DEPTH),
+    "depth_mm": (Image, "~/depth/image_rect_raw", LARGE_DEPTH),
+    "points": (PointCloud2, "~/points", LARGE_DEPTH),
+    "preview": (Image, "~/depth/preview", LARGE_DEPTH),
+    "camera_info": (CameraInfo, "~/depth/camera_info", SMALL_DEPTH),
+    "frame_stats": (FrameStats, "~/frame_stats", SMALL_DEPTH),
+}
+_ALWAYS = ("camera_info", "frame_stats")
 
 
 class ImageMessage:
@@ -77,69 +90,98 @@ def _memory(message: Any, size: int) -> np.ndarray:
 
 
 class Outputs:
-    """The publishers, and the work that each of them needs; what nobody subscribes to is not computed."""
+    """The publishers, and the work that each of them needs; what nobody subscribes to is not computed.
 
-    def __init__(self, node: Node) -> None:
-        def publisher(message_type: type, topic: str, qos: QoSProfile) -> Publisher:
-            options = QoSOverridingOptions.with_default_policies()
-            return node.create_publisher(message_type, topic, qos, qos_overriding_options=options)
+    chosen: names of ``parameters.OUTPUTS``; camera_info and the statistics are always offered. Raises GraphError.
+    """
 
+    def __init__(self, node: Node, chosen: Collection[str]) -> None:
         self._node = node
-        self._depth = publisher(Image, "~/depth/image_rect", LARGE)
-        self._info = publisher(CameraInfo, "~/depth/camera_info", SMALL)
-        self._points = publisher(PointCloud2, "~/points", LARGE)
-        self._preview = publisher(Image, "~/depth/preview", LARGE)
-        self._stats = publisher(FrameStats, "~/frame_stats", SMALL)
+        self._lock = threading.Lock()  # the executor's thread chooses, the worker's publishes
+        self._publishers: dict[str, Publisher] = {}
+        self._cloud_pace = Pace()
         self._depth_message = ImageMessage("32FC1", np.float32, 1)
+        self._millimetres_message = ImageMessage("16UC1", np.uint16, 1)
         self._points_message = CloudMessage()
         self._preview_message = ImageMessage("rgb8", np.uint8, 3)
+        self.choose(chosen)
 
     @property
     def wanted(self) -> bool:
         """Whether anybody listens to anything."""
-        return any(publisher.get_subscription_count() > 0 for publisher in self._publishers)
+        return any(self._listened(name) for name in self._publishers)
 
-    def publish(self, frame: Frame, result: DepthFrame, header: Header, info: CameraInfo | None, stride: int) -> dict[str, float]:
-        """Send depth, camera_info, cloud and preview to whoever listens; returns the wall time [ms] of each that was sent.
+    def choose(self, chosen: Collection[str]) -> None:
+        """Offer these from the next frame on. Raises GraphError, and then changes nothing."""
+        self._offer((*_ALWAYS, *chosen))
 
-        header: the image's own, used as it is. info: as received, None where there is none for this image. stride: of the cloud,
-        which is sent only where the depth is metric.
+    def publish(
+        self, frame: Frame, result: DepthFrame, header: Header, info: CameraInfo | None, settings: Settings
+    ) -> dict[str, float]:
+        """Send what is chosen to whoever listens; returns the wall time [ms] of each output that was sent.
+
+        header: the image's own, used as it is. info: as received, None where there is none for this image. Millimetres and the
+        cloud are sent only where the depth is metric.
         """
         times_ms: dict[str, float] = {}
+        depth = cache(lambda: result.depth.cpu().numpy())  # copied from the device once, and only if somebody listens
+        camera = frame.camera
 
-        def send(name: str, publisher: Publisher, make: Callable[[], Any]) -> None:
-            if publisher.get_subscription_count() > 0:
+        def send(name: str, make: Callable[[], Any]) -> None:
+            if self._listened(name):
                 start = time.perf_counter()
-                publisher.publish(make())
+                self._publishers[name].publish(make())
                 times_ms[name] = 1e3 * (time.perf_counter() - start)
 
-        depth = cache(lambda: result.depth.cpu().numpy())  # copied from the device once, and only if somebody listens
-        send("depth", self._depth, lambda: self._make_depth(depth(), header))
-        if info is not None and frame.camera is not None:
-            camera = frame.camera
-            send("camera_info", self._info, lambda: info_for_image(info, camera, header))
-        if result.metric and frame.camera is not None:
-            send("cloud", self._points, lambda: self._make_cloud(depth(), frame, header, stride))
-        send("preview", self._preview, lambda: self._make_preview(depth(), header))
+        with self._lock:
+            send("depth", lambda: self._make_depth(depth(), header))
+            if result.metric:
+                send("depth_mm", lambda: self._make_millimetres(depth(), header))
+            if info is not None and camera is not None:
+                send("camera_info", lambda: info_for_image(info, camera, header))
+            if result.metric and camera is not None and self._cloud_is_due(settings.cloud_rate):
+                send("points", lambda: self._make_cloud(depth(), frame, header, settings.cloud_stride))
+            send("preview", lambda: self._make_preview(depth(), header))
         return times_ms
 
     def publish_stats(self, stats: FrameStats) -> None:
         """Send the statistics of one frame, if anybody listens."""
-        if self._stats.get_subscription_count() > 0:
-            self._stats.publish(stats)
+        if self._listened("frame_stats"):
+            self._publishers["frame_stats"].publish(stats)
 
     def destroy(self) -> None:
-        """Take the publishers from the graph and free the messages."""
-        for publisher in self._publishers:
-            self._node.destroy_publisher(publisher)
+        """Take the publishers from the graph."""
+        self._offer(())
 
-    @property
-    def _publishers(self) -> tuple[Publisher, ...]:
-        return self._depth, self._info, self._points, self._preview, self._stats
+    def _offer(self, names: Collection[str]) -> None:
+        made: dict[str, Publisher] = {}
+        with self._lock:
+            try:
+                for name in names:
+                    if name not in self._publishers:
+                        message_type, topic, depth = _TOPICS[name]
+                        made[name] = publish_to(self._node, message_type, topic, depth)
+            except GraphError:
+                for publisher in made.values():
+                    self._node.destroy_publisher(publisher)
+                raise
+            for name in [name for name in self._publishers if name not in names]:
+                self._node.destroy_publisher(self._publishers.pop(name))
+            self._publishers |= made
+
+    def _listened(self, name: str) -> bool:
+        return name in self._publishers and self._publishers[name].get_subscription_count() > 0
+
+    def _cloud_is_due(self, rate_hz: float) -> bool:
+        return self._listened("points") and self._cloud_pace.due(rate_hz, time.monotonic())
 
     def _make_depth(self, depth: np.ndarray, header: Header) -> Image:
         np.copyto(self._depth_message.prepare(depth.shape[0], depth.shape[1], header), depth)
         return self._depth_message.message
+
+    def _make_millimetres(self, depth: np.ndarray, header: Header) -> Image:
+        fill_millimetres(depth, self._millimetres_message.prepare(depth.shape[0], depth.shape[1], header))
+        return self._millimetres_message.message
 
     def _make_cloud(self, depth: np.ndarray, frame: Frame, header: Header, stride: int) -> PointCloud2:
         assert frame.camera is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import re
 import subprocess
 import sys
@@ -43,6 +45,7 @@ def test_names_and_facts() -> None:
         assert info.description and "\n" not in info.how_to_get
         if info.hub is not None:
             assert re.fullmatch("[0-9a-f]{40}", info.hub.revision)
+            assert re.fullmatch("[0-9a-f]{64}", info.hub.sha256)
             assert info.hub.revision in info.how_to_get
     assert [name for name, info in MODELS.items() if not info.metric] == [SMALL]
 
@@ -122,9 +125,27 @@ def test_hub_cache_counts_only_at_the_pinned_revision(tmp_path: Path) -> None:
         if complete:
             (snapshots / revision / "model.safetensors").write_bytes(b"")
     assert not is_present(MODELS[SMALL])
-    (snapshots / source.revision / "model.safetensors").write_bytes(b"")
+    weights = snapshots / source.revision / "model.safetensors"
+    weights.write_bytes(b"the weights")
     assert is_present(MODELS[SMALL])
-    assert find_checkpoint(MODELS[SMALL], None) == snapshots / source.revision / "model.safetensors"
+    pinned = source._replace(sha256=hashlib.sha256(b"the weights").hexdigest())
+    assert find_checkpoint(dataclasses.replace(MODELS[SMALL], hub=pinned), None) == weights
+    with pytest.raises(WeightsError, match=r"SHA-256 differs\): delete it"):
+        find_checkpoint(MODELS[SMALL], None)
+
+
+def test_what_was_downloaded_must_have_the_pinned_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchanged = tmp_path / "model.safetensors"
+    exchanged.write_bytes(b"other weights")
+    monkeypatch.setattr(coarse.hub, "fetch", lambda *_: exchanged)
+    with pytest.raises(WeightsError, match="SHA-256 differs"):
+        load_coarse(SMALL, weights=None, device="cpu")
+
+
+def test_a_bundled_model_s_missing_weights_do_not_ask_for_a_new_installation() -> None:
+    with pytest.raises(WeightsError, match="the bundled ones are used") as caught:
+        load_coarse("compact", weights=Path("/nowhere"), device="cpu")
+    assert "reinstall" not in str(caught.value)
 
 
 def test_offline_says_what_to_run() -> None:

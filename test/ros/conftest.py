@@ -18,6 +18,6 @@ def large_messages() -> None:
 
 
 @pytest.fixture
-def graph(capfd: pytest.CaptureFixture[str]) -> Iterator[Graph]:
-    with Graph(lambda: capfd.readouterr().err) as graph:
+def graph() -> Iterator[Graph]:
+    with Graph() as graph:
         yield graph

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import functools
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -33,8 +32,7 @@ from depth_retrofit_ros.ros.parameters import Settings
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 
 NODE = "/depth_retrofit"
-READER_HALF_S = 0.2  # the subscription's own half of a connection, which nothing tells of; before it, best effort is lost
-READ_EVERY_S = 0.3
+READER_HALF_S = 0.5  # for what a subscription in another process needs to know of a publisher; before it, best effort is lost
 PATIENCE_S = 50.0  # a machine may be busy; what works takes a small part of it
 
 
@@ -83,16 +81,7 @@ class SlantedWall:
 
 
 class Graph:
-    """``with Graph(…) as graph:``; every node that it made is destroyed and the thread joined at the end.
-
-    read_stderr: gives what was written there since the last call. (/rosout would be the natural source, but within one process rcl
-    sends what a node logs through the publisher of an earlier node of that name.)
-    """
-
-    def __init__(self, read_stderr: Callable[[], str]) -> None:
-        self._read_stderr = read_stderr
-        self._stderr = ""
-        self._read_at_s = 0.0
+    """``with Graph() as graph:``; every node that it made is destroyed and the thread joined at the end."""
 
     def __enter__(self) -> Graph:
         self.context = Context()
@@ -100,6 +89,7 @@ class Graph:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes: list[Node] = []
         self._clients: dict[str, Any] = {}
+        self._logged: dict[Node, list[str]] = {}
         self.client = self.add(Node("client", context=self.context))
         self._thread = threading.Thread(target=self.executor.spin, name="spin")
         self._thread.start()
@@ -107,7 +97,8 @@ class Graph:
 
     def __exit__(self, *exception: object) -> None:
         self.executor.shutdown()
-        self._thread.join()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive(), "a callback never returned"
         for node in self.nodes:
             node.destroy_node()
         self.context.shutdown()
@@ -126,6 +117,7 @@ class Graph:
         if coarse is not None:
             load = functools.partial(small_retrofit, coarse)
         node = DepthNode(name, load=load, parameter_overrides=overrides, context=self.context, cli_args=cli_args)
+        self._logged[node] = record(node.get_logger())
         if start:
             assert node.autostart()
         self.add(node)
@@ -142,20 +134,25 @@ class Graph:
         return received
 
     def publisher(self, message_type: type, topic: str, listeners: int = 1) -> Publisher:
-        """A best-effort publisher, as drivers are, once ``listeners`` are there."""
+        """A best-effort publisher, as drivers are, once ``listeners`` are there and know of it."""
         publisher = self.client.create_publisher(message_type, topic, qos_profile_sensor_data)
         wait_until(lambda: publisher.get_subscription_count() >= listeners, f"a listener on {topic}")
-        time.sleep(READER_HALF_S)
+        # That was our half of the connection. Until a subscription has made its own, best effort is lost.
+        readers = [s for node in self.nodes for s in node.subscriptions if s.topic_name == publisher.topic_name]
+        if len(readers) >= listeners and hasattr(readers[0], "get_publisher_count"):  # not in Humble
+            known = sum(other.topic_name == publisher.topic_name for other in self.client.publishers)
+            wait_until(lambda: all(reader.get_publisher_count() >= known for reader in readers), f"the listener's half on {topic}")
+        else:
+            time.sleep(READER_HALF_S)
         return publisher
 
     def warnings(self, node: Node) -> list[str]:
-        """What the node has logged at warning level or above, as lines on stderr."""
-        # pytest's capture empties its file after reading it: what is written in between is lost, so it is read rarely.
-        time.sleep(max(0.0, self._read_at_s + READ_EVERY_S - time.monotonic()))
-        self._stderr += self._read_stderr()
-        self._read_at_s = time.monotonic()
-        pattern = rf"^\[(?:WARN|ERROR|FATAL)\] \[[\d.]+\] \[{re.escape(node.get_logger().name)}\]: (.*)$"
-        return re.findall(pattern, self._stderr, re.MULTILINE)
+        """What the node has logged at warning level or above.
+
+        (/rosout would be the natural source, but within one process rcl sends what a node logs through the publisher of an earlier
+        node of that name; and pytest's capture of stderr loses lines that are written while it is read.)
+        """
+        return list(self._logged[node])
 
     def set_parameter(self, node: Node, name: str, value: Any) -> SetParametersResult:
         """Through the service, as `ros2 param set` does it."""
@@ -174,6 +171,24 @@ class Graph:
         future = self.call_async(service_type, name, request)
         wait_until(future.done, f"an answer of {name}")
         return future.result()
+
+
+def record(logger: Any) -> list[str]:
+    """The warnings and errors of ``logger`` from now on; they are logged as ever."""
+    logged: list[str] = []
+    warning, error = logger.warning, logger.error
+
+    # Two functions: rclpy tells callers apart by their line, and lets each log at one level only.
+    def record_warning(message: str) -> None:
+        warning(message)
+        logged.append(message)
+
+    def record_error(message: str) -> None:
+        error(message)
+        logged.append(message)
+
+    logger.warning, logger.error = record_warning, record_error
+    return logged
 
 
 class KeepCoarse:

@@ -2,6 +2,8 @@ import copy
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
@@ -130,3 +132,39 @@ def test_the_cloud_projects_back_onto_its_pixels_through_the_published_info() ->
     u, v = projected[..., 0] / projected[..., 2], projected[..., 1] / projected[..., 2]
     np.testing.assert_allclose(u, np.broadcast_to(np.arange(0, width, stride), u.shape), atol=1e-3)
     np.testing.assert_allclose(v, np.broadcast_to(np.arange(0, height, stride)[:, None], v.shape), atol=1e-3)
+
+
+ANY_SIZE = st.integers(0, 2**32 - 1) | st.integers(0, 10_000)
+ANY_NUMBER = st.floats() | st.floats(-5000, 5000) | st.just(0.0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    size=st.tuples(ANY_SIZE, ANY_SIZE),
+    k=st.lists(ANY_NUMBER, min_size=9, max_size=9),
+    p=st.lists(ANY_NUMBER, min_size=12, max_size=12) | st.just([0.0] * 12),
+    binning=st.tuples(ANY_SIZE, ANY_SIZE),
+    roi=st.tuples(ANY_SIZE, ANY_SIZE, ANY_SIZE, ANY_SIZE) | st.just((0, 0, 0, 0)),
+    image=st.tuples(st.integers(1, 8000), st.integers(1, 8000)),
+)
+def test_any_camera_info_gives_a_camera_and_its_info_or_none_or_one_line(
+    size: tuple[int, int],
+    k: list[float],
+    p: list[float],
+    binning: tuple[int, int],
+    roi: tuple[int, int, int, int],
+    image: tuple[int, int],
+) -> None:
+    region = RegionOfInterest(x_offset=roi[0], y_offset=roi[1], width=roi[2], height=roi[3])
+    info = CameraInfo(width=size[0], height=size[1], k=k, p=p, binning_x=binning[0], binning_y=binning[1], roi=region)
+    try:
+        with np.errstate(all="ignore"):
+            camera = camera_from_info(info, *image)
+            published = None if camera is None else info_for_image(info, camera, Header())
+    except CameraError as error:
+        assert "\n" not in str(error)
+        return
+    assert (camera is None) == (not np.any(p) and not np.any(k))
+    if camera is not None and published is not None:
+        assert (published.width, published.height) == (camera.width, camera.height) == image
+        assert 0 < camera.fx < np.inf and 0 < camera.fy < np.inf and np.isfinite((camera.cx, camera.cy)).all()

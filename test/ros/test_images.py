@@ -260,3 +260,26 @@ def test_decode_takes_either_kind() -> None:
     image = smooth()
     np.testing.assert_array_equal(decode(to_message(image.reshape(48, -1), "rgb8", 48, 64)), image)
     np.testing.assert_array_equal(decode(coded(".png", image[..., ::-1])), image)
+
+
+NOT_IN_EVERY_CV_BRIDGE = ("uyvy", "yuyv", "yuv422_yuy2", "nv12", "nv21")
+
+
+@pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name != "8UC3"])  # which it takes for "no colours"
+def test_we_agree_with_cv_bridge(encoding: str) -> None:
+    """Where it is installed; it does not come as a wheel."""
+    cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed: it comes with a ROS installation")
+    image = smooth()
+    if encoding.startswith("mono"):
+        grey = image[..., 0].astype(np.uint16) * 257 if encoding == "mono16" else image[..., 0]
+        rows = np.ascontiguousarray(grey).view(np.uint8)
+    else:
+        rows = encode(image, encoding)
+    message = to_message(rows, encoding, 48, 64)
+    try:
+        theirs = cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
+    except cv_bridge.CvBridgeError as error:
+        if encoding in NOT_IN_EVERY_CV_BRIDGE:
+            pytest.skip(f"this cv_bridge: {error}")
+        raise
+    np.testing.assert_array_equal(image_to_rgb(message), theirs)

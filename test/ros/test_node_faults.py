@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import array
 import functools
+import struct
 from typing import Any
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.serialization import serialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.runtime.memory import resident_mb
 
 from .graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
 
@@ -57,6 +60,39 @@ def test_a_bad_image_costs_one_line_and_the_next_one_is_answered(graph: Graph, n
     assert counts == {"received": "2", "dropped": "0", "failed": "1", "pending": "0"}
 
 
+def serialised(**changes: Any) -> bytes:
+    return bytes(serialize_message(broken(**changes)))
+
+
+SOUND = serialised()
+AT_LENGTH = SOUND.rindex(struct.pack("<I", 48 * 64 * 3))  # of the pixels
+RAW = {
+    "cut off": SOUND[:100],
+    "nothing": b"",
+    "only the CDR header": SOUND[:4],
+    "noise": bytes(range(256)),
+    "pixels that claim 2 GB": SOUND[:AT_LENGTH] + struct.pack("<I", 2**31) + SOUND[AT_LENGTH + 4 :],
+    "a frame_id that claims 4 GB": SOUND[:12] + struct.pack("<I", 2**32 - 1) + SOUND[16:],
+    "a frame_id that is no UTF-8": SOUND.replace(b"camera_optical", b"camera\xff\xfe\x80tical"),
+    "an encoding that is no UTF-8": SOUND.replace(b"rgb8\0", b"rg\xff\xfe\0"),
+}
+
+
+def test_bytes_that_are_no_message_cost_neither_the_node_nor_memory(graph: Graph) -> None:
+    """As a peer may put them on the wire: the length fields of CDR are claims like any other."""
+    graph.depth_node(SlantedWall())
+    stats, images = graph.listen(FrameStats, f"{NODE}/frame_stats"), graph.publisher(Image, "/image")
+    images.publish(image_message(stamp_s=1))
+    wait_until(lambda: stats, "the first answer")
+    before_mb = resident_mb()
+    for number, name in enumerate(RAW, start=2):
+        for _ in range(3):
+            images.publish(RAW[name])
+        images.publish(image_message(stamp_s=number))
+        wait_until(lambda n=number: stats[-1].header.stamp.sec == n, f"the answer to the image after {name}")  # type: ignore[misc]
+    assert resident_mb() - before_mb < 100
+
+
 def test_a_damaged_jpeg_costs_one_line(graph: Graph) -> None:
     node = graph.depth_node(SlantedWall(), image_transport="compressed")
     stats = graph.listen(FrameStats, f"{NODE}/frame_stats")
@@ -92,10 +128,10 @@ def test_an_error_in_the_model_costs_the_frame_only(graph: Graph) -> None:
     depths = graph.listen(Image, f"{NODE}/depth/image_rect")
     graph.publisher(CameraInfo, "/camera_info").publish(info_message())
     images = graph.publisher(Image, "/image")
-    wall.error = RuntimeError("CUDA out of memory\nTried to allocate …")
+    wall.error = RuntimeError("an illegal memory access was encountered\nCUDA kernel errors might …")
     images.publish(image_message(stamp_s=1))
     wait_until(lambda: graph.warnings(node), "the line about it")
-    assert graph.warnings(node) == ["RuntimeError: CUDA out of memory"]
+    assert graph.warnings(node) == ["RuntimeError: an illegal memory access was encountered"]
     wall.error = None
     images.publish(image_message(stamp_s=2))
     wait_until(lambda: depths, "the next answer")

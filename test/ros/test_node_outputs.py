@@ -151,7 +151,7 @@ def test_without_listeners_nothing_is_computed_and_each_output_costs_only_its_li
     wait_until(lambda: value(reports[-1], "input", "processed") == "1", "the report")
     stages = " ".join(pair.key for pair in status(reports[-1], "pipeline").values)
     assert "depth p50" in stages and "coarse p50" in stages
-    assert "cloud" not in stages and "preview" not in stages
+    assert "points" not in stages and "preview" not in stages
 
 
 def all_have(received: tuple[list[Any], ...], count: int) -> bool:

@@ -1,0 +1,92 @@
+"""Publishers and subscriptions as every one of this node is made: reliable out, best effort in, open to overrides, never silent.
+
+Publishers are reliable, because rviz and rosbag2 ask for that by default and would receive nothing from a best-effort one;
+subscriptions are best effort, because that receives from either kind (REP-2003). Whoever needs another policy sets a parameter,
+``qos_overrides./topic.subscription.reliability`` and the like. Where two ends still do not fit, one line says what to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from depth_retrofit_ros.errors import GraphError
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.publisher import Publisher
+    from rclpy.subscription import Subscription
+
+LARGE_DEPTH = 2  # images and clouds: one on its way, one being made
+SMALL_DEPTH = 10
+
+_OVERRIDABLE = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+# Policy → the value with which our end fits any other: what we offer at most, what we ask for at least.
+_OFFER = {QoSPolicyKind.RELIABILITY: "reliable", QoSPolicyKind.DURABILITY: "transient_local"}
+_REQUEST = {QoSPolicyKind.RELIABILITY: "best_effort", QoSPolicyKind.DURABILITY: "volatile"}
+
+
+def publish_to(node: Node, message_type: type, topic: str, depth: int) -> Publisher:
+    """A reliable keep-last publisher. Raises GraphError for an override that means nothing."""
+    name = node.resolve_topic_name(topic)
+
+    def warn(event: Any) -> None:
+        _warn(node, f"a subscription of {name} asks for", f"{name}.publisher", event.last_policy_kind, _OFFER)
+
+    callbacks = PublisherEventCallbacks(incompatible_qos=warn)
+    profile = _profile(ReliabilityPolicy.RELIABLE, depth)
+    with _told(name):
+        return node.create_publisher(message_type, topic, profile, qos_overriding_options=_options(), event_callbacks=callbacks)
+
+
+def subscribe_newest(node: Node, message_type: type, topic: str, callback: Callable[[Any], None]) -> Subscription:
+    """A best-effort subscription that keeps the newest message only: a late node wants the present, not a queue of the past.
+
+    Raises GraphError for an override that means nothing.
+    """
+    name = node.resolve_topic_name(topic)
+
+    def warn(event: Any) -> None:
+        _warn(node, f"a publisher of {name} offers", f"{name}.subscription", event.last_policy_kind, _REQUEST)
+
+    callbacks = SubscriptionEventCallbacks(incompatible_qos=warn)
+    options = {"qos_overriding_options": _options(), "event_callbacks": callbacks}
+    with _told(name):
+        return node.create_subscription(message_type, topic, callback, _profile(ReliabilityPolicy.BEST_EFFORT, 1), **options)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """rclpy's answer to an override such as `reliability: sometimes`, as one of ours."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "QoS override" not in str(error):
+            raise
+        raise GraphError(f"{name}: {error}: correct the parameter qos_overrides.{name}") from None
+
+
+def _profile(reliability: ReliabilityPolicy, depth: int) -> QoSProfile:
+    """Made anew for each endpoint, because rclpy writes the overrides of one into it."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=DurabilityPolicy.VOLATILE)
+
+
+def _options() -> QoSOverridingOptions:
+    return QoSOverridingOptions(_OVERRIDABLE)
+
+
+def _warn(node: Node, who: str, endpoint: str, kind: int, fitting: dict[QoSPolicyKind, str]) -> None:
+    policy = next((known for known in QoSPolicyKind if known == kind), QoSPolicyKind.INVALID)
+    name, remedy = policy.name.lower(), "change it there"
+    if policy in fitting:
+        remedy += f", or start this node with -p qos_overrides.{endpoint}.{name}:={fitting[policy]}"
+    node.get_logger().warning(f"{who} a QoS that does not fit ours ({name}), so nothing passes between us: {remedy}")

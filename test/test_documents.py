@@ -1,0 +1,53 @@
+"""Documents that name tests name tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NAMED = re.compile(r"`(test/[\w/]+\.py)::(\w+)`")
+# Each of these must be a row of the matrix.
+FAULTS = (
+    "truncated data",
+    "wrong step",
+    "unknown encoding",
+    "size changes mid-stream",
+    "stamps jump back",
+    "frame_id changes",
+    "camera_info is lost",
+    "memory runs out",
+    "NaN in features",
+    "subscriber that does not read",
+    "starts again",
+    "during inference",
+    "parameter storms",
+    "two nodes side by side",
+    "disk fills up while recording",
+)
+
+
+@pytest.mark.parametrize("document", ["reliability.md", "conventions.md"])
+def test_every_row_names_tests_that_exist(document: str) -> None:
+    rows = [line for line in (ROOT / "docs" / document).read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    rows = [line for line in rows if not line.endswith("| test |")]
+    assert len(rows) > 15
+    for row in rows:
+        named = NAMED.findall(row.split("|")[-2])
+        assert named, f"no test in: {row}"
+        for file, name in named:
+            functions = {
+                node.name
+                for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+                if isinstance(node, ast.FunctionDef)
+            }
+            assert name in functions, f"{file} has no {name}"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_matrix_has_a_row_for_each_fault(fault: str) -> None:
+    lines = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("| ") and fault in line.split("|")[1]]
