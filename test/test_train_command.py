@@ -44,7 +44,7 @@ def test_refiner(pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "trained 2 steps" in card and "| val_left |" in card and "seed 900" in card
     for option in ("--scenes 2", "--steps 2", "--batch 1", "--rate 0.0015", "--widths 4 8", "--blocks 1"):
         assert option in card  # its command trains the same again
-    assert {p.name for p in pool_folder.iterdir()} == {"0001_000000_2.npz", "0001_000001_2.npz", "0900_000000_2.npz"}
+    assert {p.name for p in pool_folder.iterdir()} == {"0001_000000_2_v2.npz", "0001_000001_2_v2.npz", "0900_000000_2_v2.npz"}
 
 
 def test_compact_and_resuming_it(pool_folder: Path, tmp_path: Path) -> None:
