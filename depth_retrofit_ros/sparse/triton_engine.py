@@ -19,7 +19,8 @@ WIDEST = 64  # columns of a program of the convolution
 class TritonEngine(FusedEngine):
     """``SparseEngine`` in float16, bfloat16 or float32.
 
-    The first call for each pair of widths times the ways to run the kernel (about a second) and keeps the fastest.
+    The first call for each pair of widths compiles some ways to run the kernel (seconds; cached on disk), times them and keeps the
+    fastest: warm up with a frame of the size to come.
     """
 
     name = "triton"

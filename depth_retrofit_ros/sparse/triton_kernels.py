@@ -20,11 +20,9 @@ CONFIGS = [
         (64, 16, 4, 3),
         (64, 32, 4, 3),
         (128, 16, 4, 3),
-        (128, 32, 4, 3),
         (128, 32, 8, 3),
         (128, 64, 8, 3),
         (256, 16, 8, 2),
-        (256, 32, 8, 2),
     )
 ]
 
@@ -42,16 +40,16 @@ def not_too_deep(configs: list[triton.Config], arguments: dict[str, Any], **cons
 )
 @triton.jit
 def convolve(
-    features: Any,  # [absent, CHANNELS]
-    sources: Any,  # int32 [count, TAPS]: the rows under the kernel, `absent` for zeros; unread unless GATHERED
-    targets: Any,  # int32 [count, SLOTS]: the rows to write, `rows_out` for none; unread unless SCATTERED
-    weights: Any,  # [SLOTS, TAPS · CHANNELS, OUTPUTS]
-    bias: Any,  # [OUTPUTS]; unread unless BIASED
-    residual: Any,  # [rows_out, OUTPUTS], added to the result; unread unless ADDED
-    out: Any,  # [rows_out, OUTPUTS]
-    count: Any,
-    absent: Any,
-    rows_out: Any,
+    features: tl.tensor,  # [absent, CHANNELS]
+    sources: tl.tensor,  # int32 [count, TAPS]: the rows under the kernel, `absent` for zeros; unread unless GATHERED
+    targets: tl.tensor,  # int32 [count, SLOTS]: the rows to write, `rows_out` for none; unread unless SCATTERED
+    weights: tl.tensor,  # [SLOTS, TAPS · CHANNELS, OUTPUTS]
+    bias: tl.tensor,  # [OUTPUTS]; unread unless BIASED
+    residual: tl.tensor,  # [rows_out, OUTPUTS], added to the result; unread unless ADDED
+    out: tl.tensor,  # [rows_out, OUTPUTS]
+    count: tl.tensor,
+    absent: tl.tensor,
+    rows_out: tl.tensor,
     CHANNELS: tl.constexpr,
     OUTPUTS: tl.constexpr,
     TAPS: tl.constexpr,
@@ -108,12 +106,12 @@ def convolve(
 
 @triton.jit
 def neighbours(
-    indices: Any,  # int64 [count]
-    index_image: Any,  # int32 [height, width]
-    out: Any,  # int32 [count, 9]
-    count: Any,
-    height: Any,
-    width: Any,
+    indices: tl.tensor,  # int64 [count]
+    index_image: tl.tensor,  # int32 [height, width]
+    out: tl.tensor,  # int32 [count, 9]
+    count: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
     BLOCK: tl.constexpr,
 ) -> None:
     """``kernel_map.neighbour_map``. Grid: blocks of pixels, the 9 neighbours."""

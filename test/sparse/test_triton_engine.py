@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,6 +44,36 @@ def test_interpreted_kernels_give_the_values_of_torch() -> None:
         [sys.executable, "-c", INTERPRETED], env=environment, capture_output=True, text=True, timeout=110, check=False
     )
     assert process.returncode == 0 and process.stdout.strip() == "all agree", process.stderr[-3000:]
+
+
+@pytest.mark.parametrize("type_name", ["fp16", "bf16", "fp32"])
+@pytest.mark.parametrize("architecture", [80, 87, 90])  # A100, Jetson Orin, H100
+def test_the_kernel_compiles_for_gpus_that_are_not_here(
+    architecture: int, type_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from depth_retrofit_ros.sparse.triton_kernels import convolve, neighbours
+
+    def machine_code(function: Any, types: dict[str, str], constants: dict[str, int | bool]) -> str:
+        signature = {name: types.get(name, "constexpr") for name in function.arg_names}
+        source = ASTSource(fn=function, signature=signature, constexprs=constants)
+        return str(triton.compile(source, target=GPUTarget("cuda", architecture, 32)).asm["ptx"])
+
+    types = dict.fromkeys(("features", "weights", "bias", "residual", "out"), f"*{type_name}")
+    types |= {"sources": "*i32", "targets": "*i32", "count": "i32", "absent": "i32", "rows_out": "i32"}
+    sizes = {"CHANNELS": 24, "OUTPUTS": 26, "BLOCK_COLUMNS": 32, "BLOCK_ROWS": 64, "BLOCK_DEPTH": 16}
+    for options in (
+        {"TAPS": 9, "SLOTS": 1, "GATHERED": True, "SCATTERED": False, "RELU": True, "BIASED": True, "ADDED": True},
+        {"TAPS": 1, "SLOTS": 4, "GATHERED": False, "SCATTERED": True, "RELU": False, "BIASED": False, "ADDED": True},
+    ):
+        code = machine_code(convolve.fn, types, {**sizes, **options})
+        assert ("mma." in code) == (type_name != "fp32")  # halves on tensor cores, float32 exactly
+    maps = {"indices": "*i64", "index_image": "*i32", "out": "*i32", "count": "i32", "height": "i32", "width": "i32"}
+    assert machine_code(neighbours, maps, {"BLOCK": 256})
 
 
 def _import_paths() -> tuple[Path, Path]:
