@@ -75,8 +75,8 @@ def _run(node: DepthNode) -> int:
         if rclpy.ok():
             raise
     finally:
-        # rclpy tells the executor of a signal from a thread of its own, and crashes where the executor is gone by then. From now on a
-        # second signal ends the process at once: whoever sends it does not want to wait for the image in work.
+        # rclpy tells the executor of a signal from a thread of its own, and crashes where the executor is gone by then. From now on
+        # a second signal ends the process at once: whoever sends it does not want to wait for the image in work.
         uninstall_signal_handlers()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
