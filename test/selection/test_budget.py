@@ -103,6 +103,14 @@ def test_more_than_all_is_all() -> None:
     assert select_top(torch.rand(3, 4), (6, 8), 1000).indices.tolist() == list(range(48))
 
 
+def test_on_a_device_no_step_waits_for_the_scores() -> None:
+    """Tensors without content show it: whatever has to look at values fails on them."""
+    chosen = select_top_by_torch(torch.empty(9, 16, device="meta"), (90, 160), 1440)
+    assert chosen.count == 1440 and chosen.size == (90, 160)
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        select_by_sorting(torch.empty(9, 16, device="meta"), (90, 160), 1440)
+
+
 def test_same_answer_at_every_call() -> None:
     score = torch.randint(0, 4, (9, 16)).float()
     first = select_top(score, (90, 160), 1440)

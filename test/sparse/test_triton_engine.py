@@ -25,7 +25,9 @@ import torch
 from sparse.conformance import check_maps, check_operations, check_unet
 from sparse.dense_reference import MASKS, make_mask
 from sparse.test_triton_engine import TOLERANCES
+from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.engine import load_engine
+from depth_retrofit_ros.sparse.triton_engine import halve
 engine = load_engine("triton")
 for kind in MASKS:
     check_maps(engine, make_mask(kind, (13, 9)))
@@ -33,6 +35,9 @@ for kind in MASKS:
     check_operations(engine, make_mask(kind, (5, 7)), (5, 7))
 for dtype in (torch.float32, torch.float16):  # the interpreter multiplies the bits of bfloat16 as integers
     check_operations(engine, make_mask("random", (16, 20)), (24, 70), dtype=dtype, tolerance=TOLERANCES[dtype])
+pixels = PixelSet(torch.empty(500, dtype=torch.int64, device="meta"), torch.empty(90, 160, dtype=torch.int32, device="meta"))
+coarser, active = halve(pixels, None)  # what has to look at values fails on tensors without any
+assert halve(coarser.pixels, active)[0].pixels.count == 500 and active.shape == (1,)
 print("all agree")
 """
 
