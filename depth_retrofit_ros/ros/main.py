@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -60,6 +61,7 @@ def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[st
 def _run(node: DepthNode) -> int:
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.signals import uninstall_signal_handlers
 
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -73,6 +75,11 @@ def _run(node: DepthNode) -> int:
         if rclpy.ok():
             raise
     finally:
+        # rclpy tells the executor of a signal from a thread of its own, and crashes where the executor is gone by then. From now on
+        # a second signal ends the process at once: whoever sends it does not want to wait for the image in work.
+        uninstall_signal_handlers()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()

@@ -72,7 +72,8 @@ def test_all_upsamplings_share_one_alignment_and_scale_does_not_matter(scene: Sa
     for name in set(METHODS) - {"equal_time"}:  # whose resolution depends on the clock
         a, b = right.methods[name], wrong.methods[name]
         assert a is not None and b is not None
-        assert a["edge_abs_rel"] == pytest.approx(b["edge_abs_rel"], rel=1e-3)
+        # Of pixels with all but equal scores, rounding decides which are refined, here by a random network.
+        assert a["edge_abs_rel"] == pytest.approx(b["edge_abs_rel"], rel=1e-2 if name == "refined" else 1e-3)
 
 
 def test_coverage_is_of_the_pixels_that_retrofit_selects(scene: Sample) -> None:

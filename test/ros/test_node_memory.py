@@ -53,7 +53,7 @@ def test_rounds_of_configure_and_cleanup_do_not_grow(model: str, rounds: int) ->
     assert done.returncode == 0, done.stderr[-2000:]
     memory_mb = json.loads(done.stdout.splitlines()[-1])
     assert len(memory_mb) == rounds
-    warm = rounds // 5
+    warm = rounds // 2  # the allocator takes its last arenas in the first lives
     assert max(memory_mb[warm:]) - memory_mb[warm] < GROWTH_MB, memory_mb
 
 

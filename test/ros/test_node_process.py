@@ -58,10 +58,14 @@ def test_a_signal_while_it_is_started_leaves_no_process(tmp_path: Path, monkeypa
         return started[0]
 
     monkeypatch.setattr(subprocess, "Popen", interrupted)
-    with pytest.raises(KeyboardInterrupt), stand_in(tmp_path, "import time; time.sleep(60)"):
-        pytest.fail("must not get here")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with SIGINT ignored
+    try:
+        with pytest.raises(KeyboardInterrupt), stand_in(tmp_path, "import time; time.sleep(60)"):
+            pytest.fail("must not get here")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert started[0].poll() is not None
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
