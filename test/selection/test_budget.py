@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depth_retrofit_ros.interpolation import interpolation
 from depth_retrofit_ros.selection.budget import select_top, select_top_by_torch
-from depth_retrofit_ros.selection.budget_cpu import interpolation
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 
 Select = Callable[[torch.Tensor, tuple[int, int], int], PixelSet]
