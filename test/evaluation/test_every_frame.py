@@ -52,6 +52,17 @@ def test_the_same_json_twice(folder: Path) -> None:
     assert (folder / "given/given.html").read_bytes() == (folder / "one/summary.html").read_bytes()
 
 
+def test_a_camera_s_bag_gives_the_same_json_twice(shared_data: Path, tmp_path: Path) -> None:
+    bag = shared_data / "bags" / "d435_tabletop"
+    for out in ("one", "two"):
+        options = ("--depth-topic", "/camera/aligned_depth_to_color/image_raw", "--frames", "3")
+        assert replay(bag, tmp_path / out, *options) == 0
+    assert (tmp_path / "one/summary.json").read_bytes() == (tmp_path / "two/summary.json").read_bytes()
+    accuracy = told(tmp_path / "one")["accuracy"]
+    assert accuracy["evaluated"] == 3 and 0 < accuracy["methods"]["refined"]["abs_rel"] < 1
+    assert told(tmp_path / "one")["flicker"]["pairs_with_static_pixels"] == 1  # of two: then the camera looks elsewhere
+
+
 def test_every_frame_is_answered(folder: Path) -> None:
     document = told(folder / "one")
     assert document["mode"] == "every-frame"
