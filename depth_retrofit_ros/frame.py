@@ -43,7 +43,8 @@ class DepthFrame:
     depth: ``float32 [H, W]``, along the optical axis, NaN where unknown; metres if and only if ``metric``.
     base: ``float32 [H, W]``, the upsampled coarse depth that was refined; coarse: ``float32 [h, w]``, the coarse model's answer.
     selection: the refined pixels. gate: ``float32 [K]`` in 0…1, the weight that the coarse value kept at each of them.
-    times_ms: wall time of each stage, in order (``coarse``, ``upsample``, ``select``, ``refine``, ``fuse``).
+    times_ms: time of each stage, in order (``coarse``, ``upsample``, ``select``, ``refine``, ``fuse``). image: the frame's image on
+    the device, where there is need of it.
     """
 
     depth: torch.Tensor
@@ -56,6 +57,7 @@ class DepthFrame:
     frame_id: str = ""
     camera: Camera | None = None
     times_ms: dict[str, float] = field(default_factory=dict)
+    image: torch.Tensor | None = None
 
     @property
     def refined_pixels(self) -> int:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from depth_retrofit_ros.coarse import load_coarse
@@ -15,9 +12,21 @@ from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
 from depth_retrofit_ros.coarse.guided import guided_upsample, thumbnail
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.refine.refiner import Refiner, load_refiner
+from depth_retrofit_ros.runtime.lanes import Lane, StageTimer, Upload
 from depth_retrofit_ros.selection.budget import select_top
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.selection.score import uncertainty
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A frame whose coarse prediction is being made. image: ``uint8 [H, W, 3]`` on the device; mark: when ``coarse`` is there."""
+
+    frame: Frame
+    image: torch.Tensor
+    coarse: CoarsePrediction
+    mark: torch.cuda.Event | None
+    stage: StageTimer
 
 
 class Retrofit:
@@ -31,6 +40,8 @@ class Retrofit:
         self.coarse = coarse
         self.refiner = refiner
         self.budget = budget
+        self._upload = Upload(coarse.device)
+        self._coarse_lane, self._refine_lane = Lane(coarse.device), Lane(coarse.device)
 
     @property
     def budget(self) -> float:
@@ -43,29 +54,48 @@ class Retrofit:
             raise ValueError(f"budget {value} is outside 0…1: it is the share of the frame's pixels to refine")
         self._budget = value
 
-    @torch.inference_mode()
     def __call__(self, frame: Frame) -> DepthFrame:
         """Depth of one frame. Blocking; the result lives on the coarse model's device."""
-        stage = StageTimer(self.coarse.device)
-        image = torch.from_numpy(np.require(frame.image, requirements=["C", "W"])).to(self.coarse.device)
-        height, width = frame.image.shape[:2]
+        return self.finish(self.begin(frame))
 
-        with stage("coarse"):
-            coarse = self.coarse.predict(image, frame.camera)
-        with stage("upsample"):
-            small = thumbnail(image, coarse.depth)
-            depth = guided_upsample(coarse.depth, image, small)
-        with stage("select"):
-            score, pixels = self.select(coarse, (height, width))
-        with stage("refine"):
-            refined = self.refiner.refine(image, small, coarse, depth, score, pixels)
-        with stage("fuse"):
-            gate, fused_at_pixels = self.refiner.fuse(refined)
-            fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
+    @property
+    def overlaps(self) -> bool:
+        """Whether ``begin`` returns before its work is done, so that the next frame's coarse model runs beside the refiner."""
+        return self.coarse.device.type == "cuda"
+
+    @torch.inference_mode()
+    def begin(self, frame: Frame) -> Begun:
+        """Upload the frame and start the coarse model on it. On CUDA this does not wait for either."""
+        stage = StageTimer(self.coarse.device)
+        with self._coarse_lane():
+            image = self._upload(frame.image)
+            with stage("coarse"):
+                coarse = self.coarse.predict(image, frame.camera)
+        return Begun(frame, image, coarse, self._coarse_lane.mark(), stage)
+
+    @torch.inference_mode()
+    def finish(self, begun: Begun) -> DepthFrame:
+        """Upsample, select, refine and fuse what was begun; blocking. Frames are finished in the order in which they were begun."""
+        frame, image, coarse, stage = begun.frame, begun.image, begun.coarse, begun.stage
+        height, width = frame.image.shape[:2]
+        self._refine_lane.after(begun.mark, image, coarse.depth, coarse.features)
+        with self._refine_lane():
+            with stage("upsample"):
+                small = thumbnail(image, coarse.depth)
+                depth = guided_upsample(coarse.depth, image, small)
+            with stage("select"):
+                score, pixels = self.select(coarse, (height, width))
+            with stage("refine"):
+                refined = self.refiner.refine(image, small, coarse, depth, score, pixels)
+            with stage("fuse"):
+                gate, fused_at_pixels = self.refiner.fuse(refined)
+                fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
+        self._refine_lane.wait()
 
         metric = coarse.metric and frame.camera is not None
+        times_ms = stage.times_ms()
         return DepthFrame(
-            fused, depth, coarse.depth, metric, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, stage.times_ms
+            fused, depth, coarse.depth, metric, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image
         )
 
     def select(self, coarse: CoarsePrediction, size: tuple[int, int]) -> tuple[torch.Tensor, PixelSet]:
@@ -77,22 +107,6 @@ class Retrofit:
         """Run one synthetic frame, so that the first real one is not the slow one."""
         image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         return self(Frame(image.numpy()))
-
-
-class StageTimer:
-    """Wall time of named stages [ms]; on CUDA each stage ends with a synchronisation, so that the time is its own."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.times_ms: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        self.times_ms[name] = 1e3 * (time.perf_counter() - start)
 
 
 def load(

@@ -58,10 +58,10 @@ class Refiner(Protocol):
 
 
 class SparseRefiner:
-    """The sparse U-Net refiner on a sparse engine."""
+    """The sparse U-Net refiner on a sparse engine; dtype: of its convolutions."""
 
-    def __init__(self, network: RefinerNet, engine: SparseEngine) -> None:
-        self.network, self.engine = network.eval(), engine
+    def __init__(self, network: RefinerNet, engine: SparseEngine, dtype: torch.dtype = torch.float32) -> None:
+        self.network, self.engine, self.dtype = network.eval(), engine, dtype
 
     @property
     def engine_name(self) -> str:
@@ -80,7 +80,7 @@ class SparseRefiner:
         """See ``Refiner.refine``."""
         features = pixel_features(image, small, coarse.depth, depth, score, pixels)
         pyramid = self.engine.build_pyramid(pixels, self.network.levels)
-        return Refined(depth.flatten()[pixels.indices], features, self.network(features, pyramid))
+        return Refined(depth.flatten()[pixels.indices], features, self.network(features, pyramid, self.dtype))
 
     def fuse(self, refined: Refined) -> tuple[torch.Tensor, torch.Tensor]:
         """See ``Refiner.fuse``."""
@@ -90,12 +90,16 @@ class SparseRefiner:
 
 
 def load_refiner(path: Path | None, device: torch.device, engine: str = "auto") -> SparseRefiner:
-    """A trained refiner; path None: the bundled one; engine: see ``load_engine``. Raises WeightsError or ModelError in one line."""
+    """A trained refiner; path None: the bundled one; engine: see ``load_engine``, in half precision on ``triton``.
+
+    Raises WeightsError or ModelError in one line.
+    """
     path = path or bundled("refiner.safetensors")
     tensors, metadata = load_tensors(path)
     network = _network_of(metadata, path)
     load_strict(network, tensors, path)
-    return SparseRefiner(network.to(device), load_engine(engine, device))
+    loaded = load_engine(engine, device)
+    return SparseRefiner(network.to(device), loaded, torch.float16 if loaded.name == "triton" else torch.float32)
 
 
 def _network_of(metadata: Mapping[str, str], path: Path) -> RefinerNet:

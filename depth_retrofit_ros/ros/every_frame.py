@@ -21,8 +21,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.account import FrameAccount
 from depth_retrofit_ros.evaluation.run_folder import Inside
-from depth_retrofit_ros.frame import DepthFrame, Frame
-from depth_retrofit_ros.retrofit import Retrofit
+from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.retrofit import Begun, Retrofit
 from depth_retrofit_ros.ros import parameters
 from depth_retrofit_ros.ros.calibration import camera_from_info
 from depth_retrofit_ros.ros.diagnostics import Health
@@ -132,9 +132,9 @@ class Observed(Retrofit):
         """The same, observed."""
         return cls(retrofit.coarse, retrofit.refiner, retrofit.budget)
 
-    def __call__(self, frame: Frame) -> DepthFrame:
+    def finish(self, begun: Begun) -> DepthFrame:
         """See ``Retrofit``."""
-        self.last = super().__call__(frame)
+        self.last = super().finish(begun)
         return self.last
 
     def inside(self) -> Inside:

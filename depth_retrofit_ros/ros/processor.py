@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -14,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import CameraError
 from depth_retrofit_ros.frame import DepthFrame, Frame
-from depth_retrofit_ros.retrofit import Retrofit
+from depth_retrofit_ros.retrofit import Begun, Retrofit
 from depth_retrofit_ros.ros.calibration import camera_from_info
 from depth_retrofit_ros.ros.diagnostics import FrameHealth, Health, frame_stats
 from depth_retrofit_ros.ros.images import decode
@@ -24,7 +25,7 @@ from depth_retrofit_ros.ros.qos import publish_to
 from depth_retrofit_ros.ros.scale_alignment import ScaleAlignment
 from depth_retrofit_ros.ros.stream_watch import NO_CLOCK, StreamWatch, clock_problem
 from depth_retrofit_ros.runtime.governor import BudgetGovernor
-from depth_retrofit_ros.runtime.memory_guard import MemoryGuard
+from depth_retrofit_ros.runtime.memory_guard import MemoryGuard, is_out_of_memory
 from depth_retrofit_ros.runtime.metric_scale import Mode
 from depth_retrofit_ros.runtime.worker import FrameCounts, Worker
 
@@ -34,6 +35,19 @@ if TYPE_CHECKING:
 
 SAMPLED = 16  # every n-th pixel in both directions
 GRACE_S = 2.0  # a camera_info or a clock that comes no later than this after activation is not worth a warning
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """An image between the worker's two steps. info: as it was when the image was taken; begin_ms: what the first step took;
+    begun: None where memory was too short for it."""
+
+    header: Header
+    info: CameraInfo | None
+    frame: Frame
+    begun: Begun | None
+    decode_ms: float
+    begin_ms: float
 
 
 class Processor:
@@ -56,7 +70,7 @@ class Processor:
         self._guard = MemoryGuard()
         self._governor = BudgetGovernor()
         self._watch = StreamWatch(notices)
-        self._worker: Worker[Image | CompressedImage] | None = None
+        self._worker: Worker[Image | CompressedImage, AtWork] | None = None
         self._started_s = 0.0
 
     # The executor's thread
@@ -72,7 +86,8 @@ class Processor:
         self._governor = BudgetGovernor()
         self._watch = StreamWatch(self._notices)
         self._started_s = time.monotonic()
-        self._worker = Worker(self._process, self._on_failure, settings.target_fps, name=self._node.get_name())
+        name, overlap = self._node.get_name(), self._retrofit.overlaps
+        self._worker = Worker(self._begin, self._finish, self._on_failure, settings.target_fps, name, overlap)
         self._worker.start()
 
     def submit(self, message: Image | CompressedImage) -> None:
@@ -135,36 +150,48 @@ class Processor:
 
     # The worker's thread
 
-    def _process(self, message: Image | CompressedImage) -> None:
-        """Answer one image; what it raises counts the image as failed."""
+    def _begin(self, message: Image | CompressedImage) -> AtWork:
+        """Decode, and start the coarse model; what it raises counts the image as failed."""
         start_s = time.perf_counter()
         image = decode(message)
         decode_ms = 1e3 * (time.perf_counter() - start_s)
         info = self.info
         frame = self._frame(image, message.header, info)
-        settings = self._health.settings
+        try:
+            begun = self._retrofit.begin(frame)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            begun = None  # once more when the frame before it is done, and has left its memory
+        return AtWork(message.header, info, frame, begun, decode_ms, 1e3 * (time.perf_counter() - start_s))
+
+    def _finish(self, work: AtWork) -> None:
+        """The rest, to the last message out; what it raises counts the image as failed."""
+        start_s = time.perf_counter()
+        frame, header, settings = work.frame, work.header, self._health.settings
         governed = self._governor.budget(settings.target_fps, settings.budget, settings.least_budget)
-        result = self._guard.run(governed, lambda budget: self._answer(frame, budget))
+        result = self._guard.run(governed, lambda budget: self._answer(work, budget))
         self._note_memory(governed)
         result = self._align(result, frame)
         self._note_scale(result)
         self._note_blank(result)
 
         with unless_shut_down(self._node):
-            sent_ms = self._outputs.publish(frame, result, message.header, info, settings)
+            sent_ms = self._outputs.publish(frame, result, header, work.info, settings)
             age_ms = 1e-6 * (self._now_ns() - frame.stamp_ns)
-            total_ms = 1e3 * (time.perf_counter() - start_s)
-            self._health.frames.statistics.answered({"decode": decode_ms, **result.times_ms, **sent_ms, "total": total_ms}, age_ms)
+            total_ms = work.begin_ms + 1e3 * (time.perf_counter() - start_s)
+            times_ms = {"decode": work.decode_ms, **result.times_ms, **sent_ms, "total": total_ms}
+            self._health.frames.statistics.answered(times_ms, age_ms)
             self._note_rate(result, total_ms, settings.target_fps)
             assert self._worker is not None  # it is joined before it is forgotten
             counts = self._worker.counts()
             publish_ms, budget = sum(sent_ms.values()), self._retrofit.budget
-            stats = frame_stats(message.header, result, settings.model, budget, counts, publish_ms, total_ms, age_ms)
+            stats = frame_stats(header, result, settings.model, budget, counts, publish_ms, total_ms, age_ms)
             self._outputs.publish_stats(stats)
 
-    def _answer(self, frame: Frame, budget: float) -> DepthFrame:
+    def _answer(self, work: AtWork, budget: float) -> DepthFrame:
         self._retrofit.budget = budget
-        return self._retrofit(frame)
+        return self._retrofit.finish(work.begun or self._retrofit.begin(work.frame))
 
     def _align(self, result: DepthFrame, frame: Frame) -> DepthFrame:
         if self.alignment is None:

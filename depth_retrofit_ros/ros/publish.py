@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import torch
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 from depth_retrofit_ros.errors import GraphError
@@ -139,7 +140,7 @@ class Outputs:
         cloud are sent only where the depth is metric.
         """
         times_ms: dict[str, float] = {}
-        depth = cache(lambda: result.depth.cpu().numpy())  # copied from the device once, and only if somebody listens
+        depth = cache(lambda: self._on_host(result.depth, header))  # only if somebody listens
         camera = frame.camera
 
         def send(name: str, make: Callable[[], Any]) -> None:
@@ -155,7 +156,7 @@ class Outputs:
             if info is not None and camera is not None:
                 send("camera_info", lambda: info_for_image(info, camera, header))
             if result.metric and camera is not None and self._cloud_is_due(settings.cloud_rate):
-                send("points", lambda: self._make_cloud(depth(), frame, header, settings.cloud_stride))
+                send("points", lambda: self._make_cloud(result, depth, frame, header, settings.cloud_stride))
             send("preview", lambda: self._make_preview(depth(), header))
         return times_ms
 
@@ -190,18 +191,35 @@ class Outputs:
     def _cloud_is_due(self, rate_hz: float) -> bool:
         return self._listened("points") and self._cloud_pace.due(rate_hz, time.monotonic())
 
+    def _on_host(self, depth: torch.Tensor, header: Header) -> np.ndarray:
+        """``float32 [H, W]``; from a device straight into the depth message, whoever else needs it."""
+        if depth.device.type == "cpu":
+            return depth.numpy()
+        pixels = self._depth_message.prepare(depth.shape[0], depth.shape[1], header)
+        torch.from_numpy(pixels).copy_(depth)
+        return pixels
+
     def _make_depth(self, depth: np.ndarray, header: Header) -> Image:
-        np.copyto(self._depth_message.prepare(depth.shape[0], depth.shape[1], header), depth)
+        pixels = self._depth_message.prepare(depth.shape[0], depth.shape[1], header)
+        if not np.may_share_memory(pixels, depth):
+            np.copyto(pixels, depth)
         return self._depth_message.message
 
     def _make_millimetres(self, depth: np.ndarray, header: Header) -> Image:
         fill_millimetres(depth, self._millimetres_message.prepare(depth.shape[0], depth.shape[1], header))
         return self._millimetres_message.message
 
-    def _make_cloud(self, depth: np.ndarray, frame: Frame, header: Header, stride: int) -> PointCloud2:
+    def _make_cloud(
+        self, result: DepthFrame, depth: Callable[[], np.ndarray], frame: Frame, header: Header, stride: int
+    ) -> PointCloud2:
         assert frame.camera is not None
-        points = self._points_message.prepare(*cloud_size(depth.shape[0], depth.shape[1], stride), header)
-        fill_cloud(depth, frame.image, frame.camera, points, stride)
+        points = self._points_message.prepare(*cloud_size(frame.camera.height, frame.camera.width, stride), header)
+        if result.depth.device.type == "cpu" or result.image is None:
+            fill_cloud(depth(), frame.image, frame.camera, points, stride)
+        else:
+            from depth_retrofit_ros.pointcloud_triton import make_cloud_on_device  # triton comes with CUDA builds of torch only
+
+            torch.from_numpy(points).copy_(make_cloud_on_device(result.depth, result.image, frame.camera, stride))
         return self._points_message.message
 
     def _make_preview(self, depth: np.ndarray, header: Header) -> Image:

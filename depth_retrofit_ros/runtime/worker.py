@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 from depth_retrofit_ros.runtime.slot import LatestSlot
 
 T = TypeVar("T")
+U = TypeVar("U")
+V = TypeVar("V")
+W = TypeVar("W")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +27,30 @@ class FrameCounts:
     pending: int = 0
 
 
-class Worker(Generic[T]):
-    """Takes the newest submitted item and runs ``process`` on it, one at a time, in its own thread.
+class Worker(Generic[T, U]):
+    """Takes the newest submitted item, begins it and finishes it, in its own thread.
 
-    process: does the work and hands the result on; whatever it raises counts the item as failed and goes to ``report``.
+    begin, finish: do the work and hand the result on; whatever they raise counts the item as failed and goes to ``report``.
+    overlap: where begin only sets a device to work, an item that waits is begun before the one at work is finished; none is held
+    back for another that may come.
     report: told about each failure, in the worker's thread; it must not raise.
     rate_hz: upper limit of items started per second, 0 for none; may be changed at any time. Items that come in between
     overwrite each other, so that the one taken is the newest.
     """
 
     def __init__(
-        self, process: Callable[[T], None], report: Callable[[Exception], None], rate_hz: float = 0.0, name: str = "worker"
+        self,
+        begin: Callable[[T], U],
+        finish: Callable[[U], None],
+        report: Callable[[Exception], None],
+        rate_hz: float = 0.0,
+        name: str = "worker",
+        overlap: bool = False,
     ) -> None:
         self.rate_hz = rate_hz
-        self._process = process
+        self._begin = begin
+        self._finish = finish
+        self._overlap = overlap
         self._report = report
         self._condition = threading.Condition()
         self._slot: LatestSlot[T] = LatestSlot(self._condition)
@@ -74,20 +87,40 @@ class Worker(Generic[T]):
             return FrameCounts(slot.received, self._processed, slot.dropped, self._failed, slot.waiting + in_work)
 
     def _run(self) -> None:
+        begun: list[U] = []  # none or one
         while True:
+            if begun and not (self._overlap and self._one_is_due()):
+                self._try(self._finish, begun.pop())
+                continue
             self._wait_for_rate()
             item = self._slot.take()
             if item is None:
                 return
             self._advance_grid()
-            try:
-                self._process(item)
-            except Exception as error:  # a bad frame, or a bad moment, must never end the thread
-                self._report(error)
-                self._count(failed=1)
-            else:
-                self._count(processed=1)
+            next_one = self._try(self._begin, item)
             del item  # an idle worker must not keep the last frame alive
+            if begun:
+                self._try(self._finish, begun.pop())
+            begun += next_one
+            del next_one
+
+    def _try(self, step: Callable[[V], W], argument: V) -> list[W]:
+        """The step's result, alone; nothing where it failed. With ``finish``, the item is done either way."""
+        try:
+            result = [step(argument)]
+        except Exception as error:  # a bad frame, or a bad moment, must never end the thread
+            self._report(error)
+            self._count(failed=1)
+            return []
+        if step == self._finish:
+            self._count(processed=1)
+        return result
+
+    def _one_is_due(self) -> bool:
+        """Whether an item waits and may be begun now."""
+        with self._condition:
+            waited = self.rate_hz <= 0 or self._grid_s + 1.0 / self.rate_hz <= time.monotonic()
+            return self._slot.waiting > 0 and waited
 
     def _count(self, processed: int = 0, failed: int = 0) -> None:
         with self._condition:

@@ -27,6 +27,10 @@ def gate() -> Iterator[threading.Event]:
     event.set()
 
 
+def as_it_is(item: int) -> int:
+    return item
+
+
 def test_a_busy_worker_takes_the_newest_and_counts_the_rest(gate: threading.Event) -> None:
     done: list[int] = []
     started = threading.Event()
@@ -36,7 +40,7 @@ def test_a_busy_worker_takes_the_newest_and_counts_the_rest(gate: threading.Even
         gate.wait()
         done.append(item)
 
-    worker = Worker(process, never)
+    worker = Worker(as_it_is, process, never)
     worker.start()
     worker.submit(0)
     assert started.wait(5.0)
@@ -50,6 +54,52 @@ def test_a_busy_worker_takes_the_newest_and_counts_the_rest(gate: threading.Even
     worker.stop()
 
 
+def test_with_overlap_one_that_waits_is_begun_before_the_one_at_work_is_finished(gate: threading.Event) -> None:
+    steps: list[str] = []
+
+    def begin(item: int) -> int:
+        steps.append(f"begin {item}")
+        if item == 0:
+            gate.wait()
+        return item
+
+    worker = Worker(begin, lambda item: steps.append(f"finish {item}"), never, overlap=True)
+    worker.start()
+    worker.submit(0)
+    wait_until(lambda: steps == ["begin 0"])
+    worker.submit(1)
+    gate.set()
+    wait_until(lambda: worker.counts().pending == 0)
+    assert steps == ["begin 0", "begin 1", "finish 0", "finish 1"]
+    worker.submit(2)  # alone: nothing is waited for
+    wait_until(lambda: worker.counts().pending == 0)
+    assert steps[4:] == ["begin 2", "finish 2"]
+    worker.stop()
+
+
+def test_with_overlap_the_rate_is_kept_and_nothing_waits_for_it(gate: threading.Event) -> None:
+    finished: list[float] = []
+    worker: Worker[int, int] = Worker(as_it_is, lambda item: finished.append(time.monotonic()), never, rate_hz=0.5, overlap=True)
+    worker.start()
+    begin_s = time.monotonic()
+    worker.submit(0)
+    worker.submit(1)
+    wait_until(lambda: len(finished) >= 1)
+    assert finished[0] - begin_s < 1.5, "not held back for the next one, which is due after two seconds"
+    worker.stop()
+
+
+def test_with_overlap_stop_finishes_what_was_begun() -> None:
+    done: list[int] = []
+    worker: Worker[int, int] = Worker(as_it_is, done.append, never, overlap=True)
+    worker.start()
+    for item in range(50):
+        worker.submit(item)
+    worker.stop()
+    counts = worker.counts()
+    assert counts.pending == 0 and counts.processed == len(done) and counts.received == counts.processed + counts.dropped == 50
+
+
 def test_a_failure_is_counted_and_reported_and_the_next_item_is_processed() -> None:
     done: list[int] = []
     reported: list[Exception] = []
@@ -59,7 +109,7 @@ def test_a_failure_is_counted_and_reported_and_the_next_item_is_processed() -> N
             raise ValueError(f"bad {item}")
         done.append(item)
 
-    worker = Worker(process, reported.append)
+    worker = Worker(as_it_is, process, reported.append)
     worker.start()
     for item in range(6):
         worker.submit(item)
@@ -79,7 +129,7 @@ def test_stop_finishes_the_item_in_work_and_drops_the_waiting_one(gate: threadin
         gate.wait()
         done.append(item)
 
-    worker = Worker(process, never)
+    worker = Worker(as_it_is, process, never)
     worker.start()
     worker.submit(1)
     assert started.wait(5.0)
@@ -94,19 +144,25 @@ def test_stop_finishes_the_item_in_work_and_drops_the_waiting_one(gate: threadin
 
 
 def test_a_worker_that_was_never_started_can_be_stopped() -> None:
-    worker: Worker[int] = Worker(lambda item: None, never)
+    worker: Worker[int, int] = Worker(as_it_is, lambda item: None, never)
     worker.submit(1)
     worker.stop()
     assert worker.counts() == FrameCounts(received=1, dropped=1)
 
 
-def test_the_account_is_exact_at_every_moment_under_overload() -> None:
+@pytest.mark.parametrize("overlap", [False, True])
+def test_the_account_is_exact_at_every_moment_under_overload(overlap: bool) -> None:
+    def begin(item: int) -> int:
+        if item % 11 == 0:
+            raise RuntimeError("unlucky from the start")
+        return item
+
     def process(item: int) -> None:
         time.sleep(0.0003)
         if item % 7 == 0:
             raise RuntimeError("unlucky")
 
-    worker = Worker(process, lambda error: None)
+    worker = Worker(begin, process, lambda error: None, overlap=overlap)
     worker.start()
 
     def produce() -> None:
@@ -120,7 +176,7 @@ def test_the_account_is_exact_at_every_moment_under_overload() -> None:
     while producer.is_alive():
         c = worker.counts()
         assert c.received == c.processed + c.dropped + c.failed + c.pending
-        assert 0 <= c.pending <= 2
+        assert 0 <= c.pending <= 2 + overlap
         readings += 1
         time.sleep(0.001)
     producer.join()
@@ -133,7 +189,7 @@ def test_the_account_is_exact_at_every_moment_under_overload() -> None:
 
 def test_the_rate_limit_holds_and_can_be_lifted_while_running() -> None:
     starts: list[float] = []
-    worker: Worker[int] = Worker(lambda item: starts.append(time.monotonic()), never, rate_hz=20.0)
+    worker: Worker[int, int] = Worker(as_it_is, lambda item: starts.append(time.monotonic()), never, rate_hz=20.0)
     worker.start()
     end = time.monotonic() + 0.6
     while time.monotonic() < end:
@@ -150,11 +206,12 @@ def test_the_rate_limit_holds_and_can_be_lifted_while_running() -> None:
     worker.stop()
 
 
-def test_an_idle_worker_keeps_no_frame_alive() -> None:
+@pytest.mark.parametrize("overlap", [False, True])
+def test_an_idle_worker_keeps_no_frame_alive(overlap: bool) -> None:
     class Big:
         pass
 
-    worker: Worker[Big] = Worker(lambda item: None, never)
+    worker: Worker[Big, Big] = Worker(lambda item: item, lambda item: None, never, overlap=overlap)
     worker.start()
     big = Big()
     alive = weakref.ref(big)
@@ -175,7 +232,7 @@ def test_waiting_until_idle_is_waiting_for_the_report_too() -> None:
             raise ValueError(item)
         done.append(item)
 
-    worker: Worker[int] = Worker(process, done.append)
+    worker: Worker[int, int] = Worker(as_it_is, process, done.append)
     worker.start()
     worker.wait_until_idle()  # nothing came yet
     for item in range(4):

@@ -1,0 +1,94 @@
+"""Two halves of the method side by side on a GPU, and stage times that do not stop it. On a CPU the same calls do nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+RING = 2  # frames in flight: one is uploaded while another is computed
+
+
+class Lane:
+    """A CUDA stream of its own for one half of the method; on a CPU, the calling thread."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """What is computed within runs on this lane."""
+        with torch.cuda.stream(self._stream):  # of None: no change
+            yield
+
+    def mark(self) -> torch.cuda.Event | None:
+        """The end of what was given to this lane so far; None on a CPU, where it is done already."""
+        return None if self._stream is None else self._stream.record_event(torch.cuda.Event())
+
+    def after(self, mark: torch.cuda.Event | None, *tensors: torch.Tensor) -> None:
+        """Begin nothing new before ``mark`` of another lane; ``tensors``, made there, are used here."""
+        if self._stream is None or mark is None:
+            return
+        self._stream.wait_event(mark)
+        for tensor in tensors:
+            tensor.record_stream(self._stream)  # so that their memory is not given away while this lane needs it
+
+    def wait(self) -> None:
+        """Until all that was given to this lane is done."""
+        if self._stream is not None:
+            self._stream.synchronize()
+
+
+class Upload:
+    """Images to the device: on CUDA through a ring of pinned buffers, made once per image size, without waiting for the copy."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._ring: list[tuple[torch.Tensor, torch.cuda.Event]] = []
+        self._next = 0
+
+    def __call__(self, image: np.ndarray) -> torch.Tensor:
+        """``uint8 [H, W, 3]`` on the device; on a CPU a view of ``image`` wherever that is possible."""
+        source = torch.from_numpy(np.require(image, requirements=["C", "W"]))
+        if self._device.type != "cuda":
+            return source
+        if not self._ring or self._ring[0][0].shape != source.shape:
+            self._ring = [(torch.empty_like(source, pin_memory=True), torch.cuda.Event()) for _ in range(RING)]
+        pinned, copied = self._ring[self._next]
+        self._next = (self._next + 1) % RING
+        copied.synchronize()  # its last copy, RING images ago
+        pinned.copy_(source)
+        uploaded = pinned.to(self._device, non_blocking=True)
+        copied.record()
+        return uploaded
+
+
+class StageTimer:
+    """Time of named stages [ms]: of the wall on a CPU, of the device on CUDA, where measuring does not wait for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._spans: dict[str, tuple[float, float]] = {}
+        self._events: dict[str, tuple[torch.cuda.Event, torch.cuda.Event]] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        if self._device.type == "cuda":
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            yield
+            end.record()
+            self._events[name] = begin, end
+        else:
+            start_s = time.perf_counter()
+            yield
+            self._spans[name] = start_s, time.perf_counter()
+
+    def times_ms(self) -> dict[str, float]:
+        """Of the stages that ended; on CUDA to be called when their lane was waited for."""
+        if self._device.type == "cuda":
+            return {name: begin.elapsed_time(end) for name, (begin, end) in self._events.items()}
+        return {name: 1e3 * (end_s - start_s) for name, (start_s, end_s) in self._spans.items()}
