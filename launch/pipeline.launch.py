@@ -89,7 +89,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         return LaunchConfiguration(name).perform(context)
 
     # Only arguments that were given become parameters, so that the file keeps the others.
-    overrides = {name: convert(given(argument)) for argument, (name, convert) in PARAMETERS.items() if given(argument)}
+    overrides = {name: converted(argument, given(argument)) for argument, (name, _) in PARAMETERS.items() if given(argument)}
     use_sim_time = {"use_sim_time": given("use_sim_time") == "true"}
     depth_node = Node(
         package=PACKAGE,
@@ -109,4 +109,14 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         remappings=[(f"/depth_retrofit/{topic}", f"{private}/{topic}") for topic in RVIZ_TOPICS],
         condition=IfCondition(given("rviz")),
     )
-    return [depth_node, rviz]
+    # rviz first: where it is not installed launch stops here, and would leave a node that it had started already.
+    return [rviz, depth_node]
+
+
+def converted(argument: str, text: str) -> object:
+    """The parameter's value. Raises ValueError that names the argument, which launch prints as one line."""
+    _, convert = PARAMETERS[argument]
+    try:
+        return convert(text)
+    except ValueError as error:
+        raise ValueError(f"{argument}:={text} does not fit: {error}") from None

@@ -154,5 +154,13 @@ def test_without_listeners_nothing_is_computed_and_each_output_costs_only_its_li
     assert "points" not in stages and "preview" not in stages
 
 
+def test_statistics_alone_are_sent_where_nothing_else_is(graph: Graph) -> None:
+    node = graph.depth_node(SlantedWall())
+    stats = graph.listen(FrameStats, f"{NODE}/frame_stats")
+    graph.publisher(Image, "/image").publish(image_message())
+    wait_until(lambda: stats or graph.warnings(node), "the statistics")
+    assert (stats[0].publish_ms, stats[0].processed) == (0.0, 1)
+
+
 def all_have(received: tuple[list[Any], ...], count: int) -> bool:
     return all(len(messages) == count for messages in received)
