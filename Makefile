@@ -43,8 +43,11 @@ lint: setup
 	$(BIN)/mypy
 
 # Plugins are named, because a sourced ROS brings its own for an older pytest.
+PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p pytest_timeout
+
+# A test of the live graph can lose against what else the machine does at that moment: what failed (status 1) runs once more, alone.
 test: lint
-	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p pytest_timeout
+	$(PYTEST) || { test $$? -eq 1 && $(PYTEST) --last-failed --last-failed-no-failures none; }
 
 format: setup
 	$(BIN)/ruff check --fix .

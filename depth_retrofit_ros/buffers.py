@@ -11,6 +11,7 @@ import torch
 
 ALIGNMENT = 64  # bytes, a cache line
 LOOSEST_FIT = 2.0
+_POOLS: weakref.WeakSet[BufferPool] = weakref.WeakSet()
 
 
 class BufferPool:
@@ -24,6 +25,7 @@ class BufferPool:
         self._free: list[np.ndarray] = []
         self._recent: set[int] = set()  # the addresses of what was given out since the last sweep
         self._reserved = 0
+        _POOLS.add(self)
 
     @property
     def reserved_bytes(self) -> int:
@@ -48,6 +50,12 @@ class BufferPool:
             self._free = kept
             self._recent.clear()
 
+    def release(self) -> None:
+        """Return to the system all that is not given out."""
+        with self._lock:
+            self._reserved -= sum(block.nbytes for block in self._free)
+            self._free = []
+
     def _take(self, size: int) -> np.ndarray:
         with self._lock:
             fitting = [i for i, block in enumerate(self._free) if size <= block.nbytes <= LOOSEST_FIT * size]
@@ -64,3 +72,9 @@ class BufferPool:
     def _give_back(self, block: np.ndarray) -> None:
         with self._lock:
             self._free.append(block)
+
+
+def release_buffers() -> None:
+    """Return to the system what no pool has given out."""
+    for pool in list(_POOLS):
+        pool.release()

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from depth_retrofit_ros.buffers import BufferPool
+from depth_retrofit_ros.buffers import BufferPool, release_buffers
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.int64, torch.uint8, torch.bool])
@@ -62,6 +62,17 @@ def test_frames_of_one_kind_need_no_new_memory() -> None:
         sizes.add(pool.reserved_bytes)
         del tensors
     assert len(sizes) == 1
+
+
+def test_released_is_all_that_nobody_holds() -> None:
+    pool = BufferPool()
+    kept = pool.empty((1000, 16))
+    pool.empty((5000, 16))
+    release_buffers()
+    assert kept.nbytes <= pool.reserved_bytes < 1.1 * kept.nbytes
+    del kept
+    release_buffers()
+    assert pool.reserved_bytes == 0
 
 
 def test_many_threads() -> None:

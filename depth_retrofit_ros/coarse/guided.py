@@ -13,7 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from depth_retrofit_ros.buffers import BufferPool
 from depth_retrofit_ros.coarse.base import downsample
+from depth_retrofit_ros.interpolation import Grid, interpolation
 from depth_retrofit_ros.team import TEAM, claim
 
 RIDGE = 1e-4  # of the fit, for colours in 0…1
@@ -24,6 +26,7 @@ STEPS = (0.08, 0.15)
 KINK, NOISE = 0.02, 5.0
 INVERSE, WEIGHT, LOWEST, HIGHEST, RED, GREEN, BLUE, OFFSET = range(8)
 CHANNELS = 8
+POOL = BufferPool()
 
 
 def guided_upsample(depth: torch.Tensor, image: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
@@ -31,9 +34,13 @@ def guided_upsample(depth: torch.Tensor, image: torch.Tensor, small: torch.Tenso
     grid) → ``float32 [H, W]``. Scaling the depth scales the result."""
     maps = guided_maps(depth, small)
     if image.device.type == "cpu":
-        out = torch.empty(image.shape[:2])
-        arrays, row = (maps.numpy(), image.numpy(), out.numpy()), np.zeros(1, np.int64)
-        TEAM.run(lambda: _upsample(*arrays, row))
+        (low_h, low_w), (height, width) = depth.shape, image.shape[:2]
+        rows, columns = interpolation(low_h, height), interpolation(low_w, width)
+        starts = np.searchsorted(columns[0], np.arange(low_w + 1))
+        POOL.sweep()
+        out = POOL.empty((height, width))
+        arguments = maps.numpy(), image.numpy(), rows, columns, starts, out.numpy(), np.zeros(1, np.int64)
+        TEAM.run(lambda: _upsample(*arguments))
         return out
     return upsample_by_torch(maps, image)
 
@@ -124,31 +131,43 @@ def _window_mean(values: torch.Tensor) -> torch.Tensor:
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "arcp", "nsz"})
-def _upsample(maps: np.ndarray, image: np.ndarray, out: np.ndarray, next_row: np.ndarray) -> None:
-    """``guided_depth`` of every pixel, without the sampled maps: a row of them at a time, claimed from ``next_row``."""
+def _upsample(
+    maps: np.ndarray, image: np.ndarray, rows: Grid, columns: Grid, starts: np.ndarray, out: np.ndarray, next_row: np.ndarray
+) -> None:
+    """``guided_depth`` of every pixel, without the sampled maps: a row of them at a time, claimed from ``next_row``.
+
+    rows, columns: see ``interpolation``; starts: the first fine column of each coarse one.
+    """
     low_h, low_w = maps.shape[:2]
-    height, width = out.shape
+    tops, downs = rows
+    lefts, weights = columns
+    inverse = np.empty(low_w + 1, np.float32)
     while True:
         y = claim(next_row, 1)
-        if y >= height:
+        if y >= out.shape[0]:
             return
-        position = min(max((y + 0.5) * low_h / height - 0.5, 0.0), low_h - 1.0)
-        upper = int(position)
+        upper, down = tops[y], downs[y]
         lower = min(upper + 1, low_h - 1)
-        share = np.float32(position - upper)
-        row = maps[upper] + (maps[lower] - maps[upper]) * share
-        for x in range(width):
-            position = min(max((x + 0.5) * low_w / width - 0.5, 0.0), low_w - 1.0)
-            left = int(position)
-            right = min(left + 1, low_w - 1)
-            share = np.float32(position - left)
-            a, b = row[left], row[right]
-            smooth = 1 / (a[0] + (b[0] - a[0]) * share)
-            weight = a[1] + (b[1] - a[1]) * share
-            if weight > 0:
-                fitted = a[7] + (b[7] - a[7]) * share
-                for c in range(3):
-                    fitted += (a[4 + c] + (b[4 + c] - a[4 + c]) * share) * (image[y, x, c] * np.float32(1 / 255))
-                fitted = min(max(fitted, a[2] + (b[2] - a[2]) * share), a[3] + (b[3] - a[3]) * share)
-                smooth *= np.exp(weight * (fitted - np.log(smooth)))
-            out[y, x] = smooth
+        for j in range(low_w):
+            inverse[j] = maps[upper, j, INVERSE] + (maps[lower, j, INVERSE] - maps[upper, j, INVERSE]) * down
+        inverse[low_w] = inverse[low_w - 1]
+        line = out[y]
+        for x in range(line.size):
+            start = inverse[lefts[x]]
+            line[x] = 1 / (start + (inverse[lefts[x] + 1] - start) * weights[x])
+        for j in range(low_w):
+            right = min(j + 1, low_w - 1)
+            steps = maps[upper, j, WEIGHT] + maps[lower, j, WEIGHT] + maps[upper, right, WEIGHT] + maps[lower, right, WEIGHT]
+            if steps > 0:
+                a = maps[upper, j] + (maps[lower, j] - maps[upper, j]) * down
+                slope = maps[upper, right] + (maps[lower, right] - maps[upper, right]) * down - a
+                for x in range(starts[j], starts[j + 1]):
+                    share = weights[x]
+                    weight = a[WEIGHT] + slope[WEIGHT] * share
+                    if weight <= 0:
+                        continue
+                    fitted = a[OFFSET] + slope[OFFSET] * share
+                    for c in range(3):
+                        fitted += (a[RED + c] + slope[RED + c] * share) * (image[y, x, c] * np.float32(1 / 255))
+                    fitted = min(max(fitted, a[LOWEST] + slope[LOWEST] * share), a[HIGHEST] + slope[HIGHEST] * share)
+                    line[x] *= np.exp(weight * (fitted - np.log(line[x])))

@@ -41,14 +41,14 @@ def candidate_maps(depth: torch.Tensor) -> torch.Tensor:
 
 
 def candidate_colors(image: torch.Tensor) -> torch.Tensor:
-    """Mean colour of the coarse pixel that each candidate comes from: image ``float32 [h, w, 3]`` → ``[h, w, COUNT, 3]``.
+    """Mean colour of the coarse pixel that each candidate comes from: image ``float32 [h, w, 3]`` → ``[h, w, 3, COUNT]``.
 
     The surfaces mostly lie outside the selected band, where a sparse network sees nothing; this is how it knows their look.
     """
     h, w = image.shape[:2]
     padded = F.pad(image.permute(2, 0, 1)[None], (MARGIN,) * 4, mode="replicate")[0].permute(1, 2, 0)
     shifts = ((0, 0), *OFFSETS, (0, 0))
-    return torch.stack([padded[MARGIN + dy : MARGIN + dy + h, MARGIN + dx : MARGIN + dx + w] for dy, dx in shifts], 2)
+    return torch.stack([padded[MARGIN + dy : MARGIN + dy + h, MARGIN + dx : MARGIN + dx + w] for dy, dx in shifts], 3)
 
 
 def _limited_slope(values: torch.Tensor, axis: int) -> torch.Tensor:

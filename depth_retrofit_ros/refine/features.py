@@ -11,17 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from depth_retrofit_ros.buffers import BufferPool
 from depth_retrofit_ros.coarse.upsample import sample_at
+from depth_retrofit_ros.interpolation import cells, interpolation
 from depth_retrofit_ros.refine.assembly import assemble
 from depth_retrofit_ros.refine.candidates import COUNT, candidate_colors, candidate_maps
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.team import TEAM
 
 CELL_LEVEL = 2.0  # ln of 7 px: a common height of a coarse cell
+POOL = BufferPool()
 CHUNK = 16_384  # rows whose colours are compared at once: 4 MB of them
 
 WIDTHS = {"rgb": 3, "candidates": COUNT, "colors": COUNT, "entropy": 1, "level": 1, "grid": 3}
 IN_CHANNELS = sum(WIDTHS.values())
+
+
+def start_of(name: str) -> int:
+    """The first column of a part of ``PixelFeatures.rows``."""
+    names = list(WIDTHS)
+    return sum(WIDTHS[other] for other in names[: names.index(name)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +50,7 @@ class PixelFeatures:
 
     def part(self, name: str) -> torch.Tensor:
         """``[K, WIDTHS[name]]``."""
-        start = 0
-        for other, width in WIDTHS.items():
-            if other == name:
-                return self.rows[:, start : start + width]
-            start += width
-        raise KeyError(name)
+        return self.rows[:, start_of(name) : start_of(name) + WIDTHS[name]]
 
     @property
     def rgb(self) -> torch.Tensor:
@@ -84,7 +88,7 @@ class PixelFeatures:
 class CoarseMaps:
     """All that is computed once on the coarse grid and then sampled.
 
-    values ``float32 [h, w, COUNT + 2]``: candidates, standardised score, ln depth; colors ``float32 [h, w, COUNT, 3]``; log_median:
+    values ``float32 [h, w, COUNT + 2]``: candidates, standardised score, ln depth; colors ``float32 [h, w, 3, COUNT]``; log_median:
     of the frame's coarse depth.
     """
 
@@ -115,9 +119,13 @@ def features_at(
     """rgb ``[K, 3]``, normalised; depth_at ``[K]``, the upsampled coarse depth; indices ``int64 [K]`` into a frame of ``size``."""
     if rgb.device.type != "cpu":
         return features_by_torch(rgb, maps, depth_at, indices, size)
-    rows = torch.empty(indices.numel(), IN_CHANNELS)
+    POOL.sweep()
+    rows = POOL.empty((indices.numel(), IN_CHANNELS))
+    low = maps.values.shape[:2]
+    grids, within = (tuple(of(low[axis], size[axis]) for axis in (0, 1)) for of in (interpolation, cells))
+    level = np.float32(math.log(size[0] / low[0]) - CELL_LEVEL)
     arrays = [m.numpy() for m in (rgb, maps.values, maps.colors, depth_at.log())]
-    rest = (float(maps.log_median), CELL_LEVEL, indices.numpy(), size, rows.numpy(), np.zeros(1, np.int64))
+    rest = (np.float32(maps.log_median), level, indices.numpy(), grids, within, rows.numpy(), np.zeros(1, np.int64))
     TEAM.run(lambda: assemble(*arrays, *rest))
     return PixelFeatures(rows)
 
@@ -147,11 +155,11 @@ def _color_distances(rgb: torch.Tensor, colors: torch.Tensor, indices: torch.Ten
     h, w = colors.shape[:2]
     row, column = cell_of(indices, size, (h, w))
     cell = row * w + column
-    table = colors.view(h * w, COUNT, 3)
+    table = colors.view(h * w, 3, COUNT)
     out = torch.empty(indices.numel(), COUNT, device=rgb.device)
     for start in range(0, indices.numel(), CHUNK):
         part = slice(start, start + CHUNK)
-        torch.mean(table[cell[part]].sub_(rgb[part, None]).abs_(), 2, out=out[part])
+        torch.mean(table[cell[part]].sub_(rgb[part, :, None]).abs_(), 1, out=out[part])
     return out
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros.refine.candidates import COUNT
+from depth_retrofit_ros.refine.decision import decide
 from depth_retrofit_ros.refine.features import IN_CHANNELS, PixelFeatures
 from depth_retrofit_ros.refine.fusion import GatedFusion
 from depth_retrofit_ros.sparse.pyramid import Pyramid
@@ -23,10 +24,10 @@ FARTHEST_PLACE = 5.0
 @dataclass(frozen=True, slots=True)
 class Refinement:
     """change ``[K]``: ln(refined / coarse); entropy ``[K]``: H(refined), of the choice between candidates, nats; log_choice
-    ``[K, COUNT]``: ln of the probability of each candidate."""
+    ``[K, COUNT]``: ln of the probability of each candidate, None in inference mode, where nobody asks for it."""
 
     change: torch.Tensor
-    log_choice: torch.Tensor
+    log_choice: torch.Tensor | None
     entropy: torch.Tensor
 
 
@@ -58,10 +59,14 @@ class RefinerNet(nn.Module):
         return self.unet.levels
 
     def forward(self, features: PixelFeatures, pyramid: Pyramid) -> Refinement:
-        return self.decide(self.unet(self.mix(features.rows).relu(), pyramid).float(), features)
+        mixed = pyramid[0].engine.linear(features.rows, self.mix.weight, self.mix.bias)
+        return self.decide(self.unet(mixed.relu_(), pyramid).float(), features)
 
     def decide(self, out: torch.Tensor, features: PixelFeatures) -> Refinement:
         """What the U-Net's output ``[K, COUNT + TERMS + 1]`` says."""
+        if out.device.type == "cpu" and torch.is_inference_mode_enabled():
+            change, entropy = decide(out, features, PLACE_SCALE, FARTHEST_PLACE)
+            return Refinement(change, None, entropy)
         log_choice = (out[:, :COUNT] + fitness(features, out[:, COUNT : COUNT + TERMS])).log_softmax(1)
         choice = log_choice.exp()
         change = (choice * features.candidates).sum(1) + 0.25 * out[:, -1]

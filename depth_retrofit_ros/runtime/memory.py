@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from depth_retrofit_ros.buffers import release_buffers
+
 _MB = 1 << 20
 
 
@@ -29,6 +31,7 @@ def device_mb(device: torch.device) -> float | None:
 def release_memory() -> None:
     """Give freed memory back to the system, of the host and of CUDA devices; ``transport`` tells the allocator to keep it."""
     gc.collect()
+    release_buffers()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

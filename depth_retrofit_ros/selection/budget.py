@@ -51,9 +51,10 @@ def select_top_by_torch(score: torch.Tensor, size: tuple[int, int], count: int) 
 
 
 def _bin_of_rank(bins: torch.Tensor, weights: torch.Tensor, rank: int | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The bin that holds the ``rank``-th highest, and how many are in the bins above it. bins, weights: ``int32 [N]``."""
+    """The bin of the ``rank``-th highest, and how many are in the bins above it, both ``[1]``. bins, weights: ``int32 [N]``."""
     histogram = torch.zeros(BINS, dtype=torch.int32, device=bins.device).scatter_add_(0, bins.long(), weights)
-    from_the_top = histogram.flip(0).cumsum(0)
-    position = (from_the_top < rank).sum()
-    above = from_the_top[position] - histogram.flip(0)[position]
-    return BINS - 1 - position, above
+    falling = histogram.flip(0)
+    from_the_top = falling.cumsum(0)
+    position = (from_the_top < rank).sum(0, keepdim=True)
+    # Not from_the_top[position], which would wait for the device to tell where that is.
+    return BINS - 1 - position, (from_the_top - falling).index_select(0, position)

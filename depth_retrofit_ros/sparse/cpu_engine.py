@@ -45,10 +45,11 @@ class CpuEngine(FusedEngine):
         rows: int,
         sources: torch.Tensor | None,
         targets: torch.Tensor | None,
+        active: torch.Tensor | None,
         relu_input: bool,
         residual: torch.Tensor | None,
     ) -> torch.Tensor:
-        """See ``FusedEngine``."""
+        """See ``FusedEngine``; all rows of its pyramids are active."""
         if features.dtype != torch.float32:
             raise ModelError(f"sparse engine 'cpu' computes in float32, not {features.dtype}: convert network and features")
         channels, outputs = features.shape[1], matrices.shape[2]

@@ -33,14 +33,14 @@ class FusedEngine(ABC):
         """See ``SparseEngine``."""
         check_rows(features, level.count)
         matrix = weight.permute(2, 3, 1, 0).reshape(1, -1, weight.shape[0])
-        return self._checked(features, matrix, bias, level.count, level.neighbours, None, relu_input, residual)
+        return self._checked(features, matrix, bias, level.count, level.neighbours, None, level.active, relu_input, residual)
 
     def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
         """See ``SparseEngine``."""
         children, _ = maps_to_coarser(level)
         check_rows(features, level.count)
         matrix = weight.permute(2, 3, 1, 0).reshape(1, -1, weight.shape[0])
-        return self._checked(features, matrix, bias, children.shape[0], children, None)
+        return self._checked(features, matrix, bias, children.shape[0], children, None, level.coarse_active)
 
     def up_conv(
         self,
@@ -55,13 +55,13 @@ class FusedEngine(ABC):
         children, _ = maps_to_coarser(level)
         check_rows(features, children.shape[0])
         matrices = weight.permute(2, 3, 0, 1).reshape(4, weight.shape[0], weight.shape[1])
-        return self._checked(features, matrices, bias, level.count, None, children, residual=residual)
+        return self._checked(features, matrices, bias, level.count, None, children, level.coarse_active, residual=residual)
 
     def linear(
         self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, relu_input: bool = False
     ) -> torch.Tensor:
         """See ``SparseEngine``."""
-        return self._checked(features, weight.t()[None], bias, features.shape[0], None, None, relu_input)
+        return self._checked(features, weight.t()[None], bias, features.shape[0], None, None, None, relu_input)
 
     @abstractmethod
     def _convolve(
@@ -72,13 +72,15 @@ class FusedEngine(ABC):
         rows: int,
         sources: torch.Tensor | None,
         targets: torch.Tensor | None,
+        active: torch.Tensor | None,
         relu_input: bool,
         residual: torch.Tensor | None,
     ) -> torch.Tensor:
         """Run the kernel: all tensors of one type, contiguous and without gradient, but for matrices, which may have any strides.
 
         features: ``[N, Cin]``; matrices: ``[slots, taps · Cin, Cout]``; sources: ``int32 [count, taps]``, N for zeros; targets:
-        ``int32 [count, slots]``, ``rows`` for none; None means row i for i. Returns ``[rows, Cout]``.
+        ``int32 [count, slots]``, ``rows`` for none; None means row i for i. active: how many of the count are to be computed,
+        None for all (see ``Level``). Returns ``[rows, Cout]``.
         """
 
     def _checked(
@@ -89,6 +91,7 @@ class FusedEngine(ABC):
         rows: int,
         sources: torch.Tensor | None,
         targets: torch.Tensor | None,
+        active: torch.Tensor | None,
         relu_input: bool = False,
         residual: torch.Tensor | None = None,
     ) -> torch.Tensor:
@@ -108,4 +111,4 @@ class FusedEngine(ABC):
             raise ValueError(f"residual {list(residual.shape)} does not fit the result [{rows}, {outputs}]")
         bias, residual = (None if tensor is None else tensor.detach().contiguous() for tensor in (bias, residual))
         features, matrices = features.detach().contiguous(), matrices.detach()
-        return self._convolve(features, matrices, bias, rows, sources, targets, relu_input, residual)
+        return self._convolve(features, matrices, bias, rows, sources, targets, active, relu_input, residual)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import MinkowskiEngine as ME
@@ -41,8 +42,8 @@ class MinkowskiEngine(LibraryEngine):
                 sets.append(downs[depth].pixels)
         unused = pixels.index_image.new_empty(0, 9)
         built = [
-            MinkowskiLevel(self, sets[depth], unused, down.children, down.slots, manager, (keys[depth], keys[depth + 1]))
-            for depth, down in enumerate(downs)
+            MinkowskiLevel(self, level, unused, down.children, down.slots, manager=manager, keys=pair)
+            for level, down, pair in zip(sets, downs, pairwise(keys), strict=False)
         ]
         return Pyramid((*built, MinkowskiLevel(self, sets[-1], unused, manager=manager, keys=(keys[-1],))))
 

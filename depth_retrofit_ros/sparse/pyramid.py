@@ -22,6 +22,10 @@ class Level:
     engine: computes the convolutions on this level. pixels: the K active pixels. neighbours: ``int32 [K, 9]`` rows.
     children: ``int32 [K', 4]``, rows of this level under each pixel of the next coarser level; slots: ``int32 [K]``, the place of
     each row in ``children.flatten()``. Both are None at the coarsest level.
+
+    An engine may give a level as many rows as it can ever need, so that shapes do not depend on the image. Then ``active`` (and
+    ``coarse_active`` for the next level), ``int32 [1]`` on the device, says how many rows, from the first on, are in use; what the
+    others hold means nothing.
     """
 
     engine: SparseEngine
@@ -29,6 +33,8 @@ class Level:
     neighbours: torch.Tensor
     children: torch.Tensor | None = None
     slots: torch.Tensor | None = None
+    active: torch.Tensor | None = None
+    coarse_active: torch.Tensor | None = None
 
     @property
     def count(self) -> int:

@@ -44,7 +44,7 @@ class SpconvEngine(LibraryEngine):
         for _ in range(levels - 1):
             coarse = coarsen(pixels)
             same, down = _pairs(pixels, pixels, 3, 1), _pairs(pixels, coarse.pixels, 2, 2)
-            built.append(SpconvLevel(self, pixels, unused, coarse.children, coarse.slots, same, down))
+            built.append(SpconvLevel(self, pixels, unused, coarse.children, coarse.slots, same=same, down=down))
             pixels = coarse.pixels
         return Pyramid((*built, SpconvLevel(self, pixels, unused, same=_pairs(pixels, pixels, 3, 1))))
 

@@ -8,7 +8,8 @@ import triton
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.fused_engine import FusedEngine
-from depth_retrofit_ros.sparse.pyramid import Pyramid, build_pyramid
+from depth_retrofit_ros.sparse.kernel_map import Coarsening
+from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
 from depth_retrofit_ros.sparse.triton_kernels import INTERPRETED, convolve, neighbours
 
 TYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -27,8 +28,16 @@ class TritonEngine(FusedEngine):
     devices: tuple[str, ...] = ("cpu",) if INTERPRETED else ("cuda",)
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
-        """See ``SparseEngine``."""
-        return build_pyramid(pixels, levels, self, neighbour_map)
+        """See ``SparseEngine``. Nothing waits for the device: each level has as many rows as it can ever need (see ``Level``)."""
+        if levels < 1:
+            raise ValueError(f"a pyramid needs at least one level, not {levels}")
+        built, active = [], None
+        for _ in range(levels - 1):
+            down, coarse_active = halve(pixels, active)
+            neighbours = neighbour_map(pixels, active)
+            built.append(Level(self, pixels, neighbours, down.children, down.slots, active, coarse_active))
+            pixels, active = down.pixels, coarse_active
+        return Pyramid((*built, Level(self, pixels, neighbour_map(pixels, active), active=active)))
 
     def _convolve(
         self,
@@ -38,6 +47,7 @@ class TritonEngine(FusedEngine):
         rows: int,
         sources: torch.Tensor | None,
         targets: torch.Tensor | None,
+        active: torch.Tensor | None,
         relu_input: bool,
         residual: torch.Tensor | None,
     ) -> torch.Tensor:
@@ -63,6 +73,7 @@ class TritonEngine(FusedEngine):
                 features if bias is None else bias,
                 features if residual is None else residual,
                 out,
+                features if active is None else active,
                 count,
                 features.shape[0],
                 rows,
@@ -75,17 +86,50 @@ class TritonEngine(FusedEngine):
                 RELU=relu_input,
                 BIASED=bias is not None,
                 ADDED=residual is not None,
+                PARTIAL=active is not None,
                 BLOCK_COLUMNS=columns,
             )
         return out
 
 
-def neighbour_map(pixels: PixelSet) -> torch.Tensor:
-    """``kernel_map.neighbour_map`` in one launch."""
+def neighbour_map(pixels: PixelSet, active: torch.Tensor | None) -> torch.Tensor:
+    """``kernel_map.neighbour_map`` of the active rows, in one launch."""
     rows = pixels.index_image.new_empty((pixels.count, 9))
     if pixels.count:
         with torch.cuda.device_of(rows):
             neighbours[(triton.cdiv(pixels.count, PIXELS), 9)](
-                pixels.indices, pixels.index_image.contiguous(), rows, pixels.count, *pixels.size, BLOCK=PIXELS
+                pixels.indices,
+                pixels.index_image.contiguous(),
+                rows,
+                rows if active is None else active,
+                pixels.count,
+                *pixels.size,
+                PARTIAL=active is not None,
+                BLOCK=PIXELS,
             )
     return rows
+
+
+def halve(pixels: PixelSet, active: torch.Tensor | None) -> tuple[Coarsening, torch.Tensor]:
+    """``kernel_map.coarsen`` of the active rows, into min(K, cells) rows; and how many of these are in use."""
+    (height, width), device = pixels.size, pixels.indices.device
+    size = (height + 1) // 2, (width + 1) // 2
+    cells = size[0] * size[1]
+    most = min(pixels.count, cells)
+    rows = torch.arange(pixels.count, dtype=torch.int32, device=device)
+    y = pixels.indices // width
+    x = pixels.indices - y * width
+    cell = (y >> 1) * size[1] + (x >> 1)
+    if active is not None:
+        cell = torch.where(rows < active, cell, cells)  # a place behind the end, for all that is not in use
+
+    occupied = torch.zeros(cells + 1, dtype=torch.int32, device=device)
+    occupied[cell] = 1
+    occupied[cells] = 0
+    number = occupied.cumsum(0, dtype=torch.int32) - 1
+    index_image = torch.where(occupied > 0, number, -1)[:cells].view(size)
+    parent = torch.where(cell < cells, number[cell], most)
+    slots = 4 * parent + (2 * (y & 1) + (x & 1)).to(torch.int32)
+    children = torch.full((4 * most + 4,), pixels.count, dtype=torch.int32, device=device).scatter_(0, slots.long(), rows)
+    indices = torch.zeros(most + 1, dtype=torch.int64, device=device).scatter_(0, parent.long(), cell)
+    return Coarsening(PixelSet(indices[:most], index_image), children.view(-1, 4)[:most], slots), number[-1:] + 1

@@ -47,6 +47,7 @@ def convolve(
     bias: tl.tensor,  # [OUTPUTS]; unread unless BIASED
     residual: tl.tensor,  # [rows_out, OUTPUTS], added to the result; unread unless ADDED
     out: tl.tensor,  # [rows_out, OUTPUTS]
+    active: tl.tensor,  # int32 [1]: how many of the count are to be computed; unread unless PARTIAL
     count: tl.tensor,
     absent: tl.tensor,
     rows_out: tl.tensor,
@@ -59,6 +60,7 @@ def convolve(
     RELU: tl.constexpr,
     BIASED: tl.constexpr,
     ADDED: tl.constexpr,
+    PARTIAL: tl.constexpr,
     BLOCK_COLUMNS: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     BLOCK_DEPTH: tl.constexpr,
@@ -67,6 +69,10 @@ def convolve(
 
     Grid: blocks of rows, slots · blocks of columns.
     """
+    if PARTIAL:
+        count = tl.load(active)
+        if tl.program_id(0) * BLOCK_ROWS >= count:
+            return
     rows = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
     slot = tl.program_id(1) % SLOTS
     columns = tl.program_id(1) // SLOTS * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
@@ -76,7 +82,7 @@ def convolve(
         if GATHERED:
             source = tl.load(sources + rows.to(tl.int64) * TAPS + tap, rows < count, absent)
         else:
-            source = rows
+            source = tl.where(rows < count, rows, absent)
         present = source < absent
         row = features + source.to(tl.int64)[:, None] * CHANNELS
         matrix = weights + (slot * TAPS + tap) * CHANNELS * OUTPUTS
@@ -96,7 +102,7 @@ def convolve(
     if SCATTERED:
         target = tl.load(targets + rows.to(tl.int64) * SLOTS + slot, rows < count, rows_out)
     else:
-        target = rows
+        target = tl.where(rows < count, rows, rows_out)
     place = target.to(tl.int64)[:, None] * OUTPUTS + columns[None, :]
     wanted = (target < rows_out)[:, None] & (columns < OUTPUTS)[None, :]
     if ADDED:
@@ -109,12 +115,18 @@ def neighbours(
     indices: tl.tensor,  # int64 [count]
     index_image: tl.tensor,  # int32 [height, width]
     out: tl.tensor,  # int32 [count, 9]
+    active: tl.tensor,  # int32 [1]: how many pixels there are in use; unread unless PARTIAL
     count: tl.tensor,
     height: tl.tensor,
     width: tl.tensor,
+    PARTIAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
     """``kernel_map.neighbour_map``. Grid: blocks of pixels, the 9 neighbours."""
+    if PARTIAL:
+        used = tl.load(active)
+        if tl.program_id(0) * BLOCK >= used:
+            return
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     index = tl.load(indices + pixel, pixel < count, 0)
     y = index // width + tl.program_id(1) // 3 - 1

@@ -178,7 +178,7 @@ def _maps_around(view: CoarseView, image: np.ndarray, first: np.ndarray, last: n
     reach = MARGIN + 3  # candidates look MARGIN cells far and at the slopes there; interpolation takes one more cell
     window = (slice(max(0, top - reach), bottom + reach), slice(max(0, left - reach), right + reach))
     # NumPy, because it asks for zero pages, of which those that nobody touches cost nothing.
-    shapes = (COUNT + 2,), (COUNT, 3), (CHANNELS,)
+    shapes = (COUNT + 2,), (3, COUNT), (CHANNELS,)
     values, colors, guides = (torch.from_numpy(np.zeros((h, w, *shape), np.float32)) for shape in shapes)
     values[window] = cell_values(view.depth[window], standardised(view.score)[window])
     colors[window] = candidate_colors(normalised(small[window]))
@@ -228,6 +228,7 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
     nearest = (-(f.candidates - target[:, None]).abs() / CHOICE_SCALE).softmax(1)
     # Where candidates hardly differ it does not matter which is taken.
     matters = (f.candidates.std(1) / 0.1).clamp_max(1)
+    assert refined.log_choice is not None  # training is not inference
     choice = -((nearest * refined.log_choice).sum(1) * matters).mean()
     return {
         "total": l1_refined + l1_fused + relative + gradient + 0.1 * choice,

@@ -117,7 +117,7 @@ def test_colors_are_those_of_the_coarse_pixels_that_candidates_come_from() -> No
     image = torch.rand(9, 11, 3)
     colors = candidate_colors(image).numpy()
     padded = np.pad(image.numpy(), ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), mode="edge")
-    assert colors.shape == (9, 11, COUNT, 3)
+    assert colors.shape == (9, 11, 3, COUNT)
     rows, columns = np.mgrid[:9, :11] + MARGIN
     for i, (dy, dx) in enumerate(((0, 0), *OFFSETS)):
-        np.testing.assert_array_equal(colors[:, :, i], padded[rows + dy, columns + dx])
+        np.testing.assert_array_equal(colors[..., i], padded[rows + dy, columns + dx])

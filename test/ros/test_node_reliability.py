@@ -237,7 +237,7 @@ def test_a_subscriber_that_stands_still_does_not_hold_up_the_others(graph: Graph
         wait_until(lambda: len(stats) >= first + 20, "their statistics")
         # A writer that waits for the acknowledgements of a reliable reader blocks for 100 ms each time.
         assert np.median([stat.publish_ms for stat in stats[first:]]) < 80
-        assert stats[-1].received == stats[-1].processed + stats[-1].dropped
+        assert stats[-1].received - stats[-1].processed - stats[-1].dropped in (0, 1), "the next one may be there already"
 
 
 def test_a_storm_of_parameters_is_weathered(graph: Graph) -> None:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depth_retrofit_ros.interpolation import interpolation
 from depth_retrofit_ros.selection.budget import select_top, select_top_by_torch
-from depth_retrofit_ros.selection.budget_cpu import interpolation
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 
 Select = Callable[[torch.Tensor, tuple[int, int], int], PixelSet]
@@ -68,15 +68,18 @@ def test_agrees_with_a_sort_on_any_ties(height: int, width: int, data: st.DataOb
         assert_same(select(score, (height, width), count), select_by_sorting(score, (height, width), count))
 
 
-def test_compiled_interpolation_is_the_formula() -> None:
-    """In float32, step by step as in the compiled code."""
-    score = np.random.default_rng(0).random((5, 8)).astype(np.float32)
-    (top, down), (left, right) = interpolation(5, 90), interpolation(8, 131)
+@pytest.mark.parametrize("scale", [1e-44, 1e-38, 1.0, -1.0, 1e30])
+@pytest.mark.parametrize("size", [(90, 131), (5, 8), (3, 5)])
+def test_compiled_interpolation_is_the_formula(size: tuple[int, int], scale: float) -> None:
+    """In float32, step by step as in the compiled code; also finer than the score, and with scores at the ends of what there is."""
+    score = (np.random.default_rng(0).random((5, 8)) ** 4 * scale).astype(np.float32)
+    (top, down), (left, right) = interpolation(5, size[0]), interpolation(8, size[1])
     below, beside = np.minimum(top + 1, 4), np.minimum(left + 1, 7)
     rows = score[top] + (score[below] - score[top]) * down[:, None]
     full = rows[:, left] + (rows[:, beside] - rows[:, left]) * right
-    expected = np.sort(np.argsort(-full.ravel(), kind="stable")[:1000])
-    assert select_top(torch.from_numpy(score), (90, 131), 1000).indices.tolist() == expected.tolist()
+    for count in (1, size[0] * size[1] // 10, size[0] * size[1]):
+        expected = np.sort(np.argsort(-full.ravel(), kind="stable")[:count])
+        assert select_top(torch.from_numpy(score), size, count).indices.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("size", [(90, 160), (91, 157), (7, 300)])
@@ -101,6 +104,14 @@ def test_constant_score_still_gives_exactly_k(value: float, count: int) -> None:
 
 def test_more_than_all_is_all() -> None:
     assert select_top(torch.rand(3, 4), (6, 8), 1000).indices.tolist() == list(range(48))
+
+
+def test_on_a_device_no_step_waits_for_the_scores() -> None:
+    """Tensors without content show it: whatever has to look at values fails on them."""
+    chosen = select_top_by_torch(torch.empty(9, 16, device="meta"), (90, 160), 1440)
+    assert chosen.count == 1440 and chosen.size == (90, 160)
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        select_by_sorting(torch.empty(9, 16, device="meta"), (90, 160), 1440)
 
 
 def test_same_answer_at_every_call() -> None:

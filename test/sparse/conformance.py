@@ -15,7 +15,8 @@ from depth_retrofit_ros.sparse.unet import SparseUNet
 
 from .dense_reference import make_mask
 
-Operation = Callable[[SparseEngine, Pyramid, Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
+Cast = Callable[[torch.Tensor], torch.Tensor]
+Operation = Callable[[SparseEngine, Pyramid, Cast], torch.Tensor]
 
 REFERENCE = load_engine("torch")
 
@@ -27,26 +28,32 @@ def operations(cin: int, cout: int, counts: tuple[int, int]) -> dict[str, Operat
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator) / 2
 
-    fine, coarse, residual = random(counts[0], cin), random(counts[1], cin), random(counts[0], cout)
+    fine, coarse, added = random(counts[0], cin), random(counts[1], cin), random(counts[0], cout)
     three, down, up, flat, bias = (
         random(*shape) for shape in ((cout, cin, 3, 3), (cout, cin, 2, 2), (cin, cout, 2, 2), (cout, cin), (cout,))
     )
     return {
-        "submanifold": lambda e, p, t: e.submanifold_conv(t(fine), t(three), t(bias), p[0]),
-        "submanifold, no bias": lambda e, p, t: e.submanifold_conv(t(fine), t(three), None, p[0]),
-        "submanifold, relu": lambda e, p, t: e.submanifold_conv(t(fine), t(three), t(bias), p[0], relu_input=True),
+        "submanifold": lambda e, p, t: e.submanifold_conv(rows(t(fine), p[0]), t(three), t(bias), p[0]),
+        "submanifold, no bias": lambda e, p, t: e.submanifold_conv(rows(t(fine), p[0]), t(three), None, p[0]),
+        "submanifold, relu": lambda e, p, t: e.submanifold_conv(rows(t(fine), p[0]), t(three), t(bias), p[0], relu_input=True),
         "submanifold, relu, residual": lambda e, p, t: e.submanifold_conv(
-            t(fine), t(three), t(bias), p[0], relu_input=True, residual=t(residual)
+            rows(t(fine), p[0]), t(three), t(bias), p[0], relu_input=True, residual=rows(t(added), p[0])
         ),
-        "submanifold, coarse": lambda e, p, t: e.submanifold_conv(t(coarse), t(three), t(bias), p[1]),
-        "down": lambda e, p, t: e.down_conv(t(fine), t(down), t(bias), p[0]),
-        "down, no bias": lambda e, p, t: e.down_conv(t(fine), t(down), None, p[0]),
-        "up": lambda e, p, t: e.up_conv(t(coarse), t(up), t(bias), p[0]),
-        "up, residual": lambda e, p, t: e.up_conv(t(coarse), t(up), t(bias), p[0], residual=t(residual)),
-        "up, no bias": lambda e, p, t: e.up_conv(t(coarse), t(up), None, p[0]),
+        "submanifold, coarse": lambda e, p, t: e.submanifold_conv(rows(t(coarse), p[1]), t(three), t(bias), p[1]),
+        "down": lambda e, p, t: e.down_conv(rows(t(fine), p[0]), t(down), t(bias), p[0]),
+        "down, no bias": lambda e, p, t: e.down_conv(rows(t(fine), p[0]), t(down), None, p[0]),
+        "up": lambda e, p, t: e.up_conv(rows(t(coarse), p[1]), t(up), t(bias), p[0]),
+        "up, residual": lambda e, p, t: e.up_conv(rows(t(coarse), p[1]), t(up), t(bias), p[0], residual=rows(t(added), p[0])),
+        "up, no bias": lambda e, p, t: e.up_conv(rows(t(coarse), p[1]), t(up), None, p[0]),
         "linear": lambda e, p, t: e.linear(t(fine), t(flat), t(bias)),
         "linear, relu": lambda e, p, t: e.linear(t(fine), t(flat), None, relu_input=True),
     }
+
+
+def rows(features: torch.Tensor, level: Level) -> torch.Tensor:
+    """As many rows as the level has; those that are not in use are NaN, which nothing may come of."""
+    unused = features.new_full((level.count - features.shape[0], features.shape[1]), torch.nan)
+    return torch.cat([features, unused])
 
 
 @torch.inference_mode()
@@ -64,7 +71,7 @@ def check_operations(
     pyramid = engine.build_pyramid(PixelSet.from_mask(mask.to(device)), 2)
     for name, operation in operations(*channels, (reference[0].count, reference[1].count)).items():
         wanted = operation(REFERENCE, reference, lambda tensor: tensor.to(dtype).double())
-        got = operation(engine, pyramid, lambda tensor: tensor.to(device, dtype))
+        got = operation(engine, pyramid, lambda tensor: tensor.to(device, dtype))[: wanted.shape[0]]
         assert got.dtype == dtype and got.shape == wanted.shape, name
         scale = float(wanted.abs().max()) if wanted.numel() else 1.0
         torch.testing.assert_close(got.cpu().double(), wanted, rtol=0, atol=tolerance * scale, msg=partial("{}: {}".format, name))
@@ -89,16 +96,28 @@ def check_maps(engine: SparseEngine, mask: torch.Tensor, levels: int = 3, device
     """Pixels and maps of all levels are those of the reference."""
     wanted = REFERENCE.build_pyramid(PixelSet.from_mask(mask), levels)
     got = engine.build_pyramid(PixelSet.from_mask(mask.to(device)), levels)
-    for ours, theirs in zip(got.levels, wanted.levels, strict=True):
-        assert ours.engine is engine
-        for mine, reference in zip(_tensors(ours), _tensors(theirs), strict=True):
-            assert (mine is None) == (reference is None)
-            if mine is not None and reference is not None:
-                assert mine.dtype == reference.dtype and torch.equal(mine.cpu(), reference)
+    for depth, (ours, theirs) in enumerate(zip(got.levels, wanted.levels, strict=True)):
+        assert ours.engine is engine and torch.equal(ours.pixels.index_image.cpu(), theirs.pixels.index_image)
+        assert (ours.count if ours.active is None else int(ours.active)) == theirs.count
+        assert torch.equal(ours.pixels.indices[: theirs.count].cpu(), theirs.pixels.indices)
+        assert_same_map(ours.neighbours, theirs.neighbours, ours.count)
+        if theirs.children is None or theirs.slots is None:
+            assert ours.children is None and ours.slots is None
+        else:
+            assert ours.children is not None and ours.slots is not None
+            assert (len(ours.children) if ours.coarse_active is None else int(ours.coarse_active)) == len(theirs.children)
+            assert ours.children.shape[0] == got[depth + 1].count
+            assert_same_map(ours.children, theirs.children, ours.count)
+            assert torch.equal(ours.slots[: theirs.count].cpu(), theirs.slots)
 
 
-def _tensors(level: Level) -> tuple[torch.Tensor | None, ...]:
-    return level.pixels.indices, level.pixels.index_image, level.neighbours, level.children, level.slots
+def assert_same_map(ours: torch.Tensor, theirs: torch.Tensor, absent: int) -> None:
+    """Of the rows in use; an absent row has the number of one past the last."""
+    used = ours[: theirs.shape[0]].cpu()
+    assert used.dtype == theirs.dtype
+    last = int(theirs.max()) if theirs.numel() else 0
+    present = used != absent
+    assert torch.equal(used[present], theirs[present]) and bool((theirs[~present] == last).all())
 
 
 def large_mask() -> torch.Tensor:

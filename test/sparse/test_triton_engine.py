@@ -25,7 +25,9 @@ import torch
 from sparse.conformance import check_maps, check_operations, check_unet
 from sparse.dense_reference import MASKS, make_mask
 from sparse.test_triton_engine import TOLERANCES
+from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.engine import load_engine
+from depth_retrofit_ros.sparse.triton_engine import halve
 engine = load_engine("triton")
 for kind in MASKS:
     check_maps(engine, make_mask(kind, (13, 9)))
@@ -33,6 +35,9 @@ for kind in MASKS:
     check_operations(engine, make_mask(kind, (5, 7)), (5, 7))
 for dtype in (torch.float32, torch.float16):  # the interpreter multiplies the bits of bfloat16 as integers
     check_operations(engine, make_mask("random", (16, 20)), (24, 70), dtype=dtype, tolerance=TOLERANCES[dtype])
+pixels = PixelSet(torch.empty(500, dtype=torch.int64, device="meta"), torch.empty(90, 160, dtype=torch.int32, device="meta"))
+coarser, active = halve(pixels, None)  # what has to look at values fails on tensors without any
+assert halve(coarser.pixels, active)[0].pixels.count == 500 and active.shape == (1,)
 print("all agree")
 """
 
@@ -59,21 +64,23 @@ def test_the_kernel_compiles_for_gpus_that_are_not_here(
     from depth_retrofit_ros.sparse.triton_kernels import convolve, neighbours
 
     def machine_code(function: Any, types: dict[str, str], constants: dict[str, int | bool]) -> str:
-        signature = {name: types.get(name, "constexpr") for name in function.arg_names}
+        signature = types | dict.fromkeys(constants, "constexpr")
+        assert set(signature) == set(function.arg_names)
+        signature = {name: signature[name] for name in function.arg_names}
         source = ASTSource(fn=function, signature=signature, constexprs=constants)
         return str(triton.compile(source, target=GPUTarget("cuda", architecture, 32)).asm["ptx"])
 
     types = dict.fromkeys(("features", "weights", "bias", "residual", "out"), f"*{type_name}")
-    types |= {"sources": "*i32", "targets": "*i32", "count": "i32", "absent": "i32", "rows_out": "i32"}
+    types |= {"sources": "*i32", "targets": "*i32", "active": "*i32", "count": "i32", "absent": "i32", "rows_out": "i32"}
     sizes = {"CHANNELS": 24, "OUTPUTS": 26, "BLOCK_COLUMNS": 32, "BLOCK_ROWS": 64, "BLOCK_DEPTH": 16}
-    for options in (
-        {"TAPS": 9, "SLOTS": 1, "GATHERED": True, "SCATTERED": False, "RELU": True, "BIASED": True, "ADDED": True},
-        {"TAPS": 1, "SLOTS": 4, "GATHERED": False, "SCATTERED": True, "RELU": False, "BIASED": False, "ADDED": True},
-    ):
+    flags = ("GATHERED", "RELU", "BIASED", "SCATTERED", "ADDED", "PARTIAL")
+    for taps, slots, chosen in ((9, 1, flags[:3]), (1, 4, flags[3:])):
+        options = {"TAPS": taps, "SLOTS": slots, **{flag: flag in chosen for flag in flags}}
         code = machine_code(convolve.fn, types, {**sizes, **options})
         assert ("mma." in code) == (type_name != "fp32")  # halves on tensor cores, float32 exactly
-    maps = {"indices": "*i64", "index_image": "*i32", "out": "*i32", "count": "i32", "height": "i32", "width": "i32"}
-    assert machine_code(neighbours, maps, {"BLOCK": 256})
+    maps = {"indices": "*i64", **dict.fromkeys(("index_image", "out", "active"), "*i32")}
+    maps |= dict.fromkeys(("count", "height", "width"), "i32")
+    assert machine_code(neighbours, maps, {"BLOCK": 256, "PARTIAL": True})
 
 
 def _import_paths() -> tuple[Path, Path]:

@@ -250,6 +250,7 @@ def test_losses_by_definition() -> None:
     wanted = np.exp(-np.abs(candidates - target.double().numpy()[:, None]) / refiner.CHOICE_SCALE)
     wanted /= wanted.sum(1, keepdims=True)
     matters = np.minimum(candidates.std(1, ddof=1) / 0.1, 1)
+    assert refined.log_choice is not None
     choice = -((wanted * refined.log_choice.double().numpy()).sum(1) * matters).mean()
     assert losses["choice"] == pytest.approx(choice, rel=1e-4)
     total = losses["refined"] + losses["fused"] + losses["relative"] + losses["gradient"] + 0.1 * losses["choice"]
