@@ -23,7 +23,7 @@ import numpy as np
 
 from depth_retrofit_ros.commands.progress import Progress
 from depth_retrofit_ros.evaluation.summary import machine
-from depth_retrofit_ros.ros.live_run import LiveResult, LiveRun, run_live
+from depth_retrofit_ros.ros.live_run import LiveRun, RunResult, run_live
 from depth_retrofit_ros.ros.sources import SceneSource
 from depth_retrofit_ros.training.scenes.video import scene_video
 
@@ -78,7 +78,7 @@ def resident(pid: int) -> float | None:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def soak(args: argparse.Namespace, progress: Progress) -> tuple[LiveResult, Memory]:
+def soak(args: argparse.Namespace, progress: Progress) -> tuple[RunResult, Memory]:
     """Play, and watch the node meanwhile. Raises GraphError where it ended, or where its counts do not add up."""
     progress.show("rendering")
     views = list(scene_video(args.seed, args.width, args.height, args.views))
@@ -95,7 +95,7 @@ def soak(args: argparse.Namespace, progress: Progress) -> tuple[LiveResult, Memo
         return run_live(plan, source.stream(), lambda recorded: None, watch), memory
 
 
-def report(args: argparse.Namespace, live: LiveResult, memory: Memory) -> dict[str, object]:
+def report(args: argparse.Namespace, live: RunResult, memory: Memory) -> dict[str, object]:
     """What was run, what came out, and the checks by name."""
     achieved_hz = live.account.answered / live.run_s
     held = memory.summary()

@@ -37,6 +37,10 @@ class OutputError(DepthRetrofitError):
     """A result that cannot be written (or read back) where the user asked."""
 
 
+class UsageError(DepthRetrofitError):
+    """Options that contradict each other."""
+
+
 class GraphError(DepthRetrofitError):
     """A live ROS graph that did not come up, or stopped answering."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,12 @@ def write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
+def copy_file(source: Path, path: Path) -> None:
+    """``source`` as ``path``, where they are not the same file. Raises OutputError."""
+    with writing(path), suppress(shutil.SameFileError):
+        shutil.copyfile(source, path)
+
+
 def write_image(path: Path, image: np.ndarray) -> None:
     """``uint8 [H, W, 3]`` RGB or ``uint16 [H, W]`` in the format of the suffix (``.png``, ``.jpg``). Raises OutputError."""
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
@@ -89,9 +96,13 @@ def write_depth_npy(path: Path, depth: np.ndarray) -> None:
         np.save(path, np.asarray(depth, np.float32))
 
 
-def write_depth_npz(path: Path, depth: np.ndarray, stamp_ns: int, metric: bool, camera: Camera | None) -> None:
-    """``.npz`` with ``depth`` float32 [H, W], ``stamp_ns``, ``metric`` and, where known, ``fx fy cx cy``. Raises OutputError."""
+def write_depth_npz(path: Path, depth: np.ndarray, stamp_ns: int, metric: bool, camera: Camera | None, **more: np.ndarray) -> None:
+    """``.npz`` with ``depth`` float32 [H, W], ``stamp_ns``, ``metric``, ``more`` and, where known, ``fx fy cx cy``.
+
+    Raises OutputError.
+    """
     arrays: dict[str, Any] = {"depth": np.asarray(depth, np.float32), "stamp_ns": np.int64(stamp_ns), "metric": np.bool_(metric)}
+    arrays |= more
     if camera is not None:
         arrays |= {"fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy}
     with writing(path):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from depth_retrofit_ros.evaluation.account import FrameAccount
-from depth_retrofit_ros.ros.live_run import LiveResult
+from depth_retrofit_ros.ros.live_run import RunResult
 from depth_retrofit_ros.ros.player import Playback
 from depth_retrofit_ros.ros.recorder import Recording
 
@@ -57,7 +57,7 @@ def test_drift_is_what_comes_after_the_warm_up(soak: ModuleType, growth_mb_per_m
 )
 def test_each_check_can_fail(soak: ModuleType, account: FrameAccount, failed: set[str]) -> None:
     playback = Playback(published_ns={1: 1_000_000})
-    live = LiveResult(playback, Recording(arrived_ns={1: 3_000_000}), account, start_s=5.0, run_s=1800.0)
+    live = RunResult(playback, Recording(arrived_ns={1: 3_000_000}), account, start_s=5.0, run_s=1800.0)
     result = soak.report(soak.parse(["--json", "unused", "--target-hz", "2"]), live, memory(soak, 0.0))
     assert {name for name, passed in result["checks"].items() if not passed} == failed
     assert result["latency_ms"]["p50"] == pytest.approx(2.0)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+# Encoding of a depth image → its code in NumPy without the byte order, metres per unit (REP-118).
+DEPTH_ENCODINGS = MappingProxyType({"16UC1": ("u2", 1e-3), "mono16": ("u2", 1e-3), "32FC1": ("f4", 1.0)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +159,9 @@ def depth_image(data: bytes) -> np.ndarray:
     Encodings 16UC1 / mono16 (millimetres, 0 invalid) and 32FC1 (metres, NaN or <= 0 invalid), as in REP-118. Raises BagError.
     """
     message = deserialise(data, IMAGE_TYPE)
-    kinds = {"16UC1": ("u2", 1e-3), "mono16": ("u2", 1e-3), "32FC1": ("f4", 1.0)}
-    if message.encoding not in kinds:
+    if message.encoding not in DEPTH_ENCODINGS:
         raise BagError(f"depth encoding {message.encoding!r} is not known: give a topic with 16UC1 (mm) or 32FC1 (m)")
-    code, unit_m = kinds[message.encoding]
+    code, unit_m = DEPTH_ENCODINGS[message.encoding]
     dtype = np.dtype((">" if message.is_bigendian else "<") + code)
     height, width, step = int(message.height), int(message.width), int(message.step)
     raw = np.asarray(message.data)

@@ -117,15 +117,18 @@ class Evaluator:
         return self._equal_time_px[frame.image.shape]
 
 
-def figures_of(depth: np.ndarray, truth: np.ndarray, band: np.ndarray, fx: float) -> Figures:
-    """All metrics of an aligned depth map [H, W]; see docs/evaluation.md. NaN where a metric has no pixel to be taken from."""
+def figures_of(depth: np.ndarray, truth: np.ndarray, band: np.ndarray, fx: float | None) -> Figures:
+    """All metrics of an aligned depth map [H, W]; see docs/evaluation.md. NaN where a metric has no pixel to be taken from.
+
+    fx: focal length [px] at this size; None where it is unknown, and with it the soft edge error.
+    """
     everywhere, edge, flat = (pointwise(depth, truth, where) for where in (None, band, ~band))
     known = both_known(truth, truth)
     return {
         **everywhere,
         **{f"edge_{name}": value for name, value in edge.items()},
         **{f"flat_{name}": value for name, value in flat.items()},
-        "see": soft_edge_error(depth, truth, fx),
+        "see": float("nan") if fx is None else soft_edge_error(depth, truth, fx),
         "boundary_f1": boundary_f1(depth, truth),
         "unknown_share": float(np.mean(~both_known(depth, depth)[known])) if known.any() else float("nan"),
     }

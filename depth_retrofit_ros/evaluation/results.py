@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,13 @@ def image_entry(result: Evaluated) -> Entry:
         "width": width,
         "height": height,
         "known_share": count / known.size,
-        "edge_share": _or_none((result.band & known).sum() / count if count else math.nan),
-        "high_error_share": _or_none(result.high_error.sum() / count if count else math.nan),
+        "edge_share": or_none((result.band & known).sum() / count if count else math.nan),
+        "high_error_share": or_none(result.high_error.sum() / count if count else math.nan),
         "equal_time_px": result.equal_time_px,
         "alignment": {name: {"scale": a.scale, "shift": a.shift, "inverse": a.inverse} for name, a in result.alignments.items()},
-        "coverage": {_key(budget): _or_none(share) for budget, share in result.coverage.items()},
+        "coverage": {_key(budget): or_none(share) for budget, share in result.coverage.items()},
         "methods": {
-            name: None if figures is None else {metric: _or_none(value) for metric, value in figures.items()}
+            name: None if figures is None else {metric: or_none(value) for metric, value in figures.items()}
             for name, figures in result.methods.items()
         },
     }
@@ -42,9 +42,9 @@ def summarise(entries: Sequence[Entry], facts: Mapping[str, Any]) -> Entry:
     methods = {}
     for name in METHODS:
         rows = [entry["methods"][name] for entry in entries if entry["methods"][name] is not None]
-        methods[name] = {metric: _mean(row[metric] for row in rows) for metric in rows[0]} if rows else None
-    shares = {name: _mean(entry[name] for entry in entries) for name in ("known_share", "edge_share", "high_error_share")}
-    covered = {_key(budget): _mean(entry["coverage"][_key(budget)] for entry in entries) for budget in BUDGETS}
+        methods[name] = {metric: mean_of(row[metric] for row in rows) for metric in rows[0]} if rows else None
+    shares = {name: mean_of(entry[name] for entry in entries) for name in ("known_share", "edge_share", "high_error_share")}
+    covered = {_key(budget): mean_of(entry["coverage"][_key(budget)] for entry in entries) for budget in BUDGETS}
     return {"images": list(entries), "summary": {**facts, **shares, "methods": methods, "coverage": covered}}
 
 
@@ -66,10 +66,12 @@ def _key(budget: float) -> str:
     return f"{budget:g}"
 
 
-def _or_none(value: float) -> float | None:
+def or_none(value: float) -> float | None:
+    """A finite number, or None."""
     return float(value) if math.isfinite(value) else None
 
 
-def _mean(values: Any) -> float | None:
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean of those that are not None; None without any."""
     known = [v for v in values if v is not None]
     return float(np.mean(known)) if known else None

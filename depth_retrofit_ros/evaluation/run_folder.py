@@ -15,7 +15,15 @@ from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.preview import colourise
 
 PREVIEW_WIDTH = 1280
-_OURS = re.compile(r"\d{6}(\.npz|_depth\.png|_relative\.png|_preview\.jpg)")
+_OURS = re.compile(r"\d{6}(\.npz|_depth\.png|_relative\.png|_preview\.jpg|_strip\.jpg)")
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """coarse: ``float32 [h, w]``, the coarse model's answer; selected: the refined pixels, bool [H, W]."""
+
+    coarse: np.ndarray
+    selected: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,15 @@ class StoredDepth:
         with np.load(self.path, allow_pickle=False) as stored:
             return np.asarray(stored["depth"])
 
+    def load_inside(self) -> Inside | None:
+        """What it was made from; None where the run did not see that."""
+        with np.load(self.path, allow_pickle=False) as stored:
+            if "coarse" not in stored:
+                return None
+            height, width = stored["depth"].shape
+            bits = np.unpackbits(stored["selected"], count=height * width)
+            return Inside(np.asarray(stored["coarse"]), bits.astype(bool).reshape(height, width))
+
 
 class RunFolder:
     """``root`` with ``frames/`` in it; what an earlier run left in ``frames/`` is removed. Raises OutputError."""
@@ -45,10 +62,13 @@ class RunFolder:
                 if _OURS.fullmatch(path.name):
                     path.unlink()
 
-    def store(self, index: int, stamp_ns: int, depth: np.ndarray, metric: bool, camera: Camera | None) -> None:
+    def store(
+        self, index: int, stamp_ns: int, depth: np.ndarray, metric: bool, camera: Camera | None, inside: Inside | None = None
+    ) -> None:
         """Write one depth ``float32 [H, W]`` as it is: what must be done while the node works should cost little."""
         path = self._frames / f"{index:06d}.npz"
-        write_depth_npz(path, depth, stamp_ns, metric, camera)
+        more = {} if inside is None else {"coarse": inside.coarse, "selected": np.packbits(inside.selected)}
+        write_depth_npz(path, depth, stamp_ns, metric, camera, **more)
         self.stored.append(StoredDepth(path, stamp_ns, metric))
 
     def write_pictures(self, frames: Iterable[Frame]) -> None:

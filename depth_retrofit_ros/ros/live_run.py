@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -62,14 +63,18 @@ class LiveRun:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveResult:
-    """playback and recording as they were; the account of all frames; how long the node's start and the playing took [s]."""
+class RunResult:
+    """playback and recording as they were; the account of all frames; how long the node's start and the playing took [s].
+
+    last_failure: why the last failed image failed, where that is known.
+    """
 
     playback: Playback
     recording: Recording
     account: FrameAccount
     start_s: float
     run_s: float
+    last_failure: str = ""
 
     @property
     def latency_ms(self) -> list[float]:
@@ -79,14 +84,18 @@ class LiveResult:
 
 
 def run_live(
-    plan: LiveRun, stream: Iterable[TimedMessage], store: Callable[[RecordedDepth], None], progress: Callable[[str], None]
-) -> LiveResult:
-    """Run it to the end; ``progress`` is told one line about every second.
+    plan: LiveRun,
+    stream: Iterable[TimedMessage],
+    store: Callable[[RecordedDepth], None],
+    progress: Callable[[str], None],
+    keep: Callable[[str, Any], None] | None = None,
+) -> RunResult:
+    """Run it to the end; ``progress`` is told one line about every second. store, keep: see ``Recorder``.
 
     Raises GraphError (the node ended or does not answer), and whatever ``stream`` and ``store`` raise.
     """
-    with _private_domain(plan.domain), NodeProcess(plan.node_arguments(), {}, plan.log) as process, _graph() as node:
-        recorder = Recorder(node, NODE, store, plan.cloud)
+    with private_domain(plan.domain), NodeProcess(plan.node_arguments(), {}, plan.log) as process, _graph() as node:
+        recorder = Recorder(node, NODE, store, plan.cloud, keep)
         player = Player(node, plan.types, plan.image_topic, plan.rate)
         try:
             start_s = _wait_for_node(process, player, recorder, plan.log, progress)
@@ -104,11 +113,11 @@ def run_live(
     recorder.check()
     account = FrameAccount.from_counts(counts, player.playback.played, recorder.recording.answers)
     account.check()
-    return LiveResult(player.playback, recorder.recording, account, start_s, run_s)
+    return RunResult(player.playback, recorder.recording, account, start_s, run_s)
 
 
 @contextmanager
-def _private_domain(domain: int | None) -> Iterator[None]:
+def private_domain(domain: int | None) -> Iterator[None]:
     """This process, and those that it starts, in a domain of their own on this machine."""
     with claimed_domain() if domain is None else nullcontext(domain) as chosen:
         before = dict(os.environ)

@@ -37,6 +37,21 @@ class Playback:
     played: int = 0
     late_s: list[float] = field(default_factory=list)
 
+    def note(self, data: bytes, topic: str) -> int:
+        """A counted message (CDR) goes out now. Returns its header stamp [ns], by which its answer is told from the others.
+
+        Raises BagError where an earlier one had the same.
+        """
+        stamp_ns = header_stamp_ns(data)
+        if stamp_ns in self.published_ns:
+            raise BagError(
+                f"two images on {topic} have the header stamp {1e-9 * stamp_ns:.9f} s, so that their depth cannot be told "
+                "apart: record with a driver that stamps every image"
+            )
+        self.published_ns[stamp_ns] = time.monotonic_ns()
+        self.played += 1
+        return stamp_ns
+
 
 class Player:
     """One publisher per topic, and a thread that keeps the stream's time.
@@ -90,24 +105,12 @@ class Player:
                 if self._stop.wait(max(0.0, due_s - time.monotonic())):
                     return
                 if message.topic == self._counted:
-                    stamp_ns = self._new_stamp(message.data)
                     self.playback.late_s.append(max(0.0, time.monotonic() - due_s))
-                    self.playback.published_ns[stamp_ns] = time.monotonic_ns()
-                    self.playback.played += 1
+                    self.playback.note(message.data, message.topic)
                 self._publishers[message.topic].publish(message.data)
         except Exception as error:  # handed to the thread that waits in join()
             if rclpy.ok(context=self._context):  # publishing into a context that a signal shut down fails, and does not matter
                 self._error = error
-
-    def _new_stamp(self, data: bytes) -> int:
-        """Header stamp [ns], by which an answer is told from the others. Raises BagError where an earlier image has it too."""
-        stamp_ns = header_stamp_ns(data)
-        if stamp_ns in self.playback.published_ns:
-            raise BagError(
-                f"two images on {self._counted} have the header stamp {1e-9 * stamp_ns:.9f} s, so that their depth cannot be told "
-                "apart: record with a driver that stamps every image"
-            )
-        return stamp_ns
 
     def _read_ahead(self, stream: Iterable[TimedMessage]) -> Iterator[TimedMessage]:
         """``stream``, read by another thread: reading a bag late makes every later message late."""

@@ -20,12 +20,13 @@ from depth_retrofit_ros.ros.calibration import camera_from_info
 from depth_retrofit_ros.ros.diagnostics import FrameHealth, Health, frame_stats
 from depth_retrofit_ros.ros.images import decode
 from depth_retrofit_ros.ros.notices import Notices, one_line
-from depth_retrofit_ros.ros.publish import Outputs
+from depth_retrofit_ros.ros.publish import MakeDestination, Outputs
+from depth_retrofit_ros.ros.qos import publish_to
 from depth_retrofit_ros.ros.scale_alignment import ScaleAlignment
 from depth_retrofit_ros.ros.stream_watch import NO_CLOCK, StreamWatch, clock_problem
 from depth_retrofit_ros.runtime.memory_guard import MemoryGuard
 from depth_retrofit_ros.runtime.metric_scale import Mode
-from depth_retrofit_ros.runtime.worker import Worker
+from depth_retrofit_ros.runtime.worker import FrameCounts, Worker
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -39,16 +40,19 @@ class Processor:
     """Owns the method, the outputs and, between ``start`` and ``stop``, the worker that calls them.
 
     info: the newest camera_info; the node's callback sets it. alignment: takes sparse depth; None where none is asked for.
+    make: of each output's publisher.
     """
 
-    def __init__(self, node: Node, retrofit: Retrofit, health: Health, notices: Notices) -> None:
+    def __init__(
+        self, node: Node, retrofit: Retrofit, health: Health, notices: Notices, make: MakeDestination = publish_to
+    ) -> None:
         self.info: CameraInfo | None = None
         self.alignment: ScaleAlignment | None = None
         self._node = node
         self._retrofit = retrofit
         self._health = health
         self._notices = notices
-        self._outputs = Outputs(node, health.settings.outputs)
+        self._outputs = Outputs(node, health.settings.outputs, make)
         self._guard = MemoryGuard()
         self._watch = StreamWatch(notices)
         self._worker: Worker[Image | CompressedImage] | None = None
@@ -79,6 +83,14 @@ class Processor:
             self._worker.submit(message)
         else:
             self._health.frames.unheard += 1
+
+    def answer(self, message: Image | CompressedImage) -> FrameCounts:
+        """Take an image in and wait until it is answered, or has failed; for those who must not lose one. Returns the counts."""
+        if self._worker is None:
+            raise ValueError("the processor is stopped: start it first")
+        self.submit(message)
+        self._worker.wait_until_idle()
+        return self._worker.counts()
 
     def offer(self, message: Image | PointCloud2) -> None:
         """Take sparse depth in."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
@@ -28,10 +28,23 @@ from depth_retrofit_ros.runtime.pace import Pace
 
 if TYPE_CHECKING:
     from rclpy.node import Node
-    from rclpy.publisher import Publisher
     from std_msgs.msg import Header
 
     from depth_retrofit_ros.ros.parameters import Settings
+
+
+class Destination(Protocol):
+    """What ``Outputs`` needs of a publisher."""
+
+    def publish(self, message: Any) -> None:
+        """Send. The message's memory is written again for the next frame."""
+        ...
+
+    def get_subscription_count(self) -> int: ...
+
+
+# (node, message type, topic, queue depth) → where the messages of that topic go.
+MakeDestination = Callable[["Node", type, str, int], Destination]
 
 # Output → type, topic and queue of its publisher. The parameter `outputs` chooses among those that are not always offered.
 _TOPICS: dict[str, tuple[type, str, int]] = {
@@ -93,13 +106,15 @@ def _memory(message: Any, size: int) -> np.ndarray:
 class Outputs:
     """The publishers, and the work that each of them needs; what nobody subscribes to is not computed.
 
-    chosen: names of ``parameters.OUTPUTS``; camera_info and the statistics are always offered. Raises GraphError.
+    chosen: names of ``parameters.OUTPUTS``; camera_info and the statistics are always offered. make: of each publisher. Raises
+    GraphError.
     """
 
-    def __init__(self, node: Node, chosen: Collection[str]) -> None:
+    def __init__(self, node: Node, chosen: Collection[str], make: MakeDestination = publish_to) -> None:
         self._node = node
+        self._make = make
         self._lock = threading.Lock()  # the executor's thread chooses, the worker's publishes
-        self._publishers: dict[str, Publisher] = {}
+        self._publishers: dict[str, Destination] = {}
         self._cloud_pace = Pace()
         self._depth_message = ImageMessage("32FC1", np.float32, 1)
         self._millimetres_message = ImageMessage("16UC1", np.uint16, 1)
@@ -157,13 +172,13 @@ class Outputs:
         self._offer(())
 
     def _offer(self, names: Collection[str]) -> None:
-        made: dict[str, Publisher] = {}
+        made: dict[str, Destination] = {}
         with self._lock:
             try:
                 for name in names:
                     if name not in self._publishers:
                         message_type, topic, depth = _TOPICS[name]
-                        made[name] = publish_to(self._node, message_type, topic, depth)
+                        made[name] = self._make(self._node, message_type, topic, depth)
             except GraphError:
                 for publisher in made.values():
                     self._node.destroy_publisher(publisher)

@@ -56,28 +56,46 @@ class Recorder:
 
     store: called in the writer thread with each depth image, in order; what it raises is raised by ``check``.
     cloud: whether to subscribe to the points too; the node computes them only for a subscriber.
+    keep: called in the writer thread with topic and message of every output; then no cloud is passed over.
     """
 
-    def __init__(self, node: Node, target: str, store: Callable[[RecordedDepth], None], cloud: bool = True) -> None:
+    def __init__(
+        self,
+        node: Node,
+        target: str,
+        store: Callable[[RecordedDepth], None],
+        cloud: bool = True,
+        keep: Callable[[str, Any], None] | None = None,
+    ) -> None:
         self.recording = Recording()
         self._node = node
         self._depth_topic = f"{target}/depth/image_rect"
         self._store = store
+        self._keep = keep
         self._error: Exception | None = None
         self._closed = False
         self._info: CameraInfo | None = None
         self._metric: dict[int, bool] = {}
-        self._queue: queue.Queue[Image | None] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[tuple[str, Any] | None] = queue.Queue(_WAITING)
         self._writer = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._writer.start()
         qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=_WAITING, reliability=ReliabilityPolicy.RELIABLE)
-        node.create_subscription(CameraInfo, f"{target}/depth/camera_info", self._on_info, qos)
-        node.create_subscription(Image, self._depth_topic, self._on_depth, qos)
-        node.create_subscription(FrameStats, f"{target}/frame_stats", self._on_stats, qos)
-        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        last = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE)
+
+        def subscribe(message_type: type, topic: str, note: Callable[[Any], None], profile: QoSProfile) -> None:
+            def receive(message: Any) -> None:
+                note(message)
+                if keep is not None or topic == self._depth_topic:
+                    self._hand_over(topic, message)
+
+            node.create_subscription(message_type, topic, receive, profile)
+
+        subscribe(CameraInfo, f"{target}/depth/camera_info", self._on_info, qos)
+        subscribe(Image, self._depth_topic, self._on_depth, qos)
+        subscribe(FrameStats, f"{target}/frame_stats", self._on_stats, qos)
         if cloud:
-            last = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE)
-            node.create_subscription(PointCloud2, f"{target}/points", self._on_cloud, last)
+            subscribe(PointCloud2, f"{target}/points", self._on_cloud, last if keep is None else qos)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def connected(self) -> bool:
         """Whether the node's publishers are on the graph, and its first diagnostics arrived: then the others will arrive too."""
@@ -109,8 +127,10 @@ class Recorder:
         arrived_ns = time.monotonic_ns()
         self.recording.arrived_ns[stamp_ns(message)] = arrived_ns
         self.recording.answers += 1
+
+    def _hand_over(self, topic: str, message: Any) -> None:
         if not self._closed:
-            self._queue.put(message)
+            self._queue.put((topic, message))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -119,14 +139,18 @@ class Recorder:
 
     def _write(self) -> None:
         index = 0
-        while (message := self._queue.get()) is not None:
+        while (received := self._queue.get()) is not None:
             if self._error is not None:  # keep emptying the queue, so that the subscription never waits for a full disk
                 continue
+            topic, message = received
             try:
-                self._store(self._recorded(index, message))
+                if self._keep is not None:
+                    self._keep(topic, message)
+                if topic == self._depth_topic:
+                    self._store(self._recorded(index, message))
+                    index += 1
             except Exception as error:  # raised by check()
                 self._error = error
-            index += 1
 
     def _recorded(self, index: int, message: Image) -> RecordedDepth:
         stamp = stamp_ns(message)

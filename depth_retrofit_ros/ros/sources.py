@@ -1,10 +1,10 @@
-"""What can be played through the depth node: a recorded bag, or a camera in a rendered scene."""
+"""What can be played through the depth node: a protocol, and a camera in a rendered scene. Recorded bags: ``bag_source``."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
@@ -15,25 +15,26 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.errors import CameraError
-from depth_retrofit_ros.evaluation.bag import (
-    COMPRESSED_TYPE,
-    IMAGE_TYPE,
-    INFO_TYPE,
-    Bag,
-    depth_image,
-    deserialise,
-    with_stamp,
-)
+from depth_retrofit_ros.evaluation.bag import IMAGE_TYPE, INFO_TYPE, deserialise, with_stamp
 from depth_retrofit_ros.frame import Frame
-from depth_retrofit_ros.ros.calibration import camera_from_info
 from depth_retrofit_ros.ros.images import decode
 from depth_retrofit_ros.ros.player import TimedMessage
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An image and, where there is one, the reference depth ``float32 [h, w]`` m of the same view (not finite where unknown)."""
+
+    frame: Frame
+    reference: np.ndarray | None = None
+    reference_stamp_ns: int | None = None
+
+
 class Source(Protocol):
-    """types: topic → message type of what is played; image_topic, info_topic: among them; described: in words, for the summary."""
+    """types: topic → message type of what is played; image_topic, info_topic: among them; described, reference: in words, for the
+    summary; reference is None where there is none.
+    """
 
     @property
     def types(self) -> Mapping[str, str]: ...
@@ -43,72 +44,20 @@ class Source(Protocol):
     def info_topic(self) -> str | None: ...
     @property
     def described(self) -> str: ...
+    @property
+    def reference(self) -> str | None: ...
 
     def stream(self) -> Iterator[TimedMessage]:
-        """Everything in the order of time; called once, in the player's thread."""
+        """Everything in the order of time; called once, before the others."""
         ...
 
     def frames(self, stamps_ns: Collection[int]) -> Iterator[Frame]:
         """The played images with these header stamps [ns] and their cameras; called after the run."""
         ...
 
-    def references(self, stamps_ns: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """(stamp [ns], depth ``float32 [H, W]`` m, not finite where unknown) at these stamps, as far as there is any."""
+    def pairs(self, stamps_ns: Collection[int]) -> Iterator[Pair]:
+        """The same images, each with its reference."""
         ...
-
-
-class BagSource:
-    """A bag's image topic (raw or compressed), its camera_info and, as reference, a depth topic aligned to it. Raises BagError."""
-
-    def __init__(self, path: Path, image_topic: str, info_topic: str | None, depth_topic: str | None) -> None:
-        self.described = f"{path.name}, {image_topic}"
-        self.info_topic = info_topic
-        self._path = path
-        self._recorded_topic = image_topic
-        self._depth_topic = depth_topic
-        with Bag(path) as bag:
-            image_type = bag.msgtype(image_topic, (IMAGE_TYPE, COMPRESSED_TYPE))
-            if info_topic is not None:
-                bag.msgtype(info_topic, (INFO_TYPE,))
-            if depth_topic is not None:
-                bag.msgtype(depth_topic, (IMAGE_TYPE,))
-            self.duration_s = bag.duration_s
-        # The node adds the transport's suffix to the image topic, as image_transport does; a recorder may have left it out.
-        compressed = image_type == COMPRESSED_TYPE
-        self.image_topic = f"{image_topic.removesuffix('/compressed')}/compressed" if compressed else image_topic
-        self.types = {self.image_topic: image_type} | ({} if info_topic is None else {info_topic: INFO_TYPE})
-
-    def stream(self) -> Iterator[TimedMessage]:
-        """See ``Source``; the time is that of recording."""
-        topics = [topic for topic in (self._recorded_topic, self.info_topic) if topic is not None]
-        with Bag(self._path) as bag:
-            start_ns: int | None = None
-            for message in bag.messages(topics):
-                start_ns = message.time_ns if start_ns is None else start_ns
-                topic = self.image_topic if message.topic == self._recorded_topic else message.topic
-                yield TimedMessage(1e-9 * (message.time_ns - start_ns), topic, message.data)
-
-    def frames(self, stamps_ns: Collection[int]) -> Iterator[Frame]:
-        """See ``Source``."""
-        topics = [topic for topic in (self._recorded_topic, self.info_topic) if topic is not None]
-        info = None
-        with Bag(self._path) as bag:
-            image_type = bag.msgtype(self._recorded_topic, (IMAGE_TYPE, COMPRESSED_TYPE))
-            for message in bag.messages(topics):
-                if message.topic == self.info_topic:
-                    info = deserialise(message.data, INFO_TYPE)
-                elif message.stamp_ns in stamps_ns:
-                    image = decode(deserialise(message.data, image_type))
-                    yield Frame(image, message.stamp_ns, camera=_camera(info, image.shape[1], image.shape[0]))
-
-    def references(self, stamps_ns: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """See ``Source``."""
-        if self._depth_topic is None:
-            return
-        with Bag(self._path) as bag:
-            for message in bag.messages([self._depth_topic]):
-                if message.stamp_ns in stamps_ns:
-                    yield message.stamp_ns, depth_image(message.data)
 
 
 class SceneSource:
@@ -116,6 +65,7 @@ class SceneSource:
 
     image_topic = "/camera/image_raw"
     info_topic = "/camera/camera_info"
+    reference = "rendered depth, exact"
     types: Mapping[str, str] = MappingProxyType({image_topic: IMAGE_TYPE, info_topic: INFO_TYPE})
 
     def __init__(self, views: Iterable[VideoFrame], rate_hz: float, seconds: float) -> None:
@@ -152,21 +102,13 @@ class SceneSource:
         for stamp_ns, index in self._of(stamps_ns):
             yield Frame(decode(deserialise(self._images[index], IMAGE_TYPE)), stamp_ns, camera=self._camera)
 
-    def references(self, stamps_ns: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def pairs(self, stamps_ns: Collection[int]) -> Iterator[Pair]:
         """See ``Source``; exact."""
-        for stamp_ns, index in self._of(stamps_ns):
-            yield stamp_ns, self._depths[index]
+        for frame, (stamp_ns, index) in zip(self.frames(stamps_ns), self._of(stamps_ns), strict=True):
+            yield Pair(frame, self._depths[index], stamp_ns)
 
     def _of(self, stamps_ns: Collection[int]) -> list[tuple[int, int]]:
         return [(stamp_ns, self._shown[stamp_ns]) for stamp_ns in sorted(set(stamps_ns) & self._shown.keys())]
-
-
-def _camera(info: CameraInfo | None, width: int, height: int) -> Camera | None:
-    """None where there is no usable calibration: the node says so in its log, and goes on without."""
-    try:
-        return None if info is None else camera_from_info(info, width, height)
-    except CameraError:
-        return None
 
 
 def _forth_and_back(number: int, count: int) -> int:

@@ -61,6 +61,11 @@ class Worker(Generic[T]):
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
+    def wait_until_idle(self) -> None:
+        """Until everything that was submitted is processed, failed or dropped."""
+        with self._condition:
+            self._condition.wait_for(lambda: self.counts().pending == 0)
+
     def counts(self) -> FrameCounts:
         """All counters at one moment."""
         with self._condition:
@@ -78,8 +83,8 @@ class Worker(Generic[T]):
             try:
                 self._process(item)
             except Exception as error:  # a bad frame, or a bad moment, must never end the thread
-                self._count(failed=1)
                 self._report(error)
+                self._count(failed=1)
             else:
                 self._count(processed=1)
             del item  # an idle worker must not keep the last frame alive
@@ -88,6 +93,7 @@ class Worker(Generic[T]):
         with self._condition:
             self._processed += processed
             self._failed += failed
+            self._condition.notify_all()  # wait_until_idle
 
     def _wait_for_rate(self) -> None:
         """Until one period after the last start; ``rate_hz`` is read again at every wake-up, so a change takes effect at once."""

@@ -26,11 +26,19 @@ def header(stamp_ns: int, frame_id: str = "camera_optical") -> Any:
     return STORE.types["std_msgs/msg/Header"](stamp=time, frame_id=frame_id)
 
 
-def image_message(stamp_ns: int, pixels: np.ndarray, encoding: str, *, step: int | None = None, height: int | None = None) -> bytes:
+def image_message(
+    stamp_ns: int,
+    pixels: np.ndarray,
+    encoding: str,
+    *,
+    step: int | None = None,
+    height: int | None = None,
+    frame_id: str = "camera_optical",
+) -> bytes:
     """``sensor_msgs/Image`` of ``pixels`` [H, W(, C)]; ``step`` and ``height`` may be told wrongly."""
     return message(
         "sensor_msgs/msg/Image",
-        header=header(stamp_ns),
+        header=header(stamp_ns, frame_id),
         height=pixels.shape[0] if height is None else height,
         width=pixels.shape[1],
         encoding=encoding,
@@ -76,8 +84,24 @@ def scene(index: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return rgb, depth
 
 
-def write_bag(path: Path, storage: str, *, frames: int = 4, height: int = 48, width: int = 64, compressed: bool = False) -> Path:
-    """A bag with ``/camera/image``, ``/camera/camera_info``, ``/camera/depth`` (16UC1 mm), one frame every 100 ms."""
+def write_bag(
+    path: Path,
+    storage: str,
+    *,
+    frames: int = 4,
+    height: int = 48,
+    width: int = 64,
+    compressed: bool = False,
+    depth_late_ns: int = 0,
+    depth_step: int = 1,
+    depth_frame: str = "camera_optical",
+    info_last: bool = False,
+) -> Path:
+    """A bag with ``/camera/image``, ``/camera/camera_info``, ``/camera/depth`` (16UC1 mm), one frame every 100 ms.
+
+    depth_late_ns: how much later depth is stamped and recorded; depth_step: its every n-th pixel; depth_frame: its frame_id.
+    info_last: camera_info is recorded after its image.
+    """
     plugin = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}[storage]
     image_type = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
     with Writer(path, version=9, storage_plugin=plugin) as writer:
@@ -88,7 +112,9 @@ def write_bag(path: Path, storage: str, *, frames: int = 4, height: int = 48, wi
             stamp_ns = START_NS + index * PERIOD_NS
             rgb, depth = scene(index, height, width)
             pixels = compressed_message(stamp_ns, rgb) if compressed else image_message(stamp_ns, rgb, "rgb8")
-            writer.write(info, stamp_ns, info_message(stamp_ns, width, height, f_px=60.0))
+            millimetres = np.round(depth[::depth_step, ::depth_step] * 1000).astype(np.uint16)
+            late_ns = stamp_ns + depth_late_ns
+            writer.write(info, stamp_ns + 1000 * info_last, info_message(stamp_ns, width, height, f_px=60.0))
             writer.write(image, stamp_ns, pixels)
-            writer.write(sensor, stamp_ns, image_message(stamp_ns, np.round(depth * 1000).astype(np.uint16), "16UC1"))
+            writer.write(sensor, late_ns, image_message(late_ns, millimetres, "16UC1", frame_id=depth_frame))
     return path

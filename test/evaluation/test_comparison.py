@@ -1,53 +1,12 @@
-"""Scores against hand-worked cases; the picture shows the place that changed."""
+"""The picture shows the place that changed, in colours that tell it."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
-import torch
 
-from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.evaluation.comparison import errors, mean_score, most_changed, picture, stretched
-from depth_retrofit_ros.frame import Frame
-
-
-class Step:
-    """A coarse model of two pixels: 1 m on the left, 2 m on the right."""
-
-    name, metric, device = "step", True, torch.device("cpu")
-
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
-        return CoarsePrediction(torch.tensor([[1.0, 2.0]]), torch.zeros(4, 1, 2), True)
-
-
-def test_stretching_keeps_the_grid() -> None:
-    maps = stretched(Step(), Frame(np.zeros((2, 4, 3), np.uint8)))
-    np.testing.assert_allclose(maps["nearest"], [[1, 1, 2, 2]] * 2)
-    np.testing.assert_allclose(maps["bilinear"], [[1, 1.25, 1.75, 2]] * 2)
-
-
-def test_errors_of_a_known_case() -> None:
-    reference = np.full((40, 40), 2.0, np.float32)
-    reference[:, 25:] = 4.0
-    depth = 0.5 * reference
-    depth[:, 25] = 1.5  # 25 % off after scaling, in the band; one column of 40
-    unscaled, scaled, edges = errors(depth, reference)
-    assert unscaled == pytest.approx(0.5 * 39 / 40 + 0.625 / 40)
-    assert scaled == pytest.approx(0.25 / 40)
-    assert edges == pytest.approx(0.25 / 2)  # at 40 px the band has a reach of one pixel: both sides of the jump
-
-
-def test_mean_score_ignores_images_without_reference() -> None:
-    nothing = (math.nan, math.nan, math.nan)
-    row = mean_score("m", [(0.2, 0.1, 0.3), nothing, (0.4, 0.3, math.nan)], metric=True)
-    assert row.frames == 2
-    assert [row.abs_rel, row.abs_rel_scaled, row.edge_abs_rel_scaled] == pytest.approx([0.3, 0.2, 0.3])
-    assert math.isnan(mean_score("m", [(0.2, 0.1, 0.3)], metric=False).abs_rel)
-    empty = mean_score("m", [nothing], metric=True)
-    assert empty.frames == 0 and math.isnan(empty.abs_rel)
+from depth_retrofit_ros.evaluation.comparison import most_changed, picture
+from depth_retrofit_ros.preview import UNKNOWN_RGB
 
 
 def test_the_window_contains_what_changed() -> None:
@@ -68,3 +27,20 @@ def test_picture_of_any_shape(shape: tuple[int, int], with_reference: bool) -> N
     maps = dict.fromkeys(("nearest", "bilinear", "refined"), depth)
     out = picture(np.zeros((*shape, 3), np.uint8), maps, reference, panel_width=80)
     assert out.dtype == np.uint8 and out.shape[2] == 3 and out.shape[0] > shape[0] * min(1, 80 / shape[1])
+
+
+def test_a_local_offset_does_not_swallow_the_colours_of_the_magnified_place() -> None:
+    """The reference is scaled there anew: its colours and those of the refined depth agree, whatever the rest of the frame does."""
+    image = np.zeros((100, 200, 3), np.uint8)
+    refined = np.full((100, 200), 4.0, np.float32)
+    refined[40:48, 90:106], refined[48:56, 90:106] = 1.0, 1.5
+    reference = np.full((100, 200), 4.0, np.float32)
+    reference[40:56, 90:106] = 0.3 * refined[40:56, 90:106]
+    coarse = np.full((100, 200), 4.0, np.float32)
+    assert most_changed(coarse, refined) == (slice(40, 56), slice(74, 106))
+    out = picture(image, {"nearest": coarse, "bilinear": coarse, "refined": refined}, reference, panel_width=200)
+    crops = out[104:]
+    column = round(crops.shape[1] / 4 * 2.75)  # of the four panels the third, and in it what is right of the middle
+    near, far = (crops[round(crops.shape[0] * share), column].astype(int) for share in (0.25, 0.75))
+    assert np.abs(near - far).max() > 50  # 1.0 and 1.5 m have different colours
+    assert tuple(near) != UNKNOWN_RGB

@@ -164,3 +164,23 @@ def test_an_idle_worker_keeps_no_frame_alive() -> None:
     gc.collect()
     wait_until(lambda: alive() is None)
     worker.stop()
+
+
+def test_waiting_until_idle_is_waiting_for_the_report_too() -> None:
+    done: list[object] = []
+
+    def process(item: int) -> None:
+        time.sleep(0.02)
+        if item % 2:
+            raise ValueError(item)
+        done.append(item)
+
+    worker: Worker[int] = Worker(process, done.append)
+    worker.start()
+    worker.wait_until_idle()  # nothing came yet
+    for item in range(4):
+        worker.submit(item)
+        worker.wait_until_idle()
+        assert len(done) == item + 1
+    assert (worker.counts().processed, worker.counts().failed, worker.counts().dropped) == (2, 2, 0)
+    worker.stop()
