@@ -95,7 +95,7 @@ def _run(node: DepthNode) -> int:
 def _end_at_once_when_told_again() -> None:
     """Whoever sends another signal does not want to wait for the image in work.
 
-    One wish may come twice, though: a supervisor that signals the whole process group reaches us and `ros2 launch`, which passes it on.
+    One wish may come twice, though: who signals the whole process group reaches us and `ros2 launch`, which passes it on.
     """
     begin_s = time.monotonic()
 
