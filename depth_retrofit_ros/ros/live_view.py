@@ -24,6 +24,7 @@ class LiveView:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self._context: Any = None  # the server lives on without it, but has no channels then
         self._channels: dict[str, Any] = {}
         self._server: Any = None
 
@@ -36,15 +37,16 @@ class LiveView:
             ) from None
         from rosbags.typesys import Stores, get_typestore
 
-        store, context = get_typestore(Stores.ROS2_JAZZY), foxglove.Context()
+        store = get_typestore(Stores.ROS2_JAZZY)
+        self._context = foxglove.Context()
         for view, message_type in VIEWS.items():
             name = type_name(message_type)
             definition = store.generate_msgdef(name, ros_version=2)[0]
             schema = foxglove.Schema(name=name, encoding="ros2msg", data=definition.encode())
-            self._channels[view] = foxglove.Channel(view, schema=schema, message_encoding="cdr", context=context)
+            self._channels[view] = foxglove.Channel(view, schema=schema, message_encoding="cdr", context=self._context)
         try:
             self._server = foxglove.start_server(
-                name="depth_retrofit_ros", host=HOST, port=self._port, context=context, message_backlog_size=_BACKLOG
+                name="depth_retrofit_ros", host=HOST, port=self._port, context=self._context, message_backlog_size=_BACKLOG
             )
         except (OSError, RuntimeError) as error:
             raise OutputError(f"cannot serve at port {self._port} ({error}): choose another --port") from None
