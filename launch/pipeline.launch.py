@@ -64,7 +64,11 @@ def generate_launch_description() -> LaunchDescription:
             argument("engine", "", "Sparse engine; `depth-retrofit models` lists them" + KEPT),
             argument("budget", "", "Share of the image's pixels that are refined, 0.0 to 1.0" + KEPT),
             argument("rate", "", "Upper limit of processed images per second; 0.0: none" + KEPT),
-            argument("outputs", "", "Images and clouds to offer, such as depth,points; of depth, depth_mm, points, preview" + KEPT),
+            argument(
+                "outputs",
+                "",
+                "Images and clouds to offer, such as depth,points; of depth, depth_mm, points, preview, selection" + KEPT,
+            ),
             argument("cloud_stride", "", "The cloud takes every n-th pixel in both directions" + KEPT),
             argument("cloud_rate", "", "Upper limit of clouds per second; 0.0: one with every depth image" + KEPT),
             argument("align", "", "Bring depth to metres by sparse depth" + KEPT, ("", "none", "scale", "scale-shift")),
