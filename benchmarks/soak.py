@@ -90,7 +90,7 @@ def soak(args: argparse.Namespace, progress: Progress) -> tuple[RunResult, Memor
         progress.show(line)
 
     with tempfile.TemporaryDirectory() as folder:
-        parameters = {"model": args.model, "rate": args.target_hz, "budget": args.budget}
+        parameters = {"model": args.model, "target_fps": args.target_hz, "budget": args.budget}
         plan = LiveRun(source.types, source.image_topic, source.info_topic, parameters, Path(folder) / "node.log")
         return run_live(plan, source.stream(), lambda recorded: None, watch), memory
 

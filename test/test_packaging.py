@@ -24,7 +24,14 @@ from depth_retrofit_ros.sparse.engine import ENGINES
 ROOT = Path(__file__).parents[1]
 PACKAGE = "depth_retrofit_ros"
 NAMED_OTHERWISE = {"foxglove": "foxglove-sdk"}  # module → distribution, which is known only where it is installed
-SHARE = ("config/pipeline.yaml", "launch/pipeline.launch.py", "msg/FrameStats.msg", "package.xml", "rviz/depth_retrofit.rviz")
+SHARE = (
+    "config/pipeline.yaml",
+    "launch/pipeline.launch.py",
+    "launch/replay.launch.py",
+    "msg/FrameStats.msg",
+    "package.xml",
+    "rviz/depth_retrofit.rviz",
+)
 
 
 def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:

@@ -64,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
     """Play, store, sum up."""
     if args.every_frame and (args.rate is not None or args.domain is not None):
         raise UsageError("--rate and --domain belong to --realtime: leave them out, or --every-frame")
+    out = Path(f"{args.bag.resolve().stem}_replay") if args.out is None else args.out
+    if (out / "bag").resolve() in (args.bag.resolve(), *args.bag.resolve().parents):
+        raise UsageError(f"{args.bag} is where the new bag would be written: choose another --out")
     require_ros()
 
     from depth_retrofit_ros.export import copy_file, make_folder
@@ -73,7 +76,6 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress()
     source = BagSource(args.bag, args.image_topic, args.info_topic, args.depth_topic, args.tolerance, args.frames)
     progress.say(f"{source.described}; {source.duration_s:.1f} s")
-    out = Path(f"{args.bag.resolve().stem}_replay") if args.out is None else args.out
     copies = {"summary.json": args.json, "summary.html": args.html}
     for path in filter(None, copies.values()):
         make_folder(path.parent)  # told before the run rather than after it

@@ -22,7 +22,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--image-topic", metavar="TOPIC", help="rectified images, raw or …/compressed (default: image)")
     parser.add_argument("--info-topic", metavar="TOPIC", help="their camera_info (default: camera_info)")
-    parser.add_argument("--rate", type=positive, metavar="HZ", help="upper limit of processed images per second")
+    parser.add_argument("--target-fps", type=positive, metavar="HZ", help="images per second; the budget falls where it must")
     add_model_options(parser, defaults=False)
     parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], help="arguments for ROS, such as -p cloud_stride:=4")
     parser.set_defaults(run=run)
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     # Only what was given: it outranks the parameters after --ros-args, which would otherwise be ignored.
     overrides: dict[str, str | float] = {}
-    for name in ("model", "weights", "refiner", "device", "engine", "budget", "rate"):
+    for name in ("model", "weights", "refiner", "device", "engine", "budget", "target_fps"):
         value = getattr(args, name)
         if value is not None:
             overrides[name] = str(value) if isinstance(value, Path) else value

@@ -33,11 +33,12 @@ def picture(image: np.ndarray, maps: dict[str, np.ndarray], reference: np.ndarra
 def _panels(
     image: np.ndarray, nearest: np.ndarray, refined: np.ndarray, reference: np.ndarray | None
 ) -> list[tuple[str, np.ndarray]]:
-    """The image and the depth maps in one range of colours: that of the reference, or where it knows nothing, of the refined."""
-    maps, near_far = {"coarse, nearest": nearest, "refined": refined}, depth_range(refined)
+    """The image and the depth maps in one range of colours, which spans refined and reference."""
+    maps = {"coarse, nearest": nearest, "refined": refined}
     if reference is not None:
-        scaled = reference / np.float32(median_scale(refined, reference))
-        maps["reference, median-scaled"], near_far = scaled, depth_range(scaled) or near_far
+        maps["reference, median-scaled"] = reference / np.float32(median_scale(refined, reference))
+    spans = [span for name, depth in maps.items() if name != "coarse, nearest" and (span := depth_range(depth))]
+    near_far = (min(near for near, _ in spans), max(far for _, far in spans)) if spans else None
     return [("input", image), *((name, colourise(depth, near_far)) for name, depth in maps.items())]
 
 

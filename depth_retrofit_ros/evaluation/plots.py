@@ -24,12 +24,13 @@ class Line:
     y: Sequence[float]
 
 
-def plot(lines: Sequence[Line], x_label: str, y_label: str) -> str:
-    """The lines from y = 0 upwards; empty where there are not two points to connect."""
+def plot(lines: Sequence[Line], x_label: str, y_label: str, x_from: float = 0.0) -> str:
+    """The lines from ``x_from`` rightwards and y = 0 upwards; empty where there are not two points to connect."""
     lines = [line for line in lines if sum(map(math.isfinite, line.y)) > 1]
     if not lines:
         return ""
-    x_end = _ends([x for line in lines for x in line.x])
+    furthest = max(x for line in lines for x in line.x)
+    x_end = (x_from, furthest if furthest > x_from else x_from + 1.0)
     top = max(y for line in lines for y in line.y if math.isfinite(y)) or 1.0
     parts = [_frame(x_end, top, x_label, y_label)]
     for number, line in enumerate(lines):
@@ -55,11 +56,6 @@ def ticks(end: float, wanted: int = 5) -> list[float]:
     return [step * i for i in range(int(end / step + 1e-9) + 1)]
 
 
-def _ends(values: Sequence[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-
 def _at(x: float, y: float, x_end: tuple[float, float], top: float) -> tuple[float, float]:
     along = (x - x_end[0]) / (x_end[1] - x_end[0])
     return LEFT + (WIDTH - LEFT - RIGHT) * along, HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * y / top
@@ -71,7 +67,7 @@ def _frame(x_end: tuple[float, float], top: float, x_label: str, y_label: str) -
         _, y = _at(x_end[0], value, x_end, top)
         parts.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#dddddd"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" font-size="12" text-anchor="end">{value:g}</text>')
-    for value in ticks(x_end[1] - x_end[0]) if x_end[0] == 0 else [x_end[0], x_end[1]]:
+    for value in [tick for tick in ticks(x_end[1], 10) if tick >= x_end[0]]:
         x, y = _at(value, 0.0, x_end, top)
         parts.append(f'<text x="{x:.1f}" y="{y + 16:.1f}" font-size="12" text-anchor="middle">{value:g}</text>')
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" font-size="12" text-anchor="end">{escape(x_label)}</text>')

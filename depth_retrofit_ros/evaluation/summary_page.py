@@ -117,7 +117,7 @@ def _accuracy(accuracy: Entry) -> Section:
     )
     names = [name for name in accuracy["methods"] if name != "nearest"]
     plots = [
-        plot([_over_frames(frames, name, metric) for name in names], "evaluated frame", ACCURACY[metric])
+        plot([_over_frames(frames, name, metric) for name in names], "evaluated frame", ACCURACY[metric], x_from=1)
         for metric in ("abs_rel", "edge_abs_rel")
     ]
     return Section("Accuracy against the reference depth", note, table, plots)

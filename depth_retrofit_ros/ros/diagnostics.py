@@ -30,7 +30,8 @@ class FrameHealth:
     unheard: images that came while nobody listened to any output; no other count has them. listened: somebody did, last time.
     clock_problem: why their age means nothing, None where it does. calibration_problem: why there are no intrinsics, None where
     there are. camera: the last image's. info_lost: camera_info came, and is not published any more. metric, alignment, blank: of
-    the last depth; blank has no finite value. budget_limit: what memory allows. reported_failures: how many are told already.
+    the last depth; blank has no finite value. budget: of the last depth. budget_limit: what memory allows. overloaded: the target
+    rate is out of reach. reported_failures: how many are told already.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
@@ -45,7 +46,9 @@ class FrameHealth:
     metric: bool | None = None
     alignment: Alignment | None = None
     blank: bool = False
+    budget: float | None = None
     budget_limit: float = float("inf")
+    overloaded: bool = False
     reported_failures: int = 0
 
 
@@ -179,8 +182,8 @@ def _pipeline(health: Health) -> Report:
     statistics, settings, limit = health.frames.statistics, health.settings, health.frames.budget_limit
     values = {
         "rate [Hz]": f"{statistics.output_hz:.1f}",
-        "rate limit [Hz]": f"{settings.rate:g}" if settings.rate else "none",
-        "budget": f"{min(settings.budget, limit):g}",
+        "target rate [Hz]": f"{settings.target_fps:g}" if settings.target_fps else "none",
+        "budget": f"{health.frames.budget:g}" if health.frames.budget is not None else "unknown until the first image",
         "budget asked for": f"{settings.budget:g}",
     }
     for stage, times in statistics.stages_ms.items():
@@ -189,6 +192,12 @@ def _pipeline(health: Health) -> Report:
         return OK, health.stage, values
     if limit < settings.budget:
         return WARN, f"memory is short: {limit:g} of the pixels are refined instead of {settings.budget:g}", values
+    if health.frames.overloaded:
+        return (
+            WARN,
+            f"{statistics.output_hz:.1f} Hz: target_fps {settings.target_fps:g} cannot be held even at least_budget",
+            values,
+        )
     if not health.frames.listened:
         return OK, "idle: nobody listens to an output", values
     return OK, f"{statistics.output_hz:.1f} Hz", values

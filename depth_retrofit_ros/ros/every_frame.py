@@ -34,6 +34,8 @@ from depth_retrofit_ros.ros.processor import Processor
 from depth_retrofit_ros.ros.recorder import RecordedDepth, Recording, depth_array
 from depth_retrofit_ros.runtime.self_check import self_check
 
+OUTPUTS = ["depth", "points"]  # beside camera_info and statistics; a picture for people can be made of the depth at any time
+
 Store = Callable[[RecordedDepth, Inside], None]
 Keep = Callable[[str, Any], None]
 
@@ -95,7 +97,7 @@ class _Run:
         self._failed = 0
 
     def take(self, timed: TimedMessage) -> None:
-        message = _message(timed.data, self._plan.types[timed.topic])
+        message = deserialise(timed.data, self._plan.types[timed.topic])
         if timed.topic == self._plan.info_topic:
             self._processor.info = message
             return
@@ -173,7 +175,7 @@ def _node(values: Mapping[str, str | float]) -> Iterator[Node]:
     """A node that nobody spins: it has parameters, a clock and a logger, and nothing subscribed."""
     context = rclpy.Context()
     context.init()
-    overrides = [Parameter(name, value=value) for name, value in values.items()]
+    overrides = [Parameter(name, value=value) for name, value in {**values, "outputs": OUTPUTS}.items()]
     node = Node(NODE.strip("/"), context=context, parameter_overrides=overrides, start_parameter_services=False)
     try:
         yield node
@@ -182,7 +184,8 @@ def _node(values: Mapping[str, str | float]) -> Iterator[Node]:
         context.try_shutdown()
 
 
-def _message(data: bytes, msgtype: str) -> Any:
+def deserialise(data: bytes, msgtype: str) -> Any:
+    """As the middleware gives it to a subscription; msgtype: one of ``player.MESSAGE_CLASSES``. Raises BagError."""
     try:
         return deserialize_message(data, MESSAGE_CLASSES[msgtype])
     except Exception as error:  # the middleware's parser, over untrusted bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
     from rosbags.rosbag2 import Writer
     from rosbags.typesys.store import Typestore
 
-_OURS = re.compile(r"metadata\.yaml(\.tmp)?|[^/]+\.mcap")
+_FILES = re.compile(r"metadata\.yaml(\.tmp)?|[^/]+\.mcap")
+_MARK = ("written_by", "depth-retrofit replay")  # in the metadata: such a bag may be replaced, any other is somebody's recording
 _IDL_NAMES = {"float": "float32", "double": "float64", "boolean": "bool"}
 
 
 class OutputBag:
     """``with OutputBag(path) as bag: ...``; the folder ``path`` is made anew. Usable from several threads.
 
-    Every message has its header stamp as its time, so that inputs and outputs of one image lie beside each other. Raises
-    OutputError where the disk is full, or where ``path`` holds anything else than an earlier bag.
+    Every message has its header stamp as its time, so that inputs and outputs of one image lie beside each other. After an error
+    nothing is left of it. Raises OutputError where the disk is full, or where ``path`` is not an earlier bag of ours.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,6 +46,7 @@ class OutputBag:
         with writing(self.path):
             _remove_earlier(self.path)
             writer = Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP)
+            writer.set_custom_data(*_MARK)
             writer.open()
         self._writer = writer
         return self
@@ -54,7 +57,9 @@ class OutputBag:
             if writer is None:
                 return
             with writing(self.path):
-                writer.__exit__(kind, error, trace)  # after an error it closes without index and metadata
+                writer.__exit__(kind, error, trace)
+                if error is not None:
+                    _remove(self.path)
 
     def write(self, topic: str, message: Any) -> None:
         """A message with a header."""
@@ -94,9 +99,16 @@ def _typestore() -> Typestore:
 def _remove_earlier(path: Path) -> None:
     if not path.exists():
         return
-    files = list(path.iterdir()) if path.is_dir() else []
-    if not path.is_dir() or not all(_OURS.fullmatch(file.name) and file.is_file() for file in files):
-        raise OutputError(f"{path} holds something else than a bag of an earlier run: move it away, or choose another --out")
-    for file in files:
-        file.unlink()
-    path.rmdir()
+    metadata = path / "metadata.yaml"
+    if not (metadata.is_file() and f"{_MARK[0]}: {_MARK[1]}" in metadata.read_text(errors="replace")):
+        raise OutputError(f"{path} is not a bag of an earlier replay: move it away, or choose another --out")
+    _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """A bag of ours; a file that somebody else put there stays, and the folder with it."""
+    for file in path.iterdir():
+        if _FILES.fullmatch(file.name):
+            file.unlink()
+    with suppress(OSError):
+        path.rmdir()

@@ -66,8 +66,17 @@ PARAMETERS = (
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
     Parameter("engine", "auto", "unconfigured", "Sparse engine, see `depth-retrofit models`; auto: the fastest on the device"),
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
-    Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined", span=(0.0, 1.0)),
-    Parameter("rate", 0.0, "active", "Upper limit of processed images per second; 0: as fast as possible", span=(0.0, 1000.0)),
+    Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined, at most", span=(0.0, 1.0)),
+    Parameter(
+        "least_budget", 0.02, "active", "To hold `target_fps` the budget falls so far; from `budget` on: never", span=(0.0, 1.0)
+    ),
+    Parameter(
+        "target_fps",
+        0.0,
+        "active",
+        "Images per second to process: no more, and no fewer while a smaller budget can help; 0: as many as possible",
+        span=(0.0, 1000.0),
+    ),
     Parameter(
         "outputs",
         ("depth", "points", "preview", "selection"),
@@ -102,7 +111,8 @@ class Settings:
     engine: str
     image_transport: str
     budget: float
-    rate: float
+    least_budget: float
+    target_fps: float
     outputs: tuple[str, ...]
     cloud_stride: int
     cloud_rate: float

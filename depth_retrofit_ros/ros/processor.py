@@ -24,6 +24,7 @@ from depth_retrofit_ros.ros.publish import MakeDestination, Outputs
 from depth_retrofit_ros.ros.qos import publish_to
 from depth_retrofit_ros.ros.scale_alignment import ScaleAlignment
 from depth_retrofit_ros.ros.stream_watch import NO_CLOCK, StreamWatch, clock_problem
+from depth_retrofit_ros.runtime.governor import BudgetGovernor
 from depth_retrofit_ros.runtime.memory_guard import MemoryGuard
 from depth_retrofit_ros.runtime.metric_scale import Mode
 from depth_retrofit_ros.runtime.worker import FrameCounts, Worker
@@ -54,6 +55,7 @@ class Processor:
         self._notices = notices
         self._outputs = Outputs(node, health.settings.outputs, make)
         self._guard = MemoryGuard()
+        self._governor = BudgetGovernor()
         self._watch = StreamWatch(notices)
         self._worker: Worker[Image | CompressedImage] | None = None
         self._started_s = 0.0
@@ -68,9 +70,10 @@ class Processor:
             topics = f"{self._health.sparse_topics[0]} or {self._health.sparse_topics[1]}"
             self.alignment = ScaleAlignment(cast(Mode, settings.align), settings.sparse_points_pose, topics)
         self._health.frames = FrameHealth()
+        self._governor = BudgetGovernor()
         self._watch = StreamWatch(self._notices)
         self._started_s = time.monotonic()
-        self._worker = Worker(self._process, self._on_failure, settings.rate, name=self._node.get_name())
+        self._worker = Worker(self._process, self._on_failure, settings.target_fps, name=self._node.get_name())
         self._worker.start()
 
     def submit(self, message: Image | CompressedImage) -> None:
@@ -101,7 +104,7 @@ class Processor:
         """The outputs change and the rate limit applies at once, also to a wait in progress; the rest is read for each image."""
         self._outputs.choose(self._health.settings.outputs)
         if self._worker is not None:
-            self._worker.rate_hz = self._health.settings.rate
+            self._worker.rate_hz = self._health.settings.target_fps
 
     def refresh(self) -> None:
         """Bring the counts of ``Health`` up to date, and warn where camera_info or the simulated clock has not come in time."""
@@ -141,8 +144,9 @@ class Processor:
         info = self.info
         frame = self._frame(image, message.header, info)
         settings = self._health.settings
-        result = self._guard.run(settings.budget, lambda budget: self._answer(frame, budget))
-        self._note_memory(settings.budget)
+        governed = self._governor.budget(settings.target_fps, settings.budget, settings.least_budget)
+        result = self._guard.run(governed, lambda budget: self._answer(frame, budget))
+        self._note_memory(governed)
         result = self._align(result, frame)
         self._note_scale(result)
         self._note_blank(result)
@@ -152,6 +156,7 @@ class Processor:
             age_ms = 1e-6 * (self._now_ns() - frame.stamp_ns)
             total_ms = 1e3 * (time.perf_counter() - start_s)
             self._health.frames.statistics.answered({"decode": decode_ms, **result.times_ms, **sent_ms, "total": total_ms}, age_ms)
+            self._note_rate(result, total_ms, settings.target_fps)
             assert self._worker is not None  # it is joined before it is forgotten
             counts = self._worker.counts()
             publish_ms, budget = math.fsum(sent_ms.values()), self._retrofit.budget
@@ -192,6 +197,14 @@ class Processor:
         self._health.frames.budget_limit = limit
         problem = f"memory ran out: {limit:g} of the pixels are refined instead of {asked:g}; lower the budget or free memory"
         self._notices.state("memory", problem if limit < asked else None)
+
+    def _note_rate(self, result: DepthFrame, total_ms: float, target_fps: float) -> None:
+        times_ms = result.times_ms
+        self._governor.took(self._retrofit.budget, times_ms.get("refine", 0.0) + times_ms.get("fuse", 0.0), total_ms)
+        self._health.frames.budget = self._retrofit.budget
+        self._health.frames.overloaded = self._governor.overloaded
+        problem = f"target_fps {target_fps:g} cannot be held even at least_budget: lower either, or use a faster model or machine"
+        self._notices.state("target_fps", problem if self._governor.overloaded else None)
 
     def _note_scale(self, result: DepthFrame) -> None:
         """Said apart from a missing camera_info, which takes the scale from any model."""

@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Writer
+from sensor_msgs.msg import Image
 
 from depth_retrofit_ros import cli
-from depth_retrofit_ros.evaluation.bag import Bag
+from depth_retrofit_ros.errors import BagError
+from depth_retrofit_ros.evaluation.bag import IMAGE_TYPE, Bag
 from depth_retrofit_ros.evaluation.metrics import abs_rel, median_scale
+from depth_retrofit_ros.ros.every_frame import deserialise
 
 from .bags import PERIOD_NS, START_NS, image_message, scene, write_bag
 
@@ -45,6 +50,17 @@ def test_the_same_json_twice(folder: Path) -> None:
     assert (folder / "one/summary.json").read_bytes() == (folder / "two/summary.json").read_bytes()
     assert (folder / "given/given.json").read_bytes() == (folder / "one/summary.json").read_bytes()
     assert (folder / "given/given.html").read_bytes() == (folder / "one/summary.html").read_bytes()
+
+
+def test_a_camera_s_bag_gives_the_same_json_twice(shared_data: Path, tmp_path: Path) -> None:
+    bag = shared_data / "bags" / "d435_tabletop"
+    for out in ("one", "two"):
+        options = ("--depth-topic", "/camera/aligned_depth_to_color/image_raw", "--frames", "3")
+        assert replay(bag, tmp_path / out, *options) == 0
+    assert (tmp_path / "one/summary.json").read_bytes() == (tmp_path / "two/summary.json").read_bytes()
+    accuracy = told(tmp_path / "one")["accuracy"]
+    assert accuracy["evaluated"] == 3 and 0 < accuracy["methods"]["refined"]["abs_rel"] < 1
+    assert told(tmp_path / "one")["flicker"]["pairs_with_static_pixels"] == 1  # of two: then the camera looks elsewhere
 
 
 def test_every_frame_is_answered(folder: Path) -> None:
@@ -82,9 +98,7 @@ def test_the_new_bag_holds_inputs_and_outputs_at_their_stamps(folder: Path) -> N
         ]
     stamps = [START_NS + i * PERIOD_NS for i in range(FRAMES)]
     by_topic = {name: [(at, message) for topic, at, message in messages if topic == name] for name, _, _ in messages}
-    outputs = {
-        f"/depth_retrofit/{name}" for name in ("depth/image_rect", "depth/camera_info", "points", "depth/preview", "frame_stats")
-    }
+    outputs = {f"/depth_retrofit/{name}" for name in ("depth/image_rect", "depth/camera_info", "points", "frame_stats")}
     assert by_topic.keys() == outputs | {"/camera/image", "/camera/camera_info"}
     for name, entries in by_topic.items():
         assert [at for at, _ in entries] == stamps, name
@@ -150,11 +164,32 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert line.startswith("depth-retrofit: error: cannot write") and "No space left on device" in line
 
 
+@given(st.data())
+def test_whatever_bytes_come_they_are_a_message_or_one_line(data: st.DataObject) -> None:
+    whole = image_message(START_NS, np.zeros((3, 4, 3), np.uint8), "rgb8")
+    broken = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
+    for place in data.draw(st.lists(st.integers(0, max(0, len(broken) // 4 - 1)), max_size=3)):
+        broken[4 * place : 4 * place + 4] = data.draw(st.sampled_from([b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\x10\0"]))
+    try:
+        message = deserialise(bytes(broken), IMAGE_TYPE)
+    except BagError as error:
+        assert "record the bag again" in str(error) and "\n" not in str(error)
+    else:
+        assert isinstance(message, Image)
+
+
 @pytest.mark.parametrize("option", [("--rate", "2"), ("--domain", "7")])
 def test_options_of_the_other_mode_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, str]) -> None:
     assert replay(tmp_path / "bag", tmp_path / "out", *option) == 2
     assert "belong to --realtime" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("file", ["", "bag.mcap"])
+def test_the_bag_that_is_read_is_never_written(folder: Path, capsys: pytest.CaptureFixture[str], file: str) -> None:
+    assert replay(folder / "two" / "bag" / file, folder / "two") == 2
+    assert "is where the new bag would be written: choose another --out" in capsys.readouterr().err
+    assert (folder / "two" / "bag" / "bag.mcap").exists()
 
 
 def test_two_modes_at_once(tmp_path: Path) -> None:

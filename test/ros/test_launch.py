@@ -70,7 +70,7 @@ def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -
     given = {
         "image": "/cam/image",
         "budget": "0.05",
-        "rate": "10",
+        "target_fps": "10",
         "outputs": "depth, points",
         "cloud_rate": "2.5",
         "align": "scale",
@@ -95,7 +95,7 @@ def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -
     (written,) = yaml.full_load(files[-1].read_text()).values()  # launch_ros writes lists as tuples
     assert written["ros__parameters"] == {
         "budget": 0.05,
-        "rate": 10.0,
+        "target_fps": 10.0,
         "outputs": ("depth", "points"),
         "cloud_rate": 2.5,
         "align": "scale",

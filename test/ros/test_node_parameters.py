@@ -67,7 +67,7 @@ def test_live_parameters_take_effect_on_the_next_frame(graph: Graph) -> None:
 
 def test_the_rate_limit_holds_and_can_be_changed_live(graph: Graph) -> None:
     wall = SlantedWall()
-    node = graph.depth_node(wall, rate=0.01)
+    node = graph.depth_node(wall, target_fps=0.01)
     graph.listen(Image, f"{NODE}/depth/image_rect")
     reports = graph.listen(DiagnosticArray, "/diagnostics")
     images = graph.publisher(Image, "/image")
@@ -75,8 +75,8 @@ def test_the_rate_limit_holds_and_can_be_changed_live(graph: Graph) -> None:
         lambda: images.publish(image_message()), lambda: reports and int(value(reports[-1], "input", "dropped")) >= 5, "five drops"
     )
     assert value(reports[-1], "input", "processed") == "1", "the first at once, the second in 100 s"
-    assert value(reports[-1], "pipeline", "rate limit [Hz]") == "0.01"
-    assert graph.set_parameter(node, "rate", 0.0).successful
+    assert value(reports[-1], "pipeline", "target rate [Hz]") == "0.01"
+    assert graph.set_parameter(node, "target_fps", 0.0).successful
     calls = wall.calls
     repeat_until(lambda: images.publish(image_message()), lambda: wall.calls > calls + 3, "frames at full rate")
 
@@ -87,7 +87,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("budget", float("nan"), "range"),
     ("cloud_stride", 0, "range"),
     ("cloud_rate", -1.0, "range"),
-    ("rate", -1.0, "range"),
+    ("target_fps", -1.0, "range"),
     ("budget", "all of it", "type"),
     ("budget", None, "cannot be undeclared"),
     ("outputs", None, "cannot be undeclared"),

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
-from rosbags.rosbag2 import Writer
-from sensor_msgs.msg import CameraInfo, Image
+from rosbags.rosbag2 import StoragePlugin, Writer
+from sensor_msgs.msg import Image
 
 from depth_retrofit_ros.errors import OutputError
 from depth_retrofit_ros.msg import FrameStats
@@ -53,15 +53,23 @@ def test_the_definition_is_that_of_the_msg_file() -> None:
     assert type_name(FrameStats) == "depth_retrofit_ros/msg/FrameStats" and type_name(Image) == "sensor_msgs/msg/Image"
 
 
-def test_an_earlier_bag_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+def test_an_earlier_bag_is_replaced(tmp_path: Path) -> None:
     for stamp_s in (1, 2):
         with OutputBag(tmp_path / "bag") as bag:
             bag.write("/image", image_message(stamp_s=stamp_s))
     assert [time_ns for _, time_ns, _ in read(tmp_path / "bag")] == [2_250_000_000]
-    (tmp_path / "bag" / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="something else than a bag"), OutputBag(tmp_path / "bag"):
+
+
+def test_somebody_s_recording_is_never_replaced(tmp_path: Path) -> None:
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP):
         pass
-    assert (tmp_path / "bag" / "notes.txt").exists() and (tmp_path / "bag" / "metadata.yaml").exists()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "bag.mcap").write_text("mine")
+    for path in (tmp_path / "bag", tmp_path / "notes"):
+        before = sorted(path.iterdir())
+        with pytest.raises(OutputError, match="not a bag of an earlier replay: move it away"), OutputBag(path):
+            pass
+        assert sorted(path.iterdir()) == before
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,9 +81,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         bag.write("/image", image_message())
         monkeypatch.setattr(Writer, "write", full)
         bag.write("/image", image_message())
-    monkeypatch.undo()
-    with OutputBag(tmp_path / "bag") as bag:  # what it left is no obstacle
-        bag.write("/info", CameraInfo())
+    assert not (tmp_path / "bag").exists()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import array
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_retrofit_ros.errors import ImageError, OutputError
 from depth_retrofit_ros.msg import FrameStats
@@ -97,6 +98,33 @@ def test_a_full_disk_does_not_block_the_subscription(
         time.sleep(0.01)
     wait_until(lambda: recorder.recording.answers == 40, "all depth images to be received")
     recorder.close()
+    with pytest.raises(OutputError, match="no space left"):
+        recorder.check()
+
+
+def test_every_output_is_kept_and_a_full_disk_there_is_told_too(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "_STATS_PATIENCE_S", 0.0)
+    kept: list[str] = []
+
+    def keep(topic: str, message: Any) -> None:
+        kept.append(topic)
+        if len(kept) == 4:
+            raise OutputError("no space left")
+
+    recorder = Recorder(graph.client, NODE, lambda entry: None, keep=keep)
+    try:
+        messages = {
+            "depth/camera_info": info_message(),
+            "points": PointCloud2(),
+            "frame_stats": stats_message(True),
+            "depth/image_rect": depth_message(),
+        }
+        for name, message in messages.items():
+            output(graph, type(message), f"{NODE}/{name}").publish(message)
+            wait_until(partial(kept.__contains__, f"{NODE}/{name}"), name)
+    finally:
+        recorder.close()
+    assert kept == [f"{NODE}/{name}" for name in messages]
     with pytest.raises(OutputError, match="no space left"):
         recorder.check()
 
