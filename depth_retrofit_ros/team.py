@@ -37,13 +37,6 @@ class Team:
                 if not future.cancel():
                     future.result()
 
-    def beside(self, work: Callable[[], object]) -> Callable[[], object]:
-        """Start ``work`` on another thread; what is returned waits for its end, or does it where no thread has begun it."""
-        with self._lock:
-            self._resize(torch.get_num_threads())
-            future = None if self._helpers is None else self._helpers.submit(work)
-        return lambda: work() if future is None or future.cancel() else future.result()
-
     def _resize(self, size: int) -> None:
         if size == self._size:
             return

@@ -77,23 +77,3 @@ def test_an_error_in_a_helper_is_raised() -> None:
 
     with pytest.raises(KeyError, match="lost"):
         Team().run(work)
-
-
-@pytest.mark.parametrize("size", [1, 2])
-def test_work_beside(size: int) -> None:
-    """On another thread where there is one; otherwise by the one who waits for it. What it raises, the waiter gets."""
-    torch.set_num_threads(size)
-    team, threads = Team(), []
-    finish = team.beside(lambda: threads.append(threading.current_thread()))
-    finish()
-    assert len(threads) == 1 and (size > 1 or threads[0] is threading.current_thread())
-    with pytest.raises(ZeroDivisionError):
-        team.beside(lambda: 1 / 0)()
-
-
-def test_work_beside_goes_on_meanwhile() -> None:
-    torch.set_num_threads(2)
-    met = threading.Barrier(2, timeout=20)
-    finish = Team().beside(met.wait)
-    met.wait()
-    finish()

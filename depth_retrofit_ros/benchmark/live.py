@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from depth_retrofit_ros.benchmark.stages import rendered_frame
-from depth_retrofit_ros.ros.live_run import LiveResult, LiveRun, run_live
+from depth_retrofit_ros.ros.live_run import LiveRun, RunResult, run_live
 from depth_retrofit_ros.ros.sources import SceneSource
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
@@ -32,7 +32,7 @@ def measure_node(
         return entry(size, camera_hz, run_live(plan, source.stream(), lambda recorded: None, progress))
 
 
-def entry(size: tuple[int, int], camera_hz: float, live: LiveResult) -> dict[str, Any]:
+def entry(size: tuple[int, int], camera_hz: float, live: RunResult) -> dict[str, Any]:
     """rate_hz: of the camera; fps: of the answers; age: node's clock at publication − stamp; latency: image published → depth here;
     overhead: of an image's time in the worker all that is not inference; bytes: what depth and cloud hold, times ``MOVES``."""
     stats = live.recording.stats[SETTLING:] or live.recording.stats

@@ -9,8 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +25,6 @@ from depth_retrofit_ros.raw_depth import fill_millimetres
 from depth_retrofit_ros.ros.calibration import info_for_image
 from depth_retrofit_ros.ros.qos import LARGE_DEPTH, SMALL_DEPTH, publish_to
 from depth_retrofit_ros.runtime.pace import Pace
-from depth_retrofit_ros.team import TEAM
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -153,17 +151,15 @@ class Outputs:
                 times_ms[name] = 1e3 * (time.perf_counter() - start)
 
         with self._lock:
-            cloud_is_due = result.metric and camera is not None and self._cloud_is_due(settings.cloud_rate)
-            with self._cloud_beside(depth, frame, header, settings.cloud_stride, cloud_is_due) as cloud:
-                send("depth", lambda: self._make_depth(depth(), header))
-                if result.metric:
-                    send("depth_mm", lambda: self._make_millimetres(depth(), header))
-                if info is not None and camera is not None:
-                    send("camera_info", lambda: info_for_image(info, camera, header))
-                if cloud_is_due:
-                    send("points", cloud)
-                send("preview", lambda: self._make_preview(depth(), header))
-                send("selection", lambda: self._make_selection(result.selection.mask().cpu().numpy(), header))
+            send("depth", lambda: self._make_depth(depth(), header))
+            if result.metric:
+                send("depth_mm", lambda: self._make_millimetres(depth(), header))
+            if info is not None and camera is not None:
+                send("camera_info", lambda: info_for_image(info, camera, header))
+            if result.metric and camera is not None and self._cloud_is_due(settings.cloud_rate):
+                send("points", lambda: self._make_cloud(depth(), frame, header, settings.cloud_stride))
+            send("preview", lambda: self._make_preview(depth(), header))
+            send("selection", lambda: self._make_selection(result.selection.mask().cpu().numpy(), header))
         return times_ms
 
     def publish_stats(self, stats: FrameStats) -> None:
@@ -205,27 +201,11 @@ class Outputs:
         fill_millimetres(depth, self._millimetres_message.prepare(depth.shape[0], depth.shape[1], header))
         return self._millimetres_message.message
 
-    @contextmanager
-    def _cloud_beside(
-        self, depth: Callable[[], np.ndarray], frame: Frame, header: Header, stride: int, wanted: bool
-    ) -> Iterator[Callable[[], PointCloud2]]:
-        """The cloud is made on another thread while the images are published; what is yielded waits for it."""
-        camera = frame.camera
-        if not wanted or camera is None:
-            yield lambda: self._points_message.message
-            return
-        values = depth()
-        points = self._points_message.prepare(*cloud_size(values.shape[0], values.shape[1], stride), header)
-        finish = cache(TEAM.beside(lambda: fill_cloud(values, frame.image, camera, points, stride)))
-
-        def message() -> PointCloud2:
-            finish()
-            return self._points_message.message
-
-        try:
-            yield message
-        finally:
-            finish()  # also where publishing failed: the next frame writes to the same memory
+    def _make_cloud(self, depth: np.ndarray, frame: Frame, header: Header, stride: int) -> PointCloud2:
+        assert frame.camera is not None
+        points = self._points_message.prepare(*cloud_size(depth.shape[0], depth.shape[1], stride), header)
+        fill_cloud(depth, frame.image, frame.camera, points, stride)
+        return self._points_message.message
 
     def _make_preview(self, depth: np.ndarray, header: Header) -> Image:
         colourise(depth, out=self._preview_message.prepare(depth.shape[0], depth.shape[1], header))

@@ -15,10 +15,6 @@ from pathlib import Path
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """What Fast DDS 2 (Humble, Jazzy) and 3 (Kilted and later) read."""
 
-PUBLICATION_MODE = "RMW_FASTRTPS_PUBLICATION_MODE"
-"""``ASYNCHRONOUS``: a thread of Fast DDS copies a message into shared memory while the next image is worked on; an 11 MB
-image keeps its publisher for 1.2 ms instead of 3."""
-
 SHARED_MEMORY = Path("/dev/shm")
 _MB = 1 << 20
 # (MB per process, MB that must be free to choose it): a process reserves its share at once, and it needs at least one peer.
@@ -31,7 +27,9 @@ def profile_variables(environ: Mapping[str, str], free_mb: int) -> dict[str, str
     ``ROS_LOCALHOST_ONLY=1`` and ``ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST|OFF`` select the profile whose sockets stay on this host;
     ``free_mb`` of shared memory decides between its two sizes.
     """
-    if not _is_fast_dds(environ) or any(environ.get(name) for name in PROFILE_VARIABLES):
+    if any(environ.get(name) for name in PROFILE_VARIABLES):
+        return {}
+    if "fastrtps" not in environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"):
         return {}
     local = environ.get("ROS_LOCALHOST_ONLY") == "1" or environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") in ("LOCALHOST", "OFF")
     size_mb = next((size for size, needed in _SEGMENTS_MB if free_mb >= needed), _SEGMENTS_MB[-1][0])
@@ -52,7 +50,7 @@ def shared_memory_warning(free_mb: int) -> str | None:
 def configure_transport() -> None:
     """To be called once at the top of a program, before ``rclpy.init``.
 
-    Puts ``missing_variables`` into ``os.environ``, where child processes find them too, and tunes the allocator. Prints one line to
+    Puts ``profile_variables`` into ``os.environ``, where child processes find them too, and tunes the allocator. Prints one line to
     stderr where shared memory is scarce.
     """
     os.environ.update(missing_variables(os.environ))
@@ -60,21 +58,12 @@ def configure_transport() -> None:
 
 
 def missing_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """What ``environ`` lacks on this machine as it is now: ``profile_variables`` and ``PUBLICATION_MODE``.
-
-    Prints one line to stderr where shared memory is scarce.
-    """
+    """``profile_variables`` for this machine as it is now; prints one line to stderr where shared memory is scarce."""
     free_mb = _free_shared_memory_mb()
     variables = profile_variables(environ, free_mb)
     if variables and (warning := shared_memory_warning(free_mb)):
         print(warning, file=sys.stderr)
-    if _is_fast_dds(environ) and not environ.get(PUBLICATION_MODE):
-        variables[PUBLICATION_MODE] = "ASYNCHRONOUS"
     return variables
-
-
-def _is_fast_dds(environ: Mapping[str, str]) -> bool:
-    return "fastrtps" in environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
 
 
 def _free_shared_memory_mb() -> int:

@@ -13,13 +13,7 @@ from pathlib import Path
 import pytest
 
 from depth_retrofit_ros.ros import transport
-from depth_retrofit_ros.ros.transport import (
-    PROFILE_VARIABLES,
-    PUBLICATION_MODE,
-    missing_variables,
-    profile_variables,
-    shared_memory_warning,
-)
+from depth_retrofit_ros.ros.transport import PROFILE_VARIABLES, missing_variables, profile_variables, shared_memory_warning
 
 FOLDER = Path(transport.__file__).parent
 SEGMENT = "{http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles}segment_size"
@@ -73,14 +67,6 @@ def test_scarce_shared_memory_is_told_in_one_line(monkeypatch: pytest.MonkeyPatc
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and "--shm-size" in lines[0]
     assert environ[PROFILE_VARIABLES[0]].endswith("17mb.xml")
-
-
-def test_messages_are_sent_beside_the_work_unless_the_user_wants_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_free_shared_memory_mb", lambda: 8000)
-    assert missing_variables({})[PUBLICATION_MODE] == "ASYNCHRONOUS"
-    assert PUBLICATION_MODE not in missing_variables({PUBLICATION_MODE: "SYNCHRONOUS"})
-    assert missing_variables({PROFILE_VARIABLES[0]: "/mine.xml"}) == {PUBLICATION_MODE: "ASYNCHRONOUS"}
-    assert missing_variables({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}) == {}
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
