@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from types import FrameType
 
 from depth_retrofit_ros import __version__
-from depth_retrofit_ros.commands import bench, demo, evaluate, image, models, replay, run, train
+from depth_retrofit_ros.commands import bench, demo, evaluate, image, models, replay, run, train, view
 from depth_retrofit_ros.errors import DepthRetrofitError
 
-COMMANDS = (demo, run, image, replay, evaluate, bench, train, models)
+COMMANDS = (demo, run, view, image, replay, evaluate, bench, train, models)
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT

@@ -66,7 +66,11 @@ def generate_launch_description() -> LaunchDescription:
             argument("budget", "", "Share of the image's pixels that are refined at most, 0.0 to 1.0" + KEPT),
             argument("least_budget", "", "The budget may fall so far to hold target_fps" + KEPT),
             argument("target_fps", "", "Images per second to process; 0.0: as many as possible" + KEPT),
-            argument("outputs", "", "Images and clouds to offer, such as depth,points; of depth, depth_mm, points, preview" + KEPT),
+            argument(
+                "outputs",
+                "",
+                "Images and clouds to offer, such as depth,points; of depth, depth_mm, points, preview, selection" + KEPT,
+            ),
             argument("cloud_stride", "", "The cloud takes every n-th pixel in both directions" + KEPT),
             argument("cloud_rate", "", "Upper limit of clouds per second; 0.0: one with every depth image" + KEPT),
             argument("align", "", "Bring depth to metres by sparse depth" + KEPT, ("", "none", "scale", "scale-shift")),
@@ -91,7 +95,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         return LaunchConfiguration(name).perform(context)
 
     # Only arguments that were given become parameters, so that the file keeps the others.
-    overrides = {name: convert(given(argument)) for argument, (name, convert) in PARAMETERS.items() if given(argument)}
+    overrides = {name: converted(argument, given(argument)) for argument, (name, _) in PARAMETERS.items() if given(argument)}
     use_sim_time = {"use_sim_time": given("use_sim_time") == "true"}
     depth_node = Node(
         package=PACKAGE,
@@ -111,4 +115,14 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         remappings=[(f"/depth_retrofit/{topic}", f"{private}/{topic}") for topic in RVIZ_TOPICS],
         condition=IfCondition(given("rviz")),
     )
-    return [depth_node, rviz]
+    # rviz first: where it is not installed launch stops here, and would leave a node that it had started already.
+    return [rviz, depth_node]
+
+
+def converted(argument: str, text: str) -> object:
+    """The parameter's value. Raises ValueError that names the argument, which launch prints as one line."""
+    _, convert = PARAMETERS[argument]
+    try:
+        return convert(text)
+    except ValueError as error:
+        raise ValueError(f"{argument}:={text} does not fit: {error}") from None

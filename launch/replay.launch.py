@@ -8,7 +8,7 @@ here too. Figures without rviz, and every single frame: `depth-retrofit replay`.
 
 from __future__ import annotations
 
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch import Action, LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
@@ -22,6 +22,7 @@ from launch.event_handlers import OnProcessExit, OnProcessIO
 from launch.events.process import ProcessIO
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = "depth_retrofit_ros"
@@ -47,6 +48,10 @@ def generate_launch_description() -> LaunchDescription:
     )
 
 
+def is_depth_node(action: Action) -> bool:
+    return isinstance(action, Node) and action.node_executable == "depth_node"
+
+
 def play(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The player, once the node is ready; the recorder, where asked for; and the end of both."""
 
@@ -70,6 +75,8 @@ def play(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     entities: list[LaunchDescriptionEntity] = [
         RegisterEventHandler(OnProcessIO(on_stdout=start, on_stderr=start)),
         RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end])),
+        # A node that could not start, or ended, is nothing to play into or to record.
+        RegisterEventHandler(OnProcessExit(target_action=is_depth_node, on_exit=[Shutdown(reason="the depth node has ended")])),
     ]
     if given("record"):
         private = "/".join(("", *filter(None, (given("namespace").strip("/"), given("name")))))

@@ -14,6 +14,9 @@ import torch
 
 from depth_retrofit_ros.ros.isolation import free_domain, private_environment
 
+# A message's field of the wrong type, such as 0 for 0.0, fails here. Unnoticed, it aborts a node whose messages were built with C's
+# assertions on, as colcon builds them. Read when a message is imported, which the conftest of test/ros does.
+os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 torch.set_num_threads(1)  # on a busy machine, threads that wait for one another make small tensors ten times slower
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")

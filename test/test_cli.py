@@ -43,7 +43,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
     assert told == f"depth-retrofit {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "image", "replay", "evaluate", "train", "models"])
+@pytest.mark.parametrize("command", ["demo", "run", "view", "image", "replay", "evaluate", "train", "models"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main([command, "--help"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from depth_retrofit_ros.environment import require_ros
@@ -15,6 +17,8 @@ from depth_retrofit_ros.ros.transport import configure_transport
 if TYPE_CHECKING:
     from depth_retrofit_ros.ros.node import DepthNode
     from depth_retrofit_ros.ros.parameters import Value
+
+_SAME_WISH_S = 1.0  # a signal so soon after another is the same one, that took another way
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,12 +40,14 @@ def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[st
     except SetupError as error:
         return _refuse(str(error))
     configure_transport()
-    import rclpy
-    from rclpy.exceptions import NotInitializedException, ParameterException
-    from rclpy.parameter import Parameter
-
     try:
+        import rclpy
+        from rclpy.exceptions import NotInitializedException, ParameterException
+        from rclpy.parameter import Parameter
+
         rclpy.init(args=list(ros_args))  # before torch is imported: a word about wrong arguments need not wait for it
+    except KeyboardInterrupt:
+        return 0  # a signal came before rclpy could take it
     except RuntimeError as error:
         return _refuse(str(error))
     try:
@@ -75,17 +81,31 @@ def _run(node: DepthNode) -> int:
         if rclpy.ok():
             raise
     finally:
-        # rclpy tells the executor of a signal from a thread of its own, and crashes where the executor is gone by then. From now on
-        # a second signal ends the process at once: whoever sends it does not want to wait for the image in work.
+        # rclpy tells the executor of a signal from a thread of its own, and crashes where the executor is gone by then.
         uninstall_signal_handlers()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        _end_at_once_when_told_again()
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
         # Python's last garbage collection would walk all of torch, for seconds on a busy machine; ros2 launch gives us five.
         gc.freeze()
     return 0
+
+
+def _end_at_once_when_told_again() -> None:
+    """Whoever sends another signal does not want to wait for the image in work.
+
+    One wish may come twice, though: who signals the whole process group reaches us and `ros2 launch`, which passes it on.
+    """
+    begin_s = time.monotonic()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if time.monotonic() - begin_s > _SAME_WISH_S:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
 
 
 def _refuse(reason: str) -> int:

@@ -1,7 +1,8 @@
 """The ROS 2 node: images in, depth and points out. Callbacks only store the newest image; a worker does the rest.
 
 Subscribes   image or image/compressed (rectified), camera_info; to align: sparse_depth, sparse_points
-Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/points, ~/depth/preview, ~/frame_stats, /diagnostics
+Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/depth/preview, ~/depth/selection, ~/points,
+             ~/frame_stats, /diagnostics
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Value: TypeAlias = "str | bool | int | float | tuple[str, ...] | tuple[float, ...]"
 Stage = Literal["unconfigured", "inactive", "active"]
 
-OUTPUTS = ("depth", "depth_mm", "points", "preview")
+OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection")
 NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -79,9 +79,9 @@ PARAMETERS = (
     ),
     Parameter(
         "outputs",
-        ("depth", "points", "preview"),
+        ("depth", "points", "preview", "selection"),
         "active",
-        "Images and clouds to offer; depth is float metres, depth_mm 16-bit millimetres",
+        "Images and clouds to offer; depth is float metres, depth_mm 16-bit millimetres, selection the refined pixels",
         choices=OUTPUTS,
     ),
     Parameter("cloud_stride", 2, "active", "The cloud takes every n-th pixel in both directions", span=(1, 64)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -185,7 +186,7 @@ class Processor:
             self._note_rate(result, total_ms, settings.target_fps)
             assert self._worker is not None  # it is joined before it is forgotten
             counts = self._worker.counts()
-            publish_ms, budget = sum(sent_ms.values()), self._retrofit.budget
+            publish_ms, budget = math.fsum(sent_ms.values()), self._retrofit.budget
             stats = frame_stats(header, result, settings.model, budget, counts, publish_ms, total_ms, age_ms)
             self._outputs.publish_stats(stats)
 

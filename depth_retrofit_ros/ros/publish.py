@@ -53,6 +53,7 @@ _TOPICS: dict[str, tuple[type, str, int]] = {
     "depth_mm": (Image, "~/depth/image_rect_raw", LARGE_DEPTH),
     "points": (PointCloud2, "~/points", LARGE_DEPTH),
     "preview": (Image, "~/depth/preview", LARGE_DEPTH),
+    "selection": (Image, "~/depth/selection", LARGE_DEPTH),
     "camera_info": (CameraInfo, "~/depth/camera_info", SMALL_DEPTH),
     "frame_stats": (FrameStats, "~/frame_stats", SMALL_DEPTH),
 }
@@ -120,6 +121,7 @@ class Outputs:
         self._millimetres_message = ImageMessage("16UC1", np.uint16, 1)
         self._points_message = CloudMessage()
         self._preview_message = ImageMessage("rgb8", np.uint8, 3)
+        self._selection_message = ImageMessage("mono8", np.uint8, 1)
         self.choose(chosen)
 
     @property
@@ -158,6 +160,7 @@ class Outputs:
             if result.metric and camera is not None and self._cloud_is_due(settings.cloud_rate):
                 send("points", lambda: self._make_cloud(result, depth, frame, header, settings.cloud_stride))
             send("preview", lambda: self._make_preview(depth(), header))
+            send("selection", lambda: self._make_selection(result.selection.mask().cpu().numpy(), header))
         return times_ms
 
     def publish_stats(self, stats: FrameStats) -> None:
@@ -225,3 +228,7 @@ class Outputs:
     def _make_preview(self, depth: np.ndarray, header: Header) -> Image:
         colourise(depth, out=self._preview_message.prepare(depth.shape[0], depth.shape[1], header))
         return self._preview_message.message
+
+    def _make_selection(self, refined: np.ndarray, header: Header) -> Image:
+        np.multiply(refined, np.uint8(255), out=self._selection_message.prepare(refined.shape[0], refined.shape[1], header))
+        return self._selection_message.message

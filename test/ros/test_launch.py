@@ -85,7 +85,7 @@ def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -
             assert entity.description
             entity.visit(context)
         elif isinstance(entity, OpaqueFunction):
-            node, rviz = entity.visit(context)
+            rviz, node = entity.visit(context)  # in this order: a missing rviz2 must not leave a started node behind
     assert rviz.condition is not None and not rviz.condition.evaluate(context)
     node._perform_substitutions(context)
     assert node.node_name == "/front/depth_retrofit"
@@ -103,3 +103,17 @@ def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -
         "image_transport": "compressed",
         "use_sim_time": False,
     }
+
+
+def test_a_value_that_does_not_fit_is_told_with_its_argument(description: Any) -> None:
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+    context = LaunchContext()
+    context.launch_configurations["budget"] = "lots"
+    for entity in description.entities:
+        if isinstance(entity, DeclareLaunchArgument):
+            entity.visit(context)
+    (function,) = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
+    with pytest.raises(ValueError, match=r"^budget:=lots does not fit: [^\n]*$"):
+        function.visit(context)

@@ -79,7 +79,7 @@ def words(process: Any) -> list[str]:
 def test_the_bag_starts_once_when_the_node_is_ready(module: Any) -> None:
     from launch import LaunchContext
 
-    ready, _ = visited(module, {"bag": "/data/bag", "play_rate": "0.5"})
+    ready, *_ = visited(module, {"bag": "/data/bag", "play_rate": "0.5"})
 
     def say(line: str) -> Any:
         event = SimpleNamespace(text=f"[INFO] [1.0] [depth_retrofit]: {line}\n".encode(), from_stdout=False, from_stderr=True)
@@ -106,3 +106,23 @@ def test_everybody_has_the_bag_s_clock(module: Any) -> None:
         entity for entity in module.generate_launch_description().entities if isinstance(entity, IncludeLaunchDescription)
     )
     assert dict(included.launch_arguments) == {"use_sim_time": "true"}
+
+
+def test_the_node_s_end_ends_everything(module: Any) -> None:
+    from launch import LaunchContext
+    from launch.actions import ExecuteProcess, Shutdown
+    from launch.events.process import ProcessExited
+    from launch_ros.actions import Node
+
+    *_, on_node_exit = visited(module, {"bag": "/data/bag"})
+    handler = on_node_exit.event_handler
+
+    def exited(action: Any) -> Any:
+        return ProcessExited(action=action, name="any", cmd=["any"], cwd=None, env=None, pid=1, returncode=1)
+
+    depth_node = exited(Node(package="depth_retrofit_ros", executable="depth_node"))
+    assert handler.matches(depth_node)
+    assert not handler.matches(exited(Node(package="rviz2", executable="rviz2")))
+    assert not handler.matches(exited(ExecuteProcess(cmd=["ros2", "bag", "record"])))
+    (action,) = handler.handle(depth_node, LaunchContext())
+    assert isinstance(action, Shutdown)

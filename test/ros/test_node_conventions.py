@@ -15,8 +15,16 @@ from depth_retrofit_ros.msg import FrameStats
 
 from .graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, wait_until
 
-OUTPUTS = ("depth/image_rect", "depth/image_rect_raw", "depth/camera_info", "depth/preview", "points", "frame_stats")
-ALL = ["depth", "depth_mm", "points", "preview"]
+OUTPUTS = (
+    "depth/image_rect",
+    "depth/image_rect_raw",
+    "depth/camera_info",
+    "depth/preview",
+    "depth/selection",
+    "points",
+    "frame_stats",
+)
+ALL = ["depth", "depth_mm", "points", "preview", "selection"]
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -116,7 +124,7 @@ def test_the_frame_is_kept_and_no_transform_published(graph: Graph) -> None:
     graph.depth_node(SlantedWall(), outputs=ALL)
     received = {
         name: graph.listen(kind, f"{NODE}/{name}")
-        for name, kind in zip(OUTPUTS, (Image, Image, CameraInfo, Image, PointCloud2, FrameStats), strict=True)
+        for name, kind in zip(OUTPUTS, (Image, Image, CameraInfo, Image, Image, PointCloud2, FrameStats), strict=True)
     }
     info = info_message()
     info.header.frame_id = "elsewhere"

@@ -28,15 +28,15 @@ def test_a_frame_becomes_depth_info_cloud_preview_and_statistics(graph: Graph) -
     graph.depth_node(SlantedWall(), cloud_stride=3)
     depths, infos = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(CameraInfo, f"{NODE}/depth/camera_info")
     clouds, previews = graph.listen(PointCloud2, f"{NODE}/points"), graph.listen(Image, f"{NODE}/depth/preview")
-    stats = graph.listen(FrameStats, f"{NODE}/frame_stats")
+    stats, selections = graph.listen(FrameStats, f"{NODE}/frame_stats"), graph.listen(Image, f"{NODE}/depth/selection")
     image, calibration = image_message(96, 128), info_message(48, 64)  # calibrated at half the size
     info_publisher = graph.publisher(CameraInfo, "/camera_info")
     info_publisher.publish(calibration)
     graph.publisher(Image, "/image").publish(image)
-    wait_until(lambda: depths and infos and clouds and previews and stats, "all outputs")
+    wait_until(lambda: depths and infos and clouds and previews and selections and stats, "all outputs")
 
-    (depth,), (info,), (cloud,), (preview,), (stat,) = depths, infos, clouds, previews, stats
-    for message in (depth, info, cloud, preview, stat):
+    (depth,), (info,), (cloud,), (preview,), (selection,), (stat,) = depths, infos, clouds, previews, selections, stats
+    for message in (depth, info, cloud, preview, selection, stat):
         assert message.header == image.header
     camera = camera_from_info(calibration, 128, 96)
     assert camera is not None
@@ -63,6 +63,10 @@ def test_a_frame_becomes_depth_info_cloud_preview_and_statistics(graph: Graph) -
     assert (preview.encoding, preview.height, preview.width) == ("rgb8", 96, 128)
     top, bottom = pixels_of(preview)[4].mean(axis=0), pixels_of(preview)[-4].mean(axis=0)
     assert top[0] > bottom[0] and top[2] < bottom[2], "near is warm, far is cold"
+
+    assert (selection.encoding, selection.height, selection.width, selection.step) == ("mono8", 96, 128, 128)
+    values, counts = np.unique(np.frombuffer(selection.data, np.uint8), return_counts=True)
+    assert values.tolist() == [0, 255] and counts[1] == stat.refined_pixels
 
     assert (stat.received, stat.processed, stat.dropped, stat.failed) == (1, 1, 0, 0)
     assert stat.metric and stat.model == "compact"  # the parameter, which the test's loader does not look at
@@ -152,6 +156,14 @@ def test_without_listeners_nothing_is_computed_and_each_output_costs_only_its_li
     stages = " ".join(pair.key for pair in status(reports[-1], "pipeline").values)
     assert "depth p50" in stages and "coarse p50" in stages
     assert "points" not in stages and "preview" not in stages
+
+
+def test_statistics_alone_are_sent_where_nothing_else_is(graph: Graph) -> None:
+    node = graph.depth_node(SlantedWall())
+    stats = graph.listen(FrameStats, f"{NODE}/frame_stats")
+    graph.publisher(Image, "/image").publish(image_message())
+    wait_until(lambda: stats or graph.warnings(node), "the statistics")
+    assert (stats[0].publish_ms, stats[0].processed) == (0.0, 1)
 
 
 def all_have(received: tuple[list[Any], ...], count: int) -> bool:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,6 +81,32 @@ def test_a_signal_while_the_model_loads_ends_it_with_code_0(tmp_path: Path) -> N
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) in (0, -signal.SIGTERM), log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_a_signal_that_comes_by_two_ways_is_one_wish_and_a_later_one_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, ended = [100.0], []
+    send = signal.raise_signal
+    monkeypatch.setattr(ros_main, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        ros_main._end_at_once_when_told_again()
+        send(signal.SIGINT)
+        send(signal.SIGTERM)
+        now[0] += 10.0
+        monkeypatch.setattr(signal, "raise_signal", lambda number: ended.append((number, signal.getsignal(number))))
+        send(signal.SIGINT)
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+    assert ended == [(signal.SIGINT, signal.SIG_DFL)]
+
+
+def test_a_signal_before_rclpy_is_loaded_ends_it_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rclpy, "init", interrupted)
+    assert ros_main.run_node() == 0
 
 
 @pytest.mark.parametrize(
