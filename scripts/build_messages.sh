@@ -41,7 +41,8 @@ generated="$work/install/python/depth_retrofit_ros"
 package="$root/depth_retrofit_ros"
 rm -rf "$package/msg" "$package"/depth_retrofit_ros_s__*.so
 mkdir "$package/msg"
-cp "$work/install/lib/"libdepth_retrofit_ros__*.so "$venv/lib/"
+# Not written over: a node that runs at this moment has the old file mapped, and would crash.
+cp --remove-destination "$work/install/lib/"libdepth_retrofit_ros__*.so "$venv/lib/"
 cp "$generated"/depth_retrofit_ros_s__*.so "$package/"
 cp "$generated/msg/"*.py "$package/msg/"
 rm -rf "$work/build" "$work/install"

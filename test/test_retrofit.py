@@ -19,8 +19,12 @@ from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.coarse.guided import guided_upsample, thumbnail
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.refine.candidates import COUNT
+from depth_retrofit_ros.refine.features import pixel_features
 from depth_retrofit_ros.refine.refiner import Refined, SparseRefiner
 from depth_retrofit_ros.retrofit import Retrofit, load
+from depth_retrofit_ros.selection.budget import select_top
+from depth_retrofit_ros.selection.score import uncertainty
 
 HEIGHT, WIDTH = 90, 120
 CAMERA = Camera.from_hfov(WIDTH, HEIGHT, 70.0)
@@ -212,3 +216,29 @@ def test_cuda_agrees_with_cpu(frame: Frame) -> None:
     result = Retrofit(coarse, SparseRefiner(random_network().cuda(), random_refiner().engine))(frame)
     assert torch.equal(result.selection.indices.cpu(), expected.selection.indices)
     torch.testing.assert_close(result.depth.cpu(), expected.depth, rtol=1e-3, atol=0)
+
+
+def test_frames_begun_beside_each_other_are_finished_as_they_would_be_alone(frame: Frame) -> None:
+    retrofit = Retrofit(ToldCoarse(), random_refiner())
+    other = Frame(np.ascontiguousarray(frame.image[::-1]), 7, "other", frame.camera)
+    alone = [retrofit(one) for one in (frame, other)]
+    begun = [retrofit.begin(one) for one in (frame, other)]
+    for together, expected in zip([retrofit.finish(one) for one in begun], alone, strict=True):
+        assert torch.equal(together.depth, expected.depth) and together.stamp_ns == expected.stamp_ns
+        assert list(together.times_ms) == ["coarse", "upsample", "select", "refine", "fuse"]
+
+
+def test_on_a_device_nothing_between_coarse_and_u_net_waits_for_values() -> None:
+    """Tensors without content show it: what has to look at values fails on them. So CUDA's queue never runs empty there."""
+    meta = torch.device("meta")
+    image = torch.empty(90, 160, 3, dtype=torch.uint8, device=meta)
+    coarse = CoarsePrediction(torch.empty(18, 32, device=meta), torch.empty(8, 18, 32, device=meta), True)
+    small = thumbnail(image, coarse.depth)
+    depth = guided_upsample(coarse.depth, image, small)
+    score = uncertainty(coarse)
+    pixels = select_top(score, (90, 160), 1440)
+    features = pixel_features(image, small, coarse.depth, depth, score, pixels)
+    network = random_network().to(meta)
+    refinement = network.decide(torch.empty(1440, COUNT + 4, device=meta), features)
+    gate, change = network.fusion(features.level, refinement.change, features.entropy, refinement.entropy)
+    assert depth.shape == (90, 160) and gate.shape == change.shape == (1440,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,12 @@ def measure_node(
 
 
 def entry(size: tuple[int, int], camera_hz: float, live: RunResult) -> dict[str, Any]:
-    """rate_hz: of the camera; fps: of the answers; age: node's clock at publication − stamp; latency: image published → depth here;
-    overhead: of an image's time in the worker all that is not inference; bytes: what depth and cloud hold, times ``MOVES``."""
+    """What one run says.
+
+    rate_hz: of the camera; fps: of the answers as they arrive; age: node's clock at publication − stamp; latency: image published →
+    depth here; overhead: of an image's time in the worker all that is not inference; bytes: what depth and cloud hold, times
+    ``MOVES``.
+    """
     stats = live.recording.stats[SETTLING:] or live.recording.stats
     ages_ms = [stat.age_ms for stat in stats]
     latencies_ms = live.latency_ms[SETTLING:] or live.latency_ms
@@ -45,7 +49,7 @@ def entry(size: tuple[int, int], camera_hz: float, live: RunResult) -> dict[str,
     return {
         "size": list(size),
         "rate_hz": camera_hz,
-        "fps": live.account.answered / live.run_s,
+        "fps": rate_hz(list(live.recording.arrived_ns.values())),
         "age_ms_p50": float(p50),
         "age_ms_p99": float(p99),
         "latency_ms_p50": float(np.percentile(latencies_ms, 50)),
@@ -61,3 +65,8 @@ def entry(size: tuple[int, int], camera_hz: float, live: RunResult) -> dict[str,
         "failed": live.account.failed,
         "lost": live.account.lost,
     }
+
+
+def rate_hz(arrived_ns: Sequence[int]) -> float:
+    """From the first to the last of these moments [ns]; 0 with fewer than two."""
+    return 0.0 if len(arrived_ns) < 2 else (len(arrived_ns) - 1) / (1e-9 * (arrived_ns[-1] - arrived_ns[0]))

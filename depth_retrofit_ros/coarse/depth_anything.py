@@ -113,7 +113,7 @@ def _read_config(config_class: Any, path: Path) -> Any:
 def _build(net_class: Any, config: Any, tensors: dict[str, Tensor], weights: Path) -> nn.Module:
     """``from_pretrained`` rather than a plain state dict: it knows the parameters' names in each version of transformers."""
     try:
-        with _quiet():
+        with quiet():
             net, report = net_class.from_pretrained(
                 None, config=config, state_dict=tensors, ignore_mismatched_sizes=True, output_loading_info=True
             )
@@ -131,7 +131,7 @@ def _name(entry: str | tuple[str, Any, Any]) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' progress bar and load report: what is wrong is raised, in one line."""
     library: Any = import_module("transformers.utils.logging")
     verbosity, progress = library.get_verbosity(), library.is_progress_bar_enabled()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from depth_retrofit_ros.commands.options import add_model_options, positive, positive_int
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.commands import Subparsers
+    from depth_retrofit_ros.commands.progress import Progress
 
 NODE_SIZES = ((720, 1280), (1080, 1920), (1440, 2560), (2160, 3840))
 
@@ -43,6 +44,12 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--camera-hz", type=positive, default=10.0, metavar="HZ", help="of the node's camera (default: 10)")
     parser.add_argument("--seconds", type=positive, default=10.0, help="of each run of the node (default: 10)")
     parser.add_argument("--rounds", type=positive_int, default=20, help="frames per figure (default: 20)")
+    parser.add_argument(
+        "--gpu",
+        action="store_true",
+        help="instead, the profile of a CUDA device, with random Depth Anything V2; 10 minutes",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="with --gpu: the same, small, on a CPU; it says nothing about GPUs")
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -51,21 +58,43 @@ def run(args: argparse.Namespace) -> int:
     """Returns the exit code."""
     import json
 
+    from depth_retrofit_ros.commands.progress import Progress
+    from depth_retrofit_ros.export import write_text, writing
+
+    progress = Progress()
+    with writing(args.json):  # found out now, not after minutes
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.touch()
+    measured = measure_gpu(args, progress) if args.gpu else measure(args, progress)
+    write_text(args.json, json.dumps(measured, indent=1) + "\n")
+    return 0
+
+
+def measure(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    """Everything on the device that the options name; prints it."""
     from depth_retrofit_ros import retrofit
     from depth_retrofit_ros.benchmark import document
-    from depth_retrofit_ros.commands.progress import Progress
-    from depth_retrofit_ros.export import write_text
 
     method = retrofit.load(
         args.model, weights=args.weights, refiner=args.refiner, budget=args.budget, device=args.device, engine=args.engine
     )
-    parameters = {
-        name: str(getattr(args, name)) for name in ("model", "weights", "refiner", "device", "engine") if getattr(args, name)
-    }
+    names = ("model", "weights", "refiner", "device", "engine")
+    parameters = {name: str(getattr(args, name)) for name in names if getattr(args, name)}
     plan = document.Plan(args.size, args.budget, args.parts, args.node_size, args.camera_hz, args.seconds, parameters, args.rounds)
-    progress = Progress()
     measured = document.run(plan, method, progress.show)
-    write_text(args.json, json.dumps(measured, indent=1) + "\n")
     for line in document.lines(measured):
         progress.say(line)
-    return 0
+    return measured
+
+
+def measure_gpu(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    """The profile of a CUDA device, or its dry run; prints it as JSON. Raises ModelError where there is none."""
+    import json
+
+    from depth_retrofit_ros.benchmark import gpu
+    from depth_retrofit_ros.device import pick_device
+
+    profile = gpu.dry_run() if args.dry_run else gpu.Profile(pick_device("cuda"))
+    measured = {"gpu": gpu.run(profile, progress.show)}
+    progress.say(json.dumps(measured, indent=1))
+    return measured
