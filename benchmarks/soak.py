@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,14 +52,22 @@ class Memory:
             self.at_s.append(time.monotonic() - self.begin_s)
             self.resident_mb.append(resident_mb)
 
-    def summary(self) -> dict[str, float]:
-        """Medians [MB] of the tenth after the warm-up and of the last tenth; drift between them, relative."""
+    def summary(self) -> dict[str, Any]:
+        """Medians [MB] of the tenth after the warm-up and of the last tenth; drift between them, relative; the curve."""
         at_s, resident_mb = np.array(self.at_s), np.array(self.resident_mb)
         start_s = min(WARM_UP * at_s[-1], WARM_UP_S)
         tenth_s = (at_s[-1] - start_s) / 10
         before = float(np.median(resident_mb[(at_s >= start_s) & (at_s <= start_s + tenth_s)]))
         after = float(np.median(resident_mb[at_s >= at_s[-1] - tenth_s]))
-        return {"after_warm_up_mb": before, "at_end_mb": after, "peak_mb": float(resident_mb.max()), "drift": after / before - 1}
+        every = max(1, len(at_s) // 60)
+        return {
+            "after_warm_up_mb": before,
+            "at_end_mb": after,
+            "peak_mb": float(resident_mb.max()),
+            "drift": after / before - 1,
+            "at_s": at_s[::every].round().tolist(),
+            "resident_mb": resident_mb[::every].round(1).tolist(),
+        }
 
 
 def node_process() -> int | None:
@@ -72,12 +80,15 @@ def node_process() -> int | None:
 
 
 def resident(pid: int) -> float | None:
-    """Resident memory [MB] of a process, shared memory included; None where it has just ended."""
+    """Memory [MB] that a process made resident itself, shared memory included; None where it has just ended.
+
+    Without the pages of files (libraries): these come and go as the kernel likes.
+    """
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:"))) / 1024
 
 
 def soak(args: argparse.Namespace, progress: Progress) -> tuple[RunResult, Memory]:
