@@ -17,7 +17,8 @@ from depth_retrofit_ros.ros.viewer import VIEWS
 from .graph import NODE, PATIENCE_S, Graph, SlantedWall, image_message, info_message, repeat_until, wait_until
 
 
-def test_a_recording_of_a_running_node_can_be_read_back(graph: Graph, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
+def test_a_recording_of_a_running_node_can_be_read_back(graph: Graph, tmp_path: Path, ended_by: signal.Signals) -> None:
     with (tmp_path / "log").open("wb") as log:
         node = graph.depth_node(SlantedWall())
         command = [sys.executable, "-m", "depth_retrofit_ros.cli", "view", "--out", str(tmp_path / "bag"), "--rate", "1000"]
@@ -33,7 +34,7 @@ def test_a_recording_of_a_running_node_can_be_read_back(graph: Graph, tmp_path: 
                 images.publish(image_message(stamp_s=next(stamps)))
 
             repeat_until(send, lambda: node._health.frames.statistics.output_hz and next(stamps) > 40, "frames")
-            process.send_signal(signal.SIGINT)
+            process.send_signal(ended_by)
             assert process.wait(PATIENCE_S) == 0
         finally:
             process.kill()
