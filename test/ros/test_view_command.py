@@ -53,3 +53,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pyt
     assert cli.main(["view", "--out", str(tmp_path / "file" / "bag")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "--out" in line
+
+
+def test_what_is_no_port_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("0", "65536"):
+        with pytest.raises(SystemExit):
+            cli.main(["view", "--port", text])
+        assert f"{text} is outside 1 to 65535" in capsys.readouterr().err
