@@ -10,8 +10,10 @@ import torch
 from depth_retrofit_ros.coarse import load_coarse
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
 from depth_retrofit_ros.coarse.guided import guided_upsample, thumbnail
+from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.refine.refiner import Refiner, load_refiner
+from depth_retrofit_ros.runtime.graphs import GraphedCoarse, GraphedRefiner
 from depth_retrofit_ros.runtime.lanes import Lane, StageTimer, Upload
 from depth_retrofit_ros.selection.budget import select_top
 from depth_retrofit_ros.selection.pixel_set import PixelSet
@@ -117,13 +119,19 @@ def load(
     budget: float = 0.10,
     device: str = "auto",
     engine: str = "auto",
+    cuda_graphs: bool = False,
 ) -> Retrofit:
     """A ready ``Retrofit``.
 
     model: a name of ``coarse.MODELS``; weights: file or folder of its checkpoint, where it is not bundled or found by
     ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; device: ``auto`` (CUDA where there is one),
     ``cpu``, ``cuda``, ``cuda:N``; engine: of the sparse convolutions, a name of ``sparse.engine.ENGINES`` or ``auto`` (the fastest
-    on that device). Raises ModelError or WeightsError, each one line.
+    on that device); cuda_graphs: see ``runtime.graphs``. Raises ModelError or WeightsError, each one line.
     """
     coarse = load_coarse(model, weights=weights, device=device)
-    return Retrofit(coarse, load_refiner(refiner, coarse.device, engine), budget)
+    loaded = load_refiner(refiner, coarse.device, engine)
+    if not cuda_graphs:
+        return Retrofit(coarse, loaded, budget)
+    if coarse.device.type != "cuda" or loaded.engine_name != "triton":
+        raise ModelError(f"cuda_graphs needs CUDA and engine triton, not {coarse.device} and {loaded.engine_name}: leave it off")
+    return Retrofit(GraphedCoarse(coarse), GraphedRefiner(loaded), budget)

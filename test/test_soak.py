@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from depth_retrofit_ros.evaluation.account import FrameAccount
+from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.live_run import RunResult
 from depth_retrofit_ros.ros.player import Playback
 from depth_retrofit_ros.ros.recorder import Recording
@@ -46,18 +47,20 @@ def test_drift_is_what_comes_after_the_warm_up(soak: ModuleType, growth_mb_per_m
 
 
 @pytest.mark.parametrize(
-    ("account", "failed"),
+    ("account", "age_ms", "failed"),
     [
-        (FrameAccount(18000, 17990, 3600, 14390, 0, 3600), set()),
-        (FrameAccount(18000, 17990, 3600, 14389, 0, 3600), {"every_frame_accounted_for"}),
-        (FrameAccount(18000, 17990, 3600, 14389, 1, 3600), {"every_frame_accounted_for"}),
-        (FrameAccount(18000, 17990, 3600, 14390, 0, 3599), {"every_answer_arrived"}),
-        (FrameAccount(18000, 17990, 3000, 14990, 0, 3000), {"rate_held"}),
+        (FrameAccount(18000, 17990, 3600, 14390, 0, 3600), 190.0, set()),
+        (FrameAccount(18000, 17990, 3600, 14389, 0, 3600), 190.0, {"every_frame_accounted_for"}),
+        (FrameAccount(18000, 17990, 3600, 14389, 1, 3600), 190.0, {"every_frame_accounted_for"}),
+        (FrameAccount(18000, 17990, 3600, 14390, 0, 3599), 190.0, {"every_answer_arrived"}),
+        (FrameAccount(18000, 17990, 3000, 14990, 0, 3000), 190.0, {"rate_held"}),
+        (FrameAccount(18000, 17990, 3600, 14390, 0, 3600), 210.0, {"age_below_two_periods"}),
     ],
 )
-def test_each_check_can_fail(soak: ModuleType, account: FrameAccount, failed: set[str]) -> None:
+def test_each_check_can_fail(soak: ModuleType, account: FrameAccount, age_ms: float, failed: set[str]) -> None:
     playback = Playback(published_ns={1: 1_000_000})
-    live = RunResult(playback, Recording(arrived_ns={1: 3_000_000}), account, start_s=5.0, run_s=1800.0)
+    recording = Recording(arrived_ns={1: 3_000_000}, stats=[FrameStats(age_ms=age_ms, total_ms=100.0)])
+    live = RunResult(playback, recording, account, start_s=5.0, run_s=1800.0)
     result = soak.report(soak.parse(["--json", "unused", "--target-hz", "2"]), live, memory(soak, 0.0))
     assert {name for name, passed in result["checks"].items() if not passed} == failed
     assert result["latency_ms"]["p50"] == pytest.approx(2.0)

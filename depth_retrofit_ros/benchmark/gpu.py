@@ -26,6 +26,7 @@ from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.pointcloud import make_cloud
 from depth_retrofit_ros.refine.refiner import SparseRefiner, load_refiner
 from depth_retrofit_ros.retrofit import Begun, Retrofit
+from depth_retrofit_ros.runtime.graphs import GraphedCoarse, GraphedRefiner
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 
 Entry = dict[str, Any]
@@ -55,7 +56,9 @@ def run(profile: Profile, progress: Callable[[str], None]) -> Entry:
     entry: Entry = {"dry_run": profile.device.type != "cuda", "size": list(profile.size), "models": []}
     for size in profile.models:
         progress(f"Depth Anything V2 {size}, random weights")
-        entry["models"].append(measure_model(profile, size, refiner))
+        entry["models"].append(measure_model(profile, size, refiner, graphs=False))
+        if profile.device.type == "cuda":
+            entry["models"].append(measure_model(profile, size, refiner, graphs=True))
     progress("refiner, sparse and dense")
     entry["refiner"] = measure_refiner(profile, refiner)
     with tempfile.TemporaryDirectory() as folder:
@@ -68,9 +71,11 @@ def run(profile: Profile, progress: Callable[[str], None]) -> Entry:
     return entry
 
 
-def measure_model(profile: Profile, size: str, refiner: SparseRefiner) -> Entry:
+def measure_model(profile: Profile, size: str, refiner: SparseRefiner, graphs: bool) -> Entry:
     """One frame at a time, and as many as possible with the coarse model beside the refiner; each with its cloud on the device."""
-    retrofit = Retrofit(random_model(size, profile.device), refiner, profile.budget)
+    coarse = random_model(size, profile.device)
+    plain = Retrofit(coarse, refiner, profile.budget)
+    retrofit = Retrofit(GraphedCoarse(coarse), GraphedRefiner(refiner), profile.budget) if graphs else plain
     frame = rendered_frame(profile.size)
     if profile.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(profile.device)
@@ -85,6 +90,7 @@ def measure_model(profile: Profile, size: str, refiner: SparseRefiner) -> Entry:
 
     entry: Entry = {
         "model": retrofit.coarse.name,
+        "cuda_graphs": graphs,
         "machine": description(retrofit),
         "one_at_a_time": figures(repeat(one, profile.frames)),
         "stages": {stage: figures(times[1:]) for stage, times in stages.items()},

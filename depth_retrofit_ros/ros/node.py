@@ -48,6 +48,7 @@ def load_retrofit(settings: Settings) -> Retrofit:
         budget=settings.budget,
         device=settings.device,
         engine=settings.engine,
+        cuda_graphs=settings.cuda_graphs,
     )
 
 

@@ -65,6 +65,7 @@ PARAMETERS = (
     Parameter("refiner", "", "unconfigured", "Checkpoint of the refiner; empty: the bundled one"),
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
     Parameter("engine", "auto", "unconfigured", "Sparse engine, see `depth-retrofit models`; auto: the fastest on the device"),
+    Parameter("cuda_graphs", False, "unconfigured", "Launch coarse model and refiner as CUDA graphs; not yet measured, so off"),
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
     Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined, at most", span=(0.0, 1.0)),
     Parameter(
@@ -113,6 +114,7 @@ class Settings:
     refiner: str
     device: str
     engine: str
+    cuda_graphs: bool
     image_transport: str
     budget: float
     least_budget: float
