@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from depth_retrofit_ros.benchmark.stages import rendered_frame
+from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.ros.live_run import LiveRun, RunResult, run_live
 from depth_retrofit_ros.ros.sources import SceneSource
 from depth_retrofit_ros.training.scenes.video import VideoFrame
@@ -22,14 +23,17 @@ SETTLING = 3  # answers at the start that are not counted: connections and cache
 def measure_node(
     size: tuple[int, int], camera_hz: float, seconds: float, parameters: Mapping[str, str | float], progress: Callable[[str], None]
 ) -> dict[str, Any]:
-    """One entry of ``node`` in the benchmark's JSON; see ``entry``."""
+    """One entry of ``node`` in the benchmark's JSON; see ``entry``. Raises GraphError, also where no image was answered."""
     frame = rendered_frame(size)
     assert frame.camera is not None
     view = VideoFrame(frame.image, np.zeros(size, np.float32), frame.camera)
     source = SceneSource([view], camera_hz, seconds)
     with tempfile.TemporaryDirectory() as folder:
         plan = LiveRun(source.types, source.image_topic, source.info_topic, parameters, Path(folder) / "node.log")
-        return entry(size, camera_hz, run_live(plan, source.stream(), lambda recorded: None, progress))
+        live = run_live(plan, source.stream(), lambda recorded: None, progress)
+    if not (live.recording.stats and live.latency_ms):
+        raise GraphError(f"none of {live.account.played} images of {size[1]}x{size[0]} was answered in time: try more --seconds")
+    return entry(size, camera_hz, live)
 
 
 def entry(size: tuple[int, int], camera_hz: float, live: RunResult) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_retrofit_ros.commands.options import add_model_options, positive, positive_int
+from depth_retrofit_ros.errors import UsageError
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.commands import Subparsers
@@ -55,8 +56,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns the exit code."""
+    """Returns the exit code. Raises UsageError, OutputError, and what measuring raises."""
     import json
+
+    if args.dry_run and not args.gpu:
+        raise UsageError("--dry-run is of the profile of a GPU: add --gpu, or leave it out")
 
     from depth_retrofit_ros.commands.progress import Progress
     from depth_retrofit_ros.export import write_text, writing

@@ -115,11 +115,10 @@ def tell(summary: Summary, out: Path, progress: Progress) -> None:
         counted, pairs = summary.flicker["pairs_with_static_pixels"], summary.flicker["pairs"]
         progress.say(f"flicker: {counted} of {pairs} pairs of frames have static pixels")
         for method, figures in summary.flicker["static"].items():
-            progress.say(
-                f"  {method}: |Δ ln depth| median {figures['median']:.4f}, p95 {figures['p95']:.4f}, drift {figures['drift']:.4f}"
-            )
+            changes = ", ".join(f"{name} {value:.4f}" for name, value in figures.items() if value is not None)
+            progress.say(f"  {method}: |Δ ln depth| {changes or 'unknown'}")
     progress.say(f"results in {out}, summary in {out / 'summary.html'}")
 
 
 def _told(figures: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {figures[key]:.3f}" for key, name in TOLD.items() if figures[key] is not None)
+    return ", ".join(f"{name} {figures[key]:.3f}" for key, name in TOLD.items() if figures[key] is not None) or "unknown"

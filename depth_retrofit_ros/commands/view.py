@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.commands import Subparsers
 
 
+def port(text: str) -> int:
+    """A TCP port, 1 to 65535, for argparse."""
+    value = int(text)
+    if not 1 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is outside 1 to 65535")
+    return value
+
+
 def add_parser(subparsers: Subparsers) -> None:
     """Declare the command."""
     parser = subparsers.add_parser(
@@ -22,7 +30,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "machine, or records them, until it is interrupted. What nobody looks at is not subscribed.",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="record a rosbag2 (MCAP) instead of serving")
-    parser.add_argument("--port", type=positive_int, default=8765, help="of the live view (default: 8765)")
+    parser.add_argument("--port", type=port, default=8765, help="of the live view (default: 8765)")
     parser.add_argument("--node", default="/depth_retrofit", metavar="NAME", help="its full name (default: /depth_retrofit)")
     parser.add_argument(
         "--width", type=positive_int, default=640, metavar="PX", help="columns of images and cloud at most (default: 640)"

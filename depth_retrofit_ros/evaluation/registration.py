@@ -36,6 +36,12 @@ def on_grid(depth: np.ndarray, height: int, width: int) -> np.ndarray:
     h, w = depth.shape
     if (h, w) == (height, width):
         return depth
+    require_same_view((h, w), (height, width))
+    return np.asarray(cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
+
+
+def require_same_view(image: tuple[int, int], reference: tuple[int, int]) -> None:
+    """Raises BagError where these sizes (H, W) are not of one aspect ratio, so that one cannot be the other's view."""
+    (h, w), (height, width) = image, reference
     if abs(width * h - w * height) > SAME_VIEW * width * h:
         raise BagError(f"the reference depth is {width}x{height}, the image {w}x{h}: give a depth topic aligned to the image")
-    return np.asarray(cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))

@@ -83,8 +83,3 @@ class RunFolder:
                 self.relative_units[name] = png.unit
             panels = [("input", frame.image), ("depth", colourise(depth))]
             write_image(self._frames / f"{entry.path.stem}_preview.jpg", side_by_side(panels, PREVIEW_WIDTH))
-
-    def preview(self) -> Path | None:
-        """The preview in the middle of the run, None where there is none."""
-        previews = sorted(self._frames.glob("*_preview.jpg"))
-        return previews[len(previews) // 2] if previews else None

@@ -10,7 +10,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.errors import CameraError
+from depth_retrofit_ros.errors import CameraError, ImageError
 from depth_retrofit_ros.evaluation.bag import (
     COMPRESSED_TYPE,
     IMAGE_TYPE,
@@ -20,7 +20,7 @@ from depth_retrofit_ros.evaluation.bag import (
     depth_image,
     deserialise,
 )
-from depth_retrofit_ros.evaluation.registration import match_stamps
+from depth_retrofit_ros.evaluation.registration import match_stamps, require_same_view
 from depth_retrofit_ros.evaluation.topics import COMPRESSED, find_image_topic, find_info_topic
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.ros.calibration import camera_from_info
@@ -61,6 +61,8 @@ class BagSource:
                 self.info_topic = None
             if self.info_topic is not None:
                 bag.msgtype(self.info_topic, (INFO_TYPE,))
+            if depth_topic is not None:
+                _require_reference(bag, self._recorded_topic, depth_topic)
             self.duration_s = bag.duration_s
             self._frame_ids = {topic: _frame_id(bag, topic) for topic in (self._recorded_topic, depth_topic) if topic}
         # The node adds the transport's suffix to the image topic, as image_transport does; a recorder may have left it out.
@@ -160,6 +162,16 @@ class BagSource:
 def _frame_id(bag: Bag, topic: str) -> str:
     first = next(bag.messages([topic]))
     return str(deserialise(first.data, bag.topics[topic].msgtype).header.frame_id)
+
+
+def _require_reference(bag: Bag, image_topic: str, depth_topic: str) -> None:
+    """Raises BagError where the first messages show that the one is no depth of the other: before the run rather than after it."""
+    reference = depth_image(next(bag.messages([depth_topic])).data)
+    try:
+        image = decode(deserialise(next(bag.messages([image_topic])).data, bag.topics[image_topic].msgtype))
+    except ImageError:  # the node will count it, and others may be sound
+        return
+    require_same_view((image.shape[0], image.shape[1]), (reference.shape[0], reference.shape[1]))
 
 
 def _camera(info: CameraInfo | None, width: int, height: int) -> Camera | None:

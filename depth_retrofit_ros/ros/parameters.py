@@ -69,7 +69,11 @@ PARAMETERS = (
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
     Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined, at most", span=(0.0, 1.0)),
     Parameter(
-        "least_budget", 0.02, "active", "To hold `target_fps` the budget falls so far; from `budget` on: never", span=(0.0, 1.0)
+        "least_budget",
+        0.02,
+        "active",
+        "To hold `target_fps` the budget falls so far; 0, or from `budget` on: never",
+        span=(0.0, 1.0),
     ),
     Parameter(
         "target_fps",

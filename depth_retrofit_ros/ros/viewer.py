@@ -114,6 +114,8 @@ class Viewer:
             _forget(self._images)
             if self._inputs.keys() == {"image"}:  # no answer to wait for
                 self._is_shown(message.header, stamp)
+            elif self._decided.get(stamp):  # its answer was here before it
+                self._write("/view/image", jpeg(self._images[stamp](), message.header))
 
     def _on_depth(self, message: Image) -> None:
         with self._told():

@@ -35,8 +35,8 @@ class BudgetGovernor:
         """Whether even the least budget is too much for the target."""
 
     def budget(self, target_fps: float, most: float, least: float) -> float:
-        """For the next frame. target_fps: 0 for no target; most, least: the span that it may choose from (``least >= most``: no
-        choice). Each may change at any call."""
+        """For the next frame. target_fps: 0 for no target; most, least: the span that it may choose from (a ``least`` of 0, or from
+        ``most`` on: no choice). Each may change at any call."""
         if (target_fps, most, least) != self._asked:
             self._asked, self._budgets = (target_fps, most, least), budgets(most, least)
             known = target_fps > 0 and self._fixed_ms

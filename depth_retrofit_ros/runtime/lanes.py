@@ -17,6 +17,8 @@ class Lane:
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(device))  # where the weights are made
 
     @contextmanager
     def __call__(self) -> Iterator[None]:

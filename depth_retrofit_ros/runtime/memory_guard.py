@@ -78,4 +78,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         return bool(error.code == cv2.Error.StsNoMem)
     # PyTorch's allocator for the CPU, and CUDA libraries beside its own allocator, raise a plain RuntimeError.
     words = ("can't allocate memory", "out of memory", "alloc_failed")
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words):
+        return True
+    # The capture of a CUDA graph that memory ran out in ends with an error of its own, raised while the first one is handled.
+    return error.__context__ is not None and is_out_of_memory(error.__context__)

@@ -89,13 +89,16 @@ class Worker(Generic[T, U]):
     def _run(self) -> None:
         begun: list[U] = []  # none or one
         while True:
-            if begun and not (self._overlap and self._one_is_due()):
-                self._try(self._finish, begun.pop())
-                continue
-            self._wait_for_rate()
-            item = self._slot.take()
-            if item is None:
-                return
+            if begun:
+                item = self._slot.take(timeout_s=0.0) if self._overlap and self._one_is_due() else None
+                if item is None:
+                    self._try(self._finish, begun.pop())
+                    continue
+            else:
+                self._wait_for_rate()
+                item = self._slot.take()
+                if item is None:
+                    return
             self._advance_grid()
             next_one = self._try(self._begin, item)
             del item  # an idle worker must not keep the last frame alive
@@ -119,8 +122,7 @@ class Worker(Generic[T, U]):
     def _one_is_due(self) -> bool:
         """Whether an item waits and may be begun now."""
         with self._condition:
-            waited = self.rate_hz <= 0 or self._grid_s + 1.0 / self.rate_hz <= time.monotonic()
-            return self._slot.waiting > 0 and waited
+            return self._slot.waiting > 0 and self._due_in_s() <= 0
 
     def _count(self, processed: int = 0, failed: int = 0) -> None:
         with self._condition:
@@ -128,18 +130,20 @@ class Worker(Generic[T, U]):
             self._failed += failed
             self._condition.notify_all()  # wait_until_idle
 
+    def _due_in_s(self) -> float:
+        """How long until the next item may be begun; 0 or less where it may be now."""
+        rate_hz = self.rate_hz  # read once: another thread may set it to 0 at any moment
+        return self._grid_s + 1.0 / rate_hz - time.monotonic() if rate_hz > 0 else 0.0
+
     def _wait_for_rate(self) -> None:
         """Until one period after the last start; ``rate_hz`` is read again at every wake-up, so a change takes effect at once."""
         with self._condition:
-            while not self._slot.closed and self.rate_hz > 0:
-                remaining_s = self._grid_s + 1.0 / self.rate_hz - time.monotonic()
-                if remaining_s <= 0:
-                    return
+            while not self._slot.closed and (remaining_s := self._due_in_s()) > 0:
                 self._condition.wait(remaining_s)
 
     def _advance_grid(self) -> None:
         """Starts keep to a grid of the period, so that the mean rate is exact; a missed grid restarts now, without catching up."""
-        now_s = time.monotonic()
-        period_s = 1.0 / self.rate_hz if self.rate_hz > 0 else 0.0
+        now_s, rate_hz = time.monotonic(), self.rate_hz
+        period_s = 1.0 / rate_hz if rate_hz > 0 else 0.0
         due_s = self._grid_s + period_s
-        self._grid_s = due_s if now_s - due_s < period_s else now_s
+        self._grid_s = due_s if 0 <= now_s - due_s < period_s else now_s  # not in the future, where the rate has just changed

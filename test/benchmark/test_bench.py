@@ -12,12 +12,17 @@ import pytest
 import torch
 
 from depth_retrofit_ros import cli
-from depth_retrofit_ros.benchmark import document, gpu
+from depth_retrofit_ros.benchmark import document, gpu, live
 from depth_retrofit_ros.benchmark.live import rate_hz
 from depth_retrofit_ros.benchmark.stages import measure_messages, measure_method, rendered_frame
 from depth_retrofit_ros.benchmark.timing import figures, memcpy_gbps, repeat
+from depth_retrofit_ros.errors import GraphError
+from depth_retrofit_ros.evaluation.account import FrameAccount
 from depth_retrofit_ros.refine.refiner import load_refiner
 from depth_retrofit_ros.retrofit import load
+from depth_retrofit_ros.ros.live_run import RunResult
+from depth_retrofit_ros.ros.player import Playback
+from depth_retrofit_ros.ros.recorder import Recording
 
 STAGES = ("coarse", "upsample", "select", "refine", "fuse")
 
@@ -116,6 +121,18 @@ def test_a_file_that_cannot_be_written_is_told_at_once(tmp_path: Path, capsys: p
     (tmp_path / "file").touch()
     assert cli.main(["bench", "--json", str(tmp_path / "file" / "out.json")]) == 2
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_a_dry_run_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "--dry-run", "--json", str(tmp_path / "out.json")]) == 2
+    assert "add --gpu" in capsys.readouterr().err and not (tmp_path / "out.json").exists()
+
+
+def test_a_node_that_answers_nothing_in_time_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = RunResult(Playback(played=3), Recording(), FrameAccount(3, 3, 0, 3, 0, 0), start_s=1.0, run_s=1.0)
+    monkeypatch.setattr(live, "run_live", lambda *arguments: nothing)
+    with pytest.raises(GraphError, match=r"^none of 3 images of 64x48 was answered [^\n]*--seconds$"):
+        live.measure_node((48, 64), 5.0, 1.0, {}, lambda line: None)
 
 
 def test_rate_by_hand() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from depth_retrofit_ros.errors import BagError
+from depth_retrofit_ros.evaluation.bag import Bag, BagMessage
 from depth_retrofit_ros.ros.bag_source import NO_TOPIC, BagSource
 
-from .bags import PERIOD_NS, START_NS, scene, write_bag
+from .bags import PERIOD_NS, START_NS, image_message, scene, write_bag
 
 STAMPS = [START_NS + i * PERIOD_NS for i in range(4)]
 DEPTH = "/camera/depth"
@@ -62,6 +65,23 @@ def test_another_optical_frame_is_told(tmp_path: Path) -> None:
     assert same == "/camera/depth, nearest stamp within 20 ms"
     other = BagSource(write_bag(tmp_path / "other", "mcap", depth_frame="depth_optical"), depth_topic=DEPTH).reference
     assert other is not None and "its frame_id is 'depth_optical', the images' 'camera_optical': right only if" in other
+
+
+def test_what_is_no_depth_of_these_images_is_told_before_the_run(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", "mcap")
+    with pytest.raises(BagError, match=r"^depth encoding 'rgb8' is not known[^\n]*$"):
+        BagSource(bag, depth_topic="/camera/image")
+    wide = image_message(START_NS, np.ones((48, 96), np.float32), "32FC1")
+    with pytest.MonkeyPatch.context() as patch:
+        original = Bag.messages
+
+        def messages(self: Bag, topics: Collection[str]) -> Iterator[BagMessage]:
+            for message in original(self, topics):
+                yield BagMessage(message.topic, message.time_ns, wide) if message.topic == DEPTH else message
+
+        patch.setattr(Bag, "messages", messages)
+        with pytest.raises(BagError, match="is 96x48, the image 64x48: give a depth topic aligned to the image"):
+            BagSource(bag, depth_topic=DEPTH)
 
 
 def test_one_reference_may_serve_two_images(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from rosbags.rosbag2 import Writer
 from sensor_msgs.msg import Image
 
 from depth_retrofit_ros import cli
+from depth_retrofit_ros.commands.progress import Progress
+from depth_retrofit_ros.commands.replay import tell
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.bag import IMAGE_TYPE, Bag
 from depth_retrofit_ros.evaluation.metrics import abs_rel, median_scale
@@ -150,6 +153,21 @@ def test_an_image_that_cannot_be_decoded_is_counted_and_the_rest_goes_on(
     assert (document["frames"]["answered"], document["frames"]["failed"]) == (2, 1)
     assert document["accuracy"]["evaluated"] == 2
     assert "the last failed image: image step 7 is too small" in capsys.readouterr().out
+
+
+def test_figures_that_nothing_is_known_of_are_told_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As of a model that answers NaN: the run is over, and its results are there."""
+    nothing = {"refined": dict.fromkeys(("abs_rel", "edge_abs_rel", "unaligned_abs_rel", "delta1"))}
+    still = {"refined": {"median": None, "p95": None, "drift": 0.5}, "bilinear": dict.fromkeys(("median", "p95", "drift"))}
+    summary: Any = SimpleNamespace(
+        mode="every-frame",
+        times=dict,
+        accuracy={"evaluated": 2, "unmatched": 0, "methods": nothing},
+        flicker={"pairs": 1, "pairs_with_static_pixels": 1, "static": still},
+    )
+    tell(summary, tmp_path, Progress())
+    said = capsys.readouterr().out
+    assert "refined: unknown" in said and "ln depth| drift 0.5000" in said and "bilinear: |Δ ln depth| unknown" in said
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,6 @@ def test_metric_and_relative_depth_have_different_names(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_depth_png(tmp_path / "frames/000001_relative.png", unit), DEPTH, rtol=1e-3)
     preview = cv2.imread(str(tmp_path / "frames/000000_preview.jpg"))
     assert preview is not None and preview.shape == (4, 16, 3)
-    assert folder.preview() == tmp_path / "frames/000001_preview.jpg"
 
 
 def test_floats_come_back_as_stored(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from depth_retrofit_ros.ros.viewer import VIEWS
 from .graph import NODE, PATIENCE_S, Graph, SlantedWall, image_message, info_message, repeat_until, wait_until
 
 
-def test_a_recording_of_a_running_node_can_be_read_back(graph: Graph, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
+def test_a_recording_of_a_running_node_can_be_read_back(graph: Graph, tmp_path: Path, ended_by: signal.Signals) -> None:
     with (tmp_path / "log").open("wb") as log:
         node = graph.depth_node(SlantedWall())
         command = [sys.executable, "-m", "depth_retrofit_ros.cli", "view", "--out", str(tmp_path / "bag"), "--rate", "1000"]
@@ -33,7 +34,7 @@ def test_a_recording_of_a_running_node_can_be_read_back(graph: Graph, tmp_path: 
                 images.publish(image_message(stamp_s=next(stamps)))
 
             repeat_until(send, lambda: node._health.frames.statistics.output_hz and next(stamps) > 40, "frames")
-            process.send_signal(signal.SIGINT)
+            process.send_signal(ended_by)
             assert process.wait(PATIENCE_S) == 0
         finally:
             process.kill()
@@ -52,3 +53,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pyt
     assert cli.main(["view", "--out", str(tmp_path / "file" / "bag")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "--out" in line
+
+
+def test_what_is_no_port_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("0", "65536"):
+        with pytest.raises(SystemExit):
+            cli.main(["view", "--port", text])
+        assert f"{text} is outside 1 to 65535" in capsys.readouterr().err

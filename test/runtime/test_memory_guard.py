@@ -92,6 +92,18 @@ def test_attempts_that_prove_too_much_become_rarer() -> None:
     assert device.tried.count(0.1) == 5  # after 1, 2, 4, 8, 16 and not yet 32 more times the patience
 
 
+@pytest.mark.parametrize(("first", "expected"), [(torch.cuda.OutOfMemoryError("no memory"), True), (ValueError("shape"), False)])
+def test_an_error_raised_while_another_is_handled_is_of_the_first_one_s_kind(first: Exception, expected: bool) -> None:
+    class Capture:
+        def __enter__(self) -> None: ...
+        def __exit__(self, *error: object) -> None:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    with pytest.raises(RuntimeError, match="previous error") as raised, Capture():
+        raise first
+    assert is_out_of_memory(raised.value) == expected
+
+
 def test_other_errors_pass_at_once() -> None:
     tried = []
 

@@ -1,4 +1,5 @@
 import gc
+import itertools
 import threading
 import time
 import weakref
@@ -13,7 +14,7 @@ def never(error: Exception) -> None:
     pytest.fail(f"reported {error!r}")
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 50.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "timed out"
@@ -43,7 +44,7 @@ def test_a_busy_worker_takes_the_newest_and_counts_the_rest(gate: threading.Even
     worker = Worker(as_it_is, process, never)
     worker.start()
     worker.submit(0)
-    assert started.wait(5.0)
+    assert started.wait(50.0)
     for item in (1, 2, 3):
         worker.submit(item)
     assert worker.counts() == FrameCounts(received=4, processed=0, dropped=2, failed=0, pending=2)
@@ -77,15 +78,51 @@ def test_with_overlap_one_that_waits_is_begun_before_the_one_at_work_is_finished
     worker.stop()
 
 
-def test_with_overlap_the_rate_is_kept_and_nothing_waits_for_it(gate: threading.Event) -> None:
-    finished: list[float] = []
-    worker: Worker[int, int] = Worker(as_it_is, lambda item: finished.append(time.monotonic()), never, rate_hz=0.5, overlap=True)
+def test_with_overlap_the_rate_is_kept_and_nothing_waits_for_it() -> None:
+    finished: list[int] = []
+    worker: Worker[int, int] = Worker(as_it_is, finished.append, never, rate_hz=0.001, overlap=True)
     worker.start()
-    begin_s = time.monotonic()
     worker.submit(0)
     worker.submit(1)
-    wait_until(lambda: len(finished) >= 1)
-    assert finished[0] - begin_s < 1.5, "not held back for the next one, which is due after two seconds"
+    wait_until(lambda: len(finished) >= 1)  # not held back for the other one, which is due after a thousand seconds
+    worker.stop()
+    assert len(finished) == 1
+
+
+def test_a_stop_between_two_that_overlap_finishes_the_one_that_was_begun() -> None:
+    done: list[int] = []
+    worker: Worker[int, int]
+
+    def begin(item: int) -> int:
+        worker.submit(item + 1)  # so that one is due, which the stop then drops
+        return item
+
+    class StoppedThen(Worker[int, int]):
+        def _one_is_due(self) -> bool:
+            due = super()._one_is_due()
+            self._slot.close()
+            return due
+
+    worker = StoppedThen(begin, done.append, never, overlap=True)
+    worker.start()
+    worker.submit(0)
+    worker.wait_until_idle()
+    worker.stop()
+    assert done == [0] and worker.counts() == FrameCounts(received=2, processed=1, dropped=1)
+
+
+def test_a_rate_that_changes_at_any_moment_ends_no_thread() -> None:
+    """Another thread may lift the limit between any two reads of it."""
+    rates = itertools.cycle([1000.0, 0.0])
+
+    class Fickle(Worker[int, int]):
+        rate_hz = property(lambda self: next(rates), lambda self, value: None)
+
+    worker = Fickle(as_it_is, lambda item: None, never, overlap=True)
+    worker.start()
+    for item in range(20):
+        worker.submit(item)
+        wait_until(lambda: worker.counts().pending == 0)
     worker.stop()
 
 
@@ -132,10 +169,13 @@ def test_stop_finishes_the_item_in_work_and_drops_the_waiting_one(gate: threadin
     worker = Worker(as_it_is, process, never)
     worker.start()
     worker.submit(1)
-    assert started.wait(5.0)
+    assert started.wait(50.0)
     worker.submit(2)
-    threading.Timer(0.05, gate.set).start()
-    worker.stop()
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    wait_until(lambda: worker.counts().dropped == 1)
+    gate.set()
+    stopping.join()
     worker.stop()
     assert done == [1]
     assert worker.counts() == FrameCounts(received=2, processed=1, dropped=1, failed=0, pending=0)
@@ -173,7 +213,7 @@ def test_the_account_is_exact_at_every_moment_under_overload(overlap: bool) -> N
     producer = threading.Thread(target=produce)
     producer.start()
     readings = 0
-    while producer.is_alive():
+    while producer.is_alive() or readings <= 10:
         c = worker.counts()
         assert c.received == c.processed + c.dropped + c.failed + c.pending
         assert 0 <= c.pending <= 2 + overlap
@@ -184,25 +224,27 @@ def test_the_account_is_exact_at_every_moment_under_overload(overlap: bool) -> N
     c = worker.counts()
     assert (c.received, c.pending) == (2000, 0)
     assert c.received == c.processed + c.dropped + c.failed
-    assert c.dropped > 0 and c.failed > 0 and readings > 10
+    assert c.dropped > 0 and c.failed > 0
 
 
 def test_the_rate_limit_holds_and_can_be_lifted_while_running() -> None:
     starts: list[float] = []
-    worker: Worker[int, int] = Worker(as_it_is, lambda item: starts.append(time.monotonic()), never, rate_hz=20.0)
+    worker: Worker[int, int] = Worker(as_it_is, lambda item: starts.append(time.monotonic()), never, rate_hz=4.0)
     worker.start()
-    end = time.monotonic() + 0.6
-    while time.monotonic() < end:
-        worker.submit(0)
-        time.sleep(0.002)
-    assert 4 <= len(starts) <= 13  # 12 on an idle machine; a loaded one may miss some, never add any
 
-    worker.rate_hz = 0.5  # the next start would be 2 s away …
+    def offer() -> int:
+        worker.submit(0)
+        return len(starts)
+
+    wait_until(lambda: offer() >= 6)
+    assert starts[-1] - starts[0] > 0.7  # 1.25 s; the first one may have been noted late
+
+    worker.rate_hz = 0.001  # the next start would be a thousand seconds away …
     worker.submit(1)
     count = len(starts)
     worker.rate_hz = 0.0  # … but the limit is gone
     worker.submit(2)
-    wait_until(lambda: len(starts) > count, timeout_s=1.0)
+    wait_until(lambda: len(starts) > count)
     worker.stop()
 
 
