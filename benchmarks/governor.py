@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def phases(live: RunResult, changes_ns: list[int]) -> dict[str, Any]:
     stats = {stat.header.stamp.sec * 1_000_000_000 + stat.header.stamp.nanosec: stat for stat in live.recording.stats}
     edges = [arrived[0][1], *changes_ns, arrived[-1][1] + 1]
     result = {}
-    for name, begin, end in zip(("quiet", "loaded", "quiet_again"), edges, edges[1:], strict=True):
+    for name, (begin, end) in zip(("quiet", "loaded", "quiet_again"), pairwise(edges), strict=True):
         here = [(stamp, at_ns) for stamp, at_ns in arrived if begin + settled_ns <= at_ns < end and stamp in stats]
         budgets = [stats[stamp].budget for stamp, _ in here]
         result[name] = {

@@ -12,9 +12,9 @@ from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
 from depth_retrofit_ros.coarse.guided import guided_upsample, thumbnail
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.graphs import GraphedCoarse, GraphedRefiner
+from depth_retrofit_ros.lanes import Lane, StageTimer, Upload
 from depth_retrofit_ros.refine.refiner import Refiner, load_refiner
-from depth_retrofit_ros.runtime.graphs import GraphedCoarse, GraphedRefiner
-from depth_retrofit_ros.runtime.lanes import Lane, StageTimer, Upload
 from depth_retrofit_ros.selection.budget import select_top
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.selection.score import uncertainty
@@ -126,7 +126,7 @@ def load(
     model: a name of ``coarse.MODELS``; weights: file or folder of its checkpoint, where it is not bundled or found by
     ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; device: ``auto`` (CUDA where there is one),
     ``cpu``, ``cuda``, ``cuda:N``; engine: of the sparse convolutions, a name of ``sparse.engine.ENGINES`` or ``auto`` (the fastest
-    on that device); cuda_graphs: see ``runtime.graphs``. Raises ModelError or WeightsError, each one line.
+    on that device); cuda_graphs: see ``graphs``. Raises ModelError or WeightsError, each one line.
     """
     coarse = load_coarse(model, weights=weights, device=device)
     loaded = load_refiner(refiner, coarse.device, engine)

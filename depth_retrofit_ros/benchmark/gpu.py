@@ -23,10 +23,10 @@ from depth_retrofit_ros.benchmark.random_models import SIZES, random_model, save
 from depth_retrofit_ros.benchmark.stages import rendered_frame
 from depth_retrofit_ros.benchmark.timing import figures, repeat
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.graphs import GraphedCoarse, GraphedRefiner
 from depth_retrofit_ros.pointcloud import make_cloud
 from depth_retrofit_ros.refine.refiner import SparseRefiner, load_refiner
 from depth_retrofit_ros.retrofit import Begun, Retrofit
-from depth_retrofit_ros.runtime.graphs import GraphedCoarse, GraphedRefiner
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 
 Entry = dict[str, Any]

@@ -10,8 +10,8 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.errors import ModelError
+from depth_retrofit_ros.graphs import Captured, Graphed, GraphedCoarse
 from depth_retrofit_ros.retrofit import load
-from depth_retrofit_ros.runtime.graphs import Captured, Graphed, GraphedCoarse
 
 
 class Recorded(Graphed[torch.Tensor]):
