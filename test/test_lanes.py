@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from depth_retrofit_ros import lanes
 from depth_retrofit_ros.lanes import Lane, StageTimer, Upload
-from depth_retrofit_ros.runtime import lanes
 
 CPU = torch.device("cpu")
 

@@ -48,9 +48,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--gpu",
         action="store_true",
-        help="instead, the profile of a CUDA device, with random Depth Anything V2; 10 minutes",
+        help="instead, a fixed profile for a CUDA device; 10 minutes",
     )
-    parser.add_argument("--dry-run", action="store_true", help="with --gpu: the same, small, on a CPU; it says nothing about GPUs")
+    parser.add_argument("--dry-run", action="store_true", help="with --gpu: the same, small, on a CPU; says nothing about GPUs")
     add_model_options(parser)
     parser.set_defaults(run=run)
 

@@ -6,10 +6,10 @@ import numba
 import numpy as np
 
 from depth_retrofit_ros.interpolation import Grid
-from depth_retrofit_ros.refine.candidates import COUNT
 from depth_retrofit_ros.team import claim
 
 BLOCK = 2048  # pixels
+COUNT = 22  # candidates.COUNT: in numbers, because the cache of a compiled kernel notices changes of its own file only
 SAMPLED = COUNT + 2  # values per coarse pixel: the candidates, the score, ln depth
 
 

@@ -12,12 +12,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from depth_retrofit_ros.refine.candidates import COUNT
 from depth_retrofit_ros.refine.features import PixelFeatures, start_of
 from depth_retrofit_ros.team import TEAM, claim
 
 BLOCK = 2048  # pixels
-CANDIDATES, COLORS = start_of("candidates"), start_of("colors")
+# candidates.COUNT and where its parts start: in numbers, because the cache of compiled kernels notices changes of their own file only
+COUNT, CANDIDATES, COLORS = 22, 3, 25
 LOG2_E = np.float32(1.4426950408889634)
 LEAST = np.float32(-87.0)  # below, exp is no ordinary float32
 # Taylor's series of 2^f; of |f| <= 1/2 the first term left out is 1.2e-7.
@@ -26,6 +26,8 @@ C1, C2, C3, C4, C5, C6 = (np.float32(c) for c in (0.69314718, 0.24022651, 0.0555
 
 def decide(out: torch.Tensor, features: PixelFeatures, place_scale: float, farthest: float) -> tuple[torch.Tensor, torch.Tensor]:
     """change and entropy, both ``[K]``, of the U-Net's output ``float32 [K, COUNT + 4]``; see ``RefinerNet.decide``."""
+    if out.shape[1] != COUNT + 4 or (start_of("candidates"), start_of("colors")) != (CANDIDATES, COLORS):
+        raise ValueError(f"compiled for {COUNT} candidates, from columns {CANDIDATES} and {COLORS} on: correct these in this file")
     change, entropy = torch.empty(out.shape[0]), torch.empty(out.shape[0])
     arrays = [array.numpy() for array in (out, features.rows, change, entropy)]
     counter = np.zeros(1, np.int64)

@@ -14,7 +14,7 @@ import torch
 from depth_retrofit_ros.buffers import BufferPool
 from depth_retrofit_ros.coarse.upsample import sample_at
 from depth_retrofit_ros.interpolation import cells, interpolation
-from depth_retrofit_ros.refine.assembly import assemble
+from depth_retrofit_ros.refine import assembly
 from depth_retrofit_ros.refine.candidates import COUNT, candidate_colors, candidate_maps
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.team import TEAM
@@ -119,6 +119,8 @@ def features_at(
     """rgb ``[K, 3]``, normalised; depth_at ``[K]``, the upsampled coarse depth; indices ``int64 [K]`` into a frame of ``size``."""
     if rgb.device.type != "cpu":
         return features_by_torch(rgb, maps, depth_at, indices, size)
+    if maps.colors.shape[3] != assembly.COUNT:
+        raise ValueError(f"refine/assembly.py is compiled for {assembly.COUNT} candidates, not {maps.colors.shape[3]}")
     POOL.sweep()
     rows = POOL.empty((indices.numel(), IN_CHANNELS))
     low = maps.values.shape[:2]
@@ -126,7 +128,7 @@ def features_at(
     level = np.float32(math.log(size[0] / low[0]) - CELL_LEVEL)
     arrays = [m.numpy() for m in (rgb, maps.values, maps.colors, depth_at.log())]
     rest = (np.float32(maps.log_median), level, indices.numpy(), grids, within, rows.numpy(), np.zeros(1, np.int64))
-    TEAM.run(lambda: assemble(*arrays, *rest))
+    TEAM.run(lambda: assembly.assemble(*arrays, *rest))
     return PixelFeatures(rows)
 
 

@@ -10,10 +10,10 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 
+from depth_retrofit_ros import lanes
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros import processor
-from depth_retrofit_ros.runtime import lanes
 
 from .graph import NODE, Graph, KeepCoarse, SlantedWall, image_message, repeat_until, value, wait_until
 
