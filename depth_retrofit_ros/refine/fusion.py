@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+CHUNK = 16_384  # pixels at once: their hidden units stay in the cache
+
 
 class GatedFusion(nn.Module):
     """How much of the coarse value each refined pixel keeps.
@@ -26,5 +28,10 @@ class GatedFusion(nn.Module):
 
         Returns the gate w ``[K]`` in 0…1 and ln(fused / coarse) ``[K]`` = (1 − w)·change.
         """
-        gate = torch.sigmoid(self.mlp(torch.stack([level, change, coarse_entropy, refined_entropy], 1)))[:, 0]
+        inputs = torch.stack([level, change, coarse_entropy, refined_entropy], 1)
+        if torch.is_inference_mode_enabled() and level.device.type == "cpu":
+            logit = torch.cat([self.mlp(part) for part in inputs.split(CHUNK)])
+        else:
+            logit = self.mlp(inputs)
+        gate = torch.sigmoid(logit)[:, 0]
         return gate, (1 - gate) * change
