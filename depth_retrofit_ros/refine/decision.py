@@ -16,7 +16,7 @@ from depth_retrofit_ros.refine.features import PixelFeatures, start_of
 from depth_retrofit_ros.team import TEAM, claim
 
 BLOCK = 2048  # pixels
-# candidates.COUNT and where its parts start: in numbers, because the cache of compiled kernels notices changes of their own file only
+# candidates.COUNT and where its parts start, in numbers: the cache of compiled kernels notices changes of their own file only.
 COUNT, CANDIDATES, COLORS = 22, 3, 25
 LOG2_E = np.float32(1.4426950408889634)
 LEAST = np.float32(-87.0)  # below, exp is no ordinary float32
