@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import array
 from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
 
 from depth_retrofit_ros.benchmark.timing import figures, repeat
 from depth_retrofit_ros.camera import Camera
@@ -20,6 +17,7 @@ from depth_retrofit_ros.raw_depth import fill_millimetres
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.images import decode
 from depth_retrofit_ros.ros.publish import CloudMessage, ImageMessage
+from depth_retrofit_ros.ros.sources import sample_messages
 from depth_retrofit_ros.training.scenes.video import scene_video
 
 BUDGETS = (0.02, 0.05, 0.1, 0.2)
@@ -53,11 +51,10 @@ def measure_method(retrofit: Retrofit, frame: Frame, budget: float, rounds: int)
 def measure_messages(frame: Frame, depth: np.ndarray, rounds: int, memcpy_gbps: float) -> dict[str, Entry]:
     """Decoding and filling, each with the bytes that it must write and what a plain copy of these takes (``floor_ms``)."""
     height, width = depth.shape
-    camera, header = frame.camera, Header()
+    camera = frame.camera
     assert camera is not None
-    raw = Image(height=height, width=width, step=3 * width, encoding="rgb8", data=array.array("B", frame.image.tobytes()))
-    jpeg = cv2.imencode(".jpg", frame.image[..., ::-1])[1]
-    compressed = CompressedImage(format="rgb8; jpeg compressed bgr8", data=array.array("B", jpeg.tobytes()))
+    raw, compressed = sample_messages(frame.image)
+    header = raw.header
     metres, millimetres = ImageMessage("32FC1", np.float32, 1), ImageMessage("16UC1", np.uint16, 1)
     preview, cloud = ImageMessage("rgb8", np.uint8, 3), CloudMessage()
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
+import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from depth_retrofit_ros.camera import Camera
@@ -120,9 +121,26 @@ def _forth_and_back(number: int, count: int) -> int:
 
 
 def _image_bytes(image: np.ndarray) -> bytes:
-    message = Image(header=_header(), height=image.shape[0], width=image.shape[1], encoding="rgb8", step=3 * image.shape[1])
+    return bytes(serialize_message(_image_message(image, _header())))
+
+
+def _image_message(image: np.ndarray, header: Header) -> Image:
+    """``uint8 [H, W, 3]`` RGB as a raw message."""
+    message = Image(header=header, height=image.shape[0], width=image.shape[1], encoding="rgb8", step=3 * image.shape[1])
     message.data.frombytes(image.tobytes())
-    return bytes(serialize_message(message))
+    return message
+
+
+def _jpeg_message(image: np.ndarray, header: Header) -> CompressedImage:
+    """``uint8 [H, W, 3]`` RGB as a compressed message."""
+    message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
+    message.data.frombytes(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
+    return message
+
+
+def sample_messages(image: np.ndarray) -> tuple[Image, CompressedImage]:
+    """``uint8 [H, W, 3]`` RGB, raw and as JPEG, as two cameras would send it at time zero."""
+    return _image_message(image, _header()), _jpeg_message(image, _header())
 
 
 def _info_message(camera: Camera) -> CameraInfo:
