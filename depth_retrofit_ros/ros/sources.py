@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.serialization import serialize_message
@@ -20,6 +19,7 @@ from depth_retrofit_ros.evaluation.bag import IMAGE_TYPE, INFO_TYPE, deserialise
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.ros.images import decode
 from depth_retrofit_ros.ros.player import TimedMessage
+from depth_retrofit_ros.ros.view_pictures import jpeg
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
 
@@ -131,16 +131,9 @@ def _image_message(image: np.ndarray, header: Header) -> Image:
     return message
 
 
-def _jpeg_message(image: np.ndarray, header: Header) -> CompressedImage:
-    """``uint8 [H, W, 3]`` RGB as a compressed message."""
-    message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
-    message.data.frombytes(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
-    return message
-
-
 def sample_messages(image: np.ndarray) -> tuple[Image, CompressedImage]:
     """``uint8 [H, W, 3]`` RGB, raw and as JPEG, as two cameras would send it at time zero."""
-    return _image_message(image, _header()), _jpeg_message(image, _header())
+    return _image_message(image, _header()), jpeg(image, _header())
 
 
 def _info_message(camera: Camera) -> CameraInfo:
