@@ -11,6 +11,7 @@ from types import FrameType
 
 from depth_retrofit_ros import __version__
 from depth_retrofit_ros.commands import bench, demo, evaluate, image, models, replay, run, train, view
+from depth_retrofit_ros.environment import thread_variables
 from depth_retrofit_ros.errors import DepthRetrofitError
 
 COMMANDS = (demo, run, view, image, replay, evaluate, bench, train, models)
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0, 1 (done in part; what failed was told), 2 (user error), 130, 143 (signals)."""
+    os.environ.update(thread_variables(os.environ))
     parsed = build_parser().parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:

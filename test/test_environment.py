@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from depth_retrofit_ros.environment import WHEELS_GUARD, Installation, find_problem, require_ros
+from depth_retrofit_ros.environment import WHEELS_GUARD, Installation, find_problem, require_ros, thread_variables
 
 PREFIX = Path("/srv/robot/depth_retrofit_ros/.venv")
 WHEELS = Installation(
@@ -115,3 +115,18 @@ def test_every_live_command_refuses_a_mixture(command: list[str], tmp_path: Path
     (line,) = run.stderr.splitlines()
     assert "does not mix" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_idle_threads_sleep_unless_the_user_chose() -> None:
+    assert thread_variables({}) == {"GOMP_SPINCOUNT": "1000"}
+    assert thread_variables({"OMP_WAIT_POLICY": "active"}) == thread_variables({"GOMP_SPINCOUNT": "5"}) == {}
+
+
+def test_the_cli_sets_it_before_torch_is_there() -> None:
+    code = (
+        "import os, sys; from depth_retrofit_ros import cli; assert 'torch' not in sys.modules; cli.main(['models']); "
+        "print(os.environ['GOMP_SPINCOUNT'])"
+    )
+    environ = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    output = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == "1000"
