@@ -23,6 +23,7 @@ from depth_retrofit_ros.benchmark.stages import rendered_frame
 from depth_retrofit_ros.commands.progress import Progress
 from depth_retrofit_ros.evaluation.summary import machine
 from depth_retrofit_ros.ros.live_run import LiveRun, RunResult, run_live
+from depth_retrofit_ros.ros.recorder import stamp_ns
 from depth_retrofit_ros.ros.sources import SceneSource
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
@@ -61,7 +62,7 @@ def phases(live: RunResult, changes_ns: list[int]) -> dict[str, Any]:
     """Rate, budget and processing time of the answers of each phase, without its first seconds."""
     settled_ns = int(SETTLING_S * 1e9)
     arrived = sorted(live.recording.arrived_ns.items(), key=lambda item: item[1])
-    stats = {stat.header.stamp.sec * 1_000_000_000 + stat.header.stamp.nanosec: stat for stat in live.recording.stats}
+    stats = {stamp_ns(stat): stat for stat in live.recording.stats}
     edges = [arrived[0][1], *changes_ns, arrived[-1][1] + 1]
     result = {}
     for name, (begin, end) in zip(("quiet", "loaded", "quiet_again"), pairwise(edges), strict=True):

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from depth_retrofit_ros.benchmark.document import description
+from depth_retrofit_ros.benchmark.memory import peak_beside
 from depth_retrofit_ros.benchmark.stages import measure_method, rendered_frame
 from depth_retrofit_ros.retrofit import load
 from depth_retrofit_ros.runtime.memory import release_memory
@@ -35,9 +36,8 @@ def measure_case(height: int, width: int, budget: float, rounds: int) -> dict[st
     retrofit.warm_up(96, 160)
     frame = rendered_frame((height, width))
     release_memory()  # of rendering
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before_mb = status_mb("VmRSS")
-    entry = measure_method(retrofit, frame, budget, rounds)
+    entry: dict[str, Any] = {}
+    peak_mb = peak_beside(lambda: entry.update(measure_method(retrofit, frame, budget, rounds)))
     return {
         "size": [height, width],
         "budget": budget,
@@ -46,14 +46,8 @@ def measure_case(height: int, width: int, budget: float, rounds: int) -> dict[st
         "total_ms": entry["total"]["ms_p50"],
         **{f"{stage}_ms": entry[stage]["ms_p50"] for stage in STAGES},
         "refine_ms_min": entry["refine"]["ms_min"],
-        "peak_mb": status_mb("VmHWM") - before_mb,
+        "peak_mb": peak_mb,
     }
-
-
-def status_mb(field: str) -> float:
-    """A value of this process's memory [MB] (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field + ":")) * 1024 / 1e6
 
 
 def line_through(pixels: Sequence[float], times_ms: Sequence[float]) -> dict[str, float]:

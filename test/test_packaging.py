@@ -148,7 +148,7 @@ def test_every_python_package_that_we_import_is_declared(
 
 def test_no_machine_or_registry_is_named(sources: list[Path]) -> None:
     forbidden = re.compile(
-        r"/root/|/work/|/home/\w|/Users/\w|/tmp/\w|/opt/(?!ros\b|python/)\w|\bpypi\b|pythonhosted|index-url|find-links",
+        r"/(?:root|work)/|/home/\w|/Users/\w|/tmp/\w|/opt/(?!ros\b|python/)\w|\bpypi\b|pythonhosted|index-url|find-links",
         re.IGNORECASE,
     )
     found = []

@@ -15,7 +15,6 @@ from depth_retrofit_ros.benchmark.timing import memcpy_gbps
 from depth_retrofit_ros.evaluation.summary import machine
 from depth_retrofit_ros.retrofit import Retrofit
 
-PARTS = ("sparse", "stages", "node")
 UNLOADED_HZ = 1.0  # of the camera, where the node's overhead is measured: nothing else uses the processor meanwhile
 OVERHEAD_S = 20.0
 Document = dict[str, Any]
@@ -25,8 +24,8 @@ Document = dict[str, Any]
 class Plan:
     """What to measure.
 
-    size: (H, W) of stages and sparse network; budget: share of refined pixels; parts: of ``PARTS``; sizes: of the node; camera_hz:
-    what its camera publishes, for ``seconds``; parameters: of the node; rounds: frames per figure, fewer where they are slow.
+    size: (H, W) of stages and sparse network; budget: share of refined pixels; parts: of sparse, stages and node; sizes: of the
+    node; camera_hz: what its camera publishes, for ``seconds``; parameters: of the node; rounds: frames per figure.
     """
 
     size: tuple[int, int]
@@ -61,10 +60,10 @@ def run(plan: Plan, retrofit: Retrofit, progress: Callable[[str], None]) -> Docu
 def stages(plan: Plan, retrofit: Retrofit, speed: float) -> tuple[Document, Document]:
     """Every stage at ``plan.size`` and ``plan.budget``; and the method's at each of ``BUDGETS``."""
     frame = rendered_frame(plan.size)
-    by_budget = {f"{budget:g}": measure_method(retrofit, frame, budget, plan.rounds) for budget in BUDGETS}
-    method = measure_method(retrofit, frame, plan.budget, plan.rounds)
+    methods = {budget: measure_method(retrofit, frame, budget, plan.rounds) for budget in sorted({*BUDGETS, plan.budget})}
     depth = retrofit(frame).depth.cpu().numpy()
-    return {**method, **measure_messages(frame, depth, plan.rounds, speed)}, by_budget
+    messages = measure_messages(frame, depth, plan.rounds, speed)
+    return {**methods[plan.budget], **messages}, {f"{budget:g}": methods[budget] for budget in BUDGETS}
 
 
 def live(plan: Plan, size: tuple[int, int], camera_hz: float, seconds: float, progress: Callable[[str], None]) -> Document:

@@ -20,7 +20,7 @@ from depth_retrofit_ros.benchmark.document import description
 from depth_retrofit_ros.benchmark.live import measure_node
 from depth_retrofit_ros.benchmark.masks import edge_mask
 from depth_retrofit_ros.benchmark.random_models import SIZES, random_model, save_random_checkpoint
-from depth_retrofit_ros.benchmark.stages import rendered_frame
+from depth_retrofit_ros.benchmark.stages import measure_method, rendered_frame
 from depth_retrofit_ros.benchmark.timing import figures, repeat
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.graphs import GraphedCoarse, GraphedRefiner
@@ -74,26 +74,25 @@ def run(profile: Profile, progress: Callable[[str], None]) -> Entry:
 def measure_model(profile: Profile, size: str, refiner: SparseRefiner, graphs: bool) -> Entry:
     """One frame at a time, and as many as possible with the coarse model beside the refiner; each with its cloud on the device."""
     coarse = random_model(size, profile.device)
-    plain = Retrofit(coarse, refiner, profile.budget)
-    retrofit = Retrofit(GraphedCoarse(coarse), GraphedRefiner(refiner), profile.budget) if graphs else plain
+    if graphs:
+        retrofit = Retrofit(GraphedCoarse(coarse), GraphedRefiner(refiner), profile.budget)
+    else:
+        retrofit = Retrofit(coarse, refiner, profile.budget)
     frame = rendered_frame(profile.size)
     if profile.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(profile.device)
-    stages: dict[str, list[float]] = {}
 
-    def one() -> None:
-        result = retrofit(frame)
+    def use(result: DepthFrame) -> None:
         cloud_on_device(result, frame)
         synchronise(profile.device)
-        for stage, time_ms in result.times_ms.items():
-            stages.setdefault(stage, []).append(time_ms)
 
+    stages = measure_method(retrofit, frame, profile.budget, profile.frames, use)
     entry: Entry = {
         "model": retrofit.coarse.name,
         "cuda_graphs": graphs,
         "machine": description(retrofit),
-        "one_at_a_time": figures(repeat(one, profile.frames)),
-        "stages": {stage: figures(times[1:]) for stage, times in stages.items()},
+        "one_at_a_time": stages.pop("total"),
+        "stages": stages,
         "side_by_side_fps": throughput(retrofit, frame, profile),
     }
     if profile.device.type == "cuda":

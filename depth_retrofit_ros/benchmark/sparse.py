@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 
 from depth_retrofit_ros.benchmark.dense_masked import DenseMaskedUNet
 from depth_retrofit_ros.benchmark.masks import edge_mask
+from depth_retrofit_ros.benchmark.memory import peak_beside
 from depth_retrofit_ros.refine.refiner import load_refiner
 from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.engine import ENGINES, is_installed, load_engine
@@ -96,16 +96,7 @@ def print_peak(name: str, size: Size, share: float, threads: int) -> None:
     network = bundled_unet()
     make_runner(name, network, SMALL, share)[0]()
     run, _ = make_runner(name, network, size, share)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = _status_kb("VmRSS")
-    run()
-    # The kernel batches these counters per thread: where a frame takes next to nothing, the peak can read below the start.
-    print(max(_status_kb("VmHWM") - before, 0) * 1024 / 1e6)
-
-
-def _status_kb(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
+    print(peak_beside(run))
 
 
 def installed_engines() -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from depth_retrofit_ros.benchmark.timing import figures, repeat
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.pointcloud import cloud_size, fill_cloud
 from depth_retrofit_ros.preview import colourise
 from depth_retrofit_ros.raw_depth import fill_millimetres
@@ -35,13 +35,17 @@ def rendered_frame(size: tuple[int, int]) -> Frame:
     return Frame(np.ascontiguousarray(image), camera=Camera.from_hfov(size[1], size[0], HFOV_DEG))
 
 
-def measure_method(retrofit: Retrofit, frame: Frame, budget: float, rounds: int) -> Entry:
-    """The whole ``Retrofit`` and its stages, by its own clock, with this budget."""
+def measure_method(
+    retrofit: Retrofit, frame: Frame, budget: float, rounds: int, use: Callable[[DepthFrame], object] = lambda result: None
+) -> Entry:
+    """The whole ``Retrofit`` and its stages, by its own clock, with this budget. use: of each result; counts to the whole."""
     retrofit.budget = budget
     stages: dict[str, list[float]] = {}
 
     def run() -> None:
-        for stage, time_ms in retrofit(frame).times_ms.items():
+        result = retrofit(frame)
+        use(result)
+        for stage, time_ms in result.times_ms.items():
             stages.setdefault(stage, []).append(time_ms)
 
     whole = repeat(run, rounds)

@@ -92,7 +92,7 @@ class Worker(Generic[T, U]):
             if begun:
                 item = self._slot.take(timeout_s=0.0) if self._overlap and self._one_is_due() else None
                 if item is None:
-                    self._try(self._finish, begun.pop())
+                    self._end(begun.pop())
                     continue
             else:
                 self._wait_for_rate()
@@ -103,21 +103,22 @@ class Worker(Generic[T, U]):
             next_one = self._try(self._begin, item)
             del item  # an idle worker must not keep the last frame alive
             if begun:
-                self._try(self._finish, begun.pop())
+                self._end(begun.pop())
             begun += next_one
             del next_one
 
     def _try(self, step: Callable[[V], W], argument: V) -> list[W]:
-        """The step's result, alone; nothing where it failed. With ``finish``, the item is done either way."""
+        """The step's result, alone; nothing where it failed: the item is then counted."""
         try:
-            result = [step(argument)]
+            return [step(argument)]
         except Exception as error:  # a bad frame, or a bad moment, must never end the thread
             self._report(error)
             self._count(failed=1)
             return []
-        if step == self._finish:
+
+    def _end(self, begun: U) -> None:
+        if self._try(self._finish, begun):
             self._count(processed=1)
-        return result
 
     def _one_is_due(self) -> bool:
         """Whether an item waits and may be begun now."""

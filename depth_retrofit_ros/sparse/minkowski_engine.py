@@ -11,8 +11,8 @@ import MinkowskiEngine as ME
 import torch
 
 from depth_retrofit_ros.selection.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.external_engine import LibraryEngine
 from depth_retrofit_ros.sparse.kernel_map import coarsen
-from depth_retrofit_ros.sparse.library_engine import LibraryEngine
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
 
 

@@ -12,8 +12,8 @@ from spconv.core import ConvAlgo
 from spconv.pytorch import ops
 
 from depth_retrofit_ros.selection.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.external_engine import LibraryEngine
 from depth_retrofit_ros.sparse.kernel_map import coarsen
-from depth_retrofit_ros.sparse.library_engine import LibraryEngine
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
 
 Pairs = tuple[torch.Tensor, torch.Tensor]
