@@ -54,7 +54,7 @@ format: setup
 	$(BIN)/ruff format .
 
 docs: setup
-	$(BIN)/python -m depth_retrofit_ros.ros.parameter_docs
+	$(BIN)/python -m depth_retrofit_ros.ros.node.parameter_docs
 
 build:
 	@command -v colcon > /dev/null || { echo "colcon is missing: source ROS 2 and apt install python3-colcon-common-extensions" >&2; exit 1; }

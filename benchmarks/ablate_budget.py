@@ -18,16 +18,16 @@ import torch
 import torch.nn.functional as F
 
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
-from depth_retrofit_ros.coarse.files import read_stored, stored_path
-from depth_retrofit_ros.coarse.upsample import upsample
-from depth_retrofit_ros.evaluation.alignment import fit
-from depth_retrofit_ros.evaluation.coverage import BUDGETS, coverage, high_error
-from depth_retrofit_ros.evaluation.dataset import Sample, find_pairs, read_pair
-from depth_retrofit_ros.evaluation.edges import edge_band
-from depth_retrofit_ros.evaluation.evaluate import figures_of
-from depth_retrofit_ros.refine.refiner import Refiner, load_refiner
+from depth_retrofit_ros.coarse.stored import read_stored, stored_path
+from depth_retrofit_ros.evaluation.data.dataset import Sample, find_pairs, read_pair
+from depth_retrofit_ros.evaluation.evaluator import figures_of
+from depth_retrofit_ros.evaluation.metrics.alignment import fit
+from depth_retrofit_ros.evaluation.metrics.coverage import BUDGETS, coverage, high_error
+from depth_retrofit_ros.evaluation.metrics.edges import edge_band
+from depth_retrofit_ros.refinement.pixels.refiner import Refiner, load_refiner
 from depth_retrofit_ros.retrofit import Retrofit
-from depth_retrofit_ros.selection.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from depth_retrofit_ros.upsampling.interpolation import upsample
 
 TILES = (8, 16, 32)  # px
 SHOWN = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "coverage", "refine_ms")

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from depth_retrofit_ros.coarse import load_coarse
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
-from depth_retrofit_ros.coarse.files import read_stored, stored_path
-from depth_retrofit_ros.coarse.upsample import upsample
-from depth_retrofit_ros.evaluation.alignment import fit
-from depth_retrofit_ros.evaluation.coverage import BUDGETS, coverage, high_error
-from depth_retrofit_ros.evaluation.dataset import find_pairs, read_pair
-from depth_retrofit_ros.evaluation.edges import edge_band
-from depth_retrofit_ros.selection.budget import select_top
-from depth_retrofit_ros.selection.score import uncertainty
+from depth_retrofit_ros.coarse.registry import load_coarse
+from depth_retrofit_ros.coarse.stored import read_stored, stored_path
+from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
+from depth_retrofit_ros.evaluation.metrics.alignment import fit
+from depth_retrofit_ros.evaluation.metrics.coverage import BUDGETS, coverage, high_error
+from depth_retrofit_ros.evaluation.metrics.edges import edge_band
+from depth_retrofit_ros.selection.top_k import select_top
+from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.upsampling.interpolation import upsample
 
 Table = dict[str, dict[str, list[float]]]
 

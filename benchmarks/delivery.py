@@ -19,11 +19,11 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from depth_retrofit_ros.evaluation.summary import machine
-from depth_retrofit_ros.ros.isolation import claimed_domain
-from depth_retrofit_ros.ros.live_run import private_domain
-from depth_retrofit_ros.ros.publish import ImageMessage
-from depth_retrofit_ros.ros.qos import LARGE_DEPTH, publish_to, subscribe_newest
+from depth_retrofit_ros.evaluation.report.summary import machine
+from depth_retrofit_ros.ros.node.outputs import ImageMessage
+from depth_retrofit_ros.ros.replay.live_run import private_domain
+from depth_retrofit_ros.ros.transport.domain_isolation import claimed_domain
+from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, publish_to, subscribe_newest
 
 TOPIC = "/depth"
 

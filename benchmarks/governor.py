@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from depth_retrofit_ros.benchmark.stages import rendered_frame
-from depth_retrofit_ros.commands.progress import Progress
-from depth_retrofit_ros.evaluation.summary import machine
-from depth_retrofit_ros.ros.live_run import LiveRun, RunResult, run_live
-from depth_retrofit_ros.ros.recorder import stamp_ns
-from depth_retrofit_ros.ros.sources import SceneSource
+from depth_retrofit_ros.bench.stages import rendered_frame
+from depth_retrofit_ros.cli.progress import Progress
+from depth_retrofit_ros.evaluation.report.summary import machine
+from depth_retrofit_ros.ros.replay.live_run import LiveRun, RunResult, run_live
+from depth_retrofit_ros.ros.replay.recorder import stamp_ns
+from depth_retrofit_ros.ros.replay.sources import SceneSource
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
 BUSY = "while True: pass"

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.coarse.files import StoredCoarse
-from depth_retrofit_ros.coarse.upsample import upsample
+from depth_retrofit_ros.coarse.stored import StoredCoarse
 from depth_retrofit_ros.frame import DepthFrame, Frame
-from depth_retrofit_ros.refine.refiner import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit, load
 from depth_retrofit_ros.training.degradations import simulate_coarse
 from depth_retrofit_ros.training.refiner import FAR_FACTOR
 from depth_retrofit_ros.training.scenes.video import VideoFrame, scene_video
+from depth_retrofit_ros.upsampling.interpolation import upsample
 
 SIZE = (1440, 2560)
 TITLES = ("input", "coarse depth, stretched", "refined at 10 % of the pixels", "true depth")

@@ -17,7 +17,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import DatasetError, DepthRetrofitError
-from depth_retrofit_ros.export import make_folder, write_depth_npz, writing
+from depth_retrofit_ros.io.depth_files import make_folder, write_depth_npz, writing
 from depth_retrofit_ros.training.degradations import simulate_coarse
 from depth_retrofit_ros.training.pool import VIEW_SIDE, PoolSpec, usable_scene
 from depth_retrofit_ros.training.refiner import FAR_FACTOR

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from depth_retrofit_ros.benchmark.document import description
-from depth_retrofit_ros.benchmark.memory import peak_beside
-from depth_retrofit_ros.benchmark.stages import measure_method, rendered_frame
+from depth_retrofit_ros.bench.document import description
+from depth_retrofit_ros.bench.memory import peak_beside
+from depth_retrofit_ros.bench.stages import measure_method, rendered_frame
+from depth_retrofit_ros.device.memory import release_memory
 from depth_retrofit_ros.retrofit import load
-from depth_retrofit_ros.runtime.memory import release_memory
 
 SIZE, BUDGET = (1440, 2560), 0.1
 BUDGETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)

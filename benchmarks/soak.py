@@ -23,17 +23,17 @@ from typing import Any
 
 import numpy as np
 
-from depth_retrofit_ros.commands.progress import Progress
-from depth_retrofit_ros.evaluation.summary import machine
-from depth_retrofit_ros.ros.live_run import LiveRun, RunResult, run_live
-from depth_retrofit_ros.ros.sources import SceneSource
+from depth_retrofit_ros.cli.progress import Progress
+from depth_retrofit_ros.evaluation.report.summary import machine
+from depth_retrofit_ros.ros.replay.live_run import LiveRun, RunResult, run_live
+from depth_retrofit_ros.ros.replay.sources import SceneSource
 from depth_retrofit_ros.training.scenes.video import scene_video
 
 WARM_UP = 0.2  # of the run, at most WARM_UP_S: the allocator and the transport reach their working size
 WARM_UP_S = 300.0
 MOST_DRIFT = 0.01
 LEAST_RATE = 0.9  # of the target
-NODE = "depth_retrofit_ros.ros.main"
+NODE = "depth_retrofit_ros.ros.node.main"
 
 
 @dataclass(slots=True)

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from depth_retrofit_ros.benchmark.sparse import DENSE, installed_engines, measure, ratios
-from depth_retrofit_ros.evaluation.summary import machine
+from depth_retrofit_ros.bench.sparse import DENSE, installed_engines, measure, ratios
+from depth_retrofit_ros.evaluation.report.summary import machine
 
 SIZE, SHARE = (1440, 2560), 0.1
 BUDGETS = (0.02, 0.05, 0.1, 0.2)

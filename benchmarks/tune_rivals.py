@@ -17,14 +17,14 @@ import cv2
 import numpy as np
 import torch
 
-from depth_retrofit_ros.coarse.files import read_stored, stored_path
-from depth_retrofit_ros.evaluation.alignment import fit
-from depth_retrofit_ros.evaluation.baselines import bilinear, guides
-from depth_retrofit_ros.evaluation.dataset import find_pairs, read_pair
-from depth_retrofit_ros.evaluation.edges import boundary_f1, edge_band, soft_edge_error
-from depth_retrofit_ros.evaluation.guided_filter import guided_upsample
-from depth_retrofit_ros.evaluation.joint_bilateral import joint_bilateral_upsample
-from depth_retrofit_ros.evaluation.metrics import abs_rel
+from depth_retrofit_ros.coarse.stored import read_stored, stored_path
+from depth_retrofit_ros.evaluation.baselines.guided_filter import guided_upsample
+from depth_retrofit_ros.evaluation.baselines.joint_bilateral import joint_bilateral_upsample
+from depth_retrofit_ros.evaluation.baselines.upsampling import bilinear, guides
+from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
+from depth_retrofit_ros.evaluation.metrics.alignment import fit
+from depth_retrofit_ros.evaluation.metrics.edges import boundary_f1, edge_band, soft_edge_error
+from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
 
 SPACES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
     "inverse": (np.reciprocal, lambda v: np.reciprocal(np.maximum(v, 1e-4))),

@@ -2,6 +2,6 @@
 
 import sys
 
-from depth_retrofit_ros.cli import main
+from depth_retrofit_ros.cli.main import main
 
 sys.exit(main())

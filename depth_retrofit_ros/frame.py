@@ -9,7 +9,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import CameraError, ImageError
-from depth_retrofit_ros.selection.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import torch
 
-from depth_retrofit_ros.coarse import load_coarse
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
-from depth_retrofit_ros.coarse.guided import guided_upsample, thumbnail
+from depth_retrofit_ros.coarse.registry import load_coarse
+from depth_retrofit_ros.device.cuda_graphs import GraphedCoarse, GraphedRefiner
+from depth_retrofit_ros.device.cuda_streams import Lane, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
-from depth_retrofit_ros.graphs import GraphedCoarse, GraphedRefiner
-from depth_retrofit_ros.lanes import Lane, StageTimer, Upload
-from depth_retrofit_ros.refine.refiner import Refiner, load_refiner
-from depth_retrofit_ros.selection.budget import select_top
-from depth_retrofit_ros.selection.pixel_set import PixelSet
-from depth_retrofit_ros.selection.score import uncertainty
+from depth_retrofit_ros.refinement.pixels.refiner import Refiner, load_refiner
+from depth_retrofit_ros.selection.top_k import select_top
+from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from depth_retrofit_ros.ros.transport import missing_variables
+from depth_retrofit_ros.ros.transport.dds_profile import missing_variables
 
 PACKAGE = "depth_retrofit_ros"
 BOOLEAN = ("true", "false")

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from depth_retrofit_ros.ros.isolation import free_domain, private_environment
+from depth_retrofit_ros.ros.transport.domain_isolation import free_domain, private_environment
+from test.paths import ROOT
 
 # A message's field of the wrong type, such as 0 for 0.0, fails here. Unnoticed, it aborts a node whose messages were built with C's
 # assertions on, as colcon builds them. Read when a message is imported, which the conftest of test/ros does.
@@ -54,7 +55,7 @@ def seeds() -> None:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The development data (photos, bags, checkpoints): DEPTH_RETROFIT_SHARED, or ../shared/data beside the checkout."""
-    beside = Path(__file__).parents[2] / "shared" / "data"
+    beside = ROOT.parent / "shared" / "data"
     path = Path(os.environ.get("DEPTH_RETROFIT_SHARED", beside))
     if not path.is_dir():
         pytest.skip("no development data: set DEPTH_RETROFIT_SHARED to a folder with bags/, photos/ and weights/")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from test.paths import ROOT
+
 NAMED = re.compile(r"`(test/[\w/]+\.py)::(\w+)`")
 # Each of these must be a row of the matrix.
 FAULTS = (

@@ -19,9 +19,9 @@ import pytest
 from packaging.requirements import Requirement
 
 import depth_retrofit_ros
-from depth_retrofit_ros.sparse.engine import ENGINES
+from depth_retrofit_ros.sparse.backends.registry import ENGINES
+from test.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PACKAGE = "depth_retrofit_ros"
 NAMED_OTHERWISE = {"foxglove": "foxglove-sdk"}  # module → distribution, which is known only where it is installed
 SHARE = (
@@ -161,7 +161,7 @@ def test_no_machine_or_registry_is_named(sources: list[Path]) -> None:
 
 def test_the_console_script_starts() -> None:
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="depth-retrofit")
-    assert script.value == "depth_retrofit_ros.cli:main"
+    assert script.value == "depth_retrofit_ros.cli.main:main"
     assert depth_retrofit_ros.__version__ in run(Path(sys.executable).with_name("depth-retrofit"), "--version")
     assert depth_retrofit_ros.__version__ in run(sys.executable, "-m", PACKAGE, "--version")
 
@@ -206,7 +206,7 @@ def test_the_install_tree_is_a_ros_package(install_tree: Path) -> None:
 def test_the_installed_package_holds_our_modules_and_the_message(install_tree: Path) -> None:
     """rosidl writes an empty package of our name into the same folder: ours must come out on top, with `msg` beside it."""
     program = (
-        "import depth_retrofit_ros, depth_retrofit_ros.ros.node\n"
+        "import depth_retrofit_ros, depth_retrofit_ros.ros.node.node\n"
         "from depth_retrofit_ros.msg import FrameStats\n"
         "FrameStats.__class__.__import_type_support__()\n"
         "print(depth_retrofit_ros.__file__, depth_retrofit_ros.__version__)\n"
@@ -229,7 +229,7 @@ def test_nothing_is_writable_for_everybody(sources: list[Path], install_tree: Pa
 
 
 def test_only_the_folder_ros_imports_ros() -> None:
-    package = Path(__file__).parents[1] / "depth_retrofit_ros"
+    package = ROOT / "depth_retrofit_ros"
     words = re.compile(r"^\s*(from|import) (rclpy|rosidl\w*|\w+_msgs|builtin_interfaces|launch\w*)\b", re.MULTILINE)
     others = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in ("ros", "msg")]
     assert len(others) > 50

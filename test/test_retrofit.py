@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from refine.nets import random_network, random_refiner, two_planes
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.checkpoint import save_tensors
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.compact_net import CompactNet
-from depth_retrofit_ros.coarse.guided import guided_upsample, thumbnail
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.frame import DepthFrame, Frame
-from depth_retrofit_ros.refine.candidates import COUNT
-from depth_retrofit_ros.refine.features import pixel_features
-from depth_retrofit_ros.refine.refiner import Refined, SparseRefiner
+from depth_retrofit_ros.io.checkpoints import save_tensors
+from depth_retrofit_ros.refinement.pixels.candidates import COUNT
+from depth_retrofit_ros.refinement.pixels.features import pixel_features
+from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
 from depth_retrofit_ros.retrofit import Retrofit, load
-from depth_retrofit_ros.selection.budget import select_top
-from depth_retrofit_ros.selection.score import uncertainty
+from depth_retrofit_ros.selection.top_k import select_top
+from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
+from test.refinement.nets import random_network, random_refiner, two_planes
 
 HEIGHT, WIDTH = 90, 120
 CAMERA = Camera.from_hfov(WIDTH, HEIGHT, 70.0)

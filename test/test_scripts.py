@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+from test.paths import ROOT
+
+SCRIPTS = ROOT / "scripts"
 BASE_PYTHON = os.path.realpath(sys.executable)
 
 

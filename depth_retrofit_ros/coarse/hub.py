@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from depth_retrofit_ros.checkpoint import first_line
 from depth_retrofit_ros.errors import ModelError, WeightsError
+from depth_retrofit_ros.io.checkpoints import first_line
 
 FILES = ("config.json", "model.safetensors")
 

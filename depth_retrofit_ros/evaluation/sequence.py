@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from depth_retrofit_ros.evaluation.alignment import Alignment, Mode, fit
-from depth_retrofit_ros.evaluation.baselines import bilinear, nearest
-from depth_retrofit_ros.evaluation.edges import edge_band
-from depth_retrofit_ros.evaluation.evaluate import figures_of
-from depth_retrofit_ros.evaluation.flicker import Flicker, View, flicker
-from depth_retrofit_ros.evaluation.metrics import abs_rel
-from depth_retrofit_ros.evaluation.registration import on_grid
-from depth_retrofit_ros.evaluation.results import Entry, mean_of, or_none
+from depth_retrofit_ros.evaluation.baselines.upsampling import bilinear, nearest
+from depth_retrofit_ros.evaluation.data.registration import on_grid
+from depth_retrofit_ros.evaluation.evaluator import figures_of
+from depth_retrofit_ros.evaluation.metrics.alignment import Alignment, Mode, fit
+from depth_retrofit_ros.evaluation.metrics.edges import edge_band
+from depth_retrofit_ros.evaluation.metrics.flicker import Flicker, View, flicker
+from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
+from depth_retrofit_ros.evaluation.report.results import Entry, mean_of, or_none
 from depth_retrofit_ros.frame import Frame
 
 METHODS = ("nearest", "bilinear", "refined")

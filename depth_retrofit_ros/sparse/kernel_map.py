@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from depth_retrofit_ros.selection.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 ROWS_AT_ONCE = 1 << 16
 

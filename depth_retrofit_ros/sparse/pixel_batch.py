@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from depth_retrofit_ros.selection.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.kernel_map import Coarsening, coarsen, neighbour_map
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 if TYPE_CHECKING:
-    from depth_retrofit_ros.sparse.engine import SparseEngine
+    from depth_retrofit_ros.sparse.backends.registry import SparseEngine
 
 
 @dataclass(frozen=True, slots=True)

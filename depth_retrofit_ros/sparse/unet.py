@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from depth_retrofit_ros.sparse.modules import DownConv2d, ResidualBlock, SubmanifoldConv2d, UpConv2d
+from depth_retrofit_ros.sparse.layers import DownConv2d, ResidualBlock, SubmanifoldConv2d, UpConv2d
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
 
 

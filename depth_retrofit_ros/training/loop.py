@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from depth_retrofit_ros.checkpoint import first_line
 from depth_retrofit_ros.errors import OutputError, WeightsError
+from depth_retrofit_ros.io.checkpoints import first_line
 
 LOG_EVERY = 50  # steps
 Losses = dict[str, torch.Tensor]

@@ -13,11 +13,9 @@ from torch import nn
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
-from depth_retrofit_ros.coarse.guided import CHANNELS, guided_depth, guided_maps
-from depth_retrofit_ros.coarse.upsample import sample_at
 from depth_retrofit_ros.errors import DatasetError
-from depth_retrofit_ros.refine.candidates import COUNT, MARGIN, OFFSETS, candidate_colors
-from depth_retrofit_ros.refine.features import (
+from depth_retrofit_ros.refinement.pixels.candidates import COUNT, MARGIN, OFFSETS, candidate_colors
+from depth_retrofit_ros.refinement.pixels.features import (
     CoarseMaps,
     PixelFeatures,
     cell_of,
@@ -26,13 +24,15 @@ from depth_retrofit_ros.refine.features import (
     normalised,
     standardised,
 )
-from depth_retrofit_ros.refine.network import RefinerNet
-from depth_retrofit_ros.selection.score import uncertainty
-from depth_retrofit_ros.sparse.engine import load_engine
+from depth_retrofit_ros.refinement.pixels.network import RefinerNet
+from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.sparse.backends.registry import load_engine
 from depth_retrofit_ros.sparse.pixel_batch import stack_masks
-from depth_retrofit_ros.training.alignment import log_ratio
 from depth_retrofit_ros.training.degradations import simulate_coarse
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.surface_targets import log_ratio
+from depth_retrofit_ros.upsampling.edge_aware import CHANNELS, guided_depth, guided_maps
+from depth_retrofit_ros.upsampling.interpolation import sample_at
 
 FAR_FACTOR = 2.5  # the sky is put this much behind the farthest thing
 KEPT_VIEWS = 4096  # answers of models, kept for the next time that their scene is drawn

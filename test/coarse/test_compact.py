@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.checkpoint import save_tensors
 from depth_retrofit_ros.coarse.compact import Compact, load
 from depth_retrofit_ros.coarse.compact_net import BINS, CANONICAL_F_PX, SPAN, CompactNet, bin_centers, expected_log_depth
 from depth_retrofit_ros.errors import WeightsError
-from depth_retrofit_ros.selection.score import uncertainty
+from depth_retrofit_ros.io.checkpoints import save_tensors
+from depth_retrofit_ros.selection.uncertainty import uncertainty
 
 CPU = torch.device("cpu")
 IMAGE = torch.randint(0, 256, (180, 240, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depth_retrofit_ros.coarse import MODELS, load_coarse
 from depth_retrofit_ros.coarse.depth_anything import NEAREST_M, DepthAnything, depth_from_disparity, load
+from depth_retrofit_ros.coarse.registry import MODELS, load_coarse
 from depth_retrofit_ros.errors import ModelError, WeightsError
 
 transformers = pytest.importorskip("transformers")

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from depth_retrofit_ros.checkpoint import save_tensors
-from depth_retrofit_ros.coarse import load_coarse
 from depth_retrofit_ros.coarse.meter import NEAREST_M, Meter, load
 from depth_retrofit_ros.coarse.meter_net import Attention, MeterXXS, from_patches, to_patches
+from depth_retrofit_ros.coarse.registry import load_coarse
 from depth_retrofit_ros.errors import WeightsError
+from depth_retrofit_ros.io.checkpoints import save_tensors
 
 CPU = torch.device("cpu")
 

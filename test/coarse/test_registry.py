@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from depth_retrofit_ros import coarse
-from depth_retrofit_ros.checkpoint import SEARCH_PATH_VARIABLE, bundled, save_tensors
-from depth_retrofit_ros.coarse import MODELS, find_checkpoint, find_model, is_present, load_coarse
+from depth_retrofit_ros.coarse import hub
 from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.coarse.meter_net import MeterXXS
+from depth_retrofit_ros.coarse.registry import MODELS, find_checkpoint, find_model, is_present, load_coarse
 from depth_retrofit_ros.errors import ModelError, WeightsError
+from depth_retrofit_ros.io.checkpoints import SEARCH_PATH_VARIABLE, bundled, save_tensors
 
 METER_FILE = "build_model_best_nyu_xxs"
 SMALL = "depth-anything-v2-small"
@@ -71,7 +71,7 @@ def test_unknown_name_lists_the_names_and_guesses() -> None:
 
 def test_registry_and_adapters_import_no_optional_library() -> None:
     code = (
-        "import sys, depth_retrofit_ros.coarse, depth_retrofit_ros.coarse.depth_anything, depth_retrofit_ros.coarse.meter;"
+        "import sys, depth_retrofit_ros.coarse.registry, depth_retrofit_ros.coarse.depth_anything, depth_retrofit_ros.coarse.meter;"
         "print([m for m in ('transformers', 'huggingface_hub') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -137,7 +137,7 @@ def test_hub_cache_counts_only_at_the_pinned_revision(tmp_path: Path) -> None:
 def test_what_was_downloaded_must_have_the_pinned_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exchanged = tmp_path / "model.safetensors"
     exchanged.write_bytes(b"other weights")
-    monkeypatch.setattr(coarse.hub, "fetch", lambda *_: exchanged)
+    monkeypatch.setattr(hub, "fetch", lambda *_: exchanged)
     with pytest.raises(WeightsError, match="SHA-256 differs"):
         load_coarse(SMALL, weights=None, device="cpu")
 
@@ -163,6 +163,6 @@ def test_without_the_hub_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_device_is_checked_before_weights_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coarse.hub, "fetch", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(hub, "fetch", lambda *_: pytest.fail("fetched"))
     with pytest.raises(ModelError, match="unknown device 'tpu'"):
         load_coarse(SMALL, weights=None, device="tpu")

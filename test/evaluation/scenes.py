@@ -10,7 +10,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.evaluation.dataset import Sample, find_pairs, read_pair
+from depth_retrofit_ros.evaluation.data.dataset import Sample, find_pairs, read_pair
 
 HEIGHT, WIDTH = 96, 128
 CAMERA = Camera.from_hfov(WIDTH, HEIGHT, 70)

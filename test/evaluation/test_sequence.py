@@ -10,9 +10,9 @@ import pytest
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import BagError
-from depth_retrofit_ros.evaluation.alignment import Mode
-from depth_retrofit_ros.evaluation.edges import edge_band, soft_edge_error
-from depth_retrofit_ros.evaluation.metrics import abs_rel, pointwise
+from depth_retrofit_ros.evaluation.metrics.alignment import Mode
+from depth_retrofit_ros.evaluation.metrics.edges import edge_band, soft_edge_error
+from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel, pointwise
 from depth_retrofit_ros.evaluation.sequence import METHODS, Answer, SequenceEvaluator
 from depth_retrofit_ros.frame import Frame
 

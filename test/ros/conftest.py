@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from depth_retrofit_ros.ros.transport import missing_variables
-
-from .graph import Graph
+from depth_retrofit_ros.ros.transport.dds_profile import missing_variables
+from test.ros.graph import Graph
 
 
 @pytest.fixture(scope="session", autouse=True)

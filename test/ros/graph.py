@@ -27,9 +27,9 @@ from sensor_msgs.msg import CameraInfo, Image
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.retrofit import Retrofit
-from depth_retrofit_ros.ros.node import DepthNode, load_retrofit
-from depth_retrofit_ros.ros.parameters import Settings
-from depth_retrofit_ros.selection.pixel_set import PixelSet
+from depth_retrofit_ros.ros.node.node import DepthNode, load_retrofit
+from depth_retrofit_ros.ros.node.parameters import Settings
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 NODE = "/depth_retrofit"
 READER_HALF_S = 0.5  # for what a subscription in another process needs to know of a publisher; before it, best effort is lost

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from depth_retrofit_ros.selection.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.unet import SparseUNet
 
 MASKS = ("random", "borders", "band", "empty", "one", "all")

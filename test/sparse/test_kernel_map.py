@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from depth_retrofit_ros.selection.pixel_set import PixelSet
 from depth_retrofit_ros.sparse import kernel_map
 from depth_retrofit_ros.sparse.kernel_map import coarsen, neighbour_map
-
-from .dense_reference import MASKS, SIZES, halve, make_mask
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from test.sparse.dense_reference import MASKS, SIZES, halve, make_mask
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from depth_retrofit_ros.selection.pixel_set import PixelSet
-from depth_retrofit_ros.sparse.engine import load_engine
+from depth_retrofit_ros.sparse.backends.registry import load_engine
 from depth_retrofit_ros.sparse.pixel_batch import stack_masks
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.unet import SparseUNet
-
-from .dense_reference import make_mask
+from test.sparse.dense_reference import make_mask
 
 ENGINE = load_engine("torch")
 

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from depth_retrofit_ros.selection.pixel_set import PixelSet
-from depth_retrofit_ros.sparse.engine import load_engine
-from depth_retrofit_ros.sparse.modules import ResidualBlock, SubmanifoldConv2d
+from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.layers import ResidualBlock, SubmanifoldConv2d
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.unet import SparseUNet
-
-from .dense_reference import MASKS, dense_unet, make_mask, to_dense, to_sparse
+from test.sparse.dense_reference import MASKS, dense_unet, make_mask, to_dense, to_sparse
 
 ENGINE = load_engine("torch")
 

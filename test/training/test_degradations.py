@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from depth_retrofit_ros.selection.score import entropy
+from depth_retrofit_ros.selection.uncertainty import entropy
 from depth_retrofit_ros.training.degradations import (
     LONG_SIDES,
     _affine_inverse,

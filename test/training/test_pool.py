@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from depth_retrofit_ros.commands.train import KINDS
+from depth_retrofit_ros.cli.train import KINDS
 from depth_retrofit_ros.training import pool
 from depth_retrofit_ros.training.pool import CROP, FORMAT, PoolSpec, _edge_windows, build_pool, render_sample
 from depth_retrofit_ros.training.scenes.textures import build_textures

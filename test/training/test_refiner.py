@@ -8,18 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from refine.nets import random_network
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.coarse.guided import guided_upsample, thumbnail
-from depth_retrofit_ros.coarse.upsample import upsample
 from depth_retrofit_ros.errors import DatasetError
-from depth_retrofit_ros.refine.candidates import COUNT
-from depth_retrofit_ros.refine.features import WIDTHS, PixelFeatures, pixel_features
-from depth_retrofit_ros.refine.network import RefinerNet
-from depth_retrofit_ros.selection.pixel_set import PixelSet
-from depth_retrofit_ros.sparse.engine import load_engine
+from depth_retrofit_ros.refinement.pixels.candidates import COUNT
+from depth_retrofit_ros.refinement.pixels.features import WIDTHS, PixelFeatures, pixel_features
+from depth_retrofit_ros.refinement.pixels.network import RefinerNet
+from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training import refiner
 from depth_retrofit_ros.training.loop import LoopSpec
 from depth_retrofit_ros.training.refiner import (
@@ -36,8 +33,10 @@ from depth_retrofit_ros.training.refiner import (
     train_refiner,
     validate_refiner,
 )
-
-from .samples import F_PX, HEIGHT, RATIO, SIDE, WIDTH, full_frame, sample, write_samples
+from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
+from depth_retrofit_ros.upsampling.interpolation import upsample
+from test.refinement.nets import random_network
+from test.training.samples import F_PX, HEIGHT, RATIO, SIDE, WIDTH, full_frame, sample, write_samples
 
 SIZE = (HEIGHT, WIDTH)
 

@@ -13,9 +13,8 @@ from depth_retrofit_ros.training.scenes.layout import random_scene
 from depth_retrofit_ros.training.scenes.render import NEAR_M, Renderer, area_downsample, to_uint8
 from depth_retrofit_ros.training.scenes.scene import Kind, Material, Pose, SceneBuilder, rotation_ypr
 from depth_retrofit_ros.training.scenes.textures import LEVELS, SIZE, TextureStack, build_textures
-
-from .analytic import depth_of
-from .simple import GREY, ORIGIN, even_light, flat_textures, placed, random_rotation, renderer_of
+from test.training.scenes.analytic import depth_of
+from test.training.scenes.simple import GREY, ORIGIN, even_light, flat_textures, placed, random_rotation, renderer_of
 
 CAMERA = Camera(160, 120, 140.0, 150.0, 81.3, 58.9)
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.training.scenes.scene import Kind, Material, SceneBuilder, frame_along, rotation_ypr
-
-from .simple import GREY, even_light
+from test.training.scenes.simple import GREY, even_light
 
 
 @pytest.mark.parametrize("seed", range(4))

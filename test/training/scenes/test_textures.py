@@ -11,8 +11,7 @@ import torch
 
 from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.training.scenes.textures import LEVELS, SIZE, TextureStack, build_textures
-
-from .simple import TEXELS
+from test.training.scenes.simple import TEXELS
 
 
 @pytest.fixture(scope="module")

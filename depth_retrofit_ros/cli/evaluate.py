@@ -1,0 +1,140 @@
+"""``depth-retrofit evaluate``: the method against its rivals on images with true depth."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depth_retrofit_ros.cli.options import add_coarse_option, add_model_options, positive
+
+if TYPE_CHECKING:
+    from depth_retrofit_ros.cli import Subparsers
+    from depth_retrofit_ros.coarse.base import CoarseModel
+    from depth_retrofit_ros.evaluation.data.dataset import Pair
+
+ALIGNMENTS = ("none", "median", "scale-shift")
+SHOWN = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "abs_rel", "delta1", "ms")
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="accuracy on images with true depth, beside other ways to upsample the same coarse map",
+        description="The metrics and the rivals are defined in docs/evaluation.md.",
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="pairs NAME.jpg|png and NAME.npz (depth [H, W] m, inf or NaN unknown; fx fy cx cy)"
+    )
+    parser.add_argument(
+        "--align",
+        choices=ALIGNMENTS,
+        default="median",
+        help="of each depth map with the truth before it is measured (default: median)",
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT", help="the figures as a JSON file")
+    parser.add_argument("--html", type=Path, metavar="OUT", help="a report with pictures, one self-contained file")
+    parser.add_argument(
+        "--min-depth", type=positive, default=1e-3, metavar="M", help="nearer true depths count as unknown (default: 0.001)"
+    )
+    parser.add_argument("--max-depth", type=positive, metavar="M", help="farther true depths count as unknown (default: none does)")
+    add_coarse_option(parser)
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate every pair."""
+    from depth_retrofit_ros.coarse.stored import StoredCoarse
+    from depth_retrofit_ros.device.choice import pick_device
+    from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
+    from depth_retrofit_ros.evaluation.evaluator import Evaluator
+    from depth_retrofit_ros.evaluation.report.page import Report
+    from depth_retrofit_ros.evaluation.report.results import image_entry, summarise, table, to_json
+    from depth_retrofit_ros.io.depth_files import make_folder, write_text
+    from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+
+    pairs = find_pairs(args.folder)
+    for path in filter(None, (args.json, args.html)):
+        make_folder(path.parent)
+    source = CoarseSource(args)
+    print(f"{len(pairs)} images; coarse depth: {source.name}; alignment: {args.align}", flush=True)
+    far = float("inf") if args.max_depth is None else args.max_depth
+    refiner = load_refiner(args.refiner, pick_device(args.device), args.engine)
+    evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far))
+    report, entries, without_features, relative = Report(), [], 0, 0
+    for pair in pairs:
+        start = time.perf_counter()
+        coarse = source(pair)
+        result = evaluator(read_pair(pair), coarse)
+        if args.html is not None:
+            report.add(result)
+        entries.append(image_entry(result))
+        without_features += isinstance(coarse, StoredCoarse) and not coarse.has_features
+        relative += not coarse.metric
+        _print_line(entries[-1], time.perf_counter() - start)
+    notes = source.notes()
+    if without_features:
+        notes["selection"] = f"by depth edges alone for {without_features} of {len(pairs)} images: their files have no features"
+    if relative and args.align == "none":
+        notes["align"] = f"{relative} of {len(pairs)} coarse maps do not claim metres, yet are measured as if: see --align"
+    document = summarise(entries, facts(args, source.name, str(coarse.device)) | {"notes": notes})
+    print("\n" + table(document, SHOWN))
+    for name, text in document["summary"]["notes"].items():
+        print(f"{name}: {text}")
+    if args.json is not None:
+        write_text(args.json, to_json(document))
+    if args.html is not None:
+        write_text(args.html, report.html(document))
+    return 0
+
+
+class CoarseSource:
+    """Where the coarse depth of a pair comes from: one model for all, or a file for each."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from depth_retrofit_ros.coarse.registry import load_coarse
+
+        self._folder, self._device = args.coarse, args.device
+        self._model = None if args.coarse else load_coarse(args.model, weights=args.weights, device=args.device)
+        self.name = f"files in {args.coarse.resolve().name}" if self._model is None else self._model.name
+
+    def __call__(self, pair: Pair) -> CoarseModel:
+        """Raises DatasetError for a file that is missing or not a coarse map."""
+        from depth_retrofit_ros.coarse.stored import read_stored, stored_path
+        from depth_retrofit_ros.device.choice import pick_device
+
+        return self._model or read_stored(stored_path(self._folder, pair.name), pick_device(self._device))
+
+    def notes(self) -> dict[str, str]:
+        """What a reader of the figures must know of this source."""
+        from depth_retrofit_ros.evaluation.baselines.equal_time import is_resizable
+
+        if self._model is None:
+            return {
+                "equal_time": "not applicable: stored coarse maps cannot be made again at a higher resolution",
+                "ms": "without the coarse model, whose output was stored",
+            }
+        if is_resizable(self._model):
+            return {}
+        return {"equal_time": f"not applicable: the input size of {self.name} is fixed"}
+
+
+def facts(args: argparse.Namespace, source: str, device: str) -> dict[str, Any]:
+    """How it was run."""
+    return {
+        "align": args.align,
+        "budget": args.budget,
+        "model": source,
+        "device": device,
+        "valid_m": [args.min_depth, args.max_depth],
+    }
+
+
+def _print_line(entry: dict[str, Any], seconds: float) -> None:
+    before, after = entry["methods"]["bilinear"], entry["methods"]["refined"]
+    pairs = ((name, before[name], after[name]) for name in ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1"))
+    text = ", ".join(f"{name} " + ("unknown" if a is None or b is None else f"{a:.4f} -> {b:.4f}") for name, a, b in pairs)
+    print(f"{entry['name']}: {text} ({seconds:.1f} s)", flush=True)

@@ -1,0 +1,202 @@
+"""``depth-retrofit image``: photos in, depth files and pictures out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depth_retrofit_ros.cli.options import add_camera_options, add_coarse_option, add_model_options, given_camera, positive_int
+from depth_retrofit_ros.errors import DepthRetrofitError, ImageError
+
+if TYPE_CHECKING:
+    from depth_retrofit_ros.camera import Camera
+    from depth_retrofit_ros.cli import Subparsers
+    from depth_retrofit_ros.frame import DepthFrame, Frame
+    from depth_retrofit_ros.io.photos import Photo
+    from depth_retrofit_ros.retrofit import Retrofit
+
+PANEL_WIDTH = 1280
+ASSUMED_HFOV_DEG = 65.0  # a phone's main camera; only for the shape of a cloud whose scale is unknown anyway
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "image",
+        help="depth of photos: 16-bit PNG (mm), float32 .npy, preview, point cloud",
+        description="Without intrinsics the focal length comes from the EXIF data; without that the depth's scale is unknown.",
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JPEG, PNG, TIFF or WebP, any size")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--ply", nargs="?", type=positive_int, const=2, metavar="STRIDE", help="a cloud, too, of every STRIDE-th pixel (default: 2)"
+    )
+    add_camera_options(parser)
+    add_coarse_option(parser)
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 1 where some file failed; the others are done."""
+    given_camera(args, 1, 1)  # contradictory options are told before the model is loaded
+    from depth_retrofit_ros.io.depth_files import make_folder, write_text
+
+    make_folder(args.out)
+    retrofit_for = choose_retrofit(args)
+    entries: list[dict[str, Any]] = []
+    for file, name in zip(args.files, unique_names(args.files), strict=True):
+        try:
+            entries.append(process(file, args.out / name, retrofit_for(file), args))
+        except DepthRetrofitError as error:
+            print(f"depth-retrofit: error: {error}", file=sys.stderr)
+    write_text(args.out / "images.json", json.dumps(entries, indent=2) + "\n")
+    print(f"{len(entries)} of {len(args.files)} images done, peak memory {peak_memory_mb():.0f} MB, results in {args.out}")
+    return 0 if len(entries) == len(args.files) else 1
+
+
+def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
+    """What to run on a file: one model for all or, with ``--coarse``, the map stored for each. Raises DepthRetrofitError."""
+    from depth_retrofit_ros.coarse.stored import read_stored, stored_path
+    from depth_retrofit_ros.device.choice import pick_device
+    from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+    from depth_retrofit_ros.retrofit import Retrofit, load
+
+    if args.coarse is None:
+        retrofit = load(
+            args.model,
+            weights=args.weights,
+            refiner=args.refiner,
+            budget=args.budget,
+            device=args.device,
+            engine=args.engine,
+        )
+        return lambda file: retrofit
+    device = pick_device(args.device)
+    refiner = load_refiner(args.refiner, device, args.engine)
+    print(f"coarse depth from files in {args.coarse}; no model is run")
+
+    def stored(file: Path) -> Retrofit:
+        coarse = read_stored(stored_path(args.coarse, file.stem), device)
+        if not coarse.has_features:
+            print(f"{file.name}: its coarse file has no features, so pixels are selected by depth edges alone")
+        return Retrofit(coarse, refiner, args.budget)
+
+    return stored
+
+
+def unique_names(files: list[Path]) -> list[str]:
+    """The files' stems; where one repeats (other folder, other suffix), numbered from the second on."""
+    names: list[str] = []
+    for file in files:
+        number, name = 1, file.stem
+        while name in names:
+            number += 1
+            name = f"{file.stem}_{number}"
+        names.append(name)
+    return names
+
+
+def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace) -> dict[str, Any]:
+    """One photo; results are ``stem`` with endings. Returns what ``images.json`` tells of it. Raises DepthRetrofitError."""
+    import numpy as np
+
+    from depth_retrofit_ros.frame import Frame
+    from depth_retrofit_ros.io.photos import read_photo
+
+    start_s = time.perf_counter()
+    photo = read_photo(file)
+    height, width = photo.image.shape[:2]
+    camera, camera_source = choose_camera(photo, args)
+    read_s = time.perf_counter()
+    frame = Frame(photo.image, camera=camera)
+    try:
+        result = retrofit(frame)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise ImageError(f"{file} ({width}x{height}) does not fit into memory: lower --budget or scale it down") from error
+    done_s = time.perf_counter()
+    written = write_results(stem, frame, result, args.ply)
+    times_ms = {
+        "read": 1e3 * (read_s - start_s),
+        **result.times_ms,
+        "write": 1e3 * (time.perf_counter() - done_s),
+        "total": 1e3 * (time.perf_counter() - start_s),
+    }
+    unit = "m" if result.metric else "relative"
+    near, middle, far = (float(v) for v in np.nanpercentile(result.depth.cpu().numpy(), (2, 50, 98)))
+    print(f"{file.name}: {width}x{height}, {camera_source}")
+    print(f"  depth {near:.3g} to {far:.3g}, median {middle:.3g} ({unit}), {result.refined_pixels} pixels refined")
+    print("  " + ", ".join(f"{name} {value:.0f} ms" for name, value in times_ms.items()))
+    return {
+        "file": str(file),
+        "width": width,
+        "height": height,
+        "model": retrofit.coarse.name,
+        "metric": result.metric,
+        "camera": None if camera is None else {"fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy},
+        "camera_source": camera_source,
+        "refined_pixels": result.refined_pixels,
+        "times_ms": {name: round(value, 2) for name, value in times_ms.items()},
+        **written,
+    }
+
+
+def choose_camera(photo: Photo, args: argparse.Namespace) -> tuple[Camera | None, str]:
+    """The camera by options, else by EXIF, else None; and where it came from, in words."""
+    height, width = photo.image.shape[:2]
+    camera = given_camera(args, width, height)
+    if camera is not None:
+        return camera, f"camera as given ({camera.hfov_deg:.1f} deg across)"
+    camera = photo.exif_camera()
+    if camera is not None:
+        return camera, f"EXIF focal length {photo.focal_35mm:.0f} mm (35 mm equivalent, {camera.hfov_deg:.1f} deg across)"
+    return None, "focal length unknown (no EXIF; give --hfov or --fx --fy --cx --cy): depth is relative, its scale unknown"
+
+
+def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int | None) -> dict[str, Any]:
+    """The files of one image; relative depth gets other names, so that nobody takes it for metres. Returns names and units."""
+    from depth_retrofit_ros.camera import Camera
+    from depth_retrofit_ros.io.color_map import colourise, depth_range
+    from depth_retrofit_ros.io.depth_files import side_by_side, write_depth_npy, write_depth_png, write_image, writing
+    from depth_retrofit_ros.pointcloud.organized import make_cloud, write_ply
+    from depth_retrofit_ros.upsampling.interpolation import upsample
+
+    depth = result.depth.cpu().numpy()
+    coarse = upsample(result.coarse, depth.shape, "bilinear").cpu().numpy()  # stretched, as a plain node would publish it
+    kind = "depth" if result.metric else "relative"
+    names = {"png": f"{stem.name}_{kind}.png", "npy": f"{stem.name}_{kind}.npy", "preview": f"{stem.name}_preview.png"}
+    png = write_depth_png(stem.with_name(names["png"]), depth, result.metric)
+    if png.beyond:
+        print(f"  {png.beyond} pixels lie beyond the 16-bit PNG's {65535 * png.unit:.3g} and are 0 in it; the .npy has them")
+    write_depth_npy(stem.with_name(names["npy"]), depth)
+    near_far = depth_range(depth)
+    panels = [("input", frame.image), ("coarse", colourise(coarse, near_far)), ("refined", colourise(depth, near_far))]
+    write_image(stem.with_name(names["preview"]), side_by_side(panels, PANEL_WIDTH))
+    if ply_stride is not None:
+        names["ply"] = f"{stem.name}.ply"
+        height, width = depth.shape
+        if frame.camera is None:
+            print(f"  cloud: {ASSUMED_HFOV_DEG:.0f} deg across assumed for its shape")
+        camera = frame.camera or Camera.from_hfov(width, height, ASSUMED_HFOV_DEG)
+        path = stem.with_name(names["ply"])
+        with writing(path):
+            write_ply(path, make_cloud(depth, frame.image, camera, ply_stride))
+    return {"files": names, "png_unit": png.unit, "png_beyond": png.beyond}
+
+
+def peak_memory_mb() -> float:
+    """The largest resident size of this process so far [MB]; Linux counts in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """PyTorch tells it by RuntimeError: on the CPU as its base class, with only the text to go by."""
+    return isinstance(error, MemoryError) or "memory" in str(error).lower()

@@ -1,0 +1,48 @@
+"""``depth-retrofit models``: what can be had, under which licence, and whether it is here; and the sparse engines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from depth_retrofit_ros.cli import Subparsers
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser("models", help="list the coarse models (licence, size, how to get them) and the sparse engines")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the tables; JSON has the models."""
+    from depth_retrofit_ros.coarse.registry import MODELS, is_present
+    from depth_retrofit_ros.sparse.backends.registry import ENGINES, is_installed
+
+    here = {name: is_present(info) for name, info in MODELS.items()}
+    if args.json:
+        fields = ("name", "licence", "parameters", "size_mb", "metric", "description", "how_to_get")
+        rows = [{**{field: getattr(info, field) for field in fields}, "present": here[name]} for name, info in MODELS.items()]
+        print(json.dumps(rows, indent=2))
+        return 0
+    table = [("name", "licence", "parameters", "size", "depth", "present")]
+    for name, info in MODELS.items():
+        parameters, size = f"{info.parameters / 1e6:.2f} M", f"{info.size_mb:.1f} MB"
+        table.append((name, info.licence, parameters, size, "metric" if info.metric else "relative", "yes" if here[name] else "no"))
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print()
+    for name, info in MODELS.items():
+        print(f"{name}: {info.description}")
+        if not here[name]:
+            print(f"  to get it: {info.how_to_get}")
+    print("\nsparse engines (--engine; auto is triton on CUDA, cpu elsewhere):")
+    for name, engine in ENGINES.items():
+        print(f"{name}: {engine.description}")
+        if not is_installed(engine):
+            print(f"  not installed; to get it: {engine.how_to_get}")
+    return 0

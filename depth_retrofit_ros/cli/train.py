@@ -1,0 +1,200 @@
+"""``depth-retrofit train compact|refiner``: render the pool, train, write the checkpoint and its model card."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depth_retrofit_ros.cli.options import positive, positive_int
+from depth_retrofit_ros.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from depth_retrofit_ros.training.loop import LoopSpec
+    from depth_retrofit_ros.training.pool import PoolSpec
+
+KINDS = ("room", "street", "clutter", "leaves")
+WIDTHS = (16, 32, 48, 64, 64)
+VALIDATION_SEED = 900  # scenes and textures of the held-out pool; training seeds must differ
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("train", help="train compact or the refiner on procedural scenes with exact depth")
+    parser.add_argument("target", choices=("compact", "refiner"), help="what to train")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the checkpoint, its card, log.csv and the resumable state"
+    )
+    parser.add_argument("--pool", type=Path, default=Path("runs/pool"), help="folder of rendered scenes, filled once and kept")
+    parser.add_argument(
+        "--scenes", type=positive_int, default=5000, help="training scenes to render (about 0.3 s each on one core)"
+    )
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of scenes to train on (default: all)")
+    parser.add_argument("--held-out", type=positive_int, default=64, help="validation scenes, from another seed")
+    parser.add_argument("--photos", type=Path, help="folder of photographs to use as textures")
+    parser.add_argument("--held-out-photos", type=Path, help="other photographs, for the validation scenes")
+    parser.add_argument("--workers", type=positive_int, default=2, help="rendering processes")
+    parser.add_argument("--steps", type=positive_int, default=20000)
+    parser.add_argument("--minutes", type=positive, default=0.0, help="end the schedule after this time at the latest")
+    parser.add_argument("--batch", type=positive_int, help="coarse views (default 16) or crops (default 4) per step")
+    parser.add_argument("--rate", type=positive, help="peak learning rate (default 2e-3 for compact, 1.5e-3 for the refiner)")
+    parser.add_argument("--seed", type=int, default=1, help=f"of scenes, textures and training; not {VALIDATION_SEED}")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; scenes are rendered there too")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the products; bfloat16 is up to twice as fast where the processor has it (AVX512_BF16, AMX, CUDA)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
+    refiner = parser.add_argument_group("refiner only")
+    refiner.add_argument(
+        "--coarse",
+        nargs="*",
+        default=["compact"],
+        metavar="NAME",
+        help="frozen models whose answers are refined, beside simulated ones",
+    )
+    refiner.add_argument("--weights", type=Path, help="folder of their checkpoints")
+    refiner.add_argument(
+        "--widths", type=positive_int, nargs="+", default=list(WIDTHS), help="channels of the sparse U-Net's levels"
+    )
+    refiner.add_argument(
+        "--blocks", type=positive_int, default=1, help="residual blocks per level, in the encoder and in the decoder"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render, train, save."""
+    import torch
+
+    from depth_retrofit_ros.device.choice import pick_device
+    from depth_retrofit_ros.io.checkpoints import save_tensors
+    from depth_retrofit_ros.training.loop import LoopSpec
+
+    if args.seed == VALIDATION_SEED or args.seed < 0:
+        raise ModelError(f"--seed {args.seed}: choose one that is not negative, nor {VALIDATION_SEED}, the validation set's")
+    device = pick_device(args.device)
+    train, held_out = (_pool(args, str(device), split) for split in ("train", "validation"))
+    compact = args.target == "compact"
+    spec = LoopSpec(
+        steps=args.steps,
+        batch=args.batch or (16 if compact else 4),
+        rate=args.rate or (2e-3 if compact else 1.5e-3),
+        seed=args.seed,
+        out=args.out,
+        device=device,
+        minutes=args.minutes,
+        resume=args.resume,
+        precision=getattr(torch, args.precision),
+    )
+    network, figures, steps, shape = (
+        _train_compact(train, held_out, spec) if compact else _train_refiner(args, train, held_out, spec)
+    )
+    path = args.out / f"{args.target}.safetensors"
+    save_tensors(path, checkpoint_tensors(network), {"network": json.dumps(shape), "steps": str(steps), "torch": torch.__version__})
+    _write_card(args, spec, path, sum(p.numel() for p in network.parameters()), steps, figures)
+    print(f"{path} and {path.with_suffix('.md').name} written; {figures}")
+    return 0
+
+
+def checkpoint_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """The weights to store: matrices and kernels in float16, which halves the file, all else as it is."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    return {name: tensor.half() if tensor.ndim >= 2 and tensor.numel() > 64 else tensor for name, tensor in state.items()}
+
+
+def _pool(args: argparse.Namespace, device: str, split: str) -> list[Path]:
+    from depth_retrofit_ros.training.pool import PoolSpec, build_pool, of_kinds
+
+    held_out = split == "validation"
+    spec: PoolSpec = PoolSpec(
+        folder=args.pool,
+        count=args.held_out if held_out else args.scenes,
+        crops=2,
+        seed=VALIDATION_SEED if held_out else args.seed,
+        photos=args.held_out_photos if held_out else args.photos,
+        device=device,
+    )
+    workers = 1 if device.startswith("cuda") else args.workers
+    files = build_pool(spec, workers, lambda done: print(f"\r{split} scenes {done}/{spec.count}", end="", flush=True))
+    print(f"\r{split} scenes {len(files)}/{spec.count}", flush=True)
+    if held_out or set(args.kinds) == set(KINDS):
+        return files
+    chosen = of_kinds(files, args.kinds)
+    if not chosen:
+        raise ModelError(f"none of the {len(files)} scenes is a {' or '.join(args.kinds)}: give more --scenes or --kinds")
+    return chosen
+
+
+def _train_compact(train: list[Path], held_out: list[Path], spec: LoopSpec) -> tuple[nn.Module, dict[str, float], int, object]:
+    from depth_retrofit_ros.training.compact import train_compact
+
+    loop, figures = train_compact(train, held_out, spec)
+    return loop.average, figures, loop.done, "compact"
+
+
+def _train_refiner(
+    args: argparse.Namespace, train: list[Path], held_out: list[Path], spec: LoopSpec
+) -> tuple[nn.Module, dict[str, float], int, object]:
+    import torch
+
+    from depth_retrofit_ros.coarse.registry import load_coarse
+    from depth_retrofit_ros.refinement.pixels.network import RefinerNet
+    from depth_retrofit_ros.training.refiner import train_refiner
+
+    models = [
+        load_coarse(name, weights=None if name == "compact" else args.weights, device=str(spec.device)) for name in args.coarse
+    ]
+    torch.manual_seed(spec.seed)
+    loop, figures = train_refiner(train, held_out, models, spec, RefinerNet(args.widths, args.blocks))
+    return loop.average, figures, loop.done, {"widths": args.widths, "blocks": args.blocks}
+
+
+def _write_card(
+    args: argparse.Namespace, spec: LoopSpec, path: Path, parameters: int, steps: int, figures: dict[str, float]
+) -> None:
+    from depth_retrofit_ros.io.depth_files import write_text
+
+    lines = [
+        f"# {args.target}",
+        "",
+        f"- licence: Apache-2.0; parameters: {parameters:,}",
+        f"- trained {steps:,} steps of {spec.batch}, peak rate {spec.rate:g}, seed {spec.seed}",
+        f"- data: {args.scenes} procedural scenes of seed {args.seed}, of them the kinds {', '.join(args.kinds)}; textures "
+        + (f"procedural and from {len(list(args.photos.iterdir()))} photographs" if args.photos else "procedural"),
+        f"- command: `depth-retrofit train {args.target} --out OUT {' '.join(_card_options(args, spec))}`",
+        "",
+        f"Validation on {args.held_out} scenes of seed {VALIDATION_SEED}, never trained on:",
+        "",
+        "| figure | value |",
+        "|---|---|",
+        *(f"| {name} | {value:.4f} |" for name, value in figures.items()),
+    ]
+    write_text(path.with_suffix(".md"), "\n".join(lines) + "\n")
+
+
+def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
+    """Everything that decides the result; the folders of photographs by name, as they lie elsewhere for others."""
+    values: dict[str, object] = {
+        "scenes": args.scenes,
+        "seed": spec.seed,
+        "kinds": " ".join(args.kinds),
+        "held-out": args.held_out,
+        "steps": spec.steps,
+        "batch": spec.batch,
+        "rate": f"{spec.rate:g}",
+        "precision": args.precision,
+    }
+    if spec.minutes:
+        values["minutes"] = f"{spec.minutes:g}"
+    for name, folder in (("photos", args.photos), ("held-out-photos", args.held_out_photos)):
+        if folder is not None:
+            values[name] = folder.absolute().name
+    if args.target == "refiner":
+        values |= {"coarse": " ".join(args.coarse), "widths": " ".join(map(str, args.widths)), "blocks": args.blocks}
+    return [f"--{name} {value}".rstrip() for name, value in values.items()] + ["--resume"] * spec.resume

@@ -1,0 +1,1 @@
+"""Images with known depth: data sets on disk, and recorded bags."""

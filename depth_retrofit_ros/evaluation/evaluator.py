@@ -1,0 +1,156 @@
+"""One image through the method and all of its rivals, and the figures of each."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.evaluation.baselines.equal_time import highest_resolution, is_resizable, predict_at
+from depth_retrofit_ros.evaluation.baselines.upsampling import UPSAMPLERS
+from depth_retrofit_ros.evaluation.data.dataset import Sample
+from depth_retrofit_ros.evaluation.metrics.alignment import Alignment, Mode, fit
+from depth_retrofit_ros.evaluation.metrics.coverage import BUDGETS, coverage, high_error
+from depth_retrofit_ros.evaluation.metrics.edges import boundary_f1, edge_band, soft_edge_error
+from depth_retrofit_ros.evaluation.metrics.pointwise import both_known, pointwise
+from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.refinement.pixels.refiner import Refiner
+from depth_retrofit_ros.retrofit import Retrofit
+
+METHODS = (*UPSAMPLERS, "equal_time", "refined")
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What became of one image.
+
+    methods: the figures of each of ``METHODS``, None where a method does not apply; coverage: by budget; alignments: by method.
+    maps: aligned depth ``float32 [H, W]`` by method; truth: the reference in use; band, high_error, selected: bool [H, W].
+    equal_time_px: the long side that the coarse model's input had in the same time, None where it cannot be chosen.
+    """
+
+    sample: Sample
+    methods: dict[str, Figures | None]
+    coverage: dict[float, float]
+    alignments: dict[str, Alignment]
+    maps: dict[str, np.ndarray]
+    truth: np.ndarray
+    band: np.ndarray
+    high_error: np.ndarray
+    selected: np.ndarray
+    equal_time_px: int | None
+
+
+class Evaluator:
+    """Measures a refiner at a budget (share of pixels) on one image after the other.
+
+    align: see ``alignment.fit``; valid_m: (min, max), depths outside of which the truth counts as unknown.
+    """
+
+    def __init__(self, refiner: Refiner, budget: float, align: Mode, valid_m: tuple[float, float] = (1e-3, float("inf"))) -> None:
+        self.refiner, self.budget, self.align, self.valid_m = refiner, budget, align, valid_m
+        self._equal_time_px: dict[tuple[int, ...], int] = {}
+        self._warm: set[tuple[int, ...]] = set()
+        for upsampler in UPSAMPLERS.values():  # compiled here rather than in the first image's time
+            upsampler(np.zeros((8, 8, 3), np.uint8), torch.ones(2, 2))
+
+    def __call__(self, sample: Sample, coarse: CoarseModel) -> Evaluated:
+        """Runs everything; ``coarse`` is the model, the same in every call, or a stored prediction for this sample."""
+        frame = sample.frame
+        recorder = _Recorder(coarse)
+        retrofit = Retrofit(recorder, self.refiner, self.budget)
+        if frame.image.shape not in self._warm:
+            retrofit(frame)
+            self._warm.add(frame.image.shape)
+        start = time.perf_counter()
+        result = retrofit(frame)
+        refined, refined_ms = result.depth.cpu().numpy(), 1e3 * (time.perf_counter() - start)
+
+        low, maps, ms = recorder.prediction, {}, {}
+        for name, upsampler in UPSAMPLERS.items():
+            start = time.perf_counter()
+            maps[name] = upsampler(frame.image, low.depth)
+            ms[name] = result.times_ms["coarse"] + 1e3 * (time.perf_counter() - start)
+        long_side = self._long_side(coarse, frame, refined_ms)
+        if long_side is not None and is_resizable(coarse):
+            start = time.perf_counter()
+            maps["equal_time"] = predict_at(coarse, long_side, frame)
+            ms["equal_time"] = 1e3 * (time.perf_counter() - start)
+        maps["refined"], ms["refined"] = refined, refined_ms
+
+        truth = np.where((sample.depth > self.valid_m[0]) & (sample.depth < self.valid_m[1]), sample.depth, np.float32(np.nan))
+        # All upsamplings of one coarse map share its alignment, so that none gains by a refit; another prediction has its own.
+        shared = fit(maps["bilinear"], truth, self.align, result.metric)
+        alignments = dict.fromkeys(maps, shared)
+        if "equal_time" in maps:
+            alignments["equal_time"] = fit(maps["equal_time"], truth, self.align, result.metric)
+        maps = {name: alignments[name].apply(depth) for name, depth in maps.items()}
+
+        band = edge_band(truth)
+        wanted = high_error(maps["bilinear"], truth, band)
+        assert frame.camera is not None, "samples come with intrinsics"
+        figures = {name: figures_of(depth, truth, band, frame.camera.fx) | {"ms": ms[name]} for name, depth in maps.items()}
+        return Evaluated(
+            sample=sample,
+            methods={name: figures.get(name) for name in METHODS},
+            coverage=covered(retrofit, low, wanted),
+            alignments=alignments,
+            maps=maps,
+            truth=truth,
+            band=band,
+            high_error=wanted,
+            selected=result.selection.mask().cpu().numpy(),
+            equal_time_px=long_side,
+        )
+
+    def _long_side(self, coarse: CoarseModel, frame: Frame, limit_ms: float) -> int | None:
+        """Of the equal-time rival, found once per image size."""
+        if not is_resizable(coarse):
+            return None
+        if frame.image.shape not in self._equal_time_px:
+            self._equal_time_px[frame.image.shape] = highest_resolution(coarse, frame, limit_ms)
+        return self._equal_time_px[frame.image.shape]
+
+
+def figures_of(depth: np.ndarray, truth: np.ndarray, band: np.ndarray, fx: float | None) -> Figures:
+    """All metrics of an aligned depth map [H, W]; see docs/evaluation.md. NaN where a metric has no pixel to be taken from.
+
+    fx: focal length [px] at this size; None where it is unknown, and with it the soft edge error.
+    """
+    everywhere, edge, flat = (pointwise(depth, truth, where) for where in (None, band, ~band))
+    known = both_known(truth, truth)
+    return {
+        **everywhere,
+        **{f"edge_{name}": value for name, value in edge.items()},
+        **{f"flat_{name}": value for name, value in flat.items()},
+        "see": float("nan") if fx is None else soft_edge_error(depth, truth, fx),
+        "boundary_f1": boundary_f1(depth, truth),
+        "unknown_share": float(np.mean(~both_known(depth, depth)[known])) if known.any() else float("nan"),
+    }
+
+
+def covered(retrofit: Retrofit, coarse: CoarsePrediction, wanted: np.ndarray) -> dict[float, float]:
+    """Share of the ``wanted`` pixels (bool [H, W]) that would be selected, by budget."""
+    shares = {}
+    for budget in BUDGETS:
+        _, pixels = Retrofit(retrofit.coarse, retrofit.refiner, budget).select(coarse, (wanted.shape[0], wanted.shape[1]))
+        shares[budget] = coverage(pixels.mask().cpu().numpy(), wanted)
+    return shares
+
+
+class _Recorder:
+    """A coarse model whose last prediction is kept, so that every upsampler starts from the one that was refined."""
+
+    def __init__(self, model: CoarseModel) -> None:
+        self._model = model
+        self.name, self.metric, self.device = model.name, model.metric, model.device
+        self.prediction: CoarsePrediction
+
+    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+        self.prediction = self._model.predict(image, camera)
+        return self.prediction

@@ -1,0 +1,1 @@
+"""Files: checkpoints, photos, depth, archives of arrays, and depth as a picture."""

@@ -1,0 +1,177 @@
+"""Checkpoints: find the file, read its tensors without running anything it contains, load them strictly.
+
+Read: safetensors, and PyTorch's own formats with ``weights_only=True`` (tensors and plain containers, never code).
+Written: safetensors. Each failure is a ``WeightsError`` of one line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from depth_retrofit_ros.errors import WeightsError
+
+SEARCH_PATH_VARIABLE = "DEPTH_RETROFIT_WEIGHTS"
+BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "weights"
+
+
+def load_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, on the CPU, and the file's string metadata (empty for PyTorch's formats).
+
+    The format is told by content, not by suffix. sha256: hex digest that the file must have.
+    Raises WeightsError: missing, unreadable, other digest, corrupt, or not a state dict.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read checkpoint {path} ({error.strerror}): check the path") from None
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256.lower():
+        raise WeightsError(f"checkpoint {path} is not the expected file (SHA-256 differs): fetch it again")
+    if _is_safetensors(data):
+        return _read_safetensors(path, data)
+    if data[:2] in (b"PK", b"\x80\x02"):  # a zip archive, or the bare pickle of PyTorch before 1.6
+        return _read_torch(path, data), {}
+    raise _corrupt(path, "starts neither like safetensors nor like PyTorch")
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, folders included; it appears whole or not at all. Raises WeightsError if it cannot be written."""
+    owned = {name: tensor.detach().clone(memory_format=torch.contiguous_format).cpu() for name, tensor in tensors.items()}
+    data = safetensors.torch.save(owned, dict(metadata))
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise WeightsError(f"cannot write checkpoint {path} ({error.strerror}): choose a writable place with free space") from None
+
+
+def bundled(filename: str) -> Path:
+    """A checkpoint that is part of this package. Raises WeightsError if the installation lacks it."""
+    path = BUNDLED_FOLDER / filename
+    if not path.is_file():
+        raise WeightsError(f"bundled checkpoint {filename} is missing from {BUNDLED_FOLDER}: reinstall depth_retrofit_ros")
+    return path
+
+
+def find_weights(filenames: Sequence[str], explicit: Path | None, how_to_get: str) -> Path:
+    """The first of ``filenames`` (names or relative paths, best first) that exists.
+
+    explicit: the file itself, whatever its name, or a folder; None searches the folders of ``DEPTH_RETROFIT_WEIGHTS``
+    (separated as in ``PATH``). A folder is searched with its immediate subfolders. Raises WeightsError that repeats ``how_to_get``.
+    """
+    if explicit is not None:
+        explicit = explicit.expanduser()
+        if explicit.is_file():
+            return explicit
+        if not explicit.is_dir():
+            raise WeightsError(f"no weights at {explicit}: give an existing file or folder; {how_to_get}")
+        folders, where = [explicit], str(explicit)
+    else:
+        folders = [Path(part).expanduser() for part in os.environ.get(SEARCH_PATH_VARIABLE, "").split(os.pathsep) if part]
+        where = f"{SEARCH_PATH_VARIABLE} ({os.pathsep.join(map(str, folders)) or 'not set'})"
+    for folder in folders:
+        for candidate in _candidates(folder, filenames):
+            if candidate.is_file():
+                return candidate
+    raise WeightsError(f"{' or '.join(filenames)} not found in {where}: {how_to_get}")
+
+
+def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copy ``tensors`` into ``module``: same names, same shapes, finite values; else raises WeightsError that names ``path``."""
+    wanted = module.state_dict()
+    problems = [f"lacks {name}" for name in wanted if name not in tensors]
+    problems += [f"has unknown {name}" for name in tensors if name not in wanted]
+    problems += [
+        f"{name} is {list(tensors[name].shape)}, not {list(value.shape)}"
+        for name, value in wanted.items()
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise WeightsError(f"checkpoint {path} was made for another network ({'; '.join(problems[:3])}{more}): use its own model")
+    require_finite(tensors, path)
+    module.load_state_dict(dict(tensors))
+
+
+def require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises WeightsError if a weight is NaN or infinite: every depth would be."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise WeightsError(f"checkpoint {path} has values that are not finite (first in {name}): fetch or train it again")
+
+
+def first_line(error: Exception) -> str:
+    """A library's message, cut to fit into one of ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:120] if lines else type(error).__name__
+
+
+def _candidates(folder: Path, filenames: Sequence[str]) -> Iterator[Path]:
+    yield from (folder / name for name in filenames)
+    try:
+        subfolders = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    except OSError:  # a folder of the search path that is absent or closed to us holds nothing for us
+        return
+    for subfolder in subfolders:
+        yield from (subfolder / name for name in filenames)
+
+
+def _is_safetensors(data: bytes) -> bool:
+    """A little-endian header length, then a JSON object of that length."""
+    return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
+
+
+def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        tensors = safetensors.torch.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise _corrupt(path, first_line(error)) from None
+    return tensors, header.get("__metadata__", {})
+
+
+def _read_torch(path: Path, data: bytes) -> dict[str, Tensor]:
+    stream = io.BytesIO(data)
+    try:
+        if zipfile.is_zipfile(stream):
+            _check_crc(stream)
+        stream.seek(0)
+        content = torch.load(stream, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # its own message advises to switch the protection off
+        raise _corrupt(path, "damaged, or holds code and not just tensors") from None
+    except Exception as error:  # a broken or hostile file can fail anywhere in the reader, with any type
+        raise _corrupt(path, first_line(error)) from None
+    if not isinstance(content, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
+        raise WeightsError(f"checkpoint {path} holds {type(content).__name__}, not a state dict: save model.state_dict()")
+    for name, tensor in content.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_complex() or tensor.is_quantized:
+            raise WeightsError(f"checkpoint {path} holds {name} as no plain real array: save the values of model.state_dict()")
+    return {name: tensor.detach() for name, tensor in content.items()}
+
+
+def _check_crc(stream: io.BytesIO) -> None:
+    """PyTorch's reader does not compare the archive's checksums, so a flipped bit would become a wrong weight."""
+    with zipfile.ZipFile(stream) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise ValueError(f"checksum of {broken} differs")
+
+
+def _corrupt(path: Path, detail: str) -> WeightsError:
+    return WeightsError(f"checkpoint {path} is corrupt or not a checkpoint ({detail}): fetch it again")

@@ -1,0 +1,1 @@
+"""Depth image → organized, colored point cloud, and the files that viewers read."""

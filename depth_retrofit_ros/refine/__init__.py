@@ -1,1 +1,0 @@
-"""Refiners (sparse networks that correct the selected pixels) and the gated fusion with the coarse depth."""

@@ -1,0 +1,1 @@
+"""Refiners, which correct the selected pixels, and the gated fusion with the coarse depth."""

@@ -1,0 +1,206 @@
+"""What the refiner sees at each active pixel: the frame at full resolution, the coarse map around, how the two agree in colour.
+
+Nothing in it changes when depth is scaled.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from depth_retrofit_ros.device.buffers import BufferPool
+from depth_retrofit_ros.device.thread_pool import TEAM
+from depth_retrofit_ros.refinement.pixels import assembly
+from depth_retrofit_ros.refinement.pixels.candidates import COUNT, candidate_colors, candidate_maps
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from depth_retrofit_ros.upsampling.grid import cells, interpolation
+from depth_retrofit_ros.upsampling.interpolation import sample_at
+
+CELL_LEVEL = 2.0  # ln of 7 px: a common height of a coarse cell
+POOL = BufferPool()
+CHUNK = 16_384  # rows whose colours are compared at once: 4 MB of them
+
+WIDTHS = {"rgb": 3, "candidates": COUNT, "colors": COUNT, "entropy": 1, "level": 1, "grid": 3}
+IN_CHANNELS = sum(WIDTHS.values())
+
+
+def start_of(name: str) -> int:
+    """The first column of a part of ``PixelFeatures.rows``."""
+    names = list(WIDTHS)
+    return sum(WIDTHS[other] for other in names[: names.index(name)])
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFeatures:
+    """What the network sees at each of K active pixels; nothing in it changes when depth is scaled.
+
+    rows: ``float32 [K, IN_CHANNELS]``, of which the properties are views in the order of ``WIDTHS``.
+    """
+
+    rows: torch.Tensor
+
+    @classmethod
+    def of(cls, **parts: torch.Tensor) -> PixelFeatures:
+        """From the parts, one per name in ``WIDTHS``."""
+        count = parts["rgb"].shape[0]
+        return cls(torch.cat([parts[name].reshape(count, width) for name, width in WIDTHS.items()], 1))
+
+    def part(self, name: str) -> torch.Tensor:
+        """``[K, WIDTHS[name]]``."""
+        return self.rows[:, start_of(name) : start_of(name) + WIDTHS[name]]
+
+    @property
+    def rgb(self) -> torch.Tensor:
+        """``[K, 3]`` about 0 ± 1."""
+        return self.part("rgb")
+
+    @property
+    def candidates(self) -> torch.Tensor:
+        """``[K, COUNT]``: ln(candidate / upsampled coarse depth); the first is 0."""
+        return self.part("candidates")
+
+    @property
+    def colors(self) -> torch.Tensor:
+        """``[K, COUNT]``: distance (in rgb's unit) of the pixel's colour from that of each candidate's coarse pixel."""
+        return self.part("colors")
+
+    @property
+    def entropy(self) -> torch.Tensor:
+        """``[K]``: the selection score, standardised over the frame."""
+        return self.part("entropy")[:, 0]
+
+    @property
+    def level(self) -> torch.Tensor:
+        """``[K]``: ln(upsampled coarse depth) about the frame's median."""
+        return self.part("level")[:, 0]
+
+    @property
+    def grid(self) -> torch.Tensor:
+        """``[K, 3]``: where the pixel lies in its coarse cell (down, right; ±1 at the cell's sides) and ln of the cell's height in
+        pixels, less ``CELL_LEVEL``."""
+        return self.part("grid")
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseMaps:
+    """All that is computed once on the coarse grid and then sampled.
+
+    values ``float32 [h, w, COUNT + 2]``: candidates, standardised score, ln depth; colors ``float32 [h, w, 3, COUNT]``; log_median:
+    of the frame's coarse depth.
+    """
+
+    values: torch.Tensor
+    colors: torch.Tensor
+    log_median: torch.Tensor
+
+
+def coarse_maps(depth: torch.Tensor, score: torch.Tensor, image: torch.Tensor) -> CoarseMaps:
+    """depth, score ``[h, w]``; image ``float32 [h, w, 3]``, the frame averaged down to the coarse grid, normalised as ``rgb``."""
+    # nanmedian: one broken coarse pixel must not spoil the level of all.
+    return CoarseMaps(cell_values(depth, standardised(score)), candidate_colors(image), depth.log().nanmedian())
+
+
+def standardised(score: torch.Tensor) -> torch.Tensor:
+    """Mean 0, deviation 1 over the frame."""
+    return (score - score.mean()) / score.std().clamp_min(1e-6)
+
+
+def cell_values(depth: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
+    """``CoarseMaps.values`` of a depth and its standardised score, both ``[h, w]``."""
+    return torch.cat([candidate_maps(depth), score[..., None], depth.log()[..., None]], -1)
+
+
+def features_at(
+    rgb: torch.Tensor, maps: CoarseMaps, depth_at: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]
+) -> PixelFeatures:
+    """rgb ``[K, 3]``, normalised; depth_at ``[K]``, the upsampled coarse depth; indices ``int64 [K]`` into a frame of ``size``."""
+    if rgb.device.type != "cpu":
+        return features_by_torch(rgb, maps, depth_at, indices, size)
+    if maps.colors.shape[3] != assembly.COUNT:
+        raise ValueError(f"refinement/pixels/assembly.py is compiled for {assembly.COUNT} candidates, not {maps.colors.shape[3]}")
+    POOL.sweep()
+    rows = POOL.empty((indices.numel(), IN_CHANNELS))
+    low = maps.values.shape[:2]
+    grids, within = (tuple(of(low[axis], size[axis]) for axis in (0, 1)) for of in (interpolation, cells))
+    level = np.float32(math.log(size[0] / low[0]) - CELL_LEVEL)
+    arrays = [m.numpy() for m in (rgb, maps.values, maps.colors, depth_at.log())]
+    rest = (np.float32(maps.log_median), level, indices.numpy(), grids, within, rows.numpy(), np.zeros(1, np.int64))
+    TEAM.run(lambda: assembly.assemble(*arrays, *rest))
+    return PixelFeatures(rows)
+
+
+def features_by_torch(
+    rgb: torch.Tensor, maps: CoarseMaps, depth_at: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]
+) -> PixelFeatures:
+    """``features_at`` in plain torch: the specification of the compiled pass, and what runs on CUDA."""
+    sampled = sample_at(maps.values, indices, size)
+    log_depth = depth_at.log()
+    # The candidates were taken relative to the coarse grid's own ln depth; make them relative to the upsampled depth of this pixel.
+    # So the last one, which was 0, becomes the plain interpolation.
+    candidates = sampled[:, :-2] + (sampled[:, -1] - log_depth)[:, None]
+    candidates[:, 0] = 0
+    return PixelFeatures.of(
+        rgb=rgb,
+        candidates=candidates,
+        colors=_color_distances(rgb, maps.colors, indices, size),
+        entropy=sampled[:, -2].clamp(-3, 6),
+        level=log_depth - maps.log_median,
+        grid=grid_position(indices, size, (maps.values.shape[0], maps.values.shape[1])),
+    )
+
+
+def _color_distances(rgb: torch.Tensor, colors: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Mean absolute difference to the candidates' colours at each pixel's coarse cell, ``[K, COUNT]``."""
+    h, w = colors.shape[:2]
+    row, column = cell_of(indices, size, (h, w))
+    cell = row * w + column
+    table = colors.view(h * w, 3, COUNT)
+    out = torch.empty(indices.numel(), COUNT, device=rgb.device)
+    for start in range(0, indices.numel(), CHUNK):
+        part = slice(start, start + CHUNK)
+        torch.mean(table[cell[part]].sub_(rgb[part, :, None]).abs_(), 1, out=out[part])
+    return out
+
+
+def cell_of(indices: torch.Tensor, size: tuple[int, int], low: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Row and column in a ``low = (h, w)`` grid of the cell in which each pixel of a ``size = (H, W)`` frame has its centre."""
+    y = torch.div(indices, size[1], rounding_mode="floor")
+    x = indices - y * size[1]
+    row = torch.div((2 * y + 1) * low[0], 2 * size[0], rounding_mode="floor")
+    return row, torch.div((2 * x + 1) * low[1], 2 * size[1], rounding_mode="floor")
+
+
+def grid_position(indices: torch.Tensor, size: tuple[int, int], low: tuple[int, int]) -> torch.Tensor:
+    """``PixelFeatures.grid`` at flat indices ``[K]`` into a frame of ``size = (H, W)`` over a ``low = (h, w)`` grid."""
+    y = torch.div(indices, size[1], rounding_mode="floor")
+    x = indices - y * size[1]
+    out = torch.empty(indices.numel(), WIDTHS["grid"], device=indices.device)
+    for column, (position, fine, coarse) in enumerate(((y, size[0], low[0]), (x, size[1], low[1]))):
+        # In whole numbers up to the last step: float32 cannot tell the places within a cell of a large frame apart.
+        inside = ((2 * position + 1) * coarse) % (2 * fine)
+        out[:, column] = inside.float().div_(fine).sub_(1)
+    out[:, 2] = math.log(size[0] / low[0]) - CELL_LEVEL
+    return out
+
+
+def normalised(image: torch.Tensor) -> torch.Tensor:
+    """uint8 or 0…255 float → about 0 ± 1."""
+    return image.float().sub(127.5).div_(64.0)
+
+
+def pixel_features(
+    image: torch.Tensor,
+    small: torch.Tensor,
+    coarse_depth: torch.Tensor,
+    depth: torch.Tensor,
+    score: torch.Tensor,
+    pixels: PixelSet,
+) -> PixelFeatures:
+    """The network's input. image ``uint8 [H, W, 3]``; small ``float32 [h, w, 3]`` 0…1, the image averaged to the coarse grid;
+    coarse_depth, score ``[h, w]``; depth ``[H, W]``, the upsampled coarse depth."""
+    maps = coarse_maps(coarse_depth, score, normalised(small * 255))
+    rgb = normalised(image.reshape(-1, 3)[pixels.indices])
+    return features_at(rgb, maps, depth.flatten()[pixels.indices], pixels.indices, pixels.size)

@@ -1,0 +1,114 @@
+"""Refiners: (image, coarse prediction, score, pixels) → refined depth at the pixels, and its fusion with the coarse depth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.errors import WeightsError
+from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
+from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, pixel_features
+from depth_retrofit_ros.refinement.pixels.network import Refinement, RefinerNet
+from depth_retrofit_ros.sparse.backends.registry import SparseEngine, load_engine
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
+
+LARGEST = 1024  # channels, levels or blocks that a checkpoint may ask for
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """A refinement with what its fusion needs: coarse depth ``[K]`` (unit of the coarse model) and the network's features."""
+
+    coarse: torch.Tensor
+    features: PixelFeatures
+    refinement: Refinement
+
+
+class Refiner(Protocol):
+    """Corrects the selected pixels; the two steps are separate because they are separate boxes of the method.
+
+    engine_name: the sparse engine that computes it, for people to read.
+    """
+
+    @property
+    def engine_name(self) -> str: ...
+
+    def refine(
+        self,
+        image: torch.Tensor,
+        small: torch.Tensor,
+        coarse: CoarsePrediction,
+        depth: torch.Tensor,
+        score: torch.Tensor,
+        pixels: PixelSet,
+    ) -> Refined:
+        """image ``uint8 [H, W, 3]``; small ``float32 [h, w, 3]`` 0…1, its average over each coarse pixel; depth ``float32 [H, W]``,
+        the upsampled coarse depth; score ``[h, w]`` on the coarse grid."""
+        ...
+
+    def fuse(self, refined: Refined) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gate ``[K]`` (the coarse value's weight) and fused depth ``[K]``."""
+        ...
+
+
+class SparseRefiner:
+    """The sparse U-Net refiner on a sparse engine; dtype: of its convolutions."""
+
+    def __init__(self, network: RefinerNet, engine: SparseEngine, dtype: torch.dtype = torch.float32) -> None:
+        self.network, self.engine, self.dtype = network.eval(), engine, dtype
+
+    @property
+    def engine_name(self) -> str:
+        """See ``Refiner``."""
+        return self.engine.name
+
+    def refine(
+        self,
+        image: torch.Tensor,
+        small: torch.Tensor,
+        coarse: CoarsePrediction,
+        depth: torch.Tensor,
+        score: torch.Tensor,
+        pixels: PixelSet,
+    ) -> Refined:
+        """See ``Refiner.refine``."""
+        features = pixel_features(image, small, coarse.depth, depth, score, pixels)
+        pyramid = self.engine.build_pyramid(pixels, self.network.levels)
+        return Refined(depth.flatten()[pixels.indices], features, self.network(features, pyramid, self.dtype))
+
+    def fuse(self, refined: Refined) -> tuple[torch.Tensor, torch.Tensor]:
+        """See ``Refiner.fuse``."""
+        f, r = refined.features, refined.refinement
+        gate, change = self.network.fusion(f.level, r.change, f.entropy, r.entropy)
+        return gate, refined.coarse * change.exp()
+
+
+def load_refiner(path: Path | None, device: torch.device, engine: str = "auto") -> SparseRefiner:
+    """A trained refiner; path None: the bundled one; engine: see ``load_engine``, in half precision on ``triton``.
+
+    Raises WeightsError or ModelError in one line.
+    """
+    path = path or bundled("refiner.safetensors")
+    tensors, metadata = load_tensors(path)
+    network = _network_of(metadata, path)
+    load_strict(network, tensors, path)
+    loaded = load_engine(engine, device)
+    return SparseRefiner(network.to(device), loaded, torch.float16 if loaded.name == "triton" else torch.float32)
+
+
+def _network_of(metadata: Mapping[str, str], path: Path) -> RefinerNet:
+    """The untrained network whose shape a checkpoint states as JSON: ``{"widths": [16, …], "blocks": 1}``."""
+    try:
+        shape = json.loads(metadata["network"])
+        widths, blocks = list(shape["widths"]), shape["blocks"]
+    except (KeyError, TypeError, ValueError):
+        widths, blocks = [], 0
+    if not all(type(n) is int and n > 0 for n in (len(widths), blocks, *widths)) or max(len(widths), blocks, *widths) > LARGEST:
+        raise WeightsError(f"{path} is not a refiner checkpoint: make one with 'depth-retrofit train refiner'")
+    return RefinerNet(widths, blocks)

@@ -1,0 +1,1 @@
+"""What the node says about itself: diagnostics, log, and checks of the stream of images."""

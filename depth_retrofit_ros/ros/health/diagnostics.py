@@ -1,0 +1,235 @@
+"""What the node says about itself on ``/diagnostics``: one status each for input, calibration, metric scale, pipeline and model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.device.memory import device_mb, resident_mb
+from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.ros.node.parameters import Settings, Stage
+from depth_retrofit_ros.ros.node.scale_fit import Alignment
+from depth_retrofit_ros.runtime.statistics import FrameStatistics
+from depth_retrofit_ros.runtime.worker import FrameCounts
+
+if TYPE_CHECKING:
+    from std_msgs.msg import Header
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+@dataclass(slots=True)
+class FrameHealth:
+    """What became of the images since the last activation.
+
+    unheard: images that came while nobody listened to any output; no other count has them. listened: somebody did, last time.
+    clock_problem: why their age means nothing, None where it does. calibration_problem: why there are no intrinsics, None where
+    there are. camera: the last image's. info_lost: camera_info came, and is not published any more. metric, alignment, blank: of
+    the last depth; blank has no finite value. budget: of the last depth. budget_limit: what memory allows. overloaded: the target
+    rate is out of reach. reported_failures: how many are told already.
+    """
+
+    statistics: FrameStatistics = field(default_factory=FrameStatistics)
+    counts: FrameCounts = field(default_factory=FrameCounts)
+    unheard: int = 0
+    listened: bool = False
+    last_failure: str = ""
+    clock_problem: str | None = None
+    calibration_problem: str | None = None
+    camera: Camera | None = None
+    info_lost: bool = False
+    metric: bool | None = None
+    alignment: Alignment | None = None
+    blank: bool = False
+    budget: float | None = None
+    budget_limit: float = float("inf")
+    overloaded: bool = False
+    reported_failures: int = 0
+
+
+@dataclass(slots=True)
+class Health:
+    """How the node is, kept up to date by node and processor. Fields are replaced as a whole, so any thread may read them.
+
+    device: of the coarse model; None while there is none. engine: of the refiner's sparse convolutions. sparse_topics: depth image,
+    points; empty where depth is not aligned.
+    """
+
+    settings: Settings
+    stage: Stage = "unconfigured"
+    load_error: str = ""
+    device: torch.device | None = None
+    engine: str = ""
+    image_topic: str = ""
+    info_topic: str = ""
+    sparse_topics: tuple[str, ...] = ()
+    frames: FrameHealth = field(default_factory=FrameHealth)
+
+
+def diagnostics(node: str, health: Health) -> list[DiagnosticStatus]:
+    """One status per concern. Failures are reported once: as a warning in the report that follows them."""
+    statuses = [
+        _status(node, "input", *_input(health)),
+        _status(node, "calibration", *_calibration(health)),
+        _status(node, "metric scale", *_metric_scale(health)),
+        _status(node, "pipeline", *_pipeline(health)),
+        _status(node, "model", *_model(health)),
+    ]
+    health.frames.reported_failures = health.frames.counts.failed
+    return statuses
+
+
+def frame_stats(
+    header: Header,
+    result: DepthFrame,
+    model: str,
+    budget: float,
+    counts: FrameCounts,
+    publish_ms: float,
+    total_ms: float,
+    age_ms: float,
+) -> FrameStats:
+    """The message about one answered frame. ``counts`` are from before the worker counts it; the message does count it."""
+    stats = FrameStats(header=header, publish_ms=publish_ms, total_ms=total_ms, age_ms=age_ms)
+    for stage in ("coarse", "upsample", "select", "refine", "fuse"):
+        setattr(stats, f"{stage}_ms", result.times_ms.get(stage, 0.0))  # a stage that had nothing to do took no time
+    stats.refined_pixels, stats.budget = result.refined_pixels, budget
+    stats.received, stats.processed = counts.received, counts.processed + 1
+    stats.dropped, stats.failed = counts.dropped, counts.failed
+    stats.metric, stats.model = result.metric, model
+    return stats
+
+
+Report = tuple[bytes, str, dict[str, str]]
+
+
+def _input(health: Health) -> Report:
+    counts, statistics = health.frames.counts, health.frames.statistics
+    values = {
+        "topic": health.image_topic,
+        "rate [Hz]": f"{statistics.input_hz:.1f}",
+        "received": str(counts.received),
+        "processed": str(counts.processed),
+        "dropped": str(counts.dropped),
+        "failed": str(counts.failed),
+        "pending": str(counts.pending),
+        "unheard": str(health.frames.unheard),
+        "last failure": health.frames.last_failure,
+    }
+    if age := statistics.age_ms:
+        values |= {"age p50 [ms]": f"{age.p50:.1f}", "age p95 [ms]": f"{age.p95:.1f}", "age p99 [ms]": f"{age.p99:.1f}"}
+    if health.stage != "active":
+        return OK, health.stage, values
+    if statistics.input_hz == 0.0:
+        return WARN, f"waiting for image on {health.image_topic}", values
+    if failed := counts.failed - health.frames.reported_failures:
+        return WARN, f"{failed} images failed: {health.frames.last_failure}", values
+    if health.frames.clock_problem:
+        return WARN, health.frames.clock_problem, values
+    return OK, f"{statistics.input_hz:.1f} Hz", values
+
+
+def _calibration(health: Health) -> Report:
+    frames = health.frames
+    values = {"topic": health.info_topic}
+    if camera := frames.camera:
+        values |= {
+            "image": f"{camera.width}x{camera.height}",
+            "fx fy cx cy [px]": _numbers(camera.fx, camera.fy, camera.cx, camera.cy),
+        }
+    if health.stage != "active":
+        return OK, health.stage, values
+    if frames.calibration_problem:
+        return WARN, frames.calibration_problem, values
+    if frames.info_lost:
+        return WARN, f"camera_info on {health.info_topic} is no longer published: the last one is used", values
+    return OK, "camera_info fits the image", values
+
+
+def _metric_scale(health: Health) -> Report:
+    mode, alignment = health.settings.align, health.frames.alignment
+    values = {"align": mode}
+    if alignment and (fit := alignment.fit):
+        values |= {
+            "points": str(fit.points),
+            "inliers": str(fit.inliers),
+            "residual": f"{fit.residual:.4f}",
+            "scale of the last fit": f"{fit.correction.scale:.4f}",
+        }
+    if alignment and (correction := alignment.correction):
+        values |= {
+            "scale": f"{correction.scale:.4f}",
+            "shift": f"{correction.shift:.4f}",
+            "of": "inverse depth [1/m]" if correction.inverse else "depth [m]",
+        }
+    if health.stage != "active":
+        return OK, health.stage, values
+    if mode == "none":
+        return OK, "as the model gives it", values
+    if alignment is None:
+        return OK, "waiting for image", values
+    if alignment.correction is None:
+        return WARN, f"not aligned: {alignment.problem}", values
+    return (WARN, f"aligned as before: {alignment.problem}", values) if alignment.problem else (OK, "aligned", values)
+
+
+def _pipeline(health: Health) -> Report:
+    statistics, settings, limit = health.frames.statistics, health.settings, health.frames.budget_limit
+    values = {
+        "rate [Hz]": f"{statistics.output_hz:.1f}",
+        "target rate [Hz]": f"{settings.target_fps:g}" if settings.target_fps else "none",
+        "budget": f"{health.frames.budget:g}" if health.frames.budget is not None else "unknown until the first image",
+        "budget asked for": f"{settings.budget:g}",
+    }
+    for stage, times in statistics.stages_ms.items():
+        values[f"{stage} p50/p95/p99 [ms]"] = f"{times.p50:.2f} / {times.p95:.2f} / {times.p99:.2f}"
+    if health.stage != "active":
+        return OK, health.stage, values
+    if limit < settings.budget:
+        return WARN, f"memory is short: {limit:g} of the pixels are refined instead of {settings.budget:g}", values
+    if health.frames.overloaded:
+        return (
+            WARN,
+            f"{statistics.output_hz:.1f} Hz: target_fps {settings.target_fps:g} cannot be held even at least_budget",
+            values,
+        )
+    if not health.frames.listened:
+        return OK, "idle: nobody listens to an output", values
+    return OK, f"{statistics.output_hz:.1f} Hz", values
+
+
+def _model(health: Health) -> Report:
+    scale = {None: "unknown until the first image", True: "metric", False: "relative"}[health.frames.metric]
+    device = health.device
+    values = {
+        "name": health.settings.model,
+        "engine": health.engine,
+        "device": "" if device is None else str(device),
+        "scale": scale,
+        "memory of the process [MB]": f"{resident_mb():.0f}",
+    }
+    if device is not None and (reserved := device_mb(device)) is not None:
+        values["memory on the device [MB]"] = f"{reserved:.0f}"
+    if health.load_error:
+        return ERROR, health.load_error, values
+    if health.stage == "unconfigured":
+        return OK, health.stage, values
+    if health.frames.blank:
+        return ERROR, f"{health.settings.model}: the last depth has no finite value", values
+    if health.frames.metric is False:
+        return WARN, f"{health.settings.model}: depth is relative, not metres", values
+    return OK, f"{health.settings.model} on {device}", values
+
+
+def _numbers(*values: float) -> str:
+    return " ".join(f"{value:.2f}" for value in values)
+
+
+def _status(node: str, concern: str, level: bytes, message: str, values: dict[str, str]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticStatus(name=f"{node}: {concern}", hardware_id=node, level=level, message=message, values=pairs)

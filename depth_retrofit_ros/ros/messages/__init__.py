@@ -1,0 +1,1 @@
+"""Messages to arrays and back. A message is a claim by a stranger: it is checked before it is believed."""

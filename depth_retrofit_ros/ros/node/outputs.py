@@ -1,0 +1,236 @@
+"""The node's outputs: messages whose memory is allocated once per image size and written in place.
+
+Assigning bytes, lists or arrays to ``msg.data`` costs 10 to 1000 times the copy itself (rclpy #763). Here ``msg.data`` stays the
+same ``array.array`` from frame to frame, and whoever computes an output writes straight into it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+
+from depth_retrofit_ros.errors import GraphError
+from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.io.color_map import colourise
+from depth_retrofit_ros.io.raw_depth import fill_millimetres
+from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.pointcloud.organized import POINT_STEP, cloud_size, fill_cloud
+from depth_retrofit_ros.ros.messages.calibration import info_for_image
+from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH, publish_to
+from depth_retrofit_ros.runtime.rate_limiter import Pace
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from std_msgs.msg import Header
+
+    from depth_retrofit_ros.ros.node.parameters import Settings
+
+
+class Destination(Protocol):
+    """What ``Outputs`` needs of a publisher."""
+
+    def publish(self, message: Any) -> None:
+        """Send. The message's memory is written again for the next frame."""
+        ...
+
+    def get_subscription_count(self) -> int: ...
+
+
+# (node, message type, topic, queue depth) → where the messages of that topic go.
+MakeDestination = Callable[["Node", type, str, int], Destination]
+
+# Output → type, topic and queue of its publisher. The parameter `outputs` chooses among those that are not always offered.
+_TOPICS: dict[str, tuple[type, str, int]] = {
+    "depth": (Image, "~/depth/image_rect", LARGE_DEPTH),
+    "depth_mm": (Image, "~/depth/image_rect_raw", LARGE_DEPTH),
+    "points": (PointCloud2, "~/points", LARGE_DEPTH),
+    "preview": (Image, "~/depth/preview", LARGE_DEPTH),
+    "selection": (Image, "~/depth/selection", LARGE_DEPTH),
+    "camera_info": (CameraInfo, "~/depth/camera_info", SMALL_DEPTH),
+    "frame_stats": (FrameStats, "~/frame_stats", SMALL_DEPTH),
+}
+_ALWAYS = ("camera_info", "frame_stats")
+
+
+class ImageMessage:
+    """An ``Image`` that is reused: ``prepare`` gives its pixels to write to."""
+
+    def __init__(self, encoding: str, dtype: type[np.generic], channels: int) -> None:
+        self.message = Image(encoding=encoding, is_bigendian=int(sys.byteorder == "big"))
+        self._dtype = np.dtype(dtype)
+        self._channels = channels
+
+    def prepare(self, height: int, width: int, header: Header) -> np.ndarray:
+        """The message's own memory as ``[H, W]`` or, with several channels, ``[H, W, channels]``."""
+        message = self.message
+        message.header = header
+        message.height, message.width = height, width
+        message.step = width * self._channels * self._dtype.itemsize
+        shape = (height, width) if self._channels == 1 else (height, width, self._channels)
+        return _memory(message, height * message.step).view(self._dtype).reshape(shape)
+
+
+class CloudMessage:
+    """A ``PointCloud2`` of x, y, z, rgb (16 bytes per point) that is reused: ``prepare`` gives its points to write to."""
+
+    def __init__(self) -> None:
+        fields = [
+            PointField(name=name, offset=offset, datatype=PointField.FLOAT32, count=1)
+            for name, offset in (("x", 0), ("y", 4), ("z", 8), ("rgb", 12))
+        ]
+        self.message = PointCloud2(fields=fields, point_step=POINT_STEP, is_dense=False, is_bigendian=sys.byteorder == "big")
+
+    def prepare(self, height: int, width: int, header: Header) -> np.ndarray:
+        """The message's own memory as ``float32 [h, w, 4]``."""
+        message = self.message
+        message.header = header
+        message.height, message.width = height, width
+        message.row_step = width * POINT_STEP
+        return _memory(message, height * message.row_step).view(np.float32).reshape(height, width, 4)
+
+
+def _memory(message: Any, size: int) -> np.ndarray:
+    """``message.data`` as uint8 [size], allocated anew only where the size changed."""
+    if len(message.data) != size:
+        message.data = bytes(size)
+    return np.frombuffer(message.data, np.uint8)
+
+
+class Outputs:
+    """The publishers, and the work that each of them needs; what nobody subscribes to is not computed.
+
+    chosen: names of ``parameters.OUTPUTS``; camera_info and the statistics are always offered. make: of each publisher. Raises
+    GraphError.
+    """
+
+    def __init__(self, node: Node, chosen: Collection[str], make: MakeDestination = publish_to) -> None:
+        self._node = node
+        self._make = make
+        self._lock = threading.Lock()  # the executor's thread chooses, the worker's publishes
+        self._publishers: dict[str, Destination] = {}
+        self._cloud_pace = Pace()
+        self._depth_message = ImageMessage("32FC1", np.float32, 1)
+        self._millimetres_message = ImageMessage("16UC1", np.uint16, 1)
+        self._points_message = CloudMessage()
+        self._preview_message = ImageMessage("rgb8", np.uint8, 3)
+        self._selection_message = ImageMessage("mono8", np.uint8, 1)
+        self.choose(chosen)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody listens to anything."""
+        return any(self._listened(name) for name in self._publishers)
+
+    def choose(self, chosen: Collection[str]) -> None:
+        """Offer these from the next frame on. Raises GraphError, and then changes nothing."""
+        self._offer((*_ALWAYS, *chosen))
+
+    def publish(
+        self, frame: Frame, result: DepthFrame, header: Header, info: CameraInfo | None, settings: Settings
+    ) -> dict[str, float]:
+        """Send what is chosen to whoever listens; returns the wall time [ms] of each output that was sent.
+
+        header: the image's own, used as it is. info: as received, None where there is none for this image. Millimetres and the
+        cloud are sent only where the depth is metric.
+        """
+        times_ms: dict[str, float] = {}
+        depth = cache(lambda: self._on_host(result.depth, header))  # only if somebody listens
+        camera = frame.camera
+
+        def send(name: str, make: Callable[[], Any]) -> None:
+            if self._listened(name):
+                start = time.perf_counter()
+                self._publishers[name].publish(make())
+                times_ms[name] = 1e3 * (time.perf_counter() - start)
+
+        with self._lock:
+            send("depth", lambda: self._make_depth(depth(), header))
+            if result.metric:
+                send("depth_mm", lambda: self._make_millimetres(depth(), header))
+            if info is not None and camera is not None:
+                send("camera_info", lambda: info_for_image(info, camera, header))
+            if result.metric and camera is not None and self._cloud_is_due(settings.cloud_rate):
+                send("points", lambda: self._make_cloud(result, depth, frame, header, settings.cloud_stride))
+            send("preview", lambda: self._make_preview(depth(), header))
+            send("selection", lambda: self._make_selection(result.selection.mask().cpu().numpy(), header))
+        return times_ms
+
+    def publish_stats(self, stats: FrameStats) -> None:
+        """Send the statistics of one frame, if anybody listens."""
+        if self._listened("frame_stats"):
+            self._publishers["frame_stats"].publish(stats)
+
+    def destroy(self) -> None:
+        """Take the publishers from the graph."""
+        self._offer(())
+
+    def _offer(self, names: Collection[str]) -> None:
+        made: dict[str, Destination] = {}
+        with self._lock:
+            try:
+                for name in names:
+                    if name not in self._publishers:
+                        message_type, topic, depth = _TOPICS[name]
+                        made[name] = self._make(self._node, message_type, topic, depth)
+            except GraphError:
+                for publisher in made.values():
+                    self._node.destroy_publisher(publisher)
+                raise
+            for name in [name for name in self._publishers if name not in names]:
+                self._node.destroy_publisher(self._publishers.pop(name))
+            self._publishers |= made
+
+    def _listened(self, name: str) -> bool:
+        return name in self._publishers and self._publishers[name].get_subscription_count() > 0
+
+    def _cloud_is_due(self, rate_hz: float) -> bool:
+        return self._listened("points") and self._cloud_pace.due(rate_hz, time.monotonic())
+
+    def _on_host(self, depth: torch.Tensor, header: Header) -> np.ndarray:
+        """``float32 [H, W]``; from a device straight into the depth message, whoever else needs it."""
+        if depth.device.type == "cpu":
+            return depth.numpy()
+        pixels = self._depth_message.prepare(depth.shape[0], depth.shape[1], header)
+        torch.from_numpy(pixels).copy_(depth)
+        return pixels
+
+    def _make_depth(self, depth: np.ndarray, header: Header) -> Image:
+        pixels = self._depth_message.prepare(depth.shape[0], depth.shape[1], header)
+        if not np.may_share_memory(pixels, depth):
+            np.copyto(pixels, depth)
+        return self._depth_message.message
+
+    def _make_millimetres(self, depth: np.ndarray, header: Header) -> Image:
+        fill_millimetres(depth, self._millimetres_message.prepare(depth.shape[0], depth.shape[1], header))
+        return self._millimetres_message.message
+
+    def _make_cloud(
+        self, result: DepthFrame, depth: Callable[[], np.ndarray], frame: Frame, header: Header, stride: int
+    ) -> PointCloud2:
+        assert frame.camera is not None
+        points = self._points_message.prepare(*cloud_size(frame.camera.height, frame.camera.width, stride), header)
+        if result.depth.device.type == "cpu" or result.image is None:
+            fill_cloud(depth(), frame.image, frame.camera, points, stride)
+        else:
+            from depth_retrofit_ros.pointcloud.organized_triton import (
+                make_cloud_on_device,  # triton comes with CUDA builds of torch only
+            )
+
+            torch.from_numpy(points).copy_(make_cloud_on_device(result.depth, result.image, frame.camera, stride))
+        return self._points_message.message
+
+    def _make_preview(self, depth: np.ndarray, header: Header) -> Image:
+        colourise(depth, out=self._preview_message.prepare(depth.shape[0], depth.shape[1], header))
+        return self._preview_message.message
+
+    def _make_selection(self, refined: np.ndarray, header: Header) -> Image:
+        np.multiply(refined, np.uint8(255), out=self._selection_message.prepare(refined.shape[0], refined.shape[1], header))
+        return self._selection_message.message

@@ -1,0 +1,111 @@
+"""Depth into metres by a sparse depth topic: which message belongs to a frame, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from sensor_msgs.msg import Image, PointCloud2
+
+from depth_retrofit_ros.errors import SparseDepthError
+from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.ros.health.throttled_log import quoted
+from depth_retrofit_ros.ros.messages.sparse_depth import SparseDepth, from_image, from_points
+from depth_retrofit_ros.ros.node.parameters import NO_POSE
+from depth_retrofit_ros.scale.fit import Correction, Fit, Mode, ScaleTracker
+
+if TYPE_CHECKING:
+    from std_msgs.msg import Header
+
+REMEMBERED = 10  # messages: a second of a LiDAR, which may be ahead of a slow image as well as behind
+TOLERANCE_S = 0.1  # between the stamps of image and sparse depth
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How a frame's depth was brought to metres.
+
+    correction: smoothed, as applied; None where there was none. fit: the last one that succeeded. problem: why this frame has none
+    of its own, empty where it has.
+    """
+
+    correction: Correction | None
+    fit: Fit | None
+    problem: str
+
+
+class ScaleAlignment:
+    """Takes sparse depth in from the executor's thread (``offer``) and corrects frames in the worker's (``align``).
+
+    pose: of the points' frame in the image's optical frame. topics: their names, for the words.
+    """
+
+    def __init__(self, mode: Mode, pose: tuple[float, ...], topics: str) -> None:
+        self._pose = pose
+        self._topics = topics
+        self._tracker = ScaleTracker(mode)
+        self._lock = threading.Lock()
+        self._messages: deque[Image | PointCloud2] = deque(maxlen=REMEMBERED)
+
+    def offer(self, message: Image | PointCloud2) -> None:
+        """Remember a message; it is read only if a frame needs it."""
+        with self._lock:
+            self._messages.append(message)
+
+    def align(self, result: DepthFrame, frame: Frame, relative: bool) -> tuple[DepthFrame, Alignment]:
+        """The frame in metres where there is a correction, as it is where there is none.
+
+        relative: the model predicts inverse depth up to scale and shift; otherwise its depth is right up to a scale.
+        """
+        try:
+            sparse = self._sparse(frame)
+        except SparseDepthError as error:
+            self._tracker.miss(frame.stamp_ns, relative, str(error))
+        else:
+            pixels = torch.from_numpy(sparse.pixels).to(result.depth.device)
+            predicted: np.ndarray = result.depth.flatten()[pixels].cpu().numpy()
+            self._tracker.update(frame.stamp_ns, predicted, sparse.depth, relative)
+        correction = self._tracker.correction
+        report = Alignment(correction, self._tracker.last_fit, self._tracker.problem)
+        if correction is None:
+            return result, report
+        depth, base, coarse = (correction.apply(values) for values in (result.depth, result.base, result.coarse))
+        return dataclasses.replace(result, depth=depth, base=base, coarse=coarse, metric=True), report
+
+    def _sparse(self, frame: Frame) -> SparseDepth:
+        """Raises SparseDepthError where no message fits."""
+        message = self._nearest(frame.stamp_ns)
+        height, width = frame.image.shape[:2]
+        if isinstance(message, Image):
+            return from_image(message, width, height)
+        if frame.camera is None:
+            raise SparseDepthError("sparse points need the camera_info of the image: publish it")
+        there, here = message.header.frame_id, frame.frame_id
+        if there != here and self._pose == NO_POSE:
+            raise SparseDepthError(
+                f"sparse points are in frame {quoted(there)}, the image in {quoted(here)}: set sparse_points_pose"
+            )
+        return from_points(message, frame.camera, self._pose)
+
+    def _nearest(self, stamp_ns: int) -> Image | PointCloud2:
+        with self._lock:
+            messages = list(self._messages)
+        if not messages:
+            raise SparseDepthError(f"no sparse depth on {self._topics}")
+        nearest = min(messages, key=lambda message: abs(_stamp_ns(message.header) - stamp_ns))
+        apart_s = 1e-9 * abs(_stamp_ns(nearest.header) - stamp_ns)
+        if apart_s > TOLERANCE_S:
+            raise SparseDepthError(
+                f"the nearest sparse depth on {self._topics} is {apart_s:.2f} s from the image ({TOLERANCE_S} s are allowed): "
+                "check its rate and its clock"
+            )
+        return nearest
+
+
+def _stamp_ns(header: Header) -> int:
+    return 1_000_000_000 * int(header.stamp.sec) + int(header.stamp.nanosec)

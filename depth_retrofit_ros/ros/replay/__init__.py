@@ -1,0 +1,1 @@
+"""Recorded or rendered images through the node, and what came out of it."""

@@ -1,0 +1,104 @@
+"""What the stored answers of a run are worth: accuracy and flicker, and pictures of some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.evaluation.report.comparison import picture
+from depth_retrofit_ros.evaluation.report.contact_sheet import strip
+from depth_retrofit_ros.evaluation.report.results import Entry
+from depth_retrofit_ros.evaluation.report.run_folder import Inside, RunFolder
+from depth_retrofit_ros.evaluation.sequence import Answer, Measured, SequenceEvaluator, upsampled
+from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.io.depth_files import write_image
+from depth_retrofit_ros.ros.replay.sources import Pair, Source
+
+STRIPS = 4
+PANEL_WIDTH = 960
+
+
+@dataclass(slots=True)
+class Assessment:
+    """accuracy, flicker: as in ``SequenceEvaluator``, None where there is nothing to tell; pictures: path → caption."""
+
+    accuracy: Entry | None = None
+    flicker: Entry | None = None
+    pictures: dict[Path, str] = field(default_factory=dict)
+
+
+def assess(
+    source: Source,
+    folder: RunFolder,
+    stamps_ns: Collection[int],
+    evaluator: SequenceEvaluator,
+    load: Callable[[], CoarseModel],
+    progress: Callable[[str], None],
+) -> Assessment:
+    """Evaluate the stored answers with these stamps [ns].
+
+    load: gives the coarse model; it is called, and the model run once more on each frame, only where the run did not see inside the
+    node. Raises BagError, OutputError.
+    """
+    stored = {entry.stamp_ns: entry for entry in folder.stored}
+    result = Assessment()
+    if not stamps_ns:
+        return result
+    ordered = sorted(stamps_ns)
+    shown, middle = spread(ordered, STRIPS), spread(ordered, 1)
+    model = cache(load)
+    for number, pair in enumerate(source.pairs(stamps_ns), start=1):
+        progress(f"evaluating image {number} of {len(stamps_ns)}")
+        entry = stored[pair.frame.stamp_ns]
+        inside = entry.load_inside()
+        answer = _answer(pair, entry.load(), entry.metric, inside, model)
+        measured = evaluator.add(answer)
+        if pair.frame.stamp_ns in middle:
+            result.pictures = {_comparison(folder.root / "comparison.png", answer): _COMPARISON} | result.pictures
+        if pair.frame.stamp_ns in shown:
+            path = entry.path.with_name(f"{entry.path.stem}_strip.jpg")
+            write_image(path, strip(pair.frame.image, upsampled(answer), measured))
+            result.pictures[path] = _caption(entry.path.stem, measured)
+    result.accuracy, result.flicker = evaluator.accuracy(), evaluator.flicker()
+    return result
+
+
+_COMPARISON = "Coarse depth stretched, refined depth, and the reference; below, where refinement changed most."
+
+
+def spread(stamps: Sequence[int], count: int) -> set[int]:
+    """At most ``count`` of them, evenly over the run, away from its ends."""
+    return {stamps[(2 * i + 1) * len(stamps) // (2 * count)] for i in range(count)}
+
+
+def _answer(pair: Pair, refined: np.ndarray, metric: bool, inside: Inside | None, model: Callable[[], CoarseModel]) -> Answer:
+    coarse, selected = (predict(model(), pair.frame), None) if inside is None else (inside.coarse, inside.selected)
+    return Answer(pair.frame, refined, coarse, metric, selected, pair.reference, pair.reference_stamp_ns)
+
+
+def predict(model: CoarseModel, frame: Frame) -> np.ndarray:
+    """The coarse depth ``float32 [h, w]`` of a frame."""
+    with torch.inference_mode():
+        image = torch.from_numpy(np.require(frame.image, requirements=["C", "W"])).to(model.device)
+        return np.asarray(model.predict(image, frame.camera).depth.cpu().numpy())
+
+
+def _comparison(path: Path, answer: Answer) -> Path:
+    reference = answer.reference
+    shown = None if reference is None or reference.shape != answer.refined.shape else reference
+    write_image(path, picture(answer.frame.image, upsampled(answer), shown, PANEL_WIDTH))
+    return path
+
+
+def _caption(name: str, measured: Measured | None) -> str:
+    if measured is None:
+        return f"Image {name}: input, coarse depth stretched bilinearly, refined depth."
+    errors = {method: measured.entry["methods"][method]["abs_rel"] for method in ("bilinear", "refined")}
+    told = ", ".join(f"{method} {error:.3f}" for method, error in errors.items() if error is not None)
+    return f"Image {name}: AbsRel {told or 'unknown'}. Error: black is right, yellow off by a factor of 1.5, grey unknown."

@@ -1,0 +1,192 @@
+"""Every image of a source through the node's own processor, in order, one at a time: nothing is dropped and no clock decides.
+
+What the node does with an image, from decoding to the messages, is ``Processor``, and it is that here too. Only its two ends
+differ: images come by a call instead of a subscription, and messages go to whoever asked for them instead of a publisher.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import rclpy
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CameraInfo, Image
+
+from depth_retrofit_ros.errors import BagError
+from depth_retrofit_ros.evaluation.report.delivery import FrameAccount
+from depth_retrofit_ros.evaluation.report.run_folder import Inside
+from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.retrofit import Begun, Retrofit
+from depth_retrofit_ros.ros.health.diagnostics import Health
+from depth_retrofit_ros.ros.health.throttled_log import Notices
+from depth_retrofit_ros.ros.messages.calibration import camera_from_info
+from depth_retrofit_ros.ros.node import parameters
+from depth_retrofit_ros.ros.node.node import load_retrofit
+from depth_retrofit_ros.ros.node.processor import Processor
+from depth_retrofit_ros.ros.replay.live_run import NODE, RunResult, private_domain
+from depth_retrofit_ros.ros.replay.player import MESSAGE_CLASSES, Playback, TimedMessage
+from depth_retrofit_ros.ros.replay.recorder import RecordedDepth, Recording, depth_array
+from depth_retrofit_ros.runtime.self_check import self_check
+
+OUTPUTS = ["depth", "points"]  # beside camera_info and statistics; a picture for people can be made of the depth at any time
+
+Store = Callable[[RecordedDepth, Inside], None]
+Keep = Callable[[str, Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EveryFrame:
+    """types: topic → message type of what comes; info_topic: among them, or None; parameters: of the depth node."""
+
+    types: Mapping[str, str]
+    info_topic: str | None
+    parameters: Mapping[str, str | float]
+
+
+def run_every_frame(
+    plan: EveryFrame, stream: Iterable[TimedMessage], store: Store, keep: Keep, progress: Callable[[str], None]
+) -> RunResult:
+    """Answer every image of ``stream``. store: takes each depth; keep: takes topic and message of every output.
+
+    Raises ModelError, WeightsError, BagError, and whatever ``store`` and ``keep`` raise.
+    """
+    begin_s = time.monotonic()
+    with private_domain(None), _node(plan.parameters) as node:
+        health = Health(parameters.declare(node), info_topic=plan.info_topic or "(none)")
+        progress("loading the model")
+        retrofit = Observed.of(load_retrofit(health.settings))
+        self_check(retrofit)
+        health.device, health.engine = retrofit.coarse.device, retrofit.refiner.engine_name
+        outbox = Outbox()
+        processor = Processor(node, retrofit, health, Notices(node.get_logger()), outbox.destination)
+        processor.start()
+        ready_s = time.monotonic()
+        try:
+            run = _Run(plan, processor, retrofit, outbox, store, keep)
+            for message in stream:
+                run.take(message)
+                progress(f"{time.monotonic() - ready_s:5.1f} s: {run.playback.played} images")
+        finally:
+            processor.destroy()
+        run.recording.reports[f"{NODE}: model"] = {"device": str(health.device), "engine": health.engine}
+        counts = health.frames.counts
+        account = FrameAccount(
+            run.playback.played, counts.received, counts.processed, counts.dropped, counts.failed, run.recording.answers
+        )
+        account.check()
+        return RunResult(
+            run.playback, run.recording, account, ready_s - begin_s, time.monotonic() - ready_s, health.frames.last_failure
+        )
+
+
+class _Run:
+    """One message of the source after the other, and what became of it."""
+
+    def __init__(
+        self, plan: EveryFrame, processor: Processor, retrofit: Observed, outbox: Outbox, store: Store, keep: Keep
+    ) -> None:
+        self.playback, self.recording = Playback(), Recording()
+        self._plan, self._processor, self._retrofit, self._outbox = plan, processor, retrofit, outbox
+        self._store, self._keep = store, keep
+        self._failed = 0
+
+    def take(self, timed: TimedMessage) -> None:
+        message = deserialise(timed.data, self._plan.types[timed.topic])
+        if timed.topic == self._plan.info_topic:
+            self._processor.info = message
+            return
+        stamp_ns = self.playback.note(timed.data, timed.topic)
+        counts = self._processor.answer(message)
+        outputs = self._outbox.take()
+        if counts.failed > self._failed:  # the log says why; what it had published before it failed is no answer
+            self._failed = counts.failed
+            return
+        self.recording.arrived_ns[stamp_ns] = time.monotonic_ns()
+        stats, info = outputs[f"{NODE}/frame_stats"], outputs.get(f"{NODE}/depth/camera_info")
+        self.recording.stats.append(stats)
+        self.recording.cloud = outputs.get(f"{NODE}/points", self.recording.cloud)
+        for topic, output in outputs.items():
+            self._keep(topic, output)
+        self._store(self._recorded(stamp_ns, outputs[f"{NODE}/depth/image_rect"], info, stats.metric), self._retrofit.inside())
+        self.recording.answers += 1
+
+    def _recorded(self, stamp_ns: int, message: Image, info: CameraInfo | None, metric: bool) -> RecordedDepth:
+        depth = depth_array(message)
+        camera = None if info is None else camera_from_info(info, depth.shape[1], depth.shape[0])
+        return RecordedDepth(self.recording.answers, stamp_ns, depth, metric, camera)
+
+
+class Observed(Retrofit):
+    """The method, whose last answer can be looked into."""
+
+    last: DepthFrame
+
+    @classmethod
+    def of(cls, retrofit: Retrofit) -> Observed:
+        """The same, observed."""
+        return cls(retrofit.coarse, retrofit.refiner, retrofit.budget)
+
+    def finish(self, begun: Begun) -> DepthFrame:
+        """See ``Retrofit``."""
+        self.last = super().finish(begun)
+        return self.last
+
+    def inside(self) -> Inside:
+        """Of the last answer."""
+        return Inside(self.last.coarse.cpu().numpy(), self.last.selection.mask().cpu().numpy())
+
+
+class Outbox:
+    """Where the outputs go: the messages of one image by topic, until they are taken."""
+
+    def __init__(self) -> None:
+        self._sent: dict[str, Any] = {}
+
+    def destination(self, node: Node, message_type: type, topic: str, depth: int) -> _Slot:
+        """See ``publish.MakeDestination``."""
+        return _Slot(self._sent, node.resolve_topic_name(topic))
+
+    def take(self) -> dict[str, Any]:
+        """The messages since the last call. Their memory is used again for the next image."""
+        taken = dict(self._sent)
+        self._sent.clear()
+        return taken
+
+
+class _Slot:
+    def __init__(self, sent: dict[str, Any], topic: str) -> None:
+        self._sent, self._topic = sent, topic
+
+    def publish(self, message: Any) -> None:
+        self._sent[self._topic] = message
+
+    def get_subscription_count(self) -> int:
+        return 1
+
+
+@contextmanager
+def _node(values: Mapping[str, str | float]) -> Iterator[Node]:
+    """A node that nobody spins: it has parameters, a clock and a logger, and nothing subscribed."""
+    context = rclpy.Context()
+    context.init()
+    overrides = [Parameter(name, value=value) for name, value in {**values, "outputs": OUTPUTS}.items()]
+    node = Node(NODE.strip("/"), context=context, parameter_overrides=overrides, start_parameter_services=False)
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+
+
+def deserialise(data: bytes, msgtype: str) -> Any:
+    """As the middleware gives it to a subscription; msgtype: one of ``player.MESSAGE_CLASSES``. Raises BagError."""
+    try:
+        return deserialize_message(data, MESSAGE_CLASSES[msgtype])
+    except Exception as error:  # the middleware's parser, over untrusted bytes
+        raise BagError(f"a message does not parse as {msgtype} ({type(error).__name__}): record the bag again") from error

@@ -1,0 +1,203 @@
+"""One run of the real graph: player → depth node (a process of its own) → recorder. The bag replay and the demo are both this."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from depth_retrofit_ros.errors import GraphError
+from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE
+from depth_retrofit_ros.evaluation.report.delivery import FrameAccount
+from depth_retrofit_ros.ros.node.process import NodeProcess
+from depth_retrofit_ros.ros.replay.player import Playback, Player, TimedMessage
+from depth_retrofit_ros.ros.replay.recorder import RecordedDepth, Recorder, Recording
+from depth_retrofit_ros.ros.transport.dds_profile import configure_transport
+from depth_retrofit_ros.ros.transport.domain_isolation import claimed_domain, private_environment
+
+NODE = "/depth_retrofit"
+_START_S = 180.0  # loading a large model from a slow disk, and its warm-up on two cores
+_MEETING_S = 0.5  # the other end of a connection may learn of it a little later
+_FINISH_S = 60.0  # without any change in the counts, once everything was played
+_STABLE_REPORTS = 3  # with unchanged counts; the first of them may be from before the last image
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """What to run.
+
+    types: topic → message type of everything that is played; image_topic, info_topic: among them (the latter may be None).
+    parameters: of the depth node. log: file that takes the node's output. cloud: whether the points are subscribed to.
+    rate: 2 plays twice as fast. domain: ROS domain, None for a free one.
+    """
+
+    types: Mapping[str, str]
+    image_topic: str
+    info_topic: str | None
+    parameters: Mapping[str, str | float]
+    log: Path
+    cloud: bool = True
+    rate: float = 1.0
+    domain: int | None = None
+
+    def node_arguments(self) -> list[str]:
+        """Topics and parameters as ROS arguments."""
+        compressed = self.types[self.image_topic] == COMPRESSED_TYPE
+        image = self.image_topic.removesuffix("/compressed") if compressed else self.image_topic
+        remaps = {"image": image, "camera_info": self.info_topic or f"{NODE}/no_camera_info"}
+        parameters = {**self.parameters, "image_transport": "compressed" if compressed else "raw"}
+        arguments = [part for name, topic in remaps.items() for part in ("-r", f"{name}:={topic}")]
+        # As YAML strings: a path such as `1e3` or `yes` must stay a string.
+        values = {name: json.dumps(value) for name, value in parameters.items()}
+        return ["--ros-args", *arguments, *(part for name, value in values.items() for part in ("-p", f"{name}:={value}"))]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """playback and recording as they were; the account of all frames; how long the node's start and the playing took [s].
+
+    last_failure: why the last failed image failed, where that is known.
+    """
+
+    playback: Playback
+    recording: Recording
+    account: FrameAccount
+    start_s: float
+    run_s: float
+    last_failure: str = ""
+
+    @property
+    def latency_ms(self) -> list[float]:
+        """From the publication of each image to the arrival of its depth in the recorder, in the order of arrival."""
+        published = self.playback.published_ns
+        return [1e-6 * (at_ns - published[stamp]) for stamp, at_ns in self.recording.arrived_ns.items() if stamp in published]
+
+
+def run_live(
+    plan: LiveRun,
+    stream: Iterable[TimedMessage],
+    store: Callable[[RecordedDepth], None],
+    progress: Callable[[str], None],
+    keep: Callable[[str, Any], None] | None = None,
+) -> RunResult:
+    """Run it to the end; ``progress`` is told one line about every second. store, keep: see ``Recorder``.
+
+    Raises GraphError (the node ended or does not answer), and whatever ``stream`` and ``store`` raise.
+    """
+    with private_domain(plan.domain), NodeProcess(plan.node_arguments(), {}, plan.log) as process, _graph() as node:
+        recorder = Recorder(node, NODE, store, plan.cloud, keep)
+        player = Player(node, plan.types, plan.image_topic, plan.rate)
+        try:
+            start_s = _wait_for_node(process, player, recorder, plan.log, progress)
+            begin_s = time.monotonic()
+            player.start(stream)
+            while not player.join(1.0):
+                process.require_alive()
+                recorder.check()
+                progress(_progress(player, recorder, time.monotonic() - begin_s))
+            run_s = time.monotonic() - begin_s
+            counts = _wait_for_counts(process, player, recorder, progress)
+        finally:
+            player.stop()
+            recorder.close()
+    recorder.check()
+    account = FrameAccount.from_counts(counts, player.playback.played, recorder.recording.answers)
+    account.check()
+    return RunResult(player.playback, recorder.recording, account, start_s, run_s)
+
+
+@contextmanager
+def private_domain(domain: int | None) -> Iterator[None]:
+    """This process, and those that it starts, in a domain of their own on this machine."""
+    with claimed_domain() if domain is None else nullcontext(domain) as chosen:
+        before = dict(os.environ)
+        os.environ.update(private_environment(chosen))
+        configure_transport()
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+@contextmanager
+def _graph() -> Iterator[Node]:
+    """A node whose callbacks run in a thread of their own; the thread is joined before anything it uses goes away."""
+    context = rclpy.Context()
+    context.init()
+    node = Node("depth_retrofit_replay", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+
+    def spin() -> None:
+        with suppress(ExternalShutdownException):
+            executor.spin()
+
+    thread = threading.Thread(target=spin, name="graph", daemon=True)
+    thread.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown()
+        thread.join()
+        node.destroy_node()
+        context.try_shutdown()
+
+
+def _wait_for_node(process: NodeProcess, player: Player, recorder: Recorder, log: Path, progress: Callable[[str], None]) -> float:
+    """Until the node is active and everything is connected; returns how long that took [s]."""
+    begin_s = time.monotonic()
+    while not (player.subscribers() > 0 and recorder.connected()):
+        process.require_alive()
+        waited_s = time.monotonic() - begin_s
+        if waited_s > _START_S:
+            raise GraphError(f"the depth node was not active after {_START_S:.0f} s: {process.last_error()} (log: {log})")
+        progress(f"starting the depth node ({waited_s:.0f} s)")
+        time.sleep(0.2)
+    time.sleep(_MEETING_S)
+    return time.monotonic() - begin_s
+
+
+def _wait_for_counts(process: NodeProcess, player: Player, recorder: Recorder, progress: Callable[[str], None]) -> dict[str, int]:
+    """The node's counts, once every played image is accounted for or, where some were lost on the way, nothing changes any more."""
+    recording = recorder.recording
+    before: tuple[object, ...] = ()
+    while True:
+        process.require_alive()
+        recorder.check()
+        counts = _counts(recorder)
+        now = (counts, recording.answers)
+        if now != before:
+            before, changed_s, reports = now, time.monotonic(), recording.reports_count
+        idle = counts["pending"] == 0
+        if idle and counts["received"] == player.playback.played and recording.answers == counts["processed"]:
+            return counts
+        if idle and recording.reports_count >= reports + _STABLE_REPORTS:
+            return counts
+        if time.monotonic() - changed_s > _FINISH_S:
+            raise GraphError(f"the depth node stopped working on a frame: {counts}, nothing new for {_FINISH_S:.0f} s")
+        progress(f"waiting for the last frames ({counts['pending']} pending)")
+        time.sleep(0.1)
+
+
+def _counts(recorder: Recorder) -> dict[str, int]:
+    """From the node's diagnostics. What came while it saw no listener (we had not met yet) it counts apart: dropped, for us."""
+    values = recorder.recording.reports.get(f"{NODE}: input", {})
+    counts = {name: int(values.get(name, 0)) for name in ("received", "processed", "dropped", "failed", "pending")}
+    unheard = int(values.get("unheard", 0))
+    return {**counts, "received": counts["received"] + unheard, "dropped": counts["dropped"] + unheard}
+
+
+def _progress(player: Player, recorder: Recorder, elapsed_s: float) -> str:
+    played, answered = player.playback.played, recorder.recording.answers
+    return f"{elapsed_s:5.1f} s: played {played} ({played / elapsed_s:.1f} Hz), answered {answered} ({answered / elapsed_s:.1f} Hz)"

@@ -1,0 +1,232 @@
+"""Play a source through the node, store what comes out, and sum it up. The bag replay and the demo both end here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sensor_msgs.msg import PointCloud2
+
+from depth_retrofit_ros.coarse.registry import load_coarse
+from depth_retrofit_ros.evaluation.metrics.alignment import Mode
+from depth_retrofit_ros.evaluation.report.run_folder import Inside, RunFolder
+from depth_retrofit_ros.evaluation.report.summary import RunMode, Summary, machine, percentiles
+from depth_retrofit_ros.evaluation.report.summary_page import write_summary
+from depth_retrofit_ros.evaluation.sequence import SequenceEvaluator
+from depth_retrofit_ros.io.depth_files import write_text, writing
+from depth_retrofit_ros.pointcloud.organized import POINT_STEP, write_ply
+from depth_retrofit_ros.ros.replay.assess import Assessment, assess, spread
+from depth_retrofit_ros.ros.replay.every_frame import EveryFrame, run_every_frame
+from depth_retrofit_ros.ros.replay.live_run import NODE, LiveRun, RunResult, run_live
+from depth_retrofit_ros.ros.replay.output_bag import OutputBag
+from depth_retrofit_ros.ros.replay.player import TimedMessage
+from depth_retrofit_ros.ros.replay.recorder import RecordedDepth, stamp_ns
+from depth_retrofit_ros.ros.replay.sources import Source
+
+STAGES = ("coarse", "upsample", "select", "refine", "fuse", "publish", "total")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """How to run: the model as in ``retrofit.load``.
+
+    mode: ``realtime``, or ``every-frame``, to which rate and domain mean nothing. rate: 2 plays twice as fast; domain: ROS domain,
+    None for a free one. bag: whether a bag with inputs and outputs is written. align: see ``evaluation.alignment``. evaluated: at
+    most so many answers of a real-time run, evenly spread, are evaluated; all of an every-frame run are.
+    live_stamps: whether the source's stamps are the present, so that the node's age of a frame means something.
+    """
+
+    title: str
+    model: str
+    weights: Path | None
+    refiner: Path | None
+    budget: float
+    device: str
+    engine: str
+    mode: RunMode = "realtime"
+    rate: float = 1.0
+    domain: int | None = None
+    bag: bool = False
+    align: Mode = "median"
+    evaluated: int = 30
+    live_stamps: bool = False
+
+    def parameters(self) -> Mapping[str, str | float]:
+        """Of the depth node."""
+        return {
+            "model": self.model,
+            "weights": "" if self.weights is None else str(self.weights.absolute()),
+            "refiner": "" if self.refiner is None else str(self.refiner.absolute()),
+            "device": self.device,
+            "engine": self.engine,
+            "budget": self.budget,
+        }
+
+
+def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say) -> Summary:
+    """Run, store, compare, sum up into ``out``. progress: told what happens now; say: told results, line by line.
+
+    Raises GraphError, BagError, OutputError, ModelError, WeightsError.
+    """
+    folder = RunFolder(out)
+    with OutputBag(out / "bag") if how.bag else nullcontext() as bag:
+        run = (_run_every_frame if how.mode == "every-frame" else _run_realtime)(source, how, folder, bag, progress)
+    say(run.account.line())
+    if run.last_failure:
+        say(f"the last failed image: {run.last_failure}")
+
+    progress("writing pictures")
+    folder.write_pictures(source.frames({entry.stamp_ns for entry in folder.stored}))
+    stages = (*STAGES, "age") if how.live_stamps else STAGES
+    write_text(out / "frames.csv", frames_csv(run, stages))
+    stamps = [entry.stamp_ns for entry in folder.stored]
+    chosen = set(stamps) if how.mode == "every-frame" else spread(stamps, how.evaluated) if stamps else set()
+
+    def load() -> Any:
+        return load_coarse(how.model, weights=how.weights, device=how.device)
+
+    assessment = assess(source, folder, chosen, SequenceEvaluator(how.align), load, progress)
+    summary = _summary(source, how, run, assessment, _files(how, run, folder, assessment))
+    write_summary(out, summary, assessment.pictures)
+    return summary
+
+
+def _run_realtime(source: Source, how: Replay, folder: RunFolder, bag: OutputBag | None, progress: Say) -> RunResult:
+    def store(recorded: RecordedDepth) -> None:
+        folder.store(recorded.index, recorded.stamp_ns, recorded.depth, recorded.metric, recorded.camera)
+
+    log = folder.root / "node.log"
+    plan = LiveRun(source.types, source.image_topic, source.info_topic, how.parameters(), log, rate=how.rate, domain=how.domain)
+    return run_live(plan, _copied(source, bag), store, progress, None if bag is None else bag.write)
+
+
+def _run_every_frame(source: Source, how: Replay, folder: RunFolder, bag: OutputBag | None, progress: Say) -> RunResult:
+    def store(recorded: RecordedDepth, inside: Inside) -> None:
+        folder.store(recorded.index, recorded.stamp_ns, recorded.depth, recorded.metric, recorded.camera, inside)
+
+    def keep(topic: str, message: Any) -> None:
+        if bag is not None:
+            bag.write(topic, message)
+
+    plan = EveryFrame(source.types, source.info_topic, how.parameters())
+    return run_every_frame(plan, _copied(source, bag), store, keep, progress)
+
+
+def _copied(source: Source, bag: OutputBag | None) -> Iterator[TimedMessage]:
+    """The source's messages, each copied to the bag on its way; one that comes twice in a row, once."""
+    last: dict[str, bytes] = {}
+    for message in source.stream():
+        if bag is not None and last.get(message.topic) != message.data:
+            bag.write_bytes(message.topic, source.types[message.topic], message.data)
+            last[message.topic] = message.data
+        yield message
+
+
+def _files(how: Replay, run: RunResult, folder: RunFolder, assessment: Assessment) -> dict[str, str]:
+    """Everything in the folder; writes what is not there yet."""
+    inside = ", coarse depth, selection" if how.mode == "every-frame" else ""
+    files = {"frames/*.npz": f"depth float32, stamp, intrinsics{inside}", "frames/*_preview.jpg": "input, depth"}
+    files |= _depth_files(folder)
+    if run.recording.cloud is not None:
+        files["cloud.ply"] = f"the last cloud, {_write_cloud(folder.root / 'cloud.ply', run.recording.cloud)} points"
+    if how.bag:
+        files["bag"] = "rosbag2 (MCAP): the inputs and the node's outputs, at their header stamps"
+    if how.mode == "realtime":
+        files["node.log"] = "what the node said"
+    files["frames.csv"] = "every played image: latency and stage times, or no answer"
+    return files | {path.relative_to(folder.root).as_posix(): text for path, text in assessment.pictures.items()}
+
+
+def _depth_files(folder: RunFolder) -> dict[str, str]:
+    """What the 16-bit pictures are called and mean."""
+    told = {}
+    if any(entry.metric for entry in folder.stored):
+        told["frames/*_depth.png"] = "depth, 16 bit, millimetres, 0 unknown"
+    if folder.relative_units:
+        write_text(folder.root / "relative_units.json", json.dumps(folder.relative_units, indent=2) + "\n")
+        told["frames/*_relative.png"] = "relative depth, 16 bit, 0 unknown; the unit of each is in relative_units.json"
+    return told
+
+
+def _write_cloud(path: Path, message: PointCloud2) -> int:
+    """The node's cloud, whose points are x, y, z, rgb of 4 bytes each, as PLY; returns the number of valid points."""
+    if message.point_step != POINT_STEP:
+        raise ValueError(f"cloud with {message.point_step} bytes per point, not {POINT_STEP}")
+    points = np.frombuffer(message.data, np.float32).reshape(message.height, message.width, 4)
+    with writing(path):
+        return write_ply(path, points)
+
+
+def frames_csv(run: RunResult, stages: Sequence[str]) -> str:
+    """One line per played image, with these times of the node; empty cells where there was no answer."""
+    names = [f"{stage}_ms" for stage in stages]
+    stats = {stamp_ns(entry): entry for entry in run.recording.stats}
+    lines = [",".join(("stamp_ns", "played_s", "latency_ms", "refined_pixels", *names))]
+    first_ns = min(run.playback.published_ns.values(), default=0)
+    for stamp, published_ns in run.playback.published_ns.items():
+        arrived_ns, entry = run.recording.arrived_ns.get(stamp), stats.get(stamp)
+        cells = [str(stamp), f"{1e-9 * (published_ns - first_ns):.4f}"]
+        cells.append("" if arrived_ns is None else f"{1e-6 * (arrived_ns - published_ns):.2f}")
+        cells += [""] * (1 + len(names)) if entry is None else [str(entry.refined_pixels)]
+        cells += [] if entry is None else [f"{getattr(entry, name):.2f}" for name in names]
+        lines.append(",".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+def _summary(source: Source, how: Replay, run: RunResult, assessment: Assessment, files: Mapping[str, str]) -> Summary:
+    stats = run.recording.stats
+    metric = {True: "metric", False: "relative", None: "no answer"}[stats[-1].metric if stats else None]
+    model = run.recording.reports.get(f"{NODE}: model", {})
+    where = f"on {model.get('device', how.device)}, sparse engine {model.get('engine', how.engine)}"
+    facts = {
+        "source": source.described,
+        "model": f"{how.model} ({metric}), refiner {'bundled' if how.refiner is None else how.refiner.name}, {where}",
+        "budget": f"{how.budget:g} of the pixels; refined {stats[-1].refined_pixels if stats else 0} in the last image",
+        "software": f"torch {torch.__version__}, ROS 2 {os.environ.get('ROS_DISTRO', 'Jazzy from wheels')}",
+    }
+    if source.reference is not None:
+        facts["reference"] = source.reference
+    pace = "each image after the one before it" if how.mode == "every-frame" else f"at {how.rate:g} times the recorded rate"
+    circumstances = {"machine": machine(), "played": f"{run.run_s:.1f} s, {pace}", "node ready after": f"{run.start_s:.1f} s"}
+    if run.playback.late_s:
+        circumstances["player late by"] = _lateness(run.playback.late_s)
+    images_s, answers_s = _times_s(run)
+    return Summary(
+        title=how.title,
+        mode=how.mode,
+        facts=facts,
+        circumstances=circumstances,
+        account=run.account,
+        input_hz=(len(images_s) - 1) / images_s[-1] if images_s and images_s[-1] > 0 else float("nan"),
+        output_hz=len(answers_s) / max(answers_s) if answers_s else 0.0,
+        images_s=images_s,
+        answers_s=answers_s,
+        latency_ms=run.latency_ms,
+        stages_ms={stage: [float(getattr(entry, f"{stage}_ms")) for entry in stats] for stage in STAGES},
+        age_ms=[float(entry.age_ms) for entry in stats] if how.live_stamps else [],
+        accuracy=assessment.accuracy,
+        flicker=assessment.flicker,
+        files=files,
+    )
+
+
+def _times_s(run: RunResult) -> tuple[list[float], list[float]]:
+    """When each image was published and each answer to one arrived, seconds after the first image."""
+    published = run.playback.published_ns
+    first_ns = min(published.values(), default=0)
+    arrived_ns = [at_ns for stamp, at_ns in run.recording.arrived_ns.items() if stamp in published]
+    return [1e-9 * (at_ns - first_ns) for at_ns in published.values()], [1e-9 * (at_ns - first_ns) for at_ns in arrived_ns]
+
+
+def _lateness(late_s: Sequence[float]) -> str:
+    late = percentiles(late_s)
+    return f"{1e3 * late.p50:.1f} ms (p50), {1e3 * late.p99:.1f} ms (p99)"

@@ -1,0 +1,164 @@
+"""What a viewer shows of a running node: the newest answered image, its depth, what was refined, and the cloud.
+
+Only what somebody looks at is subscribed, so the node does no work for a view without viewers. Everything shown belongs to the same
+image: of the camera's images, those are shown that the node answered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+
+from depth_retrofit_ros.errors import ImageError
+from depth_retrofit_ros.io.color_map import colourise
+from depth_retrofit_ros.ros.health.throttled_log import Notices
+from depth_retrofit_ros.ros.messages.images import decode
+from depth_retrofit_ros.ros.replay.recorder import depth_array, stamp_ns
+from depth_retrofit_ros.ros.transport.qos import subscribe_newest
+from depth_retrofit_ros.ros.view.pictures import jpeg, marked, mono8, shrunk, smaller_cloud
+from depth_retrofit_ros.runtime.rate_limiter import Pace
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.subscription import Subscription
+    from std_msgs.msg import Header
+
+VIEWS: dict[str, type] = {
+    "/view/image": CompressedImage,
+    "/view/depth": CompressedImage,
+    "/view/selection": CompressedImage,
+    "/view/points": PointCloud2,
+}
+"""What is shown: topic → message type."""
+
+LOOK_S = 0.5  # how often it is looked who looks
+_REMEMBERED = 90  # small images that wait for their answer, and decisions about stamps
+
+_NEEDS = {
+    "/view/image": ("image",),
+    "/view/depth": ("depth",),
+    "/view/selection": ("image", "selection"),
+    "/view/points": ("points",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where the views go. write: takes a view's name and a message of its type; wanted: whether anybody looks at a view."""
+
+    write: Callable[[str, Any], None]
+    wanted: Callable[[str], bool] = lambda view: True
+
+
+class Viewer:
+    """Passes the newest frames of the node ``name`` on to ``sink``.
+
+    node: whose executor calls us; name: the depth node's full name. width: columns of images and cloud that are shown at most.
+    rate_hz: frames per second that are shown at most; 0: all. shown: how many were.
+    """
+
+    def __init__(self, node: Node, name: str, sink: Sink, width: int, rate_hz: float) -> None:
+        self.shown = 0
+        self.image_topic: str | None = None
+        self._node, self._name, self._sink = node, name, sink
+        self._width, self._rate_hz = width, rate_hz
+        self._notices = Notices(node.get_logger())
+        self._pace = Pace()
+        self._inputs: dict[str, Subscription] = {}
+        self._images: dict[int, Callable[[], np.ndarray]] = {}  # by stamp [ns], in the order of arrival
+        self._decided: dict[int, bool] = {}  # by stamp [ns]: whether the frame is shown
+        self._callbacks = {"depth": self._on_depth, "selection": self._on_selection, "points": self._on_points}
+        subscribe_newest(node, DiagnosticArray, "/diagnostics", self._on_diagnostics)
+        node.create_timer(LOOK_S, self.refresh)
+
+    def refresh(self) -> None:
+        """Subscribe to what is looked at, and to nothing else."""
+        if self.image_topic is None:
+            return
+        wanted = {name for view, names in _NEEDS.items() if self._sink.wanted(view) for name in names}
+        for name in wanted - self._inputs.keys():
+            self._inputs[name] = self._subscribe(name, self.image_topic)
+        for name in self._inputs.keys() - wanted:
+            self._node.destroy_subscription(self._inputs.pop(name))
+
+    def _subscribe(self, name: str, image_topic: str) -> Subscription:
+        if name == "image":
+            compressed = image_topic.endswith("/compressed")
+            return subscribe_newest(self._node, CompressedImage if compressed else Image, image_topic, self._on_image)
+        topic = {"depth": "depth/image_rect", "selection": "depth/selection", "points": "points"}[name]
+        message_type = PointCloud2 if name == "points" else Image
+        return subscribe_newest(self._node, message_type, f"{self._name}/{topic}", self._callbacks[name])
+
+    def _on_diagnostics(self, report: DiagnosticArray) -> None:
+        """The node says itself which images it takes, after all remapping."""
+        for status in report.status:
+            if status.name == f"{self._name}: input":
+                topic = next((pair.value for pair in status.values if pair.key == "topic"), "")
+                self.image_topic = topic or self.image_topic
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        with self._told():
+            stamp = stamp_ns(message)
+            if isinstance(message, CompressedImage):  # decoded only if the node answers it
+                self._images[stamp] = lambda: shrunk(decode(message), self._width)
+            else:
+                small = shrunk(decode(message), self._width)
+                self._images[stamp] = lambda: small
+            _forget(self._images)
+            if self._inputs.keys() == {"image"}:  # no answer to wait for
+                self._is_shown(message.header, stamp)
+            elif self._decided.get(stamp):  # its answer was here before it
+                self._write("/view/image", jpeg(self._images[stamp](), message.header))
+
+    def _on_depth(self, message: Image) -> None:
+        with self._told():
+            if self._is_shown(message.header, stamp_ns(message)):
+                self._write("/view/depth", jpeg(shrunk(colourise(depth_array(message)), self._width), message.header))
+
+    def _on_selection(self, message: Image) -> None:
+        with self._told():
+            stamp = stamp_ns(message)
+            if self._is_shown(message.header, stamp):
+                image = self._images[stamp]() if stamp in self._images else None
+                self._write("/view/selection", jpeg(marked(image, mono8(message), self._width), message.header))
+
+    def _on_points(self, message: PointCloud2) -> None:
+        with self._told():
+            if self._is_shown(message.header, stamp_ns(message)):
+                self._write("/view/points", smaller_cloud(message, self._width))
+
+    def _is_shown(self, header: Header, stamp: int) -> bool:
+        """Decided once per frame, whatever of it comes first; its image is shown then."""
+        if stamp not in self._decided:
+            self._decided[stamp] = self._pace.due(self._rate_hz, time.monotonic())
+            _forget(self._decided)
+            if self._decided[stamp]:
+                self.shown += 1
+                if stamp in self._images:
+                    self._write("/view/image", jpeg(self._images[stamp](), header))
+        return self._decided[stamp]
+
+    def _write(self, view: str, message: Any) -> None:
+        if self._sink.wanted(view):
+            self._sink.write(view, message)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """A message that is not what it claims costs a line, as in the node."""
+        try:
+            yield
+        except ImageError as error:
+            self._notices.failure(error)
+
+
+def _forget(memory: dict[int, Any]) -> None:
+    """The oldest entries, above the number that is kept."""
+    while len(memory) > _REMEMBERED:
+        del memory[next(iter(memory))]

@@ -1,0 +1,1 @@
+"""Metric scale of a depth map from a few true depths."""

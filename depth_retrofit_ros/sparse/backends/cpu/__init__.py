@@ -1,0 +1,1 @@
+"""The ``cpu`` backend: compiled, fused, for inference."""

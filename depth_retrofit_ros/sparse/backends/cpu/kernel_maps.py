@@ -1,0 +1,89 @@
+"""Kernel maps by compiled code, one pass over the active pixels for each; ``kernel_map`` says what they hold."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from depth_retrofit_ros.device.thread_pool import claim
+
+PIECE = 1 << 14  # pixels that a thread takes at once
+
+
+@numba.njit(nogil=True, cache=True)
+def fill_coarsening(
+    indices: np.ndarray,
+    size: tuple[int, int],
+    coarse_indices: np.ndarray,
+    coarse_image: np.ndarray,
+    children: np.ndarray,
+    slots: np.ndarray,
+) -> int:
+    """``kernel_map.coarsen``: returns K', the number of 2x2 cells with an active pixel, in row-major order.
+
+    indices: ``int64 [K]`` into an image of ``size = (H, W)``, increasing. Filled: coarse_indices ``int64`` and children ``int32
+    [·, 4]``, the first K' rows of at least min(K, cells); coarse_image ``int32 [ceil(H / 2), ceil(W / 2)]``; slots ``int32 [K]``.
+    """
+    count, width = indices.shape[0], size[1]
+    coarse_image[:] = -1
+    found = upper = 0  # upper and lower walk along the two rows of the cells, like the two lists of a merge
+    for row in range(coarse_image.shape[0]):
+        start = 2 * row * width
+        lower = upper
+        while lower < count and indices[lower] < start + width:
+            lower += 1
+        upper_end = lower
+        end = start + 2 * width if 2 * row + 1 < size[0] else start  # an odd last row is alone
+        while upper < upper_end or (lower < count and indices[lower] < end):
+            column = width
+            if upper < upper_end:
+                column = (indices[upper] - start) >> 1
+            if lower < count and indices[lower] < end:
+                column = min(column, (indices[lower] - start - width) >> 1)
+            coarse_indices[found] = row * coarse_image.shape[1] + column
+            coarse_image[row, column] = found
+            for slot in range(4):
+                children[found, slot] = count
+                x = 2 * column + (slot & 1)
+                if slot < 2 and upper < upper_end and indices[upper] == start + x:
+                    children[found, slot] = upper
+                    slots[upper] = 4 * found + slot
+                    upper += 1
+                elif slot >= 2 and lower < count and x < width and indices[lower] == start + width + x:
+                    children[found, slot] = lower
+                    slots[lower] = 4 * found + slot
+                    lower += 1
+            found += 1
+        upper = lower
+    return found
+
+
+@numba.njit(nogil=True, cache=True)
+def fill_neighbours(indices: np.ndarray, index_image: np.ndarray, neighbours: np.ndarray, counter: np.ndarray) -> None:
+    """``kernel_map.neighbour_map``: fills neighbours ``int32 [K, 9]``; the threads share counter ``int64 [1]``, 0 at first.
+
+    indices: ``int64 [K]``, increasing; index_image: ``int32 [H, W]``.
+    """
+    count = indices.shape[0]
+    height, width = index_image.shape
+    while True:
+        begin = claim(counter, PIECE)
+        if begin >= count:
+            return
+        y, start = 0, -width  # start: of row y, once the first pixel has moved them
+        for i in range(begin, min(begin + PIECE, count)):
+            if indices[i] >= start + width:
+                y = indices[i] // width
+                start = y * width
+            x = indices[i] - start
+            if 0 < x < width - 1 and 0 < y < height - 1:
+                for dy in range(3):
+                    for dx in range(3):
+                        row = index_image[y + dy - 1, x + dx - 1]
+                        neighbours[i, 3 * dy + dx] = row if row >= 0 else count
+                continue
+            for dy in range(3):
+                for dx in range(3):
+                    inside = 0 <= y + dy - 1 < height and 0 <= x + dx - 1 < width
+                    row = index_image[y + dy - 1, x + dx - 1] if inside else np.int32(-1)
+                    neighbours[i, 3 * dy + dx] = row if row >= 0 else count

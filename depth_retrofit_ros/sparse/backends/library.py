@@ -1,0 +1,72 @@
+"""What the adapters to other sparse libraries share: the library convolves, plain torch does what it has no fused form for."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+
+from depth_retrofit_ros.sparse.backends.torch import TorchEngine, check_rows, maps_to_coarser
+from depth_retrofit_ros.sparse.pyramid import Level
+
+
+class LibraryEngine(TorchEngine):
+    """``SparseEngine`` by a library's convolutions, which are called with at least one pixel. Its levels have no neighbour map."""
+
+    @abstractmethod
+    def _same(self, features: torch.Tensor, weight: torch.Tensor, level: Level) -> torch.Tensor:
+        """``submanifold_conv`` alone, without bias."""
+
+    @abstractmethod
+    def _down(self, features: torch.Tensor, weight: torch.Tensor, level: Level) -> torch.Tensor:
+        """``down_conv`` alone, without bias."""
+
+    @abstractmethod
+    def _up(self, features: torch.Tensor, weight: torch.Tensor, level: Level) -> torch.Tensor:
+        """``up_conv`` alone, without bias."""
+
+    def submanifold_conv(
+        self,
+        features: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        level: Level,
+        *,
+        relu_input: bool = False,
+        residual: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """See ``SparseEngine``."""
+        check_rows(features, level.count)
+        if not level.count:
+            return features.new_empty(0, weight.shape[0])
+        return _added(self._same(features.relu() if relu_input else features, weight, level), bias, residual)
+
+    def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
+        """See ``SparseEngine``."""
+        maps_to_coarser(level)
+        check_rows(features, level.count)
+        if not level.count:
+            return features.new_empty(0, weight.shape[0])
+        return _added(self._down(features, weight, level), bias)
+
+    def up_conv(
+        self,
+        features: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        level: Level,
+        *,
+        residual: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """See ``SparseEngine``."""
+        check_rows(features, maps_to_coarser(level)[0].shape[0])
+        if not level.count:
+            return features.new_empty(0, weight.shape[1])
+        return _added(self._up(features, weight, level), bias, residual)
+
+
+def _added(out: torch.Tensor, *addends: torch.Tensor | None) -> torch.Tensor:
+    for addend in addends:
+        if addend is not None:
+            out += addend
+    return out

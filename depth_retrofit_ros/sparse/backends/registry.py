@@ -1,0 +1,141 @@
+"""Sparse engines: one protocol, one mapping from name to class, loaded when asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Protocol
+
+import torch
+
+from depth_retrofit_ros.errors import ModelError
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """loader: ``module:class``; package: the one that it needs beside ours, with how to get it."""
+
+    loader: str
+    description: str
+    package: str = "torch"
+    how_to_get: str = ""
+
+
+ENGINES: dict[str, EngineInfo] = {
+    "torch": EngineInfo(
+        "depth_retrofit_ros.sparse.backends.torch:TorchEngine",
+        "plain torch, any device, with gradients: for training, and the specification of the others",
+    ),
+    "cpu": EngineInfo(
+        "depth_retrofit_ros.sparse.backends.cpu.backend:CpuEngine",
+        "compiled and fused, float32, without gradients: for inference on a CPU",
+    ),
+    "triton": EngineInfo(
+        "depth_retrofit_ros.sparse.backends.triton.backend:TritonEngine",
+        "one fused kernel, float16, bfloat16 or float32, without gradients: for inference on CUDA",
+        "triton",
+        "pip install triton (CUDA builds of torch bring it)",
+    ),
+    "minkowski": EngineInfo(
+        "depth_retrofit_ros.sparse.backends.minkowski:MinkowskiEngine",
+        "MinkowskiEngine's convolutions, to compare with",
+        "MinkowskiEngine",
+        "build it from github.com/NVIDIA/MinkowskiEngine (docs/engines.md)",
+    ),
+    "spconv": EngineInfo(
+        "depth_retrofit_ros.sparse.backends.spconv:SpconvEngine",
+        "spconv's convolutions, to compare with; on a CPU on one thread, more give wrong results there",
+        "spconv",
+        "pip install spconv (CPU) or spconv-cuXYZ for your CUDA X.YZ",
+    ),
+}
+
+
+class SparseEngine(Protocol):
+    """What a sparse U-Net needs from an engine.
+
+    Features are ``[K, C]`` in the order of the level's pixels; weights have the layouts of the dense ``Conv2d`` (for ``up_conv``,
+    ``ConvTranspose2d``); a bias is ``[Cout]`` or None. Absent pixels count as zero. relu_input: apply ReLU to the features first;
+    residual: of the result's shape, added to it. Every engine agrees with ``torch``.
+
+    devices: the types of device that it computes on.
+    """
+
+    name: str
+    devices: tuple[str, ...]
+
+    def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
+        """All levels and kernel maps of a frame, to be shared by every convolution on it."""
+        ...
+
+    def submanifold_conv(
+        self,
+        features: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        level: Level,
+        *,
+        relu_input: bool = False,
+        residual: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """3x3, ``[K, Cin]`` to ``[K, Cout]``; weight ``[Cout, Cin, 3, 3]``."""
+        ...
+
+    def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
+        """2x2 with stride 2, from ``level`` ``[K, Cin]`` to the next coarser one ``[K', Cout]``; weight ``[Cout, Cin, 2, 2]``."""
+        ...
+
+    def up_conv(
+        self,
+        features: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        level: Level,
+        *,
+        residual: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Its transpose, from the next coarser level ``[K', Cin]`` to ``level`` ``[K, Cout]``; weight ``[Cin, Cout, 2, 2]``."""
+        ...
+
+    def linear(
+        self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, relu_input: bool = False
+    ) -> torch.Tensor:
+        """Each row by itself, ``[K, Cin]`` to ``[K, Cout]``; weight ``[Cout, Cin]``, as in ``nn.Linear``."""
+        ...
+
+
+def is_installed(info: EngineInfo) -> bool:
+    """Whether what it needs can be imported."""
+    return find_spec(info.package) is not None
+
+
+def resolve_engine(name: str, device: torch.device) -> str:
+    """``auto`` is ``triton`` on CUDA and ``cpu`` elsewhere; other names are themselves."""
+    return name if name != "auto" else "triton" if device.type == "cuda" else "cpu"
+
+
+def load_engine(name: str, device: torch.device | None = None) -> SparseEngine:
+    """The engine of that name, or of ``auto``.
+
+    device: where it shall compute; None: on the CPU. Raises ModelError where the name is unknown, its software is not installed, or
+    it does not compute there.
+    """
+    device = device or torch.device("cpu")
+    name = resolve_engine(name, device)
+    if name not in ENGINES:
+        raise ModelError(f"unknown sparse engine '{name}': choose one of auto, {', '.join(ENGINES)}")
+    info = ENGINES[name]
+    if not is_installed(info):
+        raise ModelError(f"sparse engine '{name}' needs {info.package}, which is not installed: {info.how_to_get}")
+    module, _, attribute = info.loader.partition(":")
+    try:
+        engine: SparseEngine = getattr(import_module(module), attribute)()
+    except ImportError as error:
+        raise ModelError(f"sparse engine '{name}' cannot be loaded ({error}): {info.how_to_get}") from error
+    if device.type not in engine.devices:
+        there = " and ".join(engine.devices)
+        raise ModelError(f"sparse engine '{name}' computes on {there}, not on {device.type}: choose another one, or auto")
+    return engine

@@ -1,0 +1,1 @@
+"""The ``triton`` backend: one fused kernel for every convolution, for inference on CUDA."""

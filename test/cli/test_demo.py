@@ -1,0 +1,96 @@
+"""The demo: camera, the node as a process, recorder; the path of ``make demo`` with a view that need not be rendered."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.cli import demo as demo_command
+from depth_retrofit_ros.cli import main as cli
+from depth_retrofit_ros.cli.progress import Progress
+from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
+from depth_retrofit_ros.training.scenes import video
+from depth_retrofit_ros.training.scenes.video import VideoFrame
+
+WIDTH, HEIGHT = 160, 120
+
+
+def box_before_a_wall() -> VideoFrame:
+    """The sky is in it, too: depth inf."""
+    depth = np.full((HEIGHT, WIDTH), 4.0, np.float32)
+    depth[40:100, 50:90], depth[:20] = 1.5, np.inf
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    image[depth < 2] = (200, 60, 30)
+    return VideoFrame(image, depth, Camera.from_hfov(WIDTH, HEIGHT, 65.0))
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def film(seed: int, width: int, height: int, frames: int, hfov_deg: float) -> Iterator[VideoFrame]:
+        assert (seed, width, height, frames, hfov_deg) == (9, WIDTH, HEIGHT, 1, 65.0)
+        yield box_before_a_wall()
+
+    out = tmp_path_factory.mktemp("demo")
+    size = ["--width", str(WIDTH), "--height", str(HEIGHT), "--views", "1", "--seed", "9", "--hfov", "65"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(video, "scene_video", film)
+        assert cli.main(["demo", "--out", str(out), *size, "--seconds", "2", "--rate", "5"]) == 0
+    return out
+
+
+def test_it_leaves_depth_preview_cloud_and_summary(demo: Path) -> None:
+    assert {path.name for path in demo.iterdir()} == {
+        "cloud.ply",
+        "comparison.png",
+        "frames",
+        "frames.csv",
+        "node.log",
+        "summary.html",
+        "summary.json",
+        "summary.md",
+    }
+    endings = {path.name[6:] for path in (demo / "frames").iterdir()}
+    assert endings == {".npz", "_depth.png", "_preview.jpg", "_strip.jpg"}
+
+
+def test_a_slow_machine_gets_a_shorter_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow_film(*arguments: object) -> Iterator[VideoFrame]:
+        for _ in range(9):
+            time.sleep(0.04)
+            yield box_before_a_wall()
+
+    monkeypatch.setattr(video, "scene_video", slow_film)
+    monkeypatch.setattr(demo_command, "RENDER_S", 0.1)
+    args = cli.build_parser().parse_args(["demo", "--out", "unused"])
+    assert 1 <= len(list(demo_command._views(args, Progress()))) <= 4
+
+
+def test_every_image_is_accounted_for_and_timed(demo: Path) -> None:
+    told = json.loads((demo / "summary.json").read_text())
+    frames = told["frames"]
+    assert frames["played"] == 10 == frames["answered"] + frames["dropped"] + frames["failed"] + frames["lost"]
+    assert frames["answered"] >= 2 and frames["failed"] == 0
+    times = told["times_ms"]
+    assert {"age at publication", "coarse", "upsample", "select", "refine", "fuse", "publish", "total"} < set(times)
+    # stamps are the present: the age of a frame is its latency but for the transport of the answer
+    latency, age = times["image published → depth received"]["p50"], times["age at publication"]["p50"]
+    assert times["total"]["p50"] < age < latency + 1000
+    assert 2.5 < told["input_hz"] < 10, "5 where nothing is late"
+
+
+def test_accuracy_is_against_the_exact_depth(demo: Path) -> None:
+    view = box_before_a_wall()
+    last = sorted((demo / "frames").glob("*.npz"))[-1]  # on a busy machine the first image can come before its camera_info
+    with np.load(last, allow_pickle=False) as stored:
+        depth = stored["depth"]
+        assert float(stored["fx"]) == pytest.approx(view.camera.fx, rel=1e-6)
+    accuracy = json.loads((demo / "summary.json").read_text())["accuracy"]
+    assert list(accuracy["methods"]) == ["nearest", "bilinear", "refined"] and 1 <= accuracy["evaluated"] <= 3
+    told = accuracy["frames"][-1]["methods"]["refined"]
+    assert told["unaligned_abs_rel"] == pytest.approx(abs_rel(depth, view.depth), rel=1e-3)  # one view: every image is the same

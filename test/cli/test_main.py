@@ -1,0 +1,222 @@
+"""The command line: fast to answer, one line per user error, exit codes that scripts can rely on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_retrofit_ros import __version__
+from depth_retrofit_ros.cli import main as cli
+from depth_retrofit_ros.io.depth_files import read_depth_png
+
+COMMAND = [sys.executable, "-m", "depth_retrofit_ros.cli.main"]
+
+
+def write_photo(path: Path, height: int = 90, width: int = 120) -> Path:
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, width // 2 :] = (30, 90, 200)
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("depth-retrofit: error: ")
+    return line
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    program = (
+        "import sys; from depth_retrofit_ros.cli import main as cli; cli.build_parser().format_help(); "
+        "print([m for m in ('torch', 'numpy', 'cv2', 'numba', 'rclpy', 'rosbags') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+    told = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True).stdout
+    assert told == f"depth-retrofit {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["demo", "run", "view", "image", "replay", "evaluate", "train", "models"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main([command, "--help"])
+    assert end.value.code == 0
+    assert f"usage: depth-retrofit {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["image", "x.jpg"],
+        ["image", "x.jpg", "--out", "o", "--budget", "1.5"],
+        ["image", "x.jpg", "--out", "o", "--budget", "nan"],
+        ["image", "x.jpg", "--out", "o", "--ply", "0"],
+        ["replay", "bag", "--image-topic", "/i", "--out", "o", "--rate", "0"],
+        ["replay", "bag", "--image-topic", "/i", "--out", "o", "--domain", "300"],
+        ["demo", "--out", "o", "--seconds", "inf"],
+        ["demo", "--out", "o", "--width", "-3"],
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 2
+    assert "usage: depth-retrofit" in capsys.readouterr().err
+
+
+def test_image_with_a_field_of_view_is_metric(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo, out = write_photo(tmp_path / "a.png"), tmp_path / "out"
+    assert cli.main(["image", str(photo), "--out", str(out), "--hfov", "60", "--ply", "3", "--budget", "0.25"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.ply", "a_depth.npy", "a_depth.png", "a_preview.png", "images.json"]
+    depth = np.load(out / "a_depth.npy", allow_pickle=False)
+    assert depth.shape == (90, 120) and depth.dtype == np.float32 and np.isfinite(depth).all()
+    np.testing.assert_allclose(read_depth_png(out / "a_depth.png"), depth, atol=0.00051)
+    assert b"element vertex 1200\n" in (out / "a.ply").read_bytes()[:200]  # 30 x 40
+    preview = cv2.imread(str(out / "a_preview.png"))
+    assert preview is not None and preview.shape == (90, 3 * 120 + 2 * 4, 3)
+    (entry,) = json.loads((out / "images.json").read_text())
+    assert entry["metric"] and entry["png_unit"] == 0.001 and entry["refined_pixels"] == 90 * 120 // 4
+    assert entry["camera"]["fx"] == pytest.approx(60 / np.tan(np.radians(30)))
+    assert list(entry["times_ms"]) == ["read", "coarse", "upsample", "select", "refine", "fuse", "write", "total"]
+    told = capsys.readouterr().out
+    assert "60.0 deg across" in told and "peak memory" in told
+
+
+def test_image_without_focal_length_is_relative(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo, out = write_photo(tmp_path / "a.png"), tmp_path / "out"
+    assert cli.main(["image", str(photo), "--out", str(out), "--ply"]) == 0
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["a.ply", "a_preview.png", "a_relative.npy", "a_relative.png", "images.json"]
+    (entry,) = json.loads((out / "images.json").read_text())
+    assert entry["metric"] is False and entry["camera"] is None
+    depth = np.load(out / "a_relative.npy", allow_pickle=False)
+    np.testing.assert_allclose(read_depth_png(out / "a_relative.png", entry["png_unit"]), depth, rtol=1e-3)
+    told = capsys.readouterr().out
+    assert "depth is relative, its scale unknown" in told and "65 deg across assumed" in told and "(relative)" in told
+
+
+def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 not really")
+    files = [write_photo(tmp_path / "a.png"), tmp_path / "bad.jpg", write_photo(tmp_path / "b" / "a.png")]
+    out = tmp_path / "out"
+    assert cli.main(["image", *map(str, files), "--out", str(out), "--hfov", "60"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"depth-retrofit: error: {tmp_path / 'bad.jpg'} is a truncated JPEG: copy it again\n"
+    assert "2 of 3 images done" in captured.out
+    assert {"a_depth.png", "a_2_depth.png"} <= {path.name for path in out.iterdir()}  # same stem, not overwritten
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--hfov", "60", "--fx", "100"], "either --hfov or"),
+        (["--fx", "100", "--fy", "100"], "give all of"),
+        (["--fx", "nan", "--fy", "1", "--cx", "1", "--cy", "1"], "calibrate the camera"),
+        (["--hfov", "180"], "outside (0, 180)"),
+        (["--model", "compct"], "did you mean 'compact'"),
+        (["--device", "tpu"], "unknown device"),
+        (["--weights", "/nonexistent.safetensors"], "/nonexistent.safetensors"),
+    ],
+)
+def test_user_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], told: str) -> None:
+    photo = write_photo(tmp_path / "a.png")
+    assert cli.main(["image", str(photo), "--out", str(tmp_path / "out"), *options]) == 2
+    assert told in error_line(capsys)
+
+
+def test_an_output_folder_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = write_photo(tmp_path / "a.png")
+    assert cli.main(["image", str(photo), "--out", str(photo / "out")]) == 2
+    assert "cannot write" in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overrides", "ros_args"),
+    [
+        ([], {}, []),
+        (["--ros-args", "-p", "budget:=0.2"], {}, ["-p", "budget:=0.2"]),
+        (["--budget", "0", "--target-fps", "5", "--weights", "w.bin"], {"weights": "w.bin", "budget": 0.0, "target_fps": 5.0}, []),
+        (["--image-topic", "/c/image"], {"image_transport": "raw"}, ["-r", "image:=/c/image"]),
+        (
+            ["--image-topic", "/c/image/compressed", "--info-topic", "/c/info", "--ros-args", "-r", "__ns:=/robot"],
+            {"image_transport": "compressed"},
+            ["-r", "image:=/c/image", "-r", "camera_info:=/c/info", "-r", "__ns:=/robot"],
+        ),
+    ],
+)
+def test_run_hands_the_node_only_what_was_given(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], overrides: dict[str, object], ros_args: list[str]
+) -> None:
+    from depth_retrofit_ros.ros.node import main as ros_main
+
+    told: list[object] = []
+
+    def run_node(*given: object) -> int:
+        told.extend(given)
+        return 7
+
+    monkeypatch.setattr(ros_main, "run_node", run_node)
+    assert cli.main(["run", *arguments]) == 7
+    assert told == [overrides, ["--ros-args", *ros_args]]
+
+
+def test_run_is_the_node() -> None:
+    process = subprocess.run([*COMMAND, "run", "--ros-args", "-p", "budget:=7.0"], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 1
+    assert "budget" in process.stderr and "Traceback" not in process.stderr
+
+
+def test_models_table_and_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from depth_retrofit_ros.coarse.registry import MODELS
+
+    monkeypatch.delenv("DEPTH_RETROFIT_WEIGHTS", raising=False)
+    assert cli.main(["models"]) == 0
+    told = capsys.readouterr().out
+    rows = {line.split()[0]: line.split() for line in told.splitlines()[1 : 1 + len(MODELS)]}
+    assert set(rows) == set(MODELS)
+    assert rows["compact"][-2:] == ["metric", "yes"] and rows["meter-nyu"][-2:] == ["metric", "no"]
+    assert "to get it: " in told
+    assert "\ntorch: plain torch" in told and "\ncpu: compiled" in told
+    assert cli.main(["models", "--json"]) == 0
+    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert listed["meter-nyu"]["present"] is False and listed["meter-nyu"]["licence"] == "MIT"
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    process = subprocess.Popen([*COMMAND, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.wait(60) == 1
+    assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_it_and_its_node(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """A demo is interrupted while its node starts: both are gone, nothing but one line is said."""
+    command = [*COMMAND, "demo", "--out", str(tmp_path), "--width", "64", "--height", "48", "--views", "1", "--seconds", "600"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    log = tmp_path / "node.log"
+    deadline = time.monotonic() + 60
+    while not log.exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert children
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert told == (b"depth-retrofit: interrupted\n" if number == signal.SIGINT else b"")
+    for child in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(child), 0)

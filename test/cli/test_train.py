@@ -1,0 +1,89 @@
+"""``depth-retrofit train``, from options to a checkpoint that loads, on a very small pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depth_retrofit_ros.cli.main import main
+from depth_retrofit_ros.cli.train import KINDS
+from depth_retrofit_ros.coarse import compact
+from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.training import pool, refiner
+from depth_retrofit_ros.training.scenes.textures import build_textures
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def pool_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Shared by the tests, so that each scene is rendered once; few textures, one frame size, small crops."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "build_textures", lambda seed, photos=None: build_textures(seed, count=5, photos=photos))
+        patch.setattr(pool, "_textures", {})
+        patch.setattr(pool, "FRAMES", ((1280, 720),))
+        patch.setattr(refiner, "MAX_ACTIVE", 2000)
+        yield tmp_path_factory.mktemp("pool")
+
+
+def train(target: str, folder: Path, out: Path, *more: str) -> int:
+    """Two scenes and two steps."""
+    small = ["--scenes", "2", "--held-out", "1", "--steps", "2", "--batch", "1", "--workers", "1", "--device", "cpu"]
+    return main(["train", target, "--pool", str(folder), "--out", str(out), *small, *more])
+
+
+def test_refiner(pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("refiner", pool_folder, tmp_path, "--coarse", "--widths", "4", "8") == 0
+    assert "train scenes 2/2" in capsys.readouterr().out
+    assert load_refiner(tmp_path / "refiner.safetensors", CPU).network.widths == (4, 8)
+    card = (tmp_path / "refiner.md").read_text()
+    assert "trained 2 steps" in card and "| val_left |" in card and "seed 900" in card
+    for option in ("--scenes 2", "--steps 2", "--batch 1", "--rate 0.0015", "--widths 4 8", "--blocks 1"):
+        assert option in card  # its command trains the same again
+    assert {p.name for p in pool_folder.iterdir()} == {"0001_000000_2_v2.npz", "0001_000001_2_v2.npz", "0900_000000_2_v2.npz"}
+
+
+def test_compact_and_resuming_it(pool_folder: Path, tmp_path: Path) -> None:
+    assert train("compact", pool_folder, tmp_path) == 0
+    first = compact.load(tmp_path / "compact.safetensors", CPU).network.state_dict()
+    assert train("compact", pool_folder, tmp_path, "--resume", "--steps", "3") == 0
+    assert "trained 3 steps" in (tmp_path / "compact.md").read_text()
+    again = compact.load(tmp_path / "compact.safetensors", CPU).network.state_dict()
+    assert not all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_what_cannot_be_done_is_one_line(pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    cases = {
+        ("--seed", "900"): "validation set",
+        ("--seed", "-1"): "not negative",
+        ("--pool", str(blocked / "pool")): "cannot make the pool folder",
+        ("--out", str(blocked / "out")): "cannot make the folder",
+        ("--pool", str(tmp_path / "other"), "--photos", str(tmp_path / "absent")): "no images in",
+        ("--coarse", "no-such-model"): "unknown model",
+    }
+    for options, told in cases.items():
+        assert train("refiner", pool_folder, tmp_path / "out", *options) == 2
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1, options
+
+
+@pytest.mark.parametrize("option", ["--scenes", "--held-out", "--steps", "--batch", "--workers", "--rate", "--minutes", "--widths"])
+def test_zero_of_anything_is_refused(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "compact", "--out", str(tmp_path), option, "0"])
+    assert "0 is not above 0" in capsys.readouterr().err
+
+
+def test_only_the_chosen_kinds_are_trained_on(pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pool of one scene has one kind: the others leave nothing, which is told in one line."""
+    kind = str(np.load(pool.build_pool(pool.PoolSpec(pool_folder, 1, 2, 1), 1, lambda done: None)[0])["kind"])
+    others = [other for other in KINDS if other != kind]
+    small = ["--scenes", "1", "--held-out", "1", "--steps", "1", "--batch", "1", "--workers", "1", "--device", "cpu"]
+    assert main(["train", "compact", "--out", str(tmp_path), "--pool", str(pool_folder), *small, "--kinds", *others]) == 2
+    assert "none of the 1 scenes is a" in capsys.readouterr().err

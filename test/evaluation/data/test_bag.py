@@ -1,0 +1,156 @@
+"""Bags are read from either storage, and whatever is wrong with them is told in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from depth_retrofit_ros.errors import BagError
+from depth_retrofit_ros.evaluation.data.bag import (
+    COMPRESSED_TYPE,
+    IMAGE_TYPE,
+    INFO_TYPE,
+    Bag,
+    depth_image,
+    header_stamp_ns,
+    with_stamp,
+)
+from test.evaluation.bags import PERIOD_NS, START_NS, image_message, scene, write_bag
+
+STORAGES = ("mcap", "sqlite3")
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_reads_topics_and_messages_in_order(tmp_path: Path, storage: str) -> None:
+    with Bag(write_bag(tmp_path / "bag", storage)) as bag:
+        assert {name: entry.count for name, entry in bag.topics.items()} == {
+            "/camera/image": 4,
+            "/camera/camera_info": 4,
+            "/camera/depth": 4,
+        }
+        assert bag.duration_s == pytest.approx(0.3, abs=1e-6)
+        messages = list(bag.messages(["/camera/image", "/camera/camera_info"]))
+    assert [m.time_ns for m in messages] == sorted(m.time_ns for m in messages)
+    images = [m for m in messages if m.topic == "/camera/image"]
+    assert [m.stamp_ns for m in images] == [START_NS + i * PERIOD_NS for i in range(4)]
+    assert len(messages) == 8
+
+
+def test_no_topics_means_no_messages(tmp_path: Path) -> None:
+    with Bag(write_bag(tmp_path / "bag", "mcap")) as bag:
+        assert list(bag.messages([])) == []
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_single_storage_file_is_a_bag(tmp_path: Path, storage: str) -> None:
+    folder = write_bag(tmp_path / "bag", storage)
+    (file,) = [p for p in folder.iterdir() if p.suffix in (".mcap", ".db3")]
+    with Bag(file) as bag:
+        assert bag.topics["/camera/image"].msgtype == IMAGE_TYPE
+        assert len(list(bag.messages(["/camera/image"]))) == 4
+
+
+def test_unknown_topic_lists_the_images(tmp_path: Path) -> None:
+    with Bag(write_bag(tmp_path / "bag", "mcap")) as bag, pytest.raises(BagError) as told:
+        bag.msgtype("/nope", (IMAGE_TYPE, COMPRESSED_TYPE))
+    assert "/nope" in str(told.value) and "/camera/depth, /camera/image" in str(told.value) and "\n" not in str(told.value)
+
+
+def test_topic_of_another_type_lists_the_fitting_ones(tmp_path: Path) -> None:
+    with Bag(write_bag(tmp_path / "bag", "mcap")) as bag, pytest.raises(BagError, match="/camera/camera_info") as told:
+        bag.msgtype("/camera/image", (INFO_TYPE,))
+    assert "sensor_msgs/msg/Image, not CameraInfo" in str(told.value)
+
+
+def test_missing_bag(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match="no bag at"), Bag(tmp_path / "absent"):
+        pass
+
+
+def test_folder_without_metadata(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match=r"no metadata\.yaml"), Bag(tmp_path):
+        pass
+
+
+def test_file_that_is_no_bag(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("hello")
+    with pytest.raises(BagError, match="cannot read the bag"), Bag(file):
+        pass
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.95])
+def test_truncated_bag_is_one_line(tmp_path: Path, storage: str, keep: float) -> None:
+    folder = write_bag(tmp_path / "bag", storage, frames=8)
+    (file,) = [p for p in folder.iterdir() if p.suffix in (".mcap", ".db3")]
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(len(whole) * keep)])
+    with pytest.raises(BagError) as told, Bag(folder) as bag:
+        list(bag.messages(list(bag.topics)))
+    assert "\n" not in str(told.value)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_damaged_bytes_never_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    storage = data.draw(st.sampled_from(STORAGES))
+    folder = write_bag(tmp_path_factory.mktemp("fuzz") / "bag", storage, frames=2, height=8, width=8)
+    (file,) = [p for p in folder.iterdir() if p.suffix in (".mcap", ".db3")]
+    raw = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(raw)
+    try:
+        with Bag(folder) as bag:
+            for entry in bag.messages(list(bag.topics)):
+                assert isinstance(entry.data, bytes)
+    except BagError as error:
+        assert "\n" not in str(error)
+
+
+def test_stamp_can_be_read_and_replaced() -> None:
+    rgb, _ = scene(0, 4, 4)
+    raw = image_message(START_NS + 123, rgb, "rgb8")
+    moved = with_stamp(raw, 5_000_000_007)
+    assert header_stamp_ns(raw) == START_NS + 123
+    assert header_stamp_ns(moved) == 5_000_000_007
+    assert moved[12:] == raw[12:] and len(moved) == len(raw)
+    with pytest.raises(BagError, match="cannot hold a header"):
+        header_stamp_ns(raw[:11])
+
+
+def test_depth_in_millimetres_and_metres() -> None:
+    mm = np.array([[0, 1500, 65535]], np.uint16)
+    np.testing.assert_allclose(depth_image(image_message(0, mm, "16UC1")), [[np.nan, 1.5, 65.535]], rtol=1e-6)
+    metres = np.array([[np.nan, np.inf, -1.0, 0.0, 2.5]], np.float32)
+    np.testing.assert_allclose(depth_image(image_message(0, metres, "32FC1")), [[np.nan, np.nan, np.nan, np.nan, 2.5]])
+
+
+def test_padded_rows_are_cut() -> None:
+    padded = np.array([[1000, 2000, 9], [3000, 4000, 9]], np.uint16)
+    raw = image_message(0, padded, "16UC1")
+    narrow = image_message(0, padded[:, :2], "16UC1", step=6)
+    assert depth_image(raw).shape == (2, 3)
+    with pytest.raises(BagError, match="does not fit"):  # the narrow message claims six bytes a row but holds four
+        depth_image(narrow)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "step", "height"), [("rgb8", None, None), ("16UC1", 3, None), ("16UC1", None, 5000), ("16UC1", None, 0)]
+)
+def test_depth_that_cannot_be_is_refused(encoding: str, step: int | None, height: int | None) -> None:
+    with pytest.raises(BagError):
+        depth_image(image_message(0, np.ones((3, 4), np.uint16), encoding, step=step, height=height))
+
+
+def test_d435_bag(shared_data: Path) -> None:
+    with Bag(shared_data / "bags" / "d435_tabletop") as bag:
+        assert bag.msgtype("/camera/color/image_raw/compressed", (IMAGE_TYPE, COMPRESSED_TYPE)) == COMPRESSED_TYPE
+        depth = depth_image(next(bag.messages(["/camera/aligned_depth_to_color/image_raw"])).data)
+    assert depth.shape == (720, 1280)
+    assert 0.2 < float(np.nanmedian(depth)) < 3.0

@@ -1,0 +1,67 @@
+"""Pairs of image and truth: what is found, read and refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depth_retrofit_ros.errors import CameraError, DatasetError, DepthRetrofitError
+from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
+from test.evaluation.scenes import CAMERA, HEIGHT, WIDTH, write_scene
+
+
+def test_pairs_are_found_and_read(tmp_path: Path) -> None:
+    depth = write_scene(tmp_path, "b")
+    write_scene(tmp_path, "a.1", seed=1)
+    (tmp_path / "without_truth.jpg").write_bytes(b"not read")
+    (tmp_path / "notes.txt").write_text("not read")
+    pairs = find_pairs(tmp_path)
+    assert [pair.name for pair in pairs] == ["a.1", "b"]
+    got = read_pair(pairs[1])
+    assert got.frame.camera == CAMERA and got.frame.image.shape == (HEIGHT, WIDTH, 3)
+    assert np.array_equal(got.depth, np.where(np.isfinite(depth), depth, np.nan), equal_nan=True)
+
+
+def test_depth_of_zero_or_less_is_unknown(tmp_path: Path) -> None:
+    depth = write_scene(tmp_path, "a")
+    depth[20, :3] = 0, -1, np.nan
+    np.savez(tmp_path / "a.npz", depth=depth, fx=60, fy=60, cx=1, cy=1)
+    assert np.isnan(read_pair(find_pairs(tmp_path)[0]).depth[20, :3]).all()
+
+
+def test_folders_that_are_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no folder"):
+        find_pairs(tmp_path / "absent")
+    with pytest.raises(DatasetError, match="has no pairs"):
+        find_pairs(tmp_path)
+    write_scene(tmp_path, "a")
+    (tmp_path / "a.jpg").write_bytes(b"another")
+    with pytest.raises(DatasetError, match="2 images"):
+        find_pairs(tmp_path)
+    (tmp_path / "a.jpg").unlink()
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(DatasetError, match="no image"):
+        find_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"depth": np.ones((HEIGHT, WIDTH - 1), np.float32)}, DatasetError, f"depth is {WIDTH - 1}x{HEIGHT}"),
+        ({"depth": np.ones((HEIGHT, WIDTH), np.uint16)}, DatasetError, "floating-point"),
+        ({"fx": np.nan}, CameraError, "a.npz"),
+        ({"fx": None}, DatasetError, "has no 'fx'"),
+        ({"cy": np.ones(2)}, DatasetError, "one number"),
+    ],
+)
+def test_truth_that_does_not_fit_is_told_in_one_line(
+    tmp_path: Path, change: dict[str, object], error: type[DepthRetrofitError], words: str
+) -> None:
+    depth = write_scene(tmp_path, "a")
+    arrays = {"depth": depth, "fx": 60.0, "fy": 60.0, "cx": 1.0, "cy": 1.0} | change
+    np.savez(tmp_path / "a.npz", **{name: v for name, v in arrays.items() if v is not None})  # type: ignore[arg-type]
+    with pytest.raises(error, match=words) as caught:
+        read_pair(find_pairs(tmp_path)[0])
+    assert "\n" not in str(caught.value)

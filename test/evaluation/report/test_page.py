@@ -1,0 +1,126 @@
+"""The report is one file that shows everything, and its pictures show what they say."""
+
+from __future__ import annotations
+
+import base64
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.stored import StoredCoarse
+from depth_retrofit_ros.evaluation.data.dataset import Sample
+from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluator
+from depth_retrofit_ros.evaluation.report import pictures
+from depth_retrofit_ros.evaluation.report.page import Report
+from depth_retrofit_ros.evaluation.report.results import image_entry, summarise
+from depth_retrofit_ros.io.color_map import UNKNOWN_RGB
+from test.evaluation.scenes import coarse_of, sample
+from test.refinement.nets import random_refiner
+
+FACTS = {"align": "median", "budget": 0.1, "model": "a <model>", "device": "cpu", "valid_m": [0.001, None], "notes": {"x": "1 < 2"}}
+VOID = {"meta", "img"}
+
+
+class Page(HTMLParser):
+    """Collects tags and texts, and checks that every tag is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.images: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.tags: list[str] = []
+        self.cells: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.images += [str(value) for name, value in attrs if name == "src"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.cells.append(data)
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Evaluated:
+    return evaluated(sample(tmp_path))
+
+
+def evaluated(scene: Sample) -> Evaluated:
+    coarse = torch.from_numpy(coarse_of(scene.depth))
+    model = StoredCoarse(CoarsePrediction(coarse, torch.zeros(1, *coarse.shape), True), False)
+    return Evaluator(random_refiner(), 0.1, "none")(scene, model)
+
+
+def page(results: list[Evaluated]) -> tuple[str, Page]:
+    report = Report()
+    for one in results:
+        report.add(one)
+    text = report.html(summarise([image_entry(one) for one in results], FACTS))
+    return text, Page(text)
+
+
+def test_the_page_is_whole_and_fetches_nothing(result: Evaluated) -> None:
+    text, parsed = page([result])
+    assert text.startswith("<!DOCTYPE html>") and not parsed.open
+    assert not {"script", "link", "iframe", "object"} & set(parsed.tags)
+    assert all("://" not in str(value) for _, value in parsed.attributes) and "@import" not in text
+    assert len(parsed.images) == 7 + 2 * 6
+    for source in parsed.images:
+        kind, _, data = source.partition(",")
+        assert kind == "data:image/jpeg;base64"
+        assert cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR) is not None
+    assert set(METHODS) <= set(parsed.cells) and "a <model>: depth of 1 image" in parsed.cells and "x: 1 < 2" in parsed.cells
+
+
+def test_the_best_of_each_column_is_bold(result: Evaluated) -> None:
+    text, _ = page([result])
+    entry = image_entry(result)
+    values = [figures["edge_abs_rel"] for figures in entry["methods"].values() if figures]
+    assert f'<td class="best">{min(values):.4g}</td>' in text and f'<td class="best">{max(values):.4g}</td>' not in text
+
+
+def test_a_page_without_truth(result: Evaluated) -> None:
+    unknown = evaluated(Sample("nothing known", result.sample.frame, np.full_like(result.truth, np.nan)))
+    _, parsed = page([unknown, result])
+    assert not parsed.open and len(parsed.images) == 7 + 7 + 2 * 6  # no edges, no crops
+    assert "–" in parsed.cells
+
+
+def test_error_picture_by_hand() -> None:
+    picture = pictures.error_picture(np.array([[0.0, np.log(1.5), 9.0, np.nan]], np.float32))
+    assert picture[0, 0].max() < 10 and (picture[0, 1] == picture[0, 2]).all() and picture[0, 1].sum() > 500
+    assert tuple(picture[0, 3]) == UNKNOWN_RGB
+
+
+def test_selection_picture_marks_what_was_missed(result: Evaluated) -> None:
+    picture = pictures.selection_picture(result)
+    missed = result.high_error & ~result.selected
+    assert missed.any() and result.selected.any()
+    assert (picture[missed] == pictures.MISSED_RGB).all()
+    assert not (picture[~missed] == pictures.MISSED_RGB).all(-1).any()
+
+
+def test_crops_are_where_the_errors_changed_as_told(result: Evaluated) -> None:
+    crops = pictures.edge_crops(result)
+    assert set(crops) == {"best", "worst"}
+    for crop in crops.values():
+        window = (slice(crop.y, crop.y + crop.side), slice(crop.x, crop.x + crop.side))
+        where = result.band[window] & np.isfinite(result.truth[window])
+        for method, told in (("bilinear", crop.before), ("refined", crop.after)):
+            assert pictures.log_error(result, method)[window][where].mean() == pytest.approx(told, rel=1e-4)
+        assert all(picture.shape == (crop.side, crop.side, 3) for picture in crop.pictures.values())
+    assert crops["worst"].after >= crops["best"].after
+    assert crops["best"].before - crops["best"].after >= crops["worst"].before - crops["worst"].after

@@ -1,0 +1,234 @@
+"""The evaluation of one image and of a folder: methods, alignment, equal time, coverage, JSON and the command."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depth_retrofit_ros.cli import main as cli
+from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.stored import StoredCoarse
+from depth_retrofit_ros.evaluation.baselines import equal_time
+from depth_retrofit_ros.evaluation.data.dataset import Sample
+from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluator, figures_of
+from depth_retrofit_ros.evaluation.metrics.coverage import coverage
+from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
+from depth_retrofit_ros.evaluation.report.results import image_entry, summarise, to_json
+from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.io.checkpoints import save_tensors
+from depth_retrofit_ros.retrofit import Retrofit
+from test.evaluation.scenes import HEIGHT, WIDTH, Resizable, coarse_of, sample, truth, write_scene
+from test.refinement.nets import random_network, random_refiner
+
+KEYS = {"abs_rel", "rmse", "silog", "delta1", "edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "ms"}
+FACTS = {"align": "median", "budget": 0.1, "model": "m", "device": "cpu", "valid_m": [0.001, None], "notes": {}}
+
+
+def stored(depth: np.ndarray, scale: float = 1.0) -> StoredCoarse:
+    coarse = torch.from_numpy(scale * coarse_of(depth))
+    return StoredCoarse(CoarsePrediction(coarse, torch.zeros(1, *coarse.shape), True), False)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Sample:
+    return sample(tmp_path)
+
+
+def test_every_method_is_measured_on_the_same_coarse_map(scene: Sample) -> None:
+    evaluator = Evaluator(random_refiner(), 0.1, "none")
+    result = evaluator(scene, stored(scene.depth))
+    assert tuple(result.methods) == METHODS and result.methods["equal_time"] is None and result.equal_time_px is None
+    for name in set(METHODS) - {"equal_time"}:
+        figures = result.methods[name]
+        assert figures is not None and set(figures) >= KEYS
+        assert figures["abs_rel"] == pytest.approx(abs_rel(result.maps[name], scene.depth), rel=1e-5)
+        assert figures["ms"] > 0 and figures["unknown_share"] == 0
+    frame = Retrofit(stored(scene.depth), random_refiner(), 0.1)(scene.frame)
+    assert np.array_equal(result.maps["refined"], frame.depth.numpy())
+    assert np.array_equal(result.selected, frame.selection.mask().numpy())
+
+
+def test_edge_and_flat_figures_are_of_the_band_and_of_the_rest(scene: Sample) -> None:
+    result = Evaluator(random_refiner(), 0.1, "none")(scene, stored(scene.depth))
+    figures = result.methods["nearest"]
+    assert figures is not None and scene.frame.camera is not None
+    known = np.isfinite(scene.depth)
+    share = (result.band & known).sum() / known.sum()
+    assert share * figures["edge_abs_rel"] + (1 - share) * figures["flat_abs_rel"] == pytest.approx(figures["abs_rel"], rel=1e-5)
+    assert figures["edge_abs_rel"] == pytest.approx(abs_rel(result.maps["nearest"], scene.depth, result.band), rel=1e-5)
+    perfect = figures_of(truth(), scene.depth, result.band, scene.frame.camera.fx)
+    assert perfect["abs_rel"] == perfect["see"] == 0 and perfect["delta1"] == 1 and perfect["boundary_f1"] > 0.5
+
+
+def test_all_upsamplings_share_one_alignment_and_scale_does_not_matter(scene: Sample) -> None:
+    right, wrong = (Evaluator(random_refiner(), 0.1, "median")(scene, Resizable(scene.depth, scale)) for scale in (1.0, 3.0))
+    assert len({right.alignments[name] for name in set(METHODS) - {"equal_time"}}) == 1
+    assert right.alignments["nearest"].scale == pytest.approx(3 * wrong.alignments["nearest"].scale, rel=1e-4)
+    for name in set(METHODS) - {"equal_time"}:  # whose resolution depends on the clock
+        a, b = right.methods[name], wrong.methods[name]
+        assert a is not None and b is not None
+        # Of pixels with all but equal scores, rounding decides which are refined, here by a random network.
+        assert a["edge_abs_rel"] == pytest.approx(b["edge_abs_rel"], rel=1e-2 if name == "refined" else 1e-3)
+
+
+def test_coverage_is_of_the_pixels_that_retrofit_selects(scene: Sample) -> None:
+    result = Evaluator(random_refiner(), 0.1, "none")(scene, stored(scene.depth))
+    assert result.high_error.any()
+    assert result.coverage[0.1] == pytest.approx(coverage(result.selected, result.high_error))
+    shares = [result.coverage[b] for b in (0.02, 0.05, 0.1, 0.2)]
+    assert shares == sorted(shares) and 0 < shares[0] < shares[-1] <= 1
+
+
+def test_depths_outside_the_valid_range_are_unknown(scene: Sample) -> None:
+    result = Evaluator(random_refiner(), 0.1, "none", (1.6, 5.0))(scene, stored(scene.depth))
+    known = np.isfinite(result.truth)
+    assert np.array_equal(known, (scene.depth > 1.6) & (scene.depth < 5.0)) and 0.1 < known.mean() < 0.9
+
+
+def test_equal_time_takes_the_highest_resolution_that_is_fast_enough(scene: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Resizable(scene.depth)
+
+    def timed(model: Resizable, long_side: int, *_: object) -> float:
+        asked.append(long_side)
+        return 0.005 * long_side**2 + 10  # ms
+
+    asked: list[int] = []
+    monkeypatch.setattr(equal_time, "best_ms", timed)
+    assert equal_time.highest_resolution(model, scene.frame, limit_ms=30.0) == 48  # 16 + 32: 22 ms; 80 px take 42 ms
+    assert equal_time.highest_resolution(model, scene.frame, limit_ms=1e9) == 112  # 144 is beyond the frame
+    assert equal_time.highest_resolution(model, scene.frame, limit_ms=0.1) == 16
+    assert model.long_side == 16
+
+
+def test_equal_time_is_the_models_own_answer_at_that_resolution(scene: Sample) -> None:
+    model = Resizable(scene.depth)
+    result = Evaluator(random_refiner(), 0.1, "none")(scene, model)
+    assert result.equal_time_px is not None and result.methods["equal_time"] is not None
+    assert np.array_equal(result.maps["equal_time"], equal_time.predict_at(model, result.equal_time_px, scene.frame))
+    assert model.asked[-1] == result.equal_time_px and model.long_side == 16
+
+
+def test_a_slow_run_gets_a_second_chance(scene: Sample) -> None:
+    model = Resizable(scene.depth)
+    assert 0 < equal_time.best_ms(model, 32, scene.frame, limit_ms=1e9) < 1e9 and model.asked == [32]
+    assert equal_time.best_ms(model, 32, scene.frame, limit_ms=0.0) > 0 and model.asked == [32, 32, 32]
+
+
+def test_the_search_needs_few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def timed(model: Resizable, long_side: int, *_: object) -> float:
+        asked.append(long_side)
+        return 1e-3 * long_side**2 + 40  # ms
+
+    monkeypatch.setattr(equal_time, "best_ms", timed)
+    model, frame = Resizable(truth()), Frame(np.zeros((1440, 2560, 3), np.uint8))
+    model.long_side = 256
+    for limit_ms in (150.0, 1000.0, 3000.0):
+        asked.clear()
+        size = equal_time.highest_resolution(model, frame, limit_ms)
+        assert 1e-3 * size**2 + 40 <= limit_ms < 1e-3 * (size + 32) ** 2 + 40 and len(asked) <= 6
+
+
+def no_truth(scene: Sample) -> Evaluated:
+    unknown = Sample("unknown", scene.frame, np.full_like(scene.depth, np.nan))
+    return Evaluator(random_refiner(), 0.1, "scale-shift")(unknown, stored(truth()))
+
+
+def test_json_has_null_and_no_nan_where_there_is_nothing_to_measure(scene: Sample) -> None:
+    entries = [image_entry(no_truth(scene)), image_entry(Evaluator(random_refiner(), 0.1, "median")(scene, stored(scene.depth)))]
+    assert entries[0]["methods"]["refined"]["see"] is None and entries[0]["coverage"]["0.1"] is None
+    document = json.loads(to_json(summarise(entries, FACTS)), parse_constant=pytest.fail)
+    summary = document["summary"]
+    assert summary["methods"]["refined"]["see"] == entries[1]["methods"]["refined"]["see"]  # the mean over those that have one
+    assert summary["methods"]["equal_time"] is None
+    assert summary["coverage"]["0.1"] == entries[1]["coverage"]["0.1"] and set(summary["coverage"]) == {
+        "0.02",
+        "0.05",
+        "0.1",
+        "0.2",
+    }
+
+
+def test_overall_figures_are_means_over_the_images() -> None:
+    def entry(value: float | None, covered: float | None) -> dict[str, object]:
+        methods = {name: {"abs_rel": value} for name in METHODS}
+        shares = {"known_share": 1.0, "edge_share": covered, "high_error_share": None}
+        return {"methods": methods, "coverage": dict.fromkeys(("0.02", "0.05", "0.1", "0.2"), covered), **shares}
+
+    summary = summarise([entry(0.1, 0.5), entry(0.3, None), entry(None, 0.7)], FACTS)["summary"]
+    assert summary["methods"]["jbu"]["abs_rel"] == pytest.approx(0.2)
+    assert summary["coverage"]["0.05"] == pytest.approx(0.6) and summary["high_error_share"] is None
+    with pytest.raises(ValueError, match="JSON"):
+        to_json({"value": math.nan})
+
+
+@pytest.fixture
+def refiner(tmp_path: Path) -> Path:
+    network = random_network()
+    path = tmp_path / "refiner" / "refiner.safetensors"
+    save_tensors(path, network.state_dict(), {"network": json.dumps({"widths": network.widths, "blocks": network.blocks})})
+    return path
+
+
+def folders(tmp_path: Path, features: bool) -> tuple[Path, Path]:
+    pairs, coarse = tmp_path / "pairs", tmp_path / "coarse"
+    for folder in (pairs, coarse):
+        folder.mkdir()
+    for seed, name in enumerate(("first", "second <b>")):
+        low = coarse_of(write_scene(pairs, name, seed))
+        extra = {"features": np.stack([low, 0 * low])} if features else {}
+        np.savez(coarse / f"{name}.npz", depth=low, **extra)  # type: ignore[arg-type]
+    return pairs, coarse
+
+
+def test_the_command_writes_the_contract(tmp_path: Path, refiner: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs, coarse = folders(tmp_path, features=False)
+    out = tmp_path / "out" / "figures.json"
+    options = ["--refiner", str(refiner), "--device", "cpu", "--align", "scale-shift", "--budget", "0.2", "--json", str(out)]
+    assert cli.main(["evaluate", str(pairs), "--coarse", str(coarse), *options, "--html", str(tmp_path / "report.html")]) == 0
+    document = json.loads(out.read_text(), parse_constant=pytest.fail)
+    assert [entry["name"] for entry in document["images"]] == ["first", "second <b>"]
+    summary = document["summary"]
+    assert (summary["align"], summary["budget"], summary["model"]) == (
+        "scale-shift",
+        0.2,
+        "files in coarse",
+    )  # nobody's home folder
+    for methods in (summary["methods"], *(entry["methods"] for entry in document["images"])):
+        assert set(methods) == set(METHODS)
+        assert all(set(figures) >= KEYS for figures in methods.values() if figures is not None)
+    assert summary["methods"]["equal_time"] is None and "stored" in summary["notes"]["equal_time"]
+    assert "edges alone for 2 of 2" in summary["notes"]["selection"]
+    assert "edges alone for 2 of 2" in capsys.readouterr().out
+    assert "second &lt;b&gt;" in (tmp_path / "report.html").read_text()
+
+
+def test_the_command_tells_what_relative_depth_was_measured_as(
+    tmp_path: Path, refiner: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs, coarse = folders(tmp_path, features=True)
+    assert cli.main(["evaluate", str(pairs), "--coarse", str(coarse), "--refiner", str(refiner), "--align", "none"]) == 0
+    text = capsys.readouterr().out
+    assert "2 of 2 coarse maps do not claim metres" in text and "edges alone" not in text
+
+
+def test_a_missing_coarse_file_is_told_in_one_line(tmp_path: Path, refiner: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs, coarse = folders(tmp_path, features=True)
+    (coarse / "second <b>.npz").unlink()
+    assert cli.main(["evaluate", str(pairs), "--coarse", str(coarse), "--refiner", str(refiner)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_image_takes_coarse_files_too(tmp_path: Path, refiner: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs, coarse = folders(tmp_path, features=False)
+    out = tmp_path / "out"
+    assert cli.main(["image", str(pairs / "first.png"), "--coarse", str(coarse), "--refiner", str(refiner), "--out", str(out)]) == 0
+    assert np.load(out / "first_relative.npy").shape == (HEIGHT, WIDTH)
+    assert "no features" in capsys.readouterr().out
+    assert json.loads((out / "images.json").read_text())[0]["model"] == "files"

@@ -1,0 +1,126 @@
+"""The sparse refiner as a whole, and its checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from depth_retrofit_ros.coarse.compact_net import CompactNet
+from depth_retrofit_ros.errors import ModelError, WeightsError
+from depth_retrofit_ros.io.checkpoints import save_tensors
+from depth_retrofit_ros.refinement.pixels.network import RefinerNet
+from depth_retrofit_ros.refinement.pixels.refiner import Refiner, SparseRefiner, load_refiner
+from depth_retrofit_ros.selection.top_k import select_top
+from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.upsampling.edge_aware import thumbnail
+from depth_retrofit_ros.upsampling.interpolation import upsample
+from test.refinement.nets import random_network, random_refiner, two_planes
+
+SIZE = (90, 120)
+CPU = torch.device("cpu")
+SHAPE = {"widths": [8, 12, 16], "blocks": 1}
+
+
+@torch.no_grad()
+def answer(refiner: SparseRefiner, factor: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gate and fused depth at the 500 least certain pixels of a random image."""
+    coarse = two_planes()
+    depth = coarse.depth * factor
+    score = uncertainty(coarse)
+    pixels = select_top(score, SIZE, 500)
+    image = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    scaled = type(coarse)(depth, coarse.features, coarse.metric)
+    return refiner.fuse(refiner.refine(image, thumbnail(image, depth), scaled, upsample(depth, SIZE), score, pixels))
+
+
+def save(path: Path, network: torch.nn.Module, shape: object) -> Path:
+    """A checkpoint as the training writes it."""
+    save_tensors(path, network.state_dict(), {"network": json.dumps(shape)})
+    return path
+
+
+def test_answers_with_a_gate_and_a_positive_depth_per_pixel() -> None:
+    refiner: Refiner = random_refiner()
+    gate, fused = answer(random_refiner())
+    assert isinstance(refiner, SparseRefiner)
+    assert gate.shape == fused.shape == (500,)
+    assert bool(torch.isfinite(fused).all()) and float(fused.min()) > 0
+    assert float(gate.min()) >= 0 and float(gate.max()) <= 1
+
+
+@pytest.mark.parametrize("factor", [1e-3, 0.037, 2.0, 1e3])
+def test_scale_goes_straight_through(factor: float) -> None:
+    gate, fused = answer(random_refiner())
+    scaled_gate, scaled = answer(random_refiner(), factor)
+    torch.testing.assert_close(scaled, factor * fused, rtol=2e-5, atol=0)
+    torch.testing.assert_close(scaled_gate, gate, rtol=0, atol=1e-5)
+
+
+def test_checkpoint_round_trip(tmp_path: Path) -> None:
+    network = random_network(seed=3)
+    path = save(tmp_path / "refiner.safetensors", network, SHAPE)
+    loaded = load_refiner(path, CPU)
+    assert (loaded.network.widths, loaded.network.blocks, loaded.network.training) == ((8, 12, 16), 1, False)
+    expected = answer(SparseRefiner(network, loaded.engine))
+    for got, wanted in zip(answer(loaded), expected, strict=True):
+        assert torch.equal(got, wanted)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        None,
+        [],
+        {"widths": [8, 12, 16]},
+        {"widths": [], "blocks": 1},
+        {"widths": 8, "blocks": 1},
+        {"widths": [8, 0, 16], "blocks": 1},
+        {"widths": [8, "12", 16], "blocks": 1},
+        {"widths": [8, 12.5, 16], "blocks": 1},
+        {"widths": [8, 12, 10**9], "blocks": 1},
+        {"widths": [8, 12, 16], "blocks": 0},
+        {"widths": [8, 12, 16], "blocks": True},
+        {"widths": [8, 12, 16], "blocks": -1},
+    ],
+)
+def test_an_impossible_shape_is_refused(tmp_path: Path, shape: object) -> None:
+    path = save(tmp_path / "refiner.safetensors", random_network(), shape)
+    with pytest.raises(WeightsError, match=r"is not a refiner checkpoint: make one with 'depth-retrofit train refiner'"):
+        load_refiner(path, CPU)
+
+
+def test_another_networks_checkpoint_is_refused(tmp_path: Path) -> None:
+    compact = tmp_path / "compact.safetensors"
+    save_tensors(compact, CompactNet().state_dict(), {"network": json.dumps("compact")})
+    bare = tmp_path / "bare.safetensors"
+    save_tensors(bare, random_network().state_dict(), {})
+    for path in (compact, bare):
+        with pytest.raises(WeightsError, match="is not a refiner checkpoint"):
+            load_refiner(path, CPU)
+    other_widths = save(tmp_path / "other.safetensors", RefinerNet((8, 12)), SHAPE)
+    with pytest.raises(WeightsError, match="made for another network") as caught:
+        load_refiner(other_widths, CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_checkpoints_are_one_line(tmp_path: Path) -> None:
+    path = save(tmp_path / "refiner.safetensors", random_network(), SHAPE)
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(path.read_bytes()[:-100])
+    spoiled = random_network()
+    with torch.no_grad():
+        spoiled.mix.weight[0, 0] = torch.nan
+    nan = save(tmp_path / "nan.safetensors", spoiled, SHAPE)
+    for bad in (cut, nan, tmp_path / "absent.safetensors"):
+        with pytest.raises(WeightsError) as caught:
+            load_refiner(bad, CPU)
+        assert "\n" not in str(caught.value) and str(bad) in str(caught.value)
+
+
+def test_unknown_engine(tmp_path: Path) -> None:
+    path = save(tmp_path / "refiner.safetensors", random_network(), SHAPE)
+    with pytest.raises(ModelError, match="unknown sparse engine 'fast'"):
+        load_refiner(path, CPU, engine="fast")

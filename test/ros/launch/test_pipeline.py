@@ -1,0 +1,118 @@
+"""The launch, parameter and rviz files agree with the node; the launch file itself runs where `launch` is installed."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from depth_retrofit_ros.ros.node.parameters import PARAMETERS
+from test.paths import ROOT
+from test.ros.graph import NODE, Graph, SlantedWall, wait_until
+
+LAUNCH_FILE = ROOT / "launch" / "pipeline.launch.py"
+
+
+def test_the_node_starts_from_the_parameter_file(graph: Graph) -> None:
+    arguments = ["--ros-args", "--params-file", str(ROOT / "config" / "pipeline.yaml"), "-p", "budget:=0.3"]
+    node = graph.depth_node(SlantedWall(), start=False, cli_args=arguments)
+    assert (node.settings.budget, node.settings.cloud_stride) == (0.3, 2)
+
+
+def test_every_parameter_has_a_launch_argument() -> None:
+    tree = ast.parse(LAUNCH_FILE.read_text())
+    (table,) = (
+        statement.value
+        for statement in tree.body
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "PARAMETERS"
+    )
+    assert isinstance(table, ast.Dict)
+    mapping = {ast.literal_eval(key): ast.literal_eval(value.elts[0]) for key, value in zip(table.keys, table.values, strict=True)}  # type: ignore[arg-type, attr-defined]
+    assert set(mapping.values()) == {row.name for row in PARAMETERS}
+    declared = {
+        ast.literal_eval(call.args[0])
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "argument"
+    }
+    topics = {"image", "camera_info", "sparse_depth", "sparse_points"}
+    assert declared >= mapping.keys() | topics | {"rviz", "use_sim_time", "params_file", "namespace", "name"}
+
+
+def test_rviz_shows_topics_that_the_node_publishes(graph: Graph) -> None:
+    graph.depth_node(SlantedWall())
+    displays = yaml.safe_load((ROOT / "rviz" / "depth_retrofit.rviz").read_text())["Visualization Manager"]["Displays"]
+    topics = {display["Topic"]["Value"] for display in displays if "Topic" in display}
+    assert topics == {f"{NODE}/points", f"{NODE}/depth/preview", f"{NODE}/depth/image_rect"}
+    wait_until(lambda: all(graph.client.count_publishers(topic) == 1 for topic in topics), "the node's publishers of them")
+
+
+@pytest.fixture
+def description() -> Any:
+    pytest.importorskip("launch_ros", reason="`launch` is not available as a wheel: this runs where a ROS 2 is installed")
+    specification = importlib.util.spec_from_file_location("pipeline", LAUNCH_FILE)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -> None:
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+    context = LaunchContext()
+    given = {
+        "image": "/cam/image",
+        "budget": "0.05",
+        "target_fps": "10",
+        "outputs": "depth, points",
+        "cloud_rate": "2.5",
+        "align": "scale",
+        "sparse_points_pose": "0 -0.1 0, 0.5 -0.5 0.5 0.5",
+        "compressed": "true",
+        "namespace": "front",
+        "params_file": "x.yaml",
+    }
+    context.launch_configurations.update(given)
+    for entity in description.entities:
+        if isinstance(entity, DeclareLaunchArgument):
+            assert entity.description
+            entity.visit(context)
+        elif isinstance(entity, OpaqueFunction):
+            rviz, node = entity.visit(context)  # in this order: a missing rviz2 must not leave a started node behind
+    assert rviz.condition is not None and not rviz.condition.evaluate(context)
+    node._perform_substitutions(context)
+    assert node.node_name == "/front/depth_retrofit"
+    rules = [re.sub(r"\s", "", str(rule)) for rule in node.expanded_remapping_rules]
+    assert "('image','/cam/image')" in rules
+    files = [Path(file) for file, is_file in node._Node__expanded_parameter_arguments if is_file]
+    (written,) = yaml.full_load(files[-1].read_text()).values()  # launch_ros writes lists as tuples
+    assert written["ros__parameters"] == {
+        "budget": 0.05,
+        "target_fps": 10.0,
+        "outputs": ("depth", "points"),
+        "cloud_rate": 2.5,
+        "align": "scale",
+        "sparse_points_pose": (0.0, -0.1, 0.0, 0.5, -0.5, 0.5, 0.5),
+        "image_transport": "compressed",
+        "use_sim_time": False,
+    }
+
+
+def test_a_value_that_does_not_fit_is_told_with_its_argument(description: Any) -> None:
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+    context = LaunchContext()
+    context.launch_configurations["budget"] = "lots"
+    for entity in description.entities:
+        if isinstance(entity, DeclareLaunchArgument):
+            entity.visit(context)
+    (function,) = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
+    with pytest.raises(ValueError, match=r"^budget:=lots does not fit: [^\n]*$"):
+        function.visit(context)

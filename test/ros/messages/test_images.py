@@ -1,0 +1,285 @@
+import array
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sensor_msgs.msg import CompressedImage, Image
+
+from depth_retrofit_ros.errors import ImageError
+from depth_retrofit_ros.ros.messages.images import ENCODINGS, MAX_PIXELS, compressed_to_rgb, decode, image_to_rgb
+
+HEIGHT, WIDTH = 8, 12
+LEFT, RIGHT = (200, 100, 50), (30, 60, 220)
+
+
+def two_colours() -> np.ndarray:
+    image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    image[:, : WIDTH // 2], image[:, WIDTH // 2 :] = LEFT, RIGHT
+    return image
+
+
+def to_message(rows: np.ndarray, encoding: str, height: int = HEIGHT, width: int = WIDTH, padding: int = 0) -> Image:
+    """rows: uint8 [rows, bytes]; padding: bytes of rubbish after each row."""
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xAB)
+    message = Image(height=height, width=width, encoding=encoding, step=rows.shape[1])
+    message.data = array.array("B", rows.tobytes())
+    return message
+
+
+def studio_yuv(rgb: np.ndarray) -> np.ndarray:
+    """BT.601 with studio swing (Y 16…235), from the standard's coefficients; uint8 [..., 3]."""
+    r, g, b = np.moveaxis(rgb.astype(float) / 255, -1, 0)
+    luma = 0.299 * r + 0.587 * g + 0.114 * b
+    yuv = np.stack((16 + 219 * luma, 128 + 224 * 0.5 * (b - luma) / 0.886, 128 + 224 * 0.5 * (r - luma) / 0.701), axis=-1)
+    return np.round(yuv).astype(np.uint8)
+
+
+def encode(image: np.ndarray, encoding: str) -> np.ndarray:
+    """Rows of bytes of ``image`` in ``encoding``, written from the definitions of the formats."""
+    height, width = image.shape[:2]
+    if encoding in ("rgb8", "bgr8", "8UC3", "rgba8", "bgra8"):
+        pixels = image if encoding.startswith("rgb") else image[..., ::-1]
+        if encoding.endswith("a8"):
+            pixels = np.dstack((pixels, np.full((height, width), 7, np.uint8)))
+        return pixels.reshape(height, -1)
+    if encoding.startswith("bayer_"):
+        channel = {"r": 0, "g": 1, "b": 2}
+        mosaic = np.empty((height, width), np.uint8)
+        for i, letter in enumerate(encoding[len("bayer_") : -1]):
+            mosaic[i // 2 :: 2, i % 2 :: 2] = image[i // 2 :: 2, i % 2 :: 2, channel[letter]]
+        return mosaic
+    y, u, v = np.moveaxis(studio_yuv(image), -1, 0)
+    if encoding in ("nv12", "nv21"):
+        chroma = (u, v) if encoding == "nv12" else (v, u)
+        interleaved = np.dstack([plane[::2, ::2] for plane in chroma]).reshape(height // 2, width)
+        return np.vstack((y, interleaved))
+    chroma = np.where(np.arange(width) % 2 == 0, u, np.roll(v, 1, axis=1))
+    pair = (chroma, y) if encoding in ("yuv422", "uyvy") else (y, chroma)
+    return np.dstack(pair).reshape(height, -1)
+
+
+COLOUR = [name for name in ENCODINGS if not name.startswith("mono")]
+
+
+@pytest.mark.parametrize("padding", [0, 4, 13])
+@pytest.mark.parametrize("encoding", COLOUR)
+def test_colours_and_places_survive(encoding: str, padding: int) -> None:
+    image = two_colours()
+    rgb = image_to_rgb(to_message(encode(image, encoding), encoding, padding=padding))
+    assert rgb.shape == image.shape and rgb.dtype == np.uint8 and rgb.flags.c_contiguous
+    away_from_edges = np.r_[2:4, 8:10]  # where a mosaic's neighbours have the pixel's own colour
+    error = np.abs(rgb.astype(int) - image)[2:-2][:, away_from_edges]
+    assert error.max() <= (0 if encoding in ("rgb8", "bgr8", "8UC3", "rgba8", "bgra8") else 3)
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+def test_mono8_becomes_grey(padding: int) -> None:
+    grey = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
+    rgb = image_to_rgb(to_message(grey, "mono8", padding=padding))
+    np.testing.assert_array_equal(rgb, np.repeat(grey[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("padding", [0, 3])
+def test_mono16_is_scaled_and_its_byte_order_honoured(big_endian: bool, padding: int) -> None:
+    values = np.linspace(0, 65535, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
+    rows = np.ascontiguousarray(values.astype(">u2" if big_endian else "<u2")).view(np.uint8)
+    message = to_message(rows, "mono16", padding=padding)
+    message.is_bigendian = int(big_endian)
+    rgb = image_to_rgb(message)
+    np.testing.assert_array_equal(rgb[..., 0], np.round(values / 257.0).astype(np.uint8))
+    assert (rgb == rgb[..., :1]).all()
+
+
+def test_unpadded_rgb8_is_not_copied() -> None:
+    message = to_message(encode(two_colours(), "rgb8"), "rgb8")
+    rgb = image_to_rgb(message)
+    message.data[0] = 99
+    assert rgb[0, 0, 0] == 99
+
+
+def lie(**changes: object) -> Image:
+    message = to_message(encode(two_colours(), "rgb8"), "rgb8")
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (lie(data=array.array("B", bytes(HEIGHT * WIDTH * 3 - 1))), "truncated"),
+        (lie(data=array.array("B")), "truncated"),
+        (lie(data=array.array("B", bytes(HEIGHT * WIDTH * 3 + 1))), "mislabelled"),
+        (lie(step=WIDTH * 3 - 1), "step"),
+        (lie(step=0), "step"),
+        (lie(step=2**32 - 1), "truncated"),
+        (lie(height=0), "empty"),
+        (lie(width=0), "empty"),
+        (lie(height=0, width=0, step=0, data=array.array("B")), "empty"),
+        (lie(height=2**32 - 1, width=2**32 - 1, step=2**32 - 1), "megapixels"),
+        (lie(height=HEIGHT + 1), "truncated"),
+        (lie(encoding="rgb16"), "not supported"),
+        (lie(encoding="32FC1"), "not supported"),
+        (lie(encoding=""), "not supported"),
+        (lie(encoding="rgb8\nrgb8"), "not supported"),
+        (lie(encoding="bgra8"), "step"),
+        (to_message(np.zeros((HEIGHT, 22), np.uint8), "yuv422", width=11), "even"),
+        (to_message(np.zeros((10, WIDTH), np.uint8), "nv12", height=7), "even"),
+        (to_message(np.zeros((HEIGHT, WIDTH), np.uint8), "nv12"), "truncated"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_lie_gives_one_line(message: Image, told: str) -> None:
+    with pytest.raises(ImageError, match=told) as error:
+        image_to_rgb(message)
+    assert "\n" not in str(error.value)
+
+
+def test_a_claim_of_gigabytes_allocates_nothing() -> None:
+    message = lie(height=6000, width=8000, step=24000)  # within MAX_PIXELS, 144 MB
+    assert MAX_PIXELS > 6000 * 8000
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(100):
+        with pytest.raises(ImageError):
+            image_to_rgb(message)
+    grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown_kb < 20_000 * (1024 if sys.platform == "darwin" else 1)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    height=st.integers(0, 12) | st.integers(0, 2**32 - 1),
+    width=st.integers(0, 12) | st.integers(0, 2**32 - 1),
+    step=st.integers(0, 40) | st.integers(0, 2**32 - 1),
+    encoding=st.sampled_from(ENCODINGS) | st.text(max_size=8),
+    big_endian=st.integers(0, 255),
+    data=st.binary(max_size=600),
+)
+def test_any_message_gives_an_image_or_one_line(
+    height: int, width: int, step: int, encoding: str, big_endian: int, data: bytes
+) -> None:
+    message = Image(height=height, width=width, step=step, encoding=encoding, is_bigendian=big_endian, data=array.array("B", data))
+    try:
+        rgb = image_to_rgb(message)
+    except ImageError as error:
+        assert "\n" not in str(error)
+    else:
+        assert rgb.shape == (height, width, 3)
+
+
+def test_wherever_the_size_and_data_agree_there_is_an_image() -> None:
+    """The counterpart of the fuzz test, which alone would accept a decoder that refuses everything."""
+    grey = two_colours()[..., 0]
+    for encoding in ENCODINGS:
+        rows = {"mono8": grey, "mono16": np.repeat(grey, 2, axis=1)}.get(encoding)
+        rows = encode(two_colours(), encoding) if rows is None else rows
+        assert image_to_rgb(to_message(rows, encoding)).shape == (HEIGHT, WIDTH, 3)
+
+
+def coded(extension: str, image: np.ndarray, format_: str | None = None) -> CompressedImage:
+    ok, data = cv2.imencode(extension, image)
+    assert ok
+    return CompressedImage(format=format_ or f"rgb8; {extension[1:]} compressed bgr8", data=array.array("B", data.tobytes()))
+
+
+def smooth(height: int = 48, width: int = 64) -> np.ndarray:
+    noise = np.random.default_rng(3).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+@pytest.mark.parametrize(("extension", "tolerance"), [(".png", 0.0), (".jpg", 3.0)])
+def test_compressed_images_keep_colour_order(extension: str, tolerance: float) -> None:
+    image = smooth()
+    rgb = compressed_to_rgb(coded(extension, image[..., ::-1]))
+    assert rgb.flags.c_contiguous
+    assert np.abs(rgb.astype(int) - image).mean() <= tolerance
+
+
+def test_grey_and_deep_and_transparent_pngs_become_rgb() -> None:
+    image = smooth()
+    grey = compressed_to_rgb(coded(".png", image[..., 0], "mono8; png compressed "))
+    np.testing.assert_array_equal(grey, np.repeat(image[..., :1], 3, axis=2))
+    assert compressed_to_rgb(coded(".png", image.astype(np.uint16) * 257)).shape == image.shape
+    assert compressed_to_rgb(coded(".png", np.dstack((image, image[..., 0])))).shape == image.shape
+
+
+def test_a_compressed_mosaic_is_demosaiced() -> None:
+    mosaic = encode(two_colours(), "bayer_grbg8")
+    rgb = compressed_to_rgb(coded(".png", mosaic, "bayer_grbg8; png compressed bayer_grbg8"))
+    np.testing.assert_array_equal(rgb, image_to_rgb(to_message(mosaic, "bayer_grbg8")))
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg"])
+def test_every_truncation_gives_one_line(extension: str) -> None:
+    whole = bytes(coded(extension, smooth()).data)
+    cuts = sorted({*range(0, 700, 9), *range(0, len(whole), 97), len(whole) - 1, len(whole) - 3})
+    for cut in cuts:
+        with pytest.raises(ImageError) as error:
+            compressed_to_rgb(CompressedImage(format="jpeg", data=array.array("B", whole[:cut])))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "neither JPEG nor PNG"),
+        (b"GIF89a" + bytes(100), "neither JPEG nor PNG"),
+        (b"\xff\xd8" + b"\xff" * 50, "frame header"),
+        (b"\xff\xd8\xff\xc0\x00\x11\x08\xff\xff\xff\xff" + bytes(20) + b"\xff\xd9", "megapixels"),
+        (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x00\x00\x10" + bytes(20) + b"\xff\xd9", "empty"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + b"\x00\x00\xff\xff" * 2 + bytes(20) + b"IEND", "megapixels"),
+        (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00\x10" + bytes(20) + b"\xff\xd9", "damaged"),
+    ],
+)
+def test_hostile_files_give_one_line(data: bytes, told: str) -> None:
+    with pytest.raises(ImageError, match=told) as error:
+        compressed_to_rgb(CompressedImage(format="jpeg", data=array.array("B", data)))
+    assert "\n" not in str(error.value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), st.sampled_from([".png", ".jpg"]))
+def test_any_damage_gives_an_image_of_the_coded_size_or_one_line(data: st.DataObject, extension: str) -> None:
+    damaged = bytearray(coded(extension, smooth(16, 16)).data)
+    for _ in range(data.draw(st.integers(1, 6))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        rgb = compressed_to_rgb(CompressedImage(format="", data=array.array("B", bytes(damaged))))
+    except ImageError as error:
+        assert "\n" not in str(error)
+    else:
+        assert rgb.ndim == 3 and rgb.dtype == np.uint8
+
+
+def test_decode_takes_either_kind() -> None:
+    image = smooth()
+    np.testing.assert_array_equal(decode(to_message(image.reshape(48, -1), "rgb8", 48, 64)), image)
+    np.testing.assert_array_equal(decode(coded(".png", image[..., ::-1])), image)
+
+
+NOT_IN_EVERY_CV_BRIDGE = ("uyvy", "yuyv", "yuv422_yuy2", "nv12", "nv21")
+
+
+@pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name != "8UC3"])  # which it takes for "no colours"
+def test_we_agree_with_cv_bridge(encoding: str) -> None:
+    """Where it is installed; it does not come as a wheel."""
+    cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed: it comes with a ROS installation")
+    image = smooth()
+    if encoding.startswith("mono"):
+        grey = image[..., 0].astype(np.uint16) * 257 if encoding == "mono16" else image[..., 0]
+        rows = np.ascontiguousarray(grey).view(np.uint8)
+    else:
+        rows = encode(image, encoding)
+    message = to_message(rows, encoding, 48, 64)
+    try:
+        theirs = cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
+    except cv_bridge.CvBridgeError as error:
+        if encoding in NOT_IN_EVERY_CV_BRIDGE:
+            pytest.skip(f"this cv_bridge: {error}")
+        raise
+    np.testing.assert_array_equal(image_to_rgb(message), theirs)

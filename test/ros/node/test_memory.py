@@ -1,0 +1,63 @@
+"""Cleanup releases everything: what one life of the node took is not missing after the next."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from depth_retrofit_ros.device.memory import resident_mb
+from test.paths import ROOT
+
+GROWTH_MB = 2.0  # of a process of 400 MB: the allocator's own unrest
+
+# A process of its own: what else these tests do would be seen in the memory of ours.
+ROUNDS = """
+import json, sys, threading
+import rclpy
+from rclpy.lifecycle import TransitionCallbackReturn
+from depth_retrofit_ros.ros.node.node import DepthNode, load_retrofit
+from depth_retrofit_ros.device.memory import resident_mb
+from test.ros.graph import SlantedWall, small_retrofit
+
+model, rounds = sys.argv[1], int(sys.argv[2])
+rclpy.init()
+node = DepthNode(load=load_retrofit if model == "compact" else lambda settings: small_retrofit(SlantedWall(), settings))
+held, memory_mb = [], []
+for _ in range(rounds):
+    for step in (node.trigger_configure, node.trigger_activate, node.trigger_deactivate, node.trigger_cleanup):
+        assert step() == TransitionCallbackReturn.SUCCESS
+    memory_mb.append(resident_mb())
+    held.append((len(list(node.publishers)), len(list(node.subscriptions)), threading.active_count()))
+assert len(set(held)) == 1, held  # the first life starts the threads that all share
+print(json.dumps(memory_mb))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("model", "rounds"), [("light", 50), ("compact", 6)])
+def test_rounds_of_configure_and_cleanup_do_not_grow(model: str, rounds: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ROUNDS, model, str(rounds)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=290,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    memory_mb = json.loads(done.stdout.splitlines()[-1])
+    assert len(memory_mb) == rounds
+    warm = rounds // 2  # the allocator takes its last arenas in the first lives
+    assert max(memory_mb[warm:]) - memory_mb[warm] < GROWTH_MB, memory_mb
+
+
+def test_the_memory_that_is_told_is_real() -> None:
+    before_mb = resident_mb()
+    block = bytearray(os.urandom(1)) * (200 << 20)
+    grown_mb = resident_mb() - before_mb
+    assert 195 < grown_mb < 215
+    assert len(block) == 200 << 20

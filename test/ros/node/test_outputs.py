@@ -1,0 +1,169 @@
+"""One frame in: what comes out, and that it fits together."""
+
+from __future__ import annotations
+
+import array
+import functools
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+
+from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.pointcloud.organized import make_cloud
+from depth_retrofit_ros.ros.messages.calibration import camera_from_info
+from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
+
+
+def send_with_info(graph: Graph, image: Image, info: CameraInfo) -> None:
+    graph.publisher(CameraInfo, "/camera_info").publish(info)
+    graph.publisher(Image, "/image").publish(image)
+
+
+def test_a_frame_becomes_depth_info_cloud_preview_and_statistics(graph: Graph) -> None:
+    graph.depth_node(SlantedWall(), cloud_stride=3)
+    depths, infos = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(CameraInfo, f"{NODE}/depth/camera_info")
+    clouds, previews = graph.listen(PointCloud2, f"{NODE}/points"), graph.listen(Image, f"{NODE}/depth/preview")
+    stats, selections = graph.listen(FrameStats, f"{NODE}/frame_stats"), graph.listen(Image, f"{NODE}/depth/selection")
+    image, calibration = image_message(96, 128), info_message(48, 64)  # calibrated at half the size
+    info_publisher = graph.publisher(CameraInfo, "/camera_info")
+    info_publisher.publish(calibration)
+    graph.publisher(Image, "/image").publish(image)
+    wait_until(lambda: depths and infos and clouds and previews and selections and stats, "all outputs")
+
+    (depth,), (info,), (cloud,), (preview,), (selection,), (stat,) = depths, infos, clouds, previews, selections, stats
+    for message in (depth, info, cloud, preview, selection, stat):
+        assert message.header == image.header
+    camera = camera_from_info(calibration, 128, 96)
+    assert camera is not None
+
+    assert (depth.encoding, depth.height, depth.width, depth.step, depth.is_bigendian) == ("32FC1", 96, 128, 512, 0)
+    z = pixels_of(depth)
+    assert z.min() > 0.5 and z.max() < 4.0 and (np.diff(np.median(z, axis=1)) > -0.05).all()
+
+    assert (info.width, info.height) == (128, 96)
+    assert (info.p[0], info.p[5], info.p[2], info.p[6]) == pytest.approx((camera.fx, camera.fy, camera.cx, camera.cy))
+    assert info.p[3] == pytest.approx(2 * calibration.p[3])
+    assert list(info.d) == list(calibration.d)
+
+    assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step, cloud.is_dense) == (32, 43, 16, 43 * 16, False)
+    assert [(field.name, field.offset, field.datatype, field.count) for field in cloud.fields] == [
+        ("x", 0, 7, 1),
+        ("y", 4, 7, 1),
+        ("z", 8, 7, 1),
+        ("rgb", 12, 7, 1),
+    ]
+    expected = make_cloud(z, pixels_of(image), camera, 3)
+    np.testing.assert_array_equal(pixels_of(cloud).view(np.uint32), expected.view(np.uint32))
+
+    assert (preview.encoding, preview.height, preview.width) == ("rgb8", 96, 128)
+    top, bottom = pixels_of(preview)[4].mean(axis=0), pixels_of(preview)[-4].mean(axis=0)
+    assert top[0] > bottom[0] and top[2] < bottom[2], "near is warm, far is cold"
+
+    assert (selection.encoding, selection.height, selection.width, selection.step) == ("mono8", 96, 128, 128)
+    values, counts = np.unique(np.frombuffer(selection.data, np.uint8), return_counts=True)
+    assert values.tolist() == [0, 255] and counts[1] == stat.refined_pixels
+
+    assert (stat.received, stat.processed, stat.dropped, stat.failed) == (1, 1, 0, 0)
+    assert stat.metric and stat.model == "compact"  # the parameter, which the test's loader does not look at
+    assert stat.budget == pytest.approx(0.1) and abs(stat.refined_pixels - 0.1 * 96 * 128) < 2
+    stages = [stat.coarse_ms, stat.upsample_ms, stat.select_ms, stat.refine_ms, stat.fuse_ms, stat.publish_ms]
+    assert min(stages) > 0.0 and sum(stages) <= stat.total_ms * 1.01
+
+
+@pytest.mark.parametrize("size", [(64, 48), (1280, 720)])
+def test_the_depth_and_its_info_make_the_cloud(graph: Graph, size: tuple[int, int]) -> None:
+    """What a downstream node computes from depth and camera_info is what we publish as points."""
+    width, height = size
+    graph.depth_node(SlantedWall(), cloud_stride=1)
+    depths, infos = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(CameraInfo, f"{NODE}/depth/camera_info")
+    clouds = graph.listen(PointCloud2, f"{NODE}/points")
+    send_with_info(graph, image_message(height, width), info_message())
+    wait_until(lambda: depths and infos and clouds, "depth, info and cloud")
+    z, p = pixels_of(depths[0]).astype(np.float64), infos[0].p
+    v, u = np.mgrid[:height, :width]
+    points = np.stack(((u - p[2]) / p[0] * z, (v - p[6]) / p[5] * z, z), axis=-1)
+    np.testing.assert_allclose(pixels_of(clouds[0])[..., :3], points, rtol=1e-5, atol=1e-5)
+
+
+def test_compressed_images_come_through_the_transport_s_topic(graph: Graph) -> None:
+    graph.depth_node(SlantedWall(), image_transport="compressed")
+    depths = graph.listen(Image, f"{NODE}/depth/image_rect")
+    raw = image_message(60, 80)
+    ok, data = cv2.imencode(".png", pixels_of(raw)[..., ::-1])
+    assert ok
+    message = CompressedImage(header=raw.header, format="rgb8; png compressed bgr8", data=array.array("B", data.tobytes()))
+    graph.publisher(CompressedImage, "/image/compressed").publish(message)
+    wait_until(lambda: depths, "depth")
+    assert depths[0].header == raw.header
+    assert pixels_of(depths[0]).shape == (60, 80)
+
+
+@pytest.mark.parametrize(
+    ("transport", "rules", "topic"),
+    [
+        ("raw", ["image:=/front/image_rect"], "/front/image_rect"),
+        ("compressed", ["image:=/front/image_rect"], "/front/image_rect/compressed"),
+        ("compressed", ["image/compressed:=/front/jpeg"], "/front/jpeg"),
+    ],
+)
+def test_remapping_the_base_topic_remaps_its_transports(graph: Graph, transport: str, rules: list[str], topic: str) -> None:
+    arguments = ["--ros-args", *(word for rule in rules for word in ("-r", rule))]
+    graph.depth_node(SlantedWall(), image_transport=transport, cli_args=arguments)
+    wait_until(lambda: graph.client.count_subscribers(topic) == 1, f"the node's subscription of {topic}")
+
+
+def test_the_size_may_change_mid_stream(graph: Graph) -> None:
+    graph.depth_node(SlantedWall(), cloud_stride=1)
+    depths, clouds = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(PointCloud2, f"{NODE}/points")
+    infos = graph.listen(CameraInfo, f"{NODE}/depth/camera_info")
+    graph.publisher(CameraInfo, "/camera_info").publish(info_message())
+    images = graph.publisher(Image, "/image")
+    sizes = [(48, 64), (96, 128), (31, 77), (48, 64)]
+    for number, (height, width) in enumerate(sizes, start=1):
+        images.publish(image_message(height, width, stamp_s=number))
+        wait_until(functools.partial(all_have, (depths, clouds, infos), number), f"answer {number}")
+    assert [(m.height, m.width) for m in depths] == sizes
+    assert [(m.height, m.width) for m in clouds] == sizes
+    assert [(m.height, m.width) for m in infos] == sizes
+    assert [m.header.stamp.sec for m in depths] == [1, 2, 3, 4]
+
+
+def test_without_listeners_nothing_is_computed_and_each_output_costs_only_its_listeners(graph: Graph) -> None:
+    wall = SlantedWall()
+    node = graph.depth_node(wall)
+    reports = graph.listen(DiagnosticArray, "/diagnostics")
+    graph.publisher(CameraInfo, "/camera_info").publish(info_message())
+    images = graph.publisher(Image, "/image")
+    calls = wall.calls  # the warm-up's
+    repeat_until(
+        lambda: images.publish(image_message()),
+        lambda: reports and int(value(reports[-1], "input", "unheard")) >= 5,
+        "five unheard images in the diagnostics",
+    )
+    assert wall.calls == calls
+    assert "nobody listens" in status(reports[-1], "pipeline").message
+
+    depths = graph.listen(Image, f"{NODE}/depth/image_rect")
+    wait_until(lambda: node.count_subscribers(f"{NODE}/depth/image_rect") == 1, "the listener")
+    images.publish(image_message(stamp_s=9))
+    wait_until(lambda: depths, "depth")
+    wait_until(lambda: value(reports[-1], "input", "processed") == "1", "the report")
+    stages = " ".join(pair.key for pair in status(reports[-1], "pipeline").values)
+    assert "depth p50" in stages and "coarse p50" in stages
+    assert "points" not in stages and "preview" not in stages
+
+
+def test_statistics_alone_are_sent_where_nothing_else_is(graph: Graph) -> None:
+    node = graph.depth_node(SlantedWall())
+    stats = graph.listen(FrameStats, f"{NODE}/frame_stats")
+    graph.publisher(Image, "/image").publish(image_message())
+    wait_until(lambda: stats or graph.warnings(node), "the statistics")
+    assert (stats[0].publish_ms, stats[0].processed) == (0.0, 1)
+
+
+def all_have(received: tuple[list[Any], ...], count: int) -> bool:
+    return all(len(messages) == count for messages in received)

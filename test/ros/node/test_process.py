@@ -1,0 +1,73 @@
+"""A node that cannot start says why; one that will not end is ended."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depth_retrofit_ros.errors import GraphError, OutputError
+from depth_retrofit_ros.ros.node import process as node_process
+from depth_retrofit_ros.ros.node.process import NodeProcess
+
+
+def stand_in(tmp_path: Path, program: str) -> NodeProcess:
+    process = NodeProcess([], {}, tmp_path / "node.log")
+    process._command = [sys.executable, "-c", program]
+    return process
+
+
+def test_the_last_error_of_the_log_is_told(tmp_path: Path) -> None:
+    lines = ("[INFO] [1.5] [n]: loading", "[ERROR] [1.6] [n]: cannot configure: no weights", "[INFO] [1.7] [n]: bye")
+    with stand_in(tmp_path, f"print({chr(10).join(lines)!r}); raise SystemExit(1)") as process:
+        assert process._process is not None
+        process._process.wait(20)
+        with pytest.raises(GraphError, match=r"ended with code 1: cannot configure: no weights \(log: .*node\.log\)"):
+            process.require_alive()
+
+
+def test_a_node_without_a_word(tmp_path: Path) -> None:
+    with stand_in(tmp_path, "") as process:
+        assert process._process is not None
+        process._process.wait(20)
+        with pytest.raises(GraphError, match="ended with code 0: it said nothing"):
+            process.require_alive()
+
+
+def test_one_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_process, "_FORCE", tuple((number, 0.3) for number, _ in node_process._FORCE))
+    deaf = "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; print('deaf', flush=True); time.sleep(60)"
+    with stand_in(tmp_path, deaf) as process:
+        while "deaf" not in (tmp_path / "node.log").read_text():
+            process.require_alive()
+        assert process.stop() == -9
+    assert process.exit_code == -9
+
+
+def test_a_signal_while_it_is_started_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def interrupted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(start(*arguments, **options))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with SIGINT ignored
+    try:
+        with pytest.raises(KeyboardInterrupt), stand_in(tmp_path, "import time; time.sleep(60)"):
+            pytest.fail("must not get here")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert started[0].poll() is not None
+
+
+def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot write"), NodeProcess([], {}, tmp_path / "absent" / "node.log"):
+        pass

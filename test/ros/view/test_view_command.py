@@ -1,0 +1,61 @@
+"""`depth-retrofit view` as a user runs it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rosbags.highlevel import AnyReader
+from sensor_msgs.msg import CameraInfo, Image
+
+from depth_retrofit_ros.cli import main as cli
+from depth_retrofit_ros.ros.view.viewer import VIEWS
+from test.ros.graph import NODE, PATIENCE_S, Graph, SlantedWall, image_message, info_message, repeat_until, wait_until
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
+def test_a_recording_of_a_running_node_can_be_read_back(graph: Graph, tmp_path: Path, ended_by: signal.Signals) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        node = graph.depth_node(SlantedWall())
+        command = [sys.executable, "-m", "depth_retrofit_ros.cli.main", "view", "--out", str(tmp_path / "bag"), "--rate", "1000"]
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            topics = [f"{NODE}/{name}" for name in ("depth/image_rect", "depth/selection", "points")]
+            wait_until(lambda: all(graph.client.count_subscribers(topic) == 1 for topic in topics), "the viewer")
+            images, infos = graph.publisher(Image, "/image", listeners=2), graph.publisher(CameraInfo, "/camera_info")
+            stamps = iter(range(1, 10_000))
+
+            def send() -> None:
+                infos.publish(info_message())
+                images.publish(image_message(stamp_s=next(stamps)))
+
+            repeat_until(send, lambda: node._health.frames.statistics.output_hz and next(stamps) > 40, "frames")
+            process.send_signal(ended_by)
+            assert process.wait(PATIENCE_S) == 0
+        finally:
+            process.kill()
+            process.wait()
+    told = (tmp_path / "log").read_text()
+    assert "frames" in told and "Traceback" not in told
+    with AnyReader([tmp_path / "bag"]) as reader:
+        types = {connection.topic: connection.msgtype for connection in reader.connections}
+        assert types == {view: f"sensor_msgs/msg/{kind.__name__}" for view, kind in VIEWS.items()}
+        stamps_of = {view: {time for connection, time, _ in reader.messages() if connection.topic == view} for view in VIEWS}
+    assert set.intersection(*stamps_of.values()), "some frames are there as a whole"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert cli.main(["view", "--out", str(tmp_path / "file" / "bag")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--out" in line
+
+
+def test_what_is_no_port_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("0", "65536"):
+        with pytest.raises(SystemExit):
+            cli.main(["view", "--port", text])
+        assert f"{text} is outside 1 to 65535" in capsys.readouterr().err

@@ -1,0 +1,103 @@
+"""The Triton engine: its logic by Triton's interpreter on the CPU, in a process of its own; on CUDA for real where there is one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from depth_retrofit_ros.sparse.backends.registry import ENGINES, is_installed, load_engine
+from test.paths import ROOT
+from test.sparse.backends.conformance import check_maps, check_operations, check_unet, large_mask
+from test.sparse.dense_reference import MASKS, make_mask
+
+pytestmark = pytest.mark.skipif(not is_installed(ENGINES["triton"]), reason="triton is not installed: pip install triton")
+
+TOLERANCES = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+
+INTERPRETED = """
+import torch
+from test.sparse.backends.conformance import check_maps, check_operations, check_unet
+from test.sparse.dense_reference import MASKS, make_mask
+from test.sparse.test_triton_engine import TOLERANCES
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.backends.triton.backend import halve
+engine = load_engine("triton")
+for kind in MASKS:
+    check_maps(engine, make_mask(kind, (13, 9)))
+    check_unet(engine, make_mask(kind, (13, 9)))
+    check_operations(engine, make_mask(kind, (5, 7)), (5, 7))
+for dtype in (torch.float32, torch.float16):  # the interpreter multiplies the bits of bfloat16 as integers
+    check_operations(engine, make_mask("random", (16, 20)), (24, 70), dtype=dtype, tolerance=TOLERANCES[dtype])
+pixels = PixelSet(torch.empty(500, dtype=torch.int64, device="meta"), torch.empty(90, 160, dtype=torch.int32, device="meta"))
+coarser, active = halve(pixels, None)  # what has to look at values fails on tensors without any
+assert halve(coarser.pixels, active)[0].pixels.count == 500 and active.shape == (1,)
+print("all agree")
+"""
+
+
+@pytest.mark.slow
+def test_interpreted_kernels_give_the_values_of_torch() -> None:
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
+    process = subprocess.run(
+        [sys.executable, "-c", INTERPRETED], env=environment, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert process.returncode == 0 and process.stdout.strip() == "all agree", process.stderr[-3000:]
+
+
+@pytest.mark.parametrize("type_name", ["fp16", "bf16", "fp32"])
+@pytest.mark.parametrize("architecture", [80, 87, 90])  # A100, Jetson Orin, H100
+def test_the_kernel_compiles_for_gpus_that_are_not_here(
+    architecture: int, type_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from depth_retrofit_ros.sparse.backends.triton.kernels import convolve, neighbours
+
+    def machine_code(function: Any, types: dict[str, str], constants: dict[str, int | bool]) -> str:
+        signature = types | dict.fromkeys(constants, "constexpr")
+        assert set(signature) == set(function.arg_names)
+        signature = {name: signature[name] for name in function.arg_names}
+        source = ASTSource(fn=function, signature=signature, constexprs=constants)
+        return str(triton.compile(source, target=GPUTarget("cuda", architecture, 32)).asm["ptx"])
+
+    types = dict.fromkeys(("features", "weights", "bias", "residual", "out"), f"*{type_name}")
+    types |= {"sources": "*i32", "targets": "*i32", "active": "*i32", "count": "i32", "absent": "i32", "rows_out": "i32"}
+    sizes = {"CHANNELS": 24, "OUTPUTS": 26, "BLOCK_COLUMNS": 32, "BLOCK_ROWS": 64, "BLOCK_DEPTH": 16}
+    flags = ("GATHERED", "RELU", "BIASED", "SCATTERED", "ADDED", "PARTIAL")
+    for taps, slots, chosen in ((9, 1, flags[:3]), (1, 4, flags[3:])):
+        options = {"TAPS": taps, "SLOTS": slots, **{flag: flag in chosen for flag in flags}}
+        code = machine_code(convolve.fn, types, {**sizes, **options})
+        assert ("mma." in code) == (type_name != "fp32")  # halves on tensor cores, float32 exactly
+    maps = {"indices": "*i64", **dict.fromkeys(("index_image", "out", "active"), "*i32")}
+    maps |= dict.fromkeys(("count", "height", "width"), "i32")
+    assert machine_code(neighbours, maps, {"BLOCK": 256, "PARTIAL": True})
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", MASKS)
+def test_cuda_gives_the_values_of_torch(kind: str) -> None:
+    engine = load_engine("triton", torch.device("cuda"))
+    check_maps(engine, make_mask(kind, (21, 35)), device="cuda")
+    check_unet(engine, make_mask(kind, (21, 35)), device="cuda", tolerance=1e-3)
+    for dtype, tolerance in TOLERANCES.items():
+        for channels in ((5, 7), (24, 16), (16, 70)):
+            check_operations(engine, make_mask(kind, (21, 35)), channels, dtype=dtype, tolerance=tolerance, device="cuda")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_on_a_large_set() -> None:
+    engine = load_engine("triton", torch.device("cuda"))
+    check_maps(engine, large_mask(), levels=5, device="cuda")
+    check_operations(engine, large_mask(), (24, 16), dtype=torch.float16, tolerance=2e-3, device="cuda")

@@ -1,0 +1,79 @@
+"""The target keeps the coarse model's depth of every surface: its factor is found per surface, not per place."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from depth_retrofit_ros.training.surface_targets import RADIUS, log_ratio
+
+H, W = 20, 30
+COLUMNS = torch.arange(W).expand(H, W)
+ROWS = torch.arange(H)[:, None].expand(H, W)
+
+
+def ratio_everywhere(true_map: torch.Tensor, coarse_map: torch.Tensor, log_true: torch.Tensor | None = None) -> torch.Tensor:
+    """``log_ratio`` at one pixel per coarse cell, [H, W]; log_true: the pixels' own truth if not the map's."""
+    log_true = true_map if log_true is None else log_true
+    return log_ratio(log_true.flatten(), ROWS.flatten(), COLUMNS.flatten(), true_map, coarse_map).view(H, W)
+
+
+def test_one_factor_is_found_exactly() -> None:
+    true = (1 + 3 * torch.rand(H, W)).log()
+    torch.testing.assert_close(ratio_everywhere(true, true + 0.37), torch.full((H, W), 0.37), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("factors", [(0.8, 1.3), (2.0, 0.5), (1.0, 1.0)])
+def test_each_surface_keeps_its_own_factor(factors: tuple[float, float]) -> None:
+    """Two slanted surfaces side by side, each with an error of its own, up to the very edge."""
+    left = COLUMNS < 13
+    true = torch.where(left, 2.0 + 0.02 * ROWS, 6.0 - 0.03 * COLUMNS).log()
+    wanted = torch.where(left, math.log(factors[0]), math.log(factors[1]))
+    torch.testing.assert_close(ratio_everywhere(true, true + wanted), wanted, atol=5e-3, rtol=0)
+
+
+def test_a_pixel_of_the_other_surface_takes_the_other_surfaces_factor() -> None:
+    """At full resolution the edge runs through a coarse cell: pixels on both sides of it share the cell but not the factor."""
+    left = COLUMNS < 13
+    near, far = torch.full((H, W), math.log(2.0)), torch.full((H, W), math.log(6.0))
+    true = torch.where(left, near, far)
+    coarse = true + torch.where(left, 0.3, -0.2)
+    beside = (COLUMNS > 13 - RADIUS) & (COLUMNS < 12 + RADIUS)
+    for log_true, wanted in ((near, 0.3), (far, -0.2)):
+        got = ratio_everywhere(true, coarse, log_true)[beside]
+        torch.testing.assert_close(got, torch.full_like(got, wanted), atol=5e-3, rtol=0)
+
+
+def test_a_blurred_coarse_edge_does_not_leak_into_the_factor() -> None:
+    """The two columns at the edge, where a coarse model mixes both depths, say nothing about either surface."""
+    left = COLUMNS < 13
+    true = torch.where(left, math.log(2.0), math.log(6.0))
+    coarse = true + torch.where(left, 0.1, -0.1)
+    coarse[:, 12:14] = math.log(3.5)
+    wanted = torch.where(left, 0.1, -0.1)
+    torch.testing.assert_close(ratio_everywhere(true, coarse), wanted, atol=1e-2, rtol=0)
+
+
+def test_a_structure_that_no_coarse_cell_shows_takes_the_factor_around() -> None:
+    true = torch.full((H, W), math.log(5.0))
+    got = ratio_everywhere(true, true + 0.25, torch.full((H, W), math.log(1.0)))
+    torch.testing.assert_close(got, torch.full((H, W), 0.25), atol=1e-5, rtol=0)
+
+
+def test_unit_of_either_depth_shifts_the_ratio_and_nothing_else() -> None:
+    true = (1 + 3 * torch.rand(H, W)).log()
+    coarse = true + 0.2 * torch.randn(H, W)
+    plain = ratio_everywhere(true, coarse)
+    torch.testing.assert_close(ratio_everywhere(true, coarse + 3.0), plain + 3.0, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ratio_everywhere(true + 3.0, coarse + 3.0), plain, atol=1e-5, rtol=0)
+
+
+def test_pixels_are_independent_of_one_another() -> None:
+    true = (1 + 3 * torch.rand(H, W)).log()
+    coarse = true + 0.2 * torch.randn(H, W)
+    whole = ratio_everywhere(true, coarse)
+    rows, columns = torch.tensor([0, 7, 19]), torch.tensor([29, 3, 0])
+    some = log_ratio(true[rows, columns], rows, columns, true, coarse)
+    torch.testing.assert_close(some, whole[rows, columns])
