@@ -99,8 +99,8 @@ def separated(pyramid: Pyramid, level: torch.Tensor) -> Sequence[Level]:
         bins = (level * BINS_PER_LN).round()
         count = bins.numel()
         padded = torch.cat([bins, bins.new_full((1,), torch.inf)])
-        apart = (padded[step.neighbours.long()] - bins[:, None]).abs() > 1
-        levels.append(replace(step, neighbours=torch.where(apart, count, step.neighbours).to(step.neighbours.dtype)))
+        apart = (padded[step.neighbors.long()] - bins[:, None]).abs() > 1
+        levels.append(replace(step, neighbors=torch.where(apart, count, step.neighbors).to(step.neighbors.dtype)))
         if step.children is not None:
             sums = torch.cat([level, level.new_zeros(1)])[step.children.long()].sum(1)
             level = sums / (step.children < count).sum(1)

@@ -110,16 +110,16 @@ def soak(args: argparse.Namespace, progress: Progress) -> tuple[RunResult, Memor
 
 def report(args: argparse.Namespace, live: RunResult, memory: Memory) -> dict[str, object]:
     """What was run, what came out, and the checks by name."""
-    achieved_hz = live.account.answered / live.run_s
+    achieved_hz = live.delivery.answered / live.run_s
     held = memory.summary()
     stats = live.recording.stats
     ages_ms, busy_ms = [stat.age_ms for stat in stats], [stat.total_ms for stat in stats]
     period_ms = float(np.median(busy_ms))
-    account = {**asdict(live.account), "lost": live.account.lost}
+    delivery = {**asdict(live.delivery), "lost": live.delivery.lost}
     checks = {
         "node_alive": True,  # otherwise run_live raises
-        "every_frame_accounted_for": live.account.pending == 0 and live.account.failed == 0,
-        "every_answer_arrived": live.account.recorded == live.account.answered,
+        "every_frame_accounted_for": live.delivery.pending == 0 and live.delivery.failed == 0,
+        "every_answer_arrived": live.delivery.recorded == live.delivery.answered,
         "memory_flat": abs(held["drift"]) < MOST_DRIFT,
         "rate_held": achieved_hz >= LEAST_RATE * args.target_hz,
         # An image waits for at most one other, whatever comes in: it is two processing times old at most.
@@ -137,7 +137,7 @@ def report(args: argparse.Namespace, live: RunResult, memory: Memory) -> dict[st
         "age_ms": dict(zip(("p50", "p95", "p99"), np.percentile(ages_ms, (50, 95, 99)).tolist(), strict=True)),
         "processing_ms": dict(zip(("p50", "p95", "p99"), np.percentile(busy_ms, (50, 95, 99)).tolist(), strict=True)),
         "latency_ms": dict(zip(("p50", "p95", "p99"), np.percentile(live.latency_ms, (50, 95, 99)).tolist(), strict=True)),
-        "frames": account,
+        "frames": delivery,
         "memory": held,
         "checks": checks,
     }

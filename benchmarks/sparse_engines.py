@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from depth_retrofit_ros.bench.sparse import DENSE, installed_engines, measure, ratios
+from depth_retrofit_ros.bench.sparse import DENSE, installed_backends, measure, ratios
 from depth_retrofit_ros.evaluation.report.summary import machine
 
 SIZE, SHARE = (1440, 2560), 0.1
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--scaling", action="store_true", help="engine cpu over budgets and sizes, too")
     args = parser.parse_args()
     document: dict[str, Any] = {"machine": f"{machine()}, torch {torch.__version__}"}
-    document["sparse"] = measure(SIZE, SHARE, args.rounds, args.seconds, [*installed_engines(), DENSE])
+    document["sparse"] = measure(SIZE, SHARE, args.rounds, args.seconds, [*installed_backends(), DENSE])
     document["ratios"] = ratios(document["sparse"])
     show(document["sparse"])
     for name, row in document["ratios"].items():

@@ -10,7 +10,7 @@ import torch
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
 from depth_retrofit_ros.coarse.registry import load_coarse
 from depth_retrofit_ros.device.cuda_graphs import GraphedCoarse, GraphedRefiner
-from depth_retrofit_ros.device.cuda_streams import Lane, StageTimer, Upload
+from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.refinement.pixels.refiner import Refiner, load_refiner
@@ -21,13 +21,16 @@ from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A frame whose coarse prediction is being made. image: ``uint8 [H, W, 3]`` on the device; mark: when ``coarse`` is there."""
+class InFlightFrame:
+    """A frame whose coarse prediction is being made.
+
+    image: ``uint8 [H, W, 3]`` on the device; coarse_done: when ``coarse`` is there.
+    """
 
     frame: Frame
     image: torch.Tensor
     coarse: CoarsePrediction
-    mark: torch.cuda.Event | None
+    coarse_done: torch.cuda.Event | None
     stage: StageTimer
 
 
@@ -43,7 +46,7 @@ class Retrofit:
         self.refiner = refiner
         self.budget = budget
         self._upload = Upload(coarse.device)
-        self._coarse_lane, self._refine_lane = Lane(coarse.device), Lane(coarse.device)
+        self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device)
 
     @property
     def budget(self) -> float:
@@ -58,30 +61,30 @@ class Retrofit:
 
     def __call__(self, frame: Frame) -> DepthFrame:
         """Depth of one frame. Blocking; the result lives on the coarse model's device."""
-        return self.finish(self.begin(frame))
+        return self.collect(self.launch(frame))
 
     @property
     def overlaps(self) -> bool:
-        """Whether ``begin`` returns before its work is done, so that the next frame's coarse model runs beside the refiner."""
+        """Whether ``launch`` returns before its work is done, so that the next frame's coarse model runs beside the refiner."""
         return self.coarse.device.type == "cuda"
 
     @torch.inference_mode()
-    def begin(self, frame: Frame) -> Begun:
+    def launch(self, frame: Frame) -> InFlightFrame:
         """Upload the frame and start the coarse model on it. On CUDA this does not wait for either."""
         stage = StageTimer(self.coarse.device)
-        with self._coarse_lane():
+        with self._coarse_stream():
             image = self._upload(frame.image)
             with stage("coarse"):
                 coarse = self.coarse.predict(image, frame.camera)
-        return Begun(frame, image, coarse, self._coarse_lane.mark(), stage)
+        return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage)
 
     @torch.inference_mode()
-    def finish(self, begun: Begun) -> DepthFrame:
-        """Upsample, select, refine and fuse what was begun; blocking. Frames are finished in the order in which they were begun."""
-        frame, image, coarse, stage = begun.frame, begun.image, begun.coarse, begun.stage
+    def collect(self, in_flight: InFlightFrame) -> DepthFrame:
+        """Upsample, select, refine and fuse what was launched; blocking. Frames are collected in the order of their launch."""
+        frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
-        self._refine_lane.after(begun.mark, image, coarse.depth, coarse.features)
-        with self._refine_lane():
+        self._refine_stream.wait(in_flight.coarse_done, image, coarse.depth, coarse.features)
+        with self._refine_stream():
             with stage("upsample"):
                 small = thumbnail(image, coarse.depth)
                 depth = guided_upsample(coarse.depth, image, small)
@@ -92,7 +95,7 @@ class Retrofit:
             with stage("fuse"):
                 gate, fused_at_pixels = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
-        self._refine_lane.wait()
+        self._refine_stream.synchronize()
 
         metric = coarse.metric and frame.camera is not None
         times_ms = stage.times_ms()
@@ -123,15 +126,15 @@ def load(
 ) -> Retrofit:
     """A ready ``Retrofit``.
 
-    model: a name of ``coarse.MODELS``; weights: file or folder of its checkpoint, where it is not bundled or found by
+    model: a name of ``coarse.registry.MODELS``; weights: file or folder of its checkpoint, where it is not bundled or found by
     ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; device: ``auto`` (CUDA where there is one),
-    ``cpu``, ``cuda``, ``cuda:N``; engine: of the sparse convolutions, a name of ``sparse.engine.ENGINES`` or ``auto`` (the fastest
-    on that device); cuda_graphs: see ``graphs``. Raises ModelError or WeightsError, each one line.
+    ``cpu``, ``cuda``, ``cuda:N``; engine: of the sparse convolutions, a name of ``sparse.backends.BACKENDS`` or ``auto`` (the
+    fastest on that device); cuda_graphs: see ``device.cuda_graphs``. Raises ModelError or WeightsError, each one line.
     """
     coarse = load_coarse(model, weights=weights, device=device)
     loaded = load_refiner(refiner, coarse.device, engine)
     if not cuda_graphs:
         return Retrofit(coarse, loaded, budget)
-    if coarse.device.type != "cuda" or loaded.engine_name != "triton":
-        raise ModelError(f"cuda_graphs needs CUDA and engine triton, not {coarse.device} and {loaded.engine_name}: leave it off")
+    if coarse.device.type != "cuda" or loaded.backend_name != "triton":
+        raise ModelError(f"cuda_graphs needs CUDA and engine triton, not {coarse.device} and {loaded.backend_name}: leave it off")
     return Retrofit(GraphedCoarse(coarse), GraphedRefiner(loaded), budget)

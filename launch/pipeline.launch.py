@@ -32,7 +32,7 @@ PARAMETERS = {
     "engine": ("engine", str),
     "cuda_graphs": ("cuda_graphs", lambda text: text == "true"),
     "budget": ("budget", float),
-    "least_budget": ("least_budget", float),
+    "min_budget": ("min_budget", float),
     "target_fps": ("target_fps", float),
     "outputs": ("outputs", lambda text: [word.strip() for word in text.split(",")]),
     "cloud_stride": ("cloud_stride", int),
@@ -66,7 +66,7 @@ def generate_launch_description() -> LaunchDescription:
             argument("engine", "", "Sparse engine; `depth-retrofit models` lists them" + KEPT),
             argument("cuda_graphs", "", "true: launch the networks as CUDA graphs" + KEPT, ("", *BOOLEAN)),
             argument("budget", "", "Share of the image's pixels that are refined at most, 0.0 to 1.0" + KEPT),
-            argument("least_budget", "", "The budget may fall so far to hold target_fps" + KEPT),
+            argument("min_budget", "", "The budget may fall so far to hold target_fps" + KEPT),
             argument("target_fps", "", "Images per second to process; 0.0: as many as possible" + KEPT),
             argument(
                 "outputs",

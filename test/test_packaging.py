@@ -19,7 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import depth_retrofit_ros
-from depth_retrofit_ros.sparse.backends.registry import ENGINES
+from depth_retrofit_ros.sparse.backends.registry import BACKENDS
 from test.paths import ROOT
 
 PACKAGE = "depth_retrofit_ros"
@@ -132,7 +132,9 @@ def test_every_python_package_that_we_import_is_declared(
     folder: str, extras: tuple[str, ...], sources: list[Path], setup_cfg: configparser.ConfigParser
 ) -> None:
     declared = {requirement.name.lower() for requirement in requirements(setup_cfg, extras)}
-    declared |= {engine.package.lower() for engine in ENGINES.values()}  # no extras: torch, or the user's CUDA, decides the version
+    declared |= {
+        engine.package.lower() for engine in BACKENDS.values()
+    }  # no extras: torch, or the user's CUDA, decides the version
     distributions = importlib.metadata.packages_distributions()
     files = [path for path in sources if path.suffix == ".py" and path.parts[0] == folder]
     local = {path.stem for path in files} | {part for path in files for part in path.parent.parts}

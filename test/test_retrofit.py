@@ -222,8 +222,8 @@ def test_frames_begun_beside_each_other_are_finished_as_they_would_be_alone(fram
     retrofit = Retrofit(ToldCoarse(), random_refiner())
     other = Frame(np.ascontiguousarray(frame.image[::-1]), 7, "other", frame.camera)
     alone = [retrofit(one) for one in (frame, other)]
-    begun = [retrofit.begin(one) for one in (frame, other)]
-    for together, expected in zip([retrofit.finish(one) for one in begun], alone, strict=True):
+    in_flight = [retrofit.launch(one) for one in (frame, other)]
+    for together, expected in zip([retrofit.collect(one) for one in in_flight], alone, strict=True):
         assert torch.equal(together.depth, expected.depth) and together.stamp_ns == expected.stamp_ns
         assert list(together.times_ms) == ["coarse", "upsample", "select", "refine", "fuse"]
 

@@ -44,7 +44,7 @@ def run(plan: Plan, retrofit: Retrofit, progress: Callable[[str], None]) -> Docu
     document: Document = {"machine": description(retrofit), "memcpy_gbps": speed}
     if "sparse" in plan.parts:
         progress("sparse engines")
-        names = [*sparse.installed_engines(), sparse.DENSE]
+        names = [*sparse.installed_backends(), sparse.DENSE]
         document["sparse"] = sparse.measure(plan.size, plan.budget, plan.rounds, 20.0, names)
     if "stages" in plan.parts:
         progress("stages")
@@ -79,7 +79,7 @@ def description(retrofit: Retrofit) -> str:
     device = retrofit.coarse.device
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     threads = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
-    return f"{machine()}, {threads}; {retrofit.coarse.name} on {where}, engine {retrofit.refiner.engine_name}"
+    return f"{machine()}, {threads}; {retrofit.coarse.name} on {where}, engine {retrofit.refiner.backend_name}"
 
 
 def lines(document: Document) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The profile for a CUDA device: the method with Depth Anything V2, the refiner beside its dense rival, the whole node.
+"""The profile for a CUDA device: the method with Depth Anything V2, the refiner beside its dense baseline, the whole node.
 
 Everything here runs on a CPU too, smaller: that is the dry run, which shows that it works and says nothing about GPUs.
 """
@@ -26,7 +26,7 @@ from depth_retrofit_ros.device.cuda_graphs import GraphedCoarse, GraphedRefiner
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.pointcloud.organized import make_cloud
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner, load_refiner
-from depth_retrofit_ros.retrofit import Begun, Retrofit
+from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 Entry = dict[str, Any]
@@ -84,7 +84,7 @@ def measure_model(profile: Profile, size: str, refiner: SparseRefiner, graphs: b
 
     def use(result: DepthFrame) -> None:
         cloud_on_device(result, frame)
-        synchronise(profile.device)
+        synchronize(profile.device)
 
     stages = measure_method(retrofit, frame, profile.budget, profile.frames, use)
     entry: Entry = {
@@ -102,15 +102,15 @@ def measure_model(profile: Profile, size: str, refiner: SparseRefiner, graphs: b
 
 def throughput(retrofit: Retrofit, frame: Frame, profile: Profile) -> float:
     """Frames per second where the next is begun before the last is finished, as the node's worker does under load."""
-    begun: Begun = retrofit.begin(frame)
+    in_flight: InFlightFrame = retrofit.launch(frame)
     start_s = time.perf_counter()
     for _ in range(profile.frames):
-        following = retrofit.begin(frame)
-        cloud_on_device(retrofit.finish(begun), frame)
-        begun = following
-    synchronise(profile.device)
+        following = retrofit.launch(frame)
+        cloud_on_device(retrofit.collect(in_flight), frame)
+        in_flight = following
+    synchronize(profile.device)
     fps = profile.frames / (time.perf_counter() - start_s)
-    retrofit.finish(begun)
+    retrofit.collect(in_flight)
     return fps
 
 
@@ -140,24 +140,24 @@ def measure_refiner(profile: Profile, refiner: SparseRefiner) -> Entry:
     def sparse_once() -> None:
         with torch.inference_mode():
             network(rows, refiner.engine.build_pyramid(pixels, network.levels))
-        synchronise(profile.device)
+        synchronize(profile.device)
 
     def dense_once() -> None:
         dense(planes, ones)
-        synchronise(profile.device)
+        synchronize(profile.device)
 
-    sparse, rival = (figures(repeat(work, profile.frames)) for work in (sparse_once, dense_once))
+    sparse, baseline = (figures(repeat(work, profile.frames)) for work in (sparse_once, dense_once))
     return {
-        "engine": refiner.engine_name,
+        "engine": refiner.backend_name,
         "dtype": str(dtype),
         "active": pixels.count,
         "sparse": sparse,
-        "dense_masked": rival,
-        "ratio": rival["ms_p50"] / sparse["ms_p50"],
+        "dense_masked": baseline,
+        "ratio": baseline["ms_p50"] / sparse["ms_p50"],
     }
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Until the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -32,7 +32,7 @@ def measure_node(
         plan = LiveRun(source.types, source.image_topic, source.info_topic, parameters, Path(folder) / "node.log")
         live = run_live(plan, source.stream(), lambda recorded: None, progress)
     if not (live.recording.stats and live.latency_ms):
-        raise GraphError(f"none of {live.account.played} images of {size[1]}x{size[0]} was answered in time: try more --seconds")
+        raise GraphError(f"none of {live.delivery.played} images of {size[1]}x{size[0]} was answered in time: try more --seconds")
     return entry(size, camera_hz, live)
 
 
@@ -62,12 +62,12 @@ def entry(size: tuple[int, int], camera_hz: float, live: RunResult) -> dict[str,
         "overhead_ms_p50": float(np.median(overheads_ms)),
         "overhead_ms_min": float(min(overheads_ms)),
         "bytes": MOVES * outputs,
-        "played": live.account.played,
-        "received": live.account.received,
-        "processed": live.account.answered,
-        "dropped": live.account.dropped,
-        "failed": live.account.failed,
-        "lost": live.account.lost,
+        "played": live.delivery.played,
+        "received": live.delivery.received,
+        "processed": live.delivery.answered,
+        "dropped": live.delivery.dropped,
+        "failed": live.delivery.failed,
+        "lost": live.delivery.lost,
     }
 
 

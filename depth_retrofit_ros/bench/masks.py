@@ -23,9 +23,9 @@ def edge_mask(size: tuple[int, int], share: float, seed: int = 0) -> torch.Tenso
     while np.count_nonzero(mask) < wanted:
         radius = math.exp(generator.uniform(math.log(8 * scale), math.log(height / 3)))
         axes = max(1, round(radius)), max(1, round(radius * generator.uniform(0.3, 1.0)))
-        centre = int(generator.integers(width)), int(generator.integers(height))
+        center = int(generator.integers(width)), int(generator.integers(height))
         thickness = max(1, round(scale * generator.integers(2, 9)))
-        cv2.ellipse(mask, centre, axes, generator.uniform(0, 180), 0, generator.uniform(60, 360), 1, thickness)
+        cv2.ellipse(mask, center, axes, generator.uniform(0, 180), 0, generator.uniform(60, 360), 1, thickness)
     active = np.flatnonzero(mask)
     mask.reshape(-1)[active[wanted:]] = 0  # the excess of the last arc, and of the last rows
     return torch.from_numpy(mask.astype(bool))

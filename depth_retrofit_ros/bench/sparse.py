@@ -15,7 +15,7 @@ from depth_retrofit_ros.bench.dense_masked import DenseMaskedUNet
 from depth_retrofit_ros.bench.masks import edge_mask
 from depth_retrofit_ros.bench.memory import peak_beside
 from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
-from depth_retrofit_ros.sparse.backends.registry import ENGINES, is_installed, load_engine
+from depth_retrofit_ros.sparse.backends.registry import BACKENDS, is_installed, load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.unet import SparseUNet
 
@@ -40,7 +40,7 @@ def make_runner(name: str, network: SparseUNet, size: Size, share: float) -> tup
         channels_last = image.view(1, *size, -1).permute(0, 3, 1, 2)
         ones = mask[None, None].float()
         return lambda: dense(channels_last, ones), pixels.count
-    engine = load_engine(name)
+    engine = load_backend(name)
 
     def run() -> torch.Tensor:
         with torch.inference_mode():
@@ -99,9 +99,9 @@ def print_peak(name: str, size: Size, share: float, threads: int) -> None:
     print(peak_beside(run))
 
 
-def installed_engines() -> list[str]:
+def installed_backends() -> list[str]:
     """Those that can run on this machine's CPU."""
-    return [name for name, info in ENGINES.items() if name != "triton" and is_installed(info)]
+    return [name for name, info in BACKENDS.items() if name != "triton" and is_installed(info)]
 
 
 def measure(size: Size, share: float, rounds: int, seconds_each: float, names: Iterable[str]) -> dict[str, Any]:

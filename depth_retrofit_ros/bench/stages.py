@@ -11,8 +11,8 @@ import numpy as np
 from depth_retrofit_ros.bench.timing import figures, repeat
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.frame import DepthFrame, Frame
-from depth_retrofit_ros.io.color_map import colourise
-from depth_retrofit_ros.io.raw_depth import fill_millimetres
+from depth_retrofit_ros.io.color_map import colorize
+from depth_retrofit_ros.io.raw_depth import fill_millimeters
 from depth_retrofit_ros.pointcloud.organized import cloud_size, fill_cloud
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.messages.images import decode
@@ -59,7 +59,7 @@ def measure_messages(frame: Frame, depth: np.ndarray, rounds: int, memcpy_gbps: 
     assert camera is not None
     raw, compressed = sample_messages(frame.image)
     header = raw.header
-    metres, millimetres = ImageMessage("32FC1", np.float32, 1), ImageMessage("16UC1", np.uint16, 1)
+    meters, millimeters = ImageMessage("32FC1", np.float32, 1), ImageMessage("16UC1", np.uint16, 1)
     preview, cloud = ImageMessage("rgb8", np.uint8, 3), CloudMessage()
 
     def fill(stride: int) -> Callable[[], None]:
@@ -69,9 +69,9 @@ def measure_messages(frame: Frame, depth: np.ndarray, rounds: int, memcpy_gbps: 
     works: dict[str, tuple[Callable[[], object], int]] = {
         "decode_rgb8": (lambda: decode(raw), 0),  # a view of the message
         "decode_jpeg": (lambda: decode(compressed), 3 * pixels),
-        "depth_message": (lambda: np.copyto(metres.prepare(height, width, header), depth), 4 * pixels),
-        "millimetres_message": (lambda: fill_millimetres(depth, millimetres.prepare(height, width, header)), 2 * pixels),
-        "preview_message": (lambda: colourise(depth, out=preview.prepare(height, width, header)), 3 * pixels),
+        "depth_message": (lambda: np.copyto(meters.prepare(height, width, header), depth), 4 * pixels),
+        "millimetres_message": (lambda: fill_millimeters(depth, millimeters.prepare(height, width, header)), 2 * pixels),
+        "preview_message": (lambda: colorize(depth, out=preview.prepare(height, width, header)), 3 * pixels),
         "cloud_stride_2": (fill(2), 16 * pixels // 4),
         "cloud_stride_1": (fill(1), 16 * pixels),
     }

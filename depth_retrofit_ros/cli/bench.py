@@ -1,4 +1,4 @@
-"""``depth-retrofit bench``: how fast is it here? Every stage, the whole method, the whole node, and rivals beside them."""
+"""``depth-retrofit bench``: how fast is it here? Every stage, the whole method, the whole node, and baselines beside them."""
 
 from __future__ import annotations
 

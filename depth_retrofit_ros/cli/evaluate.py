@@ -1,4 +1,4 @@
-"""``depth-retrofit evaluate``: the method against its rivals on images with true depth."""
+"""``depth-retrofit evaluate``: the method against its baselines on images with true depth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="accuracy on images with true depth, beside other ways to upsample the same coarse map",
-        description="The metrics and the rivals are defined in docs/evaluation.md.",
+        description="The metrics and the baselines are defined in docs/evaluation.md.",
     )
     parser.add_argument(
         "folder", type=Path, metavar="DIR", help="pairs NAME.jpg|png and NAME.npz (depth [H, W] m, inf or NaN unknown; fx fy cx cy)"
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
     from depth_retrofit_ros.evaluation.evaluator import Evaluator
     from depth_retrofit_ros.evaluation.report.page import Report
-    from depth_retrofit_ros.evaluation.report.results import image_entry, summarise, table, to_json
+    from depth_retrofit_ros.evaluation.report.results import image_entry, summarize, table, to_json
     from depth_retrofit_ros.io.depth_files import make_folder, write_text
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         notes["selection"] = f"by depth edges alone for {without_features} of {len(pairs)} images: their files have no features"
     if relative and args.align == "none":
         notes["align"] = f"{relative} of {len(pairs)} coarse maps do not claim metres, yet are measured as if: see --align"
-    document = summarise(entries, facts(args, source.name, str(coarse.device)) | {"notes": notes})
+    document = summarize(entries, facts(args, source.name, str(coarse.device)) | {"notes": notes})
     print("\n" + table(document, SHOWN))
     for name, text in document["summary"]["notes"].items():
         print(f"{name}: {text}")

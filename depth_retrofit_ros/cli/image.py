@@ -164,7 +164,7 @@ def choose_camera(photo: Photo, args: argparse.Namespace) -> tuple[Camera | None
 def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int | None) -> dict[str, Any]:
     """The files of one image; relative depth gets other names, so that nobody takes it for metres. Returns names and units."""
     from depth_retrofit_ros.camera import Camera
-    from depth_retrofit_ros.io.color_map import colourise, depth_range
+    from depth_retrofit_ros.io.color_map import colorize, depth_range
     from depth_retrofit_ros.io.depth_files import side_by_side, write_depth_npy, write_depth_png, write_image, writing
     from depth_retrofit_ros.pointcloud.organized import make_cloud, write_ply
     from depth_retrofit_ros.upsampling.interpolation import upsample
@@ -178,7 +178,7 @@ def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int 
         print(f"  {png.beyond} pixels lie beyond the 16-bit PNG's {65535 * png.unit:.3g} and are 0 in it; the .npy has them")
     write_depth_npy(stem.with_name(names["npy"]), depth)
     near_far = depth_range(depth)
-    panels = [("input", frame.image), ("coarse", colourise(coarse, near_far)), ("refined", colourise(depth, near_far))]
+    panels = [("input", frame.image), ("coarse", colorize(coarse, near_far)), ("refined", colorize(depth, near_far))]
     write_image(stem.with_name(names["preview"]), side_by_side(panels, PANEL_WIDTH))
     if ply_stride is not None:
         names["ply"] = f"{stem.name}.ply"

@@ -20,7 +20,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the tables; JSON has the models."""
     from depth_retrofit_ros.coarse.registry import MODELS, is_present
-    from depth_retrofit_ros.sparse.backends.registry import ENGINES, is_installed
+    from depth_retrofit_ros.sparse.backends.registry import BACKENDS, is_installed
 
     here = {name: is_present(info) for name, info in MODELS.items()}
     if args.json:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     table = [("name", "licence", "parameters", "size", "depth", "present")]
     for name, info in MODELS.items():
         parameters, size = f"{info.parameters / 1e6:.2f} M", f"{info.size_mb:.1f} MB"
-        table.append((name, info.licence, parameters, size, "metric" if info.metric else "relative", "yes" if here[name] else "no"))
+        table.append((name, info.license, parameters, size, "metric" if info.metric else "relative", "yes" if here[name] else "no"))
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         if not here[name]:
             print(f"  to get it: {info.how_to_get}")
     print("\nsparse engines (--engine; auto is triton on CUDA, cpu elsewhere):")
-    for name, engine in ENGINES.items():
+    for name, engine in BACKENDS.items():
         print(f"{name}: {engine.description}")
         if not is_installed(engine):
             print(f"  not installed; to get it: {engine.how_to_get}")

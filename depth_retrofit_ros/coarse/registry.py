@@ -22,14 +22,14 @@ from depth_retrofit_ros.io.checkpoints import BUNDLED_FOLDER, SEARCH_PATH_VARIAB
 class ModelInfo:
     """What is known of a model before it is loaded.
 
-    loader: ``module:function``, called as ``function(weights, device, **options)``; licence: of the weights; size_mb: of the
+    loader: ``module:function``, called as ``function(weights, device, **options)``; license: of the weights; size_mb: of the
     checkpoint [MB]; metric: whether its depth is in metres; files: names under which the checkpoint is looked for; bundled: whether
     the first of them is part of this package; hub: where else it may come from.
     """
 
     name: str
     loader: str
-    licence: str
+    license: str
     parameters: int
     size_mb: float
     metric: bool
@@ -95,7 +95,7 @@ def _meter(variant: str, trained_on: str) -> ModelInfo:
     return ModelInfo(
         name=f"meter-{variant}",
         loader="depth_retrofit_ros.coarse.meter:load",
-        licence="MIT",
+        license="MIT",
         parameters=713_464,
         size_mb=3.0,
         metric=True,
@@ -114,7 +114,7 @@ def _depth_anything(suffix: str, repo: str, revision: str, sha256: str, descript
     return ModelInfo(
         name=f"depth-anything-v2-small{suffix}",
         loader="depth_retrofit_ros.coarse.depth_anything:load",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         parameters=24_785_089,
         size_mb=99.2,
         metric=bool(suffix),
@@ -133,7 +133,7 @@ _ALL = (
     ModelInfo(
         name="compact",
         loader="depth_retrofit_ros.coarse.compact:load",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         parameters=3_002_345,
         size_mb=6.1,
         metric=True,

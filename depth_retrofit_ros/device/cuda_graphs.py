@@ -99,7 +99,7 @@ class GraphedRefiner:
     """A ``SparseRefiner`` whose ``refine`` is replayed as a graph: one per image size and number of pixels."""
 
     def __init__(self, refiner: SparseRefiner) -> None:
-        self.engine_name = refiner.engine_name
+        self.backend_name = refiner.backend_name
         self.fuse = refiner.fuse
         device = next(refiner.network.parameters()).device
 

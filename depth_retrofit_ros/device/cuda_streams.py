@@ -12,7 +12,7 @@ import torch
 RING = 2  # frames in flight: one is uploaded while another is computed
 
 
-class Lane:
+class CudaStream:
     """A CUDA stream of its own for one half of the method; on a CPU, the calling thread."""
 
     def __init__(self, device: torch.device) -> None:
@@ -22,24 +22,24 @@ class Lane:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """What is computed within runs on this lane."""
+        """What is computed within runs on this stream."""
         with torch.cuda.stream(self._stream):  # of None: no change
             yield
 
-    def mark(self) -> torch.cuda.Event | None:
-        """The end of what was given to this lane so far; None on a CPU, where it is done already."""
+    def record(self) -> torch.cuda.Event | None:
+        """An event at the end of what was enqueued so far; None on a CPU, where it is done already."""
         return None if self._stream is None else self._stream.record_event(torch.cuda.Event())
 
-    def after(self, mark: torch.cuda.Event | None, *tensors: torch.Tensor) -> None:
-        """Begin nothing new before ``mark`` of another lane; ``tensors``, made there, are used here."""
-        if self._stream is None or mark is None:
+    def wait(self, event: torch.cuda.Event | None, *tensors: torch.Tensor) -> None:
+        """Begin nothing new before ``event`` of another stream; ``tensors``, made there, are used here."""
+        if self._stream is None or event is None:
             return
-        self._stream.wait_event(mark)
+        self._stream.wait_event(event)
         for tensor in tensors:
-            tensor.record_stream(self._stream)  # so that their memory is not given away while this lane needs it
+            tensor.record_stream(self._stream)  # so that their memory is not given away while this stream needs it
 
-    def wait(self) -> None:
-        """Until all that was given to this lane is done."""
+    def synchronize(self) -> None:
+        """Until all that was enqueued is done."""
         if self._stream is not None:
             self._stream.synchronize()
 
@@ -90,7 +90,7 @@ class StageTimer:
             self._spans[name] = start_s, time.perf_counter()
 
     def times_ms(self) -> dict[str, float]:
-        """Of the stages that ended; on CUDA to be called when their lane was waited for."""
+        """Of the stages that ended; on CUDA to be called when their stream was synchronized."""
         if self._device.type == "cuda":
             return {name: begin.elapsed_time(end) for name, (begin, end) in self._events.items()}
         return {name: 1e3 * (end_s - start_s) for name, (start_s, end_s) in self._spans.items()}

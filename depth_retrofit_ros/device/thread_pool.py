@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 
 
-class Team:
+class ThreadPool:
     """As many threads as torch uses (``torch.set_num_threads``, ``OMP_NUM_THREADS``), the calling one among them.
 
     Work is not divided beforehand: each thread takes the next piece when it is done with one. OpenMP's static schedule waits at
@@ -46,11 +46,11 @@ class Team:
         self._size = size
 
 
-TEAM = Team()
+THREAD_POOL = ThreadPool()
 
 
 @intrinsic
-def claim(typing_context: Any, counter: Any, step: Any) -> tuple[Any, Callable[..., Any]]:
+def fetch_add(typing_context: Any, counter: Any, step: Any) -> tuple[Any, Callable[..., Any]]:
     """Add ``step`` to ``counter[0]`` (``int64 [1]``) atomically and return what it was: a piece of work for this thread alone."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One image through the method and all of its rivals, and the figures of each."""
+"""One image through the method and all of its baselines, and the figures of each."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Evaluator:
         )
 
     def _long_side(self, coarse: CoarseModel, frame: Frame, limit_ms: float) -> int | None:
-        """Of the equal-time rival, found once per image size."""
+        """Of the equal-time baseline, found once per image size."""
         if not is_resizable(coarse):
             return None
         if frame.image.shape not in self._equal_time_px:

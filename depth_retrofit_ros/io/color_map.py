@@ -39,7 +39,7 @@ def depth_range(depth: np.ndarray) -> tuple[float, float] | None:
     return float(near), float(far)
 
 
-def colourise(depth: np.ndarray, near_far: tuple[float, float] | None = None, out: np.ndarray | None = None) -> np.ndarray:
+def colorize(depth: np.ndarray, near_far: tuple[float, float] | None = None, out: np.ndarray | None = None) -> np.ndarray:
     """Colour a depth map by its inverse, which spends the colours where a robot looks: near.
 
     depth: ``float32 [H, W]``, unknown where not finite or not positive. near_far: depths of the warmest and coldest colour, by

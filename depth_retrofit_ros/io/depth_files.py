@@ -15,7 +15,7 @@ import numpy as np
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import OutputError
 
-MILLIMETRE = 1e-3
+MILLIMETER = 1e-3
 _PNG_MAX = 65535
 _RELATIVE_MEDIAN = 8192  # PNG value of the median of a relative depth map: 1/8192 of it is resolved, 8 times it still fits
 
@@ -74,7 +74,7 @@ def write_depth_png(path: Path, depth: np.ndarray, metric: bool) -> PngDepth:
     """``float32 [H, W]`` as a 16-bit PNG: millimetres where ``metric`` (REP-118's raw form), else see ``PngDepth``."""
     known = np.isfinite(depth) & (depth > 0)
     median = float(np.median(depth[known])) if known.any() else 1.0
-    unit = MILLIMETRE if metric else median / _RELATIVE_MEDIAN
+    unit = MILLIMETER if metric else median / _RELATIVE_MEDIAN
     with np.errstate(invalid="ignore", over="ignore"):
         counts = np.rint(depth / np.float32(unit))
         fits = known & (counts <= _PNG_MAX)
@@ -82,7 +82,7 @@ def write_depth_png(path: Path, depth: np.ndarray, metric: bool) -> PngDepth:
     return PngDepth(unit, int(np.count_nonzero(known & ~fits)))
 
 
-def read_depth_png(path: Path, unit: float = MILLIMETRE) -> np.ndarray:
+def read_depth_png(path: Path, unit: float = MILLIMETER) -> np.ndarray:
     """The inverse of ``write_depth_png``: ``float32 [H, W]``, NaN where unknown. Raises OutputError for what is no 16-bit PNG."""
     counts = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if counts is None or counts.dtype != np.uint16 or counts.ndim != 2:
@@ -127,6 +127,6 @@ def _titled(picture: np.ndarray, title: str) -> np.ndarray:
     out = np.ascontiguousarray(picture).copy()
     size = max(0.4, picture.shape[1] / 1200)
     at = (round(12 * size), round(36 * size))
-    for colour, thickness in (((0, 0, 0), 5), ((255, 255, 255), 2)):
-        cv2.putText(out, title, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, max(1, round(thickness * size)), cv2.LINE_AA)
+    for color, thickness in (((0, 0, 0), 5), ((255, 255, 255), 2)):
+        cv2.putText(out, title, at, cv2.FONT_HERSHEY_SIMPLEX, size, color, max(1, round(thickness * size)), cv2.LINE_AA)
     return out

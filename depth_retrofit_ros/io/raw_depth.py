@@ -8,7 +8,7 @@ import numpy as np
 FARTHEST_M = 65.535
 
 
-def fill_millimetres(depth: np.ndarray, out: np.ndarray) -> None:
+def fill_millimeters(depth: np.ndarray, out: np.ndarray) -> None:
     """depth: ``float32 [H, W]`` metres; out: ``uint16 [H, W]``, written in one pass: rounded, 0 for what is no depth or too far."""
     if depth.shape != out.shape or out.dtype != np.uint16:
         raise ValueError(f"out must be uint16 {list(depth.shape)}, not {out.dtype} {list(out.shape)}")
@@ -24,6 +24,6 @@ def _fill(depth: np.ndarray, out: np.ndarray) -> None:
             out[row, column] = np.uint16(rounded) if rounded >= 1.0 and rounded < 65536.0 else np.uint16(0)
 
 
-def compile_millimetres() -> None:
-    """Compile ``fill_millimetres`` now instead of with the first image."""
-    fill_millimetres(np.ones((2, 2), np.float32), np.zeros((2, 2), np.uint16))
+def compile_millimeters() -> None:
+    """Compile ``fill_millimeters`` now instead of with the first image."""
+    fill_millimeters(np.ones((2, 2), np.float32), np.zeros((2, 2), np.uint16))

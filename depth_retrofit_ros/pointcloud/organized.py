@@ -83,15 +83,15 @@ def valid_points(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     points = cloud.reshape(-1, 4)
     points = points[np.isfinite(points[:, 2])]
     rgb = np.ascontiguousarray(points[:, 3]).view(np.uint32)
-    colours = np.stack(((rgb >> 16) & 255, (rgb >> 8) & 255, rgb & 255), axis=1).astype(np.uint8)
-    return np.ascontiguousarray(points[:, :3]), colours
+    colors = np.stack(((rgb >> 16) & 255, (rgb >> 8) & 255, rgb & 255), axis=1).astype(np.uint8)
+    return np.ascontiguousarray(points[:, :3]), colors
 
 
 def write_ply(path: Path, cloud: np.ndarray) -> int:
     """Write the valid points of ``float32 [h, w, 4]`` as binary little-endian PLY; returns how many."""
-    positions, colours = valid_points(cloud)
+    positions, colors = valid_points(cloud)
     vertices = np.empty(len(positions), dtype=[("position", "<f4", 3), ("colour", "u1", 3)])
-    vertices["position"], vertices["colour"] = positions, colours
+    vertices["position"], vertices["colour"] = positions, colors
     header = (
         "ply\nformat binary_little_endian 1.0\n"
         f"element vertex {len(vertices)}\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Pace:
+class RateLimiter:
     """Grants at most ``rate_hz`` occasions per second. Not thread-safe: one pace, one thread."""
 
     def __init__(self) -> None:

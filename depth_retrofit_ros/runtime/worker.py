@@ -28,11 +28,11 @@ class FrameCounts:
 
 
 class Worker(Generic[T, U]):
-    """Takes the newest submitted item, begins it and finishes it, in its own thread.
+    """Takes the newest submitted item, launches it and collects it, in its own thread.
 
-    begin, finish: do the work and hand the result on; whatever they raise counts the item as failed and goes to ``report``.
-    overlap: where begin only sets a device to work, an item that waits is begun before the one at work is finished; none is held
-    back for another that may come.
+    launch, collect: do the work and hand the result on; whatever they raise counts the item as failed and goes to ``report``.
+    overlap: where launch only sets a device to work, an item that waits is launched before the one in flight is collected; none
+    is held back for another that may come.
     report: told about each failure, in the worker's thread; it must not raise.
     rate_hz: upper limit of items started per second, 0 for none; may be changed at any time. Items that come in between
     overwrite each other, so that the one taken is the newest.
@@ -40,16 +40,16 @@ class Worker(Generic[T, U]):
 
     def __init__(
         self,
-        begin: Callable[[T], U],
-        finish: Callable[[U], None],
+        launch: Callable[[T], U],
+        collect: Callable[[U], None],
         report: Callable[[Exception], None],
         rate_hz: float = 0.0,
         name: str = "worker",
         overlap: bool = False,
     ) -> None:
         self.rate_hz = rate_hz
-        self._begin = begin
-        self._finish = finish
+        self._launch = launch
+        self._collect = collect
         self._overlap = overlap
         self._report = report
         self._condition = threading.Condition()
@@ -87,12 +87,12 @@ class Worker(Generic[T, U]):
             return FrameCounts(slot.received, self._processed, slot.dropped, self._failed, slot.waiting + in_work)
 
     def _run(self) -> None:
-        begun: list[U] = []  # none or one
+        in_flight: list[U] = []  # none or one
         while True:
-            if begun:
+            if in_flight:
                 item = self._slot.take(timeout_s=0.0) if self._overlap and self._one_is_due() else None
                 if item is None:
-                    self._end(begun.pop())
+                    self._end(in_flight.pop())
                     continue
             else:
                 self._wait_for_rate()
@@ -100,11 +100,11 @@ class Worker(Generic[T, U]):
                 if item is None:
                     return
             self._advance_grid()
-            next_one = self._try(self._begin, item)
+            next_one = self._try(self._launch, item)
             del item  # an idle worker must not keep the last frame alive
-            if begun:
-                self._end(begun.pop())
-            begun += next_one
+            if in_flight:
+                self._end(in_flight.pop())
+            in_flight += next_one
             del next_one
 
     def _try(self, step: Callable[[V], W], argument: V) -> list[W]:
@@ -116,12 +116,12 @@ class Worker(Generic[T, U]):
             self._count(failed=1)
             return []
 
-    def _end(self, begun: U) -> None:
-        if self._try(self._finish, begun):
+    def _end(self, in_flight: U) -> None:
+        if self._try(self._collect, in_flight):
             self._count(processed=1)
 
     def _one_is_due(self) -> bool:
-        """Whether an item waits and may be begun now."""
+        """Whether an item waits and may be launched now."""
         with self._condition:
             return self._slot.waiting > 0 and self._due_in_s() <= 0
 
@@ -132,7 +132,7 @@ class Worker(Generic[T, U]):
             self._condition.notify_all()  # wait_until_idle
 
     def _due_in_s(self) -> float:
-        """How long until the next item may be begun; 0 or less where it may be now."""
+        """How long until the next item may be launched; 0 or less where it may be now."""
         rate_hz = self.rate_hz  # read once: another thread may set it to 0 at any moment
         return self._grid_s + 1.0 / rate_hz - time.monotonic() if rate_hz > 0 else 0.0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from depth_retrofit_ros.selection import top_k_cpu as budget_cpu
+from depth_retrofit_ros.selection import top_k_cpu
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 BINS = 1 << 16
@@ -25,7 +25,7 @@ def select_top(score: torch.Tensor, size: tuple[int, int], count: int) -> PixelS
     if count == 0:
         return PixelSet.from_indices(torch.empty(0, dtype=torch.int64, device=score.device), size)
     if score.device.type == "cpu":
-        return budget_cpu.select_top(score, size, count)
+        return top_k_cpu.select_top(score, size, count)
     return select_top_by_torch(score, size, count)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.device.buffers import BufferPool
-from depth_retrofit_ros.device.thread_pool import TEAM, claim
+from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.grid import Grid, interpolation
 
@@ -37,10 +37,10 @@ def select_top(score: torch.Tensor, size: tuple[int, int], count: int) -> PixelS
     indices, image = POOL.empty((count,), torch.int64), POOL.empty(size, torch.int32)
     over_and_equal = np.zeros((height + 1, 2), np.int64)
     counted = (*grid, runs, threshold, over_and_equal, _counter())
-    TEAM.run(lambda: count_rows(*counted))
+    THREAD_POOL.run(lambda: count_rows(*counted))
     starts = np.cumsum(over_and_equal, 0)  # of the row below each
     written = (*grid, runs, threshold, starts, count - above, indices.numpy(), image.numpy(), _counter())
-    TEAM.run(lambda: write_rows(*written))
+    THREAD_POOL.run(lambda: write_rows(*written))
     return PixelSet(indices, image)
 
 
@@ -48,7 +48,7 @@ def histogram(grid: tuple[np.ndarray, Grid, Grid], runs: Runs, upper_half: int |
     """Of the upper halves of all promising keys or, of those with this upper half, of the lower halves. ``int32 [BINS]``."""
     parts = np.zeros((torch.get_num_threads(), BINS), np.int32)
     arguments = *grid, runs, upper_half is not None, upper_half or 0, parts, _counter(), _counter()
-    TEAM.run(lambda: add_to_histogram(*arguments))
+    THREAD_POOL.run(lambda: add_to_histogram(*arguments))
     return parts.sum(0, dtype=np.int32)
 
 
@@ -150,14 +150,14 @@ def add_to_histogram(
     counter: np.ndarray,
 ) -> None:
     """See ``histogram``; each thread counts into a part of its own, of which there are ``int32 [threads, BINS]``."""
-    mine = claim(part, 1)
+    mine = fetch_add(part, 1)
     if mine >= parts.shape[0]:
         return
     counts = parts[mine]
     blended, line = np.empty(score.shape[1] + 1, np.float32), np.empty(columns[0].shape[0], np.float32)
     keys = line.view(np.int32)
     while True:
-        begin = claim(counter, ROWS)
+        begin = fetch_add(counter, ROWS)
         if begin >= rows[0].shape[0]:
             return
         for y in range(begin, min(begin + ROWS, rows[0].shape[0])):
@@ -188,7 +188,7 @@ def count_rows(
     blended, line = np.empty(score.shape[1] + 1, np.float32), np.empty(columns[0].shape[0], np.float32)
     keys, limit = line.view(np.int32), np.int32(threshold)
     while True:
-        begin = claim(counter, ROWS)
+        begin = fetch_add(counter, ROWS)
         if begin >= rows[0].shape[0]:
             return
         for y in range(begin, min(begin + ROWS, rows[0].shape[0])):
@@ -221,7 +221,7 @@ def write_rows(
     keys, limit = line.view(np.int32), np.int32(threshold)
     height, width = image.shape
     while True:
-        begin = claim(counter, ROWS)
+        begin = fetch_add(counter, ROWS)
         if begin >= height:
             return
         for y in range(begin, min(begin + ROWS, height)):

@@ -16,7 +16,7 @@ from depth_retrofit_ros.sparse.pixel_set import PixelSet
 ROWS_AT_ONCE = 1 << 16
 
 
-def neighbour_map(pixels: PixelSet) -> torch.Tensor:
+def neighbor_map(pixels: PixelSet) -> torch.Tensor:
     """``int32 [K, 9]``: the rows of the 3x3 neighbours of each pixel in row-major order (column 4: the pixel itself), K if absent.
 
     This is the map of a submanifold convolution, whose output is active exactly where its input is (Graham & van der Maaten,
@@ -28,12 +28,12 @@ def neighbour_map(pixels: PixelSet) -> torch.Tensor:
     bordered[1:-1, 1:-1] = pixels.index_image
     lookup = bordered.flatten()
 
-    centre = pixels.indices + 2 * (pixels.indices // width) + (stride + 1)
-    steps = torch.tensor([dy * stride + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)], device=centre.device)
+    center = pixels.indices + 2 * (pixels.indices // width) + (stride + 1)
+    steps = torch.tensor([dy * stride + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)], device=center.device)
     rows = pixels.index_image.new_empty((pixels.count, 9))
     for start in range(0, pixels.count, ROWS_AT_ONCE):
         part = rows[start : start + ROWS_AT_ONCE]
-        positions = centre[start : start + ROWS_AT_ONCE, None] + steps
+        positions = center[start : start + ROWS_AT_ONCE, None] + steps
         torch.index_select(lookup, 0, positions.flatten(), out=part.view(-1))
         part.masked_fill_(part < 0, pixels.count)
     return rows

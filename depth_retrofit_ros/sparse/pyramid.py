@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from depth_retrofit_ros.sparse.kernel_map import Coarsening, coarsen, neighbour_map
+from depth_retrofit_ros.sparse.kernel_map import Coarsening, coarsen, neighbor_map
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 if TYPE_CHECKING:
-    from depth_retrofit_ros.sparse.backends.registry import SparseEngine
+    from depth_retrofit_ros.sparse.backends.registry import SparseBackend
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
     """One resolution of a frame's active pixels.
 
-    engine: computes the convolutions on this level. pixels: the K active pixels. neighbours: ``int32 [K, 9]`` rows.
+    engine: computes the convolutions on this level. pixels: the K active pixels. neighbors: ``int32 [K, 9]`` rows.
     children: ``int32 [K', 4]``, rows of this level under each pixel of the next coarser level; slots: ``int32 [K]``, the place of
     each row in ``children.flatten()``. Both are None at the coarsest level.
 
@@ -28,9 +28,9 @@ class Level:
     others hold means nothing.
     """
 
-    engine: SparseEngine
+    engine: SparseBackend
     pixels: PixelSet
-    neighbours: torch.Tensor
+    neighbors: torch.Tensor
     children: torch.Tensor | None = None
     slots: torch.Tensor | None = None
     active: torch.Tensor | None = None
@@ -58,8 +58,8 @@ class Pyramid:
 def build_pyramid(
     pixels: PixelSet,
     levels: int,
-    engine: SparseEngine,
-    neighbours: Callable[[PixelSet], torch.Tensor] = neighbour_map,
+    engine: SparseBackend,
+    neighbors: Callable[[PixelSet], torch.Tensor] = neighbor_map,
     halve: Callable[[PixelSet], Coarsening] = coarsen,
 ) -> Pyramid:
     """Build every map of a frame once. levels: number of resolutions, at least 1; the last two: what makes the maps."""
@@ -68,7 +68,7 @@ def build_pyramid(
     built = []
     for _ in range(levels - 1):
         down = halve(pixels)
-        built.append(Level(engine, pixels, neighbours(pixels), down.children, down.slots))
+        built.append(Level(engine, pixels, neighbors(pixels), down.children, down.slots))
         pixels = down.pixels
-    built.append(Level(engine, pixels, neighbours(pixels)))
+    built.append(Level(engine, pixels, neighbors(pixels)))
     return Pyramid(tuple(built))

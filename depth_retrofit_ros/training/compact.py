@@ -78,8 +78,8 @@ def _jitter(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Gain, gamma, white balance, saturation, noise and blur: cameras differ more than our sensor model says."""
     out = image.astype(np.float32) / 255
     out = np.clip(out * np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.08, 3).astype(np.float32)), 0, 1) ** np.exp(rng.normal(0, 0.2))
-    grey = out.mean(2, keepdims=True)
-    out = grey + (out - grey) * rng.uniform(0, 1.4)
+    gray = out.mean(2, keepdims=True)
+    out = gray + (out - gray) * rng.uniform(0, 1.4)
     if rng.random() < 0.2:
         out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.2))
     if rng.random() < 0.4:

@@ -21,12 +21,12 @@ from depth_retrofit_ros.refinement.pixels.features import (
     cell_of,
     cell_values,
     features_at,
-    normalised,
+    normalized,
     standardised,
 )
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.selection.uncertainty import uncertainty
-from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_batch import stack_masks
 from depth_retrofit_ros.training.degradations import simulate_coarse
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
@@ -156,7 +156,7 @@ def make_crop(data: Mapping[str, np.ndarray], index: int, view: CoarseView, budg
     maps, guides = _maps_around(view, data["view"], first, last)
     pixels = torch.from_numpy(data["crops"][index]).view(-1, 3)[mask.flatten()]
     depth_at = guided_depth(sample_at(guides, active, (height, width)), pixels)
-    rgb = normalised(pixels)
+    rgb = normalized(pixels)
     features = features_at(rgb, maps, depth_at, active, (height, width))
 
     _, far = finite_truth(data)
@@ -181,7 +181,7 @@ def _maps_around(view: CoarseView, image: np.ndarray, first: np.ndarray, last: n
     shapes = (COUNT + 2,), (3, COUNT), (CHANNELS,)
     values, colors, guides = (torch.from_numpy(np.zeros((h, w, *shape), np.float32)) for shape in shapes)
     values[window] = cell_values(view.depth[window], standardised(view.score)[window])
-    colors[window] = candidate_colors(normalised(small[window]))
+    colors[window] = candidate_colors(normalized(small[window]))
     guides[window] = guided_maps(view.depth[window], small[window] / 255)
     return CoarseMaps(values, colors, view.depth.log().nanmedian()), guides
 
@@ -211,7 +211,7 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
     truth. The relative error is what keeps a doubtful pixel on the near side: too far weighs more than too near."""
     device = network.unet.head.weight.device
     batch = stack_masks(torch.stack([s.mask for s in samples]).to(device), network.levels)
-    pyramid = load_engine("torch").build_pyramid(batch.pixels, network.levels)
+    pyramid = load_backend("torch").build_pyramid(batch.pixels, network.levels)
     f = PixelFeatures(torch.cat([s.features.rows for s in samples]).to(device))
     target = torch.cat([s.target for s in samples]).to(device).clamp(-2, 2)
     refined = network(f, pyramid)
@@ -221,9 +221,9 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
     gradient = fused.new_zeros(())
     log_fused, log_target = f.level + fused, f.level + target
     for column in (RIGHT, DOWN):
-        neighbour = pyramid[0].neighbours[:, column].long()
-        here = (neighbour < target.numel()).nonzero().squeeze(1)
-        there = neighbour[here]
+        neighbor = pyramid[0].neighbors[:, column].long()
+        here = (neighbor < target.numel()).nonzero().squeeze(1)
+        there = neighbor[here]
         gradient = gradient + ((log_fused[here] - log_fused[there]) - (log_target[here] - log_target[there])).abs().mean()
     nearest = (-(f.candidates - target[:, None]).abs() / CHOICE_SCALE).softmax(1)
     # Where candidates hardly differ it does not matter which is taken.

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from depth_retrofit_ros.coarse.base import downsample
 from depth_retrofit_ros.device.buffers import BufferPool
-from depth_retrofit_ros.device.thread_pool import TEAM, claim
+from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
 from depth_retrofit_ros.upsampling.grid import Grid, interpolation
 
 RIDGE = 1e-4  # of the fit, for colours in 0…1
@@ -40,7 +40,7 @@ def guided_upsample(depth: torch.Tensor, image: torch.Tensor, small: torch.Tenso
         POOL.sweep()
         out = POOL.empty((height, width))
         arguments = maps.numpy(), image.numpy(), rows, columns, starts, out.numpy(), np.zeros(1, np.int64)
-        TEAM.run(lambda: _upsample(*arguments))
+        THREAD_POOL.run(lambda: _upsample(*arguments))
         return out
     return upsample_by_torch(maps, image)
 
@@ -143,7 +143,7 @@ def _upsample(
     lefts, weights = columns
     inverse = np.empty(low_w + 1, np.float32)
     while True:
-        y = claim(next_row, 1)
+        y = fetch_add(next_row, 1)
         if y >= out.shape[0]:
             return
         upper, down = tops[y], downs[y]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.bench.masks import edge_mask
-from depth_retrofit_ros.sparse.kernel_map import coarsen, neighbour_map
+from depth_retrofit_ros.sparse.kernel_map import coarsen, neighbor_map
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 
@@ -25,6 +25,6 @@ def test_another_seed_is_another_mask() -> None:
 
 def test_it_is_of_bands_that_thin_out_down_the_pyramid() -> None:
     pixels = PixelSet.from_mask(edge_mask((720, 1280), 0.1))
-    present = float((neighbour_map(pixels) < pixels.count).float().mean())
+    present = float((neighbor_map(pixels) < pixels.count).float().mean())
     kept = coarsen(pixels).pixels.count / pixels.count
     assert 0.65 < present < 0.95 and 0.27 < kept < 0.45  # random pixels: about 0.2 and 0.86; a solid square: 1 and 0.25

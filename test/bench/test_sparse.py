@@ -36,4 +36,4 @@ def test_the_entry_has_what_the_contract_says() -> None:
 
 
 def test_engines_that_need_a_gpu_are_left_out() -> None:
-    assert {"torch", "cpu"} <= set(sparse.installed_engines()) and "triton" not in sparse.installed_engines()
+    assert {"torch", "cpu"} <= set(sparse.installed_backends()) and "triton" not in sparse.installed_backends()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from depth_retrofit_ros.evaluation.report.delivery import FrameAccount
+from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.replay.live_run import RunResult
 from depth_retrofit_ros.ros.replay.player import Playback
@@ -47,20 +47,20 @@ def test_drift_is_what_comes_after_the_warm_up(soak: ModuleType, growth_mb_per_m
 
 
 @pytest.mark.parametrize(
-    ("account", "age_ms", "failed"),
+    ("delivery", "age_ms", "failed"),
     [
-        (FrameAccount(18000, 17990, 3600, 14390, 0, 3600), 190.0, set()),
-        (FrameAccount(18000, 17990, 3600, 14389, 0, 3600), 190.0, {"every_frame_accounted_for"}),
-        (FrameAccount(18000, 17990, 3600, 14389, 1, 3600), 190.0, {"every_frame_accounted_for"}),
-        (FrameAccount(18000, 17990, 3600, 14390, 0, 3599), 190.0, {"every_answer_arrived"}),
-        (FrameAccount(18000, 17990, 3000, 14990, 0, 3000), 190.0, {"rate_held"}),
-        (FrameAccount(18000, 17990, 3600, 14390, 0, 3600), 210.0, {"age_below_two_periods"}),
+        (DeliveryReport(18000, 17990, 3600, 14390, 0, 3600), 190.0, set()),
+        (DeliveryReport(18000, 17990, 3600, 14389, 0, 3600), 190.0, {"every_frame_accounted_for"}),
+        (DeliveryReport(18000, 17990, 3600, 14389, 1, 3600), 190.0, {"every_frame_accounted_for"}),
+        (DeliveryReport(18000, 17990, 3600, 14390, 0, 3599), 190.0, {"every_answer_arrived"}),
+        (DeliveryReport(18000, 17990, 3000, 14990, 0, 3000), 190.0, {"rate_held"}),
+        (DeliveryReport(18000, 17990, 3600, 14390, 0, 3600), 210.0, {"age_below_two_periods"}),
     ],
 )
-def test_each_check_can_fail(soak: ModuleType, account: FrameAccount, age_ms: float, failed: set[str]) -> None:
+def test_each_check_can_fail(soak: ModuleType, delivery: DeliveryReport, age_ms: float, failed: set[str]) -> None:
     playback = Playback(published_ns={1: 1_000_000})
     recording = Recording(arrived_ns={1: 3_000_000}, stats=[FrameStats(age_ms=age_ms, total_ms=100.0)])
-    live = RunResult(playback, recording, account, start_s=5.0, run_s=1800.0)
+    live = RunResult(playback, recording, delivery, start_s=5.0, run_s=1800.0)
     result = soak.report(soak.parse(["--json", "unused", "--target-hz", "2"]), live, memory(soak, 0.0))
     assert {name for name, passed in result["checks"].items() if not passed} == failed
     assert result["latency_ms"]["p50"] == pytest.approx(2.0)

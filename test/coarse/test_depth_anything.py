@@ -66,11 +66,11 @@ def test_true_architecture_through_the_registry(tmp_path: Path) -> None:
     assert bool((prediction.depth > 0).all()) and bool(prediction.depth.isfinite().all())
     net.eval()
     with torch.no_grad():
-        disparity = net(pixel_values=_normalised(_image(360, 640), (294, 518))).predicted_depth[0]
+        disparity = net(pixel_values=_normalized(_image(360, 640), (294, 518))).predicted_depth[0]
     torch.testing.assert_close(prediction.depth, depth_from_disparity(disparity), rtol=1e-3, atol=1e-5)
 
 
-def _normalised(image: Tensor, size: tuple[int, int]) -> Tensor:
+def _normalized(image: Tensor, size: tuple[int, int]) -> Tensor:
     from depth_retrofit_ros.coarse.base import downsample
 
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])

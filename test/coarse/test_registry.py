@@ -40,7 +40,7 @@ def test_names_and_facts() -> None:
     assert list(MODELS) == ["compact", "meter-nyu", "meter-kitti", SMALL, f"{SMALL}-indoor", f"{SMALL}-outdoor"]
     for name, info in MODELS.items():
         assert info.name == name
-        assert info.licence in ("Apache-2.0", "MIT")
+        assert info.license in ("Apache-2.0", "MIT")
         assert info.parameters > 0 and info.size_mb > 0
         assert info.description and "\n" not in info.how_to_get
         if info.hub is not None:

@@ -1,4 +1,4 @@
-"""On a CPU, lanes and upload cost nothing and change nothing; on CUDA, that halves wait for each other."""
+"""On a CPU, streams and upload cost nothing and change nothing; on CUDA, that halves wait for each other."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from depth_retrofit_ros.device import cuda_streams as lanes
-from depth_retrofit_ros.device.cuda_streams import Lane, StageTimer, Upload
+from depth_retrofit_ros.device import cuda_streams
+from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 
 CPU = torch.device("cpu")
 
@@ -25,18 +25,18 @@ def test_on_a_cpu_an_upload_is_a_view_wherever_it_can_be() -> None:
 
 
 def test_on_a_cpu_all_is_done_when_it_returns() -> None:
-    lane, other = Lane(CPU), Lane(CPU)
-    with lane():
+    stream, other = CudaStream(CPU), CudaStream(CPU)
+    with stream():
         made = torch.ones(3) + 1
-    assert lane.mark() is None
-    other.after(lane.mark(), made)
-    other.wait()
+    assert stream.record() is None
+    other.wait(stream.record(), made)
+    other.synchronize()
     assert made.tolist() == [2, 2, 2]
 
 
 def test_stage_times_in_the_order_of_the_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     clock_s = iter([5.0, 5.02, 7.0, 7.001])
-    monkeypatch.setattr(lanes, "time", SimpleNamespace(perf_counter=lambda: next(clock_s)))
+    monkeypatch.setattr(cuda_streams, "time", SimpleNamespace(perf_counter=lambda: next(clock_s)))
     stage = StageTimer(CPU)
     for name in ("first", "second"):
         with stage(name):
@@ -47,20 +47,20 @@ def test_stage_times_in_the_order_of_the_stages(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_cuda_one_lane_waits_for_what_the_other_makes() -> None:
+def test_on_cuda_one_stream_waits_for_what_the_other_makes() -> None:
     device = torch.device("cuda")
-    upload, lane, other = Upload(device), Lane(device), Lane(device)
+    upload, stream, other = Upload(device), CudaStream(device), CudaStream(device)
     for value in range(20):  # more images than there are pinned buffers
         image = np.full((512, 512, 3), value, np.uint8)
-        with lane():
+        with stream():
             sent = upload(image)
             image[:] = 255  # the caller's memory is free at once
             busy = torch.ones(2000, 2000, device=device)
             for _ in range(20):
                 busy = busy @ busy / 2000
             made = sent.float() + busy[0, 0]
-        other.after(lane.mark(), made)
+        other.wait(stream.record(), made)
         with other():
             total = made.mean()
-        other.wait()
+        other.synchronize()
         assert float(total) == value + 1

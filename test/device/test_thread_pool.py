@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from depth_retrofit_ros.device.thread_pool import Team
+from depth_retrofit_ros.device.thread_pool import ThreadPool
 
 
 @pytest.fixture(autouse=True)
@@ -22,11 +22,11 @@ def restore_threads() -> Iterator[None]:
 def test_as_many_threads_as_torch_uses(size: int) -> None:
     torch.set_num_threads(size)
     together = threading.Barrier(size, timeout=20)
-    Team().run(together.wait)  # passes only when all threads are there at once
+    ThreadPool().run(together.wait)  # passes only when all threads are there at once
 
 
 def test_follows_a_change_of_torchs_threads() -> None:
-    team = Team()
+    team = ThreadPool()
     for size in (3, 1, 2):
         torch.set_num_threads(size)
         team.run(threading.Barrier(size, timeout=20).wait)
@@ -44,13 +44,13 @@ def test_returns_only_when_all_are_done() -> None:
         else:
             begun.set()
 
-    Team().run(work)
+    ThreadPool().run(work)
     assert ended == [1, 1]
 
 
 def test_nobody_waits_for_a_thread_that_has_not_begun() -> None:
     torch.set_num_threads(2)
-    team, occupied, release = Team(), threading.Event(), threading.Event()
+    team, occupied, release = ThreadPool(), threading.Event(), threading.Event()
     team.run(lambda: None)
     assert team._helpers is not None
 
@@ -76,4 +76,4 @@ def test_an_error_in_a_helper_is_raised() -> None:
             raise KeyError("lost")
 
     with pytest.raises(KeyError, match="lost"):
-        Team().run(work)
+        ThreadPool().run(work)

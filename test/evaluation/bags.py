@@ -112,9 +112,9 @@ def write_bag(
             stamp_ns = START_NS + index * PERIOD_NS
             rgb, depth = scene(index, height, width)
             pixels = compressed_message(stamp_ns, rgb) if compressed else image_message(stamp_ns, rgb, "rgb8")
-            millimetres = np.round(depth[::depth_step, ::depth_step] * 1000).astype(np.uint16)
+            millimeters = np.round(depth[::depth_step, ::depth_step] * 1000).astype(np.uint16)
             late_ns = stamp_ns + depth_late_ns
             writer.write(info, stamp_ns + 1000 * info_last, info_message(stamp_ns, width, height, f_px=60.0))
             writer.write(image, stamp_ns, pixels)
-            writer.write(sensor, late_ns, image_message(late_ns, millimetres, "16UC1", frame_id=depth_frame))
+            writer.write(sensor, late_ns, image_message(late_ns, millimeters, "16UC1", frame_id=depth_frame))
     return path

@@ -28,8 +28,8 @@ def truth(seed: int = 0) -> np.ndarray:
 
 
 def picture(depth: np.ndarray) -> np.ndarray:
-    grey = np.where(np.isfinite(depth), 255 / np.where(np.isfinite(depth), depth, 1), 240)
-    return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, 2)
+    gray = np.where(np.isfinite(depth), 255 / np.where(np.isfinite(depth), depth, 1), 240)
+    return np.repeat(np.clip(gray, 0, 255).astype(np.uint8)[..., None], 3, 2)
 
 
 def coarse_of(depth: np.ndarray, factor: int = 8) -> np.ndarray:

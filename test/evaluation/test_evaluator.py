@@ -18,7 +18,7 @@ from depth_retrofit_ros.evaluation.data.dataset import Sample
 from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluator, figures_of
 from depth_retrofit_ros.evaluation.metrics.coverage import coverage
 from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
-from depth_retrofit_ros.evaluation.report.results import image_entry, summarise, to_json
+from depth_retrofit_ros.evaluation.report.results import image_entry, summarize, to_json
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.checkpoints import save_tensors
 from depth_retrofit_ros.retrofit import Retrofit
@@ -143,7 +143,7 @@ def no_truth(scene: Sample) -> Evaluated:
 def test_json_has_null_and_no_nan_where_there_is_nothing_to_measure(scene: Sample) -> None:
     entries = [image_entry(no_truth(scene)), image_entry(Evaluator(random_refiner(), 0.1, "median")(scene, stored(scene.depth)))]
     assert entries[0]["methods"]["refined"]["see"] is None and entries[0]["coverage"]["0.1"] is None
-    document = json.loads(to_json(summarise(entries, FACTS)), parse_constant=pytest.fail)
+    document = json.loads(to_json(summarize(entries, FACTS)), parse_constant=pytest.fail)
     summary = document["summary"]
     assert summary["methods"]["refined"]["see"] == entries[1]["methods"]["refined"]["see"]  # the mean over those that have one
     assert summary["methods"]["equal_time"] is None
@@ -161,7 +161,7 @@ def test_overall_figures_are_means_over_the_images() -> None:
         shares = {"known_share": 1.0, "edge_share": covered, "high_error_share": None}
         return {"methods": methods, "coverage": dict.fromkeys(("0.02", "0.05", "0.1", "0.2"), covered), **shares}
 
-    summary = summarise([entry(0.1, 0.5), entry(0.3, None), entry(None, 0.7)], FACTS)["summary"]
+    summary = summarize([entry(0.1, 0.5), entry(0.3, None), entry(None, 0.7)], FACTS)["summary"]
     assert summary["methods"]["jbu"]["abs_rel"] == pytest.approx(0.2)
     assert summary["coverage"]["0.05"] == pytest.approx(0.6) and summary["high_error_share"] is None
     with pytest.raises(ValueError, match="JSON"):

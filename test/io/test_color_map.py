@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from depth_retrofit_ros.io.color_map import UNKNOWN_RGB, colourise, depth_range
+from depth_retrofit_ros.io.color_map import UNKNOWN_RGB, colorize, depth_range
 
 
 def test_near_is_warm_far_is_cold_unknown_is_grey() -> None:
     depth = np.array([[1.0, 2.0, 10.0, np.nan, np.inf, 0.0, -3.0]], np.float32)
-    rgb = colourise(depth, (1.0, 10.0)).astype(int)
+    rgb = colorize(depth, (1.0, 10.0)).astype(int)
     red, blue = rgb[0, :, 0], rgb[0, :, 2]
     assert red[0] > 100 and blue[0] < 60
     assert blue[2] > red[2]
@@ -16,14 +16,14 @@ def test_near_is_warm_far_is_cold_unknown_is_grey() -> None:
 
 def test_colours_depend_on_proportions_only() -> None:
     depth = np.random.default_rng(0).uniform(0.5, 8.0, (40, 60)).astype(np.float32)
-    np.testing.assert_array_equal(colourise(depth), colourise(4 * depth))
+    np.testing.assert_array_equal(colorize(depth), colorize(4 * depth))
 
 
 def test_a_few_outliers_do_not_change_the_others() -> None:
     depth = np.tile(np.linspace(1, 5, 100, dtype=np.float32), (100, 1))
     spoiled = depth.copy()
     spoiled[0, 0], spoiled[0, 1] = 1e6, 1e-6
-    change = np.abs(colourise(depth)[1:].astype(int) - colourise(spoiled)[1:].astype(int))
+    change = np.abs(colorize(depth)[1:].astype(int) - colorize(spoiled)[1:].astype(int))
     assert change.max() <= 8
     near_far = depth_range(spoiled)
     assert near_far is not None
@@ -32,16 +32,16 @@ def test_a_few_outliers_do_not_change_the_others() -> None:
 
 def test_out_is_used_and_nothing_known_is_all_grey() -> None:
     out = np.zeros((4, 5, 3), np.uint8)
-    rgb = colourise(np.full((4, 5), np.nan, np.float32), out=out)
+    rgb = colorize(np.full((4, 5), np.nan, np.float32), out=out)
     assert np.shares_memory(rgb, out)
     assert (out == UNKNOWN_RGB).all()
     assert depth_range(np.full((4, 5), np.nan, np.float32)) is None
 
 
 def test_constant_depth_and_a_single_known_pixel_are_fine() -> None:
-    assert colourise(np.full((3, 3), 2.0, np.float32)).std(axis=(0, 1)).max() == 0
+    assert colorize(np.full((3, 3), 2.0, np.float32)).std(axis=(0, 1)).max() == 0
     lonely = np.full((500, 500), np.nan, np.float32)
     lonely[333, 331] = 2.0
     near_far = depth_range(lonely)
     assert near_far == (2.0, 2.0)
-    assert (colourise(lonely)[333, 331] != UNKNOWN_RGB).any()
+    assert (colorize(lonely)[333, 331] != UNKNOWN_RGB).any()

@@ -91,7 +91,7 @@ def test_ply_holds_the_valid_points_and_their_colours(tmp_path: Path) -> None:
         "format binary_little_endian 1.0",
         f"element vertex {count}",
         *(f"property float {axis}" for axis in "xyz"),
-        *(f"property uchar {colour}" for colour in ("red", "green", "blue")),
+        *(f"property uchar {color}" for color in ("red", "green", "blue")),
     ]
     assert len(body) == 15 * count
     first = np.argwhere(np.isfinite(cloud[..., 2]))[0]

@@ -7,7 +7,7 @@ import torch
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
-from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.backends.registry import load_backend
 
 
 def random_network(seed: int = 0, widths: tuple[int, ...] = (8, 12, 16)) -> RefinerNet:
@@ -23,7 +23,7 @@ def random_network(seed: int = 0, widths: tuple[int, ...] = (8, 12, 16)) -> Refi
 
 def random_refiner(seed: int = 0) -> SparseRefiner:
     """On the reference engine."""
-    return SparseRefiner(random_network(seed), load_engine("torch"))
+    return SparseRefiner(random_network(seed), load_backend("torch"))
 
 
 def two_planes(h: int = 18, w: int = 24, seed: int = 0) -> CoarsePrediction:

@@ -197,7 +197,7 @@ def record(logger: Any) -> list[str]:
 class KeepCoarse:
     """A refiner that changes nothing: the node is tested here, not the method."""
 
-    engine_name = "none"
+    backend_name = "none"
 
     def refine(
         self, image: torch.Tensor, small: torch.Tensor, coarse: Any, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.sparse import kernel_map
-from depth_retrofit_ros.sparse.kernel_map import coarsen, neighbour_map
+from depth_retrofit_ros.sparse.kernel_map import coarsen, neighbor_map
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from test.sparse.dense_reference import MASKS, SIZES, halve, make_mask
 
@@ -17,14 +17,14 @@ def test_neighbours_are_those_of_the_image(kind: str, size: tuple[int, int]) -> 
     pixels = PixelSet.from_mask(make_mask(kind, size))
     row_at = {divmod(index, size[1]): row for row, index in enumerate(pixels.indices.tolist())}
     expected = [[row_at.get((y + dy, x + dx), pixels.count) for dy in (-1, 0, 1) for dx in (-1, 0, 1)] for y, x in row_at]
-    assert neighbour_map(pixels).tolist() == expected
+    assert neighbor_map(pixels).tolist() == expected
 
 
 def test_neighbours_do_not_depend_on_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = PixelSet.from_mask(make_mask("random", (30, 20)))
-    whole = neighbour_map(pixels)
+    whole = neighbor_map(pixels)
     monkeypatch.setattr(kernel_map, "ROWS_AT_ONCE", 7)
-    assert torch.equal(neighbour_map(pixels), whole)
+    assert torch.equal(neighbor_map(pixels), whole)
 
 
 @pytest.mark.parametrize("size", SIZES)

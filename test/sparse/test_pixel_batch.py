@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_batch import stack_masks
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.unet import SparseUNet
 from test.sparse.dense_reference import make_mask
 
-ENGINE = load_engine("torch")
+ENGINE = load_backend("torch")
 
 
 @pytest.mark.parametrize("size", [(16, 24), (17, 13), (15, 20)])

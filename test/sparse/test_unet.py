@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.layers import ResidualBlock, SubmanifoldConv2d
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.unet import SparseUNet
 from test.sparse.dense_reference import MASKS, dense_unet, make_mask, to_dense, to_sparse
 
-ENGINE = load_engine("torch")
+ENGINE = load_backend("torch")
 
 
 def make_net(out_channels: int | None = None, widths: tuple[int, ...] = (6, 8, 10), blocks: int = 2) -> SparseUNet:

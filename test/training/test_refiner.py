@@ -15,7 +15,7 @@ from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT
 from depth_retrofit_ros.refinement.pixels.features import WIDTHS, PixelFeatures, pixel_features
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
-from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training import refiner
 from depth_retrofit_ros.training.loop import LoopSpec
@@ -230,7 +230,7 @@ def test_losses_by_definition() -> None:
     """One crop, every term written out on a dense image."""
     network, (crop,) = random_network(), some_crops(1)
     losses = {name: float(value.detach()) for name, value in refiner_losses(network, [crop]).items()}
-    pyramid = load_engine("torch").build_pyramid(PixelSet.from_mask(crop.mask), network.levels)
+    pyramid = load_backend("torch").build_pyramid(PixelSet.from_mask(crop.mask), network.levels)
     with torch.no_grad():
         refined = network(crop.features, pyramid)
         _, change = network.fusion(crop.features.level, refined.change, crop.features.entropy, refined.entropy)

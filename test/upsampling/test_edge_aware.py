@@ -106,7 +106,7 @@ def test_scale_of_depth_is_kept(factor: float) -> None:
 
 
 def test_the_fit_is_the_guided_filters() -> None:
-    """Against the independent implementation that the evaluation has of its rival."""
+    """Against the independent implementation that the evaluation has of its baseline."""
     image, depth = random_frame()
     small = thumbnail(image, depth)
     fit = _mean_fit(small, depth.log())

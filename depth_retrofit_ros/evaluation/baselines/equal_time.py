@@ -1,4 +1,4 @@
-"""The rival that needs no new method: the same coarse model, run at the highest resolution that takes no longer."""
+"""The baseline that needs no new method: the same coarse model, run at the highest resolution that takes no longer."""
 
 from __future__ import annotations
 

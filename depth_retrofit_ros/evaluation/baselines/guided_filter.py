@@ -38,8 +38,8 @@ def _mean_fit(guide: np.ndarray, values: np.ndarray, radius: int, epsilon: float
     """The fits of the windows (equations 19 and 20 of the paper), averaged over those of each pixel: ``float32 [H, W, 4]``."""
     mean = _Mean(guide.shape[:2], radius)
     # About the overall means: float32 differences of squares lose less.
-    centre, level = guide.mean((0, 1)), values.mean()
-    channel = [np.ascontiguousarray(guide[..., c] - centre[c]) for c in range(3)]
+    center, level = guide.mean((0, 1)), values.mean()
+    channel = [np.ascontiguousarray(guide[..., c] - center[c]) for c in range(3)]
     values = values - level
     mu, nu = [mean(c) for c in channel], mean(values)
     cross = [mean(c * values) - m * nu for c, m in zip(channel, mu, strict=True)]
@@ -47,7 +47,7 @@ def _mean_fit(guide: np.ndarray, values: np.ndarray, radius: int, epsilon: float
         [mean(channel[i] * channel[j]) - mu[i] * mu[j] + (epsilon if i == j else 0) for j in range(i, 3)] for i in range(3)
     )
     slope = _solve_symmetric(rr, rg, rb, gg, gb, bb, *cross)
-    offset = level + nu - sum(s * (m + c) for s, m, c in zip(slope, mu, centre, strict=True))
+    offset = level + nu - sum(s * (m + c) for s, m, c in zip(slope, mu, center, strict=True))
     return np.stack([mean(m) for m in (*slope, offset)], axis=2)
 
 

@@ -9,24 +9,24 @@ RADIUS = 2  # coarse pixels: a window of 5×5, as in the paper
 
 
 def joint_bilateral_upsample(
-    guide: np.ndarray, coarse_guide: np.ndarray, coarse: np.ndarray, sigma_space: float, sigma_colour: float
+    guide: np.ndarray, coarse_guide: np.ndarray, coarse: np.ndarray, sigma_space: float, sigma_color: float
 ) -> np.ndarray:
     """``coarse [h, w]`` at the size of ``guide [H, W, 3]`` → ``float32 [H, W]``.
 
     Each fine pixel is the mean of the 5×5 coarse values around it, weighted by a Gaussian of their distance (``sigma_space``
-    [coarse px]) and one of the colour difference (``sigma_colour``) between the pixel and the coarse pixel, ``coarse_guide [h, w,
+    [coarse px]) and one of the colour difference (``sigma_color``) between the pixel and the coarse pixel, ``coarse_guide [h, w,
     3]``. Colours are float32, of one unit. Both grids cover the same field of view.
     """
     height, width = guide.shape[:2]
     out = np.empty((height, width), np.float32)
-    space, colour = 0.5 / sigma_space**2, 0.5 / sigma_colour**2
-    _upsample(guide, coarse_guide, np.asarray(coarse, np.float32), np.float32(space), np.float32(colour), out)
+    space, color = 0.5 / sigma_space**2, 0.5 / sigma_color**2
+    _upsample(guide, coarse_guide, np.asarray(coarse, np.float32), np.float32(space), np.float32(color), out)
     return out
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _upsample(
-    guide: np.ndarray, coarse_guide: np.ndarray, coarse: np.ndarray, space: np.float32, colour: np.float32, out: np.ndarray
+    guide: np.ndarray, coarse_guide: np.ndarray, coarse: np.ndarray, space: np.float32, color: np.float32, out: np.ndarray
 ) -> None:
     height, width = out.shape
     h, w = coarse.shape
@@ -46,7 +46,7 @@ def _upsample(
                     red = guide[y, x, 0] - coarse_guide[j, i, 0]
                     green = guide[y, x, 1] - coarse_guide[j, i, 1]
                     blue = guide[y, x, 2] - coarse_guide[j, i, 2]
-                    far = space * ((v - j) * (v - j) + (u - i) * (u - i)) + colour * (red * red + green * green + blue * blue)
+                    far = space * ((v - j) * (v - j) + (u - i) * (u - i)) + color * (red * red + green * green + blue * blue)
                     exponent[count] = far
                     value[count] = coarse[j, i]
                     count += 1

@@ -1,4 +1,4 @@
-"""The rivals: other ways to bring the same coarse map to the frame's size. Each is as strong as its parameters can make it.
+"""The baselines: other ways to bring the same coarse map to the frame's size. Each is as strong as its parameters can make it.
 
 The parameters of ``guided`` and ``jbu`` are those with the least product of AbsRel in the edge band and AbsRel outside of it on
 simulated coarse maps of scenes that nothing else uses (docs/evaluation.md). Of depth, ln depth and inverse depth each works on the
@@ -21,7 +21,7 @@ from depth_retrofit_ros.upsampling.interpolation import upsample
 GUIDED_RADIUS = 1  # coarse pixels
 GUIDED_EPSILON = 1e-4
 JBU_SIGMA_SPACE = 2.0  # coarse pixels
-JBU_SIGMA_COLOUR = 0.04
+JBU_SIGMA_COLOR = 0.04
 
 # (image uint8 [H, W, 3], coarse depth float32 [h, w]) → depth float32 [H, W]
 Upsampler = Callable[[np.ndarray, torch.Tensor], np.ndarray]
@@ -48,7 +48,7 @@ def jbu(image: np.ndarray, coarse: torch.Tensor) -> np.ndarray:
     """Joint bilateral upsampling of inverse depth with the RGB image as guide."""
     guide, coarse_guide = guides(image, coarse)
     inverse = np.reciprocal(coarse.cpu().numpy())
-    return np.reciprocal(joint_bilateral_upsample(guide, coarse_guide, inverse, JBU_SIGMA_SPACE, JBU_SIGMA_COLOUR))
+    return np.reciprocal(joint_bilateral_upsample(guide, coarse_guide, inverse, JBU_SIGMA_SPACE, JBU_SIGMA_COLOR))
 
 
 UPSAMPLERS: Mapping[str, Upsampler] = MappingProxyType({f.__name__: f for f in (nearest, bilinear, guided, jbu)})

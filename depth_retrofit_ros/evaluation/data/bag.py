@@ -145,7 +145,7 @@ def with_stamp(data: bytes, stamp_ns: int) -> bytes:
     return b"".join((data[:4], stamp, memoryview(data)[12:]))  # one copy of a large image, not two
 
 
-def deserialise(data: bytes, msgtype: str) -> Any:
+def deserialize(data: bytes, msgtype: str) -> Any:
     """The message as an object with the fields of its ROS type. Raises BagError."""
     try:
         return _typestore().deserialize_cdr(data, msgtype)
@@ -158,7 +158,7 @@ def depth_image(data: bytes) -> np.ndarray:
 
     Encodings 16UC1 / mono16 (millimetres, 0 invalid) and 32FC1 (metres, NaN or <= 0 invalid), as in REP-118. Raises BagError.
     """
-    message = deserialise(data, IMAGE_TYPE)
+    message = deserialize(data, IMAGE_TYPE)
     if message.encoding not in DEPTH_ENCODINGS:
         raise BagError(f"depth encoding {message.encoding!r} is not known: give a topic with 16UC1 (mm) or 32FC1 (m)")
     code, unit_m = DEPTH_ENCODINGS[message.encoding]

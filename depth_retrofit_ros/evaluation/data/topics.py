@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from depth_retrofit_ros.errors import BagError
-from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE, DEPTH_ENCODINGS, IMAGE_TYPE, INFO_TYPE, Bag, deserialise
+from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE, DEPTH_ENCODINGS, IMAGE_TYPE, INFO_TYPE, Bag, deserialize
 
 COMPRESSED = "/compressed"
 _DEPTH_TRANSPORT = "/compressedDepth"
@@ -14,12 +14,12 @@ def find_image_topic(bag: Bag) -> str:
     images = [name for name, topic in bag.topics.items() if topic.msgtype in (IMAGE_TYPE, COMPRESSED_TYPE) and topic.count]
     images = [name for name in images if not name.endswith(_DEPTH_TRANSPORT)]
     depth = {name for name in images if bag.topics[name].msgtype == IMAGE_TYPE and _holds_depth(bag, name)}
-    colour = sorted(name for name in images if name.removesuffix(COMPRESSED) not in depth)
-    colour = [name for name in colour if not (name.endswith(COMPRESSED) and name.removesuffix(COMPRESSED) in colour)]
-    if len(colour) != 1:
-        found = f"{len(colour)} image topics ({', '.join(colour)})" if colour else "no image topic"
+    color = sorted(name for name in images if name.removesuffix(COMPRESSED) not in depth)
+    color = [name for name in color if not (name.endswith(COMPRESSED) and name.removesuffix(COMPRESSED) in color)]
+    if len(color) != 1:
+        found = f"{len(color)} image topics ({', '.join(color)})" if color else "no image topic"
         raise BagError(f"{bag.path.name} has {found}: choose one with --image-topic")
-    return colour[0]
+    return color[0]
 
 
 def find_info_topic(bag: Bag, image_topic: str) -> str | None:
@@ -31,4 +31,4 @@ def find_info_topic(bag: Bag, image_topic: str) -> str | None:
 
 def _holds_depth(bag: Bag, topic: str) -> bool:
     first = next(bag.messages([topic]))
-    return deserialise(first.data, IMAGE_TYPE).encoding in DEPTH_ENCODINGS
+    return deserialize(first.data, IMAGE_TYPE).encoding in DEPTH_ENCODINGS

@@ -57,11 +57,11 @@ def surface_error(error: np.ndarray, reference: np.ndarray, known: np.ndarray, b
     surface = np.zeros(step.shape, np.float32)
     for s, group in groups.items():
         alike = np.zeros_like(nowhere)
-        for neighbour in (s - 1, s, s + 1):
-            if neighbour in groups and neighbour not in histograms:
-                chosen = groups[neighbour][inside[groups[neighbour]]]
-                histograms[neighbour] = _histograms(cell[chosen], errors[chosen], shape)
-            alike += histograms.get(neighbour, nowhere)
+        for neighbor in (s - 1, s, s + 1):
+            if neighbor in groups and neighbor not in histograms:
+                chosen = groups[neighbor][inside[groups[neighbor]]]
+                histograms[neighbor] = _histograms(cell[chosen], errors[chosen], shape)
+            alike += histograms.get(neighbor, nowhere)
         histograms.pop(s - 1, None)
         surface[group] = _medians(alike, anywhere)[cell[group]]
     out = np.zeros(error.shape, np.float32)

@@ -15,7 +15,7 @@ import numpy as np
 
 from depth_retrofit_ros.evaluation.metrics.pointwise import both_known
 
-COLOUR_STEP = 8.0  # of 255: twice the noise of a camera's JPEG after the blur
+COLOR_STEP = 8.0  # of 255: twice the noise of a camera's JPEG after the blur
 BLUR_PX = 5  # the blur takes noise away; the same window around a static pixel must be static too
 DEPTH_RATIO = 1.03  # the noise of a stereo depth camera at a few metres stays below it
 MIN_SHARE = 0.05  # with less of the frame static, the camera moved or the scene was cut, and what matches does so by chance
@@ -66,11 +66,11 @@ def flicker(before: View, after: View) -> Flicker | None:
 def static_pixels(before: View, after: View) -> np.ndarray:
     """bool [H, W]: neither colour nor, where both frames know it, sensor depth changed in the window around the pixel.
 
-    Colour: the largest difference of the blurred channels is at most ``COLOUR_STEP``. Sensor depth: the ratio is at most
+    Colour: the largest difference of the blurred channels is at most ``COLOR_STEP``. Sensor depth: the ratio is at most
     ``DEPTH_RATIO``; it is what tells a moving surface without texture from a resting one.
     """
     blurred = [cv2.blur(view.image, (BLUR_PX, BLUR_PX)) for view in (before, after)]
-    same = cv2.absdiff(blurred[0], blurred[1]).max(axis=2) <= COLOUR_STEP
+    same = cv2.absdiff(blurred[0], blurred[1]).max(axis=2) <= COLOR_STEP
     if before.reference is not None and after.reference is not None:
         known = both_known(before.reference, after.reference)
         change = np.abs(np.log(after.reference[known] / before.reference[known]))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from depth_retrofit_ros.evaluation.metrics.pointwise import median_scale
-from depth_retrofit_ros.io.color_map import colourise, depth_range
+from depth_retrofit_ros.io.color_map import colorize, depth_range
 from depth_retrofit_ros.io.depth_files import side_by_side
 
 
@@ -39,7 +39,7 @@ def _panels(
         maps["reference, median-scaled"] = reference / np.float32(median_scale(refined, reference))
     spans = [span for name, depth in maps.items() if name != "coarse, nearest" and (span := depth_range(depth))]
     near_far = (min(near for near, _ in spans), max(far for _, far in spans)) if spans else None
-    return [("input", image), *((name, colourise(depth, near_far)) for name, depth in maps.items())]
+    return [("input", image), *((name, colorize(depth, near_far)) for name, depth in maps.items())]
 
 
 def most_changed(coarse: np.ndarray, refined: np.ndarray, share: float = 0.16) -> tuple[slice, slice]:

@@ -9,7 +9,7 @@ import numpy as np
 from depth_retrofit_ros.evaluation.data.registration import on_grid
 from depth_retrofit_ros.evaluation.report.pictures import error_picture
 from depth_retrofit_ros.evaluation.sequence import Measured
-from depth_retrofit_ros.io.color_map import colourise, depth_range
+from depth_retrofit_ros.io.color_map import colorize, depth_range
 from depth_retrofit_ros.io.depth_files import side_by_side
 
 PANEL_WIDTH = 480
@@ -24,13 +24,13 @@ def strip(image: np.ndarray, maps: Mapping[str, np.ndarray], measured: Measured 
     """
     if measured is None:
         near_far = depth_range(maps["refined"])
-        depth = [(name, colourise(maps[name], near_far)) for name in ("bilinear", "refined")]
+        depth = [(name, colorize(maps[name], near_far)) for name in ("bilinear", "refined")]
         return side_by_side([("input", image), *depth], PANEL_WIDTH)
     height, width = measured.reference.shape
     near_far = depth_range(measured.reference)
     shown = image if image.shape[:2] == (height, width) else _at_size(image, height, width)
-    upper = [("input", shown), ("reference", colourise(measured.reference, near_far)), _error("bilinear", measured)]
-    lower = [(name, colourise(measured.maps[name], near_far)) for name in ("bilinear", "refined")]
+    upper = [("input", shown), ("reference", colorize(measured.reference, near_far)), _error("bilinear", measured)]
+    lower = [(name, colorize(measured.maps[name], near_far)) for name in ("bilinear", "refined")]
     rows = [side_by_side(row, PANEL_WIDTH) for row in (upper, [*lower, _error("refined", measured)])]
     return np.concatenate((rows[0], np.full((_GAP, rows[0].shape[1], 3), 255, np.uint8), rows[1]))
 

@@ -9,7 +9,7 @@ from depth_retrofit_ros.errors import GraphError
 
 
 @dataclass(frozen=True, slots=True)
-class FrameAccount:
+class DeliveryReport:
     """Each played frame is answered, dropped, failed or lost; the node counts the first three, the rest follows.
 
     played: images published; received: images that reached the node; answered: depth images that it published; dropped: overwritten
@@ -48,6 +48,6 @@ class FrameAccount:
         return f"{text}; {missing} of the answers did not reach the recorder" if missing else text
 
     @classmethod
-    def from_counts(cls, counts: Mapping[str, int], played: int, recorded: int) -> FrameAccount:
+    def from_counts(cls, counts: Mapping[str, int], played: int, recorded: int) -> DeliveryReport:
         """counts: the node's own ``received``, ``processed``, ``dropped``, ``failed``."""
         return cls(played, counts["received"], counts["processed"], counts["dropped"], counts["failed"], recorded)

@@ -49,7 +49,7 @@ class Report:
         self._pictures[result.sample.name] = "\n".join(figures + crops)
 
     def html(self, document: Entry) -> str:
-        """The page for the document of ``results.summarise``, with the pictures of the images that were added."""
+        """The page for the document of ``results.summarize``, with the pictures of the images that were added."""
         summary, images = document["summary"], document["images"]
         parts = [
             f"<h1>{escape(summary['model'])}: depth of {len(images)} image{'s' * (len(images) != 1)}</h1>",

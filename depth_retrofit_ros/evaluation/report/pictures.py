@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from depth_retrofit_ros.evaluation.evaluator import Evaluated
-from depth_retrofit_ros.io.color_map import UNKNOWN_RGB, colourise, depth_range
+from depth_retrofit_ros.io.color_map import UNKNOWN_RGB, colorize, depth_range
 
 FULL_SCALE = float(np.log(1.5))  # ln ratio of the brightest error
 CROP_SHARE = 1 / 12  # of the long side
@@ -35,9 +35,9 @@ def overviews(result: Evaluated) -> dict[str, np.ndarray]:
     near_far = depth_range(result.truth)
     return {
         "input": result.sample.frame.image,
-        "truth": colourise(result.truth, near_far),
-        "coarse (bilinear)": colourise(result.maps["bilinear"], near_far),
-        "refined": colourise(result.maps["refined"], near_far),
+        "truth": colorize(result.truth, near_far),
+        "coarse (bilinear)": colorize(result.maps["bilinear"], near_far),
+        "refined": colorize(result.maps["refined"], near_far),
         "selection": selection_picture(result),
         "error, bilinear": error_picture(log_error(result, "bilinear")),
         "error, refined": error_picture(log_error(result, "refined")),
@@ -61,8 +61,8 @@ def error_picture(error: np.ndarray) -> np.ndarray:
 
 def selection_picture(result: Evaluated) -> np.ndarray:
     """The input in grey; green: selected for refinement; red: high-error pixels that were not."""
-    grey = cv2.cvtColor(result.sample.frame.image, cv2.COLOR_RGB2GRAY) // 2
-    picture = np.repeat(grey[..., None], 3, axis=2)
+    gray = cv2.cvtColor(result.sample.frame.image, cv2.COLOR_RGB2GRAY) // 2
+    picture = np.repeat(gray[..., None], 3, axis=2)
     picture[result.selected] = picture[result.selected] // 2 + np.array(SELECTED_RGB, np.uint8) // 2
     picture[result.high_error & ~result.selected] = MISSED_RGB
     return picture
@@ -95,7 +95,7 @@ def _crop_pictures(result: Evaluated, x: int, y: int, side: int) -> dict[str, np
     window = (slice(y, y + side), slice(x, x + side))
     near_far = depth_range(result.truth[window])
     maps: dict[str, Any] = {"truth": result.truth, **{name: result.maps[name] for name in ("bilinear", "guided", "jbu", "refined")}}
-    return {"input": result.sample.frame.image[window]} | {name: colourise(m[window], near_far) for name, m in maps.items()}
+    return {"input": result.sample.frame.image[window]} | {name: colorize(m[window], near_far) for name, m in maps.items()}
 
 
 def _stride(side: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 WIDTH, HEIGHT = 900, 230
 LEFT, RIGHT, TOP, BOTTOM = 60, 14, 26, 40
-COLOURS = ("#888888", "#00a060", "#3366cc", "#cc6633")
+COLORS = ("#888888", "#00a060", "#3366cc", "#cc6633")
 _MARKED = 60  # up to so many points each gets a dot
 
 
@@ -34,10 +34,10 @@ def plot(lines: Sequence[Line], x_label: str, y_label: str, x_from: float = 0.0)
     top = max(y for line in lines for y in line.y if math.isfinite(y)) or 1.0
     parts = [_frame(x_end, top, x_label, y_label)]
     for number, line in enumerate(lines):
-        colour = COLOURS[number % len(COLOURS)]
-        parts.append(_line(line, x_end, top, colour))
+        color = COLORS[number % len(COLORS)]
+        parts.append(_line(line, x_end, top, color))
         left = LEFT + 10 + 190 * number
-        parts.append(f'<rect x="{left}" y="6" width="14" height="4" fill="{colour}"/>')
+        parts.append(f'<rect x="{left}" y="6" width="14" height="4" fill="{color}"/>')
         parts.append(f'<text x="{left + 20}" y="13" font-size="13">{escape(line.name)}</text>')
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="100%" font-family="sans-serif">{"".join(parts)}</svg>'
 
@@ -75,7 +75,7 @@ def _frame(x_end: tuple[float, float], top: float, x_label: str, y_label: str) -
     return "".join(parts)
 
 
-def _line(line: Line, x_end: tuple[float, float], top: float, colour: str) -> str:
+def _line(line: Line, x_end: tuple[float, float], top: float, color: str) -> str:
     pieces: list[list[str]] = [[]]
     dots = []
     for x, y in zip(line.x, line.y, strict=True):
@@ -84,8 +84,8 @@ def _line(line: Line, x_end: tuple[float, float], top: float, colour: str) -> st
             continue
         a, b = _at(x, y, x_end, top)
         pieces[-1].append(f"{a:.1f},{b:.1f}")
-        dots.append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.5" fill="{colour}"/>')
+        dots.append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.5" fill="{color}"/>')
     drawn = "".join(
-        f'<polyline points="{" ".join(piece)}" fill="none" stroke="{colour}" stroke-width="2"/>' for piece in pieces if piece
+        f'<polyline points="{" ".join(piece)}" fill="none" stroke="{color}" stroke-width="2"/>' for piece in pieces if piece
     )
     return drawn + ("".join(dots) if len(dots) <= _MARKED else "")

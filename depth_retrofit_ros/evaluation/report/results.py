@@ -37,7 +37,7 @@ def image_entry(result: Evaluated) -> Entry:
     }
 
 
-def summarise(entries: Sequence[Entry], facts: Mapping[str, Any]) -> Entry:
+def summarize(entries: Sequence[Entry], facts: Mapping[str, Any]) -> Entry:
     """The whole document. An overall figure is the mean over the images that have it; facts: align, budget, and how it was run."""
     methods = {}
     for name in METHODS:

@@ -11,7 +11,7 @@ import numpy as np
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.frame import Frame
-from depth_retrofit_ros.io.color_map import colourise
+from depth_retrofit_ros.io.color_map import colorize
 from depth_retrofit_ros.io.depth_files import make_folder, side_by_side, write_depth_npz, write_depth_png, write_image, writing
 
 PREVIEW_WIDTH = 1280
@@ -81,5 +81,5 @@ class RunFolder:
             png = write_depth_png(self._frames / name, depth, entry.metric)
             if not entry.metric:
                 self.relative_units[name] = png.unit
-            panels = [("input", frame.image), ("depth", colourise(depth))]
+            panels = [("input", frame.image), ("depth", colorize(depth))]
             write_image(self._frames / f"{entry.path.stem}_preview.jpg", side_by_side(panels, PREVIEW_WIDTH))

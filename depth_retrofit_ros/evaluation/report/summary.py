@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from depth_retrofit_ros.evaluation.report.delivery import FrameAccount
+from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.evaluation.report.results import Entry
 from depth_retrofit_ros.runtime.statistics import Percentiles
 
@@ -36,7 +36,7 @@ class Summary:
     mode: RunMode
     facts: Mapping[str, str]
     circumstances: Mapping[str, str]
-    account: FrameAccount
+    delivery: DeliveryReport
     input_hz: float
     output_hz: float
     images_s: Sequence[float]
@@ -73,12 +73,12 @@ def machine() -> str:
 
 def to_json(summary: Summary) -> str:
     """Strict JSON: NaN becomes null. Every-frame runs leave out what a clock measured: two of them give the same text."""
-    account = summary.account
+    delivery = summary.delivery
     document: dict[str, Any] = {
         "title": summary.title,
         "mode": summary.mode,
         "facts": dict(summary.facts),
-        "frames": {**asdict(account), "lost": account.lost},
+        "frames": {**asdict(delivery), "lost": delivery.lost},
     }
     if summary.mode == "realtime":
         document |= {

@@ -81,14 +81,14 @@ def _sections(summary: Summary) -> list[Section]:
 
 
 def _frames(summary: Summary) -> Section:
-    account = summary.account
+    delivery = summary.delivery
     table = [
         ["played", "answered", "dropped for a newer one", "failed", "lost in transport"],
-        [str(n) for n in (account.played, account.answered, account.dropped, account.failed, account.lost)],
+        [str(n) for n in (delivery.played, delivery.answered, delivery.dropped, delivery.failed, delivery.lost)],
     ]
     if summary.mode == "every-frame":
         return Section("Frames", "Each image waited for the one before it, so none was dropped.", table)
-    note = f"Images at {summary.input_hz:.2f} Hz, depth at {summary.output_hz:.2f} Hz; {account.line()}."
+    note = f"Images at {summary.input_hz:.2f} Hz, depth at {summary.output_hz:.2f} Hz; {delivery.line()}."
     end_s = max((*summary.images_s, *summary.answers_s), default=0.0)
     if end_s == 0.0:
         return Section("Frames", note, table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from depth_retrofit_ros.device.thread_pool import claim
+from depth_retrofit_ros.device.thread_pool import fetch_add
 from depth_retrofit_ros.upsampling.grid import Grid
 
 BLOCK = 2048  # pixels
@@ -31,7 +31,7 @@ def assemble(
     level: of ``grid``; indices ``int64 [K]``; grids, cells: of rows and columns, see ``interpolation`` → out ``float32 [K, 3 +
     2·COUNT + 5]``, in the order of ``PixelFeatures``.
 
-    Blocks of pixels are claimed from ``next_block`` (``team.claim``), so that several threads can call it with the same arguments.
+    Each thread takes its blocks of pixels from ``next_block`` (``fetch_add``), so several can call it with the same arguments.
     """
     low_h, low_w = values.shape[:2]
     (tops, downs), (lefts, acrosses) = grids
@@ -39,7 +39,7 @@ def assemble(
     width = np.int32(lefts.size)
     sampled = np.empty(SAMPLED, np.float32)
     while True:
-        start = claim(next_block, BLOCK)
+        start = fetch_add(next_block, BLOCK)
         if start >= indices.size:
             return
         for i in range(start, min(start + BLOCK, indices.size)):

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from depth_retrofit_ros.device.thread_pool import TEAM, claim
+from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, start_of
 
 BLOCK = 2048  # pixels
@@ -31,7 +31,7 @@ def decide(out: torch.Tensor, features: PixelFeatures, place_scale: float, farth
     change, entropy = torch.empty(out.shape[0]), torch.empty(out.shape[0])
     arrays = [array.numpy() for array in (out, features.rows, change, entropy)]
     counter = np.zeros(1, np.int64)
-    TEAM.run(lambda: _decide(*arrays, np.float32(place_scale), np.float32(farthest), counter))
+    THREAD_POOL.run(lambda: _decide(*arrays, np.float32(place_scale), np.float32(farthest), counter))
     return change, entropy
 
 
@@ -68,7 +68,7 @@ def _decide(
     """Blocks of pixels are claimed from ``counter``, so that several threads can call it with the same arguments."""
     logits = np.empty(COUNT, np.float32)
     while True:
-        start = claim(counter, BLOCK)
+        start = fetch_add(counter, BLOCK)
         if start >= change.size:
             return
         for i in range(start, min(start + BLOCK, change.size)):

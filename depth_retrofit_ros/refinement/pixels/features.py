@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.device.buffers import BufferPool
-from depth_retrofit_ros.device.thread_pool import TEAM
+from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.refinement.pixels import assembly
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT, candidate_colors, candidate_maps
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
@@ -128,7 +128,7 @@ def features_at(
     level = np.float32(math.log(size[0] / low[0]) - CELL_LEVEL)
     arrays = [m.numpy() for m in (rgb, maps.values, maps.colors, depth_at.log())]
     rest = (np.float32(maps.log_median), level, indices.numpy(), grids, within, rows.numpy(), np.zeros(1, np.int64))
-    TEAM.run(lambda: assembly.assemble(*arrays, *rest))
+    THREAD_POOL.run(lambda: assembly.assemble(*arrays, *rest))
     return PixelFeatures(rows)
 
 
@@ -186,7 +186,7 @@ def grid_position(indices: torch.Tensor, size: tuple[int, int], low: tuple[int, 
     return out
 
 
-def normalised(image: torch.Tensor) -> torch.Tensor:
+def normalized(image: torch.Tensor) -> torch.Tensor:
     """uint8 or 0…255 float → about 0 ± 1."""
     return image.float().sub(127.5).div_(64.0)
 
@@ -201,6 +201,6 @@ def pixel_features(
 ) -> PixelFeatures:
     """The network's input. image ``uint8 [H, W, 3]``; small ``float32 [h, w, 3]`` 0…1, the image averaged to the coarse grid;
     coarse_depth, score ``[h, w]``; depth ``[H, W]``, the upsampled coarse depth."""
-    maps = coarse_maps(coarse_depth, score, normalised(small * 255))
-    rgb = normalised(image.reshape(-1, 3)[pixels.indices])
+    maps = coarse_maps(coarse_depth, score, normalized(small * 255))
+    rgb = normalized(image.reshape(-1, 3)[pixels.indices])
     return features_at(rgb, maps, depth.flatten()[pixels.indices], pixels.indices, pixels.size)

@@ -15,7 +15,7 @@ from depth_retrofit_ros.errors import WeightsError
 from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, pixel_features
 from depth_retrofit_ros.refinement.pixels.network import Refinement, RefinerNet
-from depth_retrofit_ros.sparse.backends.registry import SparseEngine, load_engine
+from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 LARGEST = 1024  # channels, levels or blocks that a checkpoint may ask for
@@ -33,11 +33,11 @@ class Refined:
 class Refiner(Protocol):
     """Corrects the selected pixels; the two steps are separate because they are separate boxes of the method.
 
-    engine_name: the sparse engine that computes it, for people to read.
+    backend_name: the sparse engine that computes it, for people to read.
     """
 
     @property
-    def engine_name(self) -> str: ...
+    def backend_name(self) -> str: ...
 
     def refine(
         self,
@@ -60,11 +60,11 @@ class Refiner(Protocol):
 class SparseRefiner:
     """The sparse U-Net refiner on a sparse engine; dtype: of its convolutions."""
 
-    def __init__(self, network: RefinerNet, engine: SparseEngine, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, network: RefinerNet, engine: SparseBackend, dtype: torch.dtype = torch.float32) -> None:
         self.network, self.engine, self.dtype = network.eval(), engine, dtype
 
     @property
-    def engine_name(self) -> str:
+    def backend_name(self) -> str:
         """See ``Refiner``."""
         return self.engine.name
 
@@ -90,7 +90,7 @@ class SparseRefiner:
 
 
 def load_refiner(path: Path | None, device: torch.device, engine: str = "auto") -> SparseRefiner:
-    """A trained refiner; path None: the bundled one; engine: see ``load_engine``, in half precision on ``triton``.
+    """A trained refiner; path None: the bundled one; engine: see ``load_backend``, in half precision on ``triton``.
 
     Raises WeightsError or ModelError in one line.
     """
@@ -98,7 +98,7 @@ def load_refiner(path: Path | None, device: torch.device, engine: str = "auto") 
     tensors, metadata = load_tensors(path)
     network = _network_of(metadata, path)
     load_strict(network, tensors, path)
-    loaded = load_engine(engine, device)
+    loaded = load_backend(engine, device)
     return SparseRefiner(network.to(device), loaded, torch.float16 if loaded.name == "triton" else torch.float32)
 
 

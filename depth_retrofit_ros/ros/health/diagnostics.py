@@ -27,17 +27,17 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 class FrameHealth:
     """What became of the images since the last activation.
 
-    unheard: images that came while nobody listened to any output; no other count has them. listened: somebody did, last time.
-    clock_problem: why their age means nothing, None where it does. calibration_problem: why there are no intrinsics, None where
-    there are. camera: the last image's. info_lost: camera_info came, and is not published any more. metric, alignment, blank: of
-    the last depth; blank has no finite value. budget: of the last depth. budget_limit: what memory allows. overloaded: the target
-    rate is out of reach. reported_failures: how many are told already.
+    unsubscribed: images that came while nobody subscribed to any output; no other count has them. subscribed: somebody did, last
+    time. clock_problem: why their age means nothing, None where it does. calibration_problem: why there are no intrinsics, None
+    where there are. camera: the last image's. info_lost: camera_info came, and is not published any more. metric, alignment,
+    blank: of the last depth; blank has no finite value. budget: of the last depth. budget_limit: what memory allows. overloaded:
+    the target rate is out of reach. reported_failures: how many are told already.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
     counts: FrameCounts = field(default_factory=FrameCounts)
-    unheard: int = 0
-    listened: bool = False
+    unsubscribed: int = 0
+    subscribed: bool = False
     last_failure: str = ""
     clock_problem: str | None = None
     calibration_problem: str | None = None
@@ -118,7 +118,7 @@ def _input(health: Health) -> Report:
         "dropped": str(counts.dropped),
         "failed": str(counts.failed),
         "pending": str(counts.pending),
-        "unheard": str(health.frames.unheard),
+        "without subscribers": str(health.frames.unsubscribed),
         "last failure": health.frames.last_failure,
     }
     if age := statistics.age_ms:
@@ -195,10 +195,10 @@ def _pipeline(health: Health) -> Report:
     if health.frames.overloaded:
         return (
             WARN,
-            f"{statistics.output_hz:.1f} Hz: target_fps {settings.target_fps:g} cannot be held even at least_budget",
+            f"{statistics.output_hz:.1f} Hz: target_fps {settings.target_fps:g} cannot be held even at min_budget",
             values,
         )
-    if not health.frames.listened:
+    if not health.frames.subscribed:
         return OK, "idle: nobody listens to an output", values
     return OK, f"{statistics.output_hz:.1f} Hz", values
 

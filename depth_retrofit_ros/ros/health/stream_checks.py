@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from depth_retrofit_ros.ros.health.throttled_log import Notices, quoted
+from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, quoted
 
 OLDEST_S = 60.0  # no camera is this late
 NEWEST_S = -1.0  # nor this early
@@ -12,18 +12,18 @@ NO_CLOCK = "use_sim_time is true and nothing publishes /clock: play with --clock
 class StreamWatch:
     """Tells changes in the log, once each. Frames are answered whatever they are: their header is copied, never corrected."""
 
-    def __init__(self, notices: Notices) -> None:
-        self._notices = notices
+    def __init__(self, log: ThrottledLogger) -> None:
+        self._log = log
         self._stamp_ns: int | None = None
         self._frame_id: str | None = None
 
     def see(self, stamp_ns: int, frame_id: str) -> None:
         """The next frame's header."""
         if self._frame_id is not None and frame_id != self._frame_id:
-            self._notices.event(f"frame_id of the images changed from {quoted(self._frame_id)} to {quoted(frame_id)}")
+            self._log.event(f"frame_id of the images changed from {quoted(self._frame_id)} to {quoted(frame_id)}")
         if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
             back_s = 1e-9 * (self._stamp_ns - stamp_ns)
-            self._notices.event(
+            self._log.event(
                 f"stamps of the images jumped back by {back_s:.3g} s: a recording that begins again, or two cameras on one topic"
             )
         self._stamp_ns, self._frame_id = stamp_ns, frame_id

@@ -13,7 +13,7 @@ _LONGEST = 60  # characters of a frame_id
 _REMEMBERED = 50  # different texts; a stranger's messages may contain anything
 
 
-class Notices:
+class ThrottledLogger:
     """Speaks through a node's logger; thread-safe as far as single dictionary operations are."""
 
     def __init__(self, logger: Any) -> None:

@@ -21,7 +21,7 @@ MAX_PIXELS = 64_000_000
 Convert = Callable[[np.ndarray], np.ndarray]
 
 
-def _colour(code: int) -> Convert:
+def _color(code: int) -> Convert:
     """Conversion by one of OpenCV's colour codes."""
     return lambda pixels: np.asarray(cv2.cvtColor(pixels, code))
 
@@ -40,22 +40,22 @@ def _from_16_bit(pixels: np.ndarray) -> np.ndarray:
 # colours; it comes from programs that publish an OpenCV image as it is, hence blue first.
 _ENCODINGS: dict[str, tuple[int, int, Convert]] = {
     "rgb8": (3, 1, _as_is),
-    "bgr8": (3, 1, _colour(cv2.COLOR_BGR2RGB)),
-    "8UC3": (3, 1, _colour(cv2.COLOR_BGR2RGB)),
-    "rgba8": (4, 1, _colour(cv2.COLOR_RGBA2RGB)),
-    "bgra8": (4, 1, _colour(cv2.COLOR_BGRA2RGB)),
-    "mono8": (1, 1, _colour(cv2.COLOR_GRAY2RGB)),
+    "bgr8": (3, 1, _color(cv2.COLOR_BGR2RGB)),
+    "8UC3": (3, 1, _color(cv2.COLOR_BGR2RGB)),
+    "rgba8": (4, 1, _color(cv2.COLOR_RGBA2RGB)),
+    "bgra8": (4, 1, _color(cv2.COLOR_BGRA2RGB)),
+    "mono8": (1, 1, _color(cv2.COLOR_GRAY2RGB)),
     "mono16": (1, 2, _from_16_bit),
-    "bayer_rggb8": (1, 1, _colour(cv2.COLOR_BayerBG2RGB)),
-    "bayer_bggr8": (1, 1, _colour(cv2.COLOR_BayerRG2RGB)),
-    "bayer_gbrg8": (1, 1, _colour(cv2.COLOR_BayerGR2RGB)),
-    "bayer_grbg8": (1, 1, _colour(cv2.COLOR_BayerGB2RGB)),
-    "yuv422": (2, 1, _colour(cv2.COLOR_YUV2RGB_UYVY)),
-    "uyvy": (2, 1, _colour(cv2.COLOR_YUV2RGB_UYVY)),
-    "yuv422_yuy2": (2, 1, _colour(cv2.COLOR_YUV2RGB_YUY2)),
-    "yuyv": (2, 1, _colour(cv2.COLOR_YUV2RGB_YUY2)),
-    "nv12": (1, 1, _colour(cv2.COLOR_YUV2RGB_NV12)),
-    "nv21": (1, 1, _colour(cv2.COLOR_YUV2RGB_NV21)),
+    "bayer_rggb8": (1, 1, _color(cv2.COLOR_BayerBG2RGB)),
+    "bayer_bggr8": (1, 1, _color(cv2.COLOR_BayerRG2RGB)),
+    "bayer_gbrg8": (1, 1, _color(cv2.COLOR_BayerGR2RGB)),
+    "bayer_grbg8": (1, 1, _color(cv2.COLOR_BayerGB2RGB)),
+    "yuv422": (2, 1, _color(cv2.COLOR_YUV2RGB_UYVY)),
+    "uyvy": (2, 1, _color(cv2.COLOR_YUV2RGB_UYVY)),
+    "yuv422_yuy2": (2, 1, _color(cv2.COLOR_YUV2RGB_YUY2)),
+    "yuyv": (2, 1, _color(cv2.COLOR_YUV2RGB_YUY2)),
+    "nv12": (1, 1, _color(cv2.COLOR_YUV2RGB_NV12)),
+    "nv21": (1, 1, _color(cv2.COLOR_YUV2RGB_NV21)),
 }
 ENCODINGS = tuple(_ENCODINGS)
 """Encodings that ``image_to_rgb`` understands."""

@@ -22,11 +22,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from depth_retrofit_ros import retrofit
 from depth_retrofit_ros.device.memory import release_memory
 from depth_retrofit_ros.errors import GraphError
-from depth_retrofit_ros.io.raw_depth import compile_millimetres
+from depth_retrofit_ros.io.raw_depth import compile_millimeters
 from depth_retrofit_ros.pointcloud.organized import compile_cloud
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.health.diagnostics import Health, diagnostics
-from depth_retrofit_ros.ros.health.throttled_log import Notices, one_line
+from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_line
 from depth_retrofit_ros.ros.node import parameters
 from depth_retrofit_ros.ros.node.parameters import Settings
 from depth_retrofit_ros.ros.node.processor import Processor, unless_shut_down
@@ -65,7 +65,7 @@ class DepthNode(LifecycleNode):
         self._health = Health(parameters.declare(self))
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._load = load
-        self._notices = Notices(self.get_logger())
+        self._log = ThrottledLogger(self.get_logger())
         self._processor: Processor | None = None
         self._inputs: list[Subscription] = []
         self._diagnostics = publish_to(self, DiagnosticArray, "/diagnostics", SMALL_DEPTH)
@@ -89,13 +89,13 @@ class DepthNode(LifecycleNode):
             method = self._load(self.settings)
             self_check(method)
             compile_cloud()
-            compile_millimetres()
-            self._processor = Processor(self, method, self._health, self._notices)
+            compile_millimeters()
+            self._processor = Processor(self, method, self._health, self._log)
         except Exception as error:  # of whatever kind, from whichever driver or file: the node must live to tell it
             self._health.load_error = one_line(error)
             self.get_logger().error(f"cannot configure: {self._health.load_error}")
             return FAILURE
-        self._health.device, self._health.engine = method.coarse.device, method.refiner.engine_name
+        self._health.device, self._health.engine = method.coarse.device, method.refiner.backend_name
         self._health.stage = "inactive"
         self.get_logger().info(f"{self.settings.model} is ready on {self._health.device}, sparse engine {self._health.engine}")
         return SUCCESS

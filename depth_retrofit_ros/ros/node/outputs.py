@@ -19,13 +19,13 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.frame import DepthFrame, Frame
-from depth_retrofit_ros.io.color_map import colourise
-from depth_retrofit_ros.io.raw_depth import fill_millimetres
+from depth_retrofit_ros.io.color_map import colorize
+from depth_retrofit_ros.io.raw_depth import fill_millimeters
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.pointcloud.organized import POINT_STEP, cloud_size, fill_cloud
 from depth_retrofit_ros.ros.messages.calibration import info_for_image
 from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH, publish_to
-from depth_retrofit_ros.runtime.rate_limiter import Pace
+from depth_retrofit_ros.runtime.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -116,9 +116,9 @@ class Outputs:
         self._make = make
         self._lock = threading.Lock()  # the executor's thread chooses, the worker's publishes
         self._publishers: dict[str, Destination] = {}
-        self._cloud_pace = Pace()
+        self._cloud_limiter = RateLimiter()
         self._depth_message = ImageMessage("32FC1", np.float32, 1)
-        self._millimetres_message = ImageMessage("16UC1", np.uint16, 1)
+        self._millimeters_message = ImageMessage("16UC1", np.uint16, 1)
         self._points_message = CloudMessage()
         self._preview_message = ImageMessage("rgb8", np.uint8, 3)
         self._selection_message = ImageMessage("mono8", np.uint8, 1)
@@ -127,7 +127,7 @@ class Outputs:
     @property
     def wanted(self) -> bool:
         """Whether anybody listens to anything."""
-        return any(self._listened(name) for name in self._publishers)
+        return any(self._is_subscribed(name) for name in self._publishers)
 
     def choose(self, chosen: Collection[str]) -> None:
         """Offer these from the next frame on. Raises GraphError, and then changes nothing."""
@@ -146,7 +146,7 @@ class Outputs:
         camera = frame.camera
 
         def send(name: str, make: Callable[[], Any]) -> None:
-            if self._listened(name):
+            if self._is_subscribed(name):
                 start = time.perf_counter()
                 self._publishers[name].publish(make())
                 times_ms[name] = 1e3 * (time.perf_counter() - start)
@@ -154,7 +154,7 @@ class Outputs:
         with self._lock:
             send("depth", lambda: self._make_depth(depth(), header))
             if result.metric:
-                send("depth_mm", lambda: self._make_millimetres(depth(), header))
+                send("depth_mm", lambda: self._make_millimeters(depth(), header))
             if info is not None and camera is not None:
                 send("camera_info", lambda: info_for_image(info, camera, header))
             if result.metric and camera is not None and self._cloud_is_due(settings.cloud_rate):
@@ -165,7 +165,7 @@ class Outputs:
 
     def publish_stats(self, stats: FrameStats) -> None:
         """Send the statistics of one frame, if anybody listens."""
-        if self._listened("frame_stats"):
+        if self._is_subscribed("frame_stats"):
             self._publishers["frame_stats"].publish(stats)
 
     def destroy(self) -> None:
@@ -188,11 +188,11 @@ class Outputs:
                 self._node.destroy_publisher(self._publishers.pop(name))
             self._publishers |= made
 
-    def _listened(self, name: str) -> bool:
+    def _is_subscribed(self, name: str) -> bool:
         return name in self._publishers and self._publishers[name].get_subscription_count() > 0
 
     def _cloud_is_due(self, rate_hz: float) -> bool:
-        return self._listened("points") and self._cloud_pace.due(rate_hz, time.monotonic())
+        return self._is_subscribed("points") and self._cloud_limiter.due(rate_hz, time.monotonic())
 
     def _on_host(self, depth: torch.Tensor, header: Header) -> np.ndarray:
         """``float32 [H, W]``; from a device straight into the depth message, whoever else needs it."""
@@ -208,9 +208,9 @@ class Outputs:
             np.copyto(pixels, depth)
         return self._depth_message.message
 
-    def _make_millimetres(self, depth: np.ndarray, header: Header) -> Image:
-        fill_millimetres(depth, self._millimetres_message.prepare(depth.shape[0], depth.shape[1], header))
-        return self._millimetres_message.message
+    def _make_millimeters(self, depth: np.ndarray, header: Header) -> Image:
+        fill_millimeters(depth, self._millimeters_message.prepare(depth.shape[0], depth.shape[1], header))
+        return self._millimeters_message.message
 
     def _make_cloud(
         self, result: DepthFrame, depth: Callable[[], np.ndarray], frame: Frame, header: Header, stride: int
@@ -228,7 +228,7 @@ class Outputs:
         return self._points_message.message
 
     def _make_preview(self, depth: np.ndarray, header: Header) -> Image:
-        colourise(depth, out=self._preview_message.prepare(depth.shape[0], depth.shape[1], header))
+        colorize(depth, out=self._preview_message.prepare(depth.shape[0], depth.shape[1], header))
         return self._preview_message.message
 
     def _make_selection(self, refined: np.ndarray, header: Header) -> Image:

@@ -69,7 +69,7 @@ PARAMETERS = (
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
     Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined, at most", span=(0.0, 1.0)),
     Parameter(
-        "least_budget",
+        "min_budget",
         0.02,
         "active",
         "To hold `target_fps` the budget falls so far; 0, or from `budget` on: never",
@@ -117,7 +117,7 @@ class Settings:
     cuda_graphs: bool
     image_transport: str
     budget: float
-    least_budget: float
+    min_budget: float
     target_fps: float
     outputs: tuple[str, ...]
     cloud_stride: int

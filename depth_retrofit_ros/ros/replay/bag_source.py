@@ -18,7 +18,7 @@ from depth_retrofit_ros.evaluation.data.bag import (
     Bag,
     BagMessage,
     depth_image,
-    deserialise,
+    deserialize,
 )
 from depth_retrofit_ros.evaluation.data.registration import match_stamps, require_same_view
 from depth_retrofit_ros.evaluation.data.topics import COMPRESSED, find_image_topic, find_info_topic
@@ -144,16 +144,16 @@ class BagSource:
 
         with Bag(self._path) as bag:
             first = self._first_info(bag)
-            info = None if first is None else deserialise(first.data, INFO_TYPE)
+            info = None if first is None else deserialize(first.data, INFO_TYPE)
             image_type = bag.msgtype(self._recorded_topic, (IMAGE_TYPE, COMPRESSED_TYPE))
             for message in bag.messages([*self._inputs, *([self._depth_topic] if matches and self._depth_topic else [])]):
                 if message.topic == self.info_topic:
-                    info = deserialise(message.data, INFO_TYPE)
+                    info = deserialize(message.data, INFO_TYPE)
                 elif message.topic == self._depth_topic:
                     if users[message.stamp_ns]:
                         references[message.stamp_ns] = depth_image(message.data)
                 elif message.stamp_ns in stamps_ns:
-                    image = decode(deserialise(message.data, image_type))
+                    image = decode(deserialize(message.data, image_type))
                     camera = _camera(info, image.shape[1], image.shape[0])
                     waiting.append(Frame(image, message.stamp_ns, camera=camera))
                 yield from complete()
@@ -161,14 +161,14 @@ class BagSource:
 
 def _frame_id(bag: Bag, topic: str) -> str:
     first = next(bag.messages([topic]))
-    return str(deserialise(first.data, bag.topics[topic].msgtype).header.frame_id)
+    return str(deserialize(first.data, bag.topics[topic].msgtype).header.frame_id)
 
 
 def _require_reference(bag: Bag, image_topic: str, depth_topic: str) -> None:
     """Raises BagError where the first messages show that the one is no depth of the other: before the run rather than after it."""
     reference = depth_image(next(bag.messages([depth_topic])).data)
     try:
-        image = decode(deserialise(next(bag.messages([image_topic])).data, bag.topics[image_topic].msgtype))
+        image = decode(deserialize(next(bag.messages([image_topic])).data, bag.topics[image_topic].msgtype))
     except ImageError:  # the node will count it, and others may be sound
         return
     require_same_view((image.shape[0], image.shape[1]), (reference.shape[0], reference.shape[1]))

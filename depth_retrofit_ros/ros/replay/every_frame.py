@@ -19,12 +19,12 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image
 
 from depth_retrofit_ros.errors import BagError
-from depth_retrofit_ros.evaluation.report.delivery import FrameAccount
+from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.evaluation.report.run_folder import Inside
 from depth_retrofit_ros.frame import DepthFrame
-from depth_retrofit_ros.retrofit import Begun, Retrofit
+from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
 from depth_retrofit_ros.ros.health.diagnostics import Health
-from depth_retrofit_ros.ros.health.throttled_log import Notices
+from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.node import parameters
 from depth_retrofit_ros.ros.node.node import load_retrofit
@@ -62,9 +62,9 @@ def run_every_frame(
         progress("loading the model")
         retrofit = Observed.of(load_retrofit(health.settings))
         self_check(retrofit)
-        health.device, health.engine = retrofit.coarse.device, retrofit.refiner.engine_name
+        health.device, health.engine = retrofit.coarse.device, retrofit.refiner.backend_name
         outbox = Outbox()
-        processor = Processor(node, retrofit, health, Notices(node.get_logger()), outbox.destination)
+        processor = Processor(node, retrofit, health, ThrottledLogger(node.get_logger()), outbox.destination)
         processor.start()
         ready_s = time.monotonic()
         try:
@@ -76,12 +76,12 @@ def run_every_frame(
             processor.destroy()
         run.recording.reports[f"{NODE}: model"] = {"device": str(health.device), "engine": health.engine}
         counts = health.frames.counts
-        account = FrameAccount(
+        delivery = DeliveryReport(
             run.playback.played, counts.received, counts.processed, counts.dropped, counts.failed, run.recording.answers
         )
-        account.check()
+        delivery.check()
         return RunResult(
-            run.playback, run.recording, account, ready_s - begin_s, time.monotonic() - ready_s, health.frames.last_failure
+            run.playback, run.recording, delivery, ready_s - begin_s, time.monotonic() - ready_s, health.frames.last_failure
         )
 
 
@@ -97,7 +97,7 @@ class _Run:
         self._failed = 0
 
     def take(self, timed: TimedMessage) -> None:
-        message = deserialise(timed.data, self._plan.types[timed.topic])
+        message = deserialize(timed.data, self._plan.types[timed.topic])
         if timed.topic == self._plan.info_topic:
             self._processor.info = message
             return
@@ -132,9 +132,9 @@ class Observed(Retrofit):
         """The same, observed."""
         return cls(retrofit.coarse, retrofit.refiner, retrofit.budget)
 
-    def finish(self, begun: Begun) -> DepthFrame:
+    def collect(self, in_flight: InFlightFrame) -> DepthFrame:
         """See ``Retrofit``."""
-        self.last = super().finish(begun)
+        self.last = super().collect(in_flight)
         return self.last
 
     def inside(self) -> Inside:
@@ -184,7 +184,7 @@ def _node(values: Mapping[str, str | float]) -> Iterator[Node]:
         context.try_shutdown()
 
 
-def deserialise(data: bytes, msgtype: str) -> Any:
+def deserialize(data: bytes, msgtype: str) -> Any:
     """As the middleware gives it to a subscription; msgtype: one of ``player.MESSAGE_CLASSES``. Raises BagError."""
     try:
         return deserialize_message(data, MESSAGE_CLASSES[msgtype])

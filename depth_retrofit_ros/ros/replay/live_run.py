@@ -18,7 +18,7 @@ from rclpy.node import Node
 
 from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE
-from depth_retrofit_ros.evaluation.report.delivery import FrameAccount
+from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.ros.node.process import NodeProcess
 from depth_retrofit_ros.ros.replay.player import Playback, Player, TimedMessage
 from depth_retrofit_ros.ros.replay.recorder import RecordedDepth, Recorder, Recording
@@ -71,7 +71,7 @@ class RunResult:
 
     playback: Playback
     recording: Recording
-    account: FrameAccount
+    delivery: DeliveryReport
     start_s: float
     run_s: float
     last_failure: str = ""
@@ -111,9 +111,9 @@ def run_live(
             player.stop()
             recorder.close()
     recorder.check()
-    account = FrameAccount.from_counts(counts, player.playback.played, recorder.recording.answers)
-    account.check()
-    return RunResult(player.playback, recorder.recording, account, start_s, run_s)
+    delivery = DeliveryReport.from_counts(counts, player.playback.played, recorder.recording.answers)
+    delivery.check()
+    return RunResult(player.playback, recorder.recording, delivery, start_s, run_s)
 
 
 @contextmanager
@@ -194,8 +194,8 @@ def _counts(recorder: Recorder) -> dict[str, int]:
     """From the node's diagnostics. What came while it saw no listener (we had not met yet) it counts apart: dropped, for us."""
     values = recorder.recording.reports.get(f"{NODE}: input", {})
     counts = {name: int(values.get(name, 0)) for name in ("received", "processed", "dropped", "failed", "pending")}
-    unheard = int(values.get("unheard", 0))
-    return {**counts, "received": counts["received"] + unheard, "dropped": counts["dropped"] + unheard}
+    unsubscribed = int(values.get("without subscribers", 0))
+    return {**counts, "received": counts["received"] + unsubscribed, "dropped": counts["dropped"] + unsubscribed}
 
 
 def _progress(player: Player, recorder: Recorder, elapsed_s: float) -> str:

@@ -80,7 +80,7 @@ def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say) -> S
     folder = RunFolder(out)
     with OutputBag(out / "bag") if how.bag else nullcontext() as bag:
         run = (_run_every_frame if how.mode == "every-frame" else _run_realtime)(source, how, folder, bag, progress)
-    say(run.account.line())
+    say(run.delivery.line())
     if run.last_failure:
         say(f"the last failed image: {run.last_failure}")
 
@@ -205,7 +205,7 @@ def _summary(source: Source, how: Replay, run: RunResult, assessment: Assessment
         mode=how.mode,
         facts=facts,
         circumstances=circumstances,
-        account=run.account,
+        delivery=run.delivery,
         input_hz=(len(images_s) - 1) / images_s[-1] if images_s and images_s[-1] > 0 else float("nan"),
         output_hz=len(answers_s) / max(answers_s) if answers_s else 0.0,
         images_s=images_s,

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, INFO_TYPE, deserialise, with_stamp
+from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, INFO_TYPE, deserialize, with_stamp
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.ros.messages.images import decode
 from depth_retrofit_ros.ros.replay.player import TimedMessage
@@ -101,7 +101,7 @@ class SceneSource:
     def frames(self, stamps_ns: Collection[int]) -> Iterator[Frame]:
         """See ``Source``."""
         for stamp_ns, index in self._of(stamps_ns):
-            yield Frame(decode(deserialise(self._images[index], IMAGE_TYPE)), stamp_ns, camera=self._camera)
+            yield Frame(decode(deserialize(self._images[index], IMAGE_TYPE)), stamp_ns, camera=self._camera)
 
     def pairs(self, stamps_ns: Collection[int]) -> Iterator[Pair]:
         """See ``Source``; exact."""

@@ -17,13 +17,13 @@ from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros.errors import ImageError
-from depth_retrofit_ros.io.color_map import colourise
-from depth_retrofit_ros.ros.health.throttled_log import Notices
+from depth_retrofit_ros.io.color_map import colorize
+from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
 from depth_retrofit_ros.ros.messages.images import decode
 from depth_retrofit_ros.ros.replay.recorder import depth_array, stamp_ns
 from depth_retrofit_ros.ros.transport.qos import subscribe_newest
 from depth_retrofit_ros.ros.view.pictures import jpeg, marked, mono8, shrunk, smaller_cloud
-from depth_retrofit_ros.runtime.rate_limiter import Pace
+from depth_retrofit_ros.runtime.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -69,8 +69,8 @@ class Viewer:
         self.image_topic: str | None = None
         self._node, self._name, self._sink = node, name, sink
         self._width, self._rate_hz = width, rate_hz
-        self._notices = Notices(node.get_logger())
-        self._pace = Pace()
+        self._log = ThrottledLogger(node.get_logger())
+        self._pace = RateLimiter()
         self._inputs: dict[str, Subscription] = {}
         self._images: dict[int, Callable[[], np.ndarray]] = {}  # by stamp [ns], in the order of arrival
         self._decided: dict[int, bool] = {}  # by stamp [ns]: whether the frame is shown
@@ -120,7 +120,7 @@ class Viewer:
     def _on_depth(self, message: Image) -> None:
         with self._told():
             if self._is_shown(message.header, stamp_ns(message)):
-                self._write("/view/depth", jpeg(shrunk(colourise(depth_array(message)), self._width), message.header))
+                self._write("/view/depth", jpeg(shrunk(colorize(depth_array(message)), self._width), message.header))
 
     def _on_selection(self, message: Image) -> None:
         with self._told():
@@ -155,7 +155,7 @@ class Viewer:
         try:
             yield
         except ImageError as error:
-            self._notices.failure(error)
+            self._log.failure(error)
 
 
 def _forget(memory: dict[int, Any]) -> None:

@@ -15,8 +15,8 @@ from depth_retrofit_ros.sparse.backends.torch import check_rows, maps_to_coarser
 from depth_retrofit_ros.sparse.pyramid import Level
 
 
-class FusedEngine(ABC):
-    """The convolutions of ``SparseEngine``, without gradients, in terms of ``_convolve``."""
+class FusedBackend(ABC):
+    """The convolutions of ``SparseBackend``, without gradients, in terms of ``_convolve``."""
 
     name: str
 
@@ -30,13 +30,13 @@ class FusedEngine(ABC):
         relu_input: bool = False,
         residual: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         check_rows(features, level.count)
         matrix = weight.permute(2, 3, 1, 0).reshape(1, -1, weight.shape[0])
-        return self._checked(features, matrix, bias, level.count, level.neighbours, None, level.active, relu_input, residual)
+        return self._checked(features, matrix, bias, level.count, level.neighbors, None, level.active, relu_input, residual)
 
     def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         children, _ = maps_to_coarser(level)
         check_rows(features, level.count)
         matrix = weight.permute(2, 3, 1, 0).reshape(1, -1, weight.shape[0])
@@ -51,7 +51,7 @@ class FusedEngine(ABC):
         *,
         residual: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         children, _ = maps_to_coarser(level)
         check_rows(features, children.shape[0])
         matrices = weight.permute(2, 3, 0, 1).reshape(4, weight.shape[0], weight.shape[1])
@@ -60,7 +60,7 @@ class FusedEngine(ABC):
     def linear(
         self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, relu_input: bool = False
     ) -> torch.Tensor:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         return self._checked(features, weight.t()[None], bias, features.shape[0], None, None, None, relu_input)
 
     @abstractmethod

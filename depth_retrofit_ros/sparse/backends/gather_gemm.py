@@ -19,7 +19,7 @@ GPU_CHUNK = 1 << 18  # rows; bounds the memory, while each product is large enou
 
 
 class SubmanifoldConvolution(torch.autograd.Function):
-    """3x3 convolution whose output is active where its input is. ``neighbours: int32 [K, 9]``."""
+    """3x3 convolution whose output is active where its input is. ``neighbors: int32 [K, 9]``."""
 
     @staticmethod
     def forward(
@@ -27,26 +27,26 @@ class SubmanifoldConvolution(torch.autograd.Function):
         features: torch.Tensor,
         weight: torch.Tensor,
         bias: torch.Tensor | None,
-        neighbours: torch.Tensor,
+        neighbors: torch.Tensor,
         relu_input: bool,
     ) -> torch.Tensor:
         padded = with_zero_row(features, relu_input)
-        ctx.save_for_backward(padded, weight, neighbours)
+        ctx.save_for_backward(padded, weight, neighbors)
         ctx.relu_input = relu_input
         kernel = weight.permute(2, 3, 1, 0).reshape(-1, weight.shape[0])
-        return gather_gemm(padded, neighbours, kernel, bias)
+        return gather_gemm(padded, neighbors, kernel, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        padded, weight, neighbours = ctx.saved_tensors
+        padded, weight, neighbors = ctx.saved_tensors
         needs_features, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         outputs, inputs = weight.shape[:2]
         mirrored = weight.flip(2, 3).permute(2, 3, 0, 1).reshape(-1, inputs)
         grad_features = grad.new_empty(grad.shape[0], inputs) if needs_features else None
         grad_kernel = grad_accumulator(weight, inputs, 9 * outputs)
         # One gather of the output's gradient serves both products: the outputs that an input reaches lie under the mirrored kernel.
-        for rows, gathered in gathered_chunks(with_zero_row(grad), neighbours):
+        for rows, gathered in gathered_chunks(with_zero_row(grad), neighbors):
             values = padded[rows]
             if needs_weight:
                 grad_kernel += values.t() @ gathered

@@ -6,12 +6,12 @@ from abc import abstractmethod
 
 import torch
 
-from depth_retrofit_ros.sparse.backends.torch import TorchEngine, check_rows, maps_to_coarser
+from depth_retrofit_ros.sparse.backends.torch import TorchBackend, check_rows, maps_to_coarser
 from depth_retrofit_ros.sparse.pyramid import Level
 
 
-class LibraryEngine(TorchEngine):
-    """``SparseEngine`` by a library's convolutions, which are called with at least one pixel. Its levels have no neighbour map."""
+class LibraryBackend(TorchBackend):
+    """``SparseBackend`` by a library's convolutions, which are called with at least one pixel. Its levels have no neighbour map."""
 
     @abstractmethod
     def _same(self, features: torch.Tensor, weight: torch.Tensor, level: Level) -> torch.Tensor:
@@ -35,14 +35,14 @@ class LibraryEngine(TorchEngine):
         relu_input: bool = False,
         residual: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         check_rows(features, level.count)
         if not level.count:
             return features.new_empty(0, weight.shape[0])
         return _added(self._same(features.relu() if relu_input else features, weight, level), bias, residual)
 
     def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         maps_to_coarser(level)
         check_rows(features, level.count)
         if not level.count:
@@ -58,7 +58,7 @@ class LibraryEngine(TorchEngine):
         *,
         residual: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         check_rows(features, maps_to_coarser(level)[0].shape[0])
         if not level.count:
             return features.new_empty(0, weight.shape[1])

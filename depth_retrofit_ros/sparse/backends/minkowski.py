@@ -10,7 +10,7 @@ from typing import Any
 import MinkowskiEngine as ME
 import torch
 
-from depth_retrofit_ros.sparse.backends.library import LibraryEngine
+from depth_retrofit_ros.sparse.backends.library import LibraryBackend
 from depth_retrofit_ros.sparse.kernel_map import coarsen
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
@@ -24,14 +24,14 @@ class MinkowskiLevel(Level):
     keys: tuple[Any, ...] = ()
 
 
-class MinkowskiEngine(LibraryEngine):
-    """``SparseEngine`` by MinkowskiEngine."""
+class MinkowskiBackend(LibraryBackend):
+    """``SparseBackend`` by MinkowskiEngine."""
 
     name = "minkowski"
     devices: tuple[str, ...] = ("cpu", "cuda") if ME.is_cuda_available() else ("cpu",)
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
-        """See ``SparseEngine``. Coordinates are (batch, y, x); those of level n are multiples of 2ⁿ."""
+        """See ``SparseBackend``. Coordinates are (batch, y, x); those of level n are multiples of 2ⁿ."""
         kind = ME.CoordinateMapType.CUDA if pixels.indices.is_cuda else ME.CoordinateMapType.CPU
         manager = ME.CoordinateManager(D=2, coordinate_map_type=kind)
         keys, downs, sets = [], [], [pixels]

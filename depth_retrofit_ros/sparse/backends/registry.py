@@ -15,7 +15,7 @@ from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
 
 
 @dataclass(frozen=True, slots=True)
-class EngineInfo:
+class BackendInfo:
     """loader: ``module:class``; package: the one that it needs beside ours, with how to get it."""
 
     loader: str
@@ -24,29 +24,29 @@ class EngineInfo:
     how_to_get: str = ""
 
 
-ENGINES: dict[str, EngineInfo] = {
-    "torch": EngineInfo(
-        "depth_retrofit_ros.sparse.backends.torch:TorchEngine",
+BACKENDS: dict[str, BackendInfo] = {
+    "torch": BackendInfo(
+        "depth_retrofit_ros.sparse.backends.torch:TorchBackend",
         "plain torch, any device, with gradients: for training, and the specification of the others",
     ),
-    "cpu": EngineInfo(
-        "depth_retrofit_ros.sparse.backends.cpu.backend:CpuEngine",
+    "cpu": BackendInfo(
+        "depth_retrofit_ros.sparse.backends.cpu.backend:CpuBackend",
         "compiled and fused, float32, without gradients: for inference on a CPU",
     ),
-    "triton": EngineInfo(
-        "depth_retrofit_ros.sparse.backends.triton.backend:TritonEngine",
+    "triton": BackendInfo(
+        "depth_retrofit_ros.sparse.backends.triton.backend:TritonBackend",
         "one fused kernel, float16, bfloat16 or float32, without gradients: for inference on CUDA",
         "triton",
         "pip install triton (CUDA builds of torch bring it)",
     ),
-    "minkowski": EngineInfo(
-        "depth_retrofit_ros.sparse.backends.minkowski:MinkowskiEngine",
+    "minkowski": BackendInfo(
+        "depth_retrofit_ros.sparse.backends.minkowski:MinkowskiBackend",
         "MinkowskiEngine's convolutions, to compare with",
         "MinkowskiEngine",
         "build it from github.com/NVIDIA/MinkowskiEngine (docs/engines.md)",
     ),
-    "spconv": EngineInfo(
-        "depth_retrofit_ros.sparse.backends.spconv:SpconvEngine",
+    "spconv": BackendInfo(
+        "depth_retrofit_ros.sparse.backends.spconv:SpconvBackend",
         "spconv's convolutions, to compare with; on a CPU on one thread, more give wrong results there",
         "spconv",
         "pip install spconv (CPU) or spconv-cuXYZ for your CUDA X.YZ",
@@ -54,7 +54,7 @@ ENGINES: dict[str, EngineInfo] = {
 }
 
 
-class SparseEngine(Protocol):
+class SparseBackend(Protocol):
     """What a sparse U-Net needs from an engine.
 
     Features are ``[K, C]`` in the order of the level's pixels; weights have the layouts of the dense ``Conv2d`` (for ``up_conv``,
@@ -107,32 +107,32 @@ class SparseEngine(Protocol):
         ...
 
 
-def is_installed(info: EngineInfo) -> bool:
+def is_installed(info: BackendInfo) -> bool:
     """Whether what it needs can be imported."""
     return find_spec(info.package) is not None
 
 
-def resolve_engine(name: str, device: torch.device) -> str:
+def resolve_backend(name: str, device: torch.device) -> str:
     """``auto`` is ``triton`` on CUDA and ``cpu`` elsewhere; other names are themselves."""
     return name if name != "auto" else "triton" if device.type == "cuda" else "cpu"
 
 
-def load_engine(name: str, device: torch.device | None = None) -> SparseEngine:
+def load_backend(name: str, device: torch.device | None = None) -> SparseBackend:
     """The engine of that name, or of ``auto``.
 
     device: where it shall compute; None: on the CPU. Raises ModelError where the name is unknown, its software is not installed, or
     it does not compute there.
     """
     device = device or torch.device("cpu")
-    name = resolve_engine(name, device)
-    if name not in ENGINES:
-        raise ModelError(f"unknown sparse engine '{name}': choose one of auto, {', '.join(ENGINES)}")
-    info = ENGINES[name]
+    name = resolve_backend(name, device)
+    if name not in BACKENDS:
+        raise ModelError(f"unknown sparse engine '{name}': choose one of auto, {', '.join(BACKENDS)}")
+    info = BACKENDS[name]
     if not is_installed(info):
         raise ModelError(f"sparse engine '{name}' needs {info.package}, which is not installed: {info.how_to_get}")
     module, _, attribute = info.loader.partition(":")
     try:
-        engine: SparseEngine = getattr(import_module(module), attribute)()
+        engine: SparseBackend = getattr(import_module(module), attribute)()
     except ImportError as error:
         raise ModelError(f"sparse engine '{name}' cannot be loaded ({error}): {info.how_to_get}") from error
     if device.type not in engine.devices:

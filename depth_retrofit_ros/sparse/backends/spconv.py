@@ -11,7 +11,7 @@ import torch
 from spconv.core import ConvAlgo
 from spconv.pytorch import ops
 
-from depth_retrofit_ros.sparse.backends.library import LibraryEngine
+from depth_retrofit_ros.sparse.backends.library import LibraryBackend
 from depth_retrofit_ros.sparse.kernel_map import coarsen
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
@@ -27,8 +27,8 @@ class SpconvLevel(Level):
     down: Pairs | None = None
 
 
-class SpconvEngine(LibraryEngine):
-    """``SparseEngine`` by spconv's native algorithm."""
+class SpconvBackend(LibraryBackend):
+    """``SparseBackend`` by spconv's native algorithm."""
 
     name = "spconv"
     devices: tuple[str, ...] = ("cpu", "cuda")
@@ -38,7 +38,7 @@ class SpconvEngine(LibraryEngine):
             warnings.warn("spconv gives wrong results on several CPU threads: on a CPU it is run on one", stacklevel=2)
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         built = []
         unused = pixels.index_image.new_empty(0, 9)
         for _ in range(levels - 1):

@@ -10,14 +10,14 @@ from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid, build_pyramid
 
 
-class TorchEngine:
-    """``SparseEngine`` by chunked gather and matrix product (see ``gather_gemm``)."""
+class TorchBackend:
+    """``SparseBackend`` by chunked gather and matrix product (see ``gather_gemm``)."""
 
     name = "torch"
     devices: tuple[str, ...] = ("cpu", "cuda")
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         return build_pyramid(pixels, levels, self)
 
     def submanifold_conv(
@@ -30,13 +30,13 @@ class TorchEngine:
         relu_input: bool = False,
         residual: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         check_rows(features, level.count)
-        out = SubmanifoldConvolution.apply(features, weight, bias, level.neighbours, relu_input)
+        out = SubmanifoldConvolution.apply(features, weight, bias, level.neighbors, relu_input)
         return out if residual is None else out.add_(residual)
 
     def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         check_rows(features, level.count)
         return DownConvolution.apply(features, weight, bias, *maps_to_coarser(level))
 
@@ -49,7 +49,7 @@ class TorchEngine:
         *,
         residual: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         children, slots = maps_to_coarser(level)
         check_rows(features, children.shape[0])
         out = UpConvolution.apply(features, weight, bias, children, slots)
@@ -58,7 +58,7 @@ class TorchEngine:
     def linear(
         self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, relu_input: bool = False
     ) -> torch.Tensor:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         return F.linear(features.relu() if relu_input else features, weight, bias)
 
 

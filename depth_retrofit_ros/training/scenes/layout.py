@@ -33,8 +33,8 @@ class Decorator:
 
     def _draw(self, low_m: float = 0.15, high_m: float = 3.0, plain: float = 0.3) -> Material:
         rng = self.rng
-        grey = rng.uniform(0.45, 1.2)
-        tint = np.clip(grey * (1 + rng.normal(0, rng.choice([0.02, 0.05, 0.15]), 3)), 0.05, 1.4)
+        gray = rng.uniform(0.45, 1.2)
+        tint = np.clip(gray * (1 + rng.normal(0, rng.choice([0.02, 0.05, 0.15]), 3)), 0.05, 1.4)
         gloss = float(rng.uniform(0, 0.8)) if rng.random() < 0.25 else 0.0
         texture = int(rng.integers(self.textures.plain if rng.random() < plain else self.textures.count))
         return Material(texture, float(np.exp(rng.uniform(np.log(low_m), np.log(high_m)))), tint, gloss)

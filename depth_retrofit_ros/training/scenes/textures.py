@@ -113,8 +113,8 @@ def _photo_crop(rng: np.random.Generator, sources: Sequence[np.ndarray]) -> np.n
 
 def _color(rng: np.random.Generator) -> np.ndarray:
     """A colour of natural saturation: mostly greyish, sometimes vivid."""
-    grey = rng.uniform(0.08, 0.95)
-    return np.clip(grey + rng.normal(0, rng.choice([0.02, 0.05, 0.1, 0.25]), 3), 0.02, 0.98).astype(np.float32)
+    gray = rng.uniform(0.08, 0.95)
+    return np.clip(gray + rng.normal(0, rng.choice([0.02, 0.05, 0.1, 0.25]), 3), 0.02, 0.98).astype(np.float32)
 
 
 def _fractal(rng: np.random.Generator, exponent: float) -> np.ndarray:

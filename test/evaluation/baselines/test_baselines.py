@@ -1,4 +1,4 @@
-"""The rival upsamplers against their definitions in plain loops, and that they are rivals at all."""
+"""The baseline upsamplers against their definitions in plain loops, and that they are baselines at all."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def test_guided_filter_equals_ridge_regression_in_every_window() -> None:
     for y in range(height):
         for x in range(width):
             window = (slice(max(0, y - radius), y + radius + 1), slice(max(0, x - radius), x + radius + 1))
-            colours, targets = guide[window].reshape(-1, 3).astype(float), values[window].ravel().astype(float)
-            centred, mean = colours - colours.mean(0), targets.mean()
+            colors, targets = guide[window].reshape(-1, 3).astype(float), values[window].ravel().astype(float)
+            centered, mean = colors - colors.mean(0), targets.mean()
             slope = np.linalg.solve(
-                centred.T @ centred / len(targets) + epsilon * np.eye(3), centred.T @ (targets - mean) / len(targets)
+                centered.T @ centered / len(targets) + epsilon * np.eye(3), centered.T @ (targets - mean) / len(targets)
             )
-            fits[y, x] = (slope, mean - slope @ colours.mean(0))
+            fits[y, x] = (slope, mean - slope @ colors.mean(0))
     want = np.empty((height, width))
     for y in range(height):
         for x in range(width):
@@ -52,8 +52,8 @@ def test_joint_bilateral_equals_its_sum_over_the_window() -> None:
         for j in range(4):
             for i in range(6):
                 if abs(j - math.floor(v + 0.5)) <= 2 and abs(i - math.floor(u + 0.5)) <= 2:
-                    colour = float(((guide[y, x] - small[j, i]) ** 2).sum())
-                    w = math.exp(-((v - j) ** 2 + (u - i) ** 2) / (2 * 0.8**2) - colour / (2 * 0.3**2))
+                    color = float(((guide[y, x] - small[j, i]) ** 2).sum())
+                    w = math.exp(-((v - j) ** 2 + (u - i) ** 2) / (2 * 0.8**2) - color / (2 * 0.3**2))
                     total, weight = total + w * coarse[j, i], weight + w
         assert got[y, x] == pytest.approx(total / weight, rel=1e-4)
 

@@ -127,8 +127,8 @@ def test_stamp_can_be_read_and_replaced() -> None:
 def test_depth_in_millimetres_and_metres() -> None:
     mm = np.array([[0, 1500, 65535]], np.uint16)
     np.testing.assert_allclose(depth_image(image_message(0, mm, "16UC1")), [[np.nan, 1.5, 65.535]], rtol=1e-6)
-    metres = np.array([[np.nan, np.inf, -1.0, 0.0, 2.5]], np.float32)
-    np.testing.assert_allclose(depth_image(image_message(0, metres, "32FC1")), [[np.nan, np.nan, np.nan, np.nan, 2.5]])
+    meters = np.array([[np.nan, np.inf, -1.0, 0.0, 2.5]], np.float32)
+    np.testing.assert_allclose(depth_image(image_message(0, meters, "32FC1")), [[np.nan, np.nan, np.nan, np.nan, 2.5]])
 
 
 def test_padded_rows_are_cut() -> None:

@@ -14,9 +14,9 @@ from depth_retrofit_ros.evaluation.data.topics import find_image_topic, find_inf
 from test.evaluation.bags import START_NS, STORE, compressed_message, image_message, info_message
 
 RGB = np.zeros((4, 6, 3), np.uint8)
-COLOUR, JPEG = image_message(START_NS, RGB, "rgb8"), compressed_message(START_NS, RGB)
+COLOR, JPEG = image_message(START_NS, RGB, "rgb8"), compressed_message(START_NS, RGB)
 DEPTH, INFO = image_message(START_NS, np.ones((4, 6), np.uint16), "16UC1"), info_message(START_NS, 6, 4, 5.0)
-TYPES = {COLOUR: IMAGE_TYPE, DEPTH: IMAGE_TYPE, JPEG: COMPRESSED_TYPE, INFO: INFO_TYPE}
+TYPES = {COLOR: IMAGE_TYPE, DEPTH: IMAGE_TYPE, JPEG: COMPRESSED_TYPE, INFO: INFO_TYPE}
 
 
 def bag(path: Path, topics: dict[str, bytes]) -> Bag:
@@ -30,10 +30,10 @@ def bag(path: Path, topics: dict[str, bytes]) -> Bag:
 @pytest.mark.parametrize(
     ("topics", "found"),
     [
-        ({"/cam/image_raw": COLOUR, "/cam/depth": DEPTH}, "/cam/image_raw"),
+        ({"/cam/image_raw": COLOR, "/cam/depth": DEPTH}, "/cam/image_raw"),
         ({"/cam/image_raw/compressed": JPEG, "/cam/depth": DEPTH, "/cam/depth/compressedDepth": JPEG}, "/cam/image_raw/compressed"),
-        ({"/cam/image_raw": COLOUR, "/cam/image_raw/compressed": JPEG}, "/cam/image_raw"),
-        ({"/cam/image_raw": COLOUR, "/cam/depth": DEPTH, "/cam/depth/compressed": JPEG}, "/cam/image_raw"),
+        ({"/cam/image_raw": COLOR, "/cam/image_raw/compressed": JPEG}, "/cam/image_raw"),
+        ({"/cam/image_raw": COLOR, "/cam/depth": DEPTH, "/cam/depth/compressed": JPEG}, "/cam/image_raw"),
     ],
 )
 def test_the_only_images(tmp_path: Path, topics: dict[str, bytes], found: str) -> None:
@@ -45,7 +45,7 @@ def test_the_only_images(tmp_path: Path, topics: dict[str, bytes], found: str) -
     ("topics", "told"),
     [
         (
-            {"/left/image": COLOUR, "/right/image": COLOUR},
+            {"/left/image": COLOR, "/right/image": COLOR},
             r"2 image topics \(/left/image, /right/image\): choose one with",
         ),
         ({"/cam/depth": DEPTH}, "no image topic: choose"),
@@ -57,7 +57,7 @@ def test_none_or_several(tmp_path: Path, topics: dict[str, bytes], told: str) ->
 
 
 def test_camera_info_beside_the_images(tmp_path: Path) -> None:
-    with bag(tmp_path, {"/cam/camera_info": INFO, "/odd/camera_info": COLOUR}) as opened:
+    with bag(tmp_path, {"/cam/camera_info": INFO, "/odd/camera_info": COLOR}) as opened:
         assert find_info_topic(opened, "/cam/image_raw") == "/cam/camera_info"
         assert find_info_topic(opened, "/cam/image_raw/compressed") == "/cam/camera_info"
         assert find_info_topic(opened, "/odd/image") is None  # of another type

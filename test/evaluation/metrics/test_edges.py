@@ -45,7 +45,7 @@ def test_soft_edge_error_equals_plain_loops() -> None:
     depth[2, 2] = np.nan
     fx = 30.0
 
-    def neighbours(y: int, x: int, reach: int, corners: bool) -> list[float]:
+    def neighbors(y: int, x: int, reach: int, corners: bool) -> list[float]:
         near = [(y + dy, x + dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1) if corners or dy * dx == 0]
         return [float(truth[a, b]) for a, b in near if 0 <= a < 9 and 0 <= b < 11 and math.isfinite(truth[a, b])]
 
@@ -53,9 +53,9 @@ def test_soft_edge_error_equals_plain_loops() -> None:
     for y in range(9):
         for x in range(11):
             t, d = float(truth[y, x]), float(depth[y, x])
-            edge = math.isfinite(t) and any(abs(fx * 0.2 / n - fx * 0.2 / t) > 1 for n in neighbours(y, x, 1, False))
+            edge = math.isfinite(t) and any(abs(fx * 0.2 / n - fx * 0.2 / t) > 1 for n in neighbors(y, x, 1, False))
             if edge and math.isfinite(d):
-                errors.append(min(abs(n - d) for n in neighbours(y, x, 1, True)))
+                errors.append(min(abs(n - d) for n in neighbors(y, x, 1, True)))
     assert soft_edge_error(depth, truth, fx) == pytest.approx(np.mean(errors), rel=1e-5)
 
 

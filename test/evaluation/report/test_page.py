@@ -17,7 +17,7 @@ from depth_retrofit_ros.evaluation.data.dataset import Sample
 from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluator
 from depth_retrofit_ros.evaluation.report import pictures
 from depth_retrofit_ros.evaluation.report.page import Report
-from depth_retrofit_ros.evaluation.report.results import image_entry, summarise
+from depth_retrofit_ros.evaluation.report.results import image_entry, summarize
 from depth_retrofit_ros.io.color_map import UNKNOWN_RGB
 from test.evaluation.scenes import coarse_of, sample
 from test.refinement.nets import random_refiner
@@ -68,7 +68,7 @@ def page(results: list[Evaluated]) -> tuple[str, Page]:
     report = Report()
     for one in results:
         report.add(one)
-    text = report.html(summarise([image_entry(one) for one in results], FACTS))
+    text = report.html(summarize([image_entry(one) for one in results], FACTS))
     return text, Page(text)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from depth_retrofit_ros.evaluation.report.delivery import FrameAccount
+from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.evaluation.report.summary import Summary, machine, to_json
 from depth_retrofit_ros.evaluation.report.summary_page import ACCURACY, to_html, write_summary
 from depth_retrofit_ros.io.depth_files import write_image
@@ -25,7 +25,7 @@ SUMMARY = Summary(
     mode="realtime",
     facts={"source": "a & b"},
     circumstances={"machine": "m"},
-    account=FrameAccount(played=10, received=9, answered=6, dropped=2, failed=1, recorded=6),
+    delivery=DeliveryReport(played=10, received=9, answered=6, dropped=2, failed=1, recorded=6),
     input_hz=10.0,
     output_hz=math.nan,
     images_s=[0.0, 1.0, 2.0, 3.0],
@@ -99,9 +99,9 @@ def test_html_is_escaped_and_self_contained(page: Path) -> None:
 
 
 def test_a_run_without_any_answer_has_a_page() -> None:
-    account = FrameAccount(played=0, received=0, answered=0, dropped=0, failed=0, recorded=0)
+    delivery = DeliveryReport(played=0, received=0, answered=0, dropped=0, failed=0, recorded=0)
     nothing: dict[str, Any] = {key: [] for key in ("images_s", "answers_s", "latency_ms", "age_ms")}
-    empty = replace(SUMMARY, account=account, stages_ms={}, accuracy=None, flicker=None, input_hz=math.nan, **nothing)
+    empty = replace(SUMMARY, delivery=delivery, stages_ms={}, accuracy=None, flicker=None, input_hz=math.nan, **nothing)
     assert "<svg" not in to_html(empty, {}) and "Accuracy" not in to_html(empty, {})
 
 

@@ -11,7 +11,7 @@ import torch
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT
 from depth_retrofit_ros.refinement.pixels.features import IN_CHANNELS, PixelFeatures
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
-from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Pyramid
 from test.refinement.nets import random_network
@@ -30,7 +30,7 @@ def some_input(network: RefinerNet, count: int = 150) -> tuple[PixelFeatures, Py
         level=torch.randn(count),
         grid=torch.randn(count, 3),
     )
-    return features, load_engine("torch").build_pyramid(pixels, network.levels)
+    return features, load_backend("torch").build_pyramid(pixels, network.levels)
 
 
 def test_choice_and_residual_by_formula() -> None:

@@ -15,7 +15,7 @@ HEIGHT, WIDTH = 8, 12
 LEFT, RIGHT = (200, 100, 50), (30, 60, 220)
 
 
-def two_colours() -> np.ndarray:
+def two_colors() -> np.ndarray:
     image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     image[:, : WIDTH // 2], image[:, WIDTH // 2 :] = LEFT, RIGHT
     return image
@@ -61,13 +61,13 @@ def encode(image: np.ndarray, encoding: str) -> np.ndarray:
     return np.dstack(pair).reshape(height, -1)
 
 
-COLOUR = [name for name in ENCODINGS if not name.startswith("mono")]
+COLOR = [name for name in ENCODINGS if not name.startswith("mono")]
 
 
 @pytest.mark.parametrize("padding", [0, 4, 13])
-@pytest.mark.parametrize("encoding", COLOUR)
+@pytest.mark.parametrize("encoding", COLOR)
 def test_colours_and_places_survive(encoding: str, padding: int) -> None:
-    image = two_colours()
+    image = two_colors()
     rgb = image_to_rgb(to_message(encode(image, encoding), encoding, padding=padding))
     assert rgb.shape == image.shape and rgb.dtype == np.uint8 and rgb.flags.c_contiguous
     away_from_edges = np.r_[2:4, 8:10]  # where a mosaic's neighbours have the pixel's own colour
@@ -77,9 +77,9 @@ def test_colours_and_places_survive(encoding: str, padding: int) -> None:
 
 @pytest.mark.parametrize("padding", [0, 5])
 def test_mono8_becomes_grey(padding: int) -> None:
-    grey = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
-    rgb = image_to_rgb(to_message(grey, "mono8", padding=padding))
-    np.testing.assert_array_equal(rgb, np.repeat(grey[..., None], 3, axis=2))
+    gray = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
+    rgb = image_to_rgb(to_message(gray, "mono8", padding=padding))
+    np.testing.assert_array_equal(rgb, np.repeat(gray[..., None], 3, axis=2))
 
 
 @pytest.mark.parametrize("big_endian", [False, True])
@@ -95,14 +95,14 @@ def test_mono16_is_scaled_and_its_byte_order_honoured(big_endian: bool, padding:
 
 
 def test_unpadded_rgb8_is_not_copied() -> None:
-    message = to_message(encode(two_colours(), "rgb8"), "rgb8")
+    message = to_message(encode(two_colors(), "rgb8"), "rgb8")
     rgb = image_to_rgb(message)
     message.data[0] = 99
     assert rgb[0, 0, 0] == 99
 
 
 def lie(**changes: object) -> Image:
-    message = to_message(encode(two_colours(), "rgb8"), "rgb8")
+    message = to_message(encode(two_colors(), "rgb8"), "rgb8")
     for name, value in changes.items():
         setattr(message, name, value)
     return message
@@ -174,10 +174,10 @@ def test_any_message_gives_an_image_or_one_line(
 
 def test_wherever_the_size_and_data_agree_there_is_an_image() -> None:
     """The counterpart of the fuzz test, which alone would accept a decoder that refuses everything."""
-    grey = two_colours()[..., 0]
+    gray = two_colors()[..., 0]
     for encoding in ENCODINGS:
-        rows = {"mono8": grey, "mono16": np.repeat(grey, 2, axis=1)}.get(encoding)
-        rows = encode(two_colours(), encoding) if rows is None else rows
+        rows = {"mono8": gray, "mono16": np.repeat(gray, 2, axis=1)}.get(encoding)
+        rows = encode(two_colors(), encoding) if rows is None else rows
         assert image_to_rgb(to_message(rows, encoding)).shape == (HEIGHT, WIDTH, 3)
 
 
@@ -202,14 +202,14 @@ def test_compressed_images_keep_colour_order(extension: str, tolerance: float) -
 
 def test_grey_and_deep_and_transparent_pngs_become_rgb() -> None:
     image = smooth()
-    grey = compressed_to_rgb(coded(".png", image[..., 0], "mono8; png compressed "))
-    np.testing.assert_array_equal(grey, np.repeat(image[..., :1], 3, axis=2))
+    gray = compressed_to_rgb(coded(".png", image[..., 0], "mono8; png compressed "))
+    np.testing.assert_array_equal(gray, np.repeat(image[..., :1], 3, axis=2))
     assert compressed_to_rgb(coded(".png", image.astype(np.uint16) * 257)).shape == image.shape
     assert compressed_to_rgb(coded(".png", np.dstack((image, image[..., 0])))).shape == image.shape
 
 
 def test_a_compressed_mosaic_is_demosaiced() -> None:
-    mosaic = encode(two_colours(), "bayer_grbg8")
+    mosaic = encode(two_colors(), "bayer_grbg8")
     rgb = compressed_to_rgb(coded(".png", mosaic, "bayer_grbg8; png compressed bayer_grbg8"))
     np.testing.assert_array_equal(rgb, image_to_rgb(to_message(mosaic, "bayer_grbg8")))
 
@@ -271,8 +271,8 @@ def test_we_agree_with_cv_bridge(encoding: str) -> None:
     cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed: it comes with a ROS installation")
     image = smooth()
     if encoding.startswith("mono"):
-        grey = image[..., 0].astype(np.uint16) * 257 if encoding == "mono16" else image[..., 0]
-        rows = np.ascontiguousarray(grey).view(np.uint8)
+        gray = image[..., 0].astype(np.uint16) * 257 if encoding == "mono16" else image[..., 0]
+        rows = np.ascontiguousarray(gray).view(np.uint8)
     else:
         rows = encode(image, encoding)
     message = to_message(rows, encoding, 48, 64)

@@ -66,8 +66,8 @@ def test_a_small_depth_image_falls_on_the_pixels_at_its_centres() -> None:
 def test_unknown_and_absurdly_near_depths_are_left_out() -> None:
     depth = np.array([[np.nan, np.inf, -1.0, 0.0], [0.01, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0]])
     assert from_image(depth_message(depth), 4, 3).depth.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
-    millimetres = np.array([[0, 1000], [0, 2000]])
-    assert from_image(depth_message(millimetres, "16UC1"), 2, 2).depth.tolist() == [1.0, 2.0]
+    millimeters = np.array([[0, 1000], [0, 2000]])
+    assert from_image(depth_message(millimeters, "16UC1"), 2, 2).depth.tolist() == [1.0, 2.0]
 
 
 def test_a_dense_image_is_thinned_evenly() -> None:

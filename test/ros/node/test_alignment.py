@@ -28,11 +28,11 @@ def wall(graph: Graph, metric: bool) -> np.ndarray:
 
 def sparse_image(depth: np.ndarray, stamp_s: int = 100) -> Image:
     """Every fourth pixel of ``depth`` as a small 16UC1 image, one in five unknown."""
-    millimetres = np.rint(1000 * depth[2::4, 2::4]).astype(np.uint16)
-    millimetres.flat[::5] = 0
-    message = Image(height=millimetres.shape[0], width=millimetres.shape[1], encoding="16UC1", step=2 * millimetres.shape[1])
+    millimeters = np.rint(1000 * depth[2::4, 2::4]).astype(np.uint16)
+    millimeters.flat[::5] = 0
+    message = Image(height=millimeters.shape[0], width=millimeters.shape[1], encoding="16UC1", step=2 * millimeters.shape[1])
     message.header = image_message(stamp_s=stamp_s).header
-    message.data = array.array("B", millimetres.tobytes())
+    message.data = array.array("B", millimeters.tobytes())
     return message
 
 

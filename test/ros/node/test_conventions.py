@@ -144,8 +144,8 @@ def test_raw_depth_is_the_depth_in_millimetres(graph: Graph) -> None:
     wait_until(lambda: depths and raws, "both")
     (raw,) = raws
     assert (raw.encoding, raw.height, raw.width, raw.step, raw.is_bigendian) == ("16UC1", 48, 64, 128, 0)
-    millimetres = np.frombuffer(raw.data, np.uint16).reshape(48, 64)
-    np.testing.assert_array_equal(millimetres, np.rint(pixels_of(depths[0]).astype(float) * 1000))
+    millimeters = np.frombuffer(raw.data, np.uint16).reshape(48, 64)
+    np.testing.assert_array_equal(millimeters, np.rint(pixels_of(depths[0]).astype(float) * 1000))
 
 
 def test_relative_depth_is_never_millimetres(graph: Graph) -> None:

@@ -59,11 +59,11 @@ def test_a_bad_image_costs_one_line_and_the_next_one_is_answered(graph: Graph, n
     assert counts == {"received": "2", "dropped": "0", "failed": "1", "pending": "0"}
 
 
-def serialised(**changes: Any) -> bytes:
+def serialized(**changes: Any) -> bytes:
     return bytes(serialize_message(broken(**changes)))
 
 
-SOUND = serialised()
+SOUND = serialized()
 AT_LENGTH = SOUND.rindex(struct.pack("<I", 48 * 64 * 3))  # of the pixels
 RAW = {
     "cut off": SOUND[:100],

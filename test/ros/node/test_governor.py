@@ -10,7 +10,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 
-from depth_retrofit_ros.device import cuda_streams as lanes
+from depth_retrofit_ros.device import cuda_streams
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.node import processor
@@ -36,7 +36,7 @@ def refiner(monkeypatch: pytest.MonkeyPatch) -> SlowRefiner:
     """Whose clock is that of the frames' times."""
     slow = SlowRefiner()
     clock = SimpleNamespace(perf_counter=lambda: slow.now_s, monotonic=time.monotonic)
-    for module in (processor, lanes):
+    for module in (processor, cuda_streams):
         monkeypatch.setattr(module, "time", clock)
     return slow
 
@@ -75,7 +75,7 @@ def test_a_target_out_of_reach_is_told_once_and_its_end(graph: Graph, refiner: S
     images = graph.publisher(Image, "/image")
     repeat_until(lambda: images.publish(image_message()), lambda: len(stats) >= 10, "answers")
     assert round(stats[-1].budget, 6) == 0.02
-    told = [line for line in graph.warnings(node) if "target_fps 20 cannot be held even at least_budget" in line]
+    told = [line for line in graph.warnings(node) if "target_fps 20 cannot be held even at min_budget" in line]
     assert len(told) == 1
     wait_until(lambda: reports and "cannot be held" in pipeline(reports[-1]), "the warning in the diagnostics")
     assert graph.set_parameter(node, "target_fps", 1.0).successful

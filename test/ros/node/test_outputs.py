@@ -141,8 +141,8 @@ def test_without_listeners_nothing_is_computed_and_each_output_costs_only_its_li
     calls = wall.calls  # the warm-up's
     repeat_until(
         lambda: images.publish(image_message()),
-        lambda: reports and int(value(reports[-1], "input", "unheard")) >= 5,
-        "five unheard images in the diagnostics",
+        lambda: reports and int(value(reports[-1], "input", "without subscribers")) >= 5,
+        "five images without subscribers in the diagnostics",
     )
     assert wall.calls == calls
     assert "nobody listens" in status(reports[-1], "pipeline").message

@@ -121,10 +121,10 @@ def test_the_outputs_can_be_chosen_live(graph: Graph) -> None:
 
     assert graph.set_parameter(node, "outputs", ["points", "depth_mm"]).successful
     wait_until(lambda: offered(graph) == {"points", "depth/image_rect_raw"}, "the other publishers")
-    clouds, millimetres = graph.listen(PointCloud2, f"{NODE}/points"), graph.listen(Image, f"{NODE}/depth/image_rect_raw")
+    clouds, millimeters = graph.listen(PointCloud2, f"{NODE}/points"), graph.listen(Image, f"{NODE}/depth/image_rect_raw")
     images.publish(image_message(stamp_s=1))
-    wait_until(lambda: clouds and millimetres and stats, "the next frame's outputs")
-    assert clouds[0].header.stamp.sec == millimetres[0].header.stamp.sec == 1
+    wait_until(lambda: clouds and millimeters and stats, "the next frame's outputs")
+    assert clouds[0].header.stamp.sec == millimeters[0].header.stamp.sec == 1
 
     for choice in (["preview"], ["depth", "preview"], ["points"]):
         assert graph.set_parameter(node, "outputs", choice).successful

@@ -240,7 +240,7 @@ def test_a_subscriber_that_stands_still_does_not_hold_up_the_others(graph: Graph
 
 
 def test_a_storm_of_parameters_is_weathered(graph: Graph) -> None:
-    node = graph.depth_node(SlantedWall(), least_budget=1.0)
+    node = graph.depth_node(SlantedWall(), min_budget=1.0)
     stats = graph.listen(FrameStats, f"{NODE}/frame_stats")
     images = graph.publisher(Image, "/image")
     storm: list[tuple[str, Any, bool]] = []

@@ -22,7 +22,7 @@ from depth_retrofit_ros.cli.replay import tell
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, Bag
 from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel, median_scale
-from depth_retrofit_ros.ros.replay.every_frame import deserialise
+from depth_retrofit_ros.ros.replay.every_frame import deserialize
 from test.evaluation.bags import PERIOD_NS, START_NS, image_message, scene, write_bag
 
 HEIGHT, WIDTH, FRAMES = 96, 128, 4
@@ -188,7 +188,7 @@ def test_whatever_bytes_come_they_are_a_message_or_one_line(data: st.DataObject)
     for place in data.draw(st.lists(st.integers(0, max(0, len(broken) // 4 - 1)), max_size=3)):
         broken[4 * place : 4 * place + 4] = data.draw(st.sampled_from([b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\x10\0"]))
     try:
-        message = deserialise(bytes(broken), IMAGE_TYPE)
+        message = deserialize(bytes(broken), IMAGE_TYPE)
     except BagError as error:
         assert "record the bag again" in str(error) and "\n" not in str(error)
     else:

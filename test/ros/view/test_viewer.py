@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depth_retrofit_ros.io.color_map import colourise
+from depth_retrofit_ros.io.color_map import colorize
 from depth_retrofit_ros.ros.messages.images import compressed_to_rgb
 from depth_retrofit_ros.ros.view.pictures import MARK_RGB
 from depth_retrofit_ros.ros.view.viewer import VIEWS, Sink, Viewer
@@ -69,7 +69,7 @@ def test_image_depth_selection_and_cloud_of_one_frame_are_shown(graph: Graph, tr
     assert all(view.header == image.header for view in (shown, depth, selection, points))
     small = cv2.resize(pixels_of(image), (32, 24), interpolation=cv2.INTER_AREA)
     assert np.abs(decoded(shown) - small).mean() < 6
-    expected = cv2.resize(colourise(pixels_of(depths[0])), (32, 24), interpolation=cv2.INTER_AREA)
+    expected = cv2.resize(colorize(pixels_of(depths[0])), (32, 24), interpolation=cv2.INTER_AREA)
     assert np.abs(decoded(depth) - expected).mean() < 8
     share = cv2.resize(pixels_of_mono(selections[0]), (32, 24), interpolation=cv2.INTER_AREA) / 255
     assert share.sum() == pytest.approx(0.1 * 32 * 24, rel=0.05)
@@ -93,7 +93,7 @@ def test_what_nobody_looks_at_costs_the_node_nothing(graph: Graph) -> None:
     calls = wall.calls
     images = graph.publisher(Image, "/image")
     images.publish(image_message())
-    wait_until(lambda: node._health.frames.unheard == 1, "the image")
+    wait_until(lambda: node._health.frames.unsubscribed == 1, "the image")
     assert wall.calls == calls and not found._inputs
 
     screen.looks_at = ("/view/depth",)

@@ -8,16 +8,16 @@ from functools import partial
 import torch
 from torch import nn
 
-from depth_retrofit_ros.sparse.backends.registry import SparseEngine, load_engine
+from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
 from depth_retrofit_ros.sparse.unet import SparseUNet
 from test.sparse.dense_reference import make_mask
 
 Cast = Callable[[torch.Tensor], torch.Tensor]
-Operation = Callable[[SparseEngine, Pyramid, Cast], torch.Tensor]
+Operation = Callable[[SparseBackend, Pyramid, Cast], torch.Tensor]
 
-REFERENCE = load_engine("torch")
+REFERENCE = load_backend("torch")
 
 
 def operations(cin: int, cout: int, counts: tuple[int, int]) -> dict[str, Operation]:
@@ -57,7 +57,7 @@ def rows(features: torch.Tensor, level: Level) -> torch.Tensor:
 
 @torch.inference_mode()
 def check_operations(
-    engine: SparseEngine,
+    engine: SparseBackend,
     mask: torch.Tensor,
     channels: tuple[int, int],
     *,
@@ -77,7 +77,7 @@ def check_operations(
 
 
 @torch.inference_mode()
-def check_unet(engine: SparseEngine, mask: torch.Tensor, *, tolerance: float = 1e-4, device: str = "cpu") -> None:
+def check_unet(engine: SparseBackend, mask: torch.Tensor, *, tolerance: float = 1e-4, device: str = "cpu") -> None:
     """A network of three levels whose every weight matters."""
     torch.manual_seed(0)
     net = SparseUNet(4, (6, 8, 10), blocks=2, out_channels=3)
@@ -91,7 +91,7 @@ def check_unet(engine: SparseEngine, mask: torch.Tensor, *, tolerance: float = 1
     torch.testing.assert_close(got.cpu(), wanted, rtol=tolerance, atol=tolerance)
 
 
-def check_maps(engine: SparseEngine, mask: torch.Tensor, levels: int = 3, device: str = "cpu") -> None:
+def check_maps(engine: SparseBackend, mask: torch.Tensor, levels: int = 3, device: str = "cpu") -> None:
     """Pixels and maps of all levels are those of the reference."""
     wanted = REFERENCE.build_pyramid(PixelSet.from_mask(mask), levels)
     got = engine.build_pyramid(PixelSet.from_mask(mask.to(device)), levels)
@@ -99,7 +99,7 @@ def check_maps(engine: SparseEngine, mask: torch.Tensor, levels: int = 3, device
         assert ours.engine is engine and torch.equal(ours.pixels.index_image.cpu(), theirs.pixels.index_image)
         assert (ours.count if ours.active is None else int(ours.active)) == theirs.count
         assert torch.equal(ours.pixels.indices[: theirs.count].cpu(), theirs.pixels.indices)
-        assert_same_map(ours.neighbours, theirs.neighbours, ours.count)
+        assert_same_map(ours.neighbors, theirs.neighbors, ours.count)
         if theirs.children is None or theirs.slots is None:
             assert ours.children is None and ours.slots is None
         else:

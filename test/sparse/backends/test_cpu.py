@@ -9,14 +9,14 @@ import torch
 
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.sparse.backends.cpu import kernels as cpu_kernels
-from depth_retrofit_ros.sparse.backends.cpu.backend import CpuEngine
+from depth_retrofit_ros.sparse.backends.cpu.backend import CpuBackend
 from depth_retrofit_ros.sparse.backends.cpu.kernels import VectorUnit
-from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from test.sparse.backends.conformance import check_maps, check_operations, check_unet, large_mask
 from test.sparse.dense_reference import MASKS, SIZES, make_mask
 
-ENGINE = load_engine("cpu")
+ENGINE = load_backend("cpu")
 
 
 @pytest.fixture(params=[1, 3])
@@ -92,7 +92,7 @@ def test_not_a_number_is_passed_on() -> None:
 
 def test_results_stay_what_they_were() -> None:
     """Memory is used again only when nobody refers to it, be it through a view."""
-    engine = CpuEngine()
+    engine = CpuBackend()
     level = engine.build_pyramid(PixelSet.from_mask(large_mask()), 1)[0]
     features, weight = torch.randn(level.count, 5), torch.randn(7, 5, 3, 3)
     view = engine.submanifold_conv(features, weight, None, level)[3:, 1]
@@ -103,7 +103,7 @@ def test_results_stay_what_they_were() -> None:
 
 
 def test_memory_is_used_again_from_frame_to_frame() -> None:
-    engine = CpuEngine()
+    engine = CpuBackend()
     weight = torch.randn(7, 5, 3, 3)
 
     def frame() -> None:

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from depth_retrofit_ros.sparse.backends import gather_gemm
-from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Pyramid
 from test.sparse.dense_reference import MASKS, SIZES, dense_down, dense_up, make_mask, to_dense, to_sparse
 
-ENGINE = load_engine("torch")
+ENGINE = load_backend("torch")
 CIN, COUT = 5, 7
 
 

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros.bench.dense_masked import DenseMaskedUNet
-from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.unet import SparseUNet
 from test.sparse.backends.conformance import check_operations, check_unet
-from test.sparse.backends.tile_backend import TileEngine, coarse_pixels
+from test.sparse.backends.tile_backend import TileBackend, coarse_pixels
 from test.sparse.dense_reference import MASKS, dense_unet, halve, make_mask, to_dense, to_sparse
 
 
@@ -19,8 +19,8 @@ from test.sparse.dense_reference import MASKS, dense_unet, halve, make_mask, to_
 @pytest.mark.parametrize("kind", MASKS)
 def test_tiles_with_a_mask_per_pixel_give_the_pixels_result(kind: str, tile: int) -> None:
     mask = make_mask(kind, (37, 50))
-    check_operations(TileEngine(tile), mask, (5, 7))
-    check_unet(TileEngine(tile), mask)
+    check_operations(TileBackend(tile), mask, (5, 7))
+    check_unet(TileBackend(tile), mask)
 
 
 @pytest.mark.parametrize("kind", MASKS)
@@ -35,7 +35,7 @@ def test_a_tile_needs_no_more_than_its_surroundings(kind: str) -> None:
     features = torch.randn(pixels.count, 4)
     dense = to_dense(features, pixels)
     with torch.inference_mode():
-        engine = load_engine("torch")
+        engine = load_backend("torch")
         whole = to_dense(net(features, engine.build_pyramid(pixels, 3)), pixels)
         rows, columns = slice(48, 64), slice(64, 80)
         margin = 40  # a multiple of the coarsest cell, beyond the reach of 5 + 2 · 4 + 4 · 2 kernels of 3, and the halving
@@ -57,7 +57,7 @@ def test_the_benchmarks_dense_rival_computes_the_same(kind: str, size: tuple[int
     features = torch.randn(pixels.count, 4)
     image = to_dense(features, pixels).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        wanted = net(features, load_engine("torch").build_pyramid(pixels, 3))
+        wanted = net(features, load_backend("torch").build_pyramid(pixels, 3))
     got = to_sparse(DenseMaskedUNet(net)(image, mask[None, None].float()), pixels)
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 
@@ -65,5 +65,5 @@ def test_the_benchmarks_dense_rival_computes_the_same(kind: str, size: tuple[int
 @pytest.mark.parametrize("kind", MASKS)
 def test_coarse_pixels_of_a_level(kind: str) -> None:
     mask = make_mask(kind, (21, 35))
-    level = load_engine("torch").build_pyramid(PixelSet.from_mask(mask), 2)[0]
+    level = load_backend("torch").build_pyramid(PixelSet.from_mask(mask), 2)[0]
     assert torch.equal(coarse_pixels(level).mask(), halve(mask))

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from depth_retrofit_ros.sparse.backends.registry import ENGINES, is_installed, load_engine
+from depth_retrofit_ros.sparse.backends.registry import BACKENDS, is_installed, load_backend
 from test.paths import ROOT
 from test.sparse.backends.conformance import check_maps, check_operations, check_unet, large_mask
 from test.sparse.dense_reference import MASKS, make_mask
 
-pytestmark = pytest.mark.skipif(not is_installed(ENGINES["triton"]), reason="triton is not installed: pip install triton")
+pytestmark = pytest.mark.skipif(not is_installed(BACKENDS["triton"]), reason="triton is not installed: pip install triton")
 
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 
@@ -61,7 +61,7 @@ def test_the_kernel_compiles_for_gpus_that_are_not_here(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from depth_retrofit_ros.sparse.backends.triton.kernels import convolve, neighbours
+    from depth_retrofit_ros.sparse.backends.triton.kernels import convolve, neighbors
 
     def machine_code(function: Any, types: dict[str, str], constants: dict[str, int | bool]) -> str:
         signature = types | dict.fromkeys(constants, "constexpr")
@@ -80,14 +80,14 @@ def test_the_kernel_compiles_for_gpus_that_are_not_here(
         assert ("mma." in code) == (type_name != "fp32")  # halves on tensor cores, float32 exactly
     maps = {"indices": "*i64", **dict.fromkeys(("index_image", "out", "active"), "*i32")}
     maps |= dict.fromkeys(("count", "height", "width"), "i32")
-    assert machine_code(neighbours, maps, {"BLOCK": 256, "PARTIAL": True})
+    assert machine_code(neighbors, maps, {"BLOCK": 256, "PARTIAL": True})
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("kind", MASKS)
 def test_cuda_gives_the_values_of_torch(kind: str) -> None:
-    engine = load_engine("triton", torch.device("cuda"))
+    engine = load_backend("triton", torch.device("cuda"))
     check_maps(engine, make_mask(kind, (21, 35)), device="cuda")
     check_unet(engine, make_mask(kind, (21, 35)), device="cuda", tolerance=1e-3)
     for dtype, tolerance in TOLERANCES.items():
@@ -98,6 +98,6 @@ def test_cuda_gives_the_values_of_torch(kind: str) -> None:
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_on_a_large_set() -> None:
-    engine = load_engine("triton", torch.device("cuda"))
+    engine = load_backend("triton", torch.device("cuda"))
     check_maps(engine, large_mask(), levels=5, device="cuda")
     check_operations(engine, large_mask(), (24, 16), dtype=torch.float16, tolerance=2e-3, device="cuda")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from depth_retrofit_ros.sparse.backends.torch import TorchEngine, maps_to_coarser
+from depth_retrofit_ros.sparse.backends.torch import TorchBackend, maps_to_coarser
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid, build_pyramid
 
 
-class TileEngine(TorchEngine):
-    """``SparseEngine`` on tiles of side ``tile``."""
+class TileBackend(TorchBackend):
+    """``SparseBackend`` on tiles of side ``tile``."""
 
     name = "tiles"
 

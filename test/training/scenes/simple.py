@@ -10,7 +10,7 @@ from depth_retrofit_ros.training.scenes.scene import Kind, Light, Material, Pose
 from depth_retrofit_ros.training.scenes.textures import LEVELS, SIZE, TextureStack
 
 ORIGIN = Pose(np.eye(3), np.zeros(3))
-GREY = Material(texture=0, scale_m=1.0, tint=np.ones(3))
+GRAY = Material(texture=0, scale_m=1.0, tint=np.ones(3))
 TEXELS = sum((SIZE >> level) ** 2 for level in range(LEVELS))
 
 
@@ -43,5 +43,5 @@ def placed(kind: Kind, seed: int) -> tuple[SceneBuilder, Pose]:
     pose = Pose(random_rotation(rng), rng.uniform(-5, 5, 3))
     in_camera = np.array([rng.uniform(-0.5, 0.5), rng.uniform(-0.4, 0.4), rng.uniform(4, 6)])
     builder = SceneBuilder()
-    builder.add(kind, pose.position + pose.rotation @ in_camera, rng.uniform(0.3, 1.5, 3), GREY, random_rotation(rng))
+    builder.add(kind, pose.position + pose.rotation @ in_camera, rng.uniform(0.3, 1.5, 3), GRAY, random_rotation(rng))
     return builder, pose

@@ -100,5 +100,5 @@ def test_sun_is_above_and_light_is_positive(outdoors: bool) -> None:
     for seed in range(30):
         light = random_light(np.random.default_rng(seed), outdoors)
         assert np.linalg.norm(light.to_sun) == pytest.approx(1.0, abs=1e-5) and light.to_sun[1] < 0
-        for colour in (light.sun, light.ambient, light.sky_top, light.sky_horizon):
-            assert colour.shape == (3,) and np.isfinite(colour).all() and (colour >= 0).all()
+        for color in (light.sun, light.ambient, light.sky_top, light.sky_horizon):
+            assert color.shape == (3,) and np.isfinite(color).all() and (color >= 0).all()

@@ -14,7 +14,7 @@ from depth_retrofit_ros.training.scenes.render import NEAR_M, Renderer, area_dow
 from depth_retrofit_ros.training.scenes.scene import Kind, Material, Pose, SceneBuilder, rotation_ypr
 from depth_retrofit_ros.training.scenes.textures import LEVELS, SIZE, TextureStack, build_textures
 from test.training.scenes.analytic import depth_of
-from test.training.scenes.simple import GREY, ORIGIN, even_light, flat_textures, placed, random_rotation, renderer_of
+from test.training.scenes.simple import GRAY, ORIGIN, even_light, flat_textures, placed, random_rotation, renderer_of
 
 CAMERA = Camera(160, 120, 140.0, 150.0, 81.3, 58.9)
 
@@ -43,7 +43,7 @@ def test_surfaces_that_face_the_camera_are_seen_to_their_very_edge() -> None:
     """The rectangle on the screen that is searched is then no larger than the surface."""
     for half in ((0.5, 0.4, 1), (1e-2, 0.3, 1), (0.3, 1e-2, 1)):
         builder = SceneBuilder()
-        builder.add(Kind.QUAD, (0.1, 0.05, 2), half, GREY)
+        builder.add(Kind.QUAD, (0.1, 0.05, 2), half, GRAY)
         depth = renderer_of(builder).render(CAMERA, ORIGIN).depth.numpy()
         np.testing.assert_array_equal(np.isfinite(depth), np.isfinite(depth_of(builder, CAMERA, ORIGIN)))
 
@@ -58,7 +58,7 @@ def test_thin_distant_rods(distance: float) -> None:
     builder = SceneBuilder()
     center = pose.position + pose.rotation @ np.array([0, 0, distance])
     along = pose.rotation @ np.array([0.1, 1.0, 0.4])
-    builder.rod(center - 3 * along, center + 3 * along, 0.002, GREY)
+    builder.rod(center - 3 * along, center + 3 * along, 0.002, GRAY)
     depth = renderer_of(builder).render(camera, pose).depth.numpy()
     expected = depth_of(builder, camera, pose)
     assert 5 < np.isfinite(expected).sum(1).mean() < 8
@@ -68,7 +68,7 @@ def test_thin_distant_rods(distance: float) -> None:
 def test_floor_under_the_camera_reaches_from_the_feet_to_the_horizon() -> None:
     """The quad crosses the camera's own plane; depth is height / slope of the ray."""
     builder = SceneBuilder()
-    builder.add(Kind.QUAD, (0, 1.6, 0), (500, 500, 1), GREY, rotation_ypr(0, np.pi / 2, 0))
+    builder.add(Kind.QUAD, (0, 1.6, 0), (500, 500, 1), GRAY, rotation_ypr(0, np.pi / 2, 0))
     depth = renderer_of(builder).render(CAMERA, ORIGIN).depth.numpy()
     y = CAMERA.ray_slopes()[1].astype(np.float64)
     below = y > 1.6 / 499
@@ -79,7 +79,7 @@ def test_floor_under_the_camera_reaches_from_the_feet_to_the_horizon() -> None:
 def test_nothing_is_seen_behind_or_too_near_or_from_inside() -> None:
     for center, half in (((0, 0, -3), (1, 1, 1)), ((0, 0, 0), (1, 1, 1)), ((0, 0, 0.5 * NEAR_M), (1, 1, 0.2 * NEAR_M))):
         builder = SceneBuilder()
-        builder.add(Kind.BOX, center, half, GREY)
+        builder.add(Kind.BOX, center, half, GRAY)
         view = renderer_of(builder).render(CAMERA, ORIGIN)
         assert bool(torch.isinf(view.depth).all())
         assert bool(torch.isfinite(view.image).all())
@@ -89,7 +89,7 @@ def test_nothing_is_seen_behind_or_too_near_or_from_inside() -> None:
 def test_the_nearest_surface_is_seen_whatever_came_first(order: int) -> None:
     builder = SceneBuilder()
     for z in (4.0, 2.0, 3.0)[::order]:
-        builder.add(Kind.QUAD, (0, 0, z), (0.17 * z**2, 1, 1), GREY)
+        builder.add(Kind.QUAD, (0, 0, z), (0.17 * z**2, 1, 1), GRAY)
     depth = renderer_of(builder).render(CAMERA, ORIGIN).depth.numpy()
     assert depth[59, 81] == pytest.approx(2.0)
     assert set(np.unique(np.round(depth[59], 5))) == {2.0, 3.0, 4.0}
@@ -144,9 +144,9 @@ def smooth_texture() -> TextureStack:
     noise = cv2.GaussianBlur(np.random.default_rng(0).random((SIZE, SIZE, 3)).astype(np.float32), (0, 0), 6)
     image = (255 * np.clip(0.5 + 0.2 * (noise - noise.mean()) / noise.std(), 0, 1)).astype(np.uint8)
     chain = [cv2.resize(image, (SIZE >> i, SIZE >> i), interpolation=cv2.INTER_AREA).reshape(-1, 3) for i in range(LEVELS)]
-    grey = flat_textures()
-    grey.texels[0] = torch.from_numpy(np.concatenate(chain))
-    return grey
+    gray = flat_textures()
+    gray.texels[0] = torch.from_numpy(np.concatenate(chain))
+    return gray
 
 
 @pytest.mark.parametrize("side", [32, 64, 128])
@@ -176,7 +176,7 @@ def test_cut_outs_let_see_what_is_behind() -> None:
     mask = np.zeros((1, SIZE, SIZE), np.float32)
     mask[:, :, : SIZE // 2] = 1
     builder = SceneBuilder()
-    builder.add(Kind.QUAD, (0, 0, 6), (20, 20, 1), GREY)
+    builder.add(Kind.QUAD, (0, 0, 6), (20, 20, 1), GRAY)
     builder.add(Kind.QUAD, (0, 0, 2), (20, 20, 1), Material(0, 1.0, np.ones(3), cutout=0, cutout_scale_m=0.5))
     depth = renderer_of(builder, textures=flat_textures(mask)).render(CAMERA, ORIGIN).depth.numpy()
     position = 2 * CAMERA.ray_slopes()[0].astype(np.float64) / 0.5  # in repeats
@@ -190,8 +190,8 @@ def test_cut_outs_let_see_what_is_behind() -> None:
 def test_shadows_fall_where_the_sun_is_hidden() -> None:
     """Sun straight above, a plate 2 m over the floor: its shadow is under it."""
     builder = SceneBuilder()
-    builder.add(Kind.QUAD, (0, 1.5, 5), (4, 4, 1), GREY, rotation_ypr(0, np.pi / 2, 0), casts_shadow=False)
-    builder.add(Kind.QUAD, (0, -0.5, 5), (1, 1, 1), GREY, rotation_ypr(0, np.pi / 2, 0))
+    builder.add(Kind.QUAD, (0, 1.5, 5), (4, 4, 1), GRAY, rotation_ypr(0, np.pi / 2, 0), casts_shadow=False)
+    builder.add(Kind.QUAD, (0, -0.5, 5), (1, 1, 1), GRAY, rotation_ypr(0, np.pi / 2, 0))
     renderer = renderer_of(builder, even_light(sun=1.0))
     renderer.exposure = 0.3
     view = renderer.render(CAMERA, ORIGIN)
@@ -218,7 +218,7 @@ def test_exposure_sets_the_linear_mean_and_leaves_depth_alone(room: tuple[Render
 
 def test_sky_is_infinitely_far_and_lighter_at_the_horizon() -> None:
     builder = SceneBuilder()
-    builder.add(Kind.QUAD, (0, 0, -5), (1, 1, 1), GREY)
+    builder.add(Kind.QUAD, (0, 0, -5), (1, 1, 1), GRAY)
     view = renderer_of(builder).render(CAMERA, ORIGIN)
     assert bool(torch.isinf(view.depth).all())
     rows = view.image.mean((1, 2))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.training.scenes.scene import Kind, Material, SceneBuilder, frame_along, rotation_ypr
-from test.training.scenes.simple import GREY, even_light
+from test.training.scenes.simple import GRAY, even_light
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -37,7 +37,7 @@ def test_frame_along_has_the_axis_as_third_column(axis: tuple[float, float, floa
 def test_a_rod_reaches_from_start_to_end() -> None:
     builder = SceneBuilder()
     start, end = np.array([1.0, -2.0, 3.0]), np.array([1.5, 0.0, 7.0])
-    builder.rod(start, end, 0.02, GREY)
+    builder.rod(start, end, 0.02, GRAY)
     along = builder.rotations[0][:, 2] * builder.halves[0][2]
     ends = np.stack([builder.centers[0] - along, builder.centers[0] + along])
     np.testing.assert_allclose(ends, np.stack([start, end]), atol=1e-5)
@@ -46,14 +46,14 @@ def test_a_rod_reaches_from_start_to_end() -> None:
 
 def test_a_rod_of_no_length_is_nothing() -> None:
     builder = SceneBuilder()
-    builder.rod(np.ones(3), np.ones(3), 0.02, GREY)
+    builder.rod(np.ones(3), np.ones(3), 0.02, GRAY)
     assert builder.kinds == []
 
 
 def test_arrays_keep_the_order_and_the_materials() -> None:
     builder = SceneBuilder()
     look = Material(5, 0.7, np.array([0.1, 0.2, 0.3]), gloss=0.4, cutout=2, cutout_scale_m=0.9)
-    builder.add(Kind.BOX, (1, 2, 3), (0.5, 0.6, 0.7), GREY)
+    builder.add(Kind.BOX, (1, 2, 3), (0.5, 0.6, 0.7), GRAY)
     builder.add(Kind.QUAD, (4, 5, 6), (1, 1, 0), look, rotation_ypr(0.3, 0.2, 0.1), casts_shadow=False)
     scene = builder.build(even_light()).to(torch.device("cpu"))
     assert scene.kind.tolist() == [Kind.BOX, Kind.QUAD]
@@ -67,7 +67,7 @@ def test_arrays_keep_the_order_and_the_materials() -> None:
 
 def test_corners_of_a_turned_box() -> None:
     builder = SceneBuilder()
-    builder.add(Kind.BOX, (10, 0, 0), (1, 2, 3), GREY, rotation_ypr(np.pi / 2, 0, 0))
+    builder.add(Kind.BOX, (10, 0, 0), (1, 2, 3), GRAY, rotation_ypr(np.pi / 2, 0, 0))
     corners = builder.build(even_light()).corners()[0].numpy()
     assert corners.shape == (8, 3)
     np.testing.assert_allclose(corners.min(0), [7, -2, -1], atol=1e-5)

@@ -10,7 +10,7 @@ import pytest
 from depth_retrofit_ros.training.scenes.sensor import Sensor
 
 PERFECT = Sensor(blur_px=0.0, gain=1.0, balance=np.ones(3, np.float32), noise=0.0, jpeg=0)
-GREY = np.full((80, 100, 3), 0.5, np.float32)
+GRAY = np.full((80, 100, 3), 0.5, np.float32)
 
 
 def test_a_perfect_sensor_only_rounds() -> None:
@@ -27,14 +27,14 @@ def test_same_seed_same_picture() -> None:
 
 
 def test_noise_has_the_stated_deviation_at_mid_grey() -> None:
-    shot = replace(PERFECT, noise=0.03).shoot(GREY, np.random.default_rng(0)) / 255.0
+    shot = replace(PERFECT, noise=0.03).shoot(GRAY, np.random.default_rng(0)) / 255.0
     assert shot.std() == pytest.approx(0.03, rel=0.05)
-    averaged = replace(PERFECT, noise=0.03).shoot(GREY, np.random.default_rng(0), pixel_scale=0.25) / 255.0
+    averaged = replace(PERFECT, noise=0.03).shoot(GRAY, np.random.default_rng(0), pixel_scale=0.25) / 255.0
     assert averaged.std() == pytest.approx(0.03 / 4, rel=0.1)
 
 
 def test_exposure_balance_and_clipping() -> None:
-    shot = replace(PERFECT, gain=1.5, balance=np.array([1.0, 0.5, 2.0], np.float32)).shoot(GREY, np.random.default_rng(0))
+    shot = replace(PERFECT, gain=1.5, balance=np.array([1.0, 0.5, 2.0], np.float32)).shoot(GRAY, np.random.default_rng(0))
     assert shot[0, 0].tolist() == [191, 96, 255]
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.device.buffers import BufferPool
-from depth_retrofit_ros.device.thread_pool import TEAM
+from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.sparse.backends.cpu.kernel_maps import fill_coarsening, fill_neighbours
+from depth_retrofit_ros.sparse.backends.cpu.kernel_maps import fill_coarsening, fill_neighbors
 from depth_retrofit_ros.sparse.backends.cpu.kernels import block_width, kernel
-from depth_retrofit_ros.sparse.backends.fused import FusedEngine
+from depth_retrofit_ros.sparse.backends.fused import FusedBackend
 from depth_retrofit_ros.sparse.kernel_map import Coarsening
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Pyramid, build_pyramid
@@ -21,8 +21,8 @@ NO_MAP = np.empty((0, 0), np.int32)
 NO_RESIDUAL = np.empty((0, 0), np.float32)
 
 
-class CpuEngine(FusedEngine):
-    """``SparseEngine`` in float32. Every result keeps its memory for as long as anybody refers to it."""
+class CpuBackend(FusedBackend):
+    """``SparseBackend`` in float32. Every result keeps its memory for as long as anybody refers to it."""
 
     name = "cpu"
     devices: tuple[str, ...] = ("cpu",)
@@ -31,11 +31,11 @@ class CpuEngine(FusedEngine):
         self.pool = BufferPool()
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
-        """See ``SparseEngine``."""
+        """See ``SparseBackend``."""
         if pixels.indices.device.type != "cpu":
             raise ModelError(f"sparse engine 'cpu' does not compute on {pixels.indices.device}: use engine 'triton' there")
         self.pool.sweep()
-        return build_pyramid(pixels, levels, self, self._neighbours, self._halve)
+        return build_pyramid(pixels, levels, self, self._neighbors, self._halve)
 
     def _convolve(
         self,
@@ -49,7 +49,7 @@ class CpuEngine(FusedEngine):
         relu_input: bool,
         residual: torch.Tensor | None,
     ) -> torch.Tensor:
-        """See ``FusedEngine``; all rows of its pyramids are active."""
+        """See ``FusedBackend``; all rows of its pyramids are active."""
         if features.dtype != torch.float32:
             raise ModelError(f"sparse engine 'cpu' computes in float32, not {features.dtype}: convert network and features")
         channels, outputs = features.shape[1], matrices.shape[2]
@@ -67,15 +67,15 @@ class CpuEngine(FusedEngine):
             out.numpy(),
             np.zeros(1, np.int64),
         )
-        TEAM.run(lambda: compiled(*arguments))
+        THREAD_POOL.run(lambda: compiled(*arguments))
         return out
 
-    def _neighbours(self, pixels: PixelSet) -> torch.Tensor:
-        neighbours = self.pool.empty((pixels.count, 9), torch.int32)
+    def _neighbors(self, pixels: PixelSet) -> torch.Tensor:
+        neighbors = self.pool.empty((pixels.count, 9), torch.int32)
         indices, image = pixels.indices.contiguous().numpy(), pixels.index_image.contiguous().numpy()
-        rows, counter = neighbours.numpy(), np.zeros(1, np.int64)
-        TEAM.run(lambda: fill_neighbours(indices, image, rows, counter))
-        return neighbours
+        rows, counter = neighbors.numpy(), np.zeros(1, np.int64)
+        THREAD_POOL.run(lambda: fill_neighbors(indices, image, rows, counter))
+        return neighbors
 
     def _halve(self, pixels: PixelSet) -> Coarsening:
         height, width = (pixels.size[0] + 1) // 2, (pixels.size[1] + 1) // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from depth_retrofit_ros.device.thread_pool import claim
+from depth_retrofit_ros.device.thread_pool import fetch_add
 
 PIECE = 1 << 14  # pixels that a thread takes at once
 
@@ -59,15 +59,15 @@ def fill_coarsening(
 
 
 @numba.njit(nogil=True, cache=True)
-def fill_neighbours(indices: np.ndarray, index_image: np.ndarray, neighbours: np.ndarray, counter: np.ndarray) -> None:
-    """``kernel_map.neighbour_map``: fills neighbours ``int32 [K, 9]``; the threads share counter ``int64 [1]``, 0 at first.
+def fill_neighbors(indices: np.ndarray, index_image: np.ndarray, neighbors: np.ndarray, counter: np.ndarray) -> None:
+    """``kernel_map.neighbor_map``: fills neighbours ``int32 [K, 9]``; the threads share counter ``int64 [1]``, 0 at first.
 
     indices: ``int64 [K]``, increasing; index_image: ``int32 [H, W]``.
     """
     count = indices.shape[0]
     height, width = index_image.shape
     while True:
-        begin = claim(counter, PIECE)
+        begin = fetch_add(counter, PIECE)
         if begin >= count:
             return
         y, start = 0, -width  # start: of row y, once the first pixel has moved them
@@ -80,10 +80,10 @@ def fill_neighbours(indices: np.ndarray, index_image: np.ndarray, neighbours: np
                 for dy in range(3):
                     for dx in range(3):
                         row = index_image[y + dy - 1, x + dx - 1]
-                        neighbours[i, 3 * dy + dx] = row if row >= 0 else count
+                        neighbors[i, 3 * dy + dx] = row if row >= 0 else count
                 continue
             for dy in range(3):
                 for dx in range(3):
                     inside = 0 <= y + dy - 1 < height and 0 <= x + dx - 1 < width
                     row = index_image[y + dy - 1, x + dx - 1] if inside else np.int32(-1)
-                    neighbours[i, 3 * dy + dx] = row if row >= 0 else count
+                    neighbors[i, 3 * dy + dx] = row if row >= 0 else count

@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from depth_retrofit_ros.device.thread_pool import claim
+from depth_retrofit_ros.device.thread_pool import fetch_add
 
 FLOAT, INT32, INT64, BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(8)
 CACHE_LINE = 16  # float32 values
@@ -104,7 +104,7 @@ def _kernel(channels: int, rows: int, columns: int, lanes: int, stride: int) -> 
         zeros = np.zeros(channels, np.float32)
         piece = max(1, WORK // (slots * blocks * rows * depth * width)) * rows
         while True:
-            begin = claim(counter, piece)
+            begin = fetch_add(counter, piece)
             if begin >= count:
                 return
             for first in range(begin, min(begin + piece, count), rows):

@@ -6,8 +6,8 @@ import torch
 import triton
 
 from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.sparse.backends.fused import FusedEngine
-from depth_retrofit_ros.sparse.backends.triton.kernels import INTERPRETED, convolve, neighbours
+from depth_retrofit_ros.sparse.backends.fused import FusedBackend
+from depth_retrofit_ros.sparse.backends.triton.kernels import INTERPRETED, convolve, neighbors
 from depth_retrofit_ros.sparse.kernel_map import Coarsening
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
@@ -17,8 +17,8 @@ PIXELS = 256  # of a program of the neighbour map
 WIDEST = 64  # columns of a program of the convolution
 
 
-class TritonEngine(FusedEngine):
-    """``SparseEngine`` in float16, bfloat16 or float32.
+class TritonBackend(FusedBackend):
+    """``SparseBackend`` in float16, bfloat16 or float32.
 
     The first call for each pair of widths compiles some ways to run the kernel (seconds; cached on disk), times them and keeps the
     fastest: warm up with a frame of the size to come.
@@ -28,16 +28,16 @@ class TritonEngine(FusedEngine):
     devices: tuple[str, ...] = ("cpu",) if INTERPRETED else ("cuda",)
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
-        """See ``SparseEngine``. Nothing waits for the device: each level has as many rows as it can ever need (see ``Level``)."""
+        """See ``SparseBackend``. Nothing waits for the device: each level has as many rows as it can ever need (see ``Level``)."""
         if levels < 1:
             raise ValueError(f"a pyramid needs at least one level, not {levels}")
         built, active = [], None
         for _ in range(levels - 1):
             down, coarse_active = halve(pixels, active)
-            neighbours = neighbour_map(pixels, active)
-            built.append(Level(self, pixels, neighbours, down.children, down.slots, active, coarse_active))
+            neighbors = neighbor_map(pixels, active)
+            built.append(Level(self, pixels, neighbors, down.children, down.slots, active, coarse_active))
             pixels, active = down.pixels, coarse_active
-        return Pyramid((*built, Level(self, pixels, neighbour_map(pixels, active), active=active)))
+        return Pyramid((*built, Level(self, pixels, neighbor_map(pixels, active), active=active)))
 
     def _convolve(
         self,
@@ -51,7 +51,7 @@ class TritonEngine(FusedEngine):
         relu_input: bool,
         residual: torch.Tensor | None,
     ) -> torch.Tensor:
-        """See ``FusedEngine``."""
+        """See ``FusedBackend``."""
         if features.dtype not in TYPES:
             raise ModelError(f"sparse engine 'triton' computes in float16, bfloat16 or float32, not {features.dtype}")
         slots, depth, outputs = matrices.shape
@@ -92,12 +92,12 @@ class TritonEngine(FusedEngine):
         return out
 
 
-def neighbour_map(pixels: PixelSet, active: torch.Tensor | None) -> torch.Tensor:
-    """``kernel_map.neighbour_map`` of the active rows, in one launch."""
+def neighbor_map(pixels: PixelSet, active: torch.Tensor | None) -> torch.Tensor:
+    """``kernel_map.neighbor_map`` of the active rows, in one launch."""
     rows = pixels.index_image.new_empty((pixels.count, 9))
     if pixels.count:
         with torch.cuda.device_of(rows):
-            neighbours[(triton.cdiv(pixels.count, PIXELS), 9)](
+            neighbors[(triton.cdiv(pixels.count, PIXELS), 9)](
                 pixels.indices,
                 pixels.index_image.contiguous(),
                 rows,

@@ -111,7 +111,7 @@ def convolve(
 
 
 @triton.jit
-def neighbours(
+def neighbors(
     indices: tl.tensor,  # int64 [count]
     index_image: tl.tensor,  # int32 [height, width]
     out: tl.tensor,  # int32 [count, 9]
@@ -122,7 +122,7 @@ def neighbours(
     PARTIAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """``kernel_map.neighbour_map``. Grid: blocks of pixels, the 9 neighbours."""
+    """``kernel_map.neighbor_map``. Grid: blocks of pixels, the 9 neighbours."""
     if PARTIAL:
         used = tl.load(active)
         if tl.program_id(0) * BLOCK >= used:

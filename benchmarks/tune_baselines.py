@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The parameters of the rival upsamplers ``guided`` and ``jbu``: a grid search on what ``make_validation_scenes.py`` made.
+"""The parameters of the baseline upsamplers ``guided`` and ``jbu``: a grid search on what ``make_validation_scenes.py`` made.
 
 Use a seed that no evaluation uses. Figures are relative to interpolating inverse depth bilinearly, as geometric means over the
 frames. Chosen is the least product of AbsRel in the edge band and AbsRel outside of it.
@@ -30,7 +30,7 @@ SPACES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray
     "inverse": (np.reciprocal, lambda v: np.reciprocal(np.maximum(v, 1e-4))),
     "log": (np.log, np.exp),
 }
-RIVALS: dict[str, tuple[Callable[..., np.ndarray], list[tuple[float, float]]]] = {
+BASELINES: dict[str, tuple[Callable[..., np.ndarray], list[tuple[float, float]]]] = {
     "guided": (guided_upsample, list(itertools.product((1, 2, 3), (1e-5, 1e-4, 1e-3, 1e-2)))),
     "jbu": (joint_bilateral_upsample, list(itertools.product((1.0, 1.5, 2.0, 3.0), (0.02, 0.04, 0.08)))),
 }
@@ -67,21 +67,21 @@ def upsamplings(image: np.ndarray, coarse: torch.Tensor) -> list[tuple[str, np.n
         results.append(
             (f"bilinear {space}", decode(cv2.resize(low, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)))
         )
-        for rival, (upsample, grid) in RIVALS.items():
-            results += [(f"{rival} {space} {a:g} {b:g}", decode(upsample(guide, coarse_guide, low, a, b))) for a, b in grid]
+        for baseline, (upsample, grid) in BASELINES.items():
+            results += [(f"{baseline} {space} {a:g} {b:g}", decode(upsample(guide, coarse_guide, low, a, b))) for a, b in grid]
     return results
 
 
 def report(figures: dict[str, list[list[float]]], out: Path | None) -> None:
-    """Edge AbsRel, flat AbsRel and SEE relative to bilinear, and mean boundary F1; the best five of each rival."""
+    """Edge AbsRel, flat AbsRel and SEE relative to bilinear, and mean boundary F1; the best five of each baseline."""
     base = np.array(figures["bilinear inverse"])
     table = {}
     for name, rows in figures.items():
         values = np.array(rows)
         ratios = np.exp(np.nanmean(np.log(values[:, :3] / base[:, :3]), axis=0))
         table[name] = dict(zip(("edge", "flat", "see", "f1"), [*ratios.tolist(), float(np.nanmean(values[:, 3]))], strict=True))
-    for rival in ("bilinear", *RIVALS):
-        names = [name for name in table if name.startswith(rival)]
+    for baseline in ("bilinear", *BASELINES):
+        names = [name for name in table if name.startswith(baseline)]
         for name in sorted(names, key=lambda name: table[name]["edge"] * table[name]["flat"])[:5]:
             print(f"{name:26}" + "  ".join(f"{k} {v:.4f}" for k, v in table[name].items()))
     if out is not None:

@@ -1,0 +1,130 @@
+"""What is noted of each frame while it passes: for the diagnostics, and in the log where its state changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.ros.health.diagnostics import FrameHealth, Health
+from depth_retrofit_ros.ros.health.stream_checks import NO_CLOCK, StreamWatch, clock_problem
+from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_line
+from depth_retrofit_ros.runtime.worker import FrameCounts
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from depth_retrofit_ros.ros.node.scale_fit import Alignment
+
+SAMPLED = 16  # every n-th pixel in both directions
+GRACE_S = 2.0  # a camera_info or a clock that comes no later than this after activation is not worth a warning
+
+
+class FrameMonitor:
+    """The bookkeeping beside the steps of ``Processor``: one per activation, from which on it counts anew."""
+
+    def __init__(self, node: Node, health: Health, log: ThrottledLogger) -> None:
+        self._node = node
+        self._health = health
+        self._log = log
+        self._watch = StreamWatch(log)
+        self._started_s = time.monotonic()
+        self._has_info = False
+        health.frames = FrameHealth()
+
+    def arrived(self, subscribed: bool) -> None:
+        """An image came in; subscribed: whether anybody wants an answer."""
+        frames = self._health.frames
+        frames.statistics.arrived()
+        frames.subscribed = subscribed
+        if not subscribed:
+            frames.unsubscribed += 1
+
+    def decoded(self, frame: Frame, calibration_problem: str | None, has_info: bool) -> None:
+        """An image became a frame. calibration_problem: why it has no intrinsics; has_info: whether camera_info came at all."""
+        frames = self._health.frames
+        self._has_info = has_info
+        frames.calibration_problem, frames.camera = calibration_problem, frame.camera
+        self._tell_calibration()
+        self._watch.see(frame.stamp_ns, frame.frame_id)
+        frames.clock_problem = clock_problem(frame.stamp_ns, self.now_ns(), self._simulated)
+
+    def refined(self, result: DepthFrame, asked: float, limit: float) -> None:
+        """A frame has its depth. asked: the budget that the governor chose; limit: the largest that memory allows at present."""
+        self._health.frames.budget_limit = limit
+        problem = f"memory ran out: {limit:g} of the pixels are refined instead of {asked:g}; lower the budget or free memory"
+        self._log.state("memory", problem if limit < asked else None)
+        self._tell_blank(result)
+
+    def aligned(self, report: Alignment) -> None:
+        """What came of the alignment with sparse depth. While the last correction holds, a frame without sparse depth of its own is
+        no news."""
+        self._health.frames.alignment = report
+        problem = f"depth is not aligned: {report.problem}" if report.correction is None else None
+        self._log.state("alignment of the depth", problem)
+
+    def scaled(self, result: DepthFrame) -> None:
+        """The depth's scale is final. Said apart from a missing camera_info, which takes the scale from any model."""
+        self._health.frames.metric = result.metric
+        relative = result.camera is not None and not result.metric
+        model = self._health.settings.model
+        problem = f"{model} gives relative depth: it is published up to an unknown scale, not in metres, and the cloud is not"
+        self._log.state("scale of the depth", problem if relative else None)
+
+    def published(self, times_ms: Mapping[str, float], age_ms: float, budget: float, overloaded: bool) -> None:
+        """A frame is answered. times_ms: of its stages, ``total`` among them; budget: with which it was refined."""
+        frames, target_fps = self._health.frames, self._health.settings.target_fps
+        frames.statistics.answered(times_ms, age_ms)
+        frames.budget, frames.overloaded = budget, overloaded
+        problem = f"target_fps {target_fps:g} cannot be held even at min_budget: lower either, or use a faster model or machine"
+        self._log.state("target_fps", problem if overloaded else None)
+
+    def failed(self, error: Exception) -> None:
+        """A frame has no answer."""
+        self._health.frames.last_failure = one_line(error)
+        self._log.failure(error)
+
+    def refresh(self, counts: FrameCounts, has_info: bool) -> None:
+        """Bring ``Health`` up to date between frames, and warn where camera_info or the simulated clock has not come in time."""
+        if time.monotonic() - self._started_s > GRACE_S:
+            self._log.state("/clock", NO_CLOCK if self._simulated and self.now_ns() == 0 else None)
+        frames, missing = self._health.frames, no_info(self._health.info_topic)
+        frames.counts, self._has_info = counts, has_info
+        if not has_info:
+            frames.calibration_problem = missing
+        elif frames.calibration_problem == missing:
+            frames.calibration_problem = None  # it has come; the next image will tell whether it fits
+        frames.info_lost = has_info and self._node.count_publishers(self._health.info_topic) == 0
+        if counts.received:
+            self._tell_calibration()
+
+    def ended(self, counts: FrameCounts) -> None:
+        """The last counts of this activation."""
+        self._health.frames.counts = counts
+
+    def now_ns(self) -> int:
+        """The node's clock."""
+        return int(self._node.get_clock().now().nanoseconds)
+
+    @property
+    def _simulated(self) -> bool:
+        return bool(self._node.get_parameter("use_sim_time").value)
+
+    def _tell_calibration(self) -> None:
+        problem = self._health.frames.calibration_problem
+        if problem and not self._has_info and time.monotonic() - self._started_s < GRACE_S:
+            return
+        self._log.state("camera_info", problem and f"{problem}: depth is published up to scale, the cloud is not")
+
+    def _tell_blank(self, result: DepthFrame) -> None:
+        """A few pixels are enough to tell a model that answers nothing: a half-precision overflow, a broken engine."""
+        blank = not bool(result.depth[::SAMPLED, ::SAMPLED].isfinite().any())
+        self._health.frames.blank = blank
+        problem = f"{self._health.settings.model} answered no depth at all (NaN): try another image, checkpoint, or device cpu"
+        self._log.state("depth", problem if blank else None)
+
+
+def no_info(topic: str) -> str:
+    """Why there are no intrinsics where no camera_info came."""
+    return f"no camera_info on {topic}"
