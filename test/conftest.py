@@ -14,6 +14,7 @@ import torch
 
 from depth_retrofit_ros.ros.transport.domain_isolation import free_domain, private_environment
 from test.paths import ROOT
+from test.skip_table import skip_table
 
 # A message's field of the wrong type, such as 0 for 0.0, fails here. Unnoticed, it aborts a node whose messages were built with C's
 # assertions on, as colcon builds them. Read when a message is imported, which the conftest of test/ros does.
@@ -42,6 +43,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(claim.close)
     os.environ.update(private_environment(domain))
     os.environ.pop("ROS_STATIC_PEERS", None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests for CUDA are skipped here, for one reason in one wording."""
+    if item.get_closest_marker("cuda") is not None and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was left out, and why."""
+    lines = skip_table(terminalreporter.stats.get("skipped", []))
+    if lines:
+        terminalreporter.section("skipped, by reason", sep="-")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

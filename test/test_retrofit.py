@@ -209,7 +209,6 @@ def test_bundled_checkpoints_belong_to_the_bundled_networks(frame: Frame) -> Non
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_agrees_with_cpu(frame: Frame) -> None:
     expected, planes = run(frame), two_planes()
     coarse = ToldCoarse(CoarsePrediction(planes.depth.cuda(), planes.features.cuda(), True))

@@ -113,7 +113,7 @@ def test_half_precision_gives_float32_depth(dtype: torch.dtype) -> None:
     torch.testing.assert_close(half.depth, depth_from_disparity(projected[0, 0].relu()))  # not rounded to half precision
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 def test_half_precision_is_the_default_on_cuda() -> None:
     image, device = _image(90, 120), torch.device("cuda")
     exact = DepthAnything(_tiny(), "tiny", False, CPU, long_side=112).predict(image, None)

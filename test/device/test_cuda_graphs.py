@@ -80,7 +80,6 @@ def test_graphs_without_cuda_are_refused_in_one_line() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda_graphs_give_what_the_method_gives() -> None:
     image = torch.randint(0, 256, (180, 320, 3), dtype=torch.uint8).numpy()
     from depth_retrofit_ros.frame import Frame

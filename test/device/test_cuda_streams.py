@@ -46,7 +46,6 @@ def test_stage_times_in_the_order_of_the_stages(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda_one_stream_waits_for_what_the_other_makes() -> None:
     device = torch.device("cuda")
     upload, stream, other = Upload(device), CudaStream(device), CudaStream(device)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,9 +11,12 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.pointcloud.organized import make_cloud
+from test.paths import ROOT
+from test.waiting import run_python
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed: pip install triton")
 
+AGREED = "all agree"
 CASES = ((3, 5, 1), (37, 61, 1), (37, 61, 2), (64, 96, 5), (2, 700, 1))
 
 
@@ -35,14 +36,15 @@ def check(device: str) -> None:
 
 
 def test_interpreted_kernel_gives_the_cloud_of_the_compiled_pass() -> None:
-    paths = [os.path.dirname(__file__), *(path for path in sys.path if path)]
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-c", "import test_pointcloud_triton as t; t.check('cpu'); print('all agree')"]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=110, check=False)
-    assert process.stdout.split("\n")[0] == "all agree", process.stderr[-2000:]
+    process = run_python("-m", __name__, env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)})
+    assert process.returncode == 0 and process.stdout.strip() == AGREED, process.stderr[-2000:]
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda() -> None:
     check("cuda")
+
+
+if __name__ == "__main__":
+    check("cpu")
+    print(AGREED)

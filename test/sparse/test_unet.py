@@ -77,7 +77,6 @@ def test_two_runs_are_bitwise_equal() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_gives_the_values_of_the_cpu() -> None:
     net = make_net().double()
     mask = make_mask("random", (150, 170))

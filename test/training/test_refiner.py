@@ -305,7 +305,6 @@ def test_training_learns_and_reports(tmp_path: Path) -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_losses_on_cuda() -> None:
     network, crops = random_network(), some_crops(2)
     here = refiner_losses(network, crops)["total"].detach()

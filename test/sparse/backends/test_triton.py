@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +10,43 @@ import pytest
 import torch
 
 from depth_retrofit_ros.sparse.backends.registry import BACKENDS, is_installed, load_backend
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from test.paths import ROOT
 from test.sparse.backends.conformance import check_maps, check_operations, check_unet, large_mask
 from test.sparse.dense_reference import MASKS, make_mask
+from test.waiting import run_python
 
 pytestmark = pytest.mark.skipif(not is_installed(BACKENDS["triton"]), reason="triton is not installed: pip install triton")
 
+AGREED = "all agree"
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 
-INTERPRETED = """
-import torch
-from test.sparse.backends.conformance import check_maps, check_operations, check_unet
-from test.sparse.dense_reference import MASKS, make_mask
-from test.sparse.test_triton_engine import TOLERANCES
-from depth_retrofit_ros.sparse.pixel_set import PixelSet
-from depth_retrofit_ros.sparse.backends.registry import load_engine
-from depth_retrofit_ros.sparse.backends.triton.backend import halve
-engine = load_engine("triton")
-for kind in MASKS:
-    check_maps(engine, make_mask(kind, (13, 9)))
-    check_unet(engine, make_mask(kind, (13, 9)))
-    check_operations(engine, make_mask(kind, (5, 7)), (5, 7))
-for dtype in (torch.float32, torch.float16):  # the interpreter multiplies the bits of bfloat16 as integers
-    check_operations(engine, make_mask("random", (16, 20)), (24, 70), dtype=dtype, tolerance=TOLERANCES[dtype])
-pixels = PixelSet(torch.empty(500, dtype=torch.int64, device="meta"), torch.empty(90, 160, dtype=torch.int32, device="meta"))
-coarser, active = halve(pixels, None)  # what has to look at values fails on tensors without any
-assert halve(coarser.pixels, active)[0].pixels.count == 500 and active.shape == (1,)
-print("all agree")
-"""
+
+def check_interpreted() -> None:
+    """In a process whose environment asks Triton to interpret: the kernels are then run on the CPU, as written."""
+    backend = load_backend("triton")
+    for kind in MASKS:
+        check_maps(backend, make_mask(kind, (13, 9)))
+        check_unet(backend, make_mask(kind, (13, 9)))
+        check_operations(backend, make_mask(kind, (5, 7)), (5, 7))
+    for dtype in (torch.float32, torch.float16):  # the interpreter multiplies the bits of bfloat16 as integers
+        check_operations(backend, make_mask("random", (16, 20)), (24, 70), dtype=dtype, tolerance=TOLERANCES[dtype])
+    check_nothing_reads_values()
+
+
+def check_nothing_reads_values() -> None:
+    """What has to look at values fails on tensors without any."""
+    from depth_retrofit_ros.sparse.backends.triton.backend import halve
+
+    pixels = PixelSet(torch.empty(500, dtype=torch.int64, device="meta"), torch.empty(90, 160, dtype=torch.int32, device="meta"))
+    coarser, active = halve(pixels, None)
+    assert halve(coarser.pixels, active)[0].pixels.count == 500 and active.shape == (1,)
 
 
 @pytest.mark.slow
 def test_interpreted_kernels_give_the_values_of_torch() -> None:
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
-    process = subprocess.run(
-        [sys.executable, "-c", INTERPRETED], env=environment, capture_output=True, text=True, timeout=110, check=False
-    )
-    assert process.returncode == 0 and process.stdout.strip() == "all agree", process.stderr[-3000:]
+    process = run_python("-m", __name__, env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)})
+    assert process.returncode == 0 and process.stdout.strip() == AGREED, process.stderr[-3000:]
 
 
 @pytest.mark.parametrize("type_name", ["fp16", "bf16", "fp32"])
@@ -84,7 +82,6 @@ def test_the_kernel_compiles_for_gpus_that_are_not_here(
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("kind", MASKS)
 def test_cuda_gives_the_values_of_torch(kind: str) -> None:
     engine = load_backend("triton", torch.device("cuda"))
@@ -96,8 +93,12 @@ def test_cuda_gives_the_values_of_torch(kind: str) -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_on_a_large_set() -> None:
     engine = load_backend("triton", torch.device("cuda"))
     check_maps(engine, large_mask(), levels=5, device="cuda")
     check_operations(engine, large_mask(), (24, 16), dtype=torch.float16, tolerance=2e-3, device="cuda")
+
+
+if __name__ == "__main__":
+    check_interpreted()
+    print(AGREED)

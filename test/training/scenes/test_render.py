@@ -230,7 +230,6 @@ def test_to_uint8_rounds() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_renders_the_same_depth(room: tuple[Renderer, Pose]) -> None:
     renderer, pose = room
     device = torch.device("cuda")
