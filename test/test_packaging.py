@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 import depth_retrofit_ros
 from depth_retrofit_ros.sparse.backends.registry import BACKENDS
 from test.paths import ROOT
+from test.waiting import PATIENCE_S
 
 PACKAGE = "depth_retrofit_ros"
 NAMED_OTHERWISE = {"foxglove": "foxglove-sdk"}  # module → distribution, which is known only where it is installed
@@ -36,7 +37,7 @@ SHARE = (
 
 def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
     """The output of a command that must succeed."""
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done.stdout
 

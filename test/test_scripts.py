@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from test.paths import ROOT
+from test.waiting import PATIENCE_S
 
 SCRIPTS = ROOT / "scripts"
 BASE_PYTHON = os.path.realpath(sys.executable)
@@ -22,7 +23,7 @@ def complaint(script: str, *arguments: str | Path, **environ: str) -> str:
         env={"PATH": os.environ["PATH"], **environ},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 1
     assert done.stdout == ""

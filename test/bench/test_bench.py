@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from depth_retrofit_ros.bench import document, gpu, live
+from depth_retrofit_ros.bench import document, gpu, live, timing
 from depth_retrofit_ros.bench.live import rate_hz
 from depth_retrofit_ros.bench.stages import measure_messages, measure_method, rendered_frame
 from depth_retrofit_ros.bench.timing import figures, memcpy_gbps, repeat
@@ -31,18 +31,43 @@ def test_figures_by_hand() -> None:
     assert figures([3.0, 1.0, 2.0]) == {"ms_p50": 2.0, "ms_p99": pytest.approx(2.98), "ms_min": 1.0, "count": 3}
 
 
-def test_repeat_counts_calls_and_stops_in_time() -> None:
-    calls: list[int] = []
-    assert len(repeat(lambda: calls.append(1), 5)) == 5 and len(calls) == 6, "the first does not count"
-    times = repeat(lambda: time.sleep(0.02), 1000, seconds=0.1)
-    assert 1 <= len(times) < 20 and min(times) >= 20
+class Clock:
+    """Runs only while ``work`` does."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.calls = 0
+
+    def perf_counter(self) -> float:
+        return self.now_s
+
+    def work(self) -> None:
+        self.calls += 1
+        self.now_s += 0.02 if self.calls > 1 else 5.0
 
 
-def test_copying_takes_what_numpy_takes() -> None:
-    source = np.ones(64 << 20, np.uint8)
-    target = source.copy()
-    by_hand = min(repeat(lambda: np.copyto(target, source), 5))
-    assert 0.1 < memcpy_gbps(3) / (source.nbytes / 1e6 / by_hand) < 10
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    return clock
+
+
+def test_repeat_counts_calls_and_stops_in_time(clock: Clock) -> None:
+    assert repeat(clock.work, 5) == pytest.approx(5 * [20.0]) and clock.calls == 6, "the first does not count"
+    assert len(repeat(clock.work, 1000, seconds=0.09)) == 5, "the last one was begun before the time was over"
+    assert len(repeat(clock.work, 1000, seconds=0.0)) == 1
+
+
+def test_the_rate_of_copying_is_bytes_by_time(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[int] = []
+
+    def copy(target: np.ndarray, source: np.ndarray) -> None:
+        copied.append(min(target.nbytes, source.nbytes))
+        clock.work()
+
+    monkeypatch.setattr(timing, "np", SimpleNamespace(ones=np.ones, zeros=np.zeros, uint8=np.uint8, median=np.median, copyto=copy))
+    assert memcpy_gbps(3) == pytest.approx(timing.COPIED / 0.02 / 1e9) and set(copied) == {timing.COPIED}
 
 
 def test_a_rendered_frame_has_the_size_and_its_camera() -> None:
@@ -87,7 +112,7 @@ def test_the_json_has_what_the_contract_says(
     (node,) = measured["node"]
     assert node["size"] == [96, 160] and node["rate_hz"] == 5.0 and node["played"] == 10
     assert node["received"] == node["processed"] + node["dropped"] + node["failed"] and node["processed"] > 0
-    assert 0 < node["age_ms_p50"] <= node["age_ms_p99"] and node["fps"] > 0
+    assert 0 < node["age_ms_p50"] <= node["age_ms_p99"] and (node["fps"] > 0) == (node["processed"] > 1)
     assert measured["overhead"]["bytes"] == 2 * (4 + 4) * 96 * 160
     assert measured["overhead_ratio"] == pytest.approx(measured["overhead"]["overhead_ms_p50"] / measured["overhead"]["floor_ms"])
     printed = capsys.readouterr().out

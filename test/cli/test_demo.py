@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,28 +61,31 @@ def test_it_leaves_depth_preview_cloud_and_summary(demo: Path) -> None:
 
 
 def test_a_slow_machine_gets_a_shorter_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+
     def slow_film(*arguments: object) -> Iterator[VideoFrame]:
+        nonlocal now_s
         for _ in range(9):
-            time.sleep(0.04)
+            now_s += 0.4 * demo_command.RENDER_S
             yield box_before_a_wall()
 
     monkeypatch.setattr(video, "scene_video", slow_film)
-    monkeypatch.setattr(demo_command, "RENDER_S", 0.1)
+    monkeypatch.setattr(demo_command, "time", SimpleNamespace(monotonic=lambda: now_s))
     args = cli.build_parser().parse_args(["demo", "--out", "unused"])
-    assert 1 <= len(list(demo_command._views(args, Progress()))) <= 4
+    assert len(list(demo_command._views(args, Progress()))) == 3, "the last one was begun before the time was over"
 
 
 def test_every_image_is_accounted_for_and_timed(demo: Path) -> None:
     told = json.loads((demo / "summary.json").read_text())
     frames = told["frames"]
     assert frames["played"] == 10 == frames["answered"] + frames["dropped"] + frames["failed"] + frames["lost"]
-    assert frames["answered"] >= 2 and frames["failed"] == 0
+    assert frames["answered"] >= 1 and frames["failed"] == 0
     times = told["times_ms"]
     assert {"age at publication", "coarse", "upsample", "select", "refine", "fuse", "publish", "total"} < set(times)
-    # stamps are the present: the age of a frame is its latency but for the transport of the answer
-    latency, age = times["image published → depth received"]["p50"], times["age at publication"]["p50"]
-    assert times["total"]["p50"] < age < latency + 1000
-    assert 2.5 < told["input_hz"] < 10, "5 where nothing is late"
+    hour_ms = 3.6e6
+    assert times["total"]["p50"] < times["age at publication"]["p50"] < hour_ms, "stamps are the present"
+    played_s = [float(row["played_s"]) for row in csv.DictReader((demo / "frames.csv").read_text().splitlines())]
+    assert told["input_hz"] == pytest.approx(9 / (max(played_s) - min(played_s)), rel=1e-3)
 
 
 def test_accuracy_is_against_the_exact_depth(demo: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,7 @@ import pytest
 from depth_retrofit_ros import __version__
 from depth_retrofit_ros.cli import main as cli
 from depth_retrofit_ros.io.depth_files import read_depth_png
+from test.waiting import PATIENCE_S, run_python, wait_until
 
 COMMAND = [sys.executable, "-m", "depth_retrofit_ros.cli.main"]
 
@@ -172,7 +172,7 @@ def test_run_hands_the_node_only_what_was_given(
 
 
 def test_run_is_the_node() -> None:
-    process = subprocess.run([*COMMAND, "run", "--ros-args", "-p", "budget:=7.0"], capture_output=True, text=True, timeout=60)
+    process = run_python(*COMMAND[1:], "run", "--ros-args", "-p", "budget:=7.0")
     assert process.returncode == 1
     assert "budget" in process.stderr and "Traceback" not in process.stderr
 
@@ -197,7 +197,7 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     process = subprocess.Popen([*COMMAND, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
-    assert process.wait(60) == 1
+    assert process.wait(PATIENCE_S) == 1
     assert process.stderr.read() == b""
 
 
@@ -206,15 +206,11 @@ def test_signals_end_it_and_its_node(tmp_path: Path, number: signal.Signals, cod
     """A demo is interrupted while its node starts: both are gone, nothing but one line is said."""
     command = [*COMMAND, "demo", "--out", str(tmp_path), "--width", "64", "--height", "48", "--views", "1", "--seconds", "600"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    log = tmp_path / "node.log"
-    deadline = time.monotonic() + 60
-    while not log.exists():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.05)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert children
+    ours = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_until(lambda: (tmp_path / "node.log").exists() and ours.read_text(), "the node to be started")
+    children = ours.read_text().split()
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code
     assert told == (b"depth-retrofit: interrupted\n" if number == signal.SIGINT else b"")
     for child in children:

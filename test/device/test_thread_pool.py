@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.device.thread_pool import ThreadPool
+from test.waiting import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,7 @@ def restore_threads() -> Iterator[None]:
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_as_many_threads_as_torch_uses(size: int) -> None:
     torch.set_num_threads(size)
-    together = threading.Barrier(size, timeout=20)
+    together = threading.Barrier(size, timeout=PATIENCE_S)
     ThreadPool().run(together.wait)  # passes only when all threads are there at once
 
 
@@ -29,17 +30,17 @@ def test_follows_a_change_of_torchs_threads() -> None:
     team = ThreadPool()
     for size in (3, 1, 2):
         torch.set_num_threads(size)
-        team.run(threading.Barrier(size, timeout=20).wait)
+        team.run(threading.Barrier(size, timeout=PATIENCE_S).wait)
 
 
 def test_returns_only_when_all_are_done() -> None:
     torch.set_num_threads(3)
-    together, begun, ended = threading.Barrier(3, timeout=20), threading.Event(), []
+    together, begun, ended = threading.Barrier(3, timeout=PATIENCE_S), threading.Event(), []
 
     def work() -> None:
         together.wait()
         if threading.current_thread() is not threading.main_thread():
-            begun.wait(20)
+            begun.wait(PATIENCE_S)
             ended.append(1)
         else:
             begun.set()
@@ -56,10 +57,10 @@ def test_nobody_waits_for_a_thread_that_has_not_begun() -> None:
 
     def occupy() -> None:
         occupied.set()
-        release.wait(20)
+        release.wait(PATIENCE_S)
 
     busy = team._helpers.submit(occupy)
-    occupied.wait(20)
+    occupied.wait(PATIENCE_S)
     calls = []
     team.run(lambda: calls.append(threading.current_thread()))
     assert calls == [threading.main_thread()] and not busy.done()
@@ -68,7 +69,7 @@ def test_nobody_waits_for_a_thread_that_has_not_begun() -> None:
 
 def test_an_error_in_a_helper_is_raised() -> None:
     torch.set_num_threads(2)
-    together = threading.Barrier(2, timeout=20)
+    together = threading.Barrier(2, timeout=PATIENCE_S)
 
     def work() -> None:
         together.wait()

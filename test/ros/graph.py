@@ -30,17 +30,11 @@ from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.node.node import DepthNode, load_retrofit
 from depth_retrofit_ros.ros.node.parameters import Settings
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from test.waiting import PATIENCE_S as PATIENCE_S
+from test.waiting import wait_until as wait_until
 
 NODE = "/depth_retrofit"
 READER_HALF_S = 0.5  # for what a subscription in another process needs to know of a publisher; before it, best effort is lost
-PATIENCE_S = 50.0  # a machine may be busy; what works takes a small part of it
-
-
-def wait_until(condition: Callable[[], Any], what: str = "the condition") -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s in vain for {what}"
-        time.sleep(0.005)
 
 
 def repeat_until(action: Callable[[], object], condition: Callable[[], Any], what: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from depth_retrofit_ros.ros.environment import WHEELS_GUARD, Installation, find_problem, require_ros, thread_variables
 from test.paths import ROOT
+from test.waiting import PATIENCE_S
 
 PREFIX = Path("/srv/robot/depth_retrofit_ros/.venv")
 WHEELS = Installation(
@@ -90,7 +91,7 @@ def test_the_check_imports_nothing_of_ros_and_fails_in_one_line() -> None:
     # -S: a Python without site-packages, so without rclpy. A sourced ROS would come back by PYTHONPATH.
     package = str(ROOT)
     run = subprocess.run(
-        [sys.executable, "-S", "-c", program], env={"PYTHONPATH": package}, capture_output=True, text=True, timeout=60
+        [sys.executable, "-S", "-c", program], env={"PYTHONPATH": package}, capture_output=True, text=True, timeout=PATIENCE_S
     )
     lines = run.stdout.splitlines()
     assert run.returncode == 0, run.stderr
@@ -110,7 +111,7 @@ def test_every_live_command_refuses_a_mixture(command: list[str], tmp_path: Path
         env={**os.environ, "ROS_DISTRO": "jazzy"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert run.returncode != 0
     (line,) = run.stderr.splitlines()

@@ -3,6 +3,19 @@ import threading
 import pytest
 
 from depth_retrofit_ros.runtime.slot import LatestSlot
+from test.waiting import PATIENCE_S
+
+
+class WatchedCondition(threading.Condition):
+    """Tells when somebody waits: whoever takes its lock afterwards finds him waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_for = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited_for.set()
+        return super().wait(timeout)
 
 
 def test_the_newest_item_wins_and_the_overwritten_ones_are_counted() -> None:
@@ -15,11 +28,18 @@ def test_the_newest_item_wins_and_the_overwritten_ones_are_counted() -> None:
 
 
 def test_take_waits_for_an_item_and_gives_up_after_the_timeout() -> None:
-    slot: LatestSlot[str] = LatestSlot()
+    condition = WatchedCondition()
+    slot: LatestSlot[str] = LatestSlot(condition)
     assert slot.take(timeout_s=0.01) is None
-    thread = threading.Timer(0.05, slot.put, args=("late",))
+    condition.waited_for.clear()
+
+    def put_late() -> None:
+        assert condition.waited_for.wait(PATIENCE_S)
+        slot.put("late")
+
+    thread = threading.Thread(target=put_late)
     thread.start()
-    assert slot.take(timeout_s=5.0) == "late"
+    assert slot.take(timeout_s=PATIENCE_S) == "late"
     thread.join()
     assert slot.taken == 1
 
@@ -34,12 +54,14 @@ def test_close_drops_what_waits_refuses_what_comes_and_wakes_the_consumer() -> N
     assert slot.received == 1
     assert slot.take() is None
 
-    blocked: LatestSlot[int] = LatestSlot()
+    condition = WatchedCondition()
+    blocked: LatestSlot[int] = LatestSlot(condition)
     taken: list[int | None] = []
     consumer = threading.Thread(target=lambda: taken.append(blocked.take()))
     consumer.start()
+    assert condition.waited_for.wait(PATIENCE_S)
     blocked.close()
-    consumer.join(timeout=5.0)
+    consumer.join(PATIENCE_S)
     assert taken == [None]
 
 

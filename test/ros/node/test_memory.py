@@ -51,8 +51,11 @@ def test_rounds_of_configure_and_cleanup_do_not_grow(model: str, rounds: int) ->
     assert done.returncode == 0, done.stderr[-2000:]
     memory_mb = json.loads(done.stdout.splitlines()[-1])
     assert len(memory_mb) == rounds
-    warm = rounds // 2  # the allocator takes its last arenas in the first lives
-    assert max(memory_mb[warm:]) - memory_mb[warm] < GROWTH_MB, memory_mb
+    # The allocator takes its last arenas in the first lives. The least of several, because what else goes on adds to a reading, and
+    # a leak stays in each.
+    third = rounds // 3
+    middle, end = memory_mb[third:-third], memory_mb[-third:]
+    assert min(end) - min(middle) < GROWTH_MB, memory_mb
 
 
 def test_the_memory_that_is_told_is_real() -> None:

@@ -13,6 +13,7 @@ import pytest
 from depth_retrofit_ros.errors import GraphError, OutputError
 from depth_retrofit_ros.ros.node import process as node_process
 from depth_retrofit_ros.ros.node.process import NodeProcess
+from test.waiting import PATIENCE_S, wait_until
 
 
 def stand_in(tmp_path: Path, program: str) -> NodeProcess:
@@ -25,7 +26,7 @@ def test_the_last_error_of_the_log_is_told(tmp_path: Path) -> None:
     lines = ("[INFO] [1.5] [n]: loading", "[ERROR] [1.6] [n]: cannot configure: no weights", "[INFO] [1.7] [n]: bye")
     with stand_in(tmp_path, f"print({chr(10).join(lines)!r}); raise SystemExit(1)") as process:
         assert process._process is not None
-        process._process.wait(20)
+        process._process.wait(PATIENCE_S)
         with pytest.raises(GraphError, match=r"ended with code 1: cannot configure: no weights \(log: .*node\.log\)"):
             process.require_alive()
 
@@ -33,17 +34,21 @@ def test_the_last_error_of_the_log_is_told(tmp_path: Path) -> None:
 def test_a_node_without_a_word(tmp_path: Path) -> None:
     with stand_in(tmp_path, "") as process:
         assert process._process is not None
-        process._process.wait(20)
+        process._process.wait(PATIENCE_S)
         with pytest.raises(GraphError, match="ended with code 0: it said nothing"):
             process.require_alive()
 
 
 def test_one_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_process, "_FORCE", tuple((number, 0.3) for number, _ in node_process._FORCE))
+    monkeypatch.setattr(node_process, "_FORCE", ((signal.SIGINT, 0.3), (signal.SIGTERM, 0.3), (signal.SIGKILL, PATIENCE_S)))
     deaf = "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; print('deaf', flush=True); time.sleep(60)"
     with stand_in(tmp_path, deaf) as process:
-        while "deaf" not in (tmp_path / "node.log").read_text():
+
+        def has_spoken() -> bool:
             process.require_alive()
+            return "deaf" in (tmp_path / "node.log").read_text()
+
+        wait_until(has_spoken, "its first word")
         assert process.stop() == -9
     assert process.exit_code == -9
 

@@ -234,8 +234,9 @@ def test_a_subscriber_that_stands_still_does_not_hold_up_the_others(graph: Graph
         for number in range(20):
             answer(images, depths, height=480, width=640, stamp_s=number)
         wait_until(lambda: len(stats) >= first + 20, "their statistics")
-        # A writer that waits for the acknowledgements of a reliable reader blocks for 100 ms each time.
-        assert np.median([stat.publish_ms for stat in stats[first:]]) < 80
+        # A writer that waits for the acknowledgements of a reliable reader blocks for 100 ms each time, once its history is full.
+        # Each time: so the fastest of the last ones tells, which a busy machine does not slow down as well.
+        assert min(stat.publish_ms for stat in stats[first + 10 :]) < 80
         assert stats[-1].received - stats[-1].processed - stats[-1].dropped in (0, 1), "the next one may be there already"
 
 
@@ -274,9 +275,18 @@ def test_a_storm_of_parameters_is_weathered(graph: Graph) -> None:
 
 
 SLOW_NODE = """
-import time
+import threading
 from depth_retrofit_ros.ros.node import main
 from depth_retrofit_ros.ros.node import node
+from depth_retrofit_ros.runtime.slot import LatestSlot
+
+ending, close = threading.Event(), LatestSlot.close
+
+def close_and_tell(slot):
+    close(slot)
+    ending.set()
+
+LatestSlot.close = close_and_tell
 
 def load(settings):
     method = node.load_retrofit(settings)
@@ -285,7 +295,7 @@ def load(settings):
     def slow(image, camera):
         if image.shape[0] == 48:  # not the self-check's
             print("in inference", flush=True)
-            time.sleep(2)
+            ending.wait()  # for the signal, and what it does to the worker
             print("inference is over", flush=True)
         return predict(image, camera)
 

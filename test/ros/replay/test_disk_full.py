@@ -5,39 +5,51 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from test.evaluation.bags import write_bag
+from test.waiting import PATIENCE_S
 
 FULL = Path("/dev/full")
-PATIENCE_S = 50.0
+
+# The command, but that the folder of its run lies on a full disk as soon as it is there, and that the node's process id is noted.
+FILLING = """
+import subprocess, sys
+from pathlib import Path
+from depth_retrofit_ros.cli import main as cli
+from depth_retrofit_ros.evaluation.report.run_folder import RunFolder
+from depth_retrofit_ros.ros.node.process import NodeProcess
+
+full, *arguments = sys.argv[1:]
+prepare, start = RunFolder.__init__, NodeProcess.__enter__
+
+def prepare_and_fill(folder, root):
+    prepare(folder, root)
+    for number in range(6):
+        (root / "frames" / f"{number:06d}.npz").symlink_to(full)
+
+def start_and_note(process):
+    started = start(process)
+    (Path(arguments[arguments.index("--out") + 1]) / "pid").write_text(str(process._process.pid))
+    return started
+
+RunFolder.__init__, NodeProcess.__enter__ = prepare_and_fill, start_and_note
+sys.exit(cli.main(arguments))
+"""
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 def test_a_full_disk_ends_the_replay_with_one_line_and_its_node_with_it(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", "mcap", frames=6, height=96, width=128)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "depth_retrofit_ros", "replay", bag, "--image-topic", "/camera/image", "--out", out]
-    with subprocess.Popen(
-        [*map(str, command), "--rate", "0.2"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    ) as process:
-        # Before the node has answered anything, the files that it will be written to lie on a full disk.
-        deadline_s = time.monotonic() + PATIENCE_S
-        while not (nodes := children(process.pid)):
-            assert process.poll() is None and time.monotonic() < deadline_s
-            time.sleep(0.01)
-        for number in range(6):
-            (out / "frames" / f"{number:06d}.npz").symlink_to(FULL)
-        _, errors = process.communicate(timeout=2 * PATIENCE_S)
+    command = [sys.executable, "-c", FILLING, FULL, "replay", bag, "--image-topic", "/camera/image", "--out", out, "--rate", "0.2"]
+    with subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2, errors
     (line,) = [line for line in errors.splitlines() if "error" in line]
     assert "cannot write" in line and os.strerror(28) in line
     assert "Traceback" not in errors
-    assert not [pid for pid in nodes if Path(f"/proc/{pid}").exists()]
-
-
-def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    (node,) = (out / "pid").read_text().split()
+    assert not Path(f"/proc/{node}").exists()

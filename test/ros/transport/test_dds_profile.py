@@ -19,6 +19,7 @@ from depth_retrofit_ros.ros.transport.dds_profile import (
     profile_variables,
     shared_memory_warning,
 )
+from test.waiting import PATIENCE_S, run_python
 
 FOLDER = Path(transport.__file__).parent
 SEGMENT = "{http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles}segment_size"
@@ -92,7 +93,7 @@ def test_large_buffers_are_kept_by_the_allocator() -> None:
 
 
 PUBLISHER = """
-import array, sys, time
+import array, sys
 from depth_retrofit_ros.ros.transport.dds_profile import configure_transport
 configure_transport()
 import rclpy
@@ -101,23 +102,18 @@ from sensor_msgs.msg import Image
 rclpy.init()
 node = rclpy.create_node("camera")
 publisher = node.create_publisher(Image, "large", QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT))
-size, count, period_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+size = int(sys.argv[1])
 message = Image(data=array.array("B", bytes(range(256)) * (size // 256)))
-deadline = time.monotonic() + 20
-while publisher.get_subscription_count() == 0 and time.monotonic() < deadline:
-    time.sleep(0.05)
-time.sleep(0.5)  # the other side has to know of us as well
-for number in range(count):
+for number in map(int, sys.stdin):
     message.height = number
     publisher.publish(message)
-    time.sleep(period_s)
-time.sleep(1.0)
 node.destroy_node()
 rclpy.shutdown()
 """
 
+# Asks for the next image when the one before it is there, so that only transport can lose one, and no slow process.
 SUBSCRIBER = """
-import json, subprocess, sys
+import json, subprocess, sys, time
 from depth_retrofit_ros.ros.transport.dds_profile import configure_transport
 configure_transport()
 import numpy as np
@@ -126,16 +122,28 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 rclpy.init()
 node = rclpy.create_node("listener")
+program, size, count, patience_s = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 received = []
 def on_image(message):
     data = np.frombuffer(message.data, np.uint8)
-    whole = len(data) == int(sys.argv[2]) and bool((data.reshape(-1, 256)[::997] == np.arange(256)).all())
+    whole = len(data) == int(size) and bool((data.reshape(-1, 256)[::997] == np.arange(256)).all())
     received.append([message.height, whole])
 node.create_subscription(Image, "large", on_image, QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT))
-camera = subprocess.Popen([sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
-while camera.poll() is None:
-    rclpy.spin_once(node, timeout_sec=0.05)
-print(json.dumps(received))
+camera = subprocess.Popen([sys.executable, "-c", program, size], stdin=subprocess.PIPE, text=True)
+def ask_for(number, wait_s):
+    camera.stdin.write(f"{number}\\n")
+    camera.stdin.flush()
+    deadline_s = time.monotonic() + wait_s
+    while [number, True] not in received and time.monotonic() < deadline_s:
+        rclpy.spin_once(node, timeout_sec=0.05)
+begin_s = time.monotonic()
+while not received and time.monotonic() < begin_s + patience_s:  # until the two have met, best effort is lost
+    ask_for(0, 0.5)
+for number in range(1, count + 1):
+    ask_for(number, patience_s if number == 1 or [number - 1, True] in received else 0.2)
+camera.stdin.close()
+camera.wait()
+print(json.dumps([entry for entry in received if entry[0] > 0]))
 node.destroy_node()
 rclpy.shutdown()
 """
@@ -148,6 +156,6 @@ def test_images_of_2560x1440_arrive_in_another_process_without_loss(size: int) -
         pytest.skip("less than 128 MB of shared memory free")
     environ = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
     count = 20
-    arguments = [sys.executable, "-c", SUBSCRIBER, PUBLISHER, str(size), str(count), "0.2"]
-    output = subprocess.run(arguments, env=environ, capture_output=True, text=True, check=True).stdout
-    assert json.loads(output) == [[number, True] for number in range(count)]
+    done = run_python("-c", SUBSCRIBER, PUBLISHER, str(size), str(count), str(PATIENCE_S / 4), env=environ)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == [[number, True] for number in range(1, count + 1)]

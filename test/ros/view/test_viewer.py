@@ -109,7 +109,7 @@ def test_only_answered_images_are_shown_and_no_more_often_than_asked_for(graph: 
     wall = SlantedWall()
     node = graph.depth_node(wall)
     screen = Screen(("/view/image", "/view/depth", "/view/selection"))
-    found = viewer(graph, screen, rate_hz=0.01, inputs=3)
+    found = viewer(graph, screen, rate_hz=0.001, inputs=3)
     images = graph.publisher(Image, "/image", listeners=2)
     wall.hold.clear()
     calls = wall.calls
