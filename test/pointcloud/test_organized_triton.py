@@ -37,7 +37,7 @@ def check(device: str) -> None:
 def test_interpreted_kernel_gives_the_cloud_of_the_compiled_pass() -> None:
     paths = [os.path.dirname(__file__), *(path for path in sys.path if path)]
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-c", "import test_pointcloud_triton as t; t.check('cpu'); print('all agree')"]
+    command = [sys.executable, "-c", "import test_organized_triton as t; t.check('cpu'); print('all agree')"]
     process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=110, check=False)
     assert process.stdout.split("\n")[0] == "all agree", process.stderr[-2000:]
 
