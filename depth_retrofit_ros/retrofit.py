@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 from depth_retrofit_ros.coarse.registry import load_coarse
-from depth_retrofit_ros.device.cuda_graphs import GraphedCoarse, GraphedRefiner
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.refinement.pixels.graphed import GraphedRefiner
 from depth_retrofit_ros.refinement.pixels.refiner import Refiner, load_refiner
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
