@@ -128,9 +128,10 @@ def load(
     """A ready ``Retrofit``.
 
     model: a name of ``coarse.registry.MODELS``; weights: file or folder of its checkpoint, where it is not bundled or found by
-    ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; device: ``auto`` (CUDA where there is one),
-    ``cpu``, ``cuda``, ``cuda:N``; engine: of the sparse convolutions, a name of ``sparse.backends.BACKENDS`` or ``auto`` (the
-    fastest on that device); cuda_graphs: see ``device.cuda_graphs``. Raises ModelError or WeightsError, each one line.
+    ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; budget: see ``Retrofit``; device: ``auto``
+    (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N``; engine: the backend of the sparse convolutions, a name of
+    ``sparse.backends.registry.BACKENDS``, or ``auto`` (the fastest on that device); cuda_graphs: see ``device.cuda_graphs``.
+    Raises ModelError or WeightsError, each one line.
     """
     coarse = load_coarse(model, weights=weights, device=device)
     loaded = load_refiner(refiner, coarse.device, engine)

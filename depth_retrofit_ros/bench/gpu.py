@@ -140,7 +140,7 @@ def measure_refiner(profile: Profile, refiner: SparseRefiner) -> Entry:
 
     def sparse_once() -> None:
         with torch.inference_mode():
-            network(rows, refiner.engine.build_pyramid(pixels, network.levels))
+            network(rows, refiner.backend.build_pyramid(pixels, network.levels))
         synchronize(profile.device)
 
     def dense_once() -> None:

@@ -47,7 +47,7 @@ class RefinerNet(nn.Module):
     def forward(self, features: PixelFeatures, pyramid: Pyramid, dtype: torch.dtype = torch.float32) -> Refinement:
         """dtype: of the U-Net; features, choice and gate are float32 in any case."""
         rows, weight, bias = (tensor.to(dtype) for tensor in (features.rows, self.mix.weight, self.mix.bias))
-        mixed = pyramid[0].engine.linear(rows, weight, bias)
+        mixed = pyramid[0].backend.linear(rows, weight, bias)
         return self.decide(self.unet(mixed.relu_(), pyramid).float(), features)
 
     def decide(self, out: torch.Tensor, features: PixelFeatures) -> Refinement:

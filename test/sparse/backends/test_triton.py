@@ -1,4 +1,4 @@
-"""The Triton engine: its logic by Triton's interpreter on the CPU, in a process of its own; on CUDA for real where there is one."""
+"""The Triton backend: its logic by Triton's interpreter on the CPU, in a process of its own; on CUDA where there is one."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ INTERPRETED = """
 import torch
 from test.sparse.backends.conformance import check_maps, check_operations, check_unet
 from test.sparse.dense_reference import MASKS, make_mask
-from test.sparse.test_triton_engine import TOLERANCES
+from test.sparse.backends.test_triton import TOLERANCES
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
-from depth_retrofit_ros.sparse.backends.registry import load_engine
+from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.backends.triton.backend import halve
-engine = load_engine("triton")
+backend = load_backend("triton")
 for kind in MASKS:
-    check_maps(engine, make_mask(kind, (13, 9)))
-    check_unet(engine, make_mask(kind, (13, 9)))
-    check_operations(engine, make_mask(kind, (5, 7)), (5, 7))
+    check_maps(backend, make_mask(kind, (13, 9)))
+    check_unet(backend, make_mask(kind, (13, 9)))
+    check_operations(backend, make_mask(kind, (5, 7)), (5, 7))
 for dtype in (torch.float32, torch.float16):  # the interpreter multiplies the bits of bfloat16 as integers
-    check_operations(engine, make_mask("random", (16, 20)), (24, 70), dtype=dtype, tolerance=TOLERANCES[dtype])
+    check_operations(backend, make_mask("random", (16, 20)), (24, 70), dtype=dtype, tolerance=TOLERANCES[dtype])
 pixels = PixelSet(torch.empty(500, dtype=torch.int64, device="meta"), torch.empty(90, 160, dtype=torch.int32, device="meta"))
 coarser, active = halve(pixels, None)  # what has to look at values fails on tensors without any
 assert halve(coarser.pixels, active)[0].pixels.count == 500 and active.shape == (1,)
@@ -87,17 +87,17 @@ def test_the_kernel_compiles_for_gpus_that_are_not_here(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("kind", MASKS)
 def test_cuda_gives_the_values_of_torch(kind: str) -> None:
-    engine = load_backend("triton", torch.device("cuda"))
-    check_maps(engine, make_mask(kind, (21, 35)), device="cuda")
-    check_unet(engine, make_mask(kind, (21, 35)), device="cuda", tolerance=1e-3)
+    backend = load_backend("triton", torch.device("cuda"))
+    check_maps(backend, make_mask(kind, (21, 35)), device="cuda")
+    check_unet(backend, make_mask(kind, (21, 35)), device="cuda", tolerance=1e-3)
     for dtype, tolerance in TOLERANCES.items():
         for channels in ((5, 7), (24, 16), (16, 70)):
-            check_operations(engine, make_mask(kind, (21, 35)), channels, dtype=dtype, tolerance=tolerance, device="cuda")
+            check_operations(backend, make_mask(kind, (21, 35)), channels, dtype=dtype, tolerance=tolerance, device="cuda")
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_on_a_large_set() -> None:
-    engine = load_backend("triton", torch.device("cuda"))
-    check_maps(engine, large_mask(), levels=5, device="cuda")
-    check_operations(engine, large_mask(), (24, 16), dtype=torch.float16, tolerance=2e-3, device="cuda")
+    backend = load_backend("triton", torch.device("cuda"))
+    check_maps(backend, large_mask(), levels=5, device="cuda")
+    check_operations(backend, large_mask(), (24, 16), dtype=torch.float16, tolerance=2e-3, device="cuda")
