@@ -19,8 +19,9 @@ import torch
 
 from depth_retrofit_ros.coarse.registry import load_coarse
 from depth_retrofit_ros.refinement.fusion import GatedFusion
+from depth_retrofit_ros.refinement.pixels.decision import Refinement
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures
-from depth_retrofit_ros.refinement.pixels.network import Refinement, RefinerNet
+from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
 from depth_retrofit_ros.training.loop import LoopSpec
 from depth_retrofit_ros.training.refiner import train_refiner

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The sparse U-Net of the bundled refiner on each engine that is installed, beside the same network dense and masked.
+"""The sparse U-Net of the bundled refiner on each backend that is installed, beside the same network dense and masked.
 
 OMP_NUM_THREADS=1 python benchmarks/sparse_engines.py --json benchmarks/results/sparse_engines.json
 
@@ -27,9 +27,9 @@ def main() -> None:
     """Print and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True, metavar="OUT")
-    parser.add_argument("--rounds", type=int, default=20, help="frames of each engine at most (default: 20)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="an engine stops after so long (default: 20)")
-    parser.add_argument("--scaling", action="store_true", help="engine cpu over budgets and sizes, too")
+    parser.add_argument("--rounds", type=int, default=20, help="frames of each backend at most (default: 20)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="a backend stops after so long (default: 20)")
+    parser.add_argument("--scaling", action="store_true", help="backend cpu over budgets and sizes, too")
     args = parser.parse_args()
     document: dict[str, Any] = {"machine": f"{machine()}, torch {torch.__version__}"}
     document["sparse"] = measure(SIZE, SHARE, args.rounds, args.seconds, [*installed_backends(), DENSE])

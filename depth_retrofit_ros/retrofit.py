@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 from depth_retrofit_ros.coarse.registry import load_coarse
-from depth_retrofit_ros.device.cuda_graphs import GraphedCoarse, GraphedRefiner
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.refinement.pixels.graphed import GraphedRefiner
 from depth_retrofit_ros.refinement.pixels.refiner import Refiner, load_refiner
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
@@ -127,9 +128,10 @@ def load(
     """A ready ``Retrofit``.
 
     model: a name of ``coarse.registry.MODELS``; weights: file or folder of its checkpoint, where it is not bundled or found by
-    ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; device: ``auto`` (CUDA where there is one),
-    ``cpu``, ``cuda``, ``cuda:N``; engine: of the sparse convolutions, a name of ``sparse.backends.BACKENDS`` or ``auto`` (the
-    fastest on that device); cuda_graphs: see ``device.cuda_graphs``. Raises ModelError or WeightsError, each one line.
+    ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; budget: see ``Retrofit``; device: ``auto``
+    (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N``; engine: the backend of the sparse convolutions, a name of
+    ``sparse.backends.registry.BACKENDS``, or ``auto`` (the fastest on that device); cuda_graphs: see ``device.cuda_graphs``.
+    Raises ModelError or WeightsError, each one line.
     """
     coarse = load_coarse(model, weights=weights, device=device)
     loaded = load_refiner(refiner, coarse.device, engine)

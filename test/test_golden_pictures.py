@@ -115,7 +115,8 @@ def page_pictures() -> dict[str, np.ndarray]:
     facts = {"align": "none", "budget": 0.1, "model": "m", "device": "cpu", "valid_m": [0.001, None], "notes": {}}
     html = report.html(summarize([image_entry(result)], facts))
     found = re.findall(r'alt="([^"]*)" src="data:image/jpeg;base64,([^"]*)"', html)
-    decoded = [(title, cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)) for title, data in found]
+    coded = [(title, np.frombuffer(base64.b64decode(data), np.uint8)) for title, data in found]
+    decoded = [(title, np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))) for title, data in coded]
     return {f"{number} {title}": np.ascontiguousarray(picture[..., ::-1]) for number, (title, picture) in enumerate(decoded)}
 
 

@@ -134,7 +134,7 @@ def test_every_python_package_that_we_import_is_declared(
 ) -> None:
     declared = {requirement.name.lower() for requirement in requirements(setup_cfg, extras)}
     declared |= {
-        engine.package.lower() for engine in BACKENDS.values()
+        backend.package.lower() for backend in BACKENDS.values()
     }  # no extras: torch, or the user's CUDA, decides the version
     distributions = importlib.metadata.packages_distributions()
     files = [path for path in sources if path.suffix == ".py" and path.parts[0] == folder]

@@ -102,7 +102,7 @@ def test_budget_is_rounded_not_cut(frame: Frame, budget: float) -> None:
 
 
 def test_refined_values_land_at_their_own_pixels(frame: Frame) -> None:
-    result = Retrofit(ToldCoarse(), DoublingRefiner(random_network(), random_refiner().engine))(frame)
+    result = Retrofit(ToldCoarse(), DoublingRefiner(random_network(), random_refiner().backend))(frame)
     mask = result.selection.mask()
     torch.testing.assert_close(result.depth, torch.where(mask, 2 * result.base, result.base), rtol=0, atol=0)
     assert torch.equal(result.gate.int(), result.selection.index_image[mask])
@@ -212,7 +212,7 @@ def test_bundled_checkpoints_belong_to_the_bundled_networks(frame: Frame) -> Non
 def test_cuda_agrees_with_cpu(frame: Frame) -> None:
     expected, planes = run(frame), two_planes()
     coarse = ToldCoarse(CoarsePrediction(planes.depth.cuda(), planes.features.cuda(), True))
-    result = Retrofit(coarse, SparseRefiner(random_network().cuda(), random_refiner().engine))(frame)
+    result = Retrofit(coarse, SparseRefiner(random_network().cuda(), random_refiner().backend))(frame)
     assert torch.equal(result.selection.indices.cpu(), expected.selection.indices)
     torch.testing.assert_close(result.depth.cpu(), expected.depth, rtol=1e-3, atol=0)
 

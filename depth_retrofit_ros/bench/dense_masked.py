@@ -1,4 +1,4 @@
-"""The baseline of every sparse engine: the same network with dense convolutions, masked after each."""
+"""The baseline of every sparse backend: the same network with dense convolutions, masked after each."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def run(plan: Plan, retrofit: Retrofit, progress: Callable[[str], None]) -> Docu
     speed = memcpy_gbps()
     document: Document = {"machine": description(retrofit), "memcpy_gbps": speed}
     if "sparse" in plan.parts:
-        progress("sparse engines")
+        progress("sparse backends")
         names = [*sparse.installed_backends(), sparse.DENSE]
         document["sparse"] = sparse.measure(plan.size, plan.budget, plan.rounds, 20.0, names)
     if "stages" in plan.parts:
@@ -75,11 +75,11 @@ def live(plan: Plan, size: tuple[int, int], camera_hz: float, seconds: float, pr
 
 
 def description(retrofit: Retrofit) -> str:
-    """Machine, threads, library, model, device and sparse engine, in words."""
+    """Machine, threads, library, model, device and sparse backend, in words."""
     device = retrofit.coarse.device
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     threads = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
-    return f"{machine()}, {threads}; {retrofit.coarse.name} on {where}, engine {retrofit.refiner.backend_name}"
+    return f"{machine()}, {threads}; {retrofit.coarse.name} on {where}, backend {retrofit.refiner.backend_name}"
 
 
 def lines(document: Document) -> Iterator[str]:

@@ -22,9 +22,10 @@ from depth_retrofit_ros.bench.masks import edge_mask
 from depth_retrofit_ros.bench.random_models import SIZES, random_model, save_random_checkpoint
 from depth_retrofit_ros.bench.stages import measure_method, rendered_frame
 from depth_retrofit_ros.bench.timing import figures, repeat
-from depth_retrofit_ros.device.cuda_graphs import GraphedCoarse, GraphedRefiner
+from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.pointcloud.organized import make_cloud
+from depth_retrofit_ros.refinement.pixels.graphed import GraphedRefiner
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner, load_refiner
 from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
@@ -139,7 +140,7 @@ def measure_refiner(profile: Profile, refiner: SparseRefiner) -> Entry:
 
     def sparse_once() -> None:
         with torch.inference_mode():
-            network(rows, refiner.engine.build_pyramid(pixels, network.levels))
+            network(rows, refiner.backend.build_pyramid(pixels, network.levels))
         synchronize(profile.device)
 
     def dense_once() -> None:

@@ -1,4 +1,4 @@
-"""The sparse U-Net of the bundled refiner on every engine that is here, and the dense masked network beside them."""
+"""The sparse U-Net of the bundled refiner on every backend that is here, and the dense masked network beside them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bundled_unet() -> SparseUNet:
 
 
 def make_runner(name: str, network: SparseUNet, size: Size, share: float) -> tuple[Callable[[], torch.Tensor], int]:
-    """What runs one frame, kernel maps included, and K. name: of an engine, or ``dense_masked``."""
+    """What runs one frame, kernel maps included, and K. name: of a backend, or ``dense_masked``."""
     mask = edge_mask(size, share)
     pixels = PixelSet.from_mask(mask)
     features = torch.randn(pixels.count, network.stem.weight.shape[1], generator=torch.Generator().manual_seed(0))
@@ -40,11 +40,11 @@ def make_runner(name: str, network: SparseUNet, size: Size, share: float) -> tup
         channels_last = image.view(1, *size, -1).permute(0, 3, 1, 2)
         ones = mask[None, None].float()
         return lambda: dense(channels_last, ones), pixels.count
-    engine = load_backend(name)
+    backend = load_backend(name)
 
     def run() -> torch.Tensor:
         with torch.inference_mode():
-            return network(features, engine.build_pyramid(pixels, network.levels))
+            return network(features, backend.build_pyramid(pixels, network.levels))
 
     return run, pixels.count
 
@@ -113,9 +113,9 @@ def measure(size: Size, share: float, rounds: int, seconds_each: float, names: I
     return {"active": active, "size": list(size), "threads": torch.get_num_threads(), "engines": times, DENSE: dense}
 
 
-def ratios(entry: dict[str, Any], engine: str = "cpu") -> dict[str, dict[str, float]]:
-    """How many times what the engine takes each of the others takes, of an entry ``sparse``."""
+def ratios(entry: dict[str, Any], backend: str = "cpu") -> dict[str, dict[str, float]]:
+    """How many times what the backend takes each of the others takes, of an entry ``sparse``."""
     all_of_them = {**entry["engines"], DENSE: entry[DENSE]}
-    own = all_of_them.pop(engine)
+    own = all_of_them.pop(backend)
     keys = ("ms_p50", "cpu_ms_p50", "peak_mb")
     return {name: {key: other[key] / own[key] for key in keys} for name, other in all_of_them.items() if other is not None}

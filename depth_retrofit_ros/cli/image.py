@@ -166,7 +166,8 @@ def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int 
     from depth_retrofit_ros.camera import Camera
     from depth_retrofit_ros.io.color_map import colorize, depth_range
     from depth_retrofit_ros.io.depth_files import side_by_side, write_depth_npy, write_depth_png, write_image, writing
-    from depth_retrofit_ros.pointcloud.organized import make_cloud, write_ply
+    from depth_retrofit_ros.pointcloud.files import write_ply
+    from depth_retrofit_ros.pointcloud.organized import make_cloud
     from depth_retrofit_ros.upsampling.interpolation import upsample
 
     depth = result.depth.cpu().numpy()

@@ -1,4 +1,4 @@
-"""``depth-retrofit models``: what can be had, under which licence, and whether it is here; and the sparse engines."""
+"""``depth-retrofit models``: what can be had, under which licence, and whether it is here; and the sparse backends."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"{name}: {info.description}")
         if not here[name]:
             print(f"  to get it: {info.how_to_get}")
-    print("\nsparse engines (--engine; auto is triton on CUDA, cpu elsewhere):")
-    for name, engine in BACKENDS.items():
-        print(f"{name}: {engine.description}")
-        if not is_installed(engine):
-            print(f"  not installed; to get it: {engine.how_to_get}")
+    print("\nsparse backends (--engine; auto is triton on CUDA, cpu elsewhere):")
+    for name, backend in BACKENDS.items():
+        print(f"{name}: {backend.description}")
+        if not is_installed(backend):
+            print(f"  not installed; to get it: {backend.how_to_get}")
     return 0

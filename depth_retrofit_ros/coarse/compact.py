@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction, downsample, fit_long_side
+from depth_retrofit_ros.coarse.base import CoarsePrediction, fit_long_side
 from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, LONG_SIDE, MULTIPLE, CompactNet, expected_log_depth
 from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
+from depth_retrofit_ros.upsampling.area_average import downsample
 
 
 class Compact:

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction, downsample, fit_long_side
+from depth_retrofit_ros.coarse.base import CoarsePrediction, fit_long_side
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import first_line, load_tensors, require_finite
+from depth_retrofit_ros.upsampling.area_average import downsample
 
 PATCH = 14
 LONG_SIDE = 518  # the side of the square it was trained at; the paper (arXiv 2603.19964) runs its coarse pass at 256

@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction, downsample
+from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.meter_net import MeterXXS
 from depth_retrofit_ros.io.checkpoints import load_strict, load_tensors
+from depth_retrofit_ros.upsampling.area_average import downsample
 
 NEAREST_M = 1e-3
 

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-
-from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
-from depth_retrofit_ros.refinement.pixels.features import PixelFeatures
-from depth_retrofit_ros.refinement.pixels.network import Refinement
-from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
-from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 R = TypeVar("R")
 WARM_UPS = 3  # libraries choose their kernels and workspaces in these; a capture must not
@@ -77,55 +70,3 @@ class Graphed(Generic[R]):
         with torch.cuda.graph(graph, pool=self._pool, stream=torch.cuda.current_stream()):
             result = self._work(key, *inputs)
         return Captured(graph, inputs, result)
-
-
-class GraphedCoarse:
-    """A ``CoarseModel`` replayed as a graph: one per image size and camera."""
-
-    def __init__(self, model: CoarseModel) -> None:
-        self.name, self.metric, self.device = model.name, model.metric, model.device
-        self._graphed = Graphed(
-            lambda camera, image: model.predict(image, camera),
-            lambda made: replace(made, depth=made.depth.clone(), features=made.features.clone()),
-            model.device,
-        )
-
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
-        """See ``CoarseModel.predict``."""
-        return self._graphed(camera, image)
-
-
-class GraphedRefiner:
-    """A ``SparseRefiner`` whose ``refine`` is replayed as a graph: one per image size and number of pixels."""
-
-    def __init__(self, refiner: SparseRefiner) -> None:
-        self.backend_name = refiner.backend_name
-        self.fuse = refiner.fuse
-        device = next(refiner.network.parameters()).device
-
-        def refine(key: Hashable, *tensors: torch.Tensor) -> Refined:
-            image, small, coarse, features, depth, score, indices, index_image = tensors
-            prediction = CoarsePrediction(coarse, features, False)
-            return refiner.refine(image, small, prediction, depth, score, PixelSet(indices, index_image))
-
-        self._graphed = Graphed(refine, _own, device)
-
-    def refine(
-        self,
-        image: torch.Tensor,
-        small: torch.Tensor,
-        coarse: CoarsePrediction,
-        depth: torch.Tensor,
-        score: torch.Tensor,
-        pixels: PixelSet,
-    ) -> Refined:
-        """See ``Refiner.refine``."""
-        maps = coarse.depth, coarse.features, depth, score
-        return self._graphed(None, image, small, *maps, pixels.indices, pixels.index_image)
-
-
-def _own(refined: Refined) -> Refined:
-    """A copy of what ``fuse`` needs."""
-    decided = refined.refinement
-    own = Refinement(decided.change.clone(), None, decided.entropy.clone())
-    return Refined(refined.coarse.clone(), PixelFeatures(refined.features.rows.clone()), own)

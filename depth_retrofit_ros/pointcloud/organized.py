@@ -1,12 +1,10 @@
-"""Depth image → organised, coloured point cloud in one pass, and the two files that viewers read.
+"""Depth image → organised, coloured point cloud in one pass.
 
 A point takes 16 bytes, the layout of ``sensor_msgs/PointCloud2`` that rviz and PCL accept without conversion: x, y, z as float32
 [m] at offsets 0, 4, 8 in the optical frame (REP-103), and 0x00RRGGBB, stored as a float32, at offset 12.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numba
 import numpy as np
@@ -76,40 +74,3 @@ def _fill(
 def compile_cloud() -> None:
     """Compile ``fill_cloud`` now (2 s on the first run, then cached on disk) instead of with the first cloud."""
     make_cloud(np.ones((2, 2), np.float32), np.zeros((2, 2, 3), np.uint8), Camera(2, 2, 1.0, 1.0, 0.5, 0.5))
-
-
-def valid_points(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The points that are not NaN: positions ``float32 [N, 3]`` and colours ``uint8 [N, 3]`` RGB, in row-major order."""
-    points = cloud.reshape(-1, 4)
-    points = points[np.isfinite(points[:, 2])]
-    rgb = np.ascontiguousarray(points[:, 3]).view(np.uint32)
-    colors = np.stack(((rgb >> 16) & 255, (rgb >> 8) & 255, rgb & 255), axis=1).astype(np.uint8)
-    return np.ascontiguousarray(points[:, :3]), colors
-
-
-def write_ply(path: Path, cloud: np.ndarray) -> int:
-    """Write the valid points of ``float32 [h, w, 4]`` as binary little-endian PLY; returns how many."""
-    positions, colors = valid_points(cloud)
-    vertices = np.empty(len(positions), dtype=[("position", "<f4", 3), ("colour", "u1", 3)])
-    vertices["position"], vertices["colour"] = positions, colors
-    header = (
-        "ply\nformat binary_little_endian 1.0\n"
-        f"element vertex {len(vertices)}\n"
-        "property float x\nproperty float y\nproperty float z\n"
-        "property uchar red\nproperty uchar green\nproperty uchar blue\n"
-        "end_header\n"
-    )
-    path.write_bytes(header.encode("ascii") + vertices.tobytes())
-    return len(vertices)
-
-
-def write_pcd(path: Path, cloud: np.ndarray) -> int:
-    """Write all points of ``float32 [h, w, 4]`` as an organised binary PCD, NaN where unknown; returns how many are valid."""
-    height, width = cloud.shape[:2]
-    header = (
-        "# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\n"
-        "FIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F F\nCOUNT 1 1 1 1\n"
-        f"WIDTH {width}\nHEIGHT {height}\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS {width * height}\nDATA binary\n"
-    )
-    path.write_bytes(header.encode("ascii") + cloud.astype("<f4", copy=False).tobytes())
-    return int(np.isfinite(cloud[..., 2]).sum())

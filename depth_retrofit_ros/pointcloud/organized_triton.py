@@ -1,4 +1,4 @@
-"""``pointcloud.fill_cloud`` on a CUDA device: one kernel, so that only the finished points leave it."""
+"""``organized.fill_cloud`` on a CUDA device: one kernel, so that only the finished points leave it."""
 
 from __future__ import annotations
 

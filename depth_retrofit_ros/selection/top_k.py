@@ -7,10 +7,10 @@ lower half of those in the bin where the K-th lies. A float's bits, read as an i
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
 from depth_retrofit_ros.selection import top_k_cpu
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 BINS = 1 << 16
 
@@ -31,7 +31,7 @@ def select_top(score: torch.Tensor, size: tuple[int, int], count: int) -> PixelS
 
 def select_top_by_torch(score: torch.Tensor, size: tuple[int, int], count: int) -> PixelSet:
     """``select_top`` on any device, of 1 to H·W pixels, in shapes that do not depend on the scores: a CUDA graph can hold it."""
-    full = F.interpolate(score[None, None].float(), size=size, mode="bilinear", align_corners=False).flatten()
+    full = bilinear(score[None].float(), size).flatten()
     bits = full.add_(0.0).view(torch.int32)  # + 0 makes −0 an ordinary zero
     keys = bits ^ ((bits >> 31) & 0x7FFFFFFF)
     upper = (keys >> 16) + BINS // 2

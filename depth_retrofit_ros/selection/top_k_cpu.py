@@ -9,7 +9,7 @@ import torch
 from depth_retrofit_ros.device.buffers import BufferPool
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
-from depth_retrofit_ros.upsampling.grid import Grid, interpolation
+from depth_retrofit_ros.upsampling.interpolation import Table, bilinear_table
 
 BINS = 1 << 16
 ROWS = 16  # that a thread takes at once
@@ -22,10 +22,10 @@ Runs = tuple[np.ndarray, np.ndarray]
 
 
 def select_top(score: torch.Tensor, size: tuple[int, int], count: int) -> PixelSet:
-    """See ``budget.select_top``; count: 1 to H·W."""
+    """See ``top_k.select_top``; count: 1 to H·W."""
     height, width = size
     coarse = score.float().contiguous().numpy()
-    grid = coarse, interpolation(score.shape[0], height), interpolation(score.shape[1], width)
+    grid = coarse, bilinear_table(score.shape[0], height), bilinear_table(score.shape[1], width)
     runs = promising_runs(*grid, count)
 
     upper, above = bin_of_rank(histogram(grid, runs, None), count, 0)
@@ -44,7 +44,7 @@ def select_top(score: torch.Tensor, size: tuple[int, int], count: int) -> PixelS
     return PixelSet(indices, image)
 
 
-def histogram(grid: tuple[np.ndarray, Grid, Grid], runs: Runs, upper_half: int | None) -> np.ndarray:
+def histogram(grid: tuple[np.ndarray, Table, Table], runs: Runs, upper_half: int | None) -> np.ndarray:
     """Of the upper halves of all promising keys or, of those with this upper half, of the lower halves. ``int32 [BINS]``."""
     parts = np.zeros((torch.get_num_threads(), BINS), np.int32)
     arguments = *grid, runs, upper_half is not None, upper_half or 0, parts, _counter(), _counter()
@@ -64,7 +64,7 @@ def _counter() -> np.ndarray:
 
 
 @numba.njit(nogil=True, cache=True)
-def promising_runs(score: np.ndarray, rows: Grid, columns: Grid, count: int) -> Runs:
+def promising_runs(score: np.ndarray, rows: Table, columns: Table, count: int) -> Runs:
     """Where the ``count`` highest can be, so that the rest of the frame need not be looked at.
 
     Between four coarse scores interpolation gives none below the least of them. So a bound below the ``count``-th highest is known
@@ -125,7 +125,7 @@ def blend(score: np.ndarray, row: int, weight: float, blended: np.ndarray) -> No
 
 
 @numba.njit(nogil=True, cache=True)
-def fill_keys(blended: np.ndarray, columns: Grid, run: np.ndarray, line: np.ndarray) -> None:
+def fill_keys(blended: np.ndarray, columns: Table, run: np.ndarray, line: np.ndarray) -> None:
     """A run of one fine row as integers of the same order. line: ``float32 [W]``, whose bits become the keys."""
     left, weights = columns
     for x in range(run[0], run[1]):
@@ -140,8 +140,8 @@ def fill_keys(blended: np.ndarray, columns: Grid, run: np.ndarray, line: np.ndar
 @numba.njit(nogil=True, cache=True)
 def add_to_histogram(
     score: np.ndarray,
-    rows: Grid,
-    columns: Grid,
+    rows: Table,
+    columns: Table,
     runs: Runs,
     lower: bool,
     upper_half: int,
@@ -177,8 +177,8 @@ def add_to_histogram(
 @numba.njit(nogil=True, cache=True)
 def count_rows(
     score: np.ndarray,
-    rows: Grid,
-    columns: Grid,
+    rows: Table,
+    columns: Table,
     runs: Runs,
     threshold: int,
     over_and_equal: np.ndarray,
@@ -206,8 +206,8 @@ def count_rows(
 @numba.njit(nogil=True, cache=True)
 def write_rows(
     score: np.ndarray,
-    rows: Grid,
-    columns: Grid,
+    rows: Table,
+    columns: Table,
     runs: Runs,
     threshold: int,
     starts: np.ndarray,

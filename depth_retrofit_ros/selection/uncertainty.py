@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 Mode = Literal["entropy", "edges", "both"]
 FLOOR = 1e-6
@@ -35,7 +36,7 @@ def uncertainty(coarse: CoarsePrediction, mode: Mode = "both") -> torch.Tensor:
     parts = []
     if mode != "edges":
         h = _least_where_broken(entropy(coarse.features))
-        h = F.interpolate(h[None, None], size=size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
+        h = bilinear(h[None], size, antialias=True)[0]
         parts.append((h - h.amin()) / (h - h.amin()).mean().clamp_min(FLOOR))
     if mode != "entropy":
         g = _least_where_broken(edge_strength(coarse.depth))

@@ -1,1 +1,1 @@
-"""Sparse 2-D tensors and convolutions: a ``PixelSet`` carries the positions, ``[K, C]`` the features, an engine the arithmetic."""
+"""Sparse 2-D tensors and convolutions: a ``PixelSet`` carries the positions, ``[K, C]`` the features, a backend the arithmetic."""

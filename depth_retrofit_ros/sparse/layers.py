@@ -1,4 +1,4 @@
-"""Layers of sparse networks. Their weights are those of dense convolutions, so that one checkpoint serves every engine."""
+"""Layers of sparse networks. Their weights are those of dense convolutions, so that one checkpoint serves every backend."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SubmanifoldConv2d(SparseConvolution):
 
     def forward(self, features: torch.Tensor, level: Level, residual: torch.Tensor | None = None) -> torch.Tensor:
         """``[K, inputs]`` to ``[K, outputs]`` on ``level``, plus the residual."""
-        return level.engine.submanifold_conv(
+        return level.backend.submanifold_conv(
             features, *self.parameters_as(features), level, relu_input=self.relu_input, residual=residual
         )
 
@@ -51,7 +51,7 @@ class DownConv2d(SparseConvolution):
 
     def forward(self, features: torch.Tensor, level: Level) -> torch.Tensor:
         """``[K, inputs]`` on ``level`` to ``[K', outputs]`` on the next coarser one."""
-        return level.engine.down_conv(features, *self.parameters_as(features), level)
+        return level.backend.down_conv(features, *self.parameters_as(features), level)
 
 
 class UpConv2d(SparseConvolution):
@@ -62,7 +62,7 @@ class UpConv2d(SparseConvolution):
 
     def forward(self, features: torch.Tensor, level: Level, residual: torch.Tensor | None = None) -> torch.Tensor:
         """``[K', inputs]`` of the level coarser than ``level`` to ``[K, outputs]`` on ``level``, plus the residual."""
-        return level.engine.up_conv(features, *self.parameters_as(features), level, residual=residual)
+        return level.backend.up_conv(features, *self.parameters_as(features), level, residual=residual)
 
 
 class ResidualBlock(nn.Module):

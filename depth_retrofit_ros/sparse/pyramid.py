@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 class Level:
     """One resolution of a frame's active pixels.
 
-    engine: computes the convolutions on this level. pixels: the K active pixels. neighbors: ``int32 [K, 9]`` rows.
+    backend: computes the convolutions on this level. pixels: the K active pixels. neighbors: ``int32 [K, 9]`` rows.
     children: ``int32 [K', 4]``, rows of this level under each pixel of the next coarser level; slots: ``int32 [K]``, the place of
     each row in ``children.flatten()``. Both are None at the coarsest level.
 
-    An engine may give a level as many rows as it can ever need, so that shapes do not depend on the image. Then ``active`` (and
+    A backend may give a level as many rows as it can ever need, so that shapes do not depend on the image. Then ``active`` (and
     ``coarse_active`` for the next level), ``int32 [1]`` on the device, says how many rows, from the first on, are in use; what the
     others hold means nothing.
     """
 
-    engine: SparseBackend
+    backend: SparseBackend
     pixels: PixelSet
     neighbors: torch.Tensor
     children: torch.Tensor | None = None
@@ -58,7 +58,7 @@ class Pyramid:
 def build_pyramid(
     pixels: PixelSet,
     levels: int,
-    engine: SparseBackend,
+    backend: SparseBackend,
     neighbors: Callable[[PixelSet], torch.Tensor] = neighbor_map,
     halve: Callable[[PixelSet], Coarsening] = coarsen,
 ) -> Pyramid:
@@ -68,7 +68,7 @@ def build_pyramid(
     built = []
     for _ in range(levels - 1):
         down = halve(pixels)
-        built.append(Level(engine, pixels, neighbors(pixels), down.children, down.slots))
+        built.append(Level(backend, pixels, neighbors(pixels), down.children, down.slots))
         pixels = down.pixels
-    built.append(Level(engine, pixels, neighbors(pixels)))
+    built.append(Level(backend, pixels, neighbors(pixels)))
     return Pyramid(tuple(built))

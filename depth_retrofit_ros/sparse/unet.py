@@ -53,7 +53,7 @@ class SparseUNet(nn.Module):
             features = self.up[depth](features, pyramid[depth], skips.pop())
             features = self.decoder[depth](features, pyramid[depth])
         weight, bias = self.head.weight.to(features.dtype), self.head.bias.to(features.dtype)
-        return pyramid[0].engine.linear(features, weight, bias, relu_input=True)
+        return pyramid[0].backend.linear(features, weight, bias, relu_input=True)
 
 
 class Stage(nn.Module):

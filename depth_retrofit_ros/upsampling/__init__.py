@@ -1,1 +1,1 @@
-"""From the coarse grid to the frame's grid: half-pixel interpolation, and along the frame's own edges."""
+"""Between the coarse grid and the frame's: half-pixel interpolation, area averages, and upsampling along the frame's own edges."""

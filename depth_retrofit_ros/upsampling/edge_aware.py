@@ -8,15 +8,12 @@ no texture makes a depth that is not there. The refiner starts from this map, an
 
 from __future__ import annotations
 
-import numba
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from depth_retrofit_ros.coarse.base import downsample
-from depth_retrofit_ros.device.buffers import BufferPool
-from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
-from depth_retrofit_ros.upsampling.grid import Grid, interpolation
+from depth_retrofit_ros.upsampling import edge_aware_cpu
+from depth_retrofit_ros.upsampling.area_average import downsample
+from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 RIDGE = 1e-4  # of the fit, for colours in 0…1
 # Spread of ln depth in the 3×3 coarse pixels around: up to the first colour counts nothing, from the second on it counts fully.
@@ -26,7 +23,7 @@ STEPS = (0.08, 0.15)
 KINK, NOISE = 0.02, 5.0
 INVERSE, WEIGHT, LOWEST, HIGHEST, RED, GREEN, BLUE, OFFSET = range(8)
 CHANNELS = 8
-POOL = BufferPool()
+LAYOUT = INVERSE, WEIGHT, LOWEST, HIGHEST, RED, OFFSET  # as the compiled twin is told
 
 
 def guided_upsample(depth: torch.Tensor, image: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
@@ -34,20 +31,13 @@ def guided_upsample(depth: torch.Tensor, image: torch.Tensor, small: torch.Tenso
     grid) → ``float32 [H, W]``. Scaling the depth scales the result."""
     maps = guided_maps(depth, small)
     if image.device.type == "cpu":
-        (low_h, low_w), (height, width) = depth.shape, image.shape[:2]
-        rows, columns = interpolation(low_h, height), interpolation(low_w, width)
-        starts = np.searchsorted(columns[0], np.arange(low_w + 1))
-        POOL.sweep()
-        out = POOL.empty((height, width))
-        arguments = maps.numpy(), image.numpy(), rows, columns, starts, out.numpy(), np.zeros(1, np.int64)
-        THREAD_POOL.run(lambda: _upsample(*arguments))
-        return out
+        return edge_aware_cpu.upsample(maps, image, LAYOUT)
     return upsample_by_torch(maps, image)
 
 
 def upsample_by_torch(maps: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     """The plain specification of the compiled pass, and what runs on CUDA."""
-    sampled = F.interpolate(maps.permute(2, 0, 1)[None], size=image.shape[:2], mode="bilinear", align_corners=False)[0]
+    sampled = bilinear(maps.permute(2, 0, 1), (image.shape[0], image.shape[1]))
     return guided_depth(sampled.movedim(0, -1), image)
 
 
@@ -128,46 +118,3 @@ def _mean_fit(guide: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 def _window_mean(values: torch.Tensor) -> torch.Tensor:
     """``[C, h, w]`` → the mean over the 3×3 window, of the pixels that lie inside the frame."""
     return F.avg_pool2d(values[None], 3, 1, 1, count_include_pad=False)[0]
-
-
-@numba.njit(nogil=True, cache=True, fastmath={"contract", "arcp", "nsz"})
-def _upsample(
-    maps: np.ndarray, image: np.ndarray, rows: Grid, columns: Grid, starts: np.ndarray, out: np.ndarray, next_row: np.ndarray
-) -> None:
-    """``guided_depth`` of every pixel, without the sampled maps: a row of them at a time, claimed from ``next_row``.
-
-    rows, columns: see ``interpolation``; starts: the first fine column of each coarse one.
-    """
-    low_h, low_w = maps.shape[:2]
-    tops, downs = rows
-    lefts, weights = columns
-    inverse = np.empty(low_w + 1, np.float32)
-    while True:
-        y = fetch_add(next_row, 1)
-        if y >= out.shape[0]:
-            return
-        upper, down = tops[y], downs[y]
-        lower = min(upper + 1, low_h - 1)
-        for j in range(low_w):
-            inverse[j] = maps[upper, j, INVERSE] + (maps[lower, j, INVERSE] - maps[upper, j, INVERSE]) * down
-        inverse[low_w] = inverse[low_w - 1]
-        line = out[y]
-        for x in range(line.size):
-            start = inverse[lefts[x]]
-            line[x] = 1 / (start + (inverse[lefts[x] + 1] - start) * weights[x])
-        for j in range(low_w):
-            right = min(j + 1, low_w - 1)
-            steps = maps[upper, j, WEIGHT] + maps[lower, j, WEIGHT] + maps[upper, right, WEIGHT] + maps[lower, right, WEIGHT]
-            if steps > 0:
-                a = maps[upper, j] + (maps[lower, j] - maps[upper, j]) * down
-                slope = maps[upper, right] + (maps[lower, right] - maps[upper, right]) * down - a
-                for x in range(starts[j], starts[j + 1]):
-                    share = weights[x]
-                    weight = a[WEIGHT] + slope[WEIGHT] * share
-                    if weight <= 0:
-                        continue
-                    fitted = a[OFFSET] + slope[OFFSET] * share
-                    for c in range(3):
-                        fitted += (a[RED + c] + slope[RED + c] * share) * (image[y, x, c] * np.float32(1 / 255))
-                    fitted = min(max(fitted, a[LOWEST] + slope[LOWEST] * share), a[HIGHEST] + slope[HIGHEST] * share)
-                    line[x] *= np.exp(weight * (fitted - np.log(line[x])))

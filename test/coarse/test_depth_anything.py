@@ -71,7 +71,7 @@ def test_true_architecture_through_the_registry(tmp_path: Path) -> None:
 
 
 def _normalized(image: Tensor, size: tuple[int, int]) -> Tensor:
-    from depth_retrofit_ros.coarse.base import downsample
+    from depth_retrofit_ros.upsampling.area_average import downsample
 
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     return (downsample(image, size) - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)

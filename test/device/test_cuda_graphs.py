@@ -9,7 +9,8 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.device.cuda_graphs import Captured, Graphed, GraphedCoarse
+from depth_retrofit_ros.coarse.graphed import GraphedCoarse
+from depth_retrofit_ros.device.cuda_graphs import Captured, Graphed
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.retrofit import load
 

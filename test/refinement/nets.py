@@ -22,7 +22,7 @@ def random_network(seed: int = 0, widths: tuple[int, ...] = (8, 12, 16)) -> Refi
 
 
 def random_refiner(seed: int = 0) -> SparseRefiner:
-    """On the reference engine."""
+    """On the reference backend."""
     return SparseRefiner(random_network(seed), load_backend("torch"))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from depth_retrofit_ros.selection.top_k import select_top, select_top_by_torch
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
-from depth_retrofit_ros.upsampling.grid import interpolation
+from depth_retrofit_ros.upsampling.interpolation import bilinear_table
 
 Select = Callable[[torch.Tensor, tuple[int, int], int], PixelSet]
 
@@ -73,7 +73,7 @@ def test_agrees_with_a_sort_on_any_ties(height: int, width: int, data: st.DataOb
 def test_compiled_interpolation_is_the_formula(size: tuple[int, int], scale: float) -> None:
     """In float32, step by step as in the compiled code; also finer than the score, and with scores at the ends of what there is."""
     score = (np.random.default_rng(0).random((5, 8)) ** 4 * scale).astype(np.float32)
-    (top, down), (left, right) = interpolation(5, size[0]), interpolation(8, size[1])
+    (top, down), (left, right) = bilinear_table(5, size[0]), bilinear_table(8, size[1])
     below, beside = np.minimum(top + 1, 4), np.minimum(left + 1, 7)
     rows = score[top] + (score[below] - score[top]) * down[:, None]
     full = rows[:, left] + (rows[:, beside] - rows[:, left]) * right

@@ -7,8 +7,16 @@ import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import downsample, fit_long_side
-from depth_retrofit_ros.upsampling.interpolation import Mode, sample_at, upsample
+from depth_retrofit_ros.upsampling.area_average import downsample
+from depth_retrofit_ros.upsampling.interpolation import (
+    Mode,
+    bilinear_table,
+    cell_index,
+    cell_table,
+    doubled_offset,
+    sample_at,
+    upsample,
+)
 
 MODES: tuple[Mode, ...] = ("planar", "nearest", "bilinear")
 SIZES = [((12, 16), (120, 160)), ((12, 16), (101, 158)), ((9, 16), (144, 256)), ((16, 9), (37, 19)), ((6, 8), (6, 8))]
@@ -125,24 +133,18 @@ def _centroid(profile: np.ndarray) -> float:
     return float((steps * (np.arange(steps.size) + 0.5)).sum() / steps.sum())
 
 
-def test_downsampling_averages_areas() -> None:
-    image = torch.randint(0, 256, (12, 20, 3), dtype=torch.uint8)
-    expected = image.double().view(3, 4, 5, 4, 3).mean((1, 3)).permute(2, 0, 1) / 255
-    small = downsample(image, (3, 5))
-    assert small.shape == (1, 3, 3, 5)
-    torch.testing.assert_close(small[0].double(), expected, atol=0.51 / 255, rtol=0)
-    assert downsample(image, (24, 40)).shape == (1, 3, 24, 40)
-
-
-@pytest.mark.parametrize(
-    ("frame", "expected"),
-    [
-        ((1440, 2560), (144, 256)),
-        ((1440, 1920), (192, 256)),
-        ((1920, 1440), (256, 192)),
-        ((720, 1280), (144, 256)),
-        ((3, 4000), (16, 256)),
-    ],
-)
-def test_coarse_size_keeps_the_aspect(frame: Size, expected: Size) -> None:
-    assert fit_long_side(*frame, long_side=256, multiple=16) == expected
+@pytest.mark.parametrize(("low", "high"), [(16, 160), (16, 158), (9, 37), (8, 8), (12, 5)])
+def test_tables_are_what_torch_computes_on_a_device(low: int, high: int) -> None:
+    """The one formula, in NumPy and in torch: bit for bit the same weights and places."""
+    first, weight = bilinear_table(low, high)
+    ramp = torch.arange(low, dtype=torch.float32)[None, :, None]
+    position = sample_at(ramp, torch.arange(high), (1, high))[:, 0]
+    assert torch.equal(
+        torch.lerp(ramp[0, first, 0], ramp[0, np.minimum(first + 1, low - 1), 0], torch.from_numpy(weight)), position
+    )
+    cell, place = cell_table(low, high)
+    fine = torch.arange(high)
+    np.testing.assert_array_equal(cell_index(fine, low, high).numpy(), cell)
+    np.testing.assert_array_equal(doubled_offset(fine, low, high).float().div_(high).sub_(1).numpy(), place)
+    centers = (np.arange(high) + 0.5) * low / high
+    np.testing.assert_allclose(cell + (place.astype(np.float64) + 1) / 2, centers, rtol=1e-6)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from depth_retrofit_ros.upsampling.interpolation import coarse_position
+
 RADIUS = 2  # coarse pixels: a window of 5×5, as in the paper
 
 
@@ -20,24 +22,36 @@ def joint_bilateral_upsample(
     height, width = guide.shape[:2]
     out = np.empty((height, width), np.float32)
     space, color = 0.5 / sigma_space**2, 0.5 / sigma_color**2
-    _upsample(guide, coarse_guide, np.asarray(coarse, np.float32), np.float32(space), np.float32(color), out)
+    rows, columns = (
+        coarse_position(np.arange(n), low, n).astype(np.float32) for n, low in zip(out.shape, coarse.shape, strict=True)
+    )
+    values = np.asarray(coarse, np.float32)
+    _upsample(guide, coarse_guide, values, rows, columns, np.float32(space), np.float32(color), out)
     return out
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _upsample(
-    guide: np.ndarray, coarse_guide: np.ndarray, coarse: np.ndarray, space: np.float32, color: np.float32, out: np.ndarray
+    guide: np.ndarray,
+    coarse_guide: np.ndarray,
+    coarse: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    space: np.float32,
+    color: np.float32,
+    out: np.ndarray,
 ) -> None:
+    """rows, columns: where the fine rows and columns lie on the coarse grid."""
     height, width = out.shape
     h, w = coarse.shape
     side = 2 * RADIUS + 1
     for y in range(height):
         exponent = np.empty(side * side, np.float32)
         value = np.empty(side * side, np.float32)
-        v = np.float32((y + 0.5) * h / height - 0.5)
+        v = rows[y]
         middle_v = int(np.floor(v + np.float32(0.5)))
         for x in range(width):
-            u = np.float32((x + 0.5) * w / width - 0.5)
+            u = columns[x]
             middle_u = int(np.floor(u + np.float32(0.5)))
             count = 0
             least = np.float32(np.inf)

@@ -1,89 +1,56 @@
-"""``RefinerNet.decide`` in one compiled pass, for inference on a CPU: nothing of the size [K, candidates] is made in between."""
+"""What the U-Net's output says at each pixel: a choice between candidate surfaces by their fitness, and a small residual."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
-import numba
 import numpy as np
 import torch
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
+from depth_retrofit_ros.device.thread_pool import THREAD_POOL
+from depth_retrofit_ros.refinement.pixels.candidates import COUNT
+from depth_retrofit_ros.refinement.pixels.decision_cpu import decision_kernel
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, start_of
 
-BLOCK = 2048  # pixels
-# candidates.COUNT and where its parts start, in numbers: the cache of compiled kernels notices changes of their own file only.
-COUNT, CANDIDATES, COLORS = 22, 3, 25
-LOG2_E = np.float32(1.4426950408889634)
-LEAST = np.float32(-87.0)  # below, exp is no ordinary float32
-# Taylor's series of 2^f; of |f| <= 1/2 the first term left out is 1.2e-7.
-C1, C2, C3, C4, C5, C6 = (np.float32(c) for c in (0.69314718, 0.24022651, 0.05550411, 0.00961813, 0.00133336, 0.00015403))
+TERMS = 3  # of a candidate's fitness: its place, the place squared, its colour distance
+OUTPUTS = COUNT + TERMS + 1  # the last one is the residual
+PLACE_SCALE = 4.0  # a candidate's place: ln(candidate / coarse) times this
+FARTHEST_PLACE = 5.0
+RESIDUAL_SCALE = 0.25
 
 
-def decide(out: torch.Tensor, features: PixelFeatures, place_scale: float, farthest: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """change and entropy, both ``[K]``, of the U-Net's output ``float32 [K, COUNT + 4]``; see ``RefinerNet.decide``."""
-    if out.shape[1] != COUNT + 4 or (start_of("candidates"), start_of("colors")) != (CANDIDATES, COLORS):
-        raise ValueError(f"compiled for {COUNT} candidates, from columns {CANDIDATES} and {COLORS} on: correct these in this file")
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """change ``[K]``: ln(refined / coarse); entropy ``[K]``: H(refined), of the choice between candidates, nats; log_choice
+    ``[K, COUNT]``: ln of the probability of each candidate, None in inference mode, where nobody asks for it."""
+
+    change: torch.Tensor
+    log_choice: torch.Tensor | None
+    entropy: torch.Tensor
+
+
+def decide(out: torch.Tensor, features: PixelFeatures) -> Refinement:
+    """What the U-Net's output ``float32 [K, OUTPUTS]`` says; in inference mode on a CPU by the compiled pass."""
+    if out.device.type != "cpu" or not torch.is_inference_mode_enabled():
+        return decide_by_torch(out, features)
     change, entropy = torch.empty(out.shape[0]), torch.empty(out.shape[0])
     arrays = [array.numpy() for array in (out, features.rows, change, entropy)]
+    scales = [np.float32(scale) for scale in (PLACE_SCALE, FARTHEST_PLACE, RESIDUAL_SCALE)]
     counter = np.zeros(1, np.int64)
-    THREAD_POOL.run(lambda: _decide(*arrays, np.float32(place_scale), np.float32(farthest), counter))
-    return change, entropy
+    compiled = decision_kernel(COUNT, start_of("candidates"), start_of("colors"))
+    THREAD_POOL.run(lambda: compiled(*arrays, *scales, counter))
+    return Refinement(change, None, entropy)
 
 
-@intrinsic
-def as_float(typing_context: Any, bits: Any) -> tuple[Any, Callable[..., Any]]:
-    """The float32 of these 32 bits."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.int32), generate
+def decide_by_torch(out: torch.Tensor, features: PixelFeatures) -> Refinement:
+    """``decide`` in plain torch, with gradients: the specification of the compiled pass, and what runs on CUDA."""
+    log_choice = (out[:, :COUNT] + fitness(features, out[:, COUNT : COUNT + TERMS])).log_softmax(1)
+    choice = log_choice.exp()
+    change = (choice * features.candidates).sum(1) + RESIDUAL_SCALE * out[:, -1]
+    return Refinement(change, log_choice, -(choice * log_choice).sum(1))
 
 
-@numba.njit(inline="always")
-def exponential(x: float) -> float:
-    """exp of float32 x <= 0, relative error 2e-7; in plain arithmetic, which compilers make vectors of."""
-    t = max(x, LEAST) * LOG2_E
-    whole = np.floor(t + np.float32(0.5))
-    f = t - whole
-    power = np.float32(1) + f * (C1 + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6)))))
-    return power * as_float(np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)))
-
-
-@numba.njit(nogil=True, cache=True, fastmath={"contract", "arcp", "nsz", "reassoc"})
-def _decide(
-    out: np.ndarray,
-    rows: np.ndarray,
-    change: np.ndarray,
-    entropy: np.ndarray,
-    place_scale: float,
-    farthest: float,
-    counter: np.ndarray,
-) -> None:
-    """Blocks of pixels are claimed from ``counter``, so that several threads can call it with the same arguments."""
-    logits = np.empty(COUNT, np.float32)
-    while True:
-        start = fetch_add(counter, BLOCK)
-        if start >= change.size:
-            return
-        for i in range(start, min(start + BLOCK, change.size)):
-            linear, square, color = out[i, COUNT], out[i, COUNT + 1], out[i, COUNT + 2]
-            highest = np.float32(-np.inf)
-            for k in range(COUNT):
-                place = min(max(rows[i, CANDIDATES + k] * place_scale, -farthest), farthest)
-                logits[k] = out[i, k] + color * rows[i, COLORS + k] + (linear + square * place) * place
-                highest = max(highest, logits[k])
-            total = mean = below = np.float32(0)
-            for k in range(COUNT):
-                logit = logits[k] - highest
-                weight = exponential(logit)
-                total += weight
-                mean += weight * rows[i, CANDIDATES + k]
-                below += weight * logit
-            change[i] = mean / total + np.float32(0.25) * out[i, COUNT + 3]
-            entropy[i] = np.log(total) - below / total
+def fitness(features: PixelFeatures, terms: torch.Tensor) -> torch.Tensor:
+    """``[K, COUNT]``: what each candidate's place and colour say for it, by the coefficients ``terms [K, TERMS]``."""
+    place = (features.candidates * PLACE_SCALE).clamp(-FARTHEST_PLACE, FARTHEST_PLACE)
+    return torch.addcmul(terms[:, 2:] * features.colors, terms[:, :1] + terms[:, 1:2] * place, place)

@@ -13,11 +13,17 @@ import torch
 
 from depth_retrofit_ros.device.buffers import BufferPool
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
-from depth_retrofit_ros.refinement.pixels import assembly
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT, candidate_colors, candidate_maps
+from depth_retrofit_ros.refinement.pixels.features_cpu import assembly_kernel
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
-from depth_retrofit_ros.upsampling.grid import cells, interpolation
-from depth_retrofit_ros.upsampling.interpolation import sample_at
+from depth_retrofit_ros.upsampling.interpolation import (
+    bilinear_table,
+    cell_index,
+    cell_table,
+    doubled_offset,
+    row_and_column,
+    sample_at,
+)
 
 CELL_LEVEL = 2.0  # ln of 7 px: a common height of a coarse cell
 POOL = BufferPool()
@@ -119,16 +125,15 @@ def features_at(
     """rgb ``[K, 3]``, normalised; depth_at ``[K]``, the upsampled coarse depth; indices ``int64 [K]`` into a frame of ``size``."""
     if rgb.device.type != "cpu":
         return features_by_torch(rgb, maps, depth_at, indices, size)
-    if maps.colors.shape[3] != assembly.COUNT:
-        raise ValueError(f"refinement/pixels/assembly.py is compiled for {assembly.COUNT} candidates, not {maps.colors.shape[3]}")
     POOL.sweep()
     rows = POOL.empty((indices.numel(), IN_CHANNELS))
     low = maps.values.shape[:2]
-    grids, within = (tuple(of(low[axis], size[axis]) for axis in (0, 1)) for of in (interpolation, cells))
+    grids, within = (tuple(of(low[axis], size[axis]) for axis in (0, 1)) for of in (bilinear_table, cell_table))
     level = np.float32(math.log(size[0] / low[0]) - CELL_LEVEL)
     arrays = [m.numpy() for m in (rgb, maps.values, maps.colors, depth_at.log())]
     rest = (np.float32(maps.log_median), level, indices.numpy(), grids, within, rows.numpy(), np.zeros(1, np.int64))
-    THREAD_POOL.run(lambda: assembly.assemble(*arrays, *rest))
+    assemble = assembly_kernel(COUNT, *(start_of(name) for name in WIDTHS if name != "rgb"))
+    THREAD_POOL.run(lambda: assemble(*arrays, *rest))
     return PixelFeatures(rows)
 
 
@@ -167,21 +172,15 @@ def _color_distances(rgb: torch.Tensor, colors: torch.Tensor, indices: torch.Ten
 
 def cell_of(indices: torch.Tensor, size: tuple[int, int], low: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Row and column in a ``low = (h, w)`` grid of the cell in which each pixel of a ``size = (H, W)`` frame has its centre."""
-    y = torch.div(indices, size[1], rounding_mode="floor")
-    x = indices - y * size[1]
-    row = torch.div((2 * y + 1) * low[0], 2 * size[0], rounding_mode="floor")
-    return row, torch.div((2 * x + 1) * low[1], 2 * size[1], rounding_mode="floor")
+    y, x = row_and_column(indices, size[1])
+    return cell_index(y, low[0], size[0]), cell_index(x, low[1], size[1])
 
 
 def grid_position(indices: torch.Tensor, size: tuple[int, int], low: tuple[int, int]) -> torch.Tensor:
     """``PixelFeatures.grid`` at flat indices ``[K]`` into a frame of ``size = (H, W)`` over a ``low = (h, w)`` grid."""
-    y = torch.div(indices, size[1], rounding_mode="floor")
-    x = indices - y * size[1]
     out = torch.empty(indices.numel(), WIDTHS["grid"], device=indices.device)
-    for column, (position, fine, coarse) in enumerate(((y, size[0], low[0]), (x, size[1], low[1]))):
-        # In whole numbers up to the last step: float32 cannot tell the places within a cell of a large frame apart.
-        inside = ((2 * position + 1) * coarse) % (2 * fine)
-        out[:, column] = inside.float().div_(fine).sub_(1)
+    for axis, position in enumerate(row_and_column(indices, size[1])):
+        out[:, axis] = doubled_offset(position, low[axis], size[axis]).float().div_(size[axis]).sub_(1)
     out[:, 2] = math.log(size[0] / low[0]) - CELL_LEVEL
     return out
 

@@ -13,8 +13,9 @@ import torch
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.errors import WeightsError
 from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
+from depth_retrofit_ros.refinement.pixels.decision import Refinement
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, pixel_features
-from depth_retrofit_ros.refinement.pixels.network import Refinement, RefinerNet
+from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
@@ -33,7 +34,7 @@ class Refined:
 class Refiner(Protocol):
     """Corrects the selected pixels; the two steps are separate because they are separate boxes of the method.
 
-    backend_name: the sparse engine that computes it, for people to read.
+    backend_name: the sparse backend that computes it, for people to read.
     """
 
     @property
@@ -58,15 +59,15 @@ class Refiner(Protocol):
 
 
 class SparseRefiner:
-    """The sparse U-Net refiner on a sparse engine; dtype: of its convolutions."""
+    """The sparse U-Net refiner on a sparse backend; dtype: of its convolutions."""
 
-    def __init__(self, network: RefinerNet, engine: SparseBackend, dtype: torch.dtype = torch.float32) -> None:
-        self.network, self.engine, self.dtype = network.eval(), engine, dtype
+    def __init__(self, network: RefinerNet, backend: SparseBackend, dtype: torch.dtype = torch.float32) -> None:
+        self.network, self.backend, self.dtype = network.eval(), backend, dtype
 
     @property
     def backend_name(self) -> str:
         """See ``Refiner``."""
-        return self.engine.name
+        return self.backend.name
 
     def refine(
         self,
@@ -79,7 +80,7 @@ class SparseRefiner:
     ) -> Refined:
         """See ``Refiner.refine``."""
         features = pixel_features(image, small, coarse.depth, depth, score, pixels)
-        pyramid = self.engine.build_pyramid(pixels, self.network.levels)
+        pyramid = self.backend.build_pyramid(pixels, self.network.levels)
         return Refined(depth.flatten()[pixels.indices], features, self.network(features, pyramid, self.dtype))
 
     def fuse(self, refined: Refined) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,8 +90,8 @@ class SparseRefiner:
         return gate, refined.coarse * change.exp()
 
 
-def load_refiner(path: Path | None, device: torch.device, engine: str = "auto") -> SparseRefiner:
-    """A trained refiner; path None: the bundled one; engine: see ``load_backend``, in half precision on ``triton``.
+def load_refiner(path: Path | None, device: torch.device, backend: str = "auto") -> SparseRefiner:
+    """A trained refiner; path None: the bundled one; backend: see ``load_backend``, in half precision on ``triton``.
 
     Raises WeightsError or ModelError in one line.
     """
@@ -98,7 +99,7 @@ def load_refiner(path: Path | None, device: torch.device, engine: str = "auto") 
     tensors, metadata = load_tensors(path)
     network = _network_of(metadata, path)
     load_strict(network, tensors, path)
-    loaded = load_backend(engine, device)
+    loaded = load_backend(backend, device)
     return SparseRefiner(network.to(device), loaded, torch.float16 if loaded.name == "triton" else torch.float32)
 
 

@@ -21,7 +21,8 @@ from depth_retrofit_ros.evaluation.report.summary import RunMode, Summary, machi
 from depth_retrofit_ros.evaluation.report.summary_page import write_summary
 from depth_retrofit_ros.evaluation.sequence import SequenceEvaluator
 from depth_retrofit_ros.io.depth_files import write_text, writing
-from depth_retrofit_ros.pointcloud.organized import POINT_STEP, write_ply
+from depth_retrofit_ros.pointcloud.files import write_ply
+from depth_retrofit_ros.pointcloud.organized import POINT_STEP
 from depth_retrofit_ros.ros.replay.assess import Assessment, assess, spread
 from depth_retrofit_ros.ros.replay.every_frame import EveryFrame, run_every_frame
 from depth_retrofit_ros.ros.replay.live_run import NODE, LiveRun, RunResult, run_live

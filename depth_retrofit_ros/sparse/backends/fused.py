@@ -1,18 +1,53 @@
-"""What the fused engines share: every convolution is one call of one kernel.
-
-That kernel computes ``out[targets[i]] = concat(features[sources[i, t]] for all t) @ matrices[slot] + bias + residual[targets[i]]``:
-a 3x3 or 2x2 convolution gathers by its map, a transposed one scatters by its, a linear layer does neither.
-"""
+"""What the fused backends share: every convolution is one call of one kernel."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 
 import torch
 
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.sparse.backends.torch import check_rows, maps_to_coarser
 from depth_retrofit_ros.sparse.pyramid import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """``out[targets[i]] = concat(features[sources[i, t]] for all t) @ matrices[slot] + bias + residual[targets[i]]``: a 3x3 or 2x2
+    convolution gathers by its map, a transposed one scatters by its, a linear layer does neither.
+
+    features: ``[N, Cin]``; matrices: ``[slots, taps · Cin, Cout]``; bias: ``[Cout]``; rows: of the result ``[rows, Cout]``.
+    sources: ``int32 [count, taps]``, N for zeros; targets: ``int32 [count, slots]``, ``rows`` for none; None means row i for i.
+    active: how many of the count are to be computed, None for all (see ``Level``). relu_input: apply ReLU to the features first.
+    residual: ``[rows, Cout]``.
+    """
+
+    features: torch.Tensor
+    matrices: torch.Tensor
+    bias: torch.Tensor | None
+    rows: int
+    sources: torch.Tensor | None = None
+    targets: torch.Tensor | None = None
+    active: torch.Tensor | None = None
+    relu_input: bool = False
+    residual: torch.Tensor | None = None
+
+    def operands(self) -> list[torch.Tensor]:
+        """Those that are computed with."""
+        return [tensor for tensor in (self.features, self.matrices, self.bias, self.residual) if tensor is not None]
+
+    def check(self) -> None:
+        """Raise ValueError or ModelError where the operands do not fit each other."""
+        features, matrices = self.features, self.matrices
+        if any(tensor.dtype != features.dtype for tensor in self.operands()):
+            raise ModelError(f"features are {features.dtype}, weights {matrices.dtype}: convert network and features to one type")
+        channels, outputs = features.shape[1], matrices.shape[2]
+        taps = 1 if self.sources is None else self.sources.shape[1]
+        if matrices.shape[1] != taps * channels:
+            raise ValueError(f"a weight for {matrices.shape[1] // taps} channels does not fit features {list(features.shape)}")
+        if self.residual is not None and self.residual.shape != (self.rows, outputs):
+            raise ValueError(f"residual {list(self.residual.shape)} does not fit the result [{self.rows}, {outputs}]")
 
 
 class FusedBackend(ABC):
@@ -33,14 +68,25 @@ class FusedBackend(ABC):
         """See ``SparseBackend``."""
         check_rows(features, level.count)
         matrix = weight.permute(2, 3, 1, 0).reshape(1, -1, weight.shape[0])
-        return self._checked(features, matrix, bias, level.count, level.neighbors, None, level.active, relu_input, residual)
+        return self._run(
+            Convolution(
+                features,
+                matrix,
+                bias,
+                level.count,
+                sources=level.neighbors,
+                active=level.active,
+                relu_input=relu_input,
+                residual=residual,
+            )
+        )
 
     def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
         """See ``SparseBackend``."""
         children, _ = maps_to_coarser(level)
         check_rows(features, level.count)
         matrix = weight.permute(2, 3, 1, 0).reshape(1, -1, weight.shape[0])
-        return self._checked(features, matrix, bias, children.shape[0], children, None, level.coarse_active)
+        return self._run(Convolution(features, matrix, bias, children.shape[0], sources=children, active=level.coarse_active))
 
     def up_conv(
         self,
@@ -55,60 +101,28 @@ class FusedBackend(ABC):
         children, _ = maps_to_coarser(level)
         check_rows(features, children.shape[0])
         matrices = weight.permute(2, 3, 0, 1).reshape(4, weight.shape[0], weight.shape[1])
-        return self._checked(features, matrices, bias, level.count, None, children, level.coarse_active, residual=residual)
+        return self._run(
+            Convolution(features, matrices, bias, level.count, targets=children, active=level.coarse_active, residual=residual)
+        )
 
     def linear(
         self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, relu_input: bool = False
     ) -> torch.Tensor:
         """See ``SparseBackend``."""
-        return self._checked(features, weight.t()[None], bias, features.shape[0], None, None, None, relu_input)
+        return self._run(Convolution(features, weight.t()[None], bias, features.shape[0], relu_input=relu_input))
 
     @abstractmethod
-    def _convolve(
-        self,
-        features: torch.Tensor,
-        matrices: torch.Tensor,
-        bias: torch.Tensor | None,
-        rows: int,
-        sources: torch.Tensor | None,
-        targets: torch.Tensor | None,
-        active: torch.Tensor | None,
-        relu_input: bool,
-        residual: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """Run the kernel: all tensors of one type, contiguous and without gradient, but for matrices, which may have any strides.
+    def _convolve(self, work: Convolution) -> torch.Tensor:
+        """Run the kernel: all operands are checked, of one type, without gradient and contiguous, but for the matrices, which may
+        have any strides. Returns ``[rows, Cout]``."""
 
-        features: ``[N, Cin]``; matrices: ``[slots, taps · Cin, Cout]``; sources: ``int32 [count, taps]``, N for zeros; targets:
-        ``int32 [count, slots]``, ``rows`` for none; None means row i for i. active: how many of the count are to be computed,
-        None for all (see ``Level``). Returns ``[rows, Cout]``.
-        """
-
-    def _checked(
-        self,
-        features: torch.Tensor,
-        matrices: torch.Tensor,
-        bias: torch.Tensor | None,
-        rows: int,
-        sources: torch.Tensor | None,
-        targets: torch.Tensor | None,
-        active: torch.Tensor | None,
-        relu_input: bool = False,
-        residual: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def _run(self, work: Convolution) -> torch.Tensor:
         """``_convolve``, unless the operands do not fit each other or want gradients."""
-        operands = [tensor for tensor in (features, matrices, bias, residual) if tensor is not None]
-        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in operands):
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in work.operands()):
             raise ModelError(
-                f"sparse engine '{self.name}' computes no gradients: train with engine 'torch', or use torch.inference_mode()"
+                f"sparse backend '{self.name}' computes no gradients: train with 'torch', or use torch.inference_mode()"
             )
-        if any(tensor.dtype != features.dtype for tensor in operands):
-            raise ModelError(f"features are {features.dtype}, weights {matrices.dtype}: convert network and features to one type")
-        channels, outputs = features.shape[1], matrices.shape[2]
-        taps = 1 if sources is None else sources.shape[1]
-        if matrices.shape[1] != taps * channels:
-            raise ValueError(f"a weight for {matrices.shape[1] // taps} channels does not fit features {list(features.shape)}")
-        if residual is not None and residual.shape != (rows, outputs):
-            raise ValueError(f"residual {list(residual.shape)} does not fit the result [{rows}, {outputs}]")
-        bias, residual = (None if tensor is None else tensor.detach().contiguous() for tensor in (bias, residual))
-        features, matrices = features.detach().contiguous(), matrices.detach()
-        return self._convolve(features, matrices, bias, rows, sources, targets, active, relu_input, residual)
+        work.check()
+        bias, residual = (None if tensor is None else tensor.detach().contiguous() for tensor in (work.bias, work.residual))
+        features, matrices = work.features.detach().contiguous(), work.matrices.detach()
+        return self._convolve(replace(work, features=features, matrices=matrices, bias=bias, residual=residual))

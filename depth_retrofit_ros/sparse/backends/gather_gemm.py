@@ -1,4 +1,4 @@
-"""Sparse convolutions as gather + matrix product, with gradients: the specification of every faster engine.
+"""Sparse convolutions as gather + matrix product, with gradients: the specification of every faster backend.
 
 Rows under the kernel are gathered into a small buffer that stays in the cache, and multiplied at once with the whole kernel as one
 ``[taps · Cin, Cout]`` matrix. The backward pass is a gather too, because maps mirror: it needs no atomic scatter, so it is

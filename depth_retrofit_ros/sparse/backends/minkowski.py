@@ -1,4 +1,4 @@
-"""MinkowskiEngine (Choy et al., arXiv 1904.08755), the library that the method's paper builds on, as an engine to compare with."""
+"""MinkowskiEngine (Choy et al., arXiv 1904.08755), the library that the method's paper builds on, as a backend to compare with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sparse engines: one protocol, one mapping from name to class, loaded when asked for."""
+"""Sparse backends: one protocol, one mapping from name to class, loaded when asked for."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ BACKENDS: dict[str, BackendInfo] = {
 
 
 class SparseBackend(Protocol):
-    """What a sparse U-Net needs from an engine.
+    """What a sparse U-Net needs from a backend.
 
     Features are ``[K, C]`` in the order of the level's pixels; weights have the layouts of the dense ``Conv2d`` (for ``up_conv``,
     ``ConvTranspose2d``); a bias is ``[Cout]`` or None. Absent pixels count as zero. relu_input: apply ReLU to the features first;
-    residual: of the result's shape, added to it. Every engine agrees with ``torch``.
+    residual: of the result's shape, added to it. Every backend agrees with ``torch``.
 
     devices: the types of device that it computes on.
     """
@@ -118,7 +118,7 @@ def resolve_backend(name: str, device: torch.device) -> str:
 
 
 def load_backend(name: str, device: torch.device | None = None) -> SparseBackend:
-    """The engine of that name, or of ``auto``.
+    """The backend of that name, or of ``auto``.
 
     device: where it shall compute; None: on the CPU. Raises ModelError where the name is unknown, its software is not installed, or
     it does not compute there.
@@ -126,16 +126,16 @@ def load_backend(name: str, device: torch.device | None = None) -> SparseBackend
     device = device or torch.device("cpu")
     name = resolve_backend(name, device)
     if name not in BACKENDS:
-        raise ModelError(f"unknown sparse engine '{name}': choose one of auto, {', '.join(BACKENDS)}")
+        raise ModelError(f"unknown sparse backend '{name}': choose one of auto, {', '.join(BACKENDS)}")
     info = BACKENDS[name]
     if not is_installed(info):
-        raise ModelError(f"sparse engine '{name}' needs {info.package}, which is not installed: {info.how_to_get}")
+        raise ModelError(f"sparse backend '{name}' needs {info.package}, which is not installed: {info.how_to_get}")
     module, _, attribute = info.loader.partition(":")
     try:
-        engine: SparseBackend = getattr(import_module(module), attribute)()
+        backend: SparseBackend = getattr(import_module(module), attribute)()
     except ImportError as error:
-        raise ModelError(f"sparse engine '{name}' cannot be loaded ({error}): {info.how_to_get}") from error
-    if device.type not in engine.devices:
-        there = " and ".join(engine.devices)
-        raise ModelError(f"sparse engine '{name}' computes on {there}, not on {device.type}: choose another one, or auto")
-    return engine
+        raise ModelError(f"sparse backend '{name}' cannot be loaded ({error}): {info.how_to_get}") from error
+    if device.type not in backend.devices:
+        there = " and ".join(backend.devices)
+        raise ModelError(f"sparse backend '{name}' computes on {there}, not on {device.type}: choose another one, or auto")
+    return backend

@@ -1,4 +1,4 @@
-"""spconv as an engine to compare with. It is made for CUDA; its CPU path is right on one thread only."""
+"""spconv as a backend to compare with. It is made for CUDA; its CPU path is right on one thread only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine in plain torch: any device, any float type, with gradients. It specifies what the faster engines compute."""
+"""The backend in plain torch: any device, any float type, with gradients. It specifies what the faster backends compute."""
 
 from __future__ import annotations
 

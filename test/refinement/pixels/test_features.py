@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from depth_retrofit_ros.refinement.pixels import features as features_module
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT, MARGIN, OFFSETS, candidate_maps
 from depth_retrofit_ros.refinement.pixels.features import (
     IN_CHANNELS,
     WIDTHS,
+    CoarseMaps,
     PixelFeatures,
     cell_of,
     coarse_maps,
@@ -130,3 +132,17 @@ def test_compiled_pass_equals_the_specification(size: tuple[int, int], low: tupl
     got, wanted = (f(rgb, maps, depth_at, indices, size) for f in (features_at, features_by_torch))
     for name in WIDTHS:
         torch.testing.assert_close(got.part(name), wanted.part(name), atol=2e-5, rtol=0, msg=name)
+
+
+def test_compiled_pass_follows_the_number_of_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it is written into the kernel, where the cache of compiled kernels would keep it when it changes."""
+    count, low, size = 9, (9, 16), (37, 53)
+    monkeypatch.setattr(features_module, "COUNT", count)
+    monkeypatch.setattr(features_module, "IN_CHANNELS", 3 + 2 * count + 5)
+    for name in ("candidates", "colors"):
+        monkeypatch.setitem(WIDTHS, name, count)
+    maps = CoarseMaps(torch.randn(*low, count + 2), torch.randn(*low, 3, count), torch.tensor(0.5))
+    indices = torch.arange(0, size[0] * size[1], 3)
+    rgb, depth_at = torch.randn(indices.numel(), 3), 1 + torch.rand(indices.numel())
+    got, wanted = (f(rgb, maps, depth_at, indices, size) for f in (features_at, features_by_torch))
+    torch.testing.assert_close(got.rows, wanted.rows, atol=2e-5, rtol=0)

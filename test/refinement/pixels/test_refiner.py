@@ -64,7 +64,7 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
     path = save(tmp_path / "refiner.safetensors", network, SHAPE)
     loaded = load_refiner(path, CPU)
     assert (loaded.network.widths, loaded.network.blocks, loaded.network.training) == ((8, 12, 16), 1, False)
-    expected = answer(SparseRefiner(network, loaded.engine))
+    expected = answer(SparseRefiner(network, loaded.backend))
     for got, wanted in zip(answer(loaded), expected, strict=True):
         assert torch.equal(got, wanted)
 
@@ -122,5 +122,5 @@ def test_damaged_checkpoints_are_one_line(tmp_path: Path) -> None:
 
 def test_unknown_engine(tmp_path: Path) -> None:
     path = save(tmp_path / "refiner.safetensors", random_network(), SHAPE)
-    with pytest.raises(ModelError, match="unknown sparse engine 'fast'"):
-        load_refiner(path, CPU, engine="fast")
+    with pytest.raises(ModelError, match="unknown sparse backend 'fast'"):
+        load_refiner(path, CPU, backend="fast")

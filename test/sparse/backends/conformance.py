@@ -1,4 +1,4 @@
-"""What every engine must do as ``torch`` does: maps, convolutions and a whole U-Net on all kinds of active sets."""
+"""What every backend must do as ``torch`` does: maps, convolutions and a whole U-Net on all kinds of active sets."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def rows(features: torch.Tensor, level: Level) -> torch.Tensor:
 
 @torch.inference_mode()
 def check_operations(
-    engine: SparseBackend,
+    backend: SparseBackend,
     mask: torch.Tensor,
     channels: tuple[int, int],
     *,
@@ -67,17 +67,17 @@ def check_operations(
 ) -> None:
     """Each operation on this ``bool [H, W]`` mask against the reference, which gets the same (rounded) inputs."""
     reference = REFERENCE.build_pyramid(PixelSet.from_mask(mask), 2)
-    pyramid = engine.build_pyramid(PixelSet.from_mask(mask.to(device)), 2)
+    pyramid = backend.build_pyramid(PixelSet.from_mask(mask.to(device)), 2)
     for name, operation in operations(*channels, (reference[0].count, reference[1].count)).items():
         wanted = operation(REFERENCE, reference, lambda tensor: tensor.to(dtype).double())
-        got = operation(engine, pyramid, lambda tensor: tensor.to(device, dtype))[: wanted.shape[0]]
+        got = operation(backend, pyramid, lambda tensor: tensor.to(device, dtype))[: wanted.shape[0]]
         assert got.dtype == dtype and got.shape == wanted.shape, name
         scale = float(wanted.abs().max()) if wanted.numel() else 1.0
         torch.testing.assert_close(got.cpu().double(), wanted, rtol=0, atol=tolerance * scale, msg=partial("{}: {}".format, name))
 
 
 @torch.inference_mode()
-def check_unet(engine: SparseBackend, mask: torch.Tensor, *, tolerance: float = 1e-4, device: str = "cpu") -> None:
+def check_unet(backend: SparseBackend, mask: torch.Tensor, *, tolerance: float = 1e-4, device: str = "cpu") -> None:
     """A network of three levels whose every weight matters."""
     torch.manual_seed(0)
     net = SparseUNet(4, (6, 8, 10), blocks=2, out_channels=3)
@@ -87,16 +87,16 @@ def check_unet(engine: SparseBackend, mask: torch.Tensor, *, tolerance: float = 
     features = torch.randn(pixels.count, 4)
     wanted = net(features, REFERENCE.build_pyramid(pixels, net.levels))
     moved = PixelSet.from_mask(mask.to(device))
-    got = net.to(device)(features.to(device), engine.build_pyramid(moved, net.levels))
+    got = net.to(device)(features.to(device), backend.build_pyramid(moved, net.levels))
     torch.testing.assert_close(got.cpu(), wanted, rtol=tolerance, atol=tolerance)
 
 
-def check_maps(engine: SparseBackend, mask: torch.Tensor, levels: int = 3, device: str = "cpu") -> None:
+def check_maps(backend: SparseBackend, mask: torch.Tensor, levels: int = 3, device: str = "cpu") -> None:
     """Pixels and maps of all levels are those of the reference."""
     wanted = REFERENCE.build_pyramid(PixelSet.from_mask(mask), levels)
-    got = engine.build_pyramid(PixelSet.from_mask(mask.to(device)), levels)
+    got = backend.build_pyramid(PixelSet.from_mask(mask.to(device)), levels)
     for depth, (ours, theirs) in enumerate(zip(got.levels, wanted.levels, strict=True)):
-        assert ours.engine is engine and torch.equal(ours.pixels.index_image.cpu(), theirs.pixels.index_image)
+        assert ours.backend is backend and torch.equal(ours.pixels.index_image.cpu(), theirs.pixels.index_image)
         assert (ours.count if ours.active is None else int(ours.active)) == theirs.count
         assert torch.equal(ours.pixels.indices[: theirs.count].cpu(), theirs.pixels.indices)
         assert_same_map(ours.neighbors, theirs.neighbors, ours.count)

@@ -1,4 +1,4 @@
-"""The compiled engine against the torch engine, and its promises: no gradients, no overwritten results, any number of threads."""
+"""The compiled backend against the torch backend, and its promises: no gradients, no overwritten results, any number of threads."""
 
 from __future__ import annotations
 
@@ -92,36 +92,36 @@ def test_not_a_number_is_passed_on() -> None:
 
 def test_results_stay_what_they_were() -> None:
     """Memory is used again only when nobody refers to it, be it through a view."""
-    engine = CpuBackend()
-    level = engine.build_pyramid(PixelSet.from_mask(large_mask()), 1)[0]
+    backend = CpuBackend()
+    level = backend.build_pyramid(PixelSet.from_mask(large_mask()), 1)[0]
     features, weight = torch.randn(level.count, 5), torch.randn(7, 5, 3, 3)
-    view = engine.submanifold_conv(features, weight, None, level)[3:, 1]
+    view = backend.submanifold_conv(features, weight, None, level)[3:, 1]
     kept = view.clone()
     for _ in range(3):
-        engine.submanifold_conv(-features, weight, None, level)
+        backend.submanifold_conv(-features, weight, None, level)
     assert torch.equal(view, kept)
 
 
 def test_memory_is_used_again_from_frame_to_frame() -> None:
-    engine = CpuBackend()
+    backend = CpuBackend()
     weight = torch.randn(7, 5, 3, 3)
 
     def frame() -> None:
-        level = engine.build_pyramid(PixelSet.from_mask(large_mask()), 3)[0]
-        engine.submanifold_conv(torch.zeros(level.count, 5), weight, None, level)
+        level = backend.build_pyramid(PixelSet.from_mask(large_mask()), 3)[0]
+        backend.submanifold_conv(torch.zeros(level.count, 5), weight, None, level)
 
     frame()
-    reserved = engine.pool.reserved_bytes
+    reserved = backend.pool.reserved_bytes
     for _ in range(3):
         frame()
-    assert engine.pool.reserved_bytes == reserved > 0
+    assert backend.pool.reserved_bytes == reserved > 0
 
 
 def test_gradients_are_refused_in_one_line() -> None:
     level = ENGINE.build_pyramid(PixelSet.from_mask(make_mask("band", (8, 8))), 1)[0]
     weight = torch.randn(7, 5, 3, 3, requires_grad=True)
     features = torch.zeros(level.count, 5)
-    with pytest.raises(ModelError, match="engine 'cpu' computes no gradients: train with engine 'torch'") as caught:
+    with pytest.raises(ModelError, match="sparse backend 'cpu' computes no gradients: train with 'torch'") as caught:
         ENGINE.submanifold_conv(features, weight, None, level)
     assert "\n" not in str(caught.value)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The three convolutions of the torch engine against masked dense convolutions: values and gradients."""
+"""The three convolutions of the torch backend against masked dense convolutions: values and gradients."""
 
 from __future__ import annotations
 

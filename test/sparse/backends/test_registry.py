@@ -1,4 +1,4 @@
-"""The registry of sparse engines."""
+"""The registry of sparse backends."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.sparse.backends import registry as engine
+from depth_retrofit_ros.sparse.backends import registry
 from depth_retrofit_ros.sparse.backends.registry import BACKENDS, BackendInfo, is_installed, load_backend, resolve_backend
 
 
 @pytest.mark.parametrize("name", ["torch", "cpu"])
-def test_engine_knows_its_name(name: str) -> None:
+def test_backend_knows_its_name(name: str) -> None:
     assert load_backend(name).name == name
 
 
@@ -22,30 +22,32 @@ def test_auto_is_the_fastest_on_the_device() -> None:
 
 
 @pytest.mark.parametrize("name", ["triton", "minkowski", "spconv"])
-def test_engine_that_is_not_installed_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "find_spec", lambda package: None)
+def test_backend_that_is_not_installed_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda package: None)
     assert not is_installed(BACKENDS[name])
     with pytest.raises(
-        ModelError, match=rf"sparse engine '{name}' needs \w+, which is not installed: (pip install|build)"
+        ModelError, match=rf"sparse backend '{name}' needs \w+, which is not installed: (pip install|build)"
     ) as caught:
         load_backend(name, torch.device("cuda"))
     assert "\n" not in str(caught.value)
 
 
-def test_engine_that_does_not_compute_there_is_one_line() -> None:
-    with pytest.raises(ModelError, match="sparse engine 'cpu' computes on cpu, not on cuda: choose another one, or auto") as caught:
+def test_backend_that_does_not_compute_there_is_one_line() -> None:
+    with pytest.raises(
+        ModelError, match="sparse backend 'cpu' computes on cpu, not on cuda: choose another one, or auto"
+    ) as caught:
         load_backend("cpu", torch.device("cuda"))
     assert "\n" not in str(caught.value)
 
 
-def test_engine_whose_library_is_broken_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(engine.BACKENDS, "broken", BackendInfo("depth_retrofit_ros.nowhere:Engine", "", how_to_get="mend it"))
-    with pytest.raises(ModelError, match=r"sparse engine 'broken' cannot be loaded \(No module named .*\): mend it") as caught:
+def test_backend_whose_library_is_broken_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.BACKENDS, "broken", BackendInfo("depth_retrofit_ros.nowhere:Engine", "", how_to_get="mend it"))
+    with pytest.raises(ModelError, match=r"sparse backend 'broken' cannot be loaded \(No module named .*\): mend it") as caught:
         load_backend("broken")
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_engine_is_one_line() -> None:
-    with pytest.raises(ModelError, match=r"^unknown sparse engine 'cuda': choose one of auto, torch, cpu, triton") as caught:
+def test_unknown_backend_is_one_line() -> None:
+    with pytest.raises(ModelError, match=r"^unknown sparse backend 'cuda': choose one of auto, torch, cpu, triton") as caught:
         load_backend("cuda")
     assert "\n" not in str(caught.value)

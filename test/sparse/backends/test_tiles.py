@@ -35,8 +35,8 @@ def test_a_tile_needs_no_more_than_its_surroundings(kind: str) -> None:
     features = torch.randn(pixels.count, 4)
     dense = to_dense(features, pixels)
     with torch.inference_mode():
-        engine = load_backend("torch")
-        whole = to_dense(net(features, engine.build_pyramid(pixels, 3)), pixels)
+        backend = load_backend("torch")
+        whole = to_dense(net(features, backend.build_pyramid(pixels, 3)), pixels)
         rows, columns = slice(48, 64), slice(64, 80)
         margin = 40  # a multiple of the coarsest cell, beyond the reach of 5 + 2 · 4 + 4 · 2 kernels of 3, and the halving
         window = (..., slice(48 - margin, 64 + margin), slice(64 - margin, 80 + margin))

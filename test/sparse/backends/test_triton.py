@@ -1,4 +1,4 @@
-"""The Triton engine: its logic by Triton's interpreter on the CPU, in a process of its own; on CUDA for real where there is one."""
+"""The Triton backend: its logic by Triton's interpreter on the CPU, in a process of its own; on CUDA where there is one."""
 
 from __future__ import annotations
 
@@ -84,19 +84,19 @@ def test_the_kernel_compiles_for_gpus_that_are_not_here(
 @pytest.mark.cuda
 @pytest.mark.parametrize("kind", MASKS)
 def test_cuda_gives_the_values_of_torch(kind: str) -> None:
-    engine = load_backend("triton", torch.device("cuda"))
-    check_maps(engine, make_mask(kind, (21, 35)), device="cuda")
-    check_unet(engine, make_mask(kind, (21, 35)), device="cuda", tolerance=1e-3)
+    backend = load_backend("triton", torch.device("cuda"))
+    check_maps(backend, make_mask(kind, (21, 35)), device="cuda")
+    check_unet(backend, make_mask(kind, (21, 35)), device="cuda", tolerance=1e-3)
     for dtype, tolerance in TOLERANCES.items():
         for channels in ((5, 7), (24, 16), (16, 70)):
-            check_operations(engine, make_mask(kind, (21, 35)), channels, dtype=dtype, tolerance=tolerance, device="cuda")
+            check_operations(backend, make_mask(kind, (21, 35)), channels, dtype=dtype, tolerance=tolerance, device="cuda")
 
 
 @pytest.mark.cuda
 def test_cuda_on_a_large_set() -> None:
-    engine = load_backend("triton", torch.device("cuda"))
-    check_maps(engine, large_mask(), levels=5, device="cuda")
-    check_operations(engine, large_mask(), (24, 16), dtype=torch.float16, tolerance=2e-3, device="cuda")
+    backend = load_backend("triton", torch.device("cuda"))
+    check_maps(backend, large_mask(), levels=5, device="cuda")
+    check_operations(backend, large_mask(), (24, 16), dtype=torch.float16, tolerance=2e-3, device="cuda")
 
 
 if __name__ == "__main__":

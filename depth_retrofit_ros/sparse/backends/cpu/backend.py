@@ -1,4 +1,4 @@
-"""The engine for inference on a CPU: compiled kernels and maps, memory that is used again from frame to frame."""
+"""The backend for inference on a CPU: compiled kernels and maps, memory that is used again from frame to frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.sparse.backends.cpu.kernel_maps import fill_coarsening, fill_neighbors
 from depth_retrofit_ros.sparse.backends.cpu.kernels import block_width, kernel
-from depth_retrofit_ros.sparse.backends.fused import FusedBackend
+from depth_retrofit_ros.sparse.backends.fused import Convolution, FusedBackend
 from depth_retrofit_ros.sparse.kernel_map import Coarsening
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Pyramid, build_pyramid
@@ -33,37 +33,27 @@ class CpuBackend(FusedBackend):
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
         """See ``SparseBackend``."""
         if pixels.indices.device.type != "cpu":
-            raise ModelError(f"sparse engine 'cpu' does not compute on {pixels.indices.device}: use engine 'triton' there")
+            raise ModelError(f"sparse backend 'cpu' does not compute on {pixels.indices.device}: use 'triton' there")
         self.pool.sweep()
         return build_pyramid(pixels, levels, self, self._neighbors, self._halve)
 
-    def _convolve(
-        self,
-        features: torch.Tensor,
-        matrices: torch.Tensor,
-        bias: torch.Tensor | None,
-        rows: int,
-        sources: torch.Tensor | None,
-        targets: torch.Tensor | None,
-        active: torch.Tensor | None,
-        relu_input: bool,
-        residual: torch.Tensor | None,
-    ) -> torch.Tensor:
+    def _convolve(self, work: Convolution) -> torch.Tensor:
         """See ``FusedBackend``; all rows of its pyramids are active."""
+        features, matrices = work.features, work.matrices
         if features.dtype != torch.float32:
-            raise ModelError(f"sparse engine 'cpu' computes in float32, not {features.dtype}: convert network and features")
+            raise ModelError(f"sparse backend 'cpu' computes in float32, not {features.dtype}: convert network and features")
         channels, outputs = features.shape[1], matrices.shape[2]
         compiled = kernel(channels, outputs, matrices.shape[1] // channels)
-        packed, padded_bias = pack_weights(matrices, bias)
-        out = self.pool.empty((rows, outputs))
+        packed, padded_bias = pack_weights(matrices, work.bias)
+        out = self.pool.empty((work.rows, outputs))
         arguments = (
             features.numpy(),
-            NO_MAP if sources is None else sources.numpy(),
-            NO_MAP if targets is None else targets.numpy(),
+            NO_MAP if work.sources is None else work.sources.numpy(),
+            NO_MAP if work.targets is None else work.targets.numpy(),
             packed,
             padded_bias,
-            np.float32(0.0 if relu_input else -math.inf),
-            NO_RESIDUAL if residual is None else residual.numpy(),
+            np.float32(0.0 if work.relu_input else -math.inf),
+            NO_RESIDUAL if work.residual is None else work.residual.numpy(),
             out.numpy(),
             np.zeros(1, np.int64),
         )

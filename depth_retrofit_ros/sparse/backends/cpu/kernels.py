@@ -1,4 +1,4 @@
-"""The compiled kernel of the ``cpu`` engine: gather, matrix product, bias, activation and residual in one pass over the rows.
+"""The compiled kernel of the ``cpu`` backend: gather, matrix product, bias, activation and residual in one pass over the rows.
 
 A few rows are gathered into a buffer that stays in the first-level cache, and multiplied with a block of the weights while their
 sums stay in registers; the gathered matrix exists nowhere else. The two innermost steps are written in LLVM's vector types, because

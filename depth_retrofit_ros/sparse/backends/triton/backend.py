@@ -1,4 +1,4 @@
-"""The engine for inference on CUDA: one fused kernel for every convolution, in the type of the features with sums in float32."""
+"""The backend for inference on CUDA: one fused kernel for every convolution, in the type of the features with sums in float32."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import triton
 
 from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.sparse.backends.fused import FusedBackend
+from depth_retrofit_ros.sparse.backends.fused import Convolution, FusedBackend
 from depth_retrofit_ros.sparse.backends.triton.kernels import INTERPRETED, convolve, neighbors
 from depth_retrofit_ros.sparse.kernel_map import Coarsening
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
@@ -39,23 +39,13 @@ class TritonBackend(FusedBackend):
             pixels, active = down.pixels, coarse_active
         return Pyramid((*built, Level(self, pixels, neighbor_map(pixels, active), active=active)))
 
-    def _convolve(
-        self,
-        features: torch.Tensor,
-        matrices: torch.Tensor,
-        bias: torch.Tensor | None,
-        rows: int,
-        sources: torch.Tensor | None,
-        targets: torch.Tensor | None,
-        active: torch.Tensor | None,
-        relu_input: bool,
-        residual: torch.Tensor | None,
-    ) -> torch.Tensor:
+    def _convolve(self, work: Convolution) -> torch.Tensor:
         """See ``FusedBackend``."""
+        features, sources, targets, active = work.features, work.sources, work.targets, work.active
         if features.dtype not in TYPES:
-            raise ModelError(f"sparse engine 'triton' computes in float16, bfloat16 or float32, not {features.dtype}")
-        slots, depth, outputs = matrices.shape
-        out = features.new_empty(rows, outputs)
+            raise ModelError(f"sparse backend 'triton' computes in float16, bfloat16 or float32, not {features.dtype}")
+        slots, depth, outputs = work.matrices.shape
+        out = features.new_empty(work.rows, outputs)
         count = features.shape[0] if sources is None else sources.shape[0]
         if count == 0:
             return out
@@ -69,23 +59,23 @@ class TritonBackend(FusedBackend):
                 features,
                 features if sources is None else sources,
                 features if targets is None else targets,
-                matrices.contiguous(),
-                features if bias is None else bias,
-                features if residual is None else residual,
+                work.matrices.contiguous(),
+                features if work.bias is None else work.bias,
+                features if work.residual is None else work.residual,
                 out,
                 features if active is None else active,
                 count,
                 features.shape[0],
-                rows,
+                work.rows,
                 CHANNELS=features.shape[1],
                 OUTPUTS=outputs,
                 TAPS=depth // features.shape[1],
                 SLOTS=slots,
                 GATHERED=sources is not None,
                 SCATTERED=targets is not None,
-                RELU=relu_input,
-                BIASED=bias is not None,
-                ADDED=residual is not None,
+                RELU=work.relu_input,
+                BIASED=work.bias is not None,
+                ADDED=work.residual is not None,
                 PARTIAL=active is not None,
                 BLOCK_COLUMNS=columns,
             )

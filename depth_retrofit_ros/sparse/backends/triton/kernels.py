@@ -1,4 +1,4 @@
-"""The kernel of the ``triton`` engine: an implicit matrix product, with the gather in its loads and the rest in its stores.
+"""The kernel of the ``triton`` backend: an implicit matrix product, with the gather in its loads and the rest in its stores.
 
 At the widths of these networks everything is bound by memory, so nothing is stored that need not be, the gathered matrix least.
 """

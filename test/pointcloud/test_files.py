@@ -1,0 +1,43 @@
+"""The files hold the points, all of them or the valid ones, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from depth_retrofit_ros.pointcloud.files import valid_points, write_pcd, write_ply
+from depth_retrofit_ros.pointcloud.organized import make_cloud
+from test.pointcloud.test_organized import scene
+
+
+def test_ply_holds_the_valid_points_and_their_colours(tmp_path: Path) -> None:
+    depth, image, camera = scene(20, 30)
+    cloud = make_cloud(depth, image, camera)
+    count = write_ply(tmp_path / "cloud.ply", cloud)
+    header, body = (tmp_path / "cloud.ply").read_bytes().split(b"end_header\n", 1)
+    assert header.decode().splitlines() == [
+        "ply",
+        "format binary_little_endian 1.0",
+        f"element vertex {count}",
+        *(f"property float {axis}" for axis in "xyz"),
+        *(f"property uchar {color}" for color in ("red", "green", "blue")),
+    ]
+    assert len(body) == 15 * count
+    first = np.argwhere(np.isfinite(cloud[..., 2]))[0]
+    np.testing.assert_array_equal(np.frombuffer(body[:12], "<f4"), cloud[tuple(first)][:3])
+    np.testing.assert_array_equal(np.frombuffer(body[12:15], np.uint8), image[tuple(first)])
+    valid = np.isfinite(depth) & (depth > 0)
+    assert count == valid.sum()
+    np.testing.assert_array_equal(valid_points(cloud)[1], image[valid])
+
+
+def test_pcd_is_organised_and_keeps_every_bit(tmp_path: Path) -> None:
+    depth, image, camera = scene(9, 13)
+    cloud = make_cloud(depth, image, camera)
+    count = write_pcd(tmp_path / "cloud.pcd", cloud)
+    header, body = (tmp_path / "cloud.pcd").read_bytes().split(b"DATA binary\n", 1)
+    fields = dict(line.split(" ", 1) for line in header.decode().splitlines()[1:])
+    assert (fields["WIDTH"], fields["HEIGHT"], fields["POINTS"], fields["FIELDS"]) == ("13", "9", "117", "x y z rgb")
+    np.testing.assert_array_equal(np.frombuffer(body, np.uint32), cloud.view(np.uint32).ravel())
+    assert count == (np.isfinite(depth) & (depth > 0)).sum()
