@@ -8,13 +8,13 @@ no texture makes a depth that is not there. The refiner starts from this map, an
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from depth_retrofit_ros.coarse.base import downsample
 from depth_retrofit_ros.device.buffers import BufferPool
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
 from depth_retrofit_ros.upsampling.grid import Grid, interpolation
 
@@ -130,7 +130,7 @@ def _window_mean(values: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(values[None], 3, 1, 1, count_include_pad=False)[0]
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract", "arcp", "nsz"})
+@cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz"})
 def _upsample(
     maps: np.ndarray, image: np.ndarray, rows: Grid, columns: Grid, starts: np.ndarray, out: np.ndarray, next_row: np.ndarray
 ) -> None:

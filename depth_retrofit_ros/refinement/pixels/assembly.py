@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import fetch_add
 from depth_retrofit_ros.upsampling.grid import Grid
 
@@ -13,7 +13,7 @@ COUNT = 22  # candidates.COUNT: in numbers, because the cache of a compiled kern
 SAMPLED = COUNT + 2  # values per coarse pixel: the candidates, the score, ln depth
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract", "arcp", "nsz", "reassoc"})
+@cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz", "reassoc"})
 def assemble(
     rgb: np.ndarray,
     values: np.ndarray,

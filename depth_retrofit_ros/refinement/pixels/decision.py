@@ -12,6 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, start_of
 
@@ -55,7 +56,7 @@ def exponential(x: float) -> float:
     return power * as_float(np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)))
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract", "arcp", "nsz", "reassoc"})
+@cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz", "reassoc"})
 def _decide(
     out: np.ndarray,
     rows: np.ndarray,
