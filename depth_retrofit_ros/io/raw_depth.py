@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 
 FARTHEST_M = 65.535
 
@@ -15,7 +16,7 @@ def fill_millimeters(depth: np.ndarray, out: np.ndarray) -> None:
     _fill(depth, out)
 
 
-@numba.njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _fill(depth: np.ndarray, out: np.ndarray) -> None:
     for row in range(depth.shape[0]):
         for column in range(depth.shape[1]):

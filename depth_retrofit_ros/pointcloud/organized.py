@@ -6,10 +6,10 @@ A point takes 16 bytes, the layout of ``sensor_msgs/PointCloud2`` that rviz and 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 
 POINT_STEP = 16
 
@@ -45,7 +45,7 @@ def make_cloud(depth: np.ndarray, image: np.ndarray, camera: Camera, stride: int
 
 # One thread on purpose: the loop is bound by memory, and on a busy machine the barrier of a parallel loop waits for a thread that
 # is not running (2560x1440 on 2 loaded cores: 7 ms alone, 8 to 12 ms in parallel, at any stride).
-@numba.njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _fill(
     depth: np.ndarray,
     image: np.ndarray,

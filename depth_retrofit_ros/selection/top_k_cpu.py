@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import torch
 
 from depth_retrofit_ros.device.buffers import BufferPool
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.interpolation import Table, bilinear_table
@@ -63,7 +63,7 @@ def _counter() -> np.ndarray:
     return np.zeros(1, np.int64)
 
 
-@numba.njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def promising_runs(score: np.ndarray, rows: Table, columns: Table, count: int) -> Runs:
     """Where the ``count`` highest can be, so that the rest of the frame need not be looked at.
 
@@ -106,7 +106,7 @@ def promising_runs(score: np.ndarray, rows: Table, columns: Table, count: int) -
     return number, runs
 
 
-@numba.njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def _score_of(key: int) -> float:
     """The score whose key this is."""
     bits = np.empty(1, np.int32)
@@ -114,7 +114,7 @@ def _score_of(key: int) -> float:
     return bits.view(np.float32)[0]
 
 
-@numba.njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def blend(score: np.ndarray, row: int, weight: float, blended: np.ndarray) -> None:
     """The coarse scores at one fine row. blended: ``float32 [w + 1]``."""
     height, width = score.shape
@@ -124,7 +124,7 @@ def blend(score: np.ndarray, row: int, weight: float, blended: np.ndarray) -> No
     blended[width] = blended[width - 1]
 
 
-@numba.njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def fill_keys(blended: np.ndarray, columns: Table, run: np.ndarray, line: np.ndarray) -> None:
     """A run of one fine row as integers of the same order. line: ``float32 [W]``, whose bits become the keys."""
     left, weights = columns
@@ -137,7 +137,7 @@ def fill_keys(blended: np.ndarray, columns: Table, run: np.ndarray, line: np.nda
         keys[x] ^= (keys[x] >> np.int32(31)) & np.int32(0x7FFFFFFF)
 
 
-@numba.njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def add_to_histogram(
     score: np.ndarray,
     rows: Table,
@@ -174,7 +174,7 @@ def add_to_histogram(
                         counts[(keys[x] >> 16) + BINS // 2] += 1
 
 
-@numba.njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def count_rows(
     score: np.ndarray,
     rows: Table,
@@ -203,7 +203,7 @@ def count_rows(
             over_and_equal[y + 1, 0], over_and_equal[y + 1, 1] = over, equal
 
 
-@numba.njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def write_rows(
     score: np.ndarray,
     rows: Table,

@@ -7,10 +7,11 @@ the target keeps the coarse model's depth of every surface and the true position
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 
 RADIUS = 4  # coarse pixels
 DEPTH_SIGMA = 0.06  # in ln depth: how alike two depths are to be one surface
@@ -35,7 +36,7 @@ def _purity(true_map: torch.Tensor) -> torch.Tensor:
     return torch.exp(-((spread / 0.1) ** 2)) + 1e-3
 
 
-@numba.njit(cache=True, fastmath=True)
+@cached_njit(fastmath=True)
 def _weighted_ratio(
     log_true: np.ndarray, rows: np.ndarray, columns: np.ndarray, true_map: np.ndarray, ratio: np.ndarray, purity: np.ndarray
 ) -> np.ndarray:

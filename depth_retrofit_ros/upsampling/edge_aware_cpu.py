@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import numba
 import numpy as np
 import torch
 
 from depth_retrofit_ros.device.buffers import BufferPool
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
 from depth_retrofit_ros.upsampling.interpolation import Table, bilinear_table
 
@@ -36,7 +36,7 @@ def _kernel(inverse: int, weight: int, lowest: int, highest: int, red: int, offs
     """Compiled for one layout: of a closure, the cache of compiled kernels knows the values, of another module's numbers it does
     not."""
 
-    @numba.njit(nogil=True, cache=True, fastmath={"contract", "arcp", "nsz"})
+    @cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz"})
     def guided_rows(
         maps: np.ndarray, image: np.ndarray, rows: Table, columns: Table, starts: np.ndarray, out: np.ndarray, next_row: np.ndarray
     ) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.upsampling.interpolation import coarse_position
 
 RADIUS = 2  # coarse pixels: a window of 5×5, as in the paper
@@ -30,7 +30,7 @@ def joint_bilateral_upsample(
     return out
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@cached_njit(nogil=True, fastmath=True)
 def _upsample(
     guide: np.ndarray,
     coarse_guide: np.ndarray,

@@ -12,6 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import fetch_add
 
 BLOCK = 2048  # pixels
@@ -46,7 +47,7 @@ def decision_kernel(count: int, candidates: int, colors: int) -> Callable[..., N
     """For ``count`` candidates, whose log ratios and colour distances begin at these columns of ``PixelFeatures.rows``. Constants
     to the compiler; and as part of a closure, constants that the cache of compiled kernels knows."""
 
-    @numba.njit(nogil=True, cache=True, fastmath={"contract", "arcp", "nsz", "reassoc"})
+    @cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz", "reassoc"})
     def decide(
         out: np.ndarray,
         rows: np.ndarray,

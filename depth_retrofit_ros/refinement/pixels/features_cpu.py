@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import numba
 import numpy as np
 
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import fetch_add
 from depth_retrofit_ros.upsampling.interpolation import Table
 
@@ -22,7 +22,7 @@ def assembly_kernel(count: int, candidates: int, distances: int, entropy: int, l
     """
     at_score, at_depth, sampled_count = count, count + 1, count + 2  # of a coarse pixel's values
 
-    @numba.njit(nogil=True, cache=True, fastmath={"contract", "arcp", "nsz", "reassoc"})
+    @cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz", "reassoc"})
     def assemble(
         rgb: np.ndarray,
         values: np.ndarray,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import fetch_add
 
 PIECE = 1 << 14  # pixels that a thread takes at once
 
 
-@numba.njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def fill_coarsening(
     indices: np.ndarray,
     size: tuple[int, int],
@@ -58,7 +58,7 @@ def fill_coarsening(
     return found
 
 
-@numba.njit(nogil=True, cache=True)
+@cached_njit(nogil=True)
 def fill_neighbors(indices: np.ndarray, index_image: np.ndarray, neighbors: np.ndarray, counter: np.ndarray) -> None:
     """``kernel_map.neighbor_map``: fills neighbours ``int32 [K, 9]``; the threads share counter ``int64 [1]``, 0 at first.
 

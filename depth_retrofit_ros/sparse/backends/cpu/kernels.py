@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import fetch_add
 
 FLOAT, INT32, INT64, BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(8)
@@ -76,7 +76,7 @@ def kernel(channels: int, outputs: int, taps: int) -> Callable[..., None]:
 def _kernel(channels: int, rows: int, columns: int, lanes: int, stride: int) -> Callable[..., None]:
     width = columns * lanes
 
-    @numba.njit(nogil=True, cache=True)
+    @cached_njit(nogil=True)
     def convolve(
         features: np.ndarray,
         sources: np.ndarray,

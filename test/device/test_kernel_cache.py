@@ -1,0 +1,98 @@
+"""Compiled kernels: stored where a folder can be written, and run all the same where none can."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from test.paths import ROOT
+
+MODULE = """
+from depth_retrofit_ros.device.kernel_cache import cached_njit
+
+@cached_njit(nogil=True)
+def add(a, b):
+    return a + b
+
+@cached_njit()
+def multiply(a, b):
+    return a * b
+"""
+USE = "import kernels as k; print(k.add(1, 2), k.add(1.0, 2.0), k.multiply(2, 3)); "
+HITS = "print(sum(sum(f.stats.cache_hits.values()) for f in (k.add, k.multiply)))"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of a module with kernels."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "kernels.py").write_text(MODULE)
+    return tmp_path / "package"
+
+
+def run(folder: Path, program: str, cache: Path | None = None) -> tuple[str, list[str]]:
+    """What a process that uses the kernels prints on stdout, and its lines on stderr."""
+    nowhere = str(folder / "kernels.py" / "home")  # below a file: nobody, not even root, can make it
+    environment = {**os.environ, "HOME": nowhere, "XDG_CACHE_HOME": nowhere, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join((str(folder), str(ROOT)))
+    environment.pop("NUMBA_CACHE_DIR", None)
+    if cache is not None:
+        environment["NUMBA_CACHE_DIR"] = str(cache)
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr.splitlines()
+
+
+def test_where_no_folder_can_be_written_kernels_run_and_it_is_told_once(folder: Path) -> None:
+    (folder / "__pycache__").write_text("a file, where the folder should be")
+    told, (line,) = run(folder, USE)
+    assert told == "3 3.0 6\n"
+    assert line.startswith("compiled kernels cannot be stored") and "set NUMBA_CACHE_DIR to a writable folder" in line
+
+
+def test_nothing_is_told_of_kernels_that_are_not_used(folder: Path) -> None:
+    (folder / "__pycache__").write_text("")
+    assert run(folder, "import kernels") == ("", [])
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_kernels_are_stored_in_the_chosen_folder_else_beside_the_source(folder: Path, tmp_path: Path, chosen: bool) -> None:
+    cache = tmp_path / "chosen" if chosen else None
+    assert run(folder, USE + HITS, cache) == ("3 3.0 6\n0\n", [])
+    assert len(list((cache or folder / "__pycache__").rglob("*.nbc"))) == 3
+    assert run(folder, USE + HITS, cache) == ("3 3.0 6\n3\n", [])
+
+
+def test_a_disk_that_fills_up_costs_no_kernel_and_is_told_once(folder: Path) -> None:
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)); "  # the index fits, the code does not
+    told, (line,) = run(folder, limited + USE)
+    assert told == "3 3.0 6\n" and "File too large" in line and "NUMBA_CACHE_DIR" in line
+    assert run(folder, USE + HITS) == ("3 3.0 6\n0\n", []), "with space again they are compiled once more, and stored"
+    assert run(folder, USE + HITS) == ("3 3.0 6\n3\n", [])
+
+
+def test_a_folder_that_disappears_is_made_again_or_told_once(folder: Path, tmp_path: Path) -> None:
+    cache, gone = tmp_path / "cache", "import kernels as k, shutil; shutil.rmtree({0!r}); "
+    assert run(folder, gone.format(str(cache)) + USE, cache) == ("3 3.0 6\n", [])
+    assert list(cache.rglob("*.nbc"))
+    told, (line,) = run(folder, gone.format(str(cache)) + f"open({str(cache)!r}, 'w').close(); " + USE, cache)
+    assert told == "3 3.0 6\n" and line.startswith("compiled kernels cannot be stored")
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+def test_what_is_damaged_is_compiled_and_stored_anew(folder: Path, tmp_path: Path, ending: str) -> None:
+    cache = tmp_path / "cache"
+    run(folder, USE, cache)
+    for path in cache.rglob(f"*.{ending}"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert run(folder, USE + HITS, cache) == ("3 3.0 6\n0\n", [])
+    assert run(folder, USE + HITS, cache) == ("3 3.0 6\n3\n", [])
+
+
+def test_every_kernel_of_ours_is_stored_this_way() -> None:
+    sources = [path for path in (ROOT / "depth_retrofit_ros").rglob("*.py") if "cache=True" in path.read_text(encoding="utf-8")]
+    assert sources == []
