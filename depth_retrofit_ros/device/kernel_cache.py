@@ -26,7 +26,7 @@ def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = numba.njit(**options)(function)
-        # What `cache=True` sets. Numba has no public way to another cache; a test holds that it is used.
+        # What its option for a cache sets. Numba has no public way to another cache; a test holds that it is used.
         dispatcher._cache = _cache_of(function)
         return dispatcher
 
