@@ -56,6 +56,7 @@ class Worker(Generic[T, U]):
         self._slot: LatestSlot[T] = LatestSlot(self._condition)
         self._processed = 0
         self._failed = 0
+        self._abandoned = False
         self._grid_s = float("-inf")  # when the last item was meant to start
         # A daemon, so that a computation that never returns cannot keep a dying process alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -68,11 +69,23 @@ class Worker(Generic[T, U]):
         """Make ``item`` the next one, never blocking. False after ``stop``: it is then not counted."""
         return self._slot.put(item)
 
-    def stop(self) -> None:
-        """Finish the item in work, drop the one that waits, end the thread and wait for its end. May be called again."""
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Finish the items in work, drop the one that waits, end the thread and wait for its end. May be called again.
+
+        False where the thread has not ended in ``timeout_s`` [s]: what it has in work is abandoned and counts as failed. The thread
+        goes on by itself, and ends where its work ever does.
+        """
         self._slot.close()
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        if self._thread.ident is None or self._thread is threading.current_thread():
+            return True
+        self._thread.join(timeout_s)
+        if not self._thread.is_alive():
+            return True
+        with self._condition:
+            self._failed += self.counts().pending
+            self._abandoned = True
+            self._condition.notify_all()  # wait_until_idle
+        return False
 
     def wait_until_idle(self) -> None:
         """Until everything that was submitted is processed, failed or dropped."""
@@ -127,6 +140,8 @@ class Worker(Generic[T, U]):
 
     def _count(self, processed: int = 0, failed: int = 0) -> None:
         with self._condition:
+            if self._abandoned:
+                return  # counted when that was decided
             self._processed += processed
             self._failed += failed
             self._condition.notify_all()  # wait_until_idle

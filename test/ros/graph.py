@@ -16,7 +16,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
@@ -29,6 +28,7 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.node.node import DepthNode, load_retrofit
 from depth_retrofit_ros.ros.node.parameters import Settings
+from depth_retrofit_ros.ros.node.resilience import ResilientExecutor
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from test.waiting import PATIENCE_S as PATIENCE_S
 from test.waiting import wait_until as wait_until
@@ -80,7 +80,8 @@ class Graph:
     def __enter__(self) -> Graph:
         self.context = Context()
         rclpy.init(context=self.context, signal_handler_options=SignalHandlerOptions.NO)
-        self.executor = SingleThreadedExecutor(context=self.context)
+        self.errors: list[Exception] = []  # that callbacks raised, of the node under test or of a test
+        self.executor = ResilientExecutor(self.errors.append, context=self.context)
         self.nodes: list[Node] = []
         self._clients: dict[str, Any] = {}
         self._logged: dict[Node, list[str]] = {}
@@ -99,6 +100,7 @@ class Graph:
             if isinstance(node, DepthNode):
                 node._state_machine.destroy_when_not_in_use()
         self.context.shutdown()
+        assert not self.errors, f"a callback raised {self.errors!r}"
 
     def add(self, node: Any) -> Any:
         self.nodes.append(node)
@@ -110,10 +112,11 @@ class Graph:
     ) -> DepthNode:
         """A configured and active node with ``coarse``; without, with what ``load`` makes of its parameters."""
         name, cli_args = parameters.pop("name", "depth_retrofit"), parameters.pop("cli_args", None)
-        overrides = [Parameter(key, value=value) for key, value in parameters.items()]
         if coarse is not None:
             load = functools.partial(small_retrofit, coarse)
-        node = DepthNode(name, load=load, parameter_overrides=overrides, context=self.context, cli_args=cli_args)
+        options = {key: parameters.pop(key) for key in ("patience_s", "namespace") if key in parameters}
+        overrides = [Parameter(key, value=value) for key, value in parameters.items()]
+        node = DepthNode(name, load=load, parameter_overrides=overrides, context=self.context, cli_args=cli_args, **options)
         self._logged[node] = record(node.get_logger())
         if start:
             assert node.autostart()

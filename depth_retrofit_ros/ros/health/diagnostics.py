@@ -1,4 +1,4 @@
-"""What the node says about itself on ``/diagnostics``: one status each for input, calibration, metric scale, pipeline and model."""
+"""What the node says of itself on ``/diagnostics``: a status each for input, graph, calibration, metric scale, pipeline, model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class FrameHealth:
     time. clock_problem: why their age means nothing, None where it does. calibration_problem: why there are no intrinsics, None
     where there are. camera: the last image's. info_lost: camera_info came, and is not published any more. metric, alignment,
     blank: of the last depth; blank has no finite value. budget: of the last depth. budget_limit: what memory allows. overloaded:
-    the target rate is out of reach. reported_failures: how many are told already.
+    the target rate is out of reach. no_answer: why images come in and nothing goes out, None where something does.
+    reported_failures: how many are told already.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
@@ -49,6 +50,7 @@ class FrameHealth:
     budget: float | None = None
     budget_limit: float = float("inf")
     overloaded: bool = False
+    no_answer: str | None = None
     reported_failures: int = 0
 
 
@@ -57,12 +59,16 @@ class Health:
     """How the node is, kept up to date by node and processor. Fields are replaced as a whole, so any thread may read them.
 
     device: of the coarse model; None while there is none. engine: of the refiner's sparse convolutions. sparse_topics: depth image,
-    points; empty where depth is not aligned.
+    points; empty where depth is not aligned. device_fault: why this process can use its device no more; empty where it can.
+    graph_problems: what on the graph keeps images away or mixes nodes up. lost: images that the transport lost since activation.
     """
 
     settings: Settings
     stage: Stage = "unconfigured"
     load_error: str = ""
+    device_fault: str = ""
+    graph_problems: tuple[str, ...] = ()
+    lost: int = 0
     device: torch.device | None = None
     engine: str = ""
     image_topic: str = ""
@@ -75,6 +81,7 @@ def diagnostics(node: str, health: Health) -> list[DiagnosticStatus]:
     """One status per concern. Failures are reported once: as a warning in the report that follows them."""
     statuses = [
         _status(node, "input", *_input(health)),
+        _status(node, "graph", *_graph(health)),
         _status(node, "calibration", *_calibration(health)),
         _status(node, "metric scale", *_metric_scale(health)),
         _status(node, "pipeline", *_pipeline(health)),
@@ -134,6 +141,13 @@ def _input(health: Health) -> Report:
     return OK, f"{statistics.input_hz:.1f} Hz", values
 
 
+def _graph(health: Health) -> Report:
+    values = {"lost in transport": str(health.lost)}
+    if health.graph_problems:
+        return WARN, "; ".join(health.graph_problems), values
+    return OK, "types, names and transport fit" if health.stage == "active" else health.stage, values
+
+
 def _calibration(health: Health) -> Report:
     frames = health.frames
     values = {"topic": health.info_topic}
@@ -188,8 +202,12 @@ def _pipeline(health: Health) -> Report:
     }
     for stage, times in statistics.stages_ms.items():
         values[f"{stage} p50/p95/p99 [ms]"] = f"{times.p50:.2f} / {times.p95:.2f} / {times.p99:.2f}"
+    if health.device_fault:
+        return ERROR, f"the device is lost to this process, which ends: {health.device_fault}", values
     if health.stage != "active":
         return OK, health.stage, values
+    if health.frames.no_answer:
+        return ERROR, f"no answer: {health.frames.no_answer}", values
     if limit < settings.budget:
         return WARN, f"memory is short: {limit:g} of the pixels are refined instead of {settings.budget:g}", values
     if health.frames.overloaded:

@@ -6,10 +6,12 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from depth_retrofit_ros.device.faults import is_device_fault
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.ros.health.diagnostics import FrameHealth, Health
 from depth_retrofit_ros.ros.health.stream_checks import NO_CLOCK, StreamWatch, clock_problem
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_line
+from depth_retrofit_ros.runtime.watchdog import FAILING
 from depth_retrofit_ros.runtime.worker import FrameCounts
 
 if TYPE_CHECKING:
@@ -31,11 +33,11 @@ class FrameMonitor:
         self._watch = StreamWatch(log)
         self._started_s = time.monotonic()
         self._has_info = False
-        health.frames = FrameHealth()
+        self._frames = health.frames = FrameHealth()  # ours, whoever comes after us: an abandoned frame may end late
 
     def arrived(self, subscribed: bool) -> None:
         """An image came in; subscribed: whether anybody wants an answer."""
-        frames = self._health.frames
+        frames = self._frames
         frames.statistics.arrived()
         frames.subscribed = subscribed
         if not subscribed:
@@ -43,7 +45,7 @@ class FrameMonitor:
 
     def decoded(self, frame: Frame, calibration_problem: str | None, has_info: bool) -> None:
         """An image became a frame. calibration_problem: why it has no intrinsics; has_info: whether camera_info came at all."""
-        frames = self._health.frames
+        frames = self._frames
         self._has_info = has_info
         frames.calibration_problem, frames.camera = calibration_problem, frame.camera
         self._tell_calibration()
@@ -52,7 +54,7 @@ class FrameMonitor:
 
     def refined(self, result: DepthFrame, asked: float, limit: float) -> None:
         """A frame has its depth. asked: the budget that the governor chose; limit: the largest that memory allows at present."""
-        self._health.frames.budget_limit = limit
+        self._frames.budget_limit = limit
         problem = f"memory ran out: {limit:g} of the pixels are refined instead of {asked:g}; lower the budget or free memory"
         self._log.state("memory", problem if limit < asked else None)
         self._tell_blank(result)
@@ -60,13 +62,13 @@ class FrameMonitor:
     def aligned(self, report: Alignment) -> None:
         """What came of the alignment with sparse depth. While the last correction holds, a frame without sparse depth of its own is
         no news."""
-        self._health.frames.alignment = report
+        self._frames.alignment = report
         problem = f"depth is not aligned: {report.problem}" if report.correction is None else None
         self._log.state("alignment of the depth", problem)
 
     def scaled(self, result: DepthFrame) -> None:
         """The depth's scale is final. Said apart from a missing camera_info, which takes the scale from any model."""
-        self._health.frames.metric = result.metric
+        self._frames.metric = result.metric
         relative = result.camera is not None and not result.metric
         model = self._health.settings.model
         problem = f"{model} gives relative depth: it is published up to an unknown scale, not in metres, and the cloud is not"
@@ -74,22 +76,31 @@ class FrameMonitor:
 
     def published(self, times_ms: Mapping[str, float], age_ms: float, budget: float, overloaded: bool) -> None:
         """A frame is answered. times_ms: of its stages, ``total`` among them; budget: with which it was refined."""
-        frames, target_fps = self._health.frames, self._health.settings.target_fps
+        frames, target_fps = self._frames, self._health.settings.target_fps
         frames.statistics.answered(times_ms, age_ms)
         frames.budget, frames.overloaded = budget, overloaded
         problem = f"target_fps {target_fps:g} cannot be held even at min_budget: lower either, or use a faster model or machine"
         self._log.state("target_fps", problem if overloaded else None)
 
     def failed(self, error: Exception) -> None:
-        """A frame has no answer."""
-        self._health.frames.last_failure = one_line(error)
-        self._log.failure(error)
+        """A frame has no answer. Where no later one can have one either, the node's main ends the process, and says so itself."""
+        self._frames.last_failure = one_line(error)
+        if is_device_fault(error):
+            self._health.device_fault = self._health.device_fault or one_line(error)
+        else:
+            self._log.failure(error)
+
+    def watched(self, problem: str | None) -> None:
+        """What the watchdog says."""
+        self._frames.no_answer = problem if problem != FAILING else f"{FAILING}: {self._frames.last_failure}"
+        # Failures have lines of their own in the log, each text one.
+        self._log.state("answering the images", None if problem == FAILING else problem)
 
     def refresh(self, counts: FrameCounts, has_info: bool) -> None:
         """Bring ``Health`` up to date between frames, and warn where camera_info or the simulated clock has not come in time."""
         if time.monotonic() - self._started_s > GRACE_S:
             self._log.state("/clock", NO_CLOCK if self._simulated and self.now_ns() == 0 else None)
-        frames, missing = self._health.frames, no_info(self._health.info_topic)
+        frames, missing = self._frames, no_info(self._health.info_topic)
         frames.counts, self._has_info = counts, has_info
         if not has_info:
             frames.calibration_problem = missing
@@ -101,7 +112,7 @@ class FrameMonitor:
 
     def ended(self, counts: FrameCounts) -> None:
         """The last counts of this activation."""
-        self._health.frames.counts = counts
+        self._frames.counts = counts
 
     def now_ns(self) -> int:
         """The node's clock."""
@@ -112,7 +123,7 @@ class FrameMonitor:
         return bool(self._node.get_parameter("use_sim_time").value)
 
     def _tell_calibration(self) -> None:
-        problem = self._health.frames.calibration_problem
+        problem = self._frames.calibration_problem
         if problem and not self._has_info and time.monotonic() - self._started_s < GRACE_S:
             return
         self._log.state("camera_info", problem and f"{problem}: depth is published up to scale, the cloud is not")
@@ -120,7 +131,7 @@ class FrameMonitor:
     def _tell_blank(self, result: DepthFrame) -> None:
         """A few pixels are enough to tell a model that answers nothing: a half-precision overflow, a broken engine."""
         blank = not bool(result.depth[::SAMPLED, ::SAMPLED].isfinite().any())
-        self._health.frames.blank = blank
+        self._frames.blank = blank
         problem = f"{self._health.settings.model} answered no depth at all (NaN): try another image, checkpoint, or device cpu"
         self._log.state("depth", problem if blank else None)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from depth_retrofit_ros.errors import SetupError
 from depth_retrofit_ros.ros.environment import require_ros
@@ -30,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[str] = ()) -> int:
     """Run the node until SIGINT or SIGTERM (result 0), or until it cannot start (result 1, one line on stderr or in the log).
+
+    A CUDA device that is lost to this process ends it with code 1 too, after one line, so that whoever started it starts a new one.
+    That, and an image in work that never ended, end the process here and now: nothing of it can be torn down in order.
 
     overrides: parameter values that outrank the YAML files and ``-p`` of ``ros_args``. ros_args: from ``--ros-args`` on.
     With the parameter ``autostart`` (the default) the node configures and activates itself, and a failure ends the process, so that
@@ -66,15 +70,19 @@ def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[st
 
 def _run(node: DepthNode) -> int:
     import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.executors import ExternalShutdownException
     from rclpy.signals import uninstall_signal_handlers
 
-    executor = SingleThreadedExecutor()
+    from depth_retrofit_ros.ros.node.resilience import ResilientExecutor
+
+    executor, code = ResilientExecutor(node.on_callback_error), 0
     executor.add_node(node)
     try:
         if node.settings.autostart and not node.autostart():
-            return 1 if rclpy.ok() else 0  # 0: a signal came while the model was loading
-        executor.spin()
+            code = 1 if rclpy.ok() else 0  # 0: a signal came while the model was loading
+        else:
+            while rclpy.ok() and not node.device_fault:
+                executor.spin_once()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:  # rclpy's answer where a signal came while something was being created
@@ -84,12 +92,23 @@ def _run(node: DepthNode) -> int:
         # rclpy tells the executor of a signal from a thread of its own, and crashes where the executor is gone by then.
         uninstall_signal_handlers()
         _end_at_once_when_told_again()
+        if node.device_fault:
+            node.get_logger().fatal(f"the device is lost to this process, which ends: {node.device_fault}")
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
         # Python's last garbage collection would walk all of torch, for seconds on a busy machine; ros2 launch gives us five.
         gc.freeze()
-    return 0
+        if node.device_fault or node.has_abandoned:
+            _end_without_teardown()
+    return code
+
+
+def _end_without_teardown() -> NoReturn:
+    """Code 1. The destructors of a lost device's libraries, or of what a thread that hangs holds on to, may wait for ever."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _end_at_once_when_told_again() -> None:

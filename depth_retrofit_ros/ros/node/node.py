@@ -7,6 +7,7 @@ Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros import retrofit
+from depth_retrofit_ros.device.faults import is_device_fault
 from depth_retrofit_ros.device.memory import release_memory
 from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.io.raw_depth import compile_millimeters
@@ -30,12 +32,15 @@ from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_lin
 from depth_retrofit_ros.ros.node import parameters
 from depth_retrofit_ros.ros.node.parameters import Settings
 from depth_retrofit_ros.ros.node.processor import Processor, unless_shut_down
+from depth_retrofit_ros.ros.node.resilience import answer_every_request, told
+from depth_retrofit_ros.ros.transport.graph_checks import LossWatch, name_problems, type_problems
 from depth_retrofit_ros.ros.transport.qos import SMALL_DEPTH, publish_to, subscribe_newest
 from depth_retrofit_ros.runtime.self_check import self_check
+from depth_retrofit_ros.runtime.watchdog import PATIENCE_S
 
 REPORT_S = 1.0
 
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+SUCCESS, FAILURE, ERROR = (getattr(TransitionCallbackReturn, name) for name in ("SUCCESS", "FAILURE", "ERROR"))
 
 
 def load_retrofit(settings: Settings) -> Retrofit:
@@ -55,44 +60,71 @@ def load_retrofit(settings: Settings) -> Retrofit:
 class DepthNode(LifecycleNode):
     """configure: load and warm up; activate: subscribe and work; deactivate: stop; cleanup: release everything.
 
-    load: makes the method from the parameters. node_options: those of rclpy's Node (namespace, context, parameter_overrides, …).
+    load: makes the method from the parameters. patience_s: see ``Watchdog``. node_options: those of rclpy's Node (namespace,
+    context, parameter_overrides, …).
     """
 
     def __init__(
-        self, name: str = "depth_retrofit", *, load: Callable[[Settings], Retrofit] = load_retrofit, **node_options: Any
+        self,
+        name: str = "depth_retrofit",
+        *,
+        load: Callable[[Settings], Retrofit] = load_retrofit,
+        patience_s: float = PATIENCE_S,
+        **node_options: Any,
     ) -> None:
         super().__init__(name, **node_options)
         self._health = Health(parameters.declare(self))
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._load = load
+        self._patience_s = patience_s
         self._log = ThrottledLogger(self.get_logger())
+        self._losses = LossWatch()
         self._processor: Processor | None = None
+        self.has_abandoned = False
+        """Whether a thread that never ended is left behind, with whatever it holds on to."""
+        answer_every_request(self, self._log)
         self._inputs: list[Subscription] = []
         self._diagnostics = publish_to(self, DiagnosticArray, "/diagnostics", SMALL_DEPTH)
         # The stamps in the report are the node's clock's, its pace is not: where a simulation stands still, or never starts, there
         # is something to report.
-        self._timer = self.create_timer(REPORT_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        for callback in (self._report, self._check_graph):
+            self.create_timer(REPORT_S, callback, clock=steady)
 
     @property
     def settings(self) -> Settings:
         """The parameters as they are now."""
         return self._health.settings
 
+    @property
+    def device_fault(self) -> str:
+        """Why this process can use its device no more, whatever it tries; empty where it can. Only a new process helps."""
+        return self._health.device_fault
+
+    def on_callback_error(self, error: Exception) -> None:
+        """For the executor: what a callback of this node raised."""
+        self._log.failure(error)
+
     def autostart(self) -> bool:
         """Configure and activate; False where either fails."""
         return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
 
+    @told
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and check its answer to one image. Where that fails, one line says why; the node stays unconfigured."""
         self._health.load_error = ""
         try:
             method = self._load(self.settings)
+            start_s = time.monotonic()
             self_check(method)
+            warm_up_s = time.monotonic() - start_s
             compile_cloud()
             compile_millimeters()
-            self._processor = Processor(self, method, self._health, self._log)
+            self._processor = Processor(self, method, self._health, self._log, patience_s=self._patience_s, warm_up_s=warm_up_s)
         except Exception as error:  # of whatever kind, from whichever driver or file: the node must live to tell it
             self._health.load_error = one_line(error)
+            if is_device_fault(error):
+                self._health.device_fault = self._health.load_error
             self.get_logger().error(f"cannot configure: {self._health.load_error}")
             return FAILURE
         self._health.device, self._health.engine = method.coarse.device, method.refiner.backend_name
@@ -100,6 +132,7 @@ class DepthNode(LifecycleNode):
         self.get_logger().info(f"{self.settings.model} is ready on {self._health.device}, sparse engine {self._health.engine}")
         return SUCCESS
 
+    @told
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe, and process what comes."""
         assert self._processor is not None  # configured
@@ -114,25 +147,30 @@ class DepthNode(LifecycleNode):
         self.get_logger().info(f"waiting for {self._health.image_topic} (rectified) and {self._health.info_topic}")
         return SUCCESS
 
+    @told
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe, finish the image in work."""
+        """Unsubscribe, finish the image in work; one that does not end is given up, and with it the model: unconfigured."""
         self._unsubscribe()
-        if self._processor is not None:
-            self._processor.stop()
+        if self._processor is not None and not self._processor.stop():
+            self._abandon()
+            return ERROR
         self._health.stage = "inactive"
         return SUCCESS
 
+    @told
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release model, buffers and publishers, and give their memory back."""
         self._release()
         release_memory()
         return SUCCESS
 
+    @told
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """The same, from any state."""
         self._release()
         return SUCCESS
 
+    @told
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """A transition raised: the same, and back to unconfigured."""
         self._release()
@@ -144,10 +182,16 @@ class DepthNode(LifecycleNode):
         self._release()
         super().destroy_node()
 
+    def _abandon(self) -> None:
+        self.has_abandoned = True
+        self._health.load_error = "the image in work did not end and was given up with its model: configure and activate anew"
+        self.get_logger().error(self._health.load_error)
+
     def _release(self) -> None:
         self._unsubscribe()
         if self._processor is not None:
-            self._processor.destroy()
+            if not self._processor.destroy():
+                self._abandon()
             self._processor = None
         self._health.stage, self._health.device, self._health.engine = "unconfigured", None, ""
 
@@ -164,11 +208,19 @@ class DepthNode(LifecycleNode):
         if self.settings.align != "none":
             sparse = ((Image, "sparse_depth"), (PointCloud2, "sparse_points"))
             self._health.sparse_topics = tuple(self._listen(kind, name, processor.offer) for kind, name in sparse)
-        self._health.image_topic = self._listen(CompressedImage if compressed else Image, topic, processor.submit)
+        self._losses = losses = LossWatch()
 
-    def _listen(self, message_type: type, topic: str, callback: Callable[[Any], None]) -> str:
+        def on_image(message: Image | CompressedImage) -> None:
+            losses.arrived()
+            processor.submit(message)
+
+        self._health.image_topic = self._listen(CompressedImage if compressed else Image, topic, on_image, losses.lost)
+
+    def _listen(
+        self, message_type: type, topic: str, callback: Callable[[Any], None], lost: Callable[[int], None] | None = None
+    ) -> str:
         """Subscribe; returns the topic's full name after remapping. Raises GraphError."""
-        subscription = subscribe_newest(self, message_type, topic, callback)
+        subscription = subscribe_newest(self, message_type, topic, callback, lost)
         self._inputs.append(subscription)
         return subscription.topic_name
 
@@ -177,21 +229,45 @@ class DepthNode(LifecycleNode):
             self.destroy_subscription(subscription)
         self._inputs.clear()
 
+    def set_parameters(self, parameter_list: list[Parameter]) -> list[SetParametersResult]:
+        """See rclpy's Node: one by one."""
+        return [self.set_parameters_atomically([change]) for change in parameter_list]
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """See rclpy's Node; the services come through here too. Applied when all callbacks, ours and others', have accepted.
+
+        (Humble has neither pre-set nor post-set callbacks.)
+        """
+        for change in parameter_list:
+            if reason := parameters.renamed(change.name):
+                return SetParametersResult(successful=False, reason=reason)
+        changes = parameters.converted(parameter_list)
+        before = [self.get_parameter(change.name) for change in changes if change.name in parameters.NAMES]
+        result = super().set_parameters_atomically(changes)
+        if not result.successful:
+            return result
+        try:
+            self._apply(changes)
+        except GraphError as error:  # an output whose QoS override means nothing
+            super().set_parameters_atomically(before)
+            return SetParametersResult(successful=False, reason=str(error))
+        return result
+
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        """Whether we accept; others may refuse still."""
         reason = parameters.refusal(((change.name, change.value) for change in changes), self._health.stage)
-        if reason is not None:
-            return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=reason is None, reason=reason or "")
+
+    def _apply(self, changes: list[Parameter]) -> None:
+        """Raises GraphError, and then changes nothing."""
         before = self.settings
         self._health.settings = before.changed((change.name, change.value) for change in changes)
-        if self.settings == before:  # such as the QoS overrides that a new publisher declares, from within this very callback
-            return SetParametersResult(successful=True)
         try:
-            if self._processor is not None:
+            if self._processor is not None and self.settings != before:
                 self._processor.settings_changed()
-        except GraphError as error:  # an output whose QoS override means nothing
+        except GraphError:
             self._health.settings = before
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
+            raise
 
     def _report(self) -> None:
         if self._processor is not None:
@@ -200,3 +276,14 @@ class DepthNode(LifecycleNode):
         array.header.stamp = self.get_clock().now().to_msg()
         with unless_shut_down(self):
             self._diagnostics.publish(array)
+
+    def _check_graph(self) -> None:
+        found = {
+            "the name of this node": name_problems(self),
+            "types on the graph": type_problems(self, self._inputs),
+            "transport of the images": self._losses.check(self._health.image_topic) if self._inputs else [],
+        }
+        for concern, problems in found.items():
+            self._log.state(concern, "; ".join(problems) or None)
+        self._health.graph_problems = tuple(problem for problems in found.values() for problem in problems)
+        self._health.lost = self._losses.total

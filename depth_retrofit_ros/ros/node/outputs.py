@@ -7,14 +7,15 @@ same ``array.array`` from frame to frame, and whoever computes an output writes 
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from rclpy.exceptions import InvalidHandle
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 from depth_retrofit_ros.errors import GraphError
@@ -114,7 +115,8 @@ class Outputs:
     def __init__(self, node: Node, chosen: Collection[str], make: MakeDestination = publish_to) -> None:
         self._node = node
         self._make = make
-        self._lock = threading.Lock()  # the executor's thread chooses, the worker's publishes
+        # Replaced as a whole by the executor's thread. The worker's keeps to the one it began a frame with, and holds no lock while
+        # it computes: a device that hangs there must not take the executor with it.
         self._publishers: dict[str, Destination] = {}
         self._cloud_limiter = RateLimiter()
         self._depth_message = ImageMessage("32FC1", np.float32, 1)
@@ -127,7 +129,7 @@ class Outputs:
     @property
     def wanted(self) -> bool:
         """Whether anybody listens to anything."""
-        return any(self._is_subscribed(name) for name in self._publishers)
+        return any(map(_is_subscribed, self._publishers.values()))
 
     def choose(self, chosen: Collection[str]) -> None:
         """Offer these from the next frame on. Raises GraphError, and then changes nothing."""
@@ -143,56 +145,55 @@ class Outputs:
         """
         times_ms: dict[str, float] = {}
         depth = cache(lambda: self._on_host(result.depth, header))  # only if somebody listens
-        camera = frame.camera
+        camera, publishers = frame.camera, self._publishers
 
         def send(name: str, make: Callable[[], Any]) -> None:
-            if self._is_subscribed(name):
+            publisher = publishers.get(name)
+            if publisher is not None and _is_subscribed(publisher):
                 start = time.perf_counter()
-                self._publishers[name].publish(make())
+                _send(publisher, make())
                 times_ms[name] = 1e3 * (time.perf_counter() - start)
 
-        with self._lock:
-            send("depth", lambda: self._make_depth(depth(), header))
-            if result.metric:
-                send("depth_mm", lambda: self._make_millimeters(depth(), header))
-            if info is not None and camera is not None:
-                send("camera_info", lambda: info_for_image(info, camera, header))
-            if result.metric and camera is not None and self._cloud_is_due(settings.cloud_rate):
-                send("points", lambda: self._make_cloud(result, depth, frame, header, settings.cloud_stride))
-            send("preview", lambda: self._make_preview(depth(), header))
-            send("selection", lambda: self._make_selection(result.selection.mask().cpu().numpy(), header))
+        send("depth", lambda: self._make_depth(depth(), header))
+        if result.metric:
+            send("depth_mm", lambda: self._make_millimeters(depth(), header))
+        if info is not None and camera is not None:
+            send("camera_info", lambda: info_for_image(info, camera, header))
+        if result.metric and camera is not None and self._cloud_is_due(settings.cloud_rate):
+            send("points", lambda: self._make_cloud(result, depth, frame, header, settings.cloud_stride))
+        send("preview", lambda: self._make_preview(depth(), header))
+        send("selection", lambda: self._make_selection(result.selection.mask().cpu().numpy(), header))
         return times_ms
 
     def publish_stats(self, stats: FrameStats) -> None:
         """Send the statistics of one frame, if anybody listens."""
-        if self._is_subscribed("frame_stats"):
-            self._publishers["frame_stats"].publish(stats)
+        publisher = self._publishers.get("frame_stats")
+        if publisher is not None and _is_subscribed(publisher):
+            _send(publisher, stats)
 
     def destroy(self) -> None:
         """Take the publishers from the graph."""
         self._offer(())
 
     def _offer(self, names: Collection[str]) -> None:
+        before = self._publishers
         made: dict[str, Destination] = {}
-        with self._lock:
-            try:
-                for name in names:
-                    if name not in self._publishers:
-                        message_type, topic, depth = _TOPICS[name]
-                        made[name] = self._make(self._node, message_type, topic, depth)
-            except GraphError:
-                for publisher in made.values():
-                    self._node.destroy_publisher(publisher)
-                raise
-            for name in [name for name in self._publishers if name not in names]:
-                self._node.destroy_publisher(self._publishers.pop(name))
-            self._publishers |= made
-
-    def _is_subscribed(self, name: str) -> bool:
-        return name in self._publishers and self._publishers[name].get_subscription_count() > 0
+        try:
+            for name in names:
+                if name not in before:
+                    message_type, topic, depth = _TOPICS[name]
+                    made[name] = self._make(self._node, message_type, topic, depth)
+        except GraphError:
+            for publisher in made.values():
+                self._node.destroy_publisher(publisher)
+            raise
+        self._publishers = {name: publisher for name, publisher in before.items() if name in names} | made
+        for name in before.keys() - self._publishers.keys():
+            self._node.destroy_publisher(before[name])
 
     def _cloud_is_due(self, rate_hz: float) -> bool:
-        return self._is_subscribed("points") and self._cloud_limiter.due(rate_hz, time.monotonic())
+        publisher = self._publishers.get("points")
+        return publisher is not None and _is_subscribed(publisher) and self._cloud_limiter.due(rate_hz, time.monotonic())
 
     def _on_host(self, depth: torch.Tensor, header: Header) -> np.ndarray:
         """``float32 [H, W]``; from a device straight into the depth message, whoever else needs it."""
@@ -234,3 +235,15 @@ class Outputs:
     def _make_selection(self, refined: np.ndarray, header: Header) -> Image:
         np.multiply(refined, np.uint8(255), out=self._selection_message.prepare(refined.shape[0], refined.shape[1], header))
         return self._selection_message.message
+
+
+def _is_subscribed(publisher: Destination) -> bool:
+    try:
+        return publisher.get_subscription_count() > 0
+    except InvalidHandle:  # destroyed meanwhile, because another choice was made
+        return False
+
+
+def _send(publisher: Destination, message: Any) -> None:
+    with suppress(InvalidHandle):  # the same
+        publisher.publish(message)

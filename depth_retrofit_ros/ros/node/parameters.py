@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import rclpy.parameter
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import InvalidParameterValueException
 
@@ -46,8 +47,18 @@ class Parameter:
             return "x y z [m] and a unit quaternion qx qy qz qw"
         return f"{self.span[0]:g} to {self.span[1]:g}" if self.span else ""
 
+    def converted(self, value: Any) -> Any:
+        """``value`` with integers as the doubles that are meant. Of whatever type."""
+        if isinstance(self.default, float) and _is_integer(value):
+            return float(value)
+        if self.pose and isinstance(value, Sequence) and value and all(map(_is_integer, value)):  # YAML's lists are of one type
+            return [float(number) for number in value]
+        return value
+
     def refusal(self, value: Any) -> str | None:
-        """Why ``value`` cannot be accepted; None where it can. The type is rclpy's to check."""
+        """Why ``value`` cannot be accepted; None where it can."""
+        if not self._fits_type(value):
+            return f"{self.name} must be {self._type_words}{f', {self.constraint}' if self.constraint else ''}, not {value!r}"
         if self.choices:
             words = list(value) if isinstance(self.default, tuple) else [value]
             if not words or not set(words) <= set(self.choices) or len(set(words)) < len(words):
@@ -58,6 +69,26 @@ class Parameter:
             return f"{self.name} must be {self.constraint}, not {value}"
         return None
 
+    def _fits_type(self, value: Any) -> bool:
+        if isinstance(self.default, tuple):
+            kind = type(self.default[0])
+            return isinstance(value, Sequence) and not isinstance(value, str) and all(type(item) is kind for item in value)
+        return type(value) is type(self.default)  # not isinstance: to Python, true is an integer
+
+    @property
+    def _type_words(self) -> str:
+        words = {str: "text", bool: "true or false", int: "an integer", float: "a number"}
+        if isinstance(self.default, tuple):
+            return "a list of numbers" if self.pose else "a list of words"
+        return words[type(self.default)]
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+RENAMED = {"least_budget": "min_budget", "rate": "target_fps"}
+"""Old name → new name. Whoever sets an old one is told the new one: it is neither taken nor ignored."""
 
 PARAMETERS = (
     Parameter("model", "compact", "unconfigured", "Coarse depth model; `depth-retrofit models` lists them"),
@@ -104,6 +135,8 @@ PARAMETERS = (
     Parameter("autostart", True, None, "Configure and activate by itself; false: wait for lifecycle transitions"),
 )
 
+NAMES = frozenset(row.name for row in PARAMETERS)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -128,18 +161,47 @@ class Settings:
 
     def changed(self, changes: Iterable[tuple[str, Any]]) -> Settings:
         """With these values, as rclpy gives them; names that are not ours are left out."""
-        names = {row.name for row in PARAMETERS}
-        return replace(self, **{name: _plain(value) for name, value in changes if name in names})
+        return replace(self, **{name: _plain(value) for name, value in changes if name in NAMES})
 
 
 def declare(node: Node) -> Settings:
     """Declare every parameter, with YAML and overrides applied. Raises rclpy's ParameterException for a value that is refused."""
+    for old, new in RENAMED.items():
+        if (value := _given(node, old, None)) is not None:
+            raise InvalidParameterValueException(old, value, f"it is called {new} now: set that")
     values = {}
     for row in PARAMETERS:
-        values[row.name] = _plain(node.declare_parameter(row.name, row.default, _descriptor(row)).value)
-        if reason := row.refusal(values[row.name]):
-            raise InvalidParameterValueException(row.name, values[row.name], reason)
+        given = _given(node, row.name, row.default)
+        # YAML's [] has no type, and comes as None.
+        value = row.converted([] if given is None and isinstance(row.default, tuple) else given)
+        if reason := row.refusal(value):
+            raise InvalidParameterValueException(row.name, value, reason)
+        values[row.name] = _plain(node.declare_parameter(row.name, value, _descriptor(row), ignore_override=True).value)
     return Settings(**values)
+
+
+def _given(node: Node, name: str, default: Value | None) -> Any:
+    """What YAML, ``-p`` or an override give, of whatever type: a static declaration would refuse an integer for a double."""
+    node.declare_parameter(name, default, ParameterDescriptor(dynamic_typing=True))
+    value = node.get_parameter(name).value
+    node.undeclare_parameter(name)
+    return value
+
+
+def converted(changes: Iterable[rclpy.parameter.Parameter]) -> list[rclpy.parameter.Parameter]:
+    """Changes as rclpy gives them, with integers as the doubles that are meant; what is not ours stays as it is."""
+    rows = {row.name: row for row in PARAMETERS}
+
+    def convert(change: rclpy.parameter.Parameter) -> rclpy.parameter.Parameter:
+        value = rows[change.name].converted(change.value) if change.name in rows else change.value
+        return change if value is change.value else rclpy.parameter.Parameter(change.name, value=value)
+
+    return [convert(change) for change in changes]
+
+
+def renamed(name: str) -> str | None:
+    """What to say to somebody who uses an old name; None for any other."""
+    return f"{name} is called {RENAMED[name]} now: set that" if name in RENAMED else None
 
 
 def _plain(value: Any) -> Any:

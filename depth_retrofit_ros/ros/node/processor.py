@@ -26,6 +26,7 @@ from depth_retrofit_ros.ros.node.scale_fit import ScaleAlignment
 from depth_retrofit_ros.ros.transport.qos import publish_to
 from depth_retrofit_ros.runtime.governor import BudgetGovernor
 from depth_retrofit_ros.runtime.memory_guard import MemoryGuard, is_out_of_memory
+from depth_retrofit_ros.runtime.watchdog import PATIENCE_S, Watchdog
 from depth_retrofit_ros.runtime.worker import FrameCounts, Worker
 from depth_retrofit_ros.scale.fit import Mode
 
@@ -54,11 +55,20 @@ class Processor:
     """Owns the method, the outputs and, between ``start`` and ``stop``, the worker that takes images through the steps.
 
     info: the newest camera_info; the node's callback sets it. alignment: takes sparse depth; None where none is asked for.
-    make: of each output's publisher.
+    make: of each output's publisher. patience_s: see ``Watchdog``. warm_up_s: what the first image took; until another is answered,
+    the usual time.
     """
 
     def __init__(
-        self, node: Node, retrofit: Retrofit, health: Health, log: ThrottledLogger, make: MakeDestination = publish_to
+        self,
+        node: Node,
+        retrofit: Retrofit,
+        health: Health,
+        log: ThrottledLogger,
+        make: MakeDestination = publish_to,
+        *,
+        patience_s: float = PATIENCE_S,
+        warm_up_s: float = 0.0,
     ) -> None:
         self.info: CameraInfo | None = None
         self.alignment: ScaleAlignment | None = None
@@ -66,10 +76,13 @@ class Processor:
         self._retrofit = retrofit
         self._health = health
         self._log = log
+        self._patience_s = patience_s
+        self._warm_up_s = warm_up_s
         self._outputs = Outputs(node, health.settings.outputs, make)
         self._guard = MemoryGuard()
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(node, health, log)
+        self._watchdog = Watchdog(patience_s)
         self._worker: Worker[Image | CompressedImage, InFlightImage] | None = None
 
     # The executor's thread
@@ -83,6 +96,7 @@ class Processor:
             self.alignment = ScaleAlignment(cast(Mode, settings.align), settings.sparse_points_pose, topics)
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(self._node, self._health, self._log)
+        self._watchdog = Watchdog(self._patience_s)
         name, overlap = self._node.get_name(), self._retrofit.overlaps
         self._worker = Worker(self._launch, self._collect, self._monitor.failed, settings.target_fps, name, overlap)
         self._worker.start()
@@ -117,20 +131,36 @@ class Processor:
 
     def refresh(self) -> None:
         """Bring ``Health`` up to date between frames."""
-        if self._worker is not None:
-            self._monitor.refresh(self._worker.counts(), self.info is not None)
+        if self._worker is None:
+            return
+        counts, target_fps = self._worker.counts(), self._health.settings.target_fps
+        self._monitor.refresh(counts, self.info is not None)
+        period_s = 1.0 / target_fps if target_fps > 0 else 0.0
+        self._monitor.watched(self._watchdog.check(counts, self._usual_s(), period_s))
 
-    def stop(self) -> None:
-        """Finish the image in work, drop the one that waits, end the worker."""
-        if self._worker is not None:
-            self._worker.stop()
-            self._monitor.ended(self._worker.counts())
-            self._worker = None
+    def stop(self) -> bool:
+        """Finish the image in work, drop the one that waits, end the worker.
 
-    def destroy(self) -> None:
-        """Stop, and take the outputs from the graph."""
-        self.stop()
+        False where the image in work does not end in the time that the watchdog allows: it is abandoned, and the thread that has
+        it still uses the method.
+        """
+        if self._worker is None:
+            return True
+        ended = self._worker.stop(self._watchdog.limit_s(self._usual_s()))
+        self._monitor.ended(self._worker.counts())
+        self._worker = None
+        return ended
+
+    def destroy(self) -> bool:
+        """Stop, and take the outputs from the graph. See ``stop``."""
+        ended = self.stop()
         self._outputs.destroy()
+        return ended
+
+    def _usual_s(self) -> float:
+        """What an image usually takes."""
+        total = self._health.frames.statistics.stages_ms.get("total")
+        return 1e-3 * total.p50 if total else self._warm_up_s
 
     # The worker's thread: what these raise counts the image as failed
 
@@ -184,8 +214,10 @@ class Processor:
         age_ms = 1e-6 * (self._monitor.now_ns() - work.frame.stamp_ns)
         all_ms = {"decode": work.decode_ms, **times_ms, **sent_ms, "total": total_ms}
         self._monitor.published(all_ms, age_ms, budget, self._governor.overloaded)
-        assert self._worker is not None  # it is joined before it is forgotten
-        counts, publish_ms = self._worker.counts(), math.fsum(sent_ms.values())
+        worker = self._worker
+        if worker is None:
+            return  # abandoned, see ``stop``
+        counts, publish_ms = worker.counts(), math.fsum(sent_ms.values())
         model = self._health.settings.model
         stats = frame_stats(work.header, result, model, budget, counts, publish_ms, total_ms, age_ms)
         self._outputs.publish_stats(stats)

@@ -8,7 +8,7 @@ subscriptions are best effort, because that receives from either kind (REP-2003)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
@@ -17,9 +17,9 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from depth_retrofit_ros.errors import GraphError
 
 try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -48,20 +48,30 @@ def publish_to(node: Node, message_type: type, topic: str, depth: int) -> Publis
         return node.create_publisher(message_type, topic, profile, qos_overriding_options=_options(), event_callbacks=callbacks)
 
 
-def subscribe_newest(node: Node, message_type: type, topic: str, callback: Callable[[Any], None]) -> Subscription:
+def subscribe_newest(
+    node: Node, message_type: type, topic: str, callback: Callable[[Any], None], lost: Callable[[int], None] | None = None
+) -> Subscription:
     """A best-effort subscription that keeps the newest message only: a late node wants the present, not a queue of the past.
 
-    Raises GraphError for an override that means nothing.
+    lost: told how many messages more the transport lost on their way here, where the middleware can tell; messages that a newer one
+    overwrote are not among them. Raises GraphError for an override that means nothing.
     """
     name = node.resolve_topic_name(topic)
 
     def warn(event: Any) -> None:
         _warn(node, f"a publisher of {name} offers", f"{name}.subscription", event.last_policy_kind, _REQUEST)
 
-    callbacks = SubscriptionEventCallbacks(incompatible_qos=warn)
-    options = {"qos_overriding_options": _options(), "event_callbacks": callbacks}
-    with _told(name):
-        return node.create_subscription(message_type, topic, callback, _profile(ReliabilityPolicy.BEST_EFFORT, 1), **options)
+    def subscribe(callbacks: SubscriptionEventCallbacks) -> Subscription:
+        options = {"qos_overriding_options": _options(), "event_callbacks": callbacks}
+        with _told(name):
+            return node.create_subscription(message_type, topic, callback, _profile(ReliabilityPolicy.BEST_EFFORT, 1), **options)
+
+    if lost is not None:
+        count = lost  # a name that is never None
+        with suppress(UnsupportedEventTypeError):
+            told = SubscriptionEventCallbacks(incompatible_qos=warn, message_lost=lambda event: count(event.total_count_change))
+            return subscribe(told)
+    return subscribe(SubscriptionEventCallbacks(incompatible_qos=warn))
 
 
 @contextmanager

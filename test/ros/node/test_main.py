@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,10 +26,14 @@ from test.ros.graph import NODE, PATIENCE_S, Graph, image_message, info_message,
 COMMAND = [sys.executable, "-m", "depth_retrofit_ros.ros.node.main"]
 
 
+def running(log: Path, *arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return running_command(log, [*COMMAND, *arguments])
+
+
 @contextmanager
-def running(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def running_command(log: Path, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
-        process = subprocess.Popen([*COMMAND, *arguments], stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield process
     finally:

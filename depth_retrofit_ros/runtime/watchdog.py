@@ -1,0 +1,58 @@
+"""Knows when images go in and nothing comes out: an image in work that never ends, or one failure after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from depth_retrofit_ros.runtime.worker import FrameCounts
+
+PATIENCE_S = 3.0
+USUAL_TIMES = 10  # an image that takes so many times the usual is stuck, not slow
+IN_A_ROW = 3  # so many failures, and nothing else: fewer are bad images
+
+STUCK = (
+    "the image in work does not end, model or device hang: deactivate, configure and activate the node again, or start it anew "
+    "(on CUDA look into dmesg for Xid)"
+)
+FAILING = "every image fails"
+
+
+class Watchdog:
+    """To be asked about once a second, by one thread. Durations are seconds of ``clock_s``, a monotonic clock.
+
+    patience_s: how long a state must last before it is told, and how long an image in work is waited for; longer, namely
+    ``USUAL_TIMES`` times, where an image usually takes long.
+    """
+
+    def __init__(self, patience_s: float = PATIENCE_S, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._patience_s = patience_s
+        self._clock_s = clock_s
+        self._before = FrameCounts()
+        self._pending_since_s = float("inf")  # without one that ended meanwhile
+        self._failed_at_answer = 0  # the count of failures when the last image was answered
+        self._failing_since_s = float("inf")
+
+    def limit_s(self, usual_s: float) -> float:
+        """How long an image may be in work. usual_s: what one usually takes."""
+        return max(self._patience_s, USUAL_TIMES * usual_s)
+
+    def check(self, counts: FrameCounts, usual_s: float, period_s: float) -> str | None:
+        """Why nothing comes out, None where all is well. period_s: of a rate limit, for which an image may wait; 0 for none."""
+        now_s, before = self._clock_s(), self._before
+        self._before = counts
+        limit_s = self.limit_s(usual_s)
+        ended = counts.processed + counts.failed != before.processed + before.failed
+        if counts.pending == 0:
+            self._pending_since_s = float("inf")
+        elif ended or before.pending == 0:
+            self._pending_since_s = now_s
+        if counts.processed != before.processed:
+            self._failed_at_answer, self._failing_since_s = counts.failed, float("inf")
+        elif counts.failed > self._failed_at_answer:
+            self._failing_since_s = min(self._failing_since_s, now_s)
+        if now_s - self._pending_since_s >= limit_s + period_s:
+            return STUCK
+        if counts.failed - self._failed_at_answer >= IN_A_ROW and now_s - self._failing_since_s >= limit_s:
+            return FAILING
+        return None

@@ -1,0 +1,50 @@
+import pytest
+
+from depth_retrofit_ros.device.faults import is_device_fault
+from depth_retrofit_ros.errors import ImageError
+from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
+
+LOST = [
+    "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be asynchronously reported",
+    "CUDA error: device-side assert triggered",
+    "CUDA error: unspecified launch failure",
+    "CUDA error: uncorrectable ECC error encountered",
+    "CUDA error: the launch timed out and was terminated",
+    "CUDA error: misaligned address",
+    "CUDA error: an illegal instruction was encountered",
+    "CUDA error: hardware stack error",
+    "CUDA error: invalid program counter",
+    "CUDA error: unknown error",
+    "Triton Error [CUDA]: an illegal memory access was encountered",
+    "CUDA failure 719: unspecified launch failure ; GPU=0",
+]
+ALIVE = [
+    "CUDA out of memory. Tried to allocate 2.00 GiB",
+    "CUDA error: out of memory",
+    "CUDA error: invalid argument",
+    "CUDA error: no kernel image is available for execution on the device",
+    "mat1 and mat2 shapes cannot be multiplied",
+    "misaligned address",  # of whatever else
+]
+
+
+@pytest.mark.parametrize("text", LOST)
+def test_an_error_that_stays_in_the_cuda_context_is_a_fault_and_not_short_memory(text: str) -> None:
+    assert is_device_fault(RuntimeError(text))
+    assert not is_out_of_memory(RuntimeError(text))
+
+
+@pytest.mark.parametrize("text", ALIVE)
+def test_what_the_next_frame_can_survive_is_none(text: str) -> None:
+    assert not is_device_fault(RuntimeError(text))
+
+
+def test_the_cause_counts_and_a_stranger_s_words_do_not() -> None:
+    try:
+        try:
+            raise RuntimeError(LOST[0])
+        except RuntimeError as error:
+            raise ValueError("refinement failed") from error
+    except ValueError as error:
+        assert is_device_fault(error)
+    assert not is_device_fault(ImageError(f"image encoding '{LOST[1]}' is not known"))

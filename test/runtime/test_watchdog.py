@@ -1,0 +1,56 @@
+from depth_retrofit_ros.runtime.watchdog import FAILING, STUCK, Watchdog
+from depth_retrofit_ros.runtime.worker import FrameCounts
+
+
+class Watched:
+    """A watchdog, and the seconds that pass."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self._dog = Watchdog(patience_s=3.0, clock_s=lambda: self.now_s)
+
+    def after(
+        self, seconds: float, processed: int = 0, failed: int = 0, pending: int = 0, usual_s: float = 0.05, period_s: float = 0.0
+    ) -> str | None:
+        self.now_s += seconds
+        return self._dog.check(FrameCounts(0, processed, 0, failed, pending), usual_s, period_s)
+
+
+def test_an_image_that_does_not_end_is_told_after_the_patience_and_its_end_ends_that() -> None:
+    watched = Watched()
+    assert watched.after(0.0, processed=5) is None
+    assert watched.after(1.0, processed=5, pending=2) is None, "just taken"
+    assert watched.after(2.9, processed=5, pending=2) is None
+    assert watched.after(0.2, processed=5, pending=2) == STUCK
+    assert watched.after(60.0, processed=5, pending=1) == STUCK
+    assert watched.after(1.0, processed=6, pending=1) is None
+
+
+def test_a_first_image_that_does_not_end_is_told() -> None:
+    watched = Watched()
+    assert [watched.after(1.0, pending=1) for _ in range(5)] == [None, None, None, STUCK, STUCK]
+
+
+def test_slow_is_not_stuck() -> None:
+    watched = Watched()
+    assert [watched.after(5.0, processed=1, pending=1, usual_s=2.0) for _ in range(4)] == [None] * 4, "ten times the usual"
+    assert watched.after(5.0, processed=1, pending=1, usual_s=2.0) == STUCK
+
+
+def test_an_image_may_wait_for_its_turn_under_a_rate_limit() -> None:
+    watched = Watched()
+    assert [watched.after(50.0, processed=1, pending=1, period_s=100.0) for _ in range(3)] == [None] * 3
+    assert watched.after(4.0, processed=1, pending=1, period_s=100.0) == STUCK
+
+
+def test_images_that_all_fail_are_told_after_the_patience_and_an_answer_ends_that() -> None:
+    watched = Watched()
+    assert watched.after(1.0, processed=9, failed=2) is None, "answers between them"
+    assert [watched.after(1.0, processed=9, failed=failed) for failed in (4, 5, 6, 7, 8)] == [None, None, None, FAILING, FAILING]
+    assert watched.after(1.0, processed=10, failed=9) is None
+    assert watched.after(60.0, processed=10, failed=11) is None, "two bad images in a row"
+
+
+def test_nothing_to_do_is_nothing_to_tell() -> None:
+    watched = Watched()
+    assert [watched.after(100.0, processed=7, failed=1) for _ in range(3)] == [None] * 3
