@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.registry import load_coarse
 from depth_retrofit_ros.coarse.stored import read_stored, stored_path
 from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
@@ -44,7 +45,7 @@ def main() -> None:
     for pair in find_pairs(args.scenes):
         sample = read_pair(pair)
         coarse_model: CoarseModel = model or read_stored(stored_path(args.coarse, pair.name), torch.device("cpu"))
-        coarse = coarse_model.predict(torch.from_numpy(sample.frame.image), sample.frame.camera)
+        coarse = limit_far(coarse_model.predict(torch.from_numpy(sample.frame.image), sample.frame.camera))
         measure(coarse, sample.depth, table)
     means = {name: {key: float(np.nanmean(values)) for key, values in row.items()} for name, row in table.items()}
     args.json.parent.mkdir(parents=True, exist_ok=True)

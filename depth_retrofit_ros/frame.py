@@ -41,7 +41,8 @@ class DepthFrame:
     """The answer to one ``Frame``.
 
     depth: ``float32 [H, W]``, along the optical axis, NaN where unknown; metres if and only if ``metric``.
-    base: ``float32 [H, W]``, the upsampled coarse depth that was refined; coarse: ``float32 [h, w]``, the coarse model's answer.
+    base: ``float32 [H, W]``, the upsampled coarse depth that was refined; coarse: ``float32 [h, w]``, the coarse model's answer
+    up to its far limit.
     selection: the refined pixels. gate: ``float32 [K]`` in 0…1, the weight that the coarse value kept at each of them.
     times_ms: time of each stage, in order (``coarse``, ``upsample``, ``select``, ``refine``, ``fuse``). image: the frame's image on
     the device, where there is need of it.

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 from depth_retrofit_ros.coarse.registry import load_coarse
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
@@ -76,7 +77,7 @@ class Retrofit:
         with self._coarse_stream():
             image = self._upload(frame.image)
             with stage("coarse"):
-                coarse = self.coarse.predict(image, frame.camera)
+                coarse = limit_far(self.coarse.predict(image, frame.camera))
         return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage)
 
     @torch.inference_mode()

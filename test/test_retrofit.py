@@ -14,6 +14,7 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.compact_net import CompactNet
+from depth_retrofit_ros.coarse.far_limit import far_limit, limit_far
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.checkpoints import save_tensors
@@ -115,6 +116,19 @@ def test_selection_is_where_the_coarse_depth_jumps(frame: Frame) -> None:
     y, x = torch.div(chosen.indices, WIDTH, rounding_mode="floor"), chosen.indices % WIDTH
     step = (12 - 0.3 * ((y + 0.5) / 5 - 0.5)) * 5
     assert float(((x - step).abs() / 5).max()) < 3.5
+
+
+@pytest.mark.parametrize("sky", [1e4, 1e8])
+def test_wherever_a_model_puts_the_sky_the_answer_is_the_same(frame: Frame, sky: float) -> None:
+    """Selection, upsampling and refinement start from depth that ends at the frame's far limit, and so does what is published."""
+    with_sky = replace(two_planes(), depth=two_planes().depth.clone())
+    with_sky.depth[:5] = sky
+    limited = limit_far(with_sky)
+    got, wanted = (Retrofit(ToldCoarse(answer), random_refiner())(frame) for answer in (with_sky, limited))
+    assert torch.equal(got.coarse, limited.depth) and not torch.equal(with_sky.depth, limited.depth)
+    assert torch.equal(got.selection.indices, wanted.selection.indices)
+    assert torch.equal(got.base, wanted.base) and torch.equal(got.depth, wanted.depth)
+    assert float(got.base.max()) <= 1.01 * float(far_limit(with_sky.depth)) < sky and bool(torch.isfinite(got.depth).all())
 
 
 def test_same_frame_same_answer(frame: Frame) -> None:
@@ -232,6 +246,7 @@ def test_on_a_device_nothing_between_coarse_and_u_net_waits_for_values() -> None
     meta = torch.device("meta")
     image = torch.empty(90, 160, 3, dtype=torch.uint8, device=meta)
     coarse = CoarsePrediction(torch.empty(18, 32, device=meta), torch.empty(8, 18, 32, device=meta), True)
+    coarse = limit_far(coarse)
     small = thumbnail(image, coarse.depth)
     depth = guided_upsample(coarse.depth, image, small)
     score = uncertainty(coarse)

@@ -32,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--scenes", type=positive_int, default=5000, help="training scenes to render (about 0.3 s each on one core)"
     )
+    parser.add_argument("--crops", type=positive_int, default=2, help="full-resolution crops of each scene, for the refiner")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of scenes to train on (default: all)")
     parser.add_argument("--held-out", type=positive_int, default=64, help="validation scenes, from another seed")
     parser.add_argument("--photos", type=Path, help="folder of photographs to use as textures")
@@ -59,6 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="frozen models whose answers are refined, beside simulated ones",
     )
     refiner.add_argument("--weights", type=Path, help="folder of their checkpoints")
+    refiner.add_argument("--start", type=Path, help="checkpoint to go on from, which also gives the widths and blocks")
     refiner.add_argument(
         "--widths", type=positive_int, nargs="+", default=list(WIDTHS), help="channels of the sparse U-Net's levels"
     )
@@ -115,7 +117,7 @@ def _pool(args: argparse.Namespace, device: str, split: str) -> list[Path]:
     spec: PoolSpec = PoolSpec(
         folder=args.pool,
         count=args.held_out if held_out else args.scenes,
-        crops=2,
+        crops=args.crops,
         seed=VALIDATION_SEED if held_out else args.seed,
         photos=args.held_out_photos if held_out else args.photos,
         device=device,
@@ -145,14 +147,16 @@ def _train_refiner(
 
     from depth_retrofit_ros.coarse.registry import load_coarse
     from depth_retrofit_ros.refinement.pixels.network import RefinerNet
+    from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
     from depth_retrofit_ros.training.refiner import train_refiner
 
     models = [
         load_coarse(name, weights=None if name == "compact" else args.weights, device=str(spec.device)) for name in args.coarse
     ]
     torch.manual_seed(spec.seed)
-    loop, figures = train_refiner(train, held_out, models, spec, RefinerNet(args.widths, args.blocks))
-    return loop.average, figures, loop.done, {"widths": args.widths, "blocks": args.blocks}
+    network = RefinerNet(args.widths, args.blocks) if args.start is None else load_refiner(args.start, spec.device).network
+    loop, figures = train_refiner(train, held_out, models, spec, network)
+    return loop.average, figures, loop.done, {"widths": list(network.widths), "blocks": network.blocks}
 
 
 def _write_card(
@@ -183,6 +187,7 @@ def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
     values: dict[str, object] = {
         "scenes": args.scenes,
         "seed": spec.seed,
+        "crops": args.crops,
         "kinds": " ".join(args.kinds),
         "held-out": args.held_out,
         "steps": spec.steps,
@@ -196,5 +201,9 @@ def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
         if folder is not None:
             values[name] = folder.absolute().name
     if args.target == "refiner":
-        values |= {"coarse": " ".join(args.coarse), "widths": " ".join(map(str, args.widths)), "blocks": args.blocks}
+        values["coarse"] = " ".join(args.coarse)
+        if args.start is None:
+            values |= {"widths": " ".join(map(str, args.widths)), "blocks": args.blocks}
+        else:
+            values["start"] = args.start.name
     return [f"--{name} {value}".rstrip() for name, value in values.items()] + ["--resume"] * spec.resume

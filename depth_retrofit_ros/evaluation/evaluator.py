@@ -10,6 +10,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.evaluation.baselines.equal_time import highest_resolution, is_resizable, predict_at
 from depth_retrofit_ros.evaluation.baselines.upsampling import UPSAMPLERS
 from depth_retrofit_ros.evaluation.data.dataset import Sample
@@ -71,7 +72,7 @@ class Evaluator:
         result = retrofit(frame)
         refined, refined_ms = result.depth.cpu().numpy(), 1e3 * (time.perf_counter() - start)
 
-        low, maps, ms = recorder.prediction, {}, {}
+        low, maps, ms = limit_far(recorder.prediction), {}, {}
         for name, upsampler in UPSAMPLERS.items():
             start = time.perf_counter()
             maps[name] = upsampler(frame.image, low.depth)

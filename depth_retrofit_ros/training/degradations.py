@@ -2,10 +2,13 @@
 
 Low-pass with kernels that vary over the image, edges moved by up to two coarse pixels, near things grown, thin structures lost,
 scale and low-frequency warps, relative (affine-inverse) depth, noise; and head features whose entropy is high near edges,
-imperfectly. The edges of one map in four are only averaged or sampled, whatever its scale and warp.
+imperfectly. The edges of one map in four are only averaged or sampled, whatever its scale and warp. How much is lost, moved and
+smeared is a ``Degradation``: a mild one, and a strong one as of models that are small or far from what they were trained on.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -15,7 +18,25 @@ CLEAN = 0.25  # share of maps whose edges are only averaged or sampled, as those
 SURE = 6.0  # margin of the logits where the simulated model has no doubt
 
 
-def simulate_coarse(rng: np.random.Generator, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """How a simulated model spoils edges; lengths in pixels of its answer, ranges from which each map draws.
+
+    loses: share of the maps that lose thin structures; thinner: than this (whole numbers, the upper one excluded); moved: standard
+    deviation of the displacement of edges; smeared: σ of the wider of the two low-passes.
+    """
+
+    loses: float
+    thinner: tuple[int, int]
+    moved: tuple[float, float]
+    smeared: tuple[float, float]
+
+
+MILD = Degradation(loses=0.5, thinner=(2, 5), moved=(0.0, 0.9), smeared=(0.5, 1.9))
+STRONG = Degradation(loses=0.8, thinner=(3, 8), moved=(0.5, 1.6), smeared=(1.0, 2.6))
+
+
+def simulate_coarse(rng: np.random.Generator, depth: np.ndarray, degradation: Degradation = MILD) -> tuple[np.ndarray, np.ndarray]:
     """What a model might answer to a scene. Give it a finer view than the answer shall be, or equally fine.
 
     depth: float32 [h, w] m, finite, at a view's pixel centres → coarse depth float32 [h', w'], h' ≤ h, and head features float32
@@ -24,9 +45,9 @@ def simulate_coarse(rng: np.random.Generator, depth: np.ndarray) -> tuple[np.nda
     log = _resize(rng, np.log(depth))
     true_edges = _steps(log)
     if rng.random() >= CLEAN:
-        log = _lose_thin_structures(rng, log) if rng.random() < 0.5 else log
+        log = _lose_thin_structures(rng, log, degradation.thinner) if rng.random() < degradation.loses else log
         log = _grow_near(log) if rng.random() < 0.2 else log
-        log = _blur(rng, _displace(rng, log))
+        log = _blur(rng, _displace(rng, log, degradation.moved), degradation.smeared)
         log = log + rng.uniform(0, 0.01) * rng.standard_normal(log.shape)
     log = log + _smooth_noise(rng, log.shape, rng.uniform(2, 6)) * rng.choice([0.0, 0.05, 0.15]) + rng.normal(0, 0.5)
     coarse = np.exp(log).astype(np.float32)
@@ -54,9 +75,9 @@ def _resize(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
     return np.asarray(sign * np.log(cv2.resize(np.exp(sign * log), size, interpolation=cv2.INTER_AREA)))
 
 
-def _lose_thin_structures(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
+def _lose_thin_structures(rng: np.random.Generator, log: np.ndarray, thinner: tuple[int, int]) -> np.ndarray:
     """Closing removes near structures thinner than the kernel, everywhere or in patches."""
-    size = int(rng.integers(2, 5))
+    size = int(rng.integers(*thinner))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     # The erosion mirrors the dilation: with one and the same kernel of even size, a closing would move the image by a pixel.
     first, last = size // 2, size - 1 - size // 2
@@ -70,9 +91,9 @@ def _grow_near(log: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.erode(log, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))))
 
 
-def _displace(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
+def _displace(rng: np.random.Generator, log: np.ndarray, moved: tuple[float, float]) -> np.ndarray:
     h, w = log.shape
-    amount = rng.uniform(0, 0.9)
+    amount = rng.uniform(*moved)
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     scale = rng.uniform(10, 40)
     x = x + amount * _smooth_noise(rng, (h, w), scale)
@@ -80,9 +101,9 @@ def _displace(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
     return cv2.remap(log, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _blur(rng: np.random.Generator, log: np.ndarray) -> np.ndarray:
+def _blur(rng: np.random.Generator, log: np.ndarray, smeared: tuple[float, float]) -> np.ndarray:
     """A mix, varying over the image, of two Gaussian low-passes of log depth."""
-    fine, wide = rng.uniform(0.1, 0.8), rng.uniform(0.5, 1.9)
+    fine, wide = rng.uniform(0.1, 0.8), rng.uniform(*smeared)
     share = np.clip(0.5 + _smooth_noise(rng, log.shape, 6), 0, 1)
     return share * cv2.GaussianBlur(log, (0, 0), fine) + (1 - share) * cv2.GaussianBlur(log, (0, 0), wide)
 

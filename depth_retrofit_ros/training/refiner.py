@@ -13,6 +13,7 @@ from torch import nn
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT, MARGIN, OFFSETS, candidate_colors
 from depth_retrofit_ros.refinement.pixels.features import (
@@ -25,16 +26,19 @@ from depth_retrofit_ros.refinement.pixels.features import (
     standardised,
 )
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
+from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
 from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_batch import stack_masks
-from depth_retrofit_ros.training.degradations import simulate_coarse
+from depth_retrofit_ros.training import degradations
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.surface_targets import log_ratio
-from depth_retrofit_ros.upsampling.edge_aware import CHANNELS, guided_depth, guided_maps
+from depth_retrofit_ros.upsampling.edge_aware import CHANNELS, guided_depth, guided_maps, usual_kink
 from depth_retrofit_ros.upsampling.interpolation import sample_at
 
-FAR_FACTOR = 2.5  # the sky is put this much behind the farthest thing
+FAR_FACTOR = 2.5  # the sky is put this much behind the farthest thing where a model answers, which does not see where it is put
+FAR_FACTORS = (1.2, 100.0)  # and between these where an answer is simulated: models disagree by as much
+STRONG = 0.5  # share of the simulated answers that are degraded more strongly
 KEPT_VIEWS = 4096  # answers of models, kept for the next time that their scene is drawn
 FEWEST_ACTIVE = 1000  # per crop: fewer are not worth a step
 PATIENCE = 200  # crops drawn for one that is used
@@ -47,11 +51,13 @@ RIGHT, DOWN = 5, 7  # columns of the 3×3 neighbour map
 
 @dataclass(frozen=True, slots=True)
 class CoarseView:
-    """A coarse map of a whole frame: depth, score ``[h, w]`` and the truth ``[h, w]`` at its pixel centres (sky finite)."""
+    """A coarse map of a whole frame, limited as at run time: depth, score ``[h, w]``; the truth ``[h, w]`` at its pixel centres,
+    and how far the sky is in it [m]."""
 
     depth: torch.Tensor
     score: torch.Tensor
     truth: torch.Tensor
+    far: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +110,11 @@ class Crops:
         return self._views[key]
 
 
-def finite_truth(data: Mapping[str, np.ndarray]) -> tuple[np.ndarray, float]:
-    """The view's true depth with the sky at a finite distance, and that distance [m]."""
+def finite_truth(data: Mapping[str, np.ndarray], factor: float) -> tuple[np.ndarray, float]:
+    """The view's true depth with the sky ``factor`` times as far as the farthest thing, and that distance [m]."""
     depth = data["view_depth"]
     known = depth[np.isfinite(depth)]
-    far = float(FAR_FACTOR * known.max()) if known.size else 100.0
+    far = float(factor * known.max()) if known.size else 100.0
     return np.where(np.isfinite(depth), np.maximum(depth, 0.05), far).astype(np.float32), far
 
 
@@ -119,18 +125,21 @@ def model_view(model: CoarseModel, data: Mapping[str, np.ndarray]) -> CoarseView
     frame_w, frame_h = (int(v) for v in data["frame"])
     f_px = float(data["f_px"])
     camera = Camera(frame_w, frame_h, f_px, f_px, (frame_w - 1) / 2, (frame_h - 1) / 2).resized(width, height)
-    return _seen(model.predict(image.to(model.device), camera), data)
+    return _seen(model.predict(image.to(model.device), camera), *finite_truth(data, FAR_FACTOR))
 
 
 def simulated_view(rng: np.random.Generator, data: Mapping[str, np.ndarray]) -> CoarseView:
     """A simulated model's answer (see ``degradations``)."""
-    depth, features = (torch.from_numpy(m) for m in simulate_coarse(rng, finite_truth(data)[0]))
-    return _seen(CoarsePrediction(depth, features, False), data)
+    truth, far = finite_truth(data, float(np.exp(rng.uniform(*np.log(FAR_FACTORS)))))
+    degradation = degradations.STRONG if rng.random() < STRONG else degradations.MILD
+    depth, features = (torch.from_numpy(m) for m in degradations.simulate_coarse(rng, truth, degradation))
+    return _seen(CoarsePrediction(depth, features, False), truth, far)
 
 
-def _seen(prediction: CoarsePrediction, data: Mapping[str, np.ndarray]) -> CoarseView:
-    depth, score = prediction.depth.cpu(), uncertainty(prediction).cpu()
-    return CoarseView(depth, score, _nearest(torch.from_numpy(finite_truth(data)[0]), depth.shape))
+def _seen(prediction: CoarsePrediction, truth: np.ndarray, far: float) -> CoarseView:
+    limited = limit_far(prediction)
+    depth, score = limited.depth.cpu(), uncertainty(limited).cpu()
+    return CoarseView(depth, score, _nearest(torch.from_numpy(truth), depth.shape), far)
 
 
 def _nearest(values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
@@ -138,18 +147,16 @@ def _nearest(values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def make_crop(data: Mapping[str, np.ndarray], index: int, view: CoarseView, budget: float, flip: bool) -> CropSample:
-    """The active pixels of one crop: those above the frame's own score quantile, at most ``MAX_ACTIVE``. flip: mirrored."""
+    """The active pixels of one crop: those of them that are selected in the frame, at most ``MAX_ACTIVE``. flip: mirrored."""
     width, height = (int(v) for v in data["frame"])
     x0, y0 = (int(v) for v in data["at"][index])
     side = data["crops"].shape[1]
-    rows, columns = torch.meshgrid(torch.arange(y0, y0 + side), torch.arange(x0, x0 + side), indexing="ij")
-    indices = (rows * width + columns).flatten()
-    score = sample_at(view.score[..., None], indices, (height, width))[:, 0]
-    threshold = float(np.quantile(view.score.numpy(), 1 - budget))
-    if int((score > threshold).sum()) > MAX_ACTIVE:
-        threshold = float(score.topk(MAX_ACTIVE).values[-1])
-    mask = (score > threshold).view(side, side)
-    active = indices[mask.flatten()]
+    selection = select_top(view.score, (height, width), count=round(budget * width * height))
+    mask = selection.index_image[y0 : y0 + side, x0 : x0 + side] >= 0
+    # Of too many, the upper rows: whatever is kept has the neighbors that it has in the frame.
+    mask = mask & (mask.sum(1).cumsum(0) <= MAX_ACTIVE)[:, None]
+    rows, columns = mask.nonzero(as_tuple=True)
+    active = (rows + y0) * width + columns + x0
 
     h, w = view.depth.shape
     first, last = np.array([y0, x0]) / (height, width), np.array([y0 + side, x0 + side]) / (height, width)
@@ -159,16 +166,16 @@ def make_crop(data: Mapping[str, np.ndarray], index: int, view: CoarseView, budg
     rgb = normalized(pixels)
     features = features_at(rgb, maps, depth_at, active, (height, width))
 
-    _, far = finite_truth(data)
     truth = torch.from_numpy(data["crop_depth"][index]).flatten()[mask.flatten()]
-    log_true = torch.where(torch.isfinite(truth), truth, far).clamp_min(0.05).log()
+    log_true = torch.where(torch.isfinite(truth), truth, view.far).clamp_min(0.05).log()
     ratio = log_ratio(log_true, *cell_of(active, (height, width), (h, w)), view.truth.log(), view.depth.log())
     target = log_true + ratio - depth_at.log()
     return _flipped(CropSample(mask, features, target)) if flip else CropSample(mask, features, target)
 
 
 def _maps_around(view: CoarseView, image: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[CoarseMaps, torch.Tensor]:
-    """``features.coarse_maps`` and ``guided_maps``, computed only for the cells from which the features of a crop are taken.
+    """``features.coarse_maps`` and ``guided_maps``, computed only for the cells from which the features of a crop are taken, where
+    they are those of the whole frame to the last bit.
 
     first, last: (row, column) of its corners as shares of the frame.
     """
@@ -182,7 +189,7 @@ def _maps_around(view: CoarseView, image: np.ndarray, first: np.ndarray, last: n
     values, colors, guides = (torch.from_numpy(np.zeros((h, w, *shape), np.float32)) for shape in shapes)
     values[window] = cell_values(view.depth[window], standardised(view.score)[window])
     colors[window] = candidate_colors(normalized(small[window]))
-    guides[window] = guided_maps(view.depth[window], small[window] / 255)
+    guides[window] = guided_maps(view.depth[window], small[window] / 255, usual_kink(view.depth))
     return CoarseMaps(values, colors, view.depth.log().nanmedian()), guides
 
 

@@ -13,8 +13,11 @@ import torch.nn.functional as F
 
 from depth_retrofit_ros.device.kernel_cache import cached_njit
 
-RADIUS = 4  # coarse pixels
+RADIUS = 8  # coarse pixels
 DEPTH_SIGMA = 0.06  # in ln depth: how alike two depths are to be one surface
+# What a cell counts at least, however mixed it is and however unlike the pixel. Mixed cells count far less than unlike ones: a thin
+# thing that only mixed cells show takes the ratio of pure surfaces around it, not that of its own smear.
+LEAST_PURE, LEAST_LIKE = 1e-6, 1e-3
 
 
 def log_ratio(
@@ -30,10 +33,10 @@ def log_ratio(
 
 
 def _purity(true_map: torch.Tensor) -> torch.Tensor:
-    """Near 1 in the middle of a surface, 0.001 where a cell or its neighbours mix two."""
+    """1 in the middle of a surface, ``LEAST_PURE`` where a cell or its neighbours mix two."""
     padded = F.pad(true_map[None, None], (1, 1, 1, 1), mode="replicate")
     spread = (F.max_pool2d(padded, 3, 1) + F.max_pool2d(-padded, 3, 1))[0, 0]
-    return torch.exp(-((spread / 0.1) ** 2)) + 1e-3
+    return torch.exp(-((spread / 0.1) ** 2)).clamp_min(LEAST_PURE)
 
 
 @cached_njit(fastmath=True)
@@ -51,7 +54,7 @@ def _weighted_ratio(
             for dx in range(-RADIUS, RADIUS + 1):
                 column = min(max(columns[i] + dx, 0), width - 1)
                 off = (true_map[row, column] - log_true[i]) / DEPTH_SIGMA
-                likeness = (np.exp(-off * off) if abs(off) < 4 else 0.0) + 1e-4
+                likeness = (np.exp(-off * off) if abs(off) < 4 else 0.0) + LEAST_LIKE
                 w = near[dy + RADIUS] * near[dx + RADIUS] * purity[row, column] * likeness
                 total += w * ratio[row, column]
                 weight += w

@@ -29,7 +29,7 @@ LAYOUT = INVERSE, WEIGHT, LOWEST, HIGHEST, RED, OFFSET  # as the compiled twin i
 def guided_upsample(depth: torch.Tensor, image: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
     """depth ``float32 [h, w]`` > 0, image ``uint8 [H, W, 3]``, small ``float32 [h, w, 3]`` 0…1 (the image averaged to the coarse
     grid) → ``float32 [H, W]``. Scaling the depth scales the result."""
-    maps = guided_maps(depth, small)
+    maps = guided_maps(depth, small, usual_kink(depth))
     if image.device.type == "cpu":
         return edge_aware_cpu.upsample(maps, image, LAYOUT)
     return upsample_by_torch(maps, image)
@@ -46,15 +46,27 @@ def thumbnail(image: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
     return downsample(image, (coarse.shape[0], coarse.shape[1]))[0].permute(1, 2, 0)
 
 
-def guided_maps(depth: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
+def usual_kink(depth: torch.Tensor) -> torch.Tensor:
+    """The median kink of a whole frame's coarse depth ``[h, w]``, as a share of inverse depth, ``[]``: the noise of the map.
+
+    A statistic of the frame: whoever computes the maps of a part of a frame must pass the frame's.
+    """
+    return _kinks(depth.reciprocal()).nanmedian()
+
+
+def guided_maps(depth: torch.Tensor, small: torch.Tensor, usual: torch.Tensor) -> torch.Tensor:
     """All that is to be interpolated bilinearly, ``float32 [h, w, CHANNELS]``: inverse depth, the weight of the fit, the bounds of
-    its ln depth, and the fit itself (a slope per colour, an offset). Arguments as in ``guided_upsample``."""
+    its ln depth, and the fit itself (a slope per colour, an offset).
+
+    depth, small: as in ``guided_upsample``, of a frame or of a window of it; usual: ``usual_kink`` of the whole frame. Values more
+    than three cells inside a window are those of the frame.
+    """
     log = depth.log()
     around = F.pad(log[None, None], (1, 1, 1, 1), mode="replicate")
     highest, lowest = F.max_pool2d(around, 3, 1)[0, 0], -F.max_pool2d(-around, 3, 1)[0, 0]
     inverse = depth.reciprocal()
     spread = highest - lowest
-    weight = _ramp(spread, STEPS) * _kinked(inverse)
+    weight = _ramp(spread, STEPS) * _kinked(inverse, usual)
     fit = _mean_fit(small, log)
     maps = torch.cat([torch.stack([inverse, weight, lowest, highest], -1), fit], -1)
     # A broken coarse pixel spoils the fits around it. In their place stands the depth itself, so that what is interpolated between
@@ -83,16 +95,20 @@ def _ramp(values: torch.Tensor, span: tuple[float, float]) -> torch.Tensor:
     return ((values - span[0]) / (span[1] - span[0])).clamp(0, 1)
 
 
-def _kinked(inverse: torch.Tensor) -> torch.Tensor:
-    """``[h, w]``, 0…1: whether inverse depth has a kink along rows or columns within 3×3 pixels."""
+def _kinks(inverse: torch.Tensor) -> torch.Tensor:
+    """``[h, w]``: the second difference of inverse depth along rows or columns, the larger, as a share of it."""
     padded = F.pad(inverse[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
     across = padded[1:-1].diff(n=2, dim=1)
     down = padded[:, 1:-1].diff(n=2, dim=0)
     # At the frame's border the replicated pixel would make a kink of every slope.
     across[:, [0, -1]], down[[0, -1]] = 0.0, 0.0
-    share = torch.maximum(across.abs(), down.abs()) / inverse
-    least = (NOISE * share.nanmedian()).clamp_min(KINK)
-    return _ramp(F.max_pool2d((share / least)[None, None], 3, 1, 1)[0, 0], (1.0, 2.0))
+    return torch.maximum(across.abs(), down.abs()) / inverse
+
+
+def _kinked(inverse: torch.Tensor, usual: torch.Tensor) -> torch.Tensor:
+    """``[h, w]``, 0…1: whether inverse depth has a kink within 3×3 pixels that stands out from the frame's usual one."""
+    least = (NOISE * usual).clamp_min(KINK)
+    return _ramp(F.max_pool2d((_kinks(inverse) / least)[None, None], 3, 1, 1)[0, 0], (1.0, 2.0))
 
 
 def _mean_fit(guide: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -44,7 +44,24 @@ def test_refiner(pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "trained 2 steps" in card and "| val_left |" in card and "seed 900" in card
     for option in ("--scenes 2", "--steps 2", "--batch 1", "--rate 0.0015", "--widths 4 8", "--blocks 1"):
         assert option in card  # its command trains the same again
-    assert {p.name for p in pool_folder.iterdir()} == {"0001_000000_2_v2.npz", "0001_000001_2_v2.npz", "0900_000000_2_v2.npz"}
+    assert {p.name for p in pool_folder.iterdir()} >= {"0001_000000_2_v2.npz", "0001_000001_2_v2.npz", "0900_000000_2_v2.npz"}
+
+
+def test_refiner_from_a_checkpoint(pool_folder: Path, tmp_path: Path) -> None:
+    """It begins with those weights and their shape, whatever --widths says; the card tells from where."""
+    assert train("refiner", pool_folder, tmp_path / "first", "--coarse", "--widths", "4", "8") == 0
+    start = tmp_path / "first" / "refiner.safetensors"
+    assert (
+        train("refiner", pool_folder, tmp_path / "next", "--coarse", "--start", str(start), "--rate", "1e-9", "--crops", "1") == 0
+    )
+    before, after = (load_refiner(path, CPU).network for path in (start, tmp_path / "next" / "refiner.safetensors"))
+    assert after.widths == (4, 8)
+    for name, tensor in after.state_dict().items():
+        if tensor.is_floating_point() and "running" not in name:
+            torch.testing.assert_close(tensor, before.state_dict()[name], atol=1e-5, rtol=1e-3)
+    card = (tmp_path / "next" / "refiner.md").read_text()
+    assert "--start refiner.safetensors" in card and "--crops 1" in card and "--widths" not in card
+    assert (pool_folder / "0001_000000_1_v2.npz").exists()
 
 
 def test_compact_and_resuming_it(pool_folder: Path, tmp_path: Path) -> None:

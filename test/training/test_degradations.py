@@ -9,7 +9,10 @@ import torch
 from depth_retrofit_ros.selection.uncertainty import entropy
 from depth_retrofit_ros.training.degradations import (
     LONG_SIDES,
+    MILD,
+    STRONG,
     _affine_inverse,
+    _blur,
     _displace,
     _grow_near,
     _lose_thin_structures,
@@ -50,6 +53,19 @@ def test_always_a_depth_and_an_uncertainty(seed: int) -> None:
     assert LONG_SIDES[0] <= max(depth.shape) <= LONG_SIDES[1] and depth.shape[1] / depth.shape[0] == pytest.approx(W / H, rel=0.03)
     assert np.isfinite(depth).all() and depth.min() > 0
     assert np.isfinite(features).all()
+
+
+def test_strong_degradation_loses_moves_and_smears_more() -> None:
+    """Over many maps, of one plate five pixels wide: how often it is lost, how far moved, how smeared."""
+    log = np.log(np.full((60, 80), 6.0))
+    log[10:50, 40:45] = np.log(2.0)
+    lost, moved, smeared = [], [], []
+    for how in (MILD, STRONG):
+        seeds = [np.random.default_rng(seed) for seed in range(40)]
+        lost.append(np.mean([_lose_thin_structures(rng, log, how.thinner) != log for rng in seeds]))
+        moved.append(np.mean([np.abs(_displace(rng, log, how.moved) - log) for rng in seeds]))
+        smeared.append(np.mean([np.abs(_blur(rng, log, how.smeared) - log) for rng in seeds]))
+    assert lost[1] > 1.5 * lost[0] and moved[1] > 1.5 * moved[0] and smeared[1] > 1.2 * smeared[0]
 
 
 @pytest.mark.parametrize("shape", [(768, 432), (192, 256), (16, 256)])
@@ -113,7 +129,7 @@ def test_relative_depth_is_affine_in_inverse_depth_and_keeps_the_order() -> None
 def test_thin_near_structures_are_lost_and_nothing_else() -> None:
     """The pole of one column becomes background where the closing acts; the box, far thicker than the kernel, stays."""
     log = np.log(small_room())
-    lost = [_lose_thin_structures(np.random.default_rng(seed), log) for seed in range(8)]
+    lost = [_lose_thin_structures(np.random.default_rng(seed), log, MILD.thinner) for seed in range(8)]
     assert any((out[30:, 200] > log[30:, 200] + 0.1).mean() > 0.3 for out in lost)
     for out in lost:
         assert (out >= log).all()
@@ -131,7 +147,7 @@ def test_near_things_grow_by_a_pixel() -> None:
 def test_displacement_moves_by_at_most_a_few_pixels_and_makes_no_new_depth() -> None:
     log = np.log(small_room())
     for seed in range(4):
-        moved = _displace(np.random.default_rng(seed), log)
+        moved = _displace(np.random.default_rng(seed), log, MILD.moved)
         assert log.min() - 1e-5 <= moved.min() and moved.max() <= log.max() + 1e-5
         np.testing.assert_allclose(moved[45:85, 75:125], log[45:85, 75:125], atol=1e-5)
 

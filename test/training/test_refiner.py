@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.far_limit import far_limit
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT
-from depth_retrofit_ros.refinement.pixels.features import WIDTHS, PixelFeatures, pixel_features
+from depth_retrofit_ros.refinement.pixels.features import WIDTHS, PixelFeatures, coarse_maps, normalized, pixel_features
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
+from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
-from depth_retrofit_ros.training import refiner
+from depth_retrofit_ros.training import degradations, refiner
 from depth_retrofit_ros.training.loop import LoopSpec
 from depth_retrofit_ros.training.refiner import (
     FAR_FACTOR,
+    FAR_FACTORS,
     CoarseView,
     Crops,
     CropSample,
+    _maps_around,
     finite_truth,
     make_crop,
     model_view,
@@ -33,8 +39,7 @@ from depth_retrofit_ros.training.refiner import (
     train_refiner,
     validate_refiner,
 )
-from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
-from depth_retrofit_ros.upsampling.interpolation import upsample
+from depth_retrofit_ros.upsampling.edge_aware import guided_maps, guided_upsample, thumbnail, usual_kink
 from test.refinement.nets import random_network
 from test.training.samples import F_PX, HEIGHT, RATIO, SIDE, WIDTH, full_frame, sample, write_samples
 
@@ -43,16 +48,17 @@ SIZE = (HEIGHT, WIDTH)
 
 def view_of(data: dict[str, np.ndarray], factor: float = 1.0, size: tuple[int, int] = (24, 32)) -> CoarseView:
     """A coarse model that is right up to a factor, on a grid of its own, and uncertain at depth edges."""
-    truth = torch.from_numpy(finite_truth(data)[0])
+    values, far = finite_truth(data, FAR_FACTOR)
+    truth = torch.from_numpy(values)
     low = torch.nn.functional.interpolate(truth[None, None], size=size, mode="nearest-exact")[0, 0]
     padded = torch.nn.functional.pad(low.log()[None, None], (1, 1, 1, 1), mode="replicate")
     pool = torch.nn.functional.max_pool2d
-    return CoarseView(factor * low, (pool(padded, 3, 1) + pool(-padded, 3, 1))[0, 0] + 0.01, low)
+    return CoarseView(factor * low, (pool(padded, 3, 1) + pool(-padded, 3, 1))[0, 0] + 0.01, low, far)
 
 
 def flipped(view: CoarseView) -> CoarseView:
     """The same model's answer to the mirrored frame."""
-    return CoarseView(view.depth.flip(1), view.score.flip(1), view.truth.flip(1))
+    return CoarseView(view.depth.flip(1), view.score.flip(1), view.truth.flip(1), view.far)
 
 
 def seen(data: dict[str, np.ndarray], view: CoarseView) -> torch.Tensor:
@@ -108,7 +114,7 @@ def test_each_surface_keeps_the_models_depth() -> None:
     data = sample()
     view = view_of(data, size=(48, 64))
     near = view.truth < 3.5
-    view = CoarseView(view.depth * torch.where(near, 1.3, 0.8), view.score, view.truth)
+    view = replace(view, depth=view.depth * torch.where(near, 1.3, 0.8))
     crop = make_crop(data, 0, view, 0.2, flip=False)
     indices = in_frame(crop, (96, 72)).indices
     truth = torch.from_numpy(full_frame()[1]).flatten()[indices]
@@ -129,35 +135,56 @@ def test_flipping_is_the_same_as_a_mirrored_world() -> None:
 
 
 @pytest.mark.parametrize("budget", [0.05, 0.2, 0.5])
-def test_active_pixels_are_those_above_the_frames_own_quantile(budget: float) -> None:
-    """Crops together cover a part of the frame; the threshold is that of the whole frame, not of the crop."""
+def test_active_pixels_are_those_that_the_frame_selects(budget: float) -> None:
+    """Of a rough score, which interpolation makes smoother: a quantile of its own cells would select others."""
     data = sample()
-    view = view_of(data)
-    view = CoarseView(view.depth, torch.rand(24, 32), view.truth)
-    full = upsample(view.score, SIZE, "bilinear")
-    threshold = float(np.quantile(view.score.numpy(), 1 - budget))
+    view = replace(view_of(data), score=torch.rand(24, 32))
+    selected = select_top(view.score, SIZE, round(budget * WIDTH * HEIGHT)).mask()
     for index, (x0, y0) in enumerate(data["at"]):
         crop = make_crop(data, index, view, budget, flip=False)
-        wanted = full[y0 : y0 + SIDE, x0 : x0 + SIDE] > threshold
-        assert float((crop.mask == wanted).float().mean()) > 0.9999
+        assert torch.equal(crop.mask, selected[y0 : y0 + SIDE, x0 : x0 + SIDE])
 
 
-def test_the_largest_crop_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refiner, "MAX_ACTIVE", 500)
+def test_the_largest_crop_is_bounded_and_keeps_its_neighborhoods(monkeypatch: pytest.MonkeyPatch) -> None:
     data = sample()
-    view = view_of(data)
-    crop = make_crop(data, 0, CoarseView(view.depth, torch.rand(24, 32), view.truth), 0.9, flip=False)
-    assert 450 <= crop.target.numel() <= 500
+    view = replace(view_of(data), score=torch.rand(24, 32))
+    whole = make_crop(data, 0, view, 0.9, flip=False)
+    monkeypatch.setattr(refiner, "MAX_ACTIVE", 2000)
+    crop = make_crop(data, 0, view, 0.9, flip=False)
+    assert 2000 - SIDE < crop.target.numel() <= 2000
+    kept = int(crop.mask.any(1).sum())
+    assert torch.equal(crop.mask[:kept], whole.mask[:kept])
+
+
+def test_a_windows_maps_are_the_frames_to_the_last_bit() -> None:
+    """Also where the window is rougher than the frame, or nearer: every statistic of the frame is the frame's."""
+    data = sample()
+    for size in ((48, 64), (96, 128)):
+        view = view_of(data, size=size)
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(size, generator=generator) * torch.linspace(0, 0.05, size[1])
+        view = replace(view, depth=view.depth * noise.exp())
+        first, last = np.array([0.1, 0.4]), np.array([0.5, 0.8])
+        maps, guides = _maps_around(view, data["view"], first, last)
+        small = torch.from_numpy(cv2.resize(data["view"], size[::-1], interpolation=cv2.INTER_AREA))
+        whole = coarse_maps(view.depth, view.score, normalized(small))
+        wanted = guided_maps(view.depth, small / 255, usual_kink(view.depth))
+        (top, left), (bottom, right) = (np.floor(first * size).astype(int) - 1, np.ceil(last * size).astype(int) + 1)
+        inside = (slice(top, bottom), slice(left, right))
+        assert torch.equal(maps.values[inside], whole.values[inside]) and torch.equal(maps.colors[inside], whole.colors[inside])
+        assert torch.equal(maps.log_median, whole.log_median)
+        assert torch.equal(guides[inside], wanted[inside])
+        assert not torch.equal(usual_kink(view.depth[inside]), usual_kink(view.depth))
 
 
 def test_sky_is_put_behind_everything() -> None:
     data = sample()
-    truth, far = finite_truth(data)
+    truth, far = finite_truth(data, 7.0)
     known = np.isfinite(data["view_depth"])
-    assert far == pytest.approx(FAR_FACTOR * data["view_depth"][known].max())
+    assert far == pytest.approx(7.0 * data["view_depth"][known].max())
     np.testing.assert_array_equal(truth[known], data["view_depth"][known])
     assert (truth[~known] == np.float32(far)).all() and (~known).any()
-    nothing, at = finite_truth({"view_depth": np.full((4, 5), np.inf, np.float32)})
+    nothing, at = finite_truth({"view_depth": np.full((4, 5), np.inf, np.float32)}, 7.0)
     assert (nothing == at).all() and math.isfinite(at)
 
 
@@ -193,6 +220,30 @@ def test_simulated_views_belong_to_the_sample() -> None:
     assert view.depth.shape == view.score.shape == view.truth.shape
     both = torch.stack([view.depth.log().flatten(), view.truth.log().flatten()])
     assert float(torch.corrcoef(both)[0, 1]) > 0.7
+
+
+def test_the_sky_of_simulated_answers_is_anywhere_and_limited_as_at_run_time() -> None:
+    data = sample()
+    views = [simulated_view(np.random.default_rng(seed), data) for seed in range(40)]
+    thing = data["view_depth"][np.isfinite(data["view_depth"])].max()
+    factors = np.array([view.far / thing for view in views])
+    assert FAR_FACTORS[0] <= factors.min() < 2 and 40 < factors.max() <= FAR_FACTORS[1]
+    for view in views:
+        assert float(view.truth.max()) == pytest.approx(view.far)
+        assert float(view.depth.max()) <= float(far_limit(view.depth)) * (1 + 1e-6)
+
+
+def test_half_of_the_simulated_answers_are_degraded_strongly(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[degradations.Degradation] = []
+
+    def told(rng: np.random.Generator, depth: np.ndarray, how: degradations.Degradation) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(how)
+        return depth, np.zeros((2, *depth.shape), np.float32)
+
+    monkeypatch.setattr(degradations, "simulate_coarse", told)
+    for seed in range(60):
+        simulated_view(np.random.default_rng(seed), sample())
+    assert set(seen) == {degradations.MILD, degradations.STRONG} and 20 <= seen.count(degradations.STRONG) <= 40
 
 
 def test_batches_depend_on_seed_and_step_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def test_a_pixel_of_the_other_surface_takes_the_other_surfaces_factor() -> None:
     near, far = torch.full((H, W), math.log(2.0)), torch.full((H, W), math.log(6.0))
     true = torch.where(left, near, far)
     coarse = true + torch.where(left, 0.3, -0.2)
-    beside = (COLUMNS > 13 - RADIUS) & (COLUMNS < 12 + RADIUS)
+    beside = (COLUMNS > 13 - RADIUS // 2) & (COLUMNS < 12 + RADIUS // 2)
     for log_true, wanted in ((near, 0.3), (far, -0.2)):
         got = ratio_everywhere(true, coarse, log_true)[beside]
         torch.testing.assert_close(got, torch.full_like(got, wanted), atol=5e-3, rtol=0)
@@ -54,6 +54,17 @@ def test_a_blurred_coarse_edge_does_not_leak_into_the_factor() -> None:
     coarse[:, 12:14] = math.log(3.5)
     wanted = torch.where(left, 0.1, -0.1)
     torch.testing.assert_close(ratio_everywhere(true, coarse), wanted, atol=1e-2, rtol=0)
+
+
+def test_a_thin_thing_between_mixed_cells_takes_the_factor_of_pure_ones() -> None:
+    """All cells around a fence mix it with what is behind: their smear is no ratio of any surface, that of clear cells is."""
+    true = torch.full((H, W), math.log(5.0))
+    true[:, 9:20:3] = math.log(4.0)
+    coarse = true + 0.25
+    coarse[:, 8:21] += 0.4 * torch.randn(H, 13, generator=torch.Generator().manual_seed(0))
+    pixel = torch.full((H, W), math.log(1.0))  # a bar that no cell shows
+    got = ratio_everywhere(true, coarse, pixel)[:, 12:17]
+    torch.testing.assert_close(got, torch.full_like(got, 0.25), atol=0.03, rtol=0)
 
 
 def test_a_structure_that_no_coarse_cell_shows_takes_the_factor_around() -> None:

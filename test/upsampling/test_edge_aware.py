@@ -18,6 +18,7 @@ from depth_retrofit_ros.upsampling.edge_aware import (
     guided_upsample,
     thumbnail,
     upsample_by_torch,
+    usual_kink,
 )
 from depth_retrofit_ros.upsampling.interpolation import sample_at, upsample
 
@@ -55,7 +56,7 @@ def test_a_smeared_step_becomes_the_true_one() -> None:
 def test_texture_without_a_step_changes_nothing() -> None:
     image, _ = random_frame()
     depth = 1 / (0.3 + 0.001 * torch.arange(W).float().expand(H, W))  # a plane
-    assert torch.equal(guided_maps(depth, thumbnail(image, depth))[..., WEIGHT], torch.zeros(H, W))
+    assert torch.equal(guided_maps(depth, thumbnail(image, depth), usual_kink(depth))[..., WEIGHT], torch.zeros(H, W))
     torch.testing.assert_close(guided_upsample(depth, image, thumbnail(image, depth)), upsample(depth, SIZE), rtol=1e-5, atol=0)
 
 
@@ -64,7 +65,7 @@ def test_texture_on_a_steep_plane_changes_nothing() -> None:
     image, _ = random_frame()
     depth = 1 / (0.1 + 0.03 * torch.arange(H).float()[:, None].expand(H, W))
     assert float((depth[:-2] / depth[2:]).log().max()) > STEPS[1]
-    assert torch.equal(guided_maps(depth, thumbnail(image, depth))[..., WEIGHT], torch.zeros(H, W))
+    assert torch.equal(guided_maps(depth, thumbnail(image, depth), usual_kink(depth))[..., WEIGHT], torch.zeros(H, W))
 
 
 @pytest.mark.parametrize(("noise", "most"), [(0.003, 0.002), (0.01, 0.01)])
@@ -89,7 +90,7 @@ def test_no_depth_that_is_not_near() -> None:
 def test_compiled_kernel_equals_the_specification(seed: int) -> None:
     image, depth = random_frame(seed)
     small = thumbnail(image, depth)
-    maps = guided_maps(depth, small)
+    maps = guided_maps(depth, small, usual_kink(depth))
     assert maps.shape == (H, W, CHANNELS) and float(maps[..., WEIGHT].max()) == 1.0
     sampled = sample_at(maps, torch.arange(image.shape[0] * image.shape[1]), SIZE)
     wanted = guided_depth(sampled, image.view(-1, 3)).view(SIZE)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.evaluation.baselines.upsampling import bilinear
 from depth_retrofit_ros.frame import Frame
 
@@ -32,7 +33,7 @@ def is_resizable(model: CoarseModel) -> TypeGuard[ResizableModel]:
 def predict_at(model: ResizableModel, long_side: int, frame: Frame) -> np.ndarray:
     """The model's depth at this input size, upsampled bilinearly: ``float32 [H, W]``. The model is left as it was."""
     with _resolution(model, long_side), torch.inference_mode():
-        coarse = model.predict(torch.from_numpy(frame.image).to(model.device), frame.camera)
+        coarse = limit_far(model.predict(torch.from_numpy(frame.image).to(model.device), frame.camera))
         return bilinear(frame.image, coarse.depth)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.evaluation.report.comparison import picture
 from depth_retrofit_ros.evaluation.report.contact_sheet import strip
 from depth_retrofit_ros.evaluation.report.results import Entry
@@ -83,10 +84,10 @@ def _answer(pair: Pair, refined: np.ndarray, metric: bool, inside: Inside | None
 
 
 def predict(model: CoarseModel, frame: Frame) -> np.ndarray:
-    """The coarse depth ``float32 [h, w]`` of a frame."""
+    """The coarse depth ``float32 [h, w]`` of a frame, limited as ``Retrofit`` does it."""
     with torch.inference_mode():
         image = torch.from_numpy(np.require(frame.image, requirements=["C", "W"])).to(model.device)
-        return np.asarray(model.predict(image, frame.camera).depth.cpu().numpy())
+        return np.asarray(limit_far(model.predict(image, frame.camera)).depth.cpu().numpy())
 
 
 def _comparison(path: Path, answer: Answer) -> Path:

@@ -1,0 +1,71 @@
+"""The sky ends not far behind the farthest thing, wherever a model puts it; things are never cut off."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.far_limit import BEHIND, LEAST, far_limit, limit_far
+
+H, W = 90, 160
+
+
+def street(sky: float, rows: int = 30) -> torch.Tensor:
+    """A floor from 3 m to 40 m below ``rows`` of sky: affine in inverse depth, as a plane is."""
+    depth = torch.full((H, W), sky)
+    depth[rows:] = (1 / torch.linspace(1 / 40, 1 / 3, H - rows))[:, None]
+    return depth
+
+
+@pytest.mark.parametrize("rows", [5, 30, 45])
+def test_the_limit_does_not_depend_on_where_the_sky_is(rows: int) -> None:
+    limits = torch.stack([far_limit(street(sky, rows)) for sky in (1e3, 1e4, 1e6, float("inf"))])
+    assert float(limits.max() / limits.min()) < 1.25
+    assert float(limits.min()) > 40 and float(limits.max()) < 120
+
+
+@pytest.mark.parametrize("sky", [50.0, 100.0, 500.0, 1e5])
+def test_the_sky_is_brought_near_and_the_street_left_alone(sky: float) -> None:
+    depth = street(sky)
+    limited = limit_far(CoarsePrediction(depth, torch.zeros(1, H, W), True)).depth
+    assert torch.equal(limited[30:], depth[30:])
+    assert float(limited[:30].max()) <= min(sky, 100) and float(limited[:30].min()) >= min(sky, 40)
+
+
+def test_a_far_wall_behind_a_near_table_is_no_sky() -> None:
+    """Twenty times as far as the table, over a fifth of the frame."""
+    depth = torch.full((H, W), 0.8)
+    depth[: H // 5] = 16.0
+    assert float(far_limit(depth)) > 16
+
+
+def test_what_is_near_is_never_cut_off() -> None:
+    depth = street(500.0)
+    depth[50:70, 40:60] = 0.05  # the robot's own hand
+    known = depth[torch.isfinite(depth)]
+    assert float(far_limit(depth)) >= (1 - 1e-4) * LEAST / float(known.reciprocal().mean())
+    alone = torch.full((H, W), 2.0)
+    assert float(far_limit(alone)) == pytest.approx(LEAST * 2.0) and LEAST > BEHIND
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_scaling_the_depth_scales_the_limit(factor: float) -> None:
+    depth = street(500.0)
+    assert float(far_limit(factor * depth)) == pytest.approx(factor * float(far_limit(depth)), rel=1e-5)
+
+
+def test_unknown_cells_stay_unknown_and_change_nothing() -> None:
+    depth = street(500.0)
+    broken = depth.clone()
+    broken[40:45, 10:20] = torch.nan
+    limited = limit_far(CoarsePrediction(broken, torch.zeros(1, H, W), True)).depth
+    assert torch.equal(limited.isnan(), broken.isnan())
+    assert float(far_limit(broken)) == pytest.approx(float(far_limit(depth)), rel=0.05)
+    assert bool(limit_far(CoarsePrediction(torch.full((H, W), torch.nan), torch.zeros(1, H, W), True)).depth.isnan().all())
+
+
+def test_large_and_small_grids_agree() -> None:
+    """The limit is taken from some of the cells of a large map."""
+    large = torch.nn.functional.interpolate(street(500.0)[None, None], scale_factor=6, mode="nearest")[0, 0]
+    assert float(far_limit(large)) == pytest.approx(float(far_limit(street(500.0))), rel=0.05)
