@@ -3,9 +3,9 @@
 
     python benchmarks/frame_path.py --json benchmarks/results/frame_path.json
 
-On a live ROS graph within one process, with the default model and all outputs subscribed. Functions are Python's own (compiled
-kernels, libraries and the diagnostics' timer are not counted), each once, in the order in which the frame first reaches them.
-Beside it, from the sources: the longest chain of imports at load time within the package.
+On a live ROS graph within one process, with the default model and all outputs subscribed. Functions are those of the package,
+compiled kernels and generated messages among them, libraries and the diagnostics' timer not; each once, in the order in which the
+frame first reaches them. Beside it, from the sources: the longest chain of imports at load time within the package.
 """
 
 from __future__ import annotations
