@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from std_msgs.msg import Header
 
     from depth_retrofit_ros.ros.node.parameters import Settings, Stage
-    from depth_retrofit_ros.ros.node.scale_fit import Alignment
+    from depth_retrofit_ros.ros.node.scale_fit import ScaleReport
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -45,7 +45,7 @@ class FrameHealth:
     camera: Camera | None = None
     info_lost: bool = False
     metric: bool | None = None
-    alignment: Alignment | None = None
+    alignment: ScaleReport | None = None
     blank: bool = False
     budget: float | None = None
     budget_limit: float = float("inf")
