@@ -1,3 +1,54 @@
-"""Dense, sharp, metric depth at camera resolution from one camera, live on ROS 2 (after "2K Retrofit", arXiv 2603.19964)."""
+"""Dense, sharp, metric depth at camera resolution from one camera, live on ROS 2 (after "2K Retrofit", arXiv 2603.19964).
+
+In Python, without ROS: ``load`` makes a ``Retrofit``, which turns a ``Frame`` into a ``DepthFrame``. What ``__all__`` lists is the
+public interface; it is imported when it is first asked for, so that ``import depth_retrofit_ros`` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from depth_retrofit_ros.camera import Camera
+    from depth_retrofit_ros.errors import (
+        CameraError,
+        DepthRetrofitError,
+        ImageError,
+        ModelError,
+        WeightsError,
+    )
+    from depth_retrofit_ros.frame import DepthFrame, Frame
+    from depth_retrofit_ros.retrofit import Retrofit, load
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Camera",
+    "CameraError",
+    "DepthFrame",
+    "DepthRetrofitError",
+    "Frame",
+    "ImageError",
+    "ModelError",
+    "Retrofit",
+    "WeightsError",
+    "__version__",
+    "load",
+]
+
+_HOMES = {"Camera": "camera", "DepthFrame": "frame", "Frame": "frame", "Retrofit": "retrofit", "load": "retrofit"}
+
+
+if not TYPE_CHECKING:  # a type checker shall see the names above, and no others
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

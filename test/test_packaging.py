@@ -229,11 +229,3 @@ def test_the_install_tree_has_the_weights(sources: list[Path], install_tree: Pat
 def test_nothing_is_writable_for_everybody(sources: list[Path], install_tree: Path) -> None:
     files = [ROOT / path for path in sources] + [path for path in install_tree.rglob("*") if not path.is_symlink()]
     assert [path for path in files if path.stat().st_mode & 0o002] == []
-
-
-def test_only_the_folder_ros_imports_ros() -> None:
-    package = ROOT / "depth_retrofit_ros"
-    words = re.compile(r"^\s*(from|import) (rclpy|rosidl\w*|\w+_msgs|builtin_interfaces|launch\w*)\b", re.MULTILINE)
-    others = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in ("ros", "msg")]
-    assert len(others) > 50
-    assert [str(path.relative_to(package)) for path in others if words.search(path.read_text(encoding="utf-8"))] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class RateLimiter:
-    """Grants at most ``rate_hz`` occasions per second. Not thread-safe: one pace, one thread."""
+    """Grants at most ``rate_hz`` occasions per second. Not thread-safe: one limiter, one thread."""
 
     def __init__(self) -> None:
         self._grid_s = float("-inf")  # when the last granted occasion was due

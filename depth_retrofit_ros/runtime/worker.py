@@ -1,4 +1,4 @@
-"""One thread that turns the newest frame into a result, and an account of every frame that came."""
+"""One thread that turns the newest frame into a result, and counts what became of every frame that came."""
 
 from __future__ import annotations
 

@@ -41,6 +41,18 @@ class Level:
         """K, the number of active pixels of this level."""
         return self.pixels.count
 
+    def maps_to_coarser(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(children, slots). Raises ValueError at the coarsest level."""
+        if self.children is None or self.slots is None:
+            raise ValueError("the coarsest level of a pyramid has nothing below it: build the pyramid with one more level")
+        return self.children, self.slots
+
+
+def check_rows(features: torch.Tensor, count: int) -> None:
+    """Raise ValueError unless the features are those of the level's pixels; a longer tensor would be read without complaint."""
+    if features.ndim != 2 or features.shape[0] != count:
+        raise ValueError(f"features {list(features.shape)} do not belong to this level: expected [{count}, channels]")
+
 
 @dataclass(frozen=True, slots=True)
 class Pyramid:

@@ -6,6 +6,7 @@ NumPy arrays (tables for compiled kernels) and torch tensors (on whatever device
 
 from __future__ import annotations
 
+import functools
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 
 Mode = Literal["planar", "nearest", "bilinear"]
 Table = tuple[np.ndarray, np.ndarray]
-"""Per fine position: the coarse index ``int32`` and a ``float32`` that says where within."""
+"""Per fine position: the coarse index ``int32`` and a ``float32`` that says where within. Shared from frame to frame: read-only."""
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 
@@ -34,18 +35,25 @@ def doubled_offset(fine: Array, low: int, high: int) -> Array:
     return (2 * fine + 1) * low % (2 * high)
 
 
+@functools.lru_cache(maxsize=64)
 def bilinear_table(low: int, high: int) -> Table:
     """For each of ``high`` fine positions the coarse one at or before it, and the weight of the next."""
     position = coarse_position(np.arange(high, dtype=np.float32), low, high).clip(0, low - 1)
     first = np.floor(position)
-    return first.astype(np.int32), (position - first).astype(np.float32)
+    return _read_only(first.astype(np.int32)), _read_only((position - first).astype(np.float32))
 
 
+@functools.lru_cache(maxsize=64)
 def cell_table(low: int, high: int) -> Table:
     """For each of ``high`` fine positions the coarse pixel in which its centre lies, and where in it, ±1 at its sides."""
     fine = np.arange(high, dtype=np.int64)
     offset = doubled_offset(fine, low, high).astype(np.float32)
-    return cell_index(fine, low, high).astype(np.int32), offset / np.float32(high) - np.float32(1)
+    return _read_only(cell_index(fine, low, high).astype(np.int32)), _read_only(offset / np.float32(high) - np.float32(1))
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
 
 
 def bilinear(planes: torch.Tensor, size: tuple[int, int], antialias: bool = False) -> torch.Tensor:

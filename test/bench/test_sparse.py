@@ -1,4 +1,4 @@
-"""The benchmark of the sparse engines, on a small frame."""
+"""The benchmark of the sparse backends, on a small frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from depth_retrofit_ros.bench.masks import edge_mask
 SMALL = (72, 128)
 
 
-def test_all_engines_and_the_rival_compute_the_same_frame() -> None:
+def test_all_backends_and_the_baseline_compute_the_same_frame() -> None:
     network = sparse.bundled_unet()
     results = {}
     for name in ("torch", "cpu", sparse.DENSE):
@@ -35,5 +35,5 @@ def test_the_entry_has_what_the_contract_says() -> None:
         assert figures["frames"] == 2 and figures["peak_mb"] >= 0
 
 
-def test_engines_that_need_a_gpu_are_left_out() -> None:
+def test_backends_that_need_a_gpu_are_left_out() -> None:
     assert {"torch", "cpu"} <= set(sparse.installed_backends()) and "triton" not in sparse.installed_backends()

@@ -128,7 +128,7 @@ class Graph:
         received: list[Any] = []
         subscription = self.client.create_subscription(message_type, topic, received.append, QoSProfile(depth=100))
         wait_until(lambda: self.client.count_publishers(topic) > 0, f"a publisher of {topic}")
-        # The graph knows of endpoints before they are connected, and for an unheard output the node rightly does no work.
+        # The graph knows of endpoints before they are connected; for an output without subscribers the node does no work.
         ours = [p for node in self.nodes for p in node.publishers if p.topic_name == subscription.topic_name]
         wait_until(lambda: all(p.get_subscription_count() > 0 for p in ours), f"a connection to {topic}")
         return received

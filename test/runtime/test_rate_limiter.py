@@ -1,8 +1,8 @@
 from depth_retrofit_ros.runtime.rate_limiter import RateLimiter
 
 
-def granted(pace: RateLimiter, rate_hz: float, times_s: list[float]) -> list[float]:
-    return [at_s for at_s in times_s if pace.due(rate_hz, at_s)]
+def granted(limiter: RateLimiter, rate_hz: float, times_s: list[float]) -> list[float]:
+    return [at_s for at_s in times_s if limiter.due(rate_hz, at_s)]
 
 
 def test_without_a_limit_everything_is_granted() -> None:
@@ -24,7 +24,7 @@ def test_missed_grid_points_are_not_made_up_for() -> None:
 
 
 def test_a_new_rate_holds_at_once() -> None:
-    pace = RateLimiter()
-    assert pace.due(0.01, 0.0) and not pace.due(0.01, 1.0)
-    assert pace.due(2.0, 1.0) and not pace.due(2.0, 1.4)
-    assert pace.due(0.0, 1.4)
+    limiter = RateLimiter()
+    assert limiter.due(0.01, 0.0) and not limiter.due(0.01, 1.0)
+    assert limiter.due(2.0, 1.0) and not limiter.due(2.0, 1.4)
+    assert limiter.due(0.0, 1.4)

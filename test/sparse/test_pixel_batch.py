@@ -11,7 +11,7 @@ from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.unet import SparseUNet
 from test.sparse.dense_reference import make_mask
 
-ENGINE = load_backend("torch")
+BACKEND = load_backend("torch")
 
 
 @pytest.mark.parametrize("size", [(16, 24), (17, 13), (15, 20)])
@@ -25,10 +25,10 @@ def test_images_do_not_touch_each_other(size: tuple[int, int], levels: int) -> N
     images = torch.randn(len(masks), 3, *size, dtype=torch.float64)
 
     batch = stack_masks(masks, levels)
-    together = net(batch.gather(images), ENGINE.build_pyramid(batch.pixels, levels))
+    together = net(batch.gather(images), BACKEND.build_pyramid(batch.pixels, levels))
     for number, mask in enumerate(masks):
         pixels = PixelSet.from_mask(mask)
-        alone = net(images[number].flatten(1).T[pixels.indices], ENGINE.build_pyramid(pixels, levels))
+        alone = net(images[number].flatten(1).T[pixels.indices], BACKEND.build_pyramid(pixels, levels))
         torch.testing.assert_close(together[batch.image_number() == number], alone)
 
 

@@ -12,7 +12,7 @@ from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.unet import SparseUNet
 from test.sparse.dense_reference import MASKS, dense_unet, make_mask, to_dense, to_sparse
 
-ENGINE = load_backend("torch")
+BACKEND = load_backend("torch")
 
 
 def make_net(out_channels: int | None = None, widths: tuple[int, ...] = (6, 8, 10), blocks: int = 2) -> SparseUNet:
@@ -37,7 +37,7 @@ def test_unet_matches_dense(kind: str, size: tuple[int, int]) -> None:
         net.zero_grad()
         leaf = features.clone().requires_grad_()
         if sparse:
-            output = net(leaf, ENGINE.build_pyramid(pixels, net.levels))
+            output = net(leaf, BACKEND.build_pyramid(pixels, net.levels))
         else:
             output = to_sparse(dense_unet(net, to_dense(leaf, pixels), mask), pixels)
         output.square().sum().backward()
@@ -53,13 +53,13 @@ def test_default_output_width_and_levels() -> None:
     net = SparseUNet(8)
     pixels = PixelSet.from_mask(make_mask("band", (40, 50)))
     assert net.levels == 5
-    assert net(torch.randn(pixels.count, 8), ENGINE.build_pyramid(pixels, 5)).shape == (pixels.count, 16)
+    assert net(torch.randn(pixels.count, 8), BACKEND.build_pyramid(pixels, 5)).shape == (pixels.count, 16)
 
 
 def test_pyramid_of_another_depth_is_refused() -> None:
     pixels = PixelSet.from_mask(make_mask("band", (40, 50)))
     with pytest.raises(ValueError, match="needs a pyramid of 3 levels, not 2"):
-        make_net()(torch.zeros(pixels.count, 4), ENGINE.build_pyramid(pixels, 2))
+        make_net()(torch.zeros(pixels.count, 4), BACKEND.build_pyramid(pixels, 2))
 
 
 def test_two_runs_are_bitwise_equal() -> None:
@@ -69,7 +69,7 @@ def test_two_runs_are_bitwise_equal() -> None:
     runs = []
     for _ in range(2):
         net.zero_grad()
-        output = net(features, ENGINE.build_pyramid(pixels, net.levels))
+        output = net(features, BACKEND.build_pyramid(pixels, net.levels))
         output.square().mean().backward()
         runs.append([output.detach(), *(parameter.grad.clone() for parameter in net.parameters() if parameter.grad is not None)])
     assert len(runs[0]) == 1 + len(list(net.parameters()))
@@ -84,7 +84,7 @@ def test_cuda_gives_the_values_of_the_cpu() -> None:
     results = []
     for device in ("cpu", "cuda"):
         net.to(device).zero_grad()
-        output = net(features.to(device), ENGINE.build_pyramid(PixelSet.from_mask(mask.to(device)), net.levels))
+        output = net(features.to(device), BACKEND.build_pyramid(PixelSet.from_mask(mask.to(device)), net.levels))
         output.square().mean().backward()
         results.append(
             [output.detach().cpu(), *(parameter.grad.cpu() for parameter in net.parameters() if parameter.grad is not None)]
@@ -94,7 +94,7 @@ def test_cuda_gives_the_values_of_the_cpu() -> None:
 
 def test_new_block_is_the_identity_and_can_learn() -> None:
     pixels = PixelSet.from_mask(make_mask("random", (20, 20)))
-    level = ENGINE.build_pyramid(pixels, 1)[0]
+    level = BACKEND.build_pyramid(pixels, 1)[0]
     features = torch.randn(pixels.count, 8, generator=torch.Generator().manual_seed(1))
     block = ResidualBlock(8)
     output = block(features, level)
@@ -106,7 +106,7 @@ def test_new_block_is_the_identity_and_can_learn() -> None:
 def test_initial_weights_keep_the_variance() -> None:
     torch.manual_seed(0)
     pixels = PixelSet.from_mask(make_mask("all", (40, 40)))
-    level = ENGINE.build_pyramid(pixels, 1)[0]
+    level = BACKEND.build_pyramid(pixels, 1)[0]
     features = torch.randn(pixels.count, 32)
     for layer in (SubmanifoldConv2d(32, 32), SubmanifoldConv2d(32, 32, relu_input=True)):
         assert 0.8 < float(layer(features, level).detach().square().mean()) < 1.25

@@ -140,7 +140,7 @@ def test_tables_are_what_torch_computes_on_a_device(low: int, high: int) -> None
     ramp = torch.arange(low, dtype=torch.float32)[None, :, None]
     position = sample_at(ramp, torch.arange(high), (1, high))[:, 0]
     assert torch.equal(
-        torch.lerp(ramp[0, first, 0], ramp[0, np.minimum(first + 1, low - 1), 0], torch.from_numpy(weight)), position
+        torch.lerp(ramp[0, first, 0], ramp[0, np.minimum(first + 1, low - 1), 0], torch.from_numpy(weight.copy())), position
     )
     cell, place = cell_table(low, high)
     fine = torch.arange(high)

@@ -16,7 +16,7 @@ PANEL_WIDTH = 480
 _GAP = 4
 
 
-def strip(image: np.ndarray, maps: Mapping[str, np.ndarray], measured: Measured | None) -> np.ndarray:
+def contact_sheet(image: np.ndarray, maps: Mapping[str, np.ndarray], measured: Measured | None) -> np.ndarray:
     """RGB. Without a reference one row: input, bilinear, refined. With one, two rows: input, reference, error of bilinear;
     bilinear, refined, error of refined; all depth aligned, in the colours of the reference's range.
 

@@ -39,7 +39,7 @@ class DeliveryReport:
             raise GraphError(f"the frames do not add up: {self.line()}; pending in the node {self.pending}")
 
     def line(self) -> str:
-        """The account in one line."""
+        """The report in one line."""
         text = (
             f"played {self.played} = answered {self.answered} + dropped {self.dropped} + failed {self.failed} "
             f"+ lost in transport {self.lost}"

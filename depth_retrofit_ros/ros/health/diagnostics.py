@@ -12,13 +12,14 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.device.memory import device_mb, resident_mb
 from depth_retrofit_ros.frame import DepthFrame
 from depth_retrofit_ros.msg import FrameStats
-from depth_retrofit_ros.ros.node.parameters import Settings, Stage
-from depth_retrofit_ros.ros.node.scale_fit import Alignment
 from depth_retrofit_ros.runtime.statistics import FrameStatistics
 from depth_retrofit_ros.runtime.worker import FrameCounts
 
 if TYPE_CHECKING:
     from std_msgs.msg import Header
+
+    from depth_retrofit_ros.ros.node.parameters import Settings, Stage
+    from depth_retrofit_ros.ros.node.scale_fit import ScaleReport
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -45,7 +46,7 @@ class FrameHealth:
     camera: Camera | None = None
     info_lost: bool = False
     metric: bool | None = None
-    alignment: Alignment | None = None
+    alignment: ScaleReport | None = None
     blank: bool = False
     budget: float | None = None
     budget_limit: float = float("inf")

@@ -17,7 +17,7 @@ from depth_retrofit_ros.runtime.worker import FrameCounts
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-    from depth_retrofit_ros.ros.node.scale_fit import Alignment
+    from depth_retrofit_ros.ros.node.scale_fit import ScaleReport
 
 SAMPLED = 16  # every n-th pixel in both directions
 GRACE_S = 2.0  # a camera_info or a clock that comes no later than this after activation is not worth a warning
@@ -59,7 +59,7 @@ class FrameMonitor:
         self._log.state("memory", problem if limit < asked else None)
         self._tell_blank(result)
 
-    def aligned(self, report: Alignment) -> None:
+    def aligned(self, report: ScaleReport) -> None:
         """What came of the alignment with sparse depth. While the last correction holds, a frame without sparse depth of its own is
         no news."""
         self._frames.alignment = report

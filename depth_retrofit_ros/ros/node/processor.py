@@ -22,7 +22,7 @@ from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.messages.images import decode
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
-from depth_retrofit_ros.ros.node.scale_fit import ScaleAlignment
+from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
 from depth_retrofit_ros.ros.transport.qos import publish_to
 from depth_retrofit_ros.runtime.governor import BudgetGovernor
 from depth_retrofit_ros.runtime.memory_guard import MemoryGuard, is_out_of_memory
@@ -71,7 +71,7 @@ class Processor:
         warm_up_s: float = 0.0,
     ) -> None:
         self.info: CameraInfo | None = None
-        self.alignment: ScaleAlignment | None = None
+        self.alignment: ScaleFitter | None = None
         self._node = node
         self._retrofit = retrofit
         self._health = health
@@ -93,7 +93,7 @@ class Processor:
         self.info, self.alignment = None, None
         if settings.align != "none":
             topics = f"{self._health.sparse_topics[0]} or {self._health.sparse_topics[1]}"
-            self.alignment = ScaleAlignment(cast(Mode, settings.align), settings.sparse_points_pose, topics)
+            self.alignment = ScaleFitter(cast(Mode, settings.align), settings.sparse_points_pose, topics)
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(self._node, self._health, self._log)
         self._watchdog = Watchdog(self._patience_s)

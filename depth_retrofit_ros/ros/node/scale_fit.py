@@ -27,7 +27,7 @@ TOLERANCE_S = 0.1  # between the stamps of image and sparse depth
 
 
 @dataclass(frozen=True, slots=True)
-class Alignment:
+class ScaleReport:
     """How a frame's depth was brought to metres.
 
     correction: smoothed, as applied; None where there was none. fit: the last one that succeeded. problem: why this frame has none
@@ -39,7 +39,7 @@ class Alignment:
     problem: str
 
 
-class ScaleAlignment:
+class ScaleFitter:
     """Takes sparse depth in from the executor's thread (``offer``) and corrects frames in the worker's (``align``).
 
     pose: of the points' frame in the image's optical frame. topics: their names, for the words.
@@ -57,7 +57,7 @@ class ScaleAlignment:
         with self._lock:
             self._messages.append(message)
 
-    def align(self, result: DepthFrame, frame: Frame, relative: bool) -> tuple[DepthFrame, Alignment]:
+    def align(self, result: DepthFrame, frame: Frame, relative: bool) -> tuple[DepthFrame, ScaleReport]:
         """The frame in metres where there is a correction, as it is where there is none.
 
         relative: the model predicts inverse depth up to scale and shift; otherwise its depth is right up to a scale.
@@ -71,7 +71,7 @@ class ScaleAlignment:
             predicted: np.ndarray = result.depth.flatten()[pixels].cpu().numpy()
             self._tracker.update(frame.stamp_ns, predicted, sparse.depth, relative)
         correction = self._tracker.correction
-        report = Alignment(correction, self._tracker.last_fit, self._tracker.problem)
+        report = ScaleReport(correction, self._tracker.last_fit, self._tracker.problem)
         if correction is None:
             return result, report
         depth, base, coarse = (correction.apply(values) for values in (result.depth, result.base, result.coarse))

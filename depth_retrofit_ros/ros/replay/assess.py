@@ -13,7 +13,7 @@ import torch
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.evaluation.report.comparison import picture
-from depth_retrofit_ros.evaluation.report.contact_sheet import strip
+from depth_retrofit_ros.evaluation.report.contact_sheet import contact_sheet
 from depth_retrofit_ros.evaluation.report.results import Entry
 from depth_retrofit_ros.evaluation.report.run_folder import Inside, RunFolder
 from depth_retrofit_ros.evaluation.sequence import Answer, Measured, SequenceEvaluator, upsampled
@@ -21,7 +21,7 @@ from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.depth_files import write_image
 from depth_retrofit_ros.ros.replay.sources import Pair, Source
 
-STRIPS = 4
+CONTACT_SHEETS = 4
 PANEL_WIDTH = 960
 
 
@@ -52,7 +52,7 @@ def assess(
     if not stamps_ns:
         return result
     ordered = sorted(stamps_ns)
-    shown, middle = spread(ordered, STRIPS), spread(ordered, 1)
+    shown, middle = spread(ordered, CONTACT_SHEETS), spread(ordered, 1)
     model = cache(load)
     for number, pair in enumerate(source.pairs(stamps_ns), start=1):
         progress(f"evaluating image {number} of {len(stamps_ns)}")
@@ -64,7 +64,7 @@ def assess(
             result.pictures = {_comparison(folder.root / "comparison.png", answer): _COMPARISON} | result.pictures
         if pair.frame.stamp_ns in shown:
             path = entry.path.with_name(f"{entry.path.stem}_strip.jpg")
-            write_image(path, strip(pair.frame.image, upsampled(answer), measured))
+            write_image(path, contact_sheet(pair.frame.image, upsampled(answer), measured))
             result.pictures[path] = _caption(entry.path.stem, measured)
     result.accuracy, result.flicker = evaluator.accuracy(), evaluator.flicker()
     return result

@@ -64,7 +64,7 @@ class LiveRun:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """playback and recording as they were; the account of all frames; how long the node's start and the playing took [s].
+    """playback and recording as they were; the delivery report; how long the node's start and the playing took [s].
 
     last_failure: why the last failed image failed, where that is known.
     """

@@ -39,7 +39,7 @@ class RecordedDepth:
 class Recording:
     """What arrived besides the depth images themselves.
 
-    arrived_ns: by header stamp [ns], when the depth did [ns, monotonic]; stats: the node's own account of each answered frame;
+    arrived_ns: by header stamp [ns], when the depth did [ns, monotonic]; stats: the node's own statistics of each answered frame;
     cloud: the newest; reports: the newest diagnostics by status name, and how many arrays came.
     """
 

@@ -196,8 +196,8 @@ def _summary(source: Source, how: Replay, run: RunResult, assessment: Assessment
     }
     if source.reference is not None:
         facts["reference"] = source.reference
-    pace = "each image after the one before it" if how.mode == "every-frame" else f"at {how.rate:g} times the recorded rate"
-    circumstances = {"machine": machine(), "played": f"{run.run_s:.1f} s, {pace}", "node ready after": f"{run.start_s:.1f} s"}
+    speed = "each image after the one before it" if how.mode == "every-frame" else f"at {how.rate:g} times the recorded rate"
+    circumstances = {"machine": machine(), "played": f"{run.run_s:.1f} s, {speed}", "node ready after": f"{run.start_s:.1f} s"}
     if run.playback.late_s:
         circumstances["player late by"] = _lateness(run.playback.late_s)
     images_s, answers_s = _times_s(run)

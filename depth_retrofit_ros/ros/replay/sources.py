@@ -18,8 +18,8 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, INFO_TYPE, deserialize, with_stamp
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.ros.messages.images import decode
+from depth_retrofit_ros.ros.messages.jpeg import jpeg
 from depth_retrofit_ros.ros.replay.player import TimedMessage
-from depth_retrofit_ros.ros.view.pictures import jpeg
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
 

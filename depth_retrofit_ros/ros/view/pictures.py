@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import Image, PointCloud2
 
 from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.pointcloud.organized import POINT_STEP
 
-if TYPE_CHECKING:
-    from std_msgs.msg import Header
-
 MARK_RGB = (255, 0, 128)
 _MARK = np.array(MARK_RGB, np.float32)
 _MARK_WEIGHT = 0.6
-_JPEG_QUALITY = 85
 
 
 def step_for(columns: int, width: int) -> int:
@@ -53,14 +47,6 @@ def mono8(message: Image) -> np.ndarray:
             f"a selection of encoding {message.encoding[:40]!r}, {message.width}x{message.height}, does not fit its data"
         )
     return np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : message.width]
-
-
-def jpeg(image: np.ndarray, header: Header) -> CompressedImage:
-    """``uint8 [H, W, 3]`` RGB as a message."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    message = CompressedImage(header=header, format="jpeg")
-    message.data.frombytes(data.tobytes())
-    return message
 
 
 def smaller_cloud(cloud: PointCloud2, width: int) -> PointCloud2:

@@ -20,9 +20,10 @@ from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.io.color_map import colorize
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
 from depth_retrofit_ros.ros.messages.images import decode
+from depth_retrofit_ros.ros.messages.jpeg import jpeg
 from depth_retrofit_ros.ros.replay.recorder import depth_array, stamp_ns
 from depth_retrofit_ros.ros.transport.qos import subscribe_newest
-from depth_retrofit_ros.ros.view.pictures import jpeg, marked, mono8, shrunk, smaller_cloud
+from depth_retrofit_ros.ros.view.pictures import marked, mono8, shrunk, smaller_cloud
 from depth_retrofit_ros.runtime.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:

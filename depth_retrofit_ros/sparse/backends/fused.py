@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.sparse.backends.torch import check_rows, maps_to_coarser
-from depth_retrofit_ros.sparse.pyramid import Level
+from depth_retrofit_ros.sparse.pyramid import Level, check_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class FusedBackend(ABC):
 
     def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
         """See ``SparseBackend``."""
-        children, _ = maps_to_coarser(level)
+        children, _ = level.maps_to_coarser()
         check_rows(features, level.count)
         matrix = weight.permute(2, 3, 1, 0).reshape(1, -1, weight.shape[0])
         return self._run(Convolution(features, matrix, bias, children.shape[0], sources=children, active=level.coarse_active))
@@ -98,7 +97,7 @@ class FusedBackend(ABC):
         residual: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """See ``SparseBackend``."""
-        children, _ = maps_to_coarser(level)
+        children, _ = level.maps_to_coarser()
         check_rows(features, children.shape[0])
         matrices = weight.permute(2, 3, 0, 1).reshape(4, weight.shape[0], weight.shape[1])
         return self._run(

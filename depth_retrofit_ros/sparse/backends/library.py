@@ -6,8 +6,8 @@ from abc import abstractmethod
 
 import torch
 
-from depth_retrofit_ros.sparse.backends.torch import TorchBackend, check_rows, maps_to_coarser
-from depth_retrofit_ros.sparse.pyramid import Level
+from depth_retrofit_ros.sparse.backends.torch import TorchBackend
+from depth_retrofit_ros.sparse.pyramid import Level, check_rows
 
 
 class LibraryBackend(TorchBackend):
@@ -43,7 +43,7 @@ class LibraryBackend(TorchBackend):
 
     def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
         """See ``SparseBackend``."""
-        maps_to_coarser(level)
+        level.maps_to_coarser()
         check_rows(features, level.count)
         if not level.count:
             return features.new_empty(0, weight.shape[0])
@@ -59,7 +59,7 @@ class LibraryBackend(TorchBackend):
         residual: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """See ``SparseBackend``."""
-        check_rows(features, maps_to_coarser(level)[0].shape[0])
+        check_rows(features, level.maps_to_coarser()[0].shape[0])
         if not level.count:
             return features.new_empty(0, weight.shape[1])
         return _added(self._up(features, weight, level), bias, residual)

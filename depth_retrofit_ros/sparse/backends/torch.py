@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from depth_retrofit_ros.sparse.backends.gather_gemm import DownConvolution, SubmanifoldConvolution, UpConvolution
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
-from depth_retrofit_ros.sparse.pyramid import Level, Pyramid, build_pyramid
+from depth_retrofit_ros.sparse.pyramid import Level, Pyramid, build_pyramid, check_rows
 
 
 class TorchBackend:
@@ -38,7 +38,7 @@ class TorchBackend:
     def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
         """See ``SparseBackend``."""
         check_rows(features, level.count)
-        return DownConvolution.apply(features, weight, bias, *maps_to_coarser(level))
+        return DownConvolution.apply(features, weight, bias, *level.maps_to_coarser())
 
     def up_conv(
         self,
@@ -50,7 +50,7 @@ class TorchBackend:
         residual: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """See ``SparseBackend``."""
-        children, slots = maps_to_coarser(level)
+        children, slots = level.maps_to_coarser()
         check_rows(features, children.shape[0])
         out = UpConvolution.apply(features, weight, bias, children, slots)
         return out if residual is None else out.add_(residual)
@@ -60,16 +60,3 @@ class TorchBackend:
     ) -> torch.Tensor:
         """See ``SparseBackend``."""
         return F.linear(features.relu() if relu_input else features, weight, bias)
-
-
-def maps_to_coarser(level: Level) -> tuple[torch.Tensor, torch.Tensor]:
-    """(children, slots) of a level that has a coarser one below it."""
-    if level.children is None or level.slots is None:
-        raise ValueError("the coarsest level of a pyramid has nothing below it: build the pyramid with one more level")
-    return level.children, level.slots
-
-
-def check_rows(features: torch.Tensor, count: int) -> None:
-    """Raise ValueError unless the features are those of the level's pixels; a longer tensor would be read without complaint."""
-    if features.ndim != 2 or features.shape[0] != count:
-        raise ValueError(f"features {list(features.shape)} do not belong to this level: expected [{count}, channels]")

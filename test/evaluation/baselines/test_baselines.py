@@ -88,7 +88,7 @@ def test_nearest_is_the_coarse_pixel_that_each_pixel_lies_in() -> None:
     assert np.array_equal(UPSAMPLERS["nearest"](image, coarse), np.kron(coarse.numpy(), np.ones((8, 8), np.float32)))
 
 
-def test_the_guided_rivals_use_the_image() -> None:
+def test_the_guided_baselines_use_the_image() -> None:
     image, coarse, truth = scene()
     error = {name: float(np.abs(np.log(f(image, coarse) / truth)).mean()) for name, f in UPSAMPLERS.items()}
     assert error["guided"] < 0.6 * error["bilinear"] and error["jbu"] < 0.6 * error["bilinear"]

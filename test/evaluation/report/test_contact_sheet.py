@@ -1,11 +1,11 @@
-"""A strip shows what it says, with and without a reference."""
+"""A contact sheet shows what it says, with and without a reference."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from depth_retrofit_ros.evaluation.report.contact_sheet import strip
+from depth_retrofit_ros.evaluation.report.contact_sheet import contact_sheet
 from depth_retrofit_ros.evaluation.sequence import Answer, Measured, measure, upsampled
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.color_map import UNKNOWN_RGB
@@ -21,7 +21,7 @@ def case(reference: np.ndarray | None) -> tuple[Answer, Measured | None]:
 
 def test_without_a_reference_one_row() -> None:
     answer, measured = case(None)
-    picture = strip(IMAGE, upsampled(answer), measured)
+    picture = contact_sheet(IMAGE, upsampled(answer), measured)
     assert picture.shape == (40, 3 * 80 + 2 * 4, 3)
 
 
@@ -31,7 +31,7 @@ def test_with_a_reference_the_error_is_black_where_right_and_grey_where_unknown(
     height, width = reference.shape
     reference[:, : width // 4] = np.nan
     answer, measured = case(reference)
-    picture = strip(IMAGE, upsampled(answer), measured)
+    picture = contact_sheet(IMAGE, upsampled(answer), measured)
     assert picture.shape == (2 * height + 4, 3 * width + 2 * 4, 3)
     error = picture[height + 4 :, 2 * (width + 4) :]  # the last panel of the lower row
     assert tuple(error[-1, 0]) == UNKNOWN_RGB

@@ -120,7 +120,7 @@ def test_damaged_checkpoints_are_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value) and str(bad) in str(caught.value)
 
 
-def test_unknown_engine(tmp_path: Path) -> None:
+def test_unknown_backend(tmp_path: Path) -> None:
     path = save(tmp_path / "refiner.safetensors", random_network(), SHAPE)
     with pytest.raises(ModelError, match="unknown sparse backend 'fast'"):
         load_refiner(path, CPU, backend="fast")

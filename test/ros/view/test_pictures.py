@@ -11,8 +11,9 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.pointcloud.organized import cloud_size, fill_cloud, make_cloud
 from depth_retrofit_ros.ros.messages.images import compressed_to_rgb
+from depth_retrofit_ros.ros.messages.jpeg import jpeg
 from depth_retrofit_ros.ros.node.outputs import CloudMessage
-from depth_retrofit_ros.ros.view.pictures import MARK_RGB, jpeg, marked, mono8, shrunk, smaller_cloud, step_for
+from depth_retrofit_ros.ros.view.pictures import MARK_RGB, marked, mono8, shrunk, smaller_cloud, step_for
 from test.ros.graph import pixels_of
 
 HEADER = Header(frame_id="camera_optical")

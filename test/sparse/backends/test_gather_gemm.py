@@ -14,7 +14,7 @@ from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Pyramid
 from test.sparse.dense_reference import MASKS, SIZES, dense_down, dense_up, make_mask, to_dense, to_sparse
 
-ENGINE = load_backend("torch")
+BACKEND = load_backend("torch")
 CIN, COUT = 5, 7
 
 
@@ -38,25 +38,25 @@ def operations(pyramid: Pyramid) -> dict[str, tuple[Operation, Operation, int, s
     fine, coarse = pyramid[0].pixels, pyramid[1].pixels
     return {
         "submanifold": (
-            lambda x, w, b: ENGINE.submanifold_conv(x, w, b, pyramid[0]),
+            lambda x, w, b: BACKEND.submanifold_conv(x, w, b, pyramid[0]),
             lambda x, w, b: to_sparse(F.conv2d(to_dense(x, fine), w, b, padding=1), fine),
             0,
             "3x3",
         ),
         "relu_submanifold": (
-            lambda x, w, b: ENGINE.submanifold_conv(x, w, b, pyramid[0], relu_input=True),
+            lambda x, w, b: BACKEND.submanifold_conv(x, w, b, pyramid[0], relu_input=True),
             lambda x, w, b: to_sparse(F.conv2d(to_dense(x, fine).relu(), w, b, padding=1), fine),
             0,
             "3x3",
         ),
         "down": (
-            lambda x, w, b: ENGINE.down_conv(x, w, b, pyramid[0]),
+            lambda x, w, b: BACKEND.down_conv(x, w, b, pyramid[0]),
             lambda x, w, b: to_sparse(dense_down(to_dense(x, fine), w, b), coarse),
             0,
             "down",
         ),
         "up": (
-            lambda x, w, b: ENGINE.up_conv(x, w, b, pyramid[0]),
+            lambda x, w, b: BACKEND.up_conv(x, w, b, pyramid[0]),
             lambda x, w, b: to_sparse(dense_up(to_dense(x, coarse), w, b, fine.size), fine),
             1,
             "up",
@@ -72,7 +72,7 @@ NAMES = ("submanifold", "relu_submanifold", "down", "up")
 @pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("name", NAMES)
 def test_values_and_gradients_match_dense(name: str, kind: str, size: tuple[int, int], with_bias: bool) -> None:
-    pyramid = ENGINE.build_pyramid(PixelSet.from_mask(make_mask(kind, size)), 2)
+    pyramid = BACKEND.build_pyramid(PixelSet.from_mask(make_mask(kind, size)), 2)
     sparse, dense, depth, weight_name = operations(pyramid)[name]
     generator = torch.Generator().manual_seed(2)
     features = torch.randn(pyramid[depth].count, CIN, generator=generator)
@@ -92,7 +92,7 @@ def test_values_and_gradients_match_dense(name: str, kind: str, size: tuple[int,
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradcheck(name: str) -> None:
-    pyramid = ENGINE.build_pyramid(PixelSet.from_mask(make_mask("random", (7, 9))), 2)
+    pyramid = BACKEND.build_pyramid(PixelSet.from_mask(make_mask("random", (7, 9))), 2)
     sparse, _, depth, weight_name = operations(pyramid)[name]
     values = parameters(torch.float64)
     features = torch.randn(pyramid[depth].count, CIN, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
@@ -103,7 +103,7 @@ def test_gradcheck(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("wanted", [0, 1, 2])
 def test_each_gradient_alone(name: str, wanted: int) -> None:
-    pyramid = ENGINE.build_pyramid(PixelSet.from_mask(make_mask("band", (9, 9))), 2)
+    pyramid = BACKEND.build_pyramid(PixelSet.from_mask(make_mask("band", (9, 9))), 2)
     sparse, dense, depth, weight_name = operations(pyramid)[name]
     features = torch.randn(pyramid[depth].count, CIN, generator=torch.Generator().manual_seed(4))
     inputs = [features, parameters()[weight_name], parameters()["bias"]]
@@ -115,7 +115,7 @@ def test_each_gradient_alone(name: str, wanted: int) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_inference_mode_gives_the_same_values(name: str) -> None:
-    pyramid = ENGINE.build_pyramid(PixelSet.from_mask(make_mask("random", (20, 30))), 2)
+    pyramid = BACKEND.build_pyramid(PixelSet.from_mask(make_mask("random", (20, 30))), 2)
     sparse, _, depth, weight_name = operations(pyramid)[name]
     values = parameters()
     features = torch.randn(pyramid[depth].count, CIN, generator=torch.Generator().manual_seed(5), requires_grad=True)
@@ -126,7 +126,7 @@ def test_inference_mode_gives_the_same_values(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_features_of_another_frame_are_refused(name: str) -> None:
-    pyramid = ENGINE.build_pyramid(PixelSet.from_mask(make_mask("random", (20, 30))), 2)
+    pyramid = BACKEND.build_pyramid(PixelSet.from_mask(make_mask("random", (20, 30))), 2)
     sparse, _, depth, weight_name = operations(pyramid)[name]
     values = parameters()
     with pytest.raises(ValueError, match="do not belong to this level"):
@@ -134,11 +134,11 @@ def test_features_of_another_frame_are_refused(name: str) -> None:
 
 
 def test_the_coarsest_level_has_nothing_below_it() -> None:
-    pyramid = ENGINE.build_pyramid(PixelSet.from_mask(make_mask("band", (8, 8))), 2)
+    pyramid = BACKEND.build_pyramid(PixelSet.from_mask(make_mask("band", (8, 8))), 2)
     with pytest.raises(ValueError, match="one more level"):
-        ENGINE.down_conv(torch.zeros(pyramid[1].count, CIN), parameters()["down"], None, pyramid[1])
+        BACKEND.down_conv(torch.zeros(pyramid[1].count, CIN), parameters()["down"], None, pyramid[1])
 
 
 def test_a_pyramid_has_a_level() -> None:
     with pytest.raises(ValueError, match="at least one level"):
-        ENGINE.build_pyramid(PixelSet.from_mask(make_mask("band", (8, 8))), 0)
+        BACKEND.build_pyramid(PixelSet.from_mask(make_mask("band", (8, 8))), 0)

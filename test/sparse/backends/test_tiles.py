@@ -47,7 +47,7 @@ def test_a_tile_needs_no_more_than_its_surroundings(kind: str) -> None:
 
 @pytest.mark.parametrize("size", [(24, 32), (21, 35)])
 @pytest.mark.parametrize("kind", MASKS)
-def test_the_benchmarks_dense_rival_computes_the_same(kind: str, size: tuple[int, int]) -> None:
+def test_the_benchmarks_dense_baseline_computes_the_same(kind: str, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     net = SparseUNet(4, (6, 8, 10), blocks=2, out_channels=3)
     for parameter in net.parameters():

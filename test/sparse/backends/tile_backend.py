@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from depth_retrofit_ros.sparse.backends.torch import TorchBackend, maps_to_coarser
+from depth_retrofit_ros.sparse.backends.torch import TorchBackend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid, build_pyramid
 
@@ -86,7 +86,7 @@ class Tiles:
 
 def coarse_pixels(level: Level) -> PixelSet:
     """Those of the next coarser level, from this one's maps."""
-    _, slots = maps_to_coarser(level)
+    _, slots = level.maps_to_coarser()
     height, width = level.pixels.size
     y, x = level.pixels.indices // width // 2, level.pixels.indices % width // 2
     size = (height + 1) // 2, (width + 1) // 2

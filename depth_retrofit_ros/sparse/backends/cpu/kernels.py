@@ -55,12 +55,14 @@ def vector_unit() -> VectorUnit:
     return VectorUnit(lanes=4, registers=32 if "aarch64" in llvm.get_process_triple() else 16)
 
 
+@functools.cache
 def block_width(outputs: int) -> int:
     """Columns of a block of weights, into which a matrix with so many outputs is cut (the last one padded with zeros)."""
     unit = vector_unit()
     return unit.columns(outputs) * unit.lanes
 
 
+@functools.cache
 def kernel(channels: int, outputs: int, taps: int) -> Callable[..., None]:
     """The kernel for these sizes, compiled at its first call (a second or less, then cached on disk)."""
     unit = vector_unit()
