@@ -180,6 +180,31 @@ def test_one_module_owns_the_interpolation_between_grids(sources: dict[str, str]
     assert users == {f"{PACKAGE}.upsampling.interpolation"}
 
 
+def foreign_constants(text: str) -> list[str]:
+    """Constants of other files of the package that compiled functions use: numba's cache on disk would keep their old values."""
+    tree = ast.parse(text)
+    foreign = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE)
+        for alias in node.names
+    }
+    compiled = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and any("njit" in ast.unparse(decorator) for decorator in node.decorator_list)
+    ]
+    used = {name.id for node in compiled for part in node.body for name in ast.walk(part) if isinstance(name, ast.Name)}
+    return sorted(name for name in foreign & used if name.isupper())
+
+
+def test_no_compiled_kernel_takes_a_constant_from_another_file(sources: dict[str, str]) -> None:
+    """As an argument, a shape, or a value of a closure, it cannot be an old one."""
+    assert {module: names for module, text in sources.items() if (names := foreign_constants(text))} == {}
+    planted = f"from {PACKAGE}.refinement.pixels.candidates import COUNT\n@numba.njit(cache=True)\ndef f():\n    return COUNT\n"
+    assert foreign_constants(planted) == ["COUNT"]
+
+
 @functools.cache
 def functions(file: str) -> frozenset[str]:
     """``function`` and ``Class.method`` of a file of the package."""

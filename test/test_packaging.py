@@ -88,6 +88,11 @@ def test_one_licence_everywhere(manifest: ElementTree.Element, setup_cfg: config
     assert manifest.findtext("license") == setup_cfg["metadata"]["license"] == "Apache-2.0"
 
 
+def test_no_classifier_is_another_projects(setup_cfg: configparser.ConfigParser) -> None:
+    """``Framework :: Robot Framework`` is a test framework's."""
+    assert "Framework ::" not in setup_cfg["metadata"]["classifiers"]
+
+
 def test_every_requirement_is_pinned_within_its_range(setup_cfg: configparser.ConfigParser) -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins: dict[str, list[str]] = {}

@@ -136,12 +136,10 @@ def _centroid(profile: np.ndarray) -> float:
 @pytest.mark.parametrize(("low", "high"), [(16, 160), (16, 158), (9, 37), (8, 8), (12, 5)])
 def test_tables_are_what_torch_computes_on_a_device(low: int, high: int) -> None:
     """The one formula, in NumPy and in torch: bit for bit the same weights and places."""
-    first, weight = bilinear_table(low, high)
-    ramp = torch.arange(low, dtype=torch.float32)[None, :, None]
-    position = sample_at(ramp, torch.arange(high), (1, high))[:, 0]
-    assert torch.equal(
-        torch.lerp(ramp[0, first, 0], ramp[0, np.minimum(first + 1, low - 1), 0], torch.from_numpy(weight.copy())), position
-    )
+    first, weight = (torch.from_numpy(part.copy()) for part in bilinear_table(low, high))
+    ramp = torch.arange(low, dtype=torch.float32)
+    position = sample_at(ramp[None, :, None], torch.arange(high), (1, high))[:, 0]
+    assert torch.equal(torch.lerp(ramp[first], ramp[(first + 1).clamp_max(low - 1)], weight), position)
     cell, place = cell_table(low, high)
     fine = torch.arange(high)
     np.testing.assert_array_equal(cell_index(fine, low, high).numpy(), cell)
