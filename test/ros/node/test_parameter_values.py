@@ -39,7 +39,6 @@ def from_yaml(graph: Graph, folder: Path, line: str) -> DepthNode:
         ("model: 5", "model must be text, not 5"),
         ("autostart: 1", "autostart must be true or false, not 1"),
         ("least_budget: 0.05", "it is called min_budget now: set that: least_budget"),
-        ("rate: 5", "it is called target_fps now: set that: rate"),
     ],
 )
 def test_a_yaml_value_of_another_kind_is_one_line(graph: Graph, tmp_path: Path, line: str, told: str) -> None:
