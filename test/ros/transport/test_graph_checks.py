@@ -13,6 +13,7 @@ import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.context import Context
+from rclpy.event_handler import UnsupportedEventTypeError
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
@@ -148,14 +149,12 @@ def test_one_image_that_got_lost_is_no_news() -> None:
 
 
 def test_images_still_arrive_where_the_middleware_cannot_tell_losses(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    from depth_retrofit_ros.ros.transport import qos
-
     create = Node.create_subscription
 
     def unsupporting(self: Node, *arguments: Any, **options: Any) -> Any:
         callbacks = options.get("event_callbacks")
         if callbacks is not None and callbacks.message_lost is not None:
-            raise qos.UnsupportedEventTypeError
+            raise UnsupportedEventTypeError
         return create(self, *arguments, **options)
 
     monkeypatch.setattr(Node, "create_subscription", unsupporting)
