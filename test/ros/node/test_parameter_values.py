@@ -99,7 +99,9 @@ def test_what_another_callback_refuses_is_not_applied(graph: Graph) -> None:
         asked.extend(change.name for change in changes)
         return SetParametersResult(successful=False, reason="not on my watch")
 
+    node.remove_on_set_parameters_callback(node._on_set_parameters)
     node.add_on_set_parameters_callback(refuse)
+    node.add_on_set_parameters_callback(node._on_set_parameters)  # rclpy asks the last one first
     before, topics = node.settings, {publisher.topic_name for publisher in node.publishers}
     for name, value in (("outputs", ["points"]), ("budget", 0.5), ("target_fps", 3.0)):
         result = graph.set_parameter(node, name, value)
