@@ -7,15 +7,14 @@ Each argument outranks the parameter file; one that is left empty keeps the file
 
 from __future__ import annotations
 
-import os
-
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+from depth_retrofit_ros.ros.node.parameters import RENAMED
 from depth_retrofit_ros.ros.transport.dds_profile import missing_variables
 
 PACKAGE = "depth_retrofit_ros"
@@ -82,9 +81,10 @@ def generate_launch_description() -> LaunchDescription:
             argument("namespace", "", "Namespace of the node"),
             argument("name", "depth_retrofit", "Name of the node"),
             argument("use_sim_time", "false", "Take the time from /clock", BOOLEAN),
+            argument("respawn", "true", "Start the node anew when its process ends, for whatever reason", BOOLEAN),
+            argument("respawn_delay", "2.0", "Seconds until then"),
             argument("rviz", "false", "Start rviz with cloud, preview and depth", BOOLEAN),
             argument("fixed_frame", "camera_color_optical_frame", "Frame that rviz shows; the image's frame_id needs no TF"),
-            *(SetEnvironmentVariable(name, value) for name, value in missing_variables(os.environ).items()),
             OpaqueFunction(function=nodes),
         ]
     )
@@ -96,9 +96,15 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def given(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
+    for old, new in RENAMED.items():
+        if old in context.launch_configurations:  # launch itself takes any name, and ignores it
+            raise ValueError(f"{old} is called {new} now: give {new}:={given(old)}")
     # Only arguments that were given become parameters, so that the file keeps the others.
     overrides = {name: converted(argument, given(argument)) for argument, (name, _) in PARAMETERS.items() if given(argument)}
     use_sim_time = {"use_sim_time": given("use_sim_time") == "true"}
+    # Of these processes alone: a robot's launch file that includes this one has a profile of its own for its other nodes. Where it
+    # has set one, that holds here too.
+    environment = missing_variables(context.environment)
     depth_node = Node(
         package=PACKAGE,
         executable="depth_node",
@@ -107,6 +113,9 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         parameters=[given("params_file"), {**overrides, **use_sim_time}],
         remappings=[(name, given(name)) for name in ("image", "camera_info", "sparse_depth", "sparse_points")],
         output="screen",
+        additional_env=environment,
+        respawn=given("respawn") == "true",
+        respawn_delay=float(given("respawn_delay")),
     )
     private = "/".join(("", *filter(None, (given("namespace").strip("/"), given("name")))))
     rviz = Node(
@@ -115,6 +124,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         arguments=["-d", share("rviz", "depth_retrofit.rviz"), "--fixed-frame", given("fixed_frame")],
         parameters=[use_sim_time],
         remappings=[(f"/depth_retrofit/{topic}", f"{private}/{topic}") for topic in RVIZ_TOPICS],
+        additional_env=environment,
         condition=IfCondition(given("rviz")),
     )
     # rviz first: where it is not installed launch stops here, and would leave a node that it had started already.

@@ -25,9 +25,12 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+from depth_retrofit_ros.ros.transport.dds_profile import missing_variables
+
 PACKAGE = "depth_retrofit_ros"
 READY = "waiting for "  # how the node's line on activation begins
 DISCOVERY_S = "1.0"  # for the node to find the publishers of the player; before it, images are lost
+INCLUDED = {"use_sim_time": "true", "respawn": "false"}  # the node's end is the end of the replay
 RECORDED = ("depth/image_rect", "depth/camera_info", "points", "frame_stats")
 
 
@@ -43,7 +46,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node"),
             DeclareLaunchArgument("name", default_value="depth_retrofit", description="Name of the node"),
             OpaqueFunction(function=play),
-            IncludeLaunchDescription(PythonLaunchDescriptionSource(pipeline), launch_arguments={"use_sim_time": "true"}.items()),
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(pipeline), launch_arguments=INCLUDED.items()),
         ]
     )
 
@@ -58,10 +61,12 @@ def play(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def given(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
+    environment = missing_variables(context.environment)  # images pass through the player and the recorder too
     player = ExecuteProcess(
         cmd=["ros2", "bag", "play", given("bag"), "--clock", "--delay", DISCOVERY_S, "--rate", given("play_rate")],
         name="player",
         output="screen",
+        additional_env=environment,
     )
     started: list[ExecuteProcess] = []
 
@@ -82,5 +87,5 @@ def play(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         private = "/".join(("", *filter(None, (given("namespace").strip("/"), given("name")))))
         topics = [f"{private}/{topic}" for topic in RECORDED]
         command = ["ros2", "bag", "record", "--use-sim-time", "--output", given("record"), *topics, "/diagnostics"]
-        entities.append(ExecuteProcess(cmd=command, name="recorder", output="screen"))
+        entities.append(ExecuteProcess(cmd=command, name="recorder", output="screen", additional_env=environment))
     return entities

@@ -7,7 +7,6 @@ Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,12 +114,10 @@ class DepthNode(LifecycleNode):
         self._health.load_error = ""
         try:
             method = self._load(self.settings)
-            start_s = time.monotonic()
-            self_check(method)
-            warm_up_s = time.monotonic() - start_s
+            usual_s = self_check(method)
             compile_cloud()
             compile_millimeters()
-            self._processor = Processor(self, method, self._health, self._log, patience_s=self._patience_s, warm_up_s=warm_up_s)
+            self._processor = Processor(self, method, self._health, self._log, patience_s=self._patience_s, usual_s=usual_s)
         except Exception as error:  # of whatever kind, from whichever driver or file: the node must live to tell it
             self._health.load_error = one_line(error)
             if is_device_fault(error):

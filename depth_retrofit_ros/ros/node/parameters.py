@@ -87,7 +87,7 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-RENAMED = {"least_budget": "min_budget", "rate": "target_fps"}
+RENAMED = {"least_budget": "min_budget"}
 """Old name → new name. Whoever sets an old one is told the new one: it is neither taken nor ignored."""
 
 PARAMETERS = (

@@ -55,8 +55,8 @@ class Processor:
     """Owns the method, the outputs and, between ``start`` and ``stop``, the worker that takes images through the steps.
 
     info: the newest camera_info; the node's callback sets it. alignment: takes sparse depth; None where none is asked for.
-    make: of each output's publisher. patience_s: see ``Watchdog``. warm_up_s: what the first image took; until another is answered,
-    the usual time.
+    make: of each output's publisher. patience_s: see ``Watchdog``. usual_s: what an image is thought to take until one is
+    answered.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Processor:
         make: MakeDestination = publish_to,
         *,
         patience_s: float = PATIENCE_S,
-        warm_up_s: float = 0.0,
+        usual_s: float = 0.0,
     ) -> None:
         self.info: CameraInfo | None = None
         self.alignment: ScaleFitter | None = None
@@ -77,7 +77,7 @@ class Processor:
         self._health = health
         self._log = log
         self._patience_s = patience_s
-        self._warm_up_s = warm_up_s
+        self._expected_s = usual_s
         self._outputs = Outputs(node, health.settings.outputs, make)
         self._guard = MemoryGuard()
         self._governor = BudgetGovernor()
@@ -160,7 +160,7 @@ class Processor:
     def _usual_s(self) -> float:
         """What an image usually takes."""
         total = self._health.frames.statistics.stages_ms.get("total")
-        return 1e-3 * total.p50 if total else self._warm_up_s
+        return 1e-3 * total.p50 if total else self._expected_s
 
     # The worker's thread: what these raise counts the image as failed
 

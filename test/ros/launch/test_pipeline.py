@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from depth_retrofit_ros.ros.node.parameters import PARAMETERS
+from depth_retrofit_ros.ros.transport.dds_profile import PROFILE_VARIABLES
 from test.paths import ROOT
 from test.ros.graph import NODE, Graph, SlantedWall, wait_until
 
@@ -104,15 +106,58 @@ def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -
     }
 
 
-def test_a_value_that_does_not_fit_is_told_with_its_argument(description: Any) -> None:
+def started(description: Any, **given: str) -> list[Any]:
+    """What the launch file starts with these arguments: rviz, node."""
     from launch import LaunchContext
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
     context = LaunchContext()
-    context.launch_configurations["budget"] = "lots"
+    context.launch_configurations.update({"params_file": "x.yaml", **given})
     for entity in description.entities:
         if isinstance(entity, DeclareLaunchArgument):
             entity.visit(context)
     (function,) = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
+    return list(function.visit(context))
+
+
+def test_a_value_that_does_not_fit_is_told_with_its_argument(description: Any) -> None:
     with pytest.raises(ValueError, match=r"^budget:=lots does not fit: [^\n]*$"):
-        function.visit(context)
+        started(description, budget="lots")
+
+
+def test_an_old_name_is_told_with_the_new_one(description: Any) -> None:
+    with pytest.raises(ValueError, match=r"^least_budget is called min_budget now: give min_budget:=0.1$"):
+        started(description, least_budget="0.1")
+
+
+def test_no_launch_file_changes_the_environment_of_other_nodes() -> None:
+    for file in LAUNCH_FILE.parent.glob("*.py"):
+        assert "SetEnvironmentVariable" not in file.read_text(), f"{file.name}: additional_env of the process alone"
+
+
+def test_the_transport_is_of_the_node_alone_and_the_robot_s_own_profile_is_kept(
+    description: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from launch import LaunchContext
+    from launch.utilities import perform_substitutions
+
+    def profiles() -> dict[str, str]:
+        context, before = LaunchContext(), dict(os.environ)
+        _, node = started(description)
+        assert dict(os.environ) == before
+        given = node.process_description.additional_env
+        return {perform_substitutions(context, key): perform_substitutions(context, value) for key, value in given}
+
+    for name in PROFILE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert set(profiles()) == set(PROFILE_VARIABLES)
+    monkeypatch.setenv(PROFILE_VARIABLES[0], "/robot.xml")
+    assert profiles() == {}
+
+
+def test_the_node_is_started_anew_unless_told_otherwise(description: Any) -> None:
+    # launch has no public door to either
+    _, node = started(description)
+    assert node._ExecuteLocal__respawn is True and node._ExecuteLocal__respawn_delay == 2.0
+    _, node = started(description, respawn="false", respawn_delay="0.5")
+    assert node._ExecuteLocal__respawn is False and node._ExecuteLocal__respawn_delay == 0.5

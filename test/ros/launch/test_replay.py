@@ -105,7 +105,7 @@ def test_everybody_has_the_bag_s_clock(module: Any) -> None:
     (included,) = (
         entity for entity in module.generate_launch_description().entities if isinstance(entity, IncludeLaunchDescription)
     )
-    assert dict(included.launch_arguments) == {"use_sim_time": "true"}
+    assert dict(included.launch_arguments) == {"use_sim_time": "true", "respawn": "false"}
 
 
 def test_the_node_s_end_ends_everything(module: Any) -> None:

@@ -19,7 +19,18 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.node.node import load_retrofit
 from depth_retrofit_ros.ros.node.parameters import PARAMETERS, Settings
-from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, repeat_until, small_retrofit, status, wait_until
+from test.ros.graph import (
+    NODE,
+    PATIENCE_S,
+    Graph,
+    SlantedWall,
+    image_message,
+    info_message,
+    repeat_until,
+    small_retrofit,
+    status,
+    wait_until,
+)
 
 
 def change(graph: Graph, transition: int) -> bool:
@@ -63,7 +74,7 @@ def test_the_whole_life_twice(graph: Graph) -> None:
 
 def test_deactivating_finishes_the_image_in_work(graph: Graph) -> None:
     wall = SlantedWall()
-    graph.depth_node(wall)
+    graph.depth_node(wall, patience_s=PATIENCE_S)
     depths = graph.listen(Image, f"{NODE}/depth/image_rect")
     images = graph.publisher(Image, "/image")
     wall.hold.clear()
