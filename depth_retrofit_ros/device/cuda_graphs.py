@@ -83,7 +83,7 @@ class GraphedCoarse:
     """A ``CoarseModel`` replayed as a graph: one per image size and camera."""
 
     def __init__(self, model: CoarseModel) -> None:
-        self.name, self.metric, self.device = model.name, model.metric, model.device
+        self.name, self.claim, self.device = model.name, model.claim, model.device
         self._graphed = Graphed(
             lambda camera, image: model.predict(image, camera),
             lambda made: replace(made, depth=made.depth.clone(), features=made.features.clone()),
@@ -105,7 +105,7 @@ class GraphedRefiner:
 
         def refine(key: Hashable, *tensors: torch.Tensor) -> Refined:
             image, small, coarse, features, depth, score, indices, index_image = tensors
-            prediction = CoarsePrediction(coarse, features, False)
+            prediction = CoarsePrediction(coarse, features)
             return refiner.refine(image, small, prediction, depth, score, PixelSet(indices, index_image))
 
         self._graphed = Graphed(refine, _own, device)

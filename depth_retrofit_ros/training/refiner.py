@@ -125,7 +125,7 @@ def model_view(model: CoarseModel, data: Mapping[str, np.ndarray]) -> CoarseView
 def simulated_view(rng: np.random.Generator, data: Mapping[str, np.ndarray]) -> CoarseView:
     """A simulated model's answer (see ``degradations``)."""
     depth, features = (torch.from_numpy(m) for m in simulate_coarse(rng, finite_truth(data)[0]))
-    return _seen(CoarsePrediction(depth, features, False), data)
+    return _seen(CoarsePrediction(depth, features), data)
 
 
 def _seen(prediction: CoarsePrediction, data: Mapping[str, np.ndarray]) -> CoarseView:

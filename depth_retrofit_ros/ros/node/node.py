@@ -21,7 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros import retrofit
 from depth_retrofit_ros.device.memory import release_memory
-from depth_retrofit_ros.errors import GraphError
+from depth_retrofit_ros.errors import GraphError, ModelError
 from depth_retrofit_ros.io.raw_depth import compile_millimeters
 from depth_retrofit_ros.pointcloud.organized import compile_cloud
 from depth_retrofit_ros.retrofit import Retrofit
@@ -30,6 +30,7 @@ from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_lin
 from depth_retrofit_ros.ros.node import parameters
 from depth_retrofit_ros.ros.node.parameters import Settings
 from depth_retrofit_ros.ros.node.processor import Processor, unless_shut_down
+from depth_retrofit_ros.ros.node.scale_fit import mode_refusal
 from depth_retrofit_ros.ros.transport.qos import SMALL_DEPTH, publish_to, subscribe_newest
 from depth_retrofit_ros.runtime.self_check import self_check
 
@@ -49,6 +50,7 @@ def load_retrofit(settings: Settings) -> Retrofit:
         device=settings.device,
         engine=settings.engine,
         cuda_graphs=settings.cuda_graphs,
+        trust_scale=settings.trust_scale,
     )
 
 
@@ -87,6 +89,8 @@ class DepthNode(LifecycleNode):
         self._health.load_error = ""
         try:
             method = self._load(self.settings)
+            if reason := mode_refusal(self.settings.align, self.settings.model, method.coarse.claim):
+                raise ModelError(reason)
             self_check(method)
             compile_cloud()
             compile_millimeters()
@@ -97,7 +101,8 @@ class DepthNode(LifecycleNode):
             return FAILURE
         self._health.device, self._health.engine = method.coarse.device, method.refiner.backend_name
         self._health.stage = "inactive"
-        self.get_logger().info(f"{self.settings.model} is ready on {self._health.device}, sparse engine {self._health.engine}")
+        ready = f"{self.settings.model} is ready on {self._health.device}, sparse engine {self._health.engine}"
+        self.get_logger().info(f"{ready}; its depth is {method.coarse.claim}{', and trusted' if method.trust_scale else ''}")
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -150,6 +155,7 @@ class DepthNode(LifecycleNode):
             self._processor.destroy()
             self._processor = None
         self._health.stage, self._health.device, self._health.engine = "unconfigured", None, ""
+        self._health.claim = None
 
     def _subscribe(self, processor: Processor) -> None:
         def on_info(info: CameraInfo) -> None:
@@ -182,7 +188,11 @@ class DepthNode(LifecycleNode):
         if reason is not None:
             return SetParametersResult(successful=False, reason=reason)
         before = self.settings
-        self._health.settings = before.changed((change.name, change.value) for change in changes)
+        after = before.changed((change.name, change.value) for change in changes)
+        claim = self._health.claim
+        if claim and (reason := mode_refusal(after.align, after.model, claim)):
+            return SetParametersResult(successful=False, reason=reason)
+        self._health.settings = after
         if self.settings == before:  # such as the QoS overrides that a new publisher declares, from within this very callback
             return SetParametersResult(successful=True)
         try:
