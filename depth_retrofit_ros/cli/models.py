@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
 
 
+METRIC_FOR = {"camera": "any camera", "one camera": "one camera", "domain": "its domain", "file": "its file", "never": "-"}
+
+
 def add_parser(subparsers: Subparsers) -> None:
     """Declare the command."""
     parser = subparsers.add_parser("models", help="list the coarse models (licence, size, how to get them) and the sparse engines")
@@ -32,10 +35,12 @@ def run(args: argparse.Namespace) -> int:
         ]
         print(json.dumps(rows, indent=2))
         return 0
-    table = [("name", "licence", "parameters", "size", "depth", "present")]
+    table = [("name", "license", "parameters", "size", "depth", "metric for", "present")]
     for name, info in MODELS.items():
         parameters, size = f"{info.parameters / 1e6:.2f} M", f"{info.size_mb:.1f} MB"
-        table.append((name, info.license, parameters, size, info.claim.kind, "yes" if here[name] else "no"))
+        table.append(
+            (name, info.license, parameters, size, info.claim.kind, METRIC_FOR[info.claim.word], "yes" if here[name] else "no")
+        )
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -222,7 +222,8 @@ def test_models_table_and_json(capsys: pytest.CaptureFixture[str], monkeypatch: 
     told = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in told.splitlines()[1 : 1 + len(MODELS)]}
     assert set(rows) == set(MODELS)
-    assert rows["compact"][-2:] == ["metric", "yes"] and rows["depth-anything-v2-small"][-2:] == ["disparity", "no"]
+    assert rows["compact"][-4:] == ["metric", "its", "domain", "yes"]
+    assert rows["depth-anything-v2-small"][-3:] == ["disparity", "-", "no"]
     assert "to get it: " in told
     assert "metric for rendered rooms and streets only" in told and "metric for the Kinect of NYU Depth v2 only" in told
     assert "\ntorch: plain torch" in told and "\ncpu: compiled" in told

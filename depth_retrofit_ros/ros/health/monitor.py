@@ -131,11 +131,14 @@ class FrameMonitor:
 
 def relative_depth(model: str, claim: ScaleClaim) -> str:
     """Why a model's depth is relative although the camera is known, and what to do."""
-    relative = f"{model} is {claim}: depth is relative, not in metres, and there is no cloud; set align to "
-    if claim.needs_trust:
-        seen = "camera is that one" if claim.word == "one camera" else "camera sees just these"
-        return f"{relative}scale and give sparse_depth or sparse_points, or set trust_scale to true if the {seen}"
-    return f"{relative}{'scale-shift' if claim.inverse else 'scale'} and give sparse_depth or sparse_points"
+    relative = (
+        f"{model} is {claim}: depth is relative, not in metres, and there is no cloud; "
+        "set align to scale-shift and give sparse_depth or sparse_points"
+    )
+    if not claim.needs_trust:
+        return relative
+    seen = "is that one" if claim.word == "one camera" else "sees just these"
+    return f"{relative}, or set trust_scale to true if the camera {seen}"
 
 
 def without_numbers(text: str) -> str:

@@ -226,8 +226,8 @@ def test_a_model_outside_of_its_word_gives_relative_depth_and_one_line_says_why_
         wait_until(functools.partial(has, depths, number), f"depth {number}")
     wait_until(lambda: len(stats) == len(previews) == 2 and graph.warnings(node), "statistics, previews and the warning")
     assert graph.warnings(node) == [
-        "compact is metric for streets only: depth is relative, not in metres, and there is no cloud; set align to scale and give "
-        "sparse_depth or sparse_points, or set trust_scale to true if the camera sees just these"
+        "compact is metric for streets only: depth is relative, not in metres, and there is no cloud; set align to scale-shift and "
+        "give sparse_depth or sparse_points, or set trust_scale to true if the camera sees just these"
     ]
     assert not clouds and (stats[1].metric, stats[1].scale_source) == (False, "")
     wait_until(lambda: reports and value(reports[-1], "model", "scale") == "relative", "the report")
