@@ -77,7 +77,7 @@ def measure(sample: Sample, retrofit: Retrofit, row: dict[str, list[float]]) -> 
     assert sample.frame.camera is not None, "samples come with intrinsics"
     result = retrofit(sample.frame)
     stretched = upsample(result.coarse, (sample.depth.shape[0], sample.depth.shape[1]), "bilinear").numpy()
-    alignment = fit(stretched, sample.depth, "median", result.metric)
+    alignment = fit(stretched, sample.depth, "median", inverse=False)
     band = edge_band(sample.depth)
     figures = figures_of(alignment.apply(result.depth.numpy()), sample.depth, band, sample.frame.camera.fx)
     wanted = high_error(alignment.apply(stretched), sample.depth, band)

@@ -58,7 +58,7 @@ def measure(coarse: CoarsePrediction, truth: np.ndarray, table: Table) -> None:
     """Add one frame's coverage under every score to the table."""
     size = (truth.shape[0], truth.shape[1])
     stretched = upsample(coarse.depth, size, "bilinear").numpy()
-    aligned = fit(stretched, truth, "median", coarse.metric).apply(stretched)
+    aligned = fit(stretched, truth, "median", inverse=False).apply(stretched)
     wanted = high_error(aligned, truth, edge_band(truth))
     for mode in ("entropy", "edges", "both"):
         score = uncertainty(coarse, mode)

@@ -92,7 +92,7 @@ def main() -> int:
     view = VideoFrame(frame.image, np.zeros((args.height, args.width), np.float32), frame.camera)
     source, load = SceneSource([view], 2 * args.target_fps, 3 * args.seconds), Phases(args.seconds, args.programs)
     with tempfile.TemporaryDirectory() as folder:
-        parameters = {"model": "compact", "target_fps": args.target_fps}
+        parameters = {"model": "compact", "target_fps": args.target_fps, "trust_scale": True}
         plan = LiveRun(source.types, source.image_topic, source.info_topic, parameters, Path(folder) / "node.log")
         try:
             live = run_live(plan, source.stream(), lambda recorded: None, lambda line: load.tell(progress, line))

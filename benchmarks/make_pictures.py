@@ -58,8 +58,8 @@ def simulated(view: VideoFrame, seed: int) -> Retrofit:
     known = np.isfinite(low)
     low = np.where(known, low, FAR_FACTOR * low[known].max()).astype(np.float32)
     depth, features = simulate_coarse(np.random.default_rng(seed), low)
-    prediction = CoarsePrediction(torch.from_numpy(depth), torch.from_numpy(features), False)
-    return Retrofit(StoredCoarse(prediction, True), load_refiner(None, torch.device("cpu")))
+    prediction = CoarsePrediction(torch.from_numpy(depth), torch.from_numpy(features))
+    return Retrofit(StoredCoarse(prediction, True, metric=False), load_refiner(None, torch.device("cpu")))
 
 
 def crops(view: VideoFrame, result: DepthFrame, window: tuple[slice, slice]) -> np.ndarray:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from depth_retrofit_ros.cli.progress import Progress
+from depth_retrofit_ros.coarse.registry import find_model
 from depth_retrofit_ros.evaluation.report.summary import machine
 from depth_retrofit_ros.ros.replay.live_run import LiveRun, RunResult, run_live
 from depth_retrofit_ros.ros.replay.sources import SceneSource
@@ -104,6 +105,7 @@ def soak(args: argparse.Namespace, progress: Progress) -> tuple[RunResult, Memor
 
     with tempfile.TemporaryDirectory() as folder:
         parameters = {"model": args.model, "target_fps": args.target_hz, "budget": args.budget}
+        parameters["trust_scale"] = find_model(args.model).claim.needs_trust  # the cloud is part of the load
         plan = LiveRun(source.types, source.image_topic, source.info_topic, parameters, Path(folder) / "node.log")
         return run_live(plan, source.stream(), lambda recorded: None, watch), memory
 

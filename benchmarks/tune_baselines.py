@@ -50,7 +50,7 @@ def main() -> None:
         assert camera is not None
         coarse = read_stored(stored_path(args.coarse, pair.name), torch.device("cpu")).prediction.depth
         band = edge_band(truth)
-        aligned = fit(bilinear(sample.frame.image, coarse), truth, "median", True)
+        aligned = fit(bilinear(sample.frame.image, coarse), truth, "median", inverse=False)
         for name, depth in upsamplings(sample.frame.image, coarse):
             d = aligned.apply(depth)
             row = [abs_rel(d, truth, band), abs_rel(d, truth, ~band), soft_edge_error(d, truth, camera.fx), boundary_f1(d, truth)]

@@ -14,6 +14,11 @@ import numpy as np
 from depth_retrofit_ros.errors import CameraError
 
 SHORTEST_PX, LONGEST_PX = 1e-4, 1e8  # no camera is beyond these: the number is unset or garbled
+NARROWEST_DEG, WIDEST_DEG = 5.0, 175.0  # a long telephoto lens, a rectified fisheye: of the wider side's field of view
+_WIDEST_PIXEL = 2.2  # fy / fx or its inverse; anamorphic lenses have 2
+_ROUNDED = 1e-3  # [deg], of a field of view that was given in round numbers
+_IN_PIXELS = "give fx, fy, cx, cy in pixels of the calibrated image"
+_OFF_CENTER = 0.5  # of the image's size, how far outside of it the principal point may be: an image may be a crop
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,35 @@ class Camera:
     def hfov_deg(self) -> float:
         """Horizontal field of view [deg], the principal point taken as centred."""
         return math.degrees(2 * math.atan(0.5 * self.width / self.fx))
+
+    @property
+    def vfov_deg(self) -> float:
+        """Vertical field of view [deg], the principal point taken as centred."""
+        return math.degrees(2 * math.atan(0.5 * self.height / self.fy))
+
+    def require_plausible(self) -> None:
+        """Raises CameraError, one line with value and remedy, where no real camera has such intrinsics for its whole image.
+
+        They are then in another unit (normalised, millimetres), unset, or of another image. A crop's may look so, too: judge the
+        camera before it is cropped.
+        """
+        if abs(self.cx) <= 1 < self.width and abs(self.cy) <= 1 < self.height:
+            raise CameraError(
+                f"principal point ({self.cx:g}, {self.cy:g}) px is the image's corner, so it is unset or normalised: {_IN_PIXELS}"
+            )
+        wider_deg = max(self.hfov_deg, self.vfov_deg)
+        if not NARROWEST_DEG - _ROUNDED <= wider_deg <= WIDEST_DEG + _ROUNDED:
+            raise CameraError(
+                f"fx, fy = {self.fx:g}, {self.fy:g} px mean a field of view of {self.hfov_deg:.1f} x {self.vfov_deg:.1f} deg in "
+                f"{self.width}x{self.height} pixels, outside {NARROWEST_DEG:g} to {WIDEST_DEG:g} deg: {_IN_PIXELS}"
+            )
+        if max(self.fx / self.fy, self.fy / self.fx) > _WIDEST_PIXEL:
+            raise CameraError(
+                f"fx, fy = {self.fx:g}, {self.fy:g} px differ by more than a factor of {_WIDEST_PIXEL:g}: {_IN_PIXELS}"
+            )
+        for name, center, size in (("cx", self.cx, self.width), ("cy", self.cy, self.height)):
+            if not -_OFF_CENTER * size <= center <= (1 + _OFF_CENTER) * size:
+                raise CameraError(f"{name} = {center:g} px is far outside of the {self.width}x{self.height} image: {_IN_PIXELS}")
 
     def resized(self, width: int, height: int) -> Camera:
         """The same camera after its image was resized to ``width x height`` (pixel-centre exact)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,6 +11,9 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import CameraError, ImageError
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
+
+ScaleSource = Literal["model", "user", "sensor", "file"]
+"""On whose word depth is in metres: a model for any camera, the user who trusts one, a sensor's sparse depth, a stored map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class DepthFrame:
     """The answer to one ``Frame``.
 
     depth: ``float32 [H, W]``, along the optical axis, NaN where unknown; metres if and only if ``metric``.
+    scale_source: on whose word it is in metres; None where it is relative, up to an unknown scale.
     base: ``float32 [H, W]``, the upsampled coarse depth that was refined; coarse: ``float32 [h, w]``, the coarse model's answer
     up to its far limit.
     selection: the refined pixels. gate: ``float32 [K]`` in 0…1, the weight that the coarse value kept at each of them.
@@ -51,7 +56,7 @@ class DepthFrame:
     depth: torch.Tensor
     base: torch.Tensor
     coarse: torch.Tensor
-    metric: bool
+    scale_source: ScaleSource | None
     selection: PixelSet
     gate: torch.Tensor
     stamp_ns: int = 0
@@ -59,6 +64,11 @@ class DepthFrame:
     camera: Camera | None = None
     times_ms: dict[str, float] = field(default_factory=dict)
     image: torch.Tensor | None = None
+
+    @property
+    def metric(self) -> bool:
+        """Whether depth is in metres."""
+        return self.scale_source is not None
 
     @property
     def refined_pixels(self) -> int:

@@ -40,13 +40,17 @@ class Retrofit:
     """A frozen coarse model, retrofitted with refinement at the frame's own resolution.
 
     budget: share of the frame's pixels that are refined, 0…1; it may be changed between frames (at 0
-    the answer is the upsampled coarse depth).
+    the answer is the upsampled coarse depth). trust_scale: whether the user vouches that camera and scene are what the model's
+    ``claim`` asks for. Raises ModelError where that cannot make metres of its depth.
     """
 
-    def __init__(self, coarse: CoarseModel, refiner: Refiner, budget: float = 0.10) -> None:
+    def __init__(self, coarse: CoarseModel, refiner: Refiner, budget: float = 0.10, trust_scale: bool = False) -> None:
+        if trust_scale and coarse.claim.word == "never":
+            raise ModelError(f"{coarse.name} is {coarse.claim}: there is none to trust, leave trust_scale out and align its depth")
         self.coarse = coarse
         self.refiner = refiner
         self.budget = budget
+        self.trust_scale = trust_scale
         self._upload = Upload(coarse.device)
         self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device)
 
@@ -99,10 +103,10 @@ class Retrofit:
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
         self._refine_stream.synchronize()
 
-        metric = coarse.metric and frame.camera is not None
+        source = None if frame.camera is None else self.coarse.claim.source(self.trust_scale)
         times_ms = stage.times_ms()
         return DepthFrame(
-            fused, depth, coarse.depth, metric, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image
+            fused, depth, coarse.depth, source, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image
         )
 
     def select(self, coarse: CoarsePrediction, size: tuple[int, int]) -> tuple[torch.Tensor, PixelSet]:
@@ -125,19 +129,20 @@ def load(
     device: str = "auto",
     engine: str = "auto",
     cuda_graphs: bool = False,
+    trust_scale: bool = False,
 ) -> Retrofit:
     """A ready ``Retrofit``.
 
     model: a name of ``coarse.registry.MODELS``; weights: file or folder of its checkpoint, where it is not bundled or found by
     ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; budget: see ``Retrofit``; device: ``auto``
     (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N``; engine: the backend of the sparse convolutions, a name of
-    ``sparse.backends.registry.BACKENDS``, or ``auto`` (the fastest on that device); cuda_graphs: see ``device.cuda_graphs``.
-    Raises ModelError or WeightsError, each one line.
+    ``sparse.backends.registry.BACKENDS``, or ``auto`` (the fastest on that device); cuda_graphs: see ``device.cuda_graphs``;
+    trust_scale: see ``Retrofit``. Raises ModelError or WeightsError, each one line.
     """
     coarse = load_coarse(model, weights=weights, device=device)
     loaded = load_refiner(refiner, coarse.device, engine)
     if not cuda_graphs:
-        return Retrofit(coarse, loaded, budget)
+        return Retrofit(coarse, loaded, budget, trust_scale)
     if coarse.device.type != "cuda" or loaded.backend_name != "triton":
         raise ModelError(f"cuda_graphs needs CUDA and engine triton, not {coarse.device} and {loaded.backend_name}: leave it off")
-    return Retrofit(GraphedCoarse(coarse), GraphedRefiner(loaded), budget)
+    return Retrofit(GraphedCoarse(coarse), GraphedRefiner(loaded), budget, trust_scale)

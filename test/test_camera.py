@@ -100,3 +100,41 @@ def test_empty_size(width: int, height: int) -> None:
 def test_impossible_field_of_view(hfov_deg: float) -> None:
     with pytest.raises(CameraError, match="field of view"):
         Camera.from_hfov(640, 480, hfov_deg)
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        Camera.from_hfov(1920, 1080, 5.0),  # a long telephoto lens
+        Camera.from_hfov(1920, 1200, 170.0),  # a rectified fisheye
+        Camera.from_hfov(1080, 1920, 40.0),  # portrait
+        Camera(1920, 1080, 1400.0, 700.0, 960.0, 540.0),  # anamorphic, 1:2
+        Camera(1280, 720, 921.0, 921.0, -300.0, 900.0),  # a crop that nobody stated
+        Camera(1280, 720, 921.0, 921.0, 640.0, 0.0),  # its upper edge through the centre
+        Camera(64, 48, 48.0, 52.0, 31.0, 24.0),
+    ],
+)
+def test_real_cameras_are_plausible(camera: Camera) -> None:
+    camera.require_plausible()
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ((1.0, 1.0, 640.0, 360.0), "fx, fy = 1, 1 px mean a field of view"),  # unset
+        ((0.72, 1.28, 0.5, 0.5), "principal point (0.5, 0.5) px is the image's corner"),  # normalised
+        ((0.72, 1.28, 640.0, 360.0), "field of view"),
+        ((3.6, 3.6, 640.0, 360.0), "field of view of 179.4 x 178.9 deg in 1280x720 pixels, outside 5 to 175 deg"),  # millimetres
+        ((921000.0, 921000.0, 640.0, 360.0), "field of view of 0.1"),
+        ((921.0, 921.0, 0.5, 0.5), "principal point (0.5, 0.5)"),
+        ((921.0, 921.0, 0.0, 0.0), "principal point (0, 0)"),
+        ((921.0, 300.0, 640.0, 360.0), "differ by more than"),
+        ((921.0, 921.0, 1930.0, 360.0), "cx = 1930 px is far outside of the 1280x720 image"),
+        ((921.0, 921.0, 640.0, -400.0), "cy = -400 px"),
+    ],
+)
+def test_what_no_camera_has_is_told_with_value_and_remedy(values: tuple[float, float, float, float], told: str) -> None:
+    with pytest.raises(CameraError) as caught:
+        Camera(1280, 720, *values).require_plausible()
+    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert str(caught.value).endswith("give fx, fy, cx, cy in pixels of the calibrated image")

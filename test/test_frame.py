@@ -48,4 +48,4 @@ def test_frames_cannot_be_changed_underway() -> None:
 def test_refined_pixels_are_those_of_the_selection() -> None:
     selection = PixelSet.from_indices(torch.tensor([1, 5, 23]), (4, 6))
     depth = torch.ones(4, 6)
-    assert DepthFrame(depth, depth, depth, False, selection, torch.zeros(3)).refined_pixels == 3
+    assert DepthFrame(depth, depth, depth, None, selection, torch.zeros(3)).refined_pixels == 3

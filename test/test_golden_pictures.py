@@ -18,7 +18,7 @@ from depth_retrofit_ros.evaluation.data.dataset import Sample
 from depth_retrofit_ros.evaluation.evaluator import Evaluated
 from depth_retrofit_ros.evaluation.metrics.coverage import BUDGETS
 from depth_retrofit_ros.evaluation.report import comparison
-from depth_retrofit_ros.evaluation.report.contact_sheet import strip
+from depth_retrofit_ros.evaluation.report.contact_sheet import contact_sheet as make_sheet
 from depth_retrofit_ros.evaluation.report.page import Report
 from depth_retrofit_ros.evaluation.report.results import image_entry, summarize
 from depth_retrofit_ros.evaluation.sequence import Answer, measure, upsampled
@@ -65,7 +65,7 @@ def preview() -> np.ndarray:
 
 def contact_sheet() -> np.ndarray:
     answer = Answer(Frame(image()), refined(), coarse(), True, None, None, None)
-    return strip(image(), upsampled(answer), None)
+    return make_sheet(image(), upsampled(answer), None)
 
 
 def contact_sheet_input_reference_error() -> np.ndarray:
@@ -79,7 +79,7 @@ def contact_sheet_coarse_refined_error() -> np.ndarray:
 def contact_sheet_with_reference() -> np.ndarray:
     answer = Answer(Frame(image()), refined(), coarse(), True, None, depth(), 0)
     maps = upsampled(answer)
-    return strip(image(), maps, measure(answer, maps, "none"))
+    return make_sheet(image(), maps, measure(answer, maps, "none"))
 
 
 def what_refinement_gains() -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.coarse.far_limit import far_limit, limit_far
 from depth_retrofit_ros.errors import ModelError, WeightsError
@@ -29,6 +30,8 @@ from test.refinement.nets import random_network, random_refiner, two_planes
 
 HEIGHT, WIDTH = 90, 120
 CAMERA = Camera.from_hfov(WIDTH, HEIGHT, 70.0)
+ANY_CAMERA, STREETS = ScaleClaim("metric", "camera"), ScaleClaim("metric", "domain", "streets")
+ONE_CAMERA, RELATIVE = ScaleClaim("metric", "one camera", "that one"), ScaleClaim("disparity", "never")
 
 
 class ToldCoarse:
@@ -36,9 +39,9 @@ class ToldCoarse:
 
     name = "told"
 
-    def __init__(self, answer: CoarsePrediction | None = None) -> None:
-        self.answer = answer or two_planes()
-        self.metric, self.device = self.answer.metric, self.answer.depth.device
+    def __init__(self, answer: CoarsePrediction | None = None, claim: ScaleClaim = ANY_CAMERA) -> None:
+        self.answer, self.claim = answer or two_planes(), claim
+        self.device = self.answer.depth.device
         self.seen: tuple[torch.Tensor, Camera | None] | None = None
 
     def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
@@ -149,11 +152,30 @@ def test_records_are_passed_on(frame: Frame) -> None:
     np.testing.assert_array_equal(coarse.seen[0].numpy(), frame.image)
 
 
-@pytest.mark.parametrize(("metric", "camera", "expected"), [(True, CAMERA, True), (True, None, False), (False, CAMERA, False)])
-def test_metres_need_a_metric_model_and_a_camera(frame: Frame, metric: bool, camera: Camera | None, expected: bool) -> None:
-    coarse = ToldCoarse(replace(two_planes(), metric=metric))
-    result = Retrofit(coarse, random_refiner())(Frame(frame.image, camera=camera))
-    assert result.metric is expected
+@pytest.mark.parametrize(
+    ("claim", "trust_scale", "camera", "expected"),
+    [
+        (ANY_CAMERA, False, CAMERA, "model"),
+        (ANY_CAMERA, False, None, None),
+        (STREETS, False, CAMERA, None),
+        (STREETS, True, CAMERA, "user"),
+        (STREETS, True, None, None),
+        (ONE_CAMERA, False, CAMERA, None),
+        (ONE_CAMERA, True, CAMERA, "user"),
+        (RELATIVE, False, CAMERA, None),
+    ],
+)
+def test_metres_need_a_known_camera_and_a_model_within_its_word_or_trust(
+    frame: Frame, claim: ScaleClaim, trust_scale: bool, camera: Camera | None, expected: str | None
+) -> None:
+    retrofit = Retrofit(ToldCoarse(claim=claim), random_refiner(), trust_scale=trust_scale)
+    result = retrofit(Frame(frame.image, camera=camera))
+    assert result.scale_source == expected and result.metric is (expected is not None)
+
+
+def test_relative_depth_has_no_scale_to_trust() -> None:
+    with pytest.raises(ModelError, match=r"^told is relative, up to an unknown scale and shift: there is none to trust"):
+        Retrofit(ToldCoarse(claim=RELATIVE), random_refiner(), trust_scale=True)
 
 
 def test_any_memory_layout_gives_the_same_depth_without_a_warning(frame: Frame) -> None:
@@ -205,7 +227,7 @@ def test_load_from_files(tmp_path: Path, frame: Frame) -> None:
     coarse, refiner = tmp_path / "compact.safetensors", tmp_path / "refiner.safetensors"
     save_tensors(coarse, CompactNet().state_dict(), {})
     save_tensors(refiner, random_network().state_dict(), {"network": json.dumps({"widths": [8, 12, 16], "blocks": 1})})
-    retrofit = load("compact", weights=coarse, refiner=refiner, budget=0.05, device="cpu")
+    retrofit = load("compact", weights=coarse, refiner=refiner, budget=0.05, device="cpu", trust_scale=True)
     result = retrofit(frame)
     assert result.metric and result.refined_pixels == round(0.05 * HEIGHT * WIDTH)
     with pytest.raises(WeightsError):
@@ -218,14 +240,14 @@ def test_load_from_files(tmp_path: Path, frame: Frame) -> None:
 
 def test_bundled_checkpoints_belong_to_the_bundled_networks(frame: Frame) -> None:
     result = load(device="cpu")(frame)
-    assert result.metric and result.refined_pixels == 1080
+    assert not result.metric and result.refined_pixels == 1080
     assert bool(torch.isfinite(result.depth).all()) and float(result.depth.min()) > 0
 
 
 @pytest.mark.cuda
 def test_cuda_agrees_with_cpu(frame: Frame) -> None:
     expected, planes = run(frame), two_planes()
-    coarse = ToldCoarse(CoarsePrediction(planes.depth.cuda(), planes.features.cuda(), True))
+    coarse = ToldCoarse(CoarsePrediction(planes.depth.cuda(), planes.features.cuda()))
     result = Retrofit(coarse, SparseRefiner(random_network().cuda(), random_refiner().backend))(frame)
     assert torch.equal(result.selection.indices.cpu(), expected.selection.indices)
     torch.testing.assert_close(result.depth.cpu(), expected.depth, rtol=1e-3, atol=0)
@@ -245,7 +267,7 @@ def test_on_a_device_nothing_between_coarse_and_u_net_waits_for_values() -> None
     """Tensors without content show it: what has to look at values fails on them. So CUDA's queue never runs empty there."""
     meta = torch.device("meta")
     image = torch.empty(90, 160, 3, dtype=torch.uint8, device=meta)
-    coarse = CoarsePrediction(torch.empty(18, 32, device=meta), torch.empty(8, 18, 32, device=meta), True)
+    coarse = CoarsePrediction(torch.empty(18, 32, device=meta), torch.empty(8, 18, 32, device=meta))
     coarse = limit_far(coarse)
     small = thumbnail(image, coarse.depth)
     depth = guided_upsample(coarse.depth, image, small)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros.coarse.depth_anything import DepthAnything, quiet
+from depth_retrofit_ros.coarse.registry import find_model
 from depth_retrofit_ros.errors import ModelError
 
 # Size → backbone and head (arXiv 2406.09414; config.json of the published checkpoints).
@@ -51,7 +52,9 @@ def random_network(size: str) -> nn.Module:
 
 def random_model(size: str, device: torch.device) -> DepthAnything:
     """A coarse model of one of ``SIZES``."""
-    return DepthAnything(random_network(size), f"depth-anything-v2-{size} (random weights)", False, device)
+    return DepthAnything(
+        random_network(size), f"depth-anything-v2-{size} (random weights)", find_model("depth-anything-v2-small").claim, device
+    )
 
 
 def save_random_checkpoint(size: str, folder: Path) -> Path:

@@ -84,7 +84,8 @@ def measure(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         args.model, weights=args.weights, refiner=args.refiner, budget=args.budget, device=args.device, engine=args.engine
     )
     names = ("model", "weights", "refiner", "device", "engine")
-    parameters = {name: str(getattr(args, name)) for name in names if getattr(args, name)}
+    parameters: dict[str, str | float] = {name: str(getattr(args, name)) for name in names if getattr(args, name)}
+    parameters["trust_scale"] = method.coarse.claim.needs_trust  # the cloud is part of what is measured
     plan = document.Plan(args.size, args.budget, args.parts, args.node_size, args.camera_hz, args.seconds, parameters, args.rounds)
     measured = document.run(plan, method, progress.show)
     for line in document.lines(measured):

@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     """Render, play, store, sum up."""
     require_ros()
 
+    from depth_retrofit_ros.coarse.claim import RENDERED_SCENES
+    from depth_retrofit_ros.coarse.registry import find_model
     from depth_retrofit_ros.ros.replay.replay import Replay, replay
     from depth_retrofit_ros.ros.replay.sources import SceneSource
 
@@ -52,6 +54,10 @@ def run(args: argparse.Namespace) -> int:
     begin_s = time.monotonic()
     source = SceneSource(_views(args, progress), args.rate, args.seconds)
     progress.say(f"{source.described}: {source.views} views rendered in {time.monotonic() - begin_s:.0f} s")
+    # The model of this kind of scenes is at home here; of any other model the demo does not know.
+    trusted = find_model(args.model).claim.where == RENDERED_SCENES
+    if trusted:
+        progress.say(f"trust_scale: {args.model} was trained on {RENDERED_SCENES}, and this is one, so its depth counts as metres")
     how = Replay(
         "depth_retrofit_ros demo",
         args.model,
@@ -60,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         args.budget,
         args.device,
         args.engine,
+        trust_scale=trusted,
         domain=args.domain,
         evaluated=EVALUATED,
         live_stamps=True,

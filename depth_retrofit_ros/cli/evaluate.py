@@ -73,13 +73,15 @@ def run(args: argparse.Namespace) -> int:
             report.add(result)
         entries.append(image_entry(result))
         without_features += isinstance(coarse, StoredCoarse) and not coarse.has_features
-        relative += not coarse.metric
+        relative += coarse.claim.source(trust_scale=False) is None
         _print_line(entries[-1], time.perf_counter() - start)
     notes = source.notes()
     if without_features:
         notes["selection"] = f"by depth edges alone for {without_features} of {len(pairs)} images: their files have no features"
     if relative and args.align == "none":
-        notes["align"] = f"{relative} of {len(pairs)} coarse maps do not claim metres, yet are measured as if: see --align"
+        notes["align"] = (
+            f"{relative} of {len(pairs)} coarse maps do not claim metres by themselves, yet are measured so: see --align"
+        )
     document = summarize(entries, facts(args, source.name, str(coarse.device)) | {"notes": notes})
     print("\n" + table(document, SHOWN))
     for name, text in document["summary"]["notes"].items():

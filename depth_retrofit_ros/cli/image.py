@@ -11,8 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.cli.options import add_camera_options, add_coarse_option, add_model_options, given_camera, positive_int
-from depth_retrofit_ros.errors import DepthRetrofitError, ImageError
+from depth_retrofit_ros.cli.options import (
+    add_camera_options,
+    add_coarse_option,
+    add_model_options,
+    add_trust_option,
+    check_camera_options,
+    given_camera,
+    positive_int,
+)
+from depth_retrofit_ros.errors import DepthRetrofitError, ImageError, UsageError
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.camera import Camera
@@ -40,12 +48,13 @@ def add_parser(subparsers: Subparsers) -> None:
     add_camera_options(parser)
     add_coarse_option(parser)
     add_model_options(parser)
+    add_trust_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Returns 1 where some file failed; the others are done."""
-    given_camera(args, 1, 1)  # contradictory options are told before the model is loaded
+    check_camera_options(args)  # before the model is loaded
     from depth_retrofit_ros.io.depth_files import make_folder, write_text
 
     make_folder(args.out)
@@ -68,6 +77,8 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
     from depth_retrofit_ros.retrofit import Retrofit, load
 
+    if args.coarse is not None and args.trust_scale:
+        raise UsageError("--trust-scale is of a model, and a coarse map says itself whether it is metric: leave it out")
     if args.coarse is None:
         retrofit = load(
             args.model,
@@ -76,6 +87,7 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
             budget=args.budget,
             device=args.device,
             engine=args.engine,
+            trust_scale=args.trust_scale,
         )
         return lambda file: retrofit
     device = pick_device(args.device)
@@ -134,6 +146,10 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
     near, middle, far = (float(v) for v in np.nanpercentile(result.depth.cpu().numpy(), (2, 50, 98)))
     print(f"{file.name}: {width}x{height}, {camera_source}")
     print(f"  depth {near:.3g} to {far:.3g}, median {middle:.3g} ({unit}), {result.refined_pixels} pixels refined")
+    if camera is not None and not result.metric:
+        claim = retrofit.coarse.claim
+        remedy = f": give --trust-scale if this is from {claim.where}" if claim.needs_trust else ""
+        print(f"  {retrofit.coarse.name} is {claim}, so its depth is relative here{remedy}")
     print("  " + ", ".join(f"{name} {value:.0f} ms" for name, value in times_ms.items()))
     return {
         "file": str(file),
@@ -141,6 +157,7 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
         "height": height,
         "model": retrofit.coarse.name,
         "metric": result.metric,
+        "scale_source": result.scale_source,
         "camera": None if camera is None else {"fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy},
         "camera_source": camera_source,
         "refined_pixels": result.refined_pixels,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
+
+
+METRIC_FOR = {"camera": "any camera", "one camera": "one camera", "domain": "its domain", "file": "its file", "never": "-"}
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -24,20 +28,32 @@ def run(args: argparse.Namespace) -> int:
 
     here = {name: is_present(info) for name, info in MODELS.items()}
     if args.json:
-        fields = ("name", "licence", "parameters", "size_mb", "metric", "description", "how_to_get")
-        rows = [{**{field: getattr(info, field) for field in fields}, "present": here[name]} for name, info in MODELS.items()]
+        fields = ("parameters", "size_mb", "description", "how_to_get")
+        rows = [
+            {
+                "name": name,
+                "licence": info.license,
+                **{field: getattr(info, field) for field in fields},
+                "metric": info.claim.kind == "metric",
+                "scale": asdict(info.claim),
+                "present": here[name],
+            }
+            for name, info in MODELS.items()
+        ]
         print(json.dumps(rows, indent=2))
         return 0
-    table = [("name", "licence", "parameters", "size", "depth", "present")]
+    table = [("name", "licence", "parameters", "size", "depth", "metric for", "present")]
     for name, info in MODELS.items():
         parameters, size = f"{info.parameters / 1e6:.2f} M", f"{info.size_mb:.1f} MB"
-        table.append((name, info.license, parameters, size, "metric" if info.metric else "relative", "yes" if here[name] else "no"))
+        table.append(
+            (name, info.license, parameters, size, info.claim.kind, METRIC_FOR[info.claim.word], "yes" if here[name] else "no")
+        )
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     print()
     for name, info in MODELS.items():
-        print(f"{name}: {info.description}")
+        print(f"{name}: {info.description}; {info.claim}")
         if not here[name]:
             print(f"  to get it: {info.how_to_get}")
     print("\nsparse backends (--engine; auto is triton on CUDA, cpu elsewhere):")

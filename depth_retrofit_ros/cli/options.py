@@ -28,6 +28,15 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True) ->
     add("--engine", "auto", "sparse engine, see 'depth-retrofit models'; auto: the fastest on the device", metavar="NAME")
 
 
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    """What only the user can know of a model whose metres hold for one camera, or on one kind of scenes."""
+    parser.add_argument(
+        "--trust-scale",
+        action="store_true",
+        help="depth in metres also by a model that is metric for one camera or kind of scenes only: these are it (see 'models')",
+    )
+
+
 def add_coarse_option(parser: argparse.ArgumentParser) -> None:
     """Coarse maps from files instead of a model."""
     parser.add_argument(
@@ -70,19 +79,36 @@ def add_camera_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--hfov", type=float, metavar="DEG", help="horizontal field of view [deg], in place of fx, fy, cx, cy")
 
 
-def given_camera(args: argparse.Namespace, width: int, height: int) -> Camera | None:
-    """The camera that the options describe for an image of this size [px]; None where none was given. Raises CameraError."""
-    from depth_retrofit_ros.camera import Camera
-
+def check_camera_options(args: argparse.Namespace) -> None:
+    """What can be told of them before the image is known. Raises CameraError."""
     values = [args.fx, args.fy, args.cx, args.cy]
     given = sum(value is not None for value in values)
     if given and args.hfov is not None:
         raise CameraError("give either --hfov or --fx --fy --cx --cy, not both")
-    if given == 4:
-        return Camera(width, height, *values)
-    if given:
+    if given not in (0, 4):
         raise CameraError("give all of --fx --fy --cx --cy, or --hfov alone")
-    return None if args.hfov is None else Camera.from_hfov(width, height, args.hfov)
+    camera = _camera(args, 1, 1)
+    if camera is not None and not given:
+        camera.require_plausible()  # a field of view is that of any size
+
+
+def given_camera(args: argparse.Namespace, width: int, height: int) -> Camera | None:
+    """The camera that the options describe for an image of this size [px]; None where none was given.
+
+    Raises CameraError, also where no real camera is like that.
+    """
+    camera = _camera(args, width, height)
+    if camera is not None:
+        camera.require_plausible()
+    return camera
+
+
+def _camera(args: argparse.Namespace, width: int, height: int) -> Camera | None:
+    from depth_retrofit_ros.camera import Camera
+
+    if args.hfov is not None:
+        return Camera.from_hfov(width, height, args.hfov)
+    return None if args.fx is None else Camera(width, height, args.fx, args.fy, args.cx, args.cy)
 
 
 def domain_id(text: str) -> int:

@@ -8,30 +8,30 @@ from typing import Protocol
 import torch
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 
 
 @dataclass(frozen=True, slots=True)
 class CoarsePrediction:
     """A low-resolution prediction for the whole frame; all maps cover exactly the frame's field of view.
 
-    depth: ``float32 [h, w]`` along the optical axis, > 0 and finite (a model that speaks disparity converts it); in metres if
-    ``metric``.
+    depth: ``float32 [h, w]`` along the optical axis, > 0 and finite (a model that speaks disparity converts it); what it means
+    is the model's ``ScaleClaim``.
     features: ``[C, h', w']``, the head's features before its last projection: the softmax entropy over C is the selection score.
     """
 
     depth: torch.Tensor
     features: torch.Tensor
-    metric: bool
 
 
 class CoarseModel(Protocol):
     """A frozen foundation model.
 
-    name: as registered. metric: whether its depth is in metres when the camera is known. device: where it computes.
+    name: as registered. claim: what its depth is, and on whose word it is in metres. device: where it computes.
     """
 
     name: str
-    metric: bool
+    claim: ScaleClaim
     device: torch.device
 
     def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:

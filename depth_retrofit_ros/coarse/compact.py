@@ -8,20 +8,21 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction, fit_long_side
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, LONG_SIDE, MULTIPLE, CompactNet, expected_log_depth
 from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
 from depth_retrofit_ros.upsampling.area_average import downsample
 
 
 class Compact:
-    """Depth in metres given the focal length; without a camera the depth is right up to the factor f / 256 px, and not metric."""
+    """Metric depth, where ``claim`` says so, given the focal length; without a camera it is right up to the factor f / 256 px."""
 
     name = "compact"
-    metric = True
 
-    def __init__(self, network: CompactNet, device: torch.device, long_side: int = LONG_SIDE) -> None:
+    def __init__(self, network: CompactNet, device: torch.device, claim: ScaleClaim, long_side: int = LONG_SIDE) -> None:
         self.network = network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
+        self.claim = claim
         self.long_side = long_side
 
     @torch.inference_mode()
@@ -32,12 +33,12 @@ class Compact:
         depth = (expected_log_depth(logits) + log_median)[0].exp()
         if camera is not None:
             depth = depth * (camera.fx * size[1] / camera.width / CANONICAL_F_PX)
-        return CoarsePrediction(depth, logits[0], camera is not None)
+        return CoarsePrediction(depth, logits[0])
 
 
-def load(weights: Path | None, device: torch.device) -> Compact:
+def load(weights: Path | None, device: torch.device, claim: ScaleClaim) -> Compact:
     """From the bundled checkpoint or another one of the same network. Raises WeightsError in one line."""
     path = weights or bundled("compact.safetensors")
     network = CompactNet()
     load_strict(network, load_tensors(path)[0], path)
-    return Compact(network, device)
+    return Compact(network, device, claim)

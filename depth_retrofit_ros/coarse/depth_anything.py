@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction, fit_long_side
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import first_line, load_tensors, require_finite
 from depth_retrofit_ros.upsampling.area_average import downsample
@@ -40,13 +41,13 @@ class DepthAnything:
         self,
         net: nn.Module,
         name: str,
-        metric: bool,
+        claim: ScaleClaim,
         device: torch.device,
         long_side: int = LONG_SIDE,
         dtype: torch.dtype | None = None,
     ) -> None:
         self.name = name
-        self.metric = metric
+        self.claim = claim
         self.device = device
         self.long_side = long_side
         self._dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
@@ -65,8 +66,8 @@ class DepthAnything:
         output = self._net(pixel_values=planes.to(self._dtype)).predicted_depth[0]
         features, self._features = self._features, None
         assert features is not None, "the head's last projection did not run"
-        depth = output.clamp_min(NEAREST_M) if self.metric else depth_from_disparity(output)
-        return CoarsePrediction(depth, features[0], self.metric)
+        depth = depth_from_disparity(output) if self.claim.inverse else output.clamp_min(NEAREST_M)
+        return CoarsePrediction(depth, features[0])
 
     def _keep_features(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         self._features = inputs[0]
@@ -82,8 +83,8 @@ def depth_from_disparity(disparity: Tensor) -> Tensor:
     return 1.0 / (disparity + floor).clamp_min(torch.finfo(torch.float32).tiny ** 0.5)
 
 
-def load(weights: Path, device: torch.device, name: str, metric: bool) -> DepthAnything:
-    """weights: the tensors' file, with its ``config.json`` beside it; metric: what the model of this name must be.
+def load(weights: Path, device: torch.device, claim: ScaleClaim, name: str) -> DepthAnything:
+    """weights: the tensors' file, with its ``config.json`` beside it; claim: what the model of this name must be.
 
     Raises ModelError without ``transformers``, WeightsError for a checkpoint that is incomplete, corrupt, or of another network.
     """
@@ -94,12 +95,12 @@ def load(weights: Path, device: torch.device, name: str, metric: bool) -> DepthA
     tensors, _ = load_tensors(weights)
     require_finite(tensors, weights)
     config = _read_config(DepthAnythingConfig, weights.with_name("config.json"))
-    if (config.depth_estimation_type == "metric") != metric:
-        wanted = "metric" if metric else "relative"
+    wanted = "relative" if claim.inverse else "metric"
+    if config.depth_estimation_type != wanted:
         raise WeightsError(
             f"checkpoint {weights} is {config.depth_estimation_type} but '{name}' is {wanted}: give it to the other model"
         )
-    return DepthAnything(_build(DepthAnythingForDepthEstimation, config, tensors, weights), name, metric, device)
+    return DepthAnything(_build(DepthAnythingForDepthEstimation, config, tensors, weights), name, claim, device)
 
 
 def _read_config(config_class: Any, path: Path) -> Any:

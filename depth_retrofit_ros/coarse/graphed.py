@@ -15,7 +15,7 @@ class GraphedCoarse:
     """A ``CoarseModel`` replayed as a graph: one per image size and camera."""
 
     def __init__(self, model: CoarseModel) -> None:
-        self.name, self.metric, self.device = model.name, model.metric, model.device
+        self.name, self.claim, self.device = model.name, model.claim, model.device
         self._graphed = Graphed(
             lambda camera, image: model.predict(image, camera),
             lambda made: replace(made, depth=made.depth.clone(), features=made.features.clone()),

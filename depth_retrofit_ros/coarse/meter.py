@@ -1,7 +1,6 @@
 """METER-XXS as a coarse model: 0.71 M parameters, public weights (MIT) trained on NYU Depth v2 or KITTI.
 
-Depth is in metres as the model claims it. METER does not see the intrinsics, so its scale holds for the camera of its training set
-and is off by a constant factor on others.
+METER does not see the intrinsics, so its metres hold for the camera of its training set and are off by a constant factor on others.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.meter_net import MeterXXS
 from depth_retrofit_ros.io.checkpoints import load_strict, load_tensors
 from depth_retrofit_ros.upsampling.area_average import downsample
@@ -44,11 +44,10 @@ class Meter:
     input and is not verified: mirrored frames suggest an offset of up to half a coarse column.
     """
 
-    metric = True
-
-    def __init__(self, net: MeterXXS, variant: str, device: torch.device) -> None:
+    def __init__(self, net: MeterXXS, variant: str, device: torch.device, claim: ScaleClaim) -> None:
         self.name = f"meter-{variant}"
         self.device = device
+        self.claim = claim
         self._variant = VARIANTS[variant]
         self._net = net.to(device).eval()
         self._mean = torch.tensor(self._variant.mean, device=device).view(1, 3, 1, 1)
@@ -59,11 +58,11 @@ class Meter:
         """See ``CoarseModel``. The camera is not used."""
         planes = (downsample(image, self._variant.size) - self._mean) / self._std
         depth, features = self._net(planes)
-        return CoarsePrediction((depth[0, 0] * self._variant.unit_m).clamp_min(NEAREST_M), features[0], self.metric)
+        return CoarsePrediction((depth[0, 0] * self._variant.unit_m).clamp_min(NEAREST_M), features[0])
 
 
-def load(weights: Path, device: torch.device, variant: str) -> Meter:
+def load(weights: Path, device: torch.device, claim: ScaleClaim, variant: str) -> Meter:
     """weights: the public checkpoint of ``variant`` (``nyu`` or ``kitti``). Raises WeightsError."""
     net = MeterXXS()
     load_strict(net, load_tensors(weights)[0], weights)
-    return Meter(net, variant, device)
+    return Meter(net, variant, device, claim)

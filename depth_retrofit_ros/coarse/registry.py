@@ -12,6 +12,7 @@ from typing import cast
 
 from depth_retrofit_ros.coarse import hub
 from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.coarse.claim import RENDERED_SCENES, ScaleClaim
 from depth_retrofit_ros.coarse.hub import HubModel
 from depth_retrofit_ros.device.choice import pick_device
 from depth_retrofit_ros.errors import ModelError, WeightsError
@@ -22,9 +23,9 @@ from depth_retrofit_ros.io.checkpoints import BUNDLED_FOLDER, SEARCH_PATH_VARIAB
 class ModelInfo:
     """What is known of a model before it is loaded.
 
-    loader: ``module:function``, called as ``function(weights, device, **options)``; license: of the weights; size_mb: of the
-    checkpoint [MB]; metric: whether its depth is in metres; files: names under which the checkpoint is looked for; bundled: whether
-    the first of them is part of this package; hub: where else it may come from.
+    loader: ``module:function``, called as ``function(weights, device, claim, **options)``; license: of the weights; size_mb: of
+    the checkpoint [MB]; claim: what its depth is, and on whose word it is in metres; files: under which names the checkpoint is
+    looked for; bundled: whether the first of them is part of this package; hub: where else it may come from.
     """
 
     name: str
@@ -32,7 +33,7 @@ class ModelInfo:
     license: str
     parameters: int
     size_mb: float
-    metric: bool
+    claim: ScaleClaim
     description: str
     how_to_get: str
     files: tuple[str, ...]
@@ -52,7 +53,7 @@ def load_coarse(name: str, *, weights: Path | None, device: str) -> CoarseModel:
     chosen = pick_device(device)
     path = find_checkpoint(info, weights)
     module, _, function = info.loader.partition(":")
-    return cast(CoarseModel, getattr(import_module(module), function)(path, chosen, **info.options))
+    return cast(CoarseModel, getattr(import_module(module), function)(path, chosen, info.claim, **info.options))
 
 
 def find_model(name: str) -> ModelInfo:
@@ -90,7 +91,7 @@ def _find_file(info: ModelInfo) -> Path | None:
         return None
 
 
-def _meter(variant: str, trained_on: str) -> ModelInfo:
+def _meter(variant: str, trained_on: str, camera: str) -> ModelInfo:
     file = f"build_model_best_{variant}_xxs"
     return ModelInfo(
         name=f"meter-{variant}",
@@ -98,8 +99,8 @@ def _meter(variant: str, trained_on: str) -> ModelInfo:
         license="MIT",
         parameters=713_464,
         size_mb=3.0,
-        metric=True,
-        description=f"METER-XXS, trained on {trained_on}; its metres hold for that camera only",
+        claim=ScaleClaim("metric", "one camera", camera),
+        description=f"METER-XXS, trained on {trained_on}",
         how_to_get=(
             f"get models/{file} from https://github.com/lorenzopapa5/METER and give it or its folder as --weights or in "
             f"{SEARCH_PATH_VARIABLE}"
@@ -109,7 +110,7 @@ def _meter(variant: str, trained_on: str) -> ModelInfo:
     )
 
 
-def _depth_anything(suffix: str, repo: str, revision: str, sha256: str, description: str) -> ModelInfo:
+def _depth_anything(suffix: str, repo: str, revision: str, sha256: str, claim: ScaleClaim, description: str) -> ModelInfo:
     source = HubModel(f"depth-anything/{repo}", revision, sha256)
     return ModelInfo(
         name=f"depth-anything-v2-small{suffix}",
@@ -117,7 +118,7 @@ def _depth_anything(suffix: str, repo: str, revision: str, sha256: str, descript
         license="Apache-2.0",
         parameters=24_785_089,
         size_mb=99.2,
-        metric=bool(suffix),
+        claim=claim,
         description=description,
         how_to_get=(
             f"with a network, run: pip install 'depth_retrofit_ros[depth-anything]' && hf download {source.repo} "
@@ -125,7 +126,7 @@ def _depth_anything(suffix: str, repo: str, revision: str, sha256: str, descript
         ),
         files=(f"{source.folder}/model.safetensors",),
         hub=source,
-        options={"name": f"depth-anything-v2-small{suffix}", "metric": bool(suffix)},
+        options={"name": f"depth-anything-v2-small{suffix}"},
     )
 
 
@@ -136,34 +137,37 @@ _ALL = (
         license="Apache-2.0",
         parameters=3_002_345,
         size_mb=6.1,
-        metric=True,
-        description="our own small network, trained on procedural scenes; metric when the focal length is known",
+        claim=ScaleClaim("metric", "domain", RENDERED_SCENES),
+        description="our own small network, trained on procedural scenes; it takes the focal length into account",
         how_to_get="part of this package: reinstall it, or train one with 'depth-retrofit train compact'",
         files=("compact.safetensors",),
         bundled=True,
     ),
-    _meter("nyu", "indoor scenes (NYU Depth v2)"),
-    _meter("kitti", "driving scenes (KITTI)"),
+    _meter("nyu", "indoor scenes (NYU Depth v2)", "the Kinect of NYU Depth v2"),
+    _meter("kitti", "driving scenes (KITTI)", "the car camera of KITTI"),
     _depth_anything(
         "",
         "Depth-Anything-V2-Small-hf",
         "5426e4f0f36572d16453bbda7a8389317b1bef99",
         "3152477ce0d8d6978d76b995120de97cb5b928701fd0f817769f59e249a16b70",
-        "Depth Anything V2 Small (ViT-S); relative depth",
+        ScaleClaim("disparity", "never"),
+        "Depth Anything V2 Small (ViT-S)",
     ),
     _depth_anything(
         "-indoor",
         "Depth-Anything-V2-Metric-Indoor-Small-hf",
         "8078d68a9c75a972131914f6afd0c1723be0da7f",
         "e990eb82fbf11b05b7813261196a2b841bdcf5a05f64396724a8987fa90504a3",
-        "Depth Anything V2 Small, metric up to 20 m, tuned on Hypersim",
+        ScaleClaim("metric", "domain", "indoor scenes and cameras like those of Hypersim"),
+        "Depth Anything V2 Small, tuned on Hypersim, up to 20 m",
     ),
     _depth_anything(
         "-outdoor",
         "Depth-Anything-V2-Metric-Outdoor-Small-hf",
         "fd2c22027eaf20374204f14099b8341e1925ad39",
         "ad065c77a7421ca55159a1f0db9433397a607690f2d76bb8a6fc54b1be7a3124",
-        "Depth Anything V2 Small, metric up to 80 m, tuned on Virtual KITTI 2",
+        ScaleClaim("metric", "domain", "streets and cameras like those of Virtual KITTI 2"),
+        "Depth Anything V2 Small, tuned on Virtual KITTI 2, up to 80 m",
     ),
 )
 MODELS: Mapping[str, ModelInfo] = MappingProxyType({info.name: info for info in _ALL})

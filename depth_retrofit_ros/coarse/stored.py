@@ -9,6 +9,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import stored_claim
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.io.npz import open_npz
 
@@ -18,15 +19,16 @@ NAME = "files"
 class StoredCoarse:
     """``CoarseModel`` that answers every frame with one stored prediction: make one per frame.
 
-    has_features: whether the file had any; without them only the depth's own edges tell which pixels are uncertain.
+    has_features: whether the file had any; without them only the depth's own edges tell which pixels are uncertain. metric: whether
+    the file says that its depth is in metres.
     """
 
     name = NAME
 
-    def __init__(self, prediction: CoarsePrediction, has_features: bool) -> None:
+    def __init__(self, prediction: CoarsePrediction, has_features: bool, metric: bool) -> None:
         self.prediction = prediction
         self.has_features = has_features
-        self.metric = prediction.metric
+        self.claim = stored_claim(metric)
         self.device = prediction.depth.device
 
     def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
@@ -61,5 +63,5 @@ def read_stored(path: Path, device: torch.device) -> StoredCoarse:
         raise DatasetError(f"{path}: features must be finite: save the ones of the model's last layer before its projection")
     # One channel has entropy 0 everywhere: it adds nothing to the edges.
     given = np.zeros((1, *depth.shape), np.float32) if features is None else features
-    prediction = CoarsePrediction(torch.from_numpy(depth).to(device), torch.from_numpy(given).to(device), metric)
-    return StoredCoarse(prediction, features is not None)
+    prediction = CoarsePrediction(torch.from_numpy(depth).to(device), torch.from_numpy(given).to(device))
+    return StoredCoarse(prediction, features is not None, metric)

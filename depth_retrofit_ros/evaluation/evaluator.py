@@ -86,10 +86,10 @@ class Evaluator:
 
         truth = np.where((sample.depth > self.valid_m[0]) & (sample.depth < self.valid_m[1]), sample.depth, np.float32(np.nan))
         # All upsamplings of one coarse map share its alignment, so that none gains by a refit; another prediction has its own.
-        shared = fit(maps["bilinear"], truth, self.align, result.metric)
+        shared = fit(maps["bilinear"], truth, self.align, coarse.claim.inverse)
         alignments = dict.fromkeys(maps, shared)
         if "equal_time" in maps:
-            alignments["equal_time"] = fit(maps["equal_time"], truth, self.align, result.metric)
+            alignments["equal_time"] = fit(maps["equal_time"], truth, self.align, coarse.claim.inverse)
         maps = {name: alignments[name].apply(depth) for name, depth in maps.items()}
 
         band = edge_band(truth)
@@ -149,7 +149,7 @@ class _Recorder:
 
     def __init__(self, model: CoarseModel) -> None:
         self._model = model
-        self.name, self.metric, self.device = model.name, model.metric, model.device
+        self.name, self.claim, self.device = model.name, model.claim, model.device
         self.prediction: CoarsePrediction
 
     def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:

@@ -53,10 +53,11 @@ class Measured:
 class SequenceEvaluator:
     """Takes the answers in order; ``accuracy`` and ``flicker`` give the documents of all that came.
 
-    align: see ``alignment.fit``. Keeps two frames at most.
+    align, inverse: see ``alignment.fit``. Keeps two frames at most.
     """
 
     align: Mode
+    inverse: bool = False
     entries: list[Entry] = field(default_factory=list)
     unmatched_ns: list[int] = field(default_factory=list)
     _before: View | None = None
@@ -70,7 +71,7 @@ class SequenceEvaluator:
         if answer.reference is None:
             self.unmatched_ns.append(answer.frame.stamp_ns)
             return None
-        measured = measure(answer, maps, self.align)
+        measured = measure(answer, maps, self.align, self.inverse)
         self.entries.append(measured.entry)
         return measured
 
@@ -125,14 +126,14 @@ def upsampled(answer: Answer) -> dict[str, np.ndarray]:
     return {"nearest": nearest(image, coarse), "bilinear": bilinear(image, coarse), "refined": answer.refined}
 
 
-def measure(answer: Answer, maps: Mapping[str, np.ndarray], align: Mode) -> Measured:
+def measure(answer: Answer, maps: Mapping[str, np.ndarray], align: Mode, inverse: bool = False) -> Measured:
     """The figures of every method on the reference's grid. The alignment is fitted once, on the bilinear map, for all methods."""
     assert answer.reference is not None
     height, width = answer.reference.shape
     known = np.isfinite(answer.reference) & (answer.reference > 0)
     reference = np.where(known, answer.reference, np.float32(np.nan))
     maps = {name: on_grid(depth, height, width) for name, depth in maps.items()}
-    alignment = fit(maps["bilinear"], reference, align, answer.metric)
+    alignment = fit(maps["bilinear"], reference, align, inverse)
     aligned = {name: alignment.apply(depth) for name, depth in maps.items()}
     band = edge_band(reference)
     camera = answer.frame.camera

@@ -18,7 +18,6 @@ import torch
 Mode = Literal["scale", "scale-shift"]
 
 FEWEST_POINTS = 30
-WORST_RESIDUAL = 0.3  # median relative error beyond which the two do not see the same scene
 SPREAD = 1.25  # ratio of the 90th to the 10th percentile of depth below which no shift can be told
 SMOOTHING_S = 0.5  # time constant
 HOLD_S = 1.0  # for how long a correction outlives the last fit
@@ -51,11 +50,12 @@ class Fit:
     residual: float
 
 
-def fit(depth: np.ndarray, truth: np.ndarray, mode: Mode, inverse: bool, shift: float = 0.0) -> Fit | str:
+def fit(depth: np.ndarray, truth: np.ndarray, mode: Mode, inverse: bool, max_residual: float, shift: float = 0.0) -> Fit | str:
     """The correction that brings ``depth`` to ``truth``, or why there is none.
 
-    depth, truth: ``float [N]``, of the same pixels; pairs of which one is no finite positive number are left out. shift: to keep
-    where the depths are too alike to tell one, or in mode ``scale``. The result depends on nothing else: no chance is involved.
+    depth, truth: ``float [N]``, of the same pixels; pairs of which one is no finite positive number are left out. max_residual:
+    the largest median relative error that is a fit. shift: to keep where the depths are too alike to tell one, or in mode
+    ``scale``. The result depends on nothing else: no chance is involved.
     """
     known = np.isfinite(depth) & np.isfinite(truth) & (depth > 0) & (truth > 0)
     d, z = depth[known].astype(np.float64), truth[known].astype(np.float64)
@@ -71,8 +71,13 @@ def fit(depth: np.ndarray, truth: np.ndarray, mode: Mode, inverse: bool, shift: 
             scale, shift = _scale_and_shift(x, y, d)
         error = np.abs(scale * x + shift * y - 1)
         residual = float(np.median(error))
-    if not (scale > 0 and residual <= WORST_RESIDUAL):
-        return f"sparse depth and image disagree (median relative error {residual:.2g}): check their calibration and frames"
+    if not scale > 0:
+        return "sparse depth and image disagree (one grows where the other falls): check their calibration and frames"
+    if not residual <= max_residual:
+        return (
+            f"sparse depth and image disagree (median relative error {residual:.2g}, max_residual is {max_residual:g}): check "
+            "their calibration and frames, or take another model"
+        )
     inliers = int(np.count_nonzero(error <= _inlier_band(residual)))
     return Fit(Correction(float(scale), float(shift), inverse), len(d), inliers, residual)
 
@@ -109,21 +114,22 @@ class ScaleTracker:
     """The smoothed correction of a stream of frames.
 
     correction: what holds for the frame of the last ``update``, None without any. last_fit: the newest that succeeded; problem:
-    why the last update brought none, empty where it did.
+    why the last update brought none, empty where it did. max_residual: see ``fit``.
     """
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: Mode, max_residual: float) -> None:
         self.correction: Correction | None = None
         self.last_fit: Fit | None = None
         self.problem = ""
         self._mode = mode
+        self._max_residual = max_residual
         self._fitted_ns: int | None = None
 
     def update(self, stamp_ns: int, depth: np.ndarray, truth: np.ndarray, inverse: bool) -> None:
         """A frame at ``stamp_ns`` with these true depths (see ``fit``), none of them where there are none at all."""
         self._forget(stamp_ns, inverse)
         shift = self.correction.shift if self.correction is not None and self._mode == "scale-shift" else 0.0
-        found = fit(depth, truth, self._mode, inverse, shift)
+        found = fit(depth, truth, self._mode, inverse, self._max_residual, shift)
         if isinstance(found, str):
             self.problem = found
             return

@@ -133,7 +133,7 @@ def simulated_view(rng: np.random.Generator, data: Mapping[str, np.ndarray]) -> 
     truth, far = finite_truth(data, float(np.exp(rng.uniform(*np.log(FAR_FACTORS)))))
     degradation = degradations.STRONG if rng.random() < STRONG else degradations.MILD
     depth, features = (torch.from_numpy(m) for m in degradations.simulate_coarse(rng, truth, degradation))
-    return _seen(CoarsePrediction(depth, features, False), truth, far)
+    return _seen(CoarsePrediction(depth, features), truth, far)
 
 
 def _seen(prediction: CoarsePrediction, truth: np.ndarray, far: float) -> CoarseView:

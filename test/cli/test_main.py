@@ -74,9 +74,11 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
     assert "usage: depth-retrofit" in capsys.readouterr().err
 
 
-def test_image_with_a_field_of_view_is_metric(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_image_with_a_field_of_view_and_a_trusted_model_is_metric(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo, out = write_photo(tmp_path / "a.png"), tmp_path / "out"
-    assert cli.main(["image", str(photo), "--out", str(out), "--hfov", "60", "--ply", "3", "--budget", "0.25"]) == 0
+    assert (
+        cli.main(["image", str(photo), "--out", str(out), "--hfov", "60", "--trust-scale", "--ply", "3", "--budget", "0.25"]) == 0
+    )
     assert sorted(path.name for path in out.iterdir()) == ["a.ply", "a_depth.npy", "a_depth.png", "a_preview.png", "images.json"]
     depth = np.load(out / "a_depth.npy", allow_pickle=False)
     assert depth.shape == (90, 120) and depth.dtype == np.float32 and np.isfinite(depth).all()
@@ -85,11 +87,26 @@ def test_image_with_a_field_of_view_is_metric(tmp_path: Path, capsys: pytest.Cap
     preview = cv2.imread(str(out / "a_preview.png"))
     assert preview is not None and preview.shape == (90, 3 * 120 + 2 * 4, 3)
     (entry,) = json.loads((out / "images.json").read_text())
-    assert entry["metric"] and entry["png_unit"] == 0.001 and entry["refined_pixels"] == 90 * 120 // 4
+    assert (
+        entry["metric"]
+        and entry["scale_source"] == "user"
+        and entry["png_unit"] == 0.001
+        and entry["refined_pixels"] == 90 * 120 // 4
+    )
     assert entry["camera"]["fx"] == pytest.approx(60 / np.tan(np.radians(30)))
     assert list(entry["times_ms"]) == ["read", "coarse", "upsample", "select", "refine", "fuse", "write", "total"]
     told = capsys.readouterr().out
     assert "60.0 deg across" in told and "peak memory" in told
+
+
+def test_image_by_a_model_outside_of_its_word_is_relative_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo, out = write_photo(tmp_path / "a.png"), tmp_path / "out"
+    assert cli.main(["image", str(photo), "--out", str(out), "--hfov", "60"]) == 0
+    assert (out / "a_relative.png").exists() and not (out / "a_depth.png").exists()
+    (entry,) = json.loads((out / "images.json").read_text())
+    assert entry["metric"] is False and entry["scale_source"] is None
+    told = capsys.readouterr().out
+    assert "compact is metric for rendered rooms and streets only, so its depth is relative here: give --trust-scale" in told
 
 
 def test_image_without_focal_length_is_relative(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +127,7 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 not really")
     files = [write_photo(tmp_path / "a.png"), tmp_path / "bad.jpg", write_photo(tmp_path / "b" / "a.png")]
     out = tmp_path / "out"
-    assert cli.main(["image", *map(str, files), "--out", str(out), "--hfov", "60"]) == 1
+    assert cli.main(["image", *map(str, files), "--out", str(out), "--hfov", "60", "--trust-scale"]) == 1
     captured = capsys.readouterr()
     assert captured.err == f"depth-retrofit: error: {tmp_path / 'bad.jpg'} is a truncated JPEG: copy it again\n"
     assert "2 of 3 images done" in captured.out
@@ -124,6 +141,9 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.Capt
         (["--fx", "100", "--fy", "100"], "give all of"),
         (["--fx", "nan", "--fy", "1", "--cx", "1", "--cy", "1"], "calibrate the camera"),
         (["--hfov", "180"], "outside (0, 180)"),
+        (["--hfov", "179.9"], "field of view of 179.9"),
+        (["--hfov", "0.5"], "outside 5 to 175 deg"),
+        (["--coarse", ".", "--trust-scale"], "a coarse map says itself"),
         (["--model", "compct"], "did you mean 'compact'"),
         (["--device", "tpu"], "unknown device"),
         (["--weights", "/nonexistent.safetensors"], "/nonexistent.safetensors"),
@@ -133,6 +153,23 @@ def test_user_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     photo = write_photo(tmp_path / "a.png")
     assert cli.main(["image", str(photo), "--out", str(tmp_path / "out"), *options]) == 2
     assert told in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("intrinsics", "code", "told"),
+    [
+        (("100", "100", "60", "45"), 0, ""),
+        (("0.8", "0.8", "60", "45"), 1, "field of view of 178.5 x 178.0 deg in 120x90 pixels"),
+        (("100", "100", "0.5", "0.5"), 1, "principal point (0.5, 0.5) px is the image's corner"),
+    ],
+)
+def test_intrinsics_are_those_of_a_camera_of_this_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], intrinsics: tuple[str, ...], code: int, told: str
+) -> None:
+    options = [part for pair in zip(("--fx", "--fy", "--cx", "--cy"), intrinsics, strict=True) for part in pair]
+    assert cli.main(["image", str(write_photo(tmp_path / "a.png")), "--out", str(tmp_path / "out"), *options]) == code
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == code and told in "".join(lines)
 
 
 def test_an_output_folder_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,12 +222,15 @@ def test_models_table_and_json(capsys: pytest.CaptureFixture[str], monkeypatch: 
     told = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in told.splitlines()[1 : 1 + len(MODELS)]}
     assert set(rows) == set(MODELS)
-    assert rows["compact"][-2:] == ["metric", "yes"] and rows["meter-nyu"][-2:] == ["metric", "no"]
+    assert rows["compact"][-4:] == ["metric", "its", "domain", "yes"]
+    assert rows["depth-anything-v2-small"][-3:] == ["disparity", "-", "no"]
     assert "to get it: " in told
+    assert "metric for rendered rooms and streets only" in told and "metric for the Kinect of NYU Depth v2 only" in told
     assert "\ntorch: plain torch" in told and "\ncpu: compiled" in told
     assert cli.main(["models", "--json"]) == 0
     listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert listed["meter-nyu"]["present"] is False and listed["meter-nyu"]["licence"] == "MIT"
+    assert listed["meter-nyu"]["scale"] == {"kind": "metric", "word": "one camera", "where": "the Kinect of NYU Depth v2"}
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

@@ -12,6 +12,7 @@ import torch
 from depth_retrofit_ros.cli.main import main
 from depth_retrofit_ros.cli.train import KINDS
 from depth_retrofit_ros.coarse import compact
+from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 from depth_retrofit_ros.training import pool, refiner
 from depth_retrofit_ros.training.scenes.textures import build_textures
@@ -66,10 +67,10 @@ def test_refiner_from_a_checkpoint(pool_folder: Path, tmp_path: Path) -> None:
 
 def test_compact_and_resuming_it(pool_folder: Path, tmp_path: Path) -> None:
     assert train("compact", pool_folder, tmp_path) == 0
-    first = compact.load(tmp_path / "compact.safetensors", CPU).network.state_dict()
+    first = compact.load(tmp_path / "compact.safetensors", CPU, MODELS["compact"].claim).network.state_dict()
     assert train("compact", pool_folder, tmp_path, "--resume", "--steps", "3") == 0
     assert "trained 3 steps" in (tmp_path / "compact.md").read_text()
-    again = compact.load(tmp_path / "compact.safetensors", CPU).network.state_dict()
+    again = compact.load(tmp_path / "compact.safetensors", CPU, MODELS["compact"].claim).network.state_dict()
     assert not all(torch.equal(first[name], again[name]) for name in first)
 
 

@@ -11,6 +11,7 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.compact import Compact, load
 from depth_retrofit_ros.coarse.compact_net import BINS, CANONICAL_F_PX, SPAN, CompactNet, bin_centers, expected_log_depth
+from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.errors import WeightsError
 from depth_retrofit_ros.io.checkpoints import save_tensors
 from depth_retrofit_ros.selection.uncertainty import uncertainty
@@ -26,7 +27,7 @@ def model() -> Compact:
     network = CompactNet()
     with torch.no_grad():
         network.logits.weight.mul_(5)
-    return Compact(network, CPU)
+    return Compact(network, CPU, MODELS["compact"].claim)
 
 
 def test_expected_log_depth_by_hand() -> None:
@@ -82,11 +83,9 @@ def test_depth_grows_with_the_focal_length(model: Compact, factor: float) -> Non
 
 
 def test_canonical_focal_length_gives_the_networks_own_depth(model: Compact) -> None:
-    """f such that it is 256 pixels of the 256-pixel input; without a camera the numbers are the same, but not called metres."""
+    """f such that it is 256 pixels of the 256-pixel input; without a camera the numbers are the same."""
     camera = Camera(240, 180, CANONICAL_F_PX * 240 / 256, CANONICAL_F_PX * 240 / 256, 119.5, 89.5)
-    metric, relative = model.predict(IMAGE, camera), model.predict(IMAGE, None)
-    torch.testing.assert_close(metric.depth, relative.depth)
-    assert metric.metric and not relative.metric
+    torch.testing.assert_close(model.predict(IMAGE, camera).depth, model.predict(IMAGE, None).depth)
 
 
 def test_the_resolution_of_the_camera_does_not_matter(model: Compact) -> None:
@@ -118,15 +117,15 @@ def test_prediction_needs_no_gradient_and_repeats(model: Compact) -> None:
 def test_checkpoint_round_trip(model: Compact, tmp_path: Path) -> None:
     path = tmp_path / "compact.safetensors"
     save_tensors(path, model.network.state_dict(), {"network": '"compact"'})
-    assert torch.equal(load(path, CPU).predict(IMAGE, None).depth, model.predict(IMAGE, None).depth)
+    assert torch.equal(load(path, CPU, MODELS["compact"].claim).predict(IMAGE, None).depth, model.predict(IMAGE, None).depth)
 
 
 def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "compact.safetensors"
     save_tensors(path, CompactNet((16, 32, 64, 128, 200)).state_dict(), {})
     with pytest.raises(WeightsError, match="made for another network") as caught:
-        load(path, CPU)
+        load(path, CPU, MODELS["compact"].claim)
     assert "\n" not in str(caught.value)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(WeightsError, match="corrupt"):
-        load(path, CPU)
+        load(path, CPU, MODELS["compact"].claim)

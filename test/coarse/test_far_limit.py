@@ -28,7 +28,7 @@ def test_the_limit_does_not_depend_on_where_the_sky_is(rows: int) -> None:
 @pytest.mark.parametrize("sky", [50.0, 100.0, 500.0, 1e5])
 def test_the_sky_is_brought_near_and_the_street_left_alone(sky: float) -> None:
     depth = street(sky)
-    limited = limit_far(CoarsePrediction(depth, torch.zeros(1, H, W), True)).depth
+    limited = limit_far(CoarsePrediction(depth, torch.zeros(1, H, W))).depth
     assert torch.equal(limited[30:], depth[30:])
     assert float(limited[:30].max()) <= min(sky, 100) and float(limited[:30].min()) >= min(sky, 40)
 
@@ -59,10 +59,10 @@ def test_unknown_cells_stay_unknown_and_change_nothing() -> None:
     depth = street(500.0)
     broken = depth.clone()
     broken[40:45, 10:20] = torch.nan
-    limited = limit_far(CoarsePrediction(broken, torch.zeros(1, H, W), True)).depth
+    limited = limit_far(CoarsePrediction(broken, torch.zeros(1, H, W))).depth
     assert torch.equal(limited.isnan(), broken.isnan())
     assert float(far_limit(broken)) == pytest.approx(float(far_limit(depth)), rel=0.05)
-    assert bool(limit_far(CoarsePrediction(torch.full((H, W), torch.nan), torch.zeros(1, H, W), True)).depth.isnan().all())
+    assert bool(limit_far(CoarsePrediction(torch.full((H, W), torch.nan), torch.zeros(1, H, W))).depth.isnan().all())
 
 
 def test_large_and_small_grids_agree() -> None:

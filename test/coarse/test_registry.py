@@ -47,7 +47,7 @@ def test_names_and_facts() -> None:
             assert re.fullmatch("[0-9a-f]{40}", info.hub.revision)
             assert re.fullmatch("[0-9a-f]{64}", info.hub.sha256)
             assert info.hub.revision in info.how_to_get
-    assert [name for name, info in MODELS.items() if not info.metric] == [SMALL]
+    assert [name for name, info in MODELS.items() if info.claim.word == "never"] == [SMALL]
 
 
 @pytest.mark.parametrize(("name", "net"), [("compact", CompactNet), ("meter-nyu", MeterXXS), ("meter-kitti", MeterXXS)])
@@ -89,7 +89,7 @@ def test_weights_from_file_folder_and_search_path(tmp_path: Path, monkeypatch: p
     assert is_present(info)
     assert not is_present(MODELS["meter-kitti"])
     model = load_coarse("meter-nyu", weights=None, device="cpu")
-    assert (model.name, model.metric, model.device) == ("meter-nyu", True, torch.device("cpu"))
+    assert (model.name, model.claim, model.device) == ("meter-nyu", info.claim, torch.device("cpu"))
 
 
 def test_explicit_weights_are_not_replaced_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import stored_claim
 from depth_retrofit_ros.coarse.stored import StoredCoarse, read_stored, stored_path
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.frame import Frame
@@ -36,14 +37,14 @@ def test_reads_depth_features_and_what_they_claim(tmp_path: Path) -> None:
     assert path == tmp_path / "a.b.npz"
     stored = read_stored(path, CPU)
     prediction = stored.predict(IMAGE, None)
-    assert stored.metric and prediction.metric and stored.has_features
+    assert stored.claim == stored_claim(metric=True) and stored.has_features
     assert prediction.depth.dtype == prediction.features.dtype == torch.float32
     assert np.array_equal(prediction.depth.numpy(), depth) and np.array_equal(prediction.features.numpy(), features)
 
 
 def test_depth_is_not_taken_for_metres_unless_the_file_says_so(tmp_path: Path) -> None:
-    assert not read_stored(write(tmp_path / "a.npz", depth=depth_map()), CPU).metric
-    assert not read_stored(write(tmp_path / "b.npz", depth=depth_map(), metric=False), CPU).metric
+    assert read_stored(write(tmp_path / "a.npz", depth=depth_map()), CPU).claim == stored_claim(metric=False)
+    assert read_stored(write(tmp_path / "b.npz", depth=depth_map(), metric=False), CPU).claim == stored_claim(metric=False)
 
 
 def test_without_features_the_selection_is_by_edges_alone(tmp_path: Path) -> None:
@@ -57,10 +58,10 @@ def test_without_features_the_selection_is_by_edges_alone(tmp_path: Path) -> Non
 def test_a_stored_map_goes_through_the_same_method_as_a_live_one(tmp_path: Path) -> None:
     depth, features = depth_map(), np.random.default_rng(1).normal(size=(6, 8, 12)).astype(np.float32)
     stored = read_stored(write(tmp_path / "a.npz", depth=depth, features=features, metric=True), CPU)
-    live = StoredCoarse(CoarsePrediction(torch.from_numpy(depth), torch.from_numpy(features), True), True)
+    live = StoredCoarse(CoarsePrediction(torch.from_numpy(depth), torch.from_numpy(features)), has_features=True, metric=True)
     frame = Frame(np.random.default_rng(2).integers(0, 256, (40, 60, 3), dtype=np.uint8), camera=Camera.from_hfov(60, 40, 70))
     a, b = (Retrofit(coarse, random_refiner(), 0.2)(frame) for coarse in (stored, live))
-    assert a.metric and a.refined_pixels == 480 and torch.equal(a.depth, b.depth)
+    assert a.scale_source == "file" and a.refined_pixels == 480 and torch.equal(a.depth, b.depth)
     assert not torch.equal(a.depth, a.base)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 from depth_retrofit_ros.device.cuda_graphs import Captured, Graphed
 from depth_retrofit_ros.errors import ModelError
@@ -63,16 +64,16 @@ def test_the_graph_not_used_for_longest_is_forgotten() -> None:
 
 def test_on_a_cpu_the_work_is_just_called() -> None:
     class Model:
-        name, metric, device = "model", True, torch.device("cpu")
+        name, claim, device = "model", ScaleClaim("metric", "camera"), torch.device("cpu")
 
         def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
-            return CoarsePrediction(image[..., 0].float(), image.permute(2, 0, 1).float(), camera is not None)
+            return CoarsePrediction(image[..., 0].float(), image.permute(2, 0, 1).float())
 
     image, camera = torch.full((4, 6, 3), 7, dtype=torch.uint8), Camera(6, 4, 5.0, 5.0, 3.0, 2.0)
     graphed = GraphedCoarse(Model())
-    assert (graphed.name, graphed.metric) == ("model", True)
+    assert (graphed.name, graphed.claim) == ("model", Model.claim)
     prediction = graphed.predict(image, camera)
-    assert prediction.metric and not graphed.predict(image, None).metric and prediction.depth.tolist() == [[7.0] * 6] * 4
+    assert prediction.depth.tolist() == [[7.0] * 6] * 4
 
 
 def test_graphs_without_cuda_are_refused_in_one_line() -> None:

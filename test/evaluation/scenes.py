@@ -10,6 +10,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.evaluation.data.dataset import Sample, find_pairs, read_pair
 
 HEIGHT, WIDTH = 96, 128
@@ -55,7 +56,7 @@ class Resizable:
     """A coarse model that knows the truth at its input's resolution; its input's long side is 16 px unless told otherwise."""
 
     name = "resizable"
-    metric = True
+    claim = ScaleClaim("metric", "camera")
     device = torch.device("cpu")
 
     def __init__(self, depth: np.ndarray, scale: float = 1.0) -> None:
@@ -67,4 +68,4 @@ class Resizable:
         self.asked.append(self.long_side)
         factor = max(1, WIDTH // self.long_side)
         depth = torch.from_numpy(self.scale * coarse_of(self.depth, factor if HEIGHT % factor == 0 else 8))
-        return CoarsePrediction(depth, torch.stack([depth.log(), torch.zeros_like(depth)]), True)
+        return CoarsePrediction(depth, torch.stack([depth.log(), torch.zeros_like(depth)]))

@@ -32,7 +32,7 @@ FACTS = {"align": "median", "budget": 0.1, "model": "m", "device": "cpu", "valid
 
 def stored(depth: np.ndarray, scale: float = 1.0) -> StoredCoarse:
     coarse = torch.from_numpy(scale * coarse_of(depth))
-    return StoredCoarse(CoarsePrediction(coarse, torch.zeros(1, *coarse.shape), True), False)
+    return StoredCoarse(CoarsePrediction(coarse, torch.zeros(1, *coarse.shape)), has_features=False, metric=True)
 
 
 @pytest.fixture
@@ -58,9 +58,8 @@ def test_every_method_has_the_far_limit_of_the_node(scene: Sample) -> None:
     """Also what is selected: a sky far away is not the baselines' loss."""
     coarse = stored(scene.depth).prediction
     coarse.depth[:3] = 1e6
-    limited, raw = (
-        Evaluator(random_refiner(), 0.1, "none")(scene, StoredCoarse(answer, False)) for answer in (limit_far(coarse), coarse)
-    )
+    answers = (StoredCoarse(answer, has_features=False, metric=False) for answer in (limit_far(coarse), coarse))
+    limited, raw = (Evaluator(random_refiner(), 0.1, "none")(scene, answer) for answer in answers)
     for name in limited.maps:
         assert np.array_equal(raw.maps[name], limited.maps[name]), name
     assert raw.coverage == limited.coverage
@@ -235,7 +234,7 @@ def test_the_command_tells_what_relative_depth_was_measured_as(
     pairs, coarse = folders(tmp_path, features=True)
     assert cli.main(["evaluate", str(pairs), "--coarse", str(coarse), "--refiner", str(refiner), "--align", "none"]) == 0
     text = capsys.readouterr().out
-    assert "2 of 2 coarse maps do not claim metres" in text and "edges alone" not in text
+    assert "2 of 2 coarse maps do not claim metres by themselves" in text and "edges alone" not in text
 
 
 def test_a_missing_coarse_file_is_told_in_one_line(tmp_path: Path, refiner: Path, capsys: pytest.CaptureFixture[str]) -> None:

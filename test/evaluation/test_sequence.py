@@ -93,7 +93,7 @@ def test_a_reference_that_knows_nothing_gives_no_figure() -> None:
 
 @pytest.mark.parametrize("align", ["median", "scale-shift"])
 def test_relative_depth_has_no_unaligned_error(align: Mode) -> None:
-    evaluator = SequenceEvaluator(align)
+    evaluator = SequenceEvaluator(align, inverse=True)
     evaluator.add(answer(reference=truth(), metric=False))
     accuracy = evaluator.accuracy()
     assert accuracy is not None and accuracy["methods"]["refined"]["unaligned_abs_rel"] is None

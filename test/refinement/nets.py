@@ -31,4 +31,4 @@ def two_planes(h: int = 18, w: int = 24, seed: int = 0) -> CoarsePrediction:
     generator = torch.Generator().manual_seed(seed)
     y, x = torch.meshgrid(torch.arange(h).float(), torch.arange(w).float(), indexing="ij")
     inverse = torch.where(x + 0.3 * y < w / 2, 0.8 + 0.006 * y - 0.004 * x, 0.25 - 0.002 * y + 0.003 * x)
-    return CoarsePrediction(inverse.reciprocal(), torch.randn(16, h, w, generator=generator), True)
+    return CoarsePrediction(inverse.reciprocal(), torch.randn(16, h, w, generator=generator))

@@ -25,6 +25,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.node.node import DepthNode, load_retrofit
 from depth_retrofit_ros.ros.node.parameters import Settings
@@ -57,8 +58,8 @@ class SlantedWall:
     name = "slanted-wall"
     device = torch.device("cpu")
 
-    def __init__(self, metric: bool = True) -> None:
-        self.metric = metric
+    def __init__(self, metric: bool = True, claim: ScaleClaim | None = None) -> None:
+        self.claim = claim or (ScaleClaim("metric", "camera") if metric else ScaleClaim("disparity", "never"))
         self.calls = 0
         self.error: Exception | None = None
         self.hold = threading.Event()
@@ -71,7 +72,7 @@ class SlantedWall:
             raise self.error
         depth = torch.linspace(1.0, 3.0, 12)[:, None].expand(12, 16).contiguous()
         features = torch.rand(8, 12, 16, generator=torch.Generator().manual_seed(0))
-        return CoarsePrediction(depth, features, self.metric)
+        return CoarsePrediction(depth, features)
 
 
 class Graph:
@@ -154,6 +155,10 @@ class Graph:
         """
         return list(self._logged[node])
 
+    def infos(self, node: Node) -> list[str]:
+        """What the node logs at info level from now on."""
+        return record_info(node.get_logger())
+
     def set_parameter(self, node: Node, name: str, value: Any) -> SetParametersResult:
         """Through the service, as `ros2 param set` does it."""
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
@@ -191,6 +196,19 @@ def record(logger: Any) -> list[str]:
     return logged
 
 
+def record_info(logger: Any) -> list[str]:
+    """As ``record``, of what is no problem."""
+    logged: list[str] = []
+    info = logger.info
+
+    def record(message: str) -> None:
+        info(message)
+        logged.append(message)
+
+    logger.info = record
+    return logged
+
+
 class KeepCoarse:
     """A refiner that changes nothing: the node is tested here, not the method."""
 
@@ -206,7 +224,7 @@ class KeepCoarse:
 
 
 def small_retrofit(coarse: Any, settings: Settings) -> Retrofit:
-    return Retrofit(coarse, KeepCoarse(), settings.budget)
+    return Retrofit(coarse, KeepCoarse(), settings.budget, settings.trust_scale)
 
 
 def image_message(height: int = 48, width: int = 64, stamp_s: int = 100, frame_id: str = "camera_optical") -> Image:

@@ -20,6 +20,7 @@ from depth_retrofit_ros.scale.fit import (
 )
 
 SECOND = 1_000_000_000
+MAX_RESIDUAL = 0.15
 
 
 def scene(count: int = 400, seed: int = 0) -> np.ndarray:
@@ -50,7 +51,7 @@ def found(result: Fit | str) -> Fit:
 def test_the_correction_is_found_among_outliers(mode: Mode, scale: float, shift: float, outliers: float, inverse: bool) -> None:
     truth = scene()
     noise = 1 + 0.005 * np.random.default_rng(2).standard_normal(len(truth))
-    result = found(fit(predicted(truth, scale, shift, inverse), spoiled(truth * noise, outliers), mode, inverse))
+    result = found(fit(predicted(truth, scale, shift, inverse), spoiled(truth * noise, outliers), mode, inverse, MAX_RESIDUAL))
     again = result.correction.apply(torch.from_numpy(predicted(truth, scale, shift, inverse)).float()).numpy()
     # A median among one-sided outliers is off by what the noise allows; nothing else is.
     np.testing.assert_allclose(again, truth, rtol=0.012)
@@ -69,11 +70,11 @@ def test_least_squares_would_not_do() -> None:
 def test_it_is_the_same_each_time_and_in_any_order() -> None:
     truth = scene()
     depth, seen = predicted(truth, 1.7, 0.1, True), spoiled(truth, 0.3)
-    first = fit(depth, seen, "scale-shift", True)
-    assert fit(depth, seen, "scale-shift", True) == first
+    first = fit(depth, seen, "scale-shift", True, MAX_RESIDUAL)
+    assert fit(depth, seen, "scale-shift", True, MAX_RESIDUAL) == first
     order = np.random.default_rng(5).permutation(len(truth))
     np.testing.assert_allclose(
-        found(fit(depth[order], seen[order], "scale-shift", True)).correction.scale, found(first).correction.scale
+        found(fit(depth[order], seen[order], "scale-shift", True, MAX_RESIDUAL)).correction.scale, found(first).correction.scale
     )
 
 
@@ -81,7 +82,9 @@ def test_what_is_no_depth_is_left_out() -> None:
     truth = scene(100)
     depth = truth / 2
     broken = np.array([np.nan, np.inf, -1.0, 0.0])
-    result = found(fit(np.concatenate((depth, broken, np.ones(4))), np.concatenate((truth, np.ones(4), broken)), "scale", False))
+    result = found(
+        fit(np.concatenate((depth, broken, np.ones(4))), np.concatenate((truth, np.ones(4), broken)), "scale", False, MAX_RESIDUAL)
+    )
     assert result.points == 100 and result.correction.scale == pytest.approx(2.0)
 
 
@@ -95,14 +98,14 @@ def test_what_is_no_depth_is_left_out() -> None:
 )
 def test_why_there_is_none_is_told_in_one_line(truth: np.ndarray, told: str) -> None:
     depth = scene(200, seed=3)[: len(truth)]
-    result = fit(depth, truth, "scale-shift", False)
+    result = fit(depth, truth, "scale-shift", False, MAX_RESIDUAL)
     assert isinstance(result, str) and told in result and "\n" not in result
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.3])
 def test_a_wall_tells_a_scale_and_leaves_the_shift(shift: float) -> None:
     truth = np.random.default_rng(0).uniform(2.0, 2.05, 200)
-    result = found(fit(predicted(truth, 1.5, shift, False), truth, "scale-shift", False, shift))
+    result = found(fit(predicted(truth, 1.5, shift, False), truth, "scale-shift", False, MAX_RESIDUAL, shift))
     assert result.correction.shift == shift
     assert result.correction.scale == pytest.approx(1.5, rel=1e-6)
 
@@ -128,16 +131,16 @@ def test_any_numbers_give_a_usable_correction_or_one_line(
 ) -> None:
     count = min(len(depth), len(truth))
     with np.errstate(all="ignore"):
-        result = fit(np.array(depth[:count]), np.array(truth[:count]), mode, inverse)
+        result = fit(np.array(depth[:count]), np.array(truth[:count]), mode, inverse, MAX_RESIDUAL)
     if isinstance(result, str):
         assert "\n" not in result
     else:
         assert 0 < result.correction.scale < np.inf and np.isfinite(result.correction.shift)
-        assert 0 <= result.residual < 1 and result.inliers <= result.points
+        assert 0 <= result.residual <= MAX_RESIDUAL and result.inliers <= result.points
 
 
 def test_it_is_smoothed_with_its_time_constant() -> None:
-    tracker, truth = ScaleTracker("scale"), scene()
+    tracker, truth = ScaleTracker("scale", MAX_RESIDUAL), scene()
     tracker.update(0, truth, truth, False)
     tracker.update(round(SMOOTHING_S * SECOND), truth, 2 * truth, False)
     assert tracker.correction is not None and tracker.last_fit is not None
@@ -146,7 +149,7 @@ def test_it_is_smoothed_with_its_time_constant() -> None:
 
 
 def test_noise_from_frame_to_frame_is_reduced() -> None:
-    tracker, rng = ScaleTracker("scale-shift"), np.random.default_rng(0)
+    tracker, rng = ScaleTracker("scale-shift", MAX_RESIDUAL), np.random.default_rng(0)
     raw, smooth = [], []
     for frame in range(100):
         truth = scene(seed=frame)
@@ -159,7 +162,7 @@ def test_noise_from_frame_to_frame_is_reduced() -> None:
 
 
 def test_it_holds_for_a_while_without_sparse_depth_and_then_is_gone() -> None:
-    tracker, truth = ScaleTracker("scale"), scene()
+    tracker, truth = ScaleTracker("scale", MAX_RESIDUAL), scene()
     tracker.update(10 * SECOND, truth, 2 * truth, False)
     tracker.miss(10 * SECOND + round(HOLD_S * SECOND), False, "no sparse depth")
     assert tracker.correction is not None and tracker.problem == "no sparse depth"
@@ -169,7 +172,7 @@ def test_it_holds_for_a_while_without_sparse_depth_and_then_is_gone() -> None:
 
 @pytest.mark.parametrize(("stamp_ns", "inverse"), [(9 * SECOND, False), (10 * SECOND + 1, True)])
 def test_time_that_goes_back_and_another_kind_of_depth_begin_anew(stamp_ns: int, inverse: bool) -> None:
-    tracker, truth = ScaleTracker("scale"), scene()
+    tracker, truth = ScaleTracker("scale", MAX_RESIDUAL), scene()
     tracker.update(10 * SECOND, truth, 2 * truth, False)
     tracker.update(stamp_ns, truth, 4 * truth, inverse)
     assert tracker.correction is not None
@@ -177,10 +180,31 @@ def test_time_that_goes_back_and_another_kind_of_depth_begin_anew(stamp_ns: int,
 
 
 def test_a_frame_that_cannot_be_fitted_keeps_the_last_correction() -> None:
-    tracker, truth = ScaleTracker("scale"), scene()
+    tracker, truth = ScaleTracker("scale", MAX_RESIDUAL), scene()
     tracker.update(0, truth, 2 * truth, False)
     tracker.update(SECOND // 2, truth[:3], truth[:3], False)
     assert tracker.correction is not None and tracker.correction.scale == pytest.approx(2.0)
     assert "only 3" in tracker.problem
     tracker.update(SECOND, truth, 2 * truth, False)
     assert tracker.problem == ""
+
+
+def test_a_fit_that_is_worse_than_allowed_is_none_and_says_by_how_much() -> None:
+    """Half of the points within the limit, or it is not metres."""
+    truth = scene()
+    depth = truth * np.exp(np.random.default_rng(4).normal(0.0, 0.3, len(truth)))
+    loose = found(fit(depth, truth, "scale", False, 1.0))
+    assert 0.15 < loose.residual < 0.3
+    assert fit(depth, truth, "scale", False, loose.residual) == loose
+    strict = fit(depth, truth, "scale", False, 0.15)
+    assert isinstance(strict, str) and f"median relative error {loose.residual:.2g}, max_residual is 0.15" in strict
+
+
+def test_disparity_with_a_shift_is_no_matter_of_scale() -> None:
+    """What the limit alone would let pass: a scale of disparity whose shift is unknown leaves the far end wrong."""
+    truth = scene()
+    depth = predicted(truth, 0.8, 0.05, True)
+    by_scale = found(fit(depth, truth, "scale", True, 1.0)).correction.apply(torch.from_numpy(depth).float()).numpy()
+    assert np.abs(by_scale / truth - 1).max() > 0.15
+    again = found(fit(depth, truth, "scale-shift", True, MAX_RESIDUAL)).correction.apply(torch.from_numpy(depth).float()).numpy()
+    np.testing.assert_allclose(again, truth, rtol=1e-4)

@@ -20,7 +20,7 @@ def prediction(seed: int = 0, size: tuple[int, int] = (24, 32), feature_size: tu
     generator = torch.Generator().manual_seed(seed)
     depth = 2 + torch.rand(size, generator=generator) * 0.1
     depth[:, size[1] // 2 :] *= 3
-    return CoarsePrediction(depth, torch.randn(8, *feature_size, generator=generator), True)
+    return CoarsePrediction(depth, torch.randn(8, *feature_size, generator=generator))
 
 
 def test_entropy_by_hand() -> None:
@@ -60,7 +60,7 @@ def test_edge_strength_of_a_step_by_hand() -> None:
 @pytest.mark.parametrize("factor", [1e-6, 0.25, 3.0, 1e6])
 def test_score_does_not_depend_on_the_unit_of_depth(factor: float) -> None:
     coarse = prediction()
-    scaled = CoarsePrediction(coarse.depth * factor, coarse.features, coarse.metric)
+    scaled = CoarsePrediction(coarse.depth * factor, coarse.features)
     torch.testing.assert_close(edge_strength(scaled.depth), edge_strength(coarse.depth), atol=2e-6, rtol=0)
     torch.testing.assert_close(uncertainty(scaled), uncertainty(coarse), atol=1e-4, rtol=1e-4)
 
@@ -85,7 +85,7 @@ def test_entropy_is_scored_where_the_features_hesitate() -> None:
     features = torch.zeros(8, 48, 64)
     features[0] = 20.0
     features[:, 20:24, 40:44] = 0.0  # indifferent at rows 10…11, columns 20…21 of the depth
-    score = uncertainty(CoarsePrediction(coarse.depth, features, True), "entropy")
+    score = uncertainty(CoarsePrediction(coarse.depth, features), "entropy")
     assert divmod(int(score.argmax()), 32) in {(y, x) for y in (10, 11) for x in (20, 21)}
     assert float(score[:6].max()) == 0
 
@@ -97,7 +97,7 @@ def test_broken_features_change_nothing_elsewhere(bad: float) -> None:
     good = uncertainty(coarse)
     features = coarse.features.clone()
     features[:, 4, 5] = bad
-    broken = uncertainty(CoarsePrediction(coarse.depth, features, True))
+    broken = uncertainty(CoarsePrediction(coarse.depth, features))
     assert bool(torch.isfinite(broken).all())
     far = torch.ones(24, 32, dtype=torch.bool)
     far[1:8, 2:9] = False
@@ -108,11 +108,11 @@ def test_broken_features_change_nothing_elsewhere(bad: float) -> None:
 
 def test_features_without_any_value_leave_the_edges() -> None:
     coarse = prediction()
-    broken = CoarsePrediction(coarse.depth, torch.full_like(coarse.features, math.nan), True)
+    broken = CoarsePrediction(coarse.depth, torch.full_like(coarse.features, math.nan))
     torch.testing.assert_close(2 * uncertainty(broken), uncertainty(coarse, "edges"))
 
 
 def test_nothing_uncertain_is_a_score_of_zero() -> None:
-    flat = CoarsePrediction(torch.full((8, 8), 3.0), torch.zeros(4, 8, 8), True)
+    flat = CoarsePrediction(torch.full((8, 8), 3.0), torch.zeros(4, 8, 8))
     for mode in MODES:
         assert float(uncertainty(flat, mode).abs().max()) == 0

@@ -13,6 +13,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import far_limit
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT
@@ -191,7 +192,7 @@ def test_sky_is_put_behind_everything() -> None:
 class ToldModel:
     """A coarse model that remembers what it was shown."""
 
-    metric = True
+    claim = ScaleClaim("metric", "camera")
     device = torch.device("cpu")
 
     def __init__(self, name: str) -> None:
@@ -202,7 +203,7 @@ class ToldModel:
         """See ``CoarseModel.predict``."""
         assert camera is not None
         self.calls.append((image.shape, camera))
-        return CoarsePrediction(torch.full((12, 16), 3.0), torch.randn(8, 12, 16), True)
+        return CoarsePrediction(torch.full((12, 16), 3.0), torch.randn(8, 12, 16))
 
 
 def test_a_model_sees_the_view_with_its_camera() -> None:

@@ -32,12 +32,12 @@ class Alignment:
         return np.clip(depth * scale + shift, NEAREST_M, FARTHEST_M, dtype=np.float32)
 
 
-def fit(depth: np.ndarray, reference: np.ndarray, mode: Mode, metric: bool) -> Alignment:
+def fit(depth: np.ndarray, reference: np.ndarray, mode: Mode, inverse: bool) -> Alignment:
     """The alignment of ``depth`` with ``reference`` (both [H, W]) over the pixels that both know; the identity where there are
     none.
 
-    ``median`` makes the medians agree. ``scale-shift`` is least squares: of depth for a metric model, of inverse depth for a
-    relative one, which predicts inverse depth up to scale and shift (Ranftl et al. 2020).
+    ``median`` makes the medians agree. ``scale-shift`` is least squares: of depth or, where ``inverse``, of inverse depth, which is
+    what a model of disparity predicts up to scale and shift (Ranftl et al. 2020).
     """
     known = both_known(depth, reference)
     if mode == "none" or not known.any():
@@ -45,7 +45,7 @@ def fit(depth: np.ndarray, reference: np.ndarray, mode: Mode, metric: bool) -> A
     if mode == "median":
         return Alignment(median_scale(depth, reference))
     d, r = depth[known].astype(np.float64), reference[known].astype(np.float64)
-    return _least_squares(d, r, False) if metric else _least_squares(1 / d, 1 / r, True)
+    return _least_squares(1 / d, 1 / r, True) if inverse else _least_squares(d, r, False)
 
 
 def _least_squares(values: np.ndarray, wanted: np.ndarray, inverse: bool) -> Alignment:

@@ -24,7 +24,7 @@ class GraphedRefiner:
 
         def refine(key: Hashable, *tensors: torch.Tensor) -> Refined:
             image, small, coarse, features, depth, score, indices, index_image = tensors
-            prediction = CoarsePrediction(coarse, features, False)
+            prediction = CoarsePrediction(coarse, features)
             return refiner.refine(image, small, prediction, depth, score, PixelSet(indices, index_image))
 
         self._graphed = Graphed(refine, _own, device)

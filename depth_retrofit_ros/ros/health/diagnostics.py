@@ -9,8 +9,9 @@ import torch
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.device.memory import device_mb, resident_mb
-from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.frame import DepthFrame, ScaleSource
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.runtime.statistics import FrameStatistics
 from depth_retrofit_ros.runtime.worker import FrameCounts
@@ -30,10 +31,10 @@ class FrameHealth:
 
     unsubscribed: images that came while nobody subscribed to any output; no other count has them. subscribed: somebody did, last
     time. clock_problem: why their age means nothing, None where it does. calibration_problem: why there are no intrinsics, None
-    where there are. camera: the last image's. info_lost: camera_info came, and is not published any more. metric, alignment,
-    blank: of the last depth; blank has no finite value. budget: of the last depth. budget_limit: what memory allows. overloaded:
-    the target rate is out of reach. no_answer: why images come in and nothing goes out, None where something does.
-    reported_failures: how many are told already.
+    where there are. camera: the last image's. info_lost: camera_info came, and is not published any more. answered: there is a
+    depth. scale_source, alignment, blank: of the last one; blank has no finite value. budget: of the last depth. budget_limit: what
+    memory allows. overloaded: the target rate is out of reach. no_answer: why images come in and nothing goes out, None where
+    something does. reported_failures: how many are told already.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
@@ -45,7 +46,8 @@ class FrameHealth:
     calibration_problem: str | None = None
     camera: Camera | None = None
     info_lost: bool = False
-    metric: bool | None = None
+    answered: bool = False
+    scale_source: ScaleSource | None = None
     alignment: ScaleReport | None = None
     blank: bool = False
     budget: float | None = None
@@ -59,8 +61,8 @@ class FrameHealth:
 class Health:
     """How the node is, kept up to date by node and processor. Fields are replaced as a whole, so any thread may read them.
 
-    device: of the coarse model; None while there is none. engine: of the refiner's sparse convolutions. sparse_topics: depth image,
-    points; empty where depth is not aligned. device_fault: why this process can use its device no more; empty where it can.
+    device, claim: of the coarse model; None while there is none. engine: of the refiner's sparse convolutions. sparse_topics: depth
+    image, points; empty where depth is not aligned. device_fault: why this process can use its device no more; empty where it can.
     graph_problems: what on the graph keeps images away or mixes nodes up. lost: images that the transport lost since activation.
     """
 
@@ -71,6 +73,7 @@ class Health:
     graph_problems: tuple[str, ...] = ()
     lost: int = 0
     device: torch.device | None = None
+    claim: ScaleClaim | None = None
     engine: str = ""
     image_topic: str = ""
     info_topic: str = ""
@@ -109,7 +112,7 @@ def frame_stats(
     stats.refined_pixels, stats.budget = result.refined_pixels, budget
     stats.received, stats.processed = counts.received, counts.processed + 1
     stats.dropped, stats.failed = counts.dropped, counts.failed
-    stats.metric, stats.model = result.metric, model
+    stats.metric, stats.scale_source, stats.model = result.metric, result.scale_source or "", model
     return stats
 
 
@@ -168,12 +171,13 @@ def _calibration(health: Health) -> Report:
 
 def _metric_scale(health: Health) -> Report:
     mode, alignment = health.settings.align, health.frames.alignment
-    values = {"align": mode}
+    values = {"align": mode, "metric on the word of": health.frames.scale_source or "none", "model": str(health.claim or "")}
     if alignment and (fit := alignment.fit):
         values |= {
             "points": str(fit.points),
             "inliers": str(fit.inliers),
             "residual": f"{fit.residual:.4f}",
+            "max_residual": f"{health.settings.max_residual:g}",
             "scale of the last fit": f"{fit.correction.scale:.4f}",
         }
     if alignment and (correction := alignment.correction):
@@ -184,13 +188,22 @@ def _metric_scale(health: Health) -> Report:
         }
     if health.stage != "active":
         return OK, health.stage, values
-    if mode == "none":
-        return OK, "as the model gives it", values
-    if alignment is None:
+    if not health.frames.answered:
         return OK, "waiting for image", values
+    if alignment is None:
+        return _unaligned(health, values)
     if alignment.correction is None:
         return WARN, f"not aligned: {alignment.problem}", values
     return (WARN, f"aligned as before: {alignment.problem}", values) if alignment.problem else (OK, "aligned", values)
+
+
+def _unaligned(health: Health, values: dict[str, str]) -> Report:
+    """On whose word depth is metric without a sensor. A missing calibration is told as such."""
+    if health.frames.camera is None:
+        return OK, "relative without camera_info", values
+    if health.frames.scale_source is None:
+        return WARN, f"relative: {health.settings.model} is {health.claim}", values
+    return OK, f"metric on the word of the {health.frames.scale_source}: {health.settings.model} is {health.claim}", values
 
 
 def _pipeline(health: Health) -> Report:
@@ -223,7 +236,8 @@ def _pipeline(health: Health) -> Report:
 
 
 def _model(health: Health) -> Report:
-    scale = {None: "unknown until the first image", True: "metric", False: "relative"}[health.frames.metric]
+    metric = health.frames.scale_source is not None
+    scale = ("metric" if metric else "relative") if health.frames.answered else "unknown until the first image"
     device = health.device
     values = {
         "name": health.settings.model,
@@ -240,7 +254,7 @@ def _model(health: Health) -> Report:
         return OK, health.stage, values
     if health.frames.blank:
         return ERROR, f"{health.settings.model}: the last depth has no finite value", values
-    if health.frames.metric is False:
+    if health.frames.answered and not metric:
         return WARN, f"{health.settings.model}: depth is relative, not metres", values
     return OK, f"{health.settings.model} on {device}", values
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.device.faults import is_device_fault
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.ros.health.diagnostics import FrameHealth, Health
@@ -33,6 +35,7 @@ class FrameMonitor:
         self._watch = StreamWatch(log)
         self._started_s = time.monotonic()
         self._has_info = False
+        self._scale_problem: str | None = None
         self._frames = health.frames = FrameHealth()  # ours, whoever comes after us: an abandoned frame may end late
 
     def arrived(self, subscribed: bool) -> None:
@@ -59,20 +62,21 @@ class FrameMonitor:
         self._log.state("memory", problem if limit < asked else None)
         self._tell_blank(result)
 
-    def aligned(self, report: ScaleReport) -> None:
-        """What came of the alignment with sparse depth. While the last correction holds, a frame without sparse depth of its own is
-        no news."""
-        self._frames.alignment = report
-        problem = f"depth is not aligned: {report.problem}" if report.correction is None else None
-        self._log.state("alignment of the depth", problem)
-
-    def scaled(self, result: DepthFrame) -> None:
-        """The depth's scale is final. Said apart from a missing camera_info, which takes the scale from any model."""
-        self._frames.metric = result.metric
-        relative = result.camera is not None and not result.metric
-        model = self._health.settings.model
-        problem = f"{model} gives relative depth: it is published up to an unknown scale, not in metres, and the cloud is not"
-        self._log.state("scale of the depth", problem if relative else None)
+    def scaled(self, result: DepthFrame, alignment: ScaleReport | None) -> None:
+        """The depth's scale is final. alignment: what came of that with sparse depth, None where none is asked for; while the last
+        correction holds, a frame without sparse depth of its own is no news."""
+        frames, claim = self._frames, self._health.claim
+        frames.answered, frames.scale_source, frames.alignment = True, result.scale_source, alignment
+        assert claim is not None  # configured
+        if alignment is not None:
+            problem = None if alignment.correction else f"depth is not aligned: {alignment.problem}"
+        elif result.camera is None:
+            return  # told as such, and it says nothing about the model
+        else:
+            problem = None if result.metric else relative_depth(self._health.settings.model, claim)
+        if problem is None or without_numbers(problem) != without_numbers(self._scale_problem or ""):
+            self._scale_problem = problem  # a residual that is another with every frame is no news
+        self._log.state("scale of the depth", self._scale_problem)
 
     def published(self, times_ms: Mapping[str, float], age_ms: float, budget: float, overloaded: bool) -> None:
         """A frame is answered. times_ms: of its stages, ``total`` among them; budget: with which it was refined."""
@@ -105,9 +109,9 @@ class FrameMonitor:
         if not has_info:
             frames.calibration_problem = missing
         elif frames.calibration_problem == missing:
-            frames.calibration_problem = None  # it has come; the next image will tell whether it fits
+            frames.calibration_problem = None  # it has come; the next image will tell whether it fits, and the log
         frames.info_lost = has_info and self._node.count_publishers(self._health.info_topic) == 0
-        if counts.received:
+        if counts.received and not has_info:
             self._tell_calibration()
 
     def ended(self, counts: FrameCounts) -> None:
@@ -134,6 +138,23 @@ class FrameMonitor:
         self._frames.blank = blank
         problem = f"{self._health.settings.model} answered no depth at all (NaN): try another image, checkpoint, or device cpu"
         self._log.state("depth", problem if blank else None)
+
+
+def relative_depth(model: str, claim: ScaleClaim) -> str:
+    """Why a model's depth is relative although the camera is known, and what to do."""
+    relative = (
+        f"{model} is {claim}: depth is relative, not in metres, and there is no cloud; "
+        "set align to scale-shift and give sparse_depth or sparse_points"
+    )
+    if not claim.needs_trust:
+        return relative
+    seen = "is that one" if claim.word == "one camera" else "sees just these"
+    return f"{relative}, or set trust_scale to true if the camera {seen}"
+
+
+def without_numbers(text: str) -> str:
+    """To compare two problems' kinds."""
+    return re.sub(r"\d+", "", text)
 
 
 def no_info(topic: str) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 4096
 """More than these, spread evenly over the message, tell nothing more about scale and shift."""
-_MOST_POINTS = 65_536  # that are projected: of a scanner's full turn the camera sees a part
+_MOST_POINTS = 65_536  # that are projected at first: of a scanner's full turn the camera sees a part
 _SAME_VIEW = 0.02  # relative difference of the aspect ratios of two images of one view
 _NEAREST_M = 0.05  # nearer points are the robot itself, or noise
 
@@ -41,15 +41,14 @@ def from_image(message: Image, width: int, height: int) -> SparseDepth:
         raise SparseDepthError(
             f"sparse depth of {columns}x{rows} cannot show the view of a {width}x{height} image: register it to the image"
         )
-    stride = max(1, int(np.sqrt(depth.size / (4 * MOST_PIXELS))))  # about four times as many, of which many may be unknown
-    v, u = np.mgrid[stride // 2 : rows : stride, stride // 2 : columns : stride]
-    z = depth[v, u] * _DEPTH_ENCODINGS[message.encoding][1]
-    known = np.isfinite(z) & (z > _NEAREST_M)
-    v, u, z = v[known], u[known], z[known].astype(np.float64)
+    known = np.flatnonzero(_known(depth, message.encoding))  # before they are thinned: few pixels of a large image may be known
+    known = _thinned(known, MOST_PIXELS)
+    v, u = np.divmod(known, columns)
+    z = depth[v, u].astype(np.float64) * _DEPTH_ENCODINGS[message.encoding][1]
     # The pixel of the camera image that holds the centre of the depth pixel.
     x = ((u + 0.5) * (width / columns)).astype(np.int64)
     y = ((v + 0.5) * (height / rows)).astype(np.int64)
-    return _thinned(y * width + x, z)
+    return SparseDepth(y * width + x, z)
 
 
 def from_points(message: PointCloud2, camera: Camera, pose: Sequence[float]) -> SparseDepth:
@@ -58,18 +57,42 @@ def from_points(message: PointCloud2, camera: Camera, pose: Sequence[float]) -> 
     pose: of the points' frame in the optical frame, x y z [m] and a unit quaternion qx qy qz qw. Raises SparseDepthError.
     """
     points = _points(message)
+    points = points[np.isfinite(points).all(axis=1)]  # before they are thinned: most of an organised cloud may be unknown
+    few = _thinned(points, _MOST_POINTS)
+    seen = _projected(few, camera, pose)
+    if len(seen.depth) < MOST_PIXELS and len(few) < len(points):  # a lens that sees little of a scanner's full turn
+        seen = _projected(points, camera, pose)
+    kept = _thinned(np.arange(len(seen.depth)), MOST_PIXELS)
+    return SparseDepth(seen.pixels[kept], seen.depth[kept])
+
+
+def _projected(points: np.ndarray, camera: Camera, pose: Sequence[float]) -> SparseDepth:
+    """Those of the points ``float32|64 [N, 3]`` that the camera sees."""
     with np.errstate(all="ignore"):  # whatever the numbers are, only points in front of the camera and in view are kept
-        xyz = points @ _rotation(pose[3:]).T + np.asarray(pose[:3])
+        xyz = points.astype(np.float64) @ _rotation(pose[3:]).T + np.asarray(pose[:3])
         z = xyz[:, 2]
         u, v = camera.fx * xyz[:, 0] / z + camera.cx, camera.fy * xyz[:, 1] / z + camera.cy
         seen = np.isfinite(z) & (z > _NEAREST_M) & (u > -0.5) & (u < camera.width - 0.5) & (v > -0.5) & (v < camera.height - 0.5)
     x, y = np.rint(u[seen]).astype(np.int64), np.rint(v[seen]).astype(np.int64)
-    return _thinned(y * camera.width + x, z[seen])
+    return SparseDepth(y * camera.width + x, z[seen])
 
 
-def _thinned(pixels: np.ndarray, depth: np.ndarray) -> SparseDepth:
-    step = max(1, -(-len(pixels) // MOST_PIXELS))
-    return SparseDepth(pixels[::step], depth[::step])
+def _known(depth: np.ndarray, encoding: str) -> np.ndarray:
+    """Where raw depth ``[H, W]`` is known and no noise, bool [H, W]. NaN compares false, infinity is no depth."""
+    nearest = _NEAREST_M / _DEPTH_ENCODINGS[encoding][1]
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        return (depth > nearest) & (depth < np.inf) if depth.dtype.kind == "f" else depth > nearest
+
+
+def _thinned(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most ``most`` of the rows, one from each of as many equal parts.
+
+    Where in its part is drawn, always the same way: a fixed stride would meet an organised image in a few of its columns.
+    """
+    if len(rows) <= most:
+        return rows
+    parts = np.arange(most) + np.random.default_rng(0).random(most)
+    return rows[(parts * (len(rows) / most)).astype(np.int64)]
 
 
 def _depth_rows(message: Image) -> np.ndarray:
@@ -90,7 +113,7 @@ def _depth_rows(message: Image) -> np.ndarray:
 
 
 def _points(message: PointCloud2) -> np.ndarray:
-    """``float64 [N, 3]``, at most ``_MOST_POINTS`` of them, spread evenly."""
+    """x, y, z as the message has them, ``float32`` or ``float64 [N, 3]``."""
     height, width, step, row_step = message.height, message.width, message.point_step, message.row_step
     if row_step < width * step or len(message.data) != height * row_step:
         raise SparseDepthError(
@@ -116,9 +139,8 @@ def _points(message: PointCloud2) -> np.ndarray:
     )
     rows = np.frombuffer(message.data, np.uint8).reshape(height, row_step)[:, : width * step]
     flat = np.ascontiguousarray(rows).reshape(-1).view(record)
-    flat = flat[:: -(-len(flat) // _MOST_POINTS)]
     with np.errstate(invalid="ignore"):  # signalling NaN
-        return np.stack([flat[name].astype(np.float64) for name in "xyz"], axis=1)
+        return np.stack([flat[name] for name in "xyz"], axis=1)
 
 
 def _rotation(quaternion: Sequence[float]) -> np.ndarray:

@@ -22,7 +22,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from depth_retrofit_ros import retrofit
 from depth_retrofit_ros.device.faults import is_device_fault
 from depth_retrofit_ros.device.memory import release_memory
-from depth_retrofit_ros.errors import GraphError
+from depth_retrofit_ros.errors import GraphError, ModelError
 from depth_retrofit_ros.io.raw_depth import compile_millimeters
 from depth_retrofit_ros.pointcloud.organized import compile_cloud
 from depth_retrofit_ros.retrofit import Retrofit
@@ -32,6 +32,7 @@ from depth_retrofit_ros.ros.node import parameters
 from depth_retrofit_ros.ros.node.parameters import Settings
 from depth_retrofit_ros.ros.node.processor import Processor, unless_shut_down
 from depth_retrofit_ros.ros.node.resilience import answer_every_request, told
+from depth_retrofit_ros.ros.node.scale_fit import mode_refusal
 from depth_retrofit_ros.ros.transport.graph_checks import LossWatch, name_problems, type_problems
 from depth_retrofit_ros.ros.transport.qos import SMALL_DEPTH, publish_to, subscribe_newest
 from depth_retrofit_ros.runtime.self_check import self_check
@@ -53,6 +54,7 @@ def load_retrofit(settings: Settings) -> Retrofit:
         device=settings.device,
         engine=settings.engine,
         cuda_graphs=settings.cuda_graphs,
+        trust_scale=settings.trust_scale,
     )
 
 
@@ -114,6 +116,8 @@ class DepthNode(LifecycleNode):
         self._health.load_error = ""
         try:
             method = self._load(self.settings)
+            if reason := mode_refusal(self.settings.align, self.settings.model, method.coarse.claim):
+                raise ModelError(reason)
             usual_s = self_check(method)
             compile_cloud()
             compile_millimeters()
@@ -126,7 +130,8 @@ class DepthNode(LifecycleNode):
             return FAILURE
         self._health.device, self._health.engine = method.coarse.device, method.refiner.backend_name
         self._health.stage = "inactive"
-        self.get_logger().info(f"{self.settings.model} is ready on {self._health.device}, sparse engine {self._health.engine}")
+        ready = f"{self.settings.model} is ready on {self._health.device}, sparse engine {self._health.engine}"
+        self.get_logger().info(f"{ready}; its depth is {method.coarse.claim}{', and trusted' if method.trust_scale else ''}")
         return SUCCESS
 
     @told
@@ -191,6 +196,7 @@ class DepthNode(LifecycleNode):
                 self._abandon()
             self._processor = None
         self._health.stage, self._health.device, self._health.engine = "unconfigured", None, ""
+        self._health.claim = None
 
     def _subscribe(self, processor: Processor) -> None:
         def on_info(info: CameraInfo) -> None:
@@ -252,7 +258,11 @@ class DepthNode(LifecycleNode):
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         """Whether we accept; others may refuse still."""
-        reason = parameters.refusal(((change.name, change.value) for change in changes), self._health.stage)
+        values = [(change.name, change.value) for change in changes]
+        reason = parameters.refusal(values, self._health.stage)
+        if reason is None and (claim := self._health.claim):
+            after = self.settings.changed(values)
+            reason = mode_refusal(after.align, after.model, claim)
         return SetParametersResult(successful=reason is None, reason=reason or "")
 
     def _apply(self, changes: list[Parameter]) -> None:

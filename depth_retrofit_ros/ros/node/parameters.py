@@ -97,6 +97,12 @@ PARAMETERS = (
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
     Parameter("engine", "auto", "unconfigured", "Sparse engine, see `depth-retrofit models`; auto: the fastest on the device"),
     Parameter("cuda_graphs", False, "unconfigured", "Launch coarse model and refiner as CUDA graphs; not yet measured, so off"),
+    Parameter(
+        "trust_scale",
+        False,
+        "unconfigured",
+        "Depth in metres also by a model that is metric for one camera or kind of scenes only: these are it",
+    ),
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
     Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined, at most", span=(0.0, 1.0)),
     Parameter(
@@ -130,6 +136,13 @@ PARAMETERS = (
         choices=("none", "scale", "scale-shift"),
     ),
     Parameter(
+        "max_residual",
+        0.15,
+        "inactive",
+        "Aligned depth counts as metres up to this median relative error at the sparse depths",
+        span=(0.0, 1.0),
+    ),
+    Parameter(
         "sparse_points_pose", NO_POSE, "inactive", "Pose of the frame of `sparse_points` in the image's optical frame", pose=True
     ),
     Parameter("autostart", True, None, "Configure and activate by itself; false: wait for lifecycle transitions"),
@@ -148,6 +161,7 @@ class Settings:
     device: str
     engine: str
     cuda_graphs: bool
+    trust_scale: bool
     image_transport: str
     budget: float
     min_budget: float
@@ -156,6 +170,7 @@ class Settings:
     cloud_stride: int
     cloud_rate: float
     align: str
+    max_residual: float
     sparse_points_pose: tuple[float, ...]
     autostart: bool
 

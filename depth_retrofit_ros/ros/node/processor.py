@@ -75,6 +75,7 @@ class Processor:
         self._node = node
         self._retrofit = retrofit
         self._health = health
+        health.claim = retrofit.coarse.claim
         self._log = log
         self._patience_s = patience_s
         self._expected_s = usual_s
@@ -93,7 +94,8 @@ class Processor:
         self.info, self.alignment = None, None
         if settings.align != "none":
             topics = f"{self._health.sparse_topics[0]} or {self._health.sparse_topics[1]}"
-            self.alignment = ScaleFitter(cast(Mode, settings.align), settings.sparse_points_pose, topics)
+            claim, pose = self._retrofit.coarse.claim, settings.sparse_points_pose
+            self.alignment = ScaleFitter(cast(Mode, settings.align), claim, settings.max_residual, pose, topics)
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(self._node, self._health, self._log)
         self._watchdog = Watchdog(self._patience_s)
@@ -183,7 +185,6 @@ class Processor:
         result = self._guard.run(asked, lambda budget: self._refined(work, budget))
         self._monitor.refined(result, asked, self._guard.limit)
         result = self._scaled(result, work.frame)
-        self._monitor.scaled(result)
         with unless_shut_down(self._node):
             sent_ms = self._outputs.publish(work.frame, result, work.header, work.info, settings)
             self._tell(work, result, sent_ms, work.launch_ms + _since_ms(start_s))
@@ -201,10 +202,10 @@ class Processor:
         return self._retrofit.collect(work.in_flight or self._retrofit.launch(work.frame))
 
     def _scaled(self, result: DepthFrame, frame: Frame) -> DepthFrame:
-        if self.alignment is None:
-            return result
-        result, report = self.alignment.align(result, frame, relative=not self._retrofit.coarse.metric)
-        self._monitor.aligned(report)
+        report = None
+        if self.alignment is not None:
+            result, report = self.alignment.align(result, frame)
+        self._monitor.scaled(result, report)
         return result
 
     def _tell(self, work: InFlightImage, result: DepthFrame, sent_ms: dict[str, float], total_ms: float) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from sensor_msgs.msg import Image, PointCloud2
 
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.errors import SparseDepthError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.ros.health.throttled_log import quoted
@@ -42,13 +43,15 @@ class ScaleReport:
 class ScaleFitter:
     """Takes sparse depth in from the executor's thread (``offer``) and corrects frames in the worker's (``align``).
 
-    pose: of the points' frame in the image's optical frame. topics: their names, for the words.
+    claim: what the model's depth is. max_residual: see ``scale.fit``. pose: of the points' frame in the image's
+    optical frame. topics: their names, for the words.
     """
 
-    def __init__(self, mode: Mode, pose: tuple[float, ...], topics: str) -> None:
+    def __init__(self, mode: Mode, claim: ScaleClaim, max_residual: float, pose: tuple[float, ...], topics: str) -> None:
+        self._inverse = claim.inverse
         self._pose = pose
         self._topics = topics
-        self._tracker = ScaleTracker(mode)
+        self._tracker = ScaleTracker(mode, max_residual)
         self._lock = threading.Lock()
         self._messages: deque[Image | PointCloud2] = deque(maxlen=REMEMBERED)
 
@@ -57,25 +60,22 @@ class ScaleFitter:
         with self._lock:
             self._messages.append(message)
 
-    def align(self, result: DepthFrame, frame: Frame, relative: bool) -> tuple[DepthFrame, ScaleReport]:
-        """The frame in metres where there is a correction, as it is where there is none.
-
-        relative: the model predicts inverse depth up to scale and shift; otherwise its depth is right up to a scale.
-        """
+    def align(self, result: DepthFrame, frame: Frame) -> tuple[DepthFrame, ScaleReport]:
+        """The frame in metres where there is a correction, as it is where there is none."""
         try:
             sparse = self._sparse(frame)
         except SparseDepthError as error:
-            self._tracker.miss(frame.stamp_ns, relative, str(error))
+            self._tracker.miss(frame.stamp_ns, self._inverse, str(error))
         else:
             pixels = torch.from_numpy(sparse.pixels).to(result.depth.device)
             predicted: np.ndarray = result.depth.flatten()[pixels].cpu().numpy()
-            self._tracker.update(frame.stamp_ns, predicted, sparse.depth, relative)
+            self._tracker.update(frame.stamp_ns, predicted, sparse.depth, self._inverse)
         correction = self._tracker.correction
         report = ScaleReport(correction, self._tracker.last_fit, self._tracker.problem)
         if correction is None:
             return result, report
         depth, base, coarse = (correction.apply(values) for values in (result.depth, result.base, result.coarse))
-        return dataclasses.replace(result, depth=depth, base=base, coarse=coarse, metric=True), report
+        return dataclasses.replace(result, depth=depth, base=base, coarse=coarse, scale_source="sensor"), report
 
     def _sparse(self, frame: Frame) -> SparseDepth:
         """Raises SparseDepthError where no message fits."""
@@ -105,6 +105,13 @@ class ScaleFitter:
                 "check its rate and its clock"
             )
         return nearest
+
+
+def mode_refusal(mode: str, model: str, claim: ScaleClaim) -> str | None:
+    """Why a model's depth cannot be aligned in this way, and what to do; None where it can."""
+    if mode == "scale" and claim.inverse:
+        return f"align cannot be scale: {model} is {claim}, and no scale makes metres of that: set align to scale-shift"
+    return None
 
 
 def _stamp_ns(header: Header) -> int:

@@ -25,7 +25,7 @@ from depth_retrofit_ros.frame import DepthFrame
 from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
 from depth_retrofit_ros.ros.health.diagnostics import Health
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
-from depth_retrofit_ros.ros.messages.calibration import camera_from_info
+from depth_retrofit_ros.ros.messages.calibration import intrinsics
 from depth_retrofit_ros.ros.node import parameters
 from depth_retrofit_ros.ros.node.node import load_retrofit
 from depth_retrofit_ros.ros.node.processor import Processor
@@ -118,7 +118,7 @@ class _Run:
 
     def _recorded(self, stamp_ns: int, message: Image, info: CameraInfo | None, metric: bool) -> RecordedDepth:
         depth = depth_array(message)
-        camera = None if info is None else camera_from_info(info, depth.shape[1], depth.shape[0])
+        camera = None if info is None else intrinsics(info, depth.shape[1], depth.shape[0])
         return RecordedDepth(self.recording.answers, stamp_ns, depth, metric, camera)
 
 
@@ -130,7 +130,7 @@ class Observed(Retrofit):
     @classmethod
     def of(cls, retrofit: Retrofit) -> Observed:
         """The same, observed."""
-        return cls(retrofit.coarse, retrofit.refiner, retrofit.budget)
+        return cls(retrofit.coarse, retrofit.refiner, retrofit.budget, retrofit.trust_scale)
 
     def collect(self, in_flight: InFlightFrame) -> DepthFrame:
         """See ``Retrofit``."""

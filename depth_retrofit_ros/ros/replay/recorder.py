@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.msg import FrameStats
-from depth_retrofit_ros.ros.messages.calibration import camera_from_info
+from depth_retrofit_ros.ros.messages.calibration import intrinsics
 
 _WAITING = 16  # depth images between subscription and writer; when the disk is slower than that, the middleware drops
 _STATS_PATIENCE_S = 2.0  # the statistics of a frame follow its depth within milliseconds, or not at all
@@ -159,7 +159,7 @@ class Recorder:
             time.sleep(0.005)
         metric = self._metric.pop(stamp, False)  # unless the node says that it is, it is not called metres
         depth, info = depth_array(message), self._info  # the node sends info and statistics right after the depth
-        camera = None if info is None else camera_from_info(info, depth.shape[1], depth.shape[0])
+        camera = None if info is None else intrinsics(info, depth.shape[1], depth.shape[0])
         return RecordedDepth(index, stamp, depth, metric, camera)
 
 

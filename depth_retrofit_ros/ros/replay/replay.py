@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from sensor_msgs.msg import PointCloud2
 
-from depth_retrofit_ros.coarse.registry import load_coarse
+from depth_retrofit_ros.coarse.registry import find_model, load_coarse
 from depth_retrofit_ros.evaluation.metrics.alignment import Mode
 from depth_retrofit_ros.evaluation.report.run_folder import Inside, RunFolder
 from depth_retrofit_ros.evaluation.report.summary import RunMode, Summary, machine, percentiles
 from depth_retrofit_ros.evaluation.report.summary_page import write_summary
 from depth_retrofit_ros.evaluation.sequence import SequenceEvaluator
 from depth_retrofit_ros.io.depth_files import write_text, writing
+from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.pointcloud.files import write_ply
 from depth_retrofit_ros.pointcloud.organized import POINT_STEP
 from depth_retrofit_ros.ros.replay.assess import Assessment, assess, spread
@@ -53,6 +54,7 @@ class Replay:
     budget: float
     device: str
     engine: str
+    trust_scale: bool = False
     mode: RunMode = "realtime"
     rate: float = 1.0
     domain: int | None = None
@@ -70,6 +72,7 @@ class Replay:
             "device": self.device,
             "engine": self.engine,
             "budget": self.budget,
+            "trust_scale": self.trust_scale,
         }
 
 
@@ -95,7 +98,7 @@ def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say) -> S
     def load() -> Any:
         return load_coarse(how.model, weights=how.weights, device=how.device)
 
-    assessment = assess(source, folder, chosen, SequenceEvaluator(how.align), load, progress)
+    assessment = assess(source, folder, chosen, SequenceEvaluator(how.align, find_model(how.model).claim.inverse), load, progress)
     summary = _summary(source, how, run, assessment, _files(how, run, folder, assessment))
     write_summary(out, summary, assessment.pictures)
     return summary
@@ -185,12 +188,12 @@ def frames_csv(run: RunResult, stages: Sequence[str]) -> str:
 
 def _summary(source: Source, how: Replay, run: RunResult, assessment: Assessment, files: Mapping[str, str]) -> Summary:
     stats = run.recording.stats
-    metric = {True: "metric", False: "relative", None: "no answer"}[stats[-1].metric if stats else None]
+    scale = _scale(stats[-1]) if stats else "no answer"
     model = run.recording.reports.get(f"{NODE}: model", {})
     where = f"on {model.get('device', how.device)}, sparse engine {model.get('engine', how.engine)}"
     facts = {
         "source": source.described,
-        "model": f"{how.model} ({metric}), refiner {'bundled' if how.refiner is None else how.refiner.name}, {where}",
+        "model": f"{how.model} ({scale}), refiner {'bundled' if how.refiner is None else how.refiner.name}, {where}",
         "budget": f"{how.budget:g} of the pixels; refined {stats[-1].refined_pixels if stats else 0} in the last image",
         "software": f"torch {torch.__version__}, ROS 2 {os.environ.get('ROS_DISTRO', 'Jazzy from wheels')}",
     }
@@ -218,6 +221,11 @@ def _summary(source: Source, how: Replay, run: RunResult, assessment: Assessment
         flicker=assessment.flicker,
         files=files,
     )
+
+
+def _scale(stats: FrameStats) -> str:
+    """Whether the node's depth is in metres, and on whose word."""
+    return f"metric on the word of the {stats.scale_source}" if stats.metric else "relative"
 
 
 def _times_s(run: RunResult) -> tuple[list[float], list[float]]:

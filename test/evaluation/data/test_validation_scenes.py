@@ -42,7 +42,7 @@ def test_frames_and_simulated_coarse_maps_are_readable_and_repeatable(
         sample = read_pair(pair)
         assert np.isfinite(sample.depth).mean() > 0.25 and sample.frame.image.std() > 5
         stored = read_stored(stored_path(coarse, pair.name), torch.device("cpu"))
-        assert stored.has_features and not stored.metric
+        assert stored.has_features and stored.claim.word == "never"
         assert max(stored.prediction.depth.shape) <= 192
     again = tmp_path / "again"
     assert make(script, monkeypatch, again, "--count", "1") == 0

@@ -60,7 +60,7 @@ def result(tmp_path: Path) -> Evaluated:
 
 def evaluated(scene: Sample) -> Evaluated:
     coarse = torch.from_numpy(coarse_of(scene.depth))
-    model = StoredCoarse(CoarsePrediction(coarse, torch.zeros(1, *coarse.shape), True), False)
+    model = StoredCoarse(CoarsePrediction(coarse, torch.zeros(1, *coarse.shape)), has_features=False, metric=True)
     return Evaluator(random_refiner(), 0.1, "none")(scene, model)
 
 

@@ -32,7 +32,7 @@ def answer(refiner: SparseRefiner, factor: float = 1.0) -> tuple[torch.Tensor, t
     score = uncertainty(coarse)
     pixels = select_top(score, SIZE, 500)
     image = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    scaled = type(coarse)(depth, coarse.features, coarse.metric)
+    scaled = type(coarse)(depth, coarse.features)
     return refiner.fuse(refiner.refine(image, thumbnail(image, depth), scaled, upsample(depth, SIZE), score, pixels))
 
 

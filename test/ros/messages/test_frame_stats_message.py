@@ -31,6 +31,7 @@ VALUES = {
     "dropped": 2,
     "failed": 1,
     "metric": True,
+    "scale_source": "sensor",
     "model": "compact",
 }
 

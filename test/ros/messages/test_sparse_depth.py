@@ -76,6 +76,38 @@ def test_a_dense_image_is_thinned_evenly() -> None:
     assert abs((pixels % 640).mean() - 320) < 10 and abs((pixels // 640).mean() - 240) < 10
 
 
+@pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
+def test_the_few_known_pixels_of_a_large_image_are_all_kept(encoding: str) -> None:
+    depth = np.zeros(720 * 1280)
+    depth[np.random.default_rng(0).choice(depth.size, 1000, replace=False)] = 2.0 if encoding == "32FC1" else 2000
+    pixels, z = from_image(depth_message(depth.reshape(720, 1280), encoding), 1280, 720)
+    np.testing.assert_array_equal(pixels, np.flatnonzero(depth))
+    np.testing.assert_allclose(z, 2.0)
+
+
+def test_the_few_known_points_of_an_organised_cloud_are_all_kept() -> None:
+    points = np.full((720 * 1280, 3), np.nan, np.float32)
+    points[np.random.default_rng(0).choice(len(points), 1000, replace=False)] = 0.1, 0.1, 2.0
+    assert len(from_points(cloud_message(points.reshape(720, 1280, 3)), CAMERA, NO_POSE).depth) == 1000
+
+
+def test_a_lens_that_sees_little_of_a_scanner_s_turn_gets_all_of_it() -> None:
+    """300,000 points around, of which a long lens sees a hundred."""
+    angle = np.linspace(0, 2 * np.pi, 300_000, endpoint=False)
+    points = np.stack((np.sin(angle), np.zeros_like(angle), np.cos(angle)), axis=-1) * 10.0
+    telephoto = Camera.from_hfov(640, 480, 0.12)
+    assert len(from_points(cloud_message(points[None]), telephoto, NO_POSE).depth) == pytest.approx(100, abs=2)
+
+
+@pytest.mark.parametrize("size", [(1024, 1280), (480, 640)])
+def test_thinning_meets_every_part_of_the_image(size: tuple[int, int]) -> None:
+    """1280 columns times 1024 rows over 4096 is 320: a stride of that would meet four columns."""
+    pixels, _ = from_image(depth_message(np.full(size, 2.0)), size[1], size[0])
+    assert len(np.unique(pixels)) == MOST_PIXELS
+    counts, _, _ = np.histogram2d(pixels // size[1], pixels % size[1], bins=8)
+    assert counts.min() > 0.5 * counts.mean()
+
+
 @pytest.mark.parametrize("kind", ["<f4", ">f4", "<f8"])
 @pytest.mark.parametrize(("offset", "step", "padding"), [(0, 0, 0), (0, 32, 0), (4, 32, 7)])
 def test_points_fall_where_the_camera_sees_them(kind: str, offset: int, step: int, padding: int) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
@@ -85,6 +87,8 @@ def test_depth_becomes_that_of_the_sensor(graph: Graph, metric: bool, mode: str,
     np.testing.assert_allclose(pixels_of(depths[-1]), truth, rtol=0.004)  # the sensor's millimetres, and its pixels
     np.testing.assert_allclose(pixels_of(clouds[-1])[..., 2], truth, rtol=0.004)
     assert value(reports[-1], "model", "scale") == "metric"
+    assert value(reports[-1], "metric scale", "metric on the word of") == "sensor"
+    assert {stat.scale_source for stat in stats if stat.metric} <= {"sensor", "model"}
     assert float(value(reports[-1], "metric scale", "scale")) == pytest.approx(1.7 if metric else 2.0, rel=0.02)
     assert float(value(reports[-1], "metric scale", "shift")) == pytest.approx(0.0 if metric else 0.1, abs=0.01)
     assert ("inverse" in value(reports[-1], "metric scale", "of")) is not metric
@@ -127,3 +131,40 @@ def test_without_alignment_sparse_depth_is_not_even_subscribed(graph: Graph) -> 
     graph.depth_node(SlantedWall())
     wait_until(lambda: graph.client.count_subscribers("/image") == 1, "the node")
     assert graph.client.count_subscribers("/sparse_depth") == graph.client.count_subscribers("/sparse_points") == 0
+
+
+def test_a_scale_alone_is_refused_where_the_shift_is_unknown_too(graph: Graph) -> None:
+    node = graph.depth_node(SlantedWall(metric=False), align="scale", start=False)
+    assert not node.autostart()
+    (line,) = graph.warnings(node)
+    assert "align cannot be scale" in line and "set align to scale-shift" in line and "\n" not in line
+    assert graph.set_parameter(node, "align", "scale-shift").successful
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    refused = graph.set_parameter(node, "align", "scale")
+    assert not refused.successful and "set align to scale-shift" in refused.reason
+    assert node.settings.align == "scale-shift"
+
+
+def test_a_fit_worse_than_the_limit_is_not_metres_and_is_told_once(graph: Graph) -> None:
+    """Half of the sparse depths are off by more: the residual differs from frame to frame, the warning does not come again."""
+    node = graph.depth_node(SlantedWall(claim=ScaleClaim("metric", "domain", "streets")), align="scale", max_residual=0.1)
+    depth = wall(graph, True)
+    stats, reports = graph.listen(FrameStats, f"{NODE}/frame_stats"), graph.listen(DiagnosticArray, "/diagnostics")
+    infos, images, sparse = (
+        graph.publisher(kind, topic) for kind, topic in ((CameraInfo, "/camera_info"), (Image, "/image"), (Image, "/sparse_depth"))
+    )
+    rng = np.random.default_rng(0)
+
+    def send() -> None:
+        infos.publish(info_message())
+        sparse.publish(sparse_image(depth * rng.uniform(0.5, 1.5, depth.shape)))
+        images.publish(image_message())
+
+    def told() -> bool:
+        return bool(reports) and "max_residual is 0.1" in status(reports[-1], "metric scale").message
+
+    repeat_until(send, told, "the report")
+    count = len(stats)
+    repeat_until(send, lambda: len(stats) > count + 5, "more answers")
+    assert not any(stat.metric for stat in stats)
+    assert len([line for line in graph.warnings(node) if "max_residual" in line]) == 1

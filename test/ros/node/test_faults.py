@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.device.memory import resident_mb
 from depth_retrofit_ros.msg import FrameStats
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
@@ -136,9 +138,19 @@ def test_an_error_in_the_model_costs_the_frame_only(graph: Graph) -> None:
     assert [depth.header.stamp.sec for depth in depths] == [2]
 
 
+def changed_info(**changes: Any) -> CameraInfo:
+    info = info_message()
+    for name, content in changes.items():
+        setattr(info, name, content)
+    return info
+
+
 BAD_INFOS = {
     "zero": (CameraInfo(), "not calibrated"),
     "NaN": (CameraInfo(width=64, height=48, k=[float("nan")] * 9, p=[float("nan")] * 12), "not usable"),
+    "normalised": (changed_info(p=[0.75, 0.0, 0.5, 0.0, 0.0, 1.0, 0.5, 0.0, 0.0, 0.0, 1.0, 0.0]), "normalised"),
+    "millimetres": (changed_info(p=[0.4, 0.0, 31.0, 0.0, 0.0, 0.4, 24.0, 0.0, 0.0, 0.0, 1.0, 0.0]), "fx, fy = 0.4, 0.4 px"),
+    "another image's": (changed_info(width=64, height=36), "aspect ratio"),
     "no size": (CameraInfo(k=list(info_message().k), p=list(info_message().p)), "empty"),
 }
 
@@ -176,6 +188,72 @@ def test_a_late_camera_info_is_picked_up_and_its_absence_told_once(graph: Graph)
     assert len(graph.warnings(node)) == 1
 
 
+def test_camera_info_is_fine_only_where_it_is(graph: Graph) -> None:
+    """After a bad one another bad one is another warning, and neither is praised on its arrival."""
+    node = graph.depth_node(SlantedWall())
+    praised = graph.infos(node)
+    depths, clouds = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(PointCloud2, f"{NODE}/points")
+    infos, images = graph.publisher(CameraInfo, "/camera_info"), graph.publisher(Image, "/image")
+    for number, (info, told) in enumerate(BAD_INFOS.values(), start=1):
+
+        def send(info: CameraInfo = info) -> None:
+            infos.publish(info)
+            images.publish(image_message())
+
+        repeat_until(send, functools.partial(warned, graph, node, number), f"the warning of {told}")
+        assert told in graph.warnings(node)[-1]
+    assert depths and not clouds and not [line for line in praised if "fine" in line]
+
+    def send_good() -> None:
+        infos.publish(info_message())
+        images.publish(image_message())
+
+    repeat_until(send_good, lambda: clouds, "the cloud")
+    assert [line for line in praised if "fine" in line] == ["camera_info is fine now"]
+    assert len(graph.warnings(node)) == len(BAD_INFOS)
+
+
+def test_a_model_outside_of_its_word_gives_relative_depth_and_one_line_says_why_and_what_to_do(graph: Graph) -> None:
+    node = graph.depth_node(SlantedWall(claim=ScaleClaim("metric", "domain", "streets")))
+    depths, clouds = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(PointCloud2, f"{NODE}/points")
+    stats, reports = graph.listen(FrameStats, f"{NODE}/frame_stats"), graph.listen(DiagnosticArray, "/diagnostics")
+    previews = graph.listen(Image, f"{NODE}/depth/preview")
+    graph.publisher(CameraInfo, "/camera_info").publish(info_message())
+    images = graph.publisher(Image, "/image")
+    for number in (1, 2):
+        images.publish(image_message(stamp_s=number))
+        wait_until(functools.partial(has, depths, number), f"depth {number}")
+    wait_until(lambda: len(stats) == len(previews) == 2 and graph.warnings(node), "statistics, previews and the warning")
+    assert graph.warnings(node) == [
+        "compact is metric for streets only: depth is relative, not in metres, and there is no cloud; set align to scale-shift and "
+        "give sparse_depth or sparse_points, or set trust_scale to true if the camera sees just these"
+    ]
+    assert not clouds and (stats[1].metric, stats[1].scale_source) == (False, "")
+    wait_until(lambda: reports and value(reports[-1], "model", "scale") == "relative", "the report")
+    told = status(reports[-1], "metric scale")
+    assert (told.level, told.message) == (DiagnosticStatus.WARN, "relative: compact is metric for streets only")
+
+
+def test_with_trust_it_is_metric_and_everything_says_on_whose_word(graph: Graph) -> None:
+    node = graph.depth_node(SlantedWall(claim=ScaleClaim("metric", "domain", "streets")), trust_scale=True)
+    clouds, stats = graph.listen(PointCloud2, f"{NODE}/points"), graph.listen(FrameStats, f"{NODE}/frame_stats")
+    reports = graph.listen(DiagnosticArray, "/diagnostics")
+    graph.publisher(CameraInfo, "/camera_info").publish(info_message())
+    graph.publisher(Image, "/image").publish(image_message())
+    wait_until(lambda: clouds and stats, "the cloud")
+    assert (stats[0].metric, stats[0].scale_source) == (True, "user") and not graph.warnings(node)
+    wait_until(lambda: reports and value(reports[-1], "metric scale", "metric on the word of") == "user", "the report")
+    told = status(reports[-1], "metric scale")
+    assert (told.level, told.message) == (DiagnosticStatus.OK, "metric on the word of the user: compact is metric for streets only")
+
+
+def test_relative_depth_has_no_scale_to_trust(graph: Graph) -> None:
+    node = graph.depth_node(SlantedWall(metric=False), trust_scale=True, start=False)
+    assert not node.autostart()
+    (line,) = graph.warnings(node)
+    assert "there is none to trust" in line and "\n" not in line
+
+
 def test_relative_depth_is_never_metres(graph: Graph) -> None:
     node = graph.depth_node(SlantedWall(metric=False))
     depths, clouds = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(PointCloud2, f"{NODE}/points")
@@ -187,9 +265,9 @@ def test_relative_depth_is_never_metres(graph: Graph) -> None:
         wait_until(functools.partial(has, depths, number), f"depth {number}")
     wait_until(lambda: len(stats) == 2 and graph.warnings(node), "statistics and the warning")
     (line,) = graph.warnings(node)
-    assert "relative" in line and "not in metres" in line
+    assert "relative" in line and "not in metres" in line and "set align to scale-shift" in line
     assert not clouds
-    assert not stats[0].metric
+    assert not stats[0].metric and stats[0].scale_source == ""
     wait_until(lambda: reports and value(reports[-1], "model", "scale") == "relative", "the report")
     assert "relative" in status(reports[-1], "model").message
 
@@ -246,6 +324,10 @@ def test_age_is_on_the_node_s_clock_and_durations_are_not(graph: Graph) -> None:
     wait_until(lambda: stats, "statistics")
     assert stats[0].age_ms == pytest.approx(750.0)
     assert stats[0].total_ms > 0.0
+
+
+def warned(graph: Graph, node: Node, count: int) -> bool:
+    return has(graph.warnings(node), count)
 
 
 def has(messages: list[Any], count: int) -> bool:

@@ -44,7 +44,7 @@ def running_command(log: Path, command: list[str]) -> Iterator[subprocess.Popen[
 
 def test_the_default_node_answers_and_ends_on_sigint(graph: Graph, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with running(log) as process:
+    with running(log, "--ros-args", "-p", "trust_scale:=true") as process:
         depths, clouds = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(PointCloud2, f"{NODE}/points")
         stats = graph.listen(FrameStats, f"{NODE}/frame_stats")
         infos, images = graph.publisher(CameraInfo, "/camera_info"), graph.publisher(Image, "/image")
@@ -61,7 +61,8 @@ def test_the_default_node_answers_and_ends_on_sigint(graph: Graph, tmp_path: Pat
     assert z.shape == (240, 320) and np.isfinite(z).all() and z.min() > 0
     assert depths[0].header == image.header
     assert clouds[0].header == image.header and (clouds[0].height, clouds[0].width) == (120, 160)
-    assert (stats[0].model, stats[0].metric) == ("compact", True)
+    assert (stats[0].model, stats[0].metric, stats[0].scale_source) == ("compact", True, "user")
+    assert "its depth is metric for rendered rooms and streets only, and trusted" in log.read_text()
     assert "Traceback" not in log.read_text()
 
 

@@ -30,7 +30,7 @@ GT = ("--depth-topic", "/camera/depth")
 
 
 def replay(bag: Path, out: Path, *options: str) -> int:
-    return cli.main(["replay", str(bag), "--every-frame", "--out", str(out), *options])
+    return cli.main(["replay", str(bag), "--every-frame", "--trust-scale", "--out", str(out), *options])
 
 
 def told(out: Path) -> Any:

@@ -24,7 +24,9 @@ HEIGHT, WIDTH = 96, 128
 
 
 def replay(bag: Path, out: Path, *options: str) -> int:
-    return cli.main(["replay", str(bag), "--image-topic", "/camera/image", "--out", str(out), "--rate", "0.5", *options])
+    return cli.main(
+        ["replay", str(bag), "--image-topic", "/camera/image", "--out", str(out), "--rate", "0.5", "--trust-scale", *options]
+    )
 
 
 @pytest.fixture(scope="module")
