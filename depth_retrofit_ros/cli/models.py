@@ -1,4 +1,4 @@
-"""``depth-retrofit models``: what can be had, under which licence, and whether it is here; and the sparse engines."""
+"""``depth-retrofit models``: what can be had, under which license, and whether it is here; and the sparse engines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: Subparsers) -> None:
     """Declare the command."""
-    parser = subparsers.add_parser("models", help="list the coarse models (licence, size, how to get them) and the sparse engines")
+    parser = subparsers.add_parser("models", help="list the coarse models (license, size, how to get them) and the sparse engines")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
@@ -24,11 +24,11 @@ def run(args: argparse.Namespace) -> int:
 
     here = {name: is_present(info) for name, info in MODELS.items()}
     if args.json:
-        fields = ("name", "licence", "parameters", "size_mb", "metric", "description", "how_to_get")
+        fields = ("name", "license", "parameters", "size_mb", "metric", "description", "how_to_get")
         rows = [{**{field: getattr(info, field) for field in fields}, "present": here[name]} for name, info in MODELS.items()]
         print(json.dumps(rows, indent=2))
         return 0
-    table = [("name", "licence", "parameters", "size", "depth", "present")]
+    table = [("name", "license", "parameters", "size", "depth", "present")]
     for name, info in MODELS.items():
         parameters, size = f"{info.parameters / 1e6:.2f} M", f"{info.size_mb:.1f} MB"
         table.append((name, info.license, parameters, size, "metric" if info.metric else "relative", "yes" if here[name] else "no"))

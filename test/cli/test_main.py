@@ -190,7 +190,7 @@ def test_models_table_and_json(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert "\ntorch: plain torch" in told and "\ncpu: compiled" in told
     assert cli.main(["models", "--json"]) == 0
     listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
-    assert listed["meter-nyu"]["present"] is False and listed["meter-nyu"]["licence"] == "MIT"
+    assert listed["meter-nyu"]["present"] is False and listed["meter-nyu"]["license"] == "MIT"
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from depth_retrofit_ros.device.memory import resident_mb
-from test.paths import ROOT
+from test.waiting import same_imports
 
 GROWTH_MB = 2.0  # of a process of 400 MB: the allocator's own unrest
 
@@ -43,7 +43,7 @@ print(json.dumps(memory_mb))
 def test_rounds_of_configure_and_cleanup_do_not_grow(model: str, rounds: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ROUNDS, model, str(rounds)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **same_imports()},
         capture_output=True,
         text=True,
         timeout=290,
