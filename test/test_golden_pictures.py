@@ -115,9 +115,14 @@ def page_pictures() -> dict[str, np.ndarray]:
     facts = {"align": "none", "budget": 0.1, "model": "m", "device": "cpu", "valid_m": [0.001, None], "notes": {}}
     html = report.html(summarize([image_entry(result)], facts))
     found = re.findall(r'alt="([^"]*)" src="data:image/jpeg;base64,([^"]*)"', html)
-    coded = [(title, np.frombuffer(base64.b64decode(data), np.uint8)) for title, data in found]
-    decoded = [(title, np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))) for title, data in coded]
-    return {f"{number} {title}": np.ascontiguousarray(picture[..., ::-1]) for number, (title, picture) in enumerate(decoded)}
+    return {f"{number} {title}": decoded(data) for number, (title, data) in enumerate(found)}
+
+
+def decoded(jpeg: str) -> np.ndarray:
+    """RGB, of base64."""
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(jpeg), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return np.ascontiguousarray(picture[..., ::-1])
 
 
 def page_overviews() -> np.ndarray:

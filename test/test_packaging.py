@@ -189,9 +189,18 @@ def test_the_wheel_has_every_file_of_the_package_and_no_other(sources: list[Path
     assert names == {path.as_posix() for path in sources if path.parts[0] == PACKAGE}
 
 
+WHERE = """
+import depth_retrofit_ros.msg
+from test.paths import ROOT
+
+def test_it_is_what_was_installed():
+    assert depth_retrofit_ros.__file__ == {package!r} and depth_retrofit_ros.msg.__file__.startswith({folder!r})
+"""
+
+
 @pytest.fixture(scope="module")
 def install_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `colcon build` installs, by the same cmake steps. Takes about ten seconds."""
+    """What `colcon build` installs, by the same cmake steps, its tests being one about where it is. Takes about ten seconds."""
     work = tmp_path_factory.mktemp("colcon")
     prefix = os.environ.get("AMENT_PREFIX_PATH") or sys.prefix
     env = {**os.environ, "AMENT_PREFIX_PATH": prefix, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -199,7 +208,9 @@ def install_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prefixes = f"-DCMAKE_PREFIX_PATH={prefix.replace(os.pathsep, ';')}"
     install = work / "install"
     directories = ("-S", ROOT, "-B", work / "build", f"-DCMAKE_INSTALL_PREFIX={install}", "-DPYTHON_INSTALL_DIR=python")
-    run("cmake", *directories, prefixes, "-DBUILD_TESTING=OFF", *python, env=env)
+    suite, package = work / "test_where.py", install / "python" / PACKAGE
+    suite.write_text(WHERE.format(package=str(package / "__init__.py"), folder=str(package)))
+    run("cmake", *directories, prefixes, "-DBUILD_TESTING=ON", f"-DSUITE={suite}", *python, env=env)
     run("cmake", "--build", work / "build", "--parallel", "2", env=env)
     run("cmake", "--install", work / "build", env=env)
     return install
@@ -223,6 +234,23 @@ def test_the_installed_package_holds_our_modules_and_the_message(install_tree: P
     env = {**os.environ, **{name: f"{path}{os.pathsep}{os.environ.get(name, '')}" for name, path in added.items()}}
     output = run(sys.executable, "-c", program, cwd=install_tree, env=env).split()
     assert output == [str(install_tree / "python" / PACKAGE / "__init__.py"), depth_retrofit_ros.__version__]
+
+
+def test_colcon_test_runs_the_suite_on_what_was_installed(install_tree: Path) -> None:
+    """By ctest, as `colcon test` does it with the environment of the install tree."""
+    build = install_tree.parent / "build"
+    added = {"PYTHONPATH": install_tree / "python", "LD_LIBRARY_PATH": install_tree / "lib"}
+    env = {**os.environ, **{name: f"{path}{os.pathsep}{os.environ.get(name, '')}" for name, path in added.items()}}
+    run("ctest", "--test-dir", build, "--output-on-failure", env=env)
+    (results,) = (build / "test_results" / PACKAGE).glob("*.xml")
+    (cases,) = ElementTree.parse(results).getroot().iter("testsuite")
+    assert (cases.get("tests"), cases.get("failures"), cases.get("errors")) == ("1", "0", "0")
+
+
+def test_colcon_test_is_the_suite_of_make_test() -> None:
+    default = re.search(r'set\(SUITE "([^"]*)"', (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))
+    pytest_options = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert default is not None and f'testpaths = ["{default[1]}"]' in pytest_options
 
 
 def test_the_install_tree_has_the_weights(sources: list[Path], install_tree: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -18,6 +19,11 @@ def wait_until(condition: Callable[[], Any], what: str = "the condition", pause_
     while not condition():
         assert time.monotonic() < deadline_s, f"waited {PATIENCE_S:g} s in vain for {what}"
         time.sleep(pause_s)
+
+
+def same_imports() -> dict[str, str]:
+    """For the environment of a process that is to import what this one does: the checkout, or what colcon installed."""
+    return {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def run_python(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

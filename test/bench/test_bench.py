@@ -92,31 +92,44 @@ def test_each_copy_has_its_floor_beside_it() -> None:
         assert entry["ms_p50"] > 0 and entry["floor_ms"] == pytest.approx(entry["bytes"] / 10e6)
 
 
+SMALL = ["--size", "160x96", "--node-size", "160x96", "--seconds", "2", "--camera-hz", "5", "--rounds", "2", "--budget", "0.05"]
+
+
+def measured(out: Path, *parts: str) -> dict[str, Any]:
+    """What the command stores of these parts."""
+    assert cli.main(["bench", "--json", str(out), *SMALL, "--parts", *parts]) == 0
+    told: dict[str, Any] = json.loads(out.read_text())
+    assert told["memcpy_gbps"] > 0 and "torch" in told["machine"]
+    return told
+
+
 @pytest.mark.slow
-def test_the_json_has_what_the_contract_says(
+def test_the_json_of_sparse_and_stages_has_what_the_contract_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = measured(tmp_path / "folder" / "bench.json", "sparse", "stages")
+    assert {"sparse", "stages", "budgets"} <= set(told) and not {"node", "overhead", "overhead_ratio"} & set(told)
+    assert told["sparse"]["active"] == round(0.05 * 160 * 96) and told["sparse"]["size"] == [96, 160]
+    for row in (*told["sparse"]["engines"].values(), told["sparse"]["dense_masked"]):
+        assert {"ms_p50", "ms_p99", "peak_mb"} <= set(row)
+    assert {"cpu", "torch"} <= set(told["sparse"]["engines"])
+    assert {*STAGES, "total", "decode_rgb8", "depth_message", "cloud_stride_2"} <= set(told["stages"])
+    assert list(told["budgets"]) == ["0.02", "0.05", "0.1", "0.2"]
+    assert "dense_masked" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_json_of_the_node_has_what_the_contract_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(document, "OVERHEAD_S", 2.0)
     monkeypatch.setattr(document, "UNLOADED_HZ", 4.0)
-    out = tmp_path / "folder" / "bench.json"
-    sizes = ["--size", "160x96", "--node-size", "160x96", "--seconds", "2", "--camera-hz", "5", "--rounds", "2"]
-    assert cli.main(["bench", "--json", str(out), *sizes, "--budget", "0.05"]) == 0
-    measured: dict[str, Any] = json.loads(out.read_text())
-    assert {"machine", "sparse", "stages", "budgets", "node", "memcpy_gbps", "overhead_ratio"} <= set(measured)
-    assert measured["sparse"]["active"] == round(0.05 * 160 * 96) and measured["sparse"]["size"] == [96, 160]
-    for row in (*measured["sparse"]["engines"].values(), measured["sparse"]["dense_masked"]):
-        assert {"ms_p50", "ms_p99", "peak_mb"} <= set(row)
-    assert {"cpu", "torch"} <= set(measured["sparse"]["engines"])
-    assert {*STAGES, "total", "decode_rgb8", "depth_message", "cloud_stride_2"} <= set(measured["stages"])
-    assert list(measured["budgets"]) == ["0.02", "0.05", "0.1", "0.2"]
-    (node,) = measured["node"]
+    told = measured(tmp_path / "bench.json", "node")
+    (node,) = told["node"]
     assert node["size"] == [96, 160] and node["rate_hz"] == 5.0 and node["played"] == 10
     assert node["received"] == node["processed"] + node["dropped"] + node["failed"] and node["processed"] > 0
     assert 0 < node["age_ms_p50"] <= node["age_ms_p99"] and (node["fps"] > 0) == (node["processed"] > 1)
-    assert measured["overhead"]["bytes"] == 2 * (4 + 4) * 96 * 160
-    assert measured["overhead_ratio"] == pytest.approx(measured["overhead"]["overhead_ms_p50"] / measured["overhead"]["floor_ms"])
-    printed = capsys.readouterr().out
-    assert "node 160x96 at 5 Hz" in printed and "dense_masked" in printed
+    assert told["overhead"]["bytes"] == 2 * (4 + 4) * 96 * 160
+    assert told["overhead_ratio"] == pytest.approx(told["overhead"]["overhead_ms_p50"] / told["overhead"]["floor_ms"])
+    assert "node 160x96 at 5 Hz" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -11,8 +11,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.pointcloud.organized import make_cloud
-from test.paths import ROOT
-from test.waiting import run_python
+from test.waiting import run_python, same_imports
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed: pip install triton")
 
@@ -36,7 +35,7 @@ def check(device: str) -> None:
 
 
 def test_interpreted_kernel_gives_the_cloud_of_the_compiled_pass() -> None:
-    process = run_python("-m", __name__, env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)})
+    process = run_python("-m", __name__, env={**os.environ, **same_imports(), "TRITON_INTERPRET": "1"})
     assert process.returncode == 0 and process.stdout.strip() == AGREED, process.stderr[-2000:]
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 from depth_retrofit_ros.device.memory import resident_mb
-from test.paths import ROOT
+from test.waiting import run_python, same_imports
 
 GROWTH_MB = 2.0  # of a process of 400 MB: the allocator's own unrest
 
@@ -38,16 +36,9 @@ print(json.dumps(memory_mb))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("model", "rounds"), [("light", 50), ("compact", 6)])
 def test_rounds_of_configure_and_cleanup_do_not_grow(model: str, rounds: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", ROUNDS, model, str(rounds)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=290,
-    )
+    done = run_python("-c", ROUNDS, model, str(rounds), env={**os.environ, **same_imports()})
     assert done.returncode == 0, done.stderr[-2000:]
     memory_mb = json.loads(done.stdout.splitlines()[-1])
     assert len(memory_mb) == rounds

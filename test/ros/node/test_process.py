@@ -41,7 +41,7 @@ def test_a_node_without_a_word(tmp_path: Path) -> None:
 
 def test_one_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_process, "_FORCE", ((signal.SIGINT, 0.3), (signal.SIGTERM, 0.3), (signal.SIGKILL, PATIENCE_S)))
-    deaf = "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; print('deaf', flush=True); time.sleep(60)"
+    deaf = "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; print('deaf', flush=True); time.sleep(600)"
     with stand_in(tmp_path, deaf) as process:
 
         def has_spoken() -> bool:
@@ -65,7 +65,7 @@ def test_a_signal_while_it_is_started_leaves_no_process(tmp_path: Path, monkeypa
     monkeypatch.setattr(subprocess, "Popen", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with SIGINT ignored
     try:
-        with pytest.raises(KeyboardInterrupt), stand_in(tmp_path, "import time; time.sleep(60)"):
+        with pytest.raises(KeyboardInterrupt), stand_in(tmp_path, "import time; time.sleep(600)"):
             pytest.fail("must not get here")
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:

@@ -11,10 +11,9 @@ import torch
 
 from depth_retrofit_ros.sparse.backends.registry import BACKENDS, is_installed, load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
-from test.paths import ROOT
 from test.sparse.backends.conformance import check_maps, check_operations, check_unet, large_mask
 from test.sparse.dense_reference import MASKS, make_mask
-from test.waiting import run_python
+from test.waiting import run_python, same_imports
 
 pytestmark = pytest.mark.skipif(not is_installed(BACKENDS["triton"]), reason="triton is not installed: pip install triton")
 
@@ -45,7 +44,7 @@ def check_nothing_reads_values() -> None:
 
 @pytest.mark.slow
 def test_interpreted_kernels_give_the_values_of_torch() -> None:
-    process = run_python("-m", __name__, env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)})
+    process = run_python("-m", __name__, env={**os.environ, **same_imports(), "TRITON_INTERPRET": "1"})
     assert process.returncode == 0 and process.stdout.strip() == AGREED, process.stderr[-3000:]
 
 
