@@ -7,55 +7,81 @@ the target keeps the coarse model's depth of every surface and the true position
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from depth_retrofit_ros.device.kernel_cache import cached_njit
 
-RADIUS = 8  # coarse pixels
-DEPTH_SIGMA = 0.06  # in ln depth: how alike two depths are to be one surface
-# What a cell counts at least, however mixed it is and however unlike the pixel. Mixed cells count far less than unlike ones: a thin
-# thing that only mixed cells show takes the ratio of pure surfaces around it, not that of its own smear.
-LEAST_PURE, LEAST_LIKE = 1e-6, 1e-3
+
+@dataclass(frozen=True, slots=True)
+class SurfaceSearch:
+    """Where the surface of a pixel is looked for, and how.
+
+    radius: in coarse cells; sigma: in ln depth, how alike two depths are to be one surface; least_pure, least_like: what a cell
+    counts at least, however mixed it is, and however unlike the pixel. Where no cell shows the pixel's surface, all are unlike, and
+    the purest decide: a thin thing takes the ratio of the surfaces around it rather than that of its own smear. The values are
+    those of docs/ablations.md.
+    """
+
+    radius: int = 8
+    sigma: float = 0.06
+    least_pure: float = 1e-4
+    least_like: float = 1e-3
 
 
 def log_ratio(
-    log_true: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, true_map: torch.Tensor, coarse_map: torch.Tensor
+    log_true: torch.Tensor,
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    true_map: torch.Tensor,
+    coarse_map: torch.Tensor,
+    search: SurfaceSearch = SurfaceSearch(),
 ) -> torch.Tensor:
     """ln(coarse / true) of the surface at each pixel.
 
     log_true ``[K]`` at the pixels; rows, columns ``int64 [K]`` of the coarse cell of each; true_map, coarse_map ``[h, w]``: ln
     depth on the coarse grid. Where no nearby cell shows the same surface (a lost thin structure) the ratio around is taken.
     """
-    maps = (m.float().numpy() for m in (true_map, coarse_map - true_map, _purity(true_map)))
-    return torch.from_numpy(_weighted_ratio(log_true.float().numpy(), rows.numpy(), columns.numpy(), *maps))
+    maps = (m.float().numpy() for m in (true_map, coarse_map - true_map, _purity(true_map, search.least_pure)))
+    how = search.radius, search.sigma, search.least_like
+    return torch.from_numpy(_weighted_ratio(log_true.float().numpy(), rows.numpy(), columns.numpy(), *maps, *how))
 
 
-def _purity(true_map: torch.Tensor) -> torch.Tensor:
-    """1 in the middle of a surface, ``LEAST_PURE`` where a cell or its neighbours mix two."""
+def _purity(true_map: torch.Tensor, least: float) -> torch.Tensor:
+    """1 in the middle of a surface, ``least`` where a cell or its neighbours mix two."""
     padded = F.pad(true_map[None, None], (1, 1, 1, 1), mode="replicate")
     spread = (F.max_pool2d(padded, 3, 1) + F.max_pool2d(-padded, 3, 1))[0, 0]
-    return torch.exp(-((spread / 0.1) ** 2)).clamp_min(LEAST_PURE)
+    return torch.exp(-((spread / 0.1) ** 2)) + least
 
 
 @cached_njit(fastmath=True)
 def _weighted_ratio(
-    log_true: np.ndarray, rows: np.ndarray, columns: np.ndarray, true_map: np.ndarray, ratio: np.ndarray, purity: np.ndarray
+    log_true: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    true_map: np.ndarray,
+    ratio: np.ndarray,
+    purity: np.ndarray,
+    radius: int,
+    sigma: float,
+    least_like: float,
 ) -> np.ndarray:
-    """Mean ``ratio`` of the cells within ``RADIUS``, by nearness, purity and likeness to the pixel's own depth."""
+    """Mean ``ratio`` of the cells within ``radius``, by nearness, purity and likeness to the pixel's own depth."""
     height, width = true_map.shape
-    near = np.exp(-((np.arange(-RADIUS, RADIUS + 1) / RADIUS) ** 2))
+    near = np.exp(-((np.arange(-radius, radius + 1) / radius) ** 2))
     out = np.empty_like(log_true)
     for i in range(log_true.size):
         total, weight = 0.0, 0.0
-        for dy in range(-RADIUS, RADIUS + 1):
+        for dy in range(-radius, radius + 1):
             row = min(max(rows[i] + dy, 0), height - 1)
-            for dx in range(-RADIUS, RADIUS + 1):
+            for dx in range(-radius, radius + 1):
                 column = min(max(columns[i] + dx, 0), width - 1)
-                off = (true_map[row, column] - log_true[i]) / DEPTH_SIGMA
-                likeness = (np.exp(-off * off) if abs(off) < 4 else 0.0) + LEAST_LIKE
-                w = near[dy + RADIUS] * near[dx + RADIUS] * purity[row, column] * likeness
+                off = (true_map[row, column] - log_true[i]) / sigma
+                likeness = (np.exp(-off * off) if abs(off) < 4 else 0.0) + least_like
+                w = near[dy + radius] * near[dx + radius] * purity[row, column] * likeness
                 total += w * ratio[row, column]
                 weight += w
         out[i] = total / weight

@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
-from depth_retrofit_ros.training.surface_targets import RADIUS, log_ratio
+from depth_retrofit_ros.training.surface_targets import SurfaceSearch, log_ratio
 
 H, W = 20, 30
+REACH = SurfaceSearch().radius // 2
 COLUMNS = torch.arange(W).expand(H, W)
 ROWS = torch.arange(H)[:, None].expand(H, W)
 
@@ -40,7 +41,7 @@ def test_a_pixel_of_the_other_surface_takes_the_other_surfaces_factor() -> None:
     near, far = torch.full((H, W), math.log(2.0)), torch.full((H, W), math.log(6.0))
     true = torch.where(left, near, far)
     coarse = true + torch.where(left, 0.3, -0.2)
-    beside = (COLUMNS > 13 - RADIUS // 2) & (COLUMNS < 12 + RADIUS // 2)
+    beside = (COLUMNS > 13 - REACH) & (COLUMNS < 12 + REACH)
     for log_true, wanted in ((near, 0.3), (far, -0.2)):
         got = ratio_everywhere(true, coarse, log_true)[beside]
         torch.testing.assert_close(got, torch.full_like(got, wanted), atol=5e-3, rtol=0)
