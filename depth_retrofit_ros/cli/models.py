@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{name}: {info.description}")
         if not here[name]:
             print(f"  to get it: {info.how_to_get}")
-    print("\nsparse engines (--engine; auto is triton on CUDA, cpu elsewhere):")
+    print("\nsparse engines (--engine; auto is triton on CUDA, torch where that is not installed, cpu on a CPU):")
     for name, engine in BACKENDS.items():
         print(f"{name}: {engine.description}")
         if not is_installed(engine):

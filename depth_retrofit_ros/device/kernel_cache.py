@@ -20,7 +20,7 @@ _told: list[str] = []  # the reason that was told in this process, if any
 def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """``numba.njit(**options)`` with a cache that costs nobody a run.
 
-    Its own, on disk, raises at import where no folder can be written, and at a call where the disk fails. Here a kernel that cannot be
+    Numba's own raises at import where no folder can be written, and at a call where the disk fails. Here a kernel that cannot be
     read is compiled anew, and the first one that was compiled and cannot be stored is told.
     """
 

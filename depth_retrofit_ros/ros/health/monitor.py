@@ -80,6 +80,12 @@ class FrameMonitor:
         problem = f"target_fps {target_fps:g} cannot be held even at min_budget: lower either, or use a faster model or machine"
         self._log.state("target_fps", problem if overloaded else None)
 
+    def sent(self, failed: Mapping[str, Exception]) -> None:
+        """A frame went out, but for these of its outputs."""
+        for name, error in failed.items():
+            self._health.frames.last_failure = f"{name} alone: {one_line(error)}"
+            self._log.event(f"a frame goes out without {name}: {one_line(error)}")
+
     def failed(self, error: Exception) -> None:
         """A frame has no answer."""
         self._health.frames.last_failure = one_line(error)

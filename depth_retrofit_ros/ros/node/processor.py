@@ -155,8 +155,9 @@ class Processor:
         result = self._scaled(result, work.frame)
         self._monitor.scaled(result)
         with unless_shut_down(self._node):
-            sent_ms = self._outputs.publish(work.frame, result, work.header, work.info, settings)
-            self._tell(work, result, sent_ms, work.launch_ms + _since_ms(start_s))
+            sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)
+            self._monitor.sent(sent.failed)
+            self._tell(work, result, sent.times_ms, work.launch_ms + _since_ms(start_s))
 
     def _launched(self, frame: Frame) -> InFlightFrame | None:
         try:

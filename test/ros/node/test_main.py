@@ -5,11 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,9 +18,19 @@ from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.node import main as ros_main
 from depth_retrofit_ros.ros.node.node import DepthNode
 from depth_retrofit_ros.ros.node.parameters import Settings
+from depth_retrofit_ros.ros.node.signals import STOPPING, StopSignals
 from test.ros.graph import NODE, PATIENCE_S, Graph, image_message, info_message, pixels_of, repeat_until, wait_until
 
 COMMAND = [sys.executable, "-m", "depth_retrofit_ros.ros.node.main"]
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """A test that takes the signals, as the node's process does for good, gives them back."""
+    before = [(number, signal.getsignal(number)) for number in STOPPING]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
 
 
 @contextmanager
@@ -69,43 +77,38 @@ def test_sigterm_ends_an_idle_node_with_code_0(graph: Graph, tmp_path: Path) -> 
     assert "Traceback" not in log.read_text()
 
 
-def test_a_signal_while_the_model_loads_ends_it_with_code_0(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with running(log) as process:
-        deadline = time.monotonic() + PATIENCE_S
-        while not any("librcl.so" in line for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines()):
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.01)
-        time.sleep(1.0)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_S) in (0, -signal.SIGTERM), log.read_text()
-    assert "Traceback" not in log.read_text()
-
-
-def test_a_signal_that_comes_by_two_ways_is_one_wish_and_a_later_one_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, ended = [100.0], []
-    send = signal.raise_signal
-    monkeypatch.setattr(ros_main, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        ros_main._end_at_once_when_told_again()
-        send(signal.SIGINT)
-        send(signal.SIGTERM)
-        now[0] += 10.0
-        monkeypatch.setattr(signal, "raise_signal", lambda number: ended.append((number, signal.getsignal(number))))
-        send(signal.SIGINT)
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+def test_a_second_signal_is_the_same_wish_unless_it_comes_later(own_signals: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, ended, send = [100.0], [], signal.raise_signal
+    signals = StopSignals(clock_s=lambda: now[0])
+    signals.install()
+    signals.finish_first()
+    send(signal.SIGINT)
+    send(signal.SIGTERM)
+    assert signals.came
+    now[0] += 10.0
+    monkeypatch.setattr(signal, "raise_signal", lambda number: ended.append((number, signal.getsignal(number))))
+    send(signal.SIGINT)
     assert ended == [(signal.SIGINT, signal.SIG_DFL)]
 
 
-def test_a_signal_before_rclpy_is_loaded_ends_it_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(args: object) -> None:
-        raise KeyboardInterrupt
+def test_a_signal_when_all_is_ended_changes_nothing(own_signals: None) -> None:
+    signals = StopSignals()
+    signals.install()
+    signals.ignore()
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGINT)
+    assert not signals.came
 
-    monkeypatch.setattr(rclpy, "init", interrupted)
-    assert ros_main.run_node() == 0
+
+def test_a_signal_within_a_block_that_must_not_be_cut_takes_effect_after_it() -> None:
+    program = (
+        "import signal; from depth_retrofit_ros.ros.node.signals import StopSignals; s = StopSignals(); s.install(); "
+        "s.leaving_by(lambda: print('cleaned up'))\n"
+        "with s.noting():\n    signal.raise_signal(signal.SIGTERM); print('whole', end=', ')\n"
+        "print('never')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "whole, cleaned up\n", "")
 
 
 @pytest.mark.parametrize(
@@ -131,17 +134,16 @@ def test_without_autostart_it_waits_for_transitions(graph: Graph, tmp_path: Path
     log = tmp_path / "log"
     with running(log, "--ros-args", "-p", "autostart:=false", "-p", "model:=no-such-model") as process:
         wait_until(lambda: any(name == "depth_retrofit" for name in graph.client.get_node_names()), "the node")
-        time.sleep(0.5)
         assert process.poll() is None
         assert graph.client.count_subscribers("/image") == 0
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0
 
 
-def test_overrides_outrank_ros_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overrides_outrank_ros_arguments(own_signals: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Settings] = []
 
-    def look(node: DepthNode) -> int:
+    def look(node: DepthNode, signals: StopSignals) -> int:
         seen.append(node.settings)
         node.destroy_node()
         rclpy.try_shutdown()
