@@ -19,10 +19,11 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """What came of the signals while a command ran. number: the first that came, None if none did."""
+    """What came of the signals. number: the first that came, None if none did; between ``arm`` and ``disarm`` it raises."""
 
     def __init__(self) -> None:
         self.number: signal.Signals | None = None
+        self._armed = False
 
     @property
     def exit_code(self) -> int:
@@ -37,12 +38,18 @@ class Interruption:
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """The handler."""
         self.number = self.number or signal.Signals(number)
-        raise Interrupted
+        if self._armed:
+            raise Interrupted
+
+    def arm(self) -> None:
+        """Whoever catches ``Interrupted`` is ready. Raises it where a signal came before."""
+        self._armed = True
+        if self.number is not None:
+            raise Interrupted
 
     def disarm(self) -> None:
-        """The stack is unwound, and the process about to end: a further signal has nothing to add."""
-        for number in _WORDS:
-            signal.signal(number, signal.SIG_IGN)
+        """The command has ended: a further signal has nothing to add."""
+        self._armed = False
 
     def on_unraisable(self, unraisable: Any) -> None:
         """What compiled code's callback or a destructor swallowed: an interruption comes again a little later, without a word."""
@@ -54,7 +61,7 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """A block in the main thread in which SIGINT and SIGTERM raise ``Interrupted``; handlers that it leaves behind stay."""
+    """A block in the main thread that has SIGINT and SIGTERM, and gives them back where nobody took them from it."""
     interruption = Interruption()
     before = {number: signal.signal(number, interruption.on_signal) for number in _WORDS}
     hook, sys.unraisablehook = sys.unraisablehook, interruption.on_unraisable

@@ -53,16 +53,18 @@ def _interruptibly(arguments: Sequence[str] | None, interruption: Interruption) 
     parsed: argparse.Namespace | None = None
     try:
         parsed = build_parser().parse_args(arguments)
-        return _run(parsed)
+        interruption.arm()
+        code = _run(parsed)
+        interruption.disarm()
+        return code
     except BaseException:  # an import that a signal broke off may raise anything
         if interruption.number is None:
             raise
         interruption.disarm()
-        code: int | None = getattr(parsed, "code_when_interrupted", None)
-        if code is None:
-            print(f"depth-retrofit: {interruption.line}", file=sys.stderr)
-            return interruption.exit_code
-        return code
+        if hasattr(parsed, "code_when_interrupted"):
+            return int(parsed.code_when_interrupted)
+        print(f"depth-retrofit: {interruption.line}", file=sys.stderr)
+        return interruption.exit_code
 
 
 def _run(parsed: argparse.Namespace) -> int:
