@@ -61,8 +61,9 @@ def _interruptibly(arguments: Sequence[str] | None, interruption: Interruption) 
         if interruption.number is None:
             raise
         interruption.disarm()
-        if hasattr(parsed, "code_when_interrupted"):
-            return int(parsed.code_when_interrupted)
+        expected: int | None = getattr(parsed, "code_when_interrupted", None)
+        if expected is not None:
+            return expected
         print(f"depth-retrofit: {interruption.line}", file=sys.stderr)
         return interruption.exit_code
 
