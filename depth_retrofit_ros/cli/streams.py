@@ -8,10 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any
 
 PACKAGE = "depth_retrofit_ros"
 
@@ -36,7 +33,7 @@ class TolerantFile(io.RawIOBase):
         """See ``io.RawIOBase``."""
         return True
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         """All of it, as far as the caller is concerned."""
         try:
             return os.write(self._descriptor, data)
