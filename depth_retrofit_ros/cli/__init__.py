@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import argparse
+    from typing import TypeAlias
+
     Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # the only name that argparse has for it

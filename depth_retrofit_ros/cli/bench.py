@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from depth_retrofit_ros.cli.options import add_model_options, positive, positive_int
 from depth_retrofit_ros.errors import UsageError
+from depth_retrofit_ros.ros.environment import require_ros
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
@@ -62,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.dry_run and not args.gpu:
         raise UsageError("--dry-run is of the profile of a GPU: add --gpu, or leave it out")
+    if "node" in args.parts and not args.gpu:
+        require_ros()  # told now, not after minutes
 
     from depth_retrofit_ros.cli.progress import Progress
     from depth_retrofit_ros.io.depth_files import write_text, writing

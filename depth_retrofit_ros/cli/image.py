@@ -7,7 +7,8 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,14 +129,11 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
     camera, camera_source = choose_camera(photo, args)
     read_s = time.perf_counter()
     frame = Frame(photo.image, camera=camera)
-    try:
+    with fitting_into_memory(f"{file} ({width}x{height})", "lower --budget or scale it down"):
         result = retrofit(frame)
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        raise ImageError(f"{file} ({width}x{height}) does not fit into memory: lower --budget or scale it down") from error
     done_s = time.perf_counter()
-    written = write_results(stem, frame, result, args.ply)
+    with fitting_into_memory(f"the results of {file} ({width}x{height})", "give a larger --ply STRIDE, or scale it down"):
+        written = write_results(stem, frame, result, args.ply)
     times_ms = {
         "read": 1e3 * (read_s - start_s),
         **result.times_ms,
@@ -215,6 +213,14 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """PyTorch tells it by RuntimeError: on the CPU as its base class, with only the text to go by."""
-    return isinstance(error, MemoryError) or "memory" in str(error).lower()
+@contextmanager
+def fitting_into_memory(what: str, remedy: str) -> Iterator[None]:
+    """Work on one photo of many. Raises ImageError where memory runs out."""
+    from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
+
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ImageError(f"{what} does not fit into memory: {remedy}") from error

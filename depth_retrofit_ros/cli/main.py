@@ -2,62 +2,97 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
+from typing import TYPE_CHECKING
 
-from depth_retrofit_ros import __version__
-from depth_retrofit_ros.cli import bench, demo, evaluate, image, models, replay, run, train, view
-from depth_retrofit_ros.errors import DepthRetrofitError
-from depth_retrofit_ros.ros.environment import thread_variables
+from depth_retrofit_ros.cli.interruption import Interruption, interruptible
 
-COMMANDS = (demo, run, view, image, replay, evaluate, bench, train, models)
+if TYPE_CHECKING:
+    import argparse
 
+EXIT_PARTLY = 1
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT
-EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with every command; each sets ``run``, a function from its arguments to the exit code."""
+    """The parser with every command; each sets ``run``, a function from its arguments to the exit code.
+
+    A command that is there to be interrupted also sets ``code_when_interrupted``.
+    """
+    import argparse
+
+    from depth_retrofit_ros import __version__
+    from depth_retrofit_ros.cli import bench, demo, evaluate, image, models, replay, run, train, view
+
     parser = argparse.ArgumentParser(
         prog="depth-retrofit", description="Dense, sharp, metric depth at camera resolution from one camera."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for command in (demo, run, view, image, replay, evaluate, bench, train, models):
         command.add_parser(subparsers)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0, 1 (done in part; what failed was told), 2 (user error), 130, 143 (signals)."""
+    with interruptible() as interruption:  # the first thing: from here on a signal is no traceback
+        from depth_retrofit_ros.cli.streams import tolerant_streams
+
+        with tolerant_streams() as output:
+            code = _interruptibly(arguments, interruption)
+            if output is not None and output.error is not None:
+                _say(f"standard output cannot be written ({output.error.strerror}): what was to be read there is lost")
+                code = code or EXIT_PARTLY
+    return code
+
+
+def _interruptibly(arguments: Sequence[str] | None, interruption: Interruption) -> int:
+    parsed: argparse.Namespace | None = None
+    try:
+        parsed = build_parser().parse_args(arguments)
+        interruption.arm()
+        code = _run(parsed)
+        interruption.disarm()
+        return code
+    except BaseException:  # an import that a signal broke off may raise anything
+        if interruption.number is None:
+            raise
+        interruption.disarm()
+        expected: int | None = getattr(parsed, "code_when_interrupted", None)
+        if expected is not None:
+            return expected
+        print(f"depth-retrofit: {interruption.line}", file=sys.stderr)
+        return interruption.exit_code
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from depth_retrofit_ros.errors import DepthRetrofitError
+    from depth_retrofit_ros.ros.environment import thread_variables
+
     os.environ.update(thread_variables(os.environ))
-    parsed = build_parser().parse_args(arguments)
-    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         code = int(parsed.run(parsed))
         sys.stdout.flush()
     except DepthRetrofitError as error:
-        print(f"depth-retrofit: error: {error}", file=sys.stderr)
+        _say(str(error))
         return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print("depth-retrofit: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output left, as `head` does; the flush at exit must not fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        return EXIT_PARTLY
+    except (MemoryError, RuntimeError) as error:
+        from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        _say("memory ran out: free some, or give a smaller --budget, model or image")
+        return EXIT_PARTLY
     return code
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """SIGTERM unwinds the stack, so that the processes we started end with us."""
-    sys.exit(EXIT_TERMINATED)
+def _say(error: str) -> None:
+    print(f"depth-retrofit: error: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

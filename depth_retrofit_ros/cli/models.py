@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{name}: {info.description}; {info.claim}")
         if not here[name]:
             print(f"  to get it: {info.how_to_get}")
-    print("\nsparse backends (--engine; auto is triton on CUDA, cpu elsewhere):")
+    print("\nsparse backends (--engine; auto is triton on CUDA, torch where that is not installed, cpu on a CPU):")
     for name, backend in BACKENDS.items():
         print(f"{name}: {backend.description}")
         if not is_installed(backend):

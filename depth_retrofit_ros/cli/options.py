@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from depth_retrofit_ros.errors import CameraError
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.camera import Camera
+
+_ROS_NAME = re.compile(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
 def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True) -> None:
@@ -109,6 +112,13 @@ def _camera(args: argparse.Namespace, width: int, height: int) -> Camera | None:
     if args.hfov is not None:
         return Camera.from_hfov(width, height, args.hfov)
     return None if args.fx is None else Camera(width, height, args.fx, args.fy, args.cx, args.cy)
+
+
+def ros_name(text: str) -> str:
+    """The name of a topic or a node, such as ``/camera/image_rect``, for argparse; ROS refuses others, some of them much later."""
+    if not _ROS_NAME.fullmatch(text) or "__" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no ROS name: use words of letters, digits and _, with / between them")
+    return text
 
 
 def domain_id(text: str) -> int:

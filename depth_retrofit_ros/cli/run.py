@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_retrofit_ros.cli.options import add_model_options, positive
+from depth_retrofit_ros.cli.options import add_model_options, positive, ros_name
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
@@ -20,12 +20,14 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Runs the depth node until it is interrupted. What follows --ros-args goes to ROS as it is.",
         usage="%(prog)s [options] [--ros-args …]",
     )
-    parser.add_argument("--image-topic", metavar="TOPIC", help="rectified images, raw or …/compressed (default: image)")
-    parser.add_argument("--info-topic", metavar="TOPIC", help="their camera_info (default: camera_info)")
+    parser.add_argument(
+        "--image-topic", type=ros_name, metavar="TOPIC", help="rectified images, raw or …/compressed (default: image)"
+    )
+    parser.add_argument("--info-topic", type=ros_name, metavar="TOPIC", help="their camera_info (default: camera_info)")
     parser.add_argument("--target-fps", type=positive, metavar="HZ", help="images per second; the budget falls where it must")
     add_model_options(parser, defaults=False)
     parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], help="arguments for ROS, such as -p cloud_stride:=4")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, code_when_interrupted=0)
 
 
 def run(args: argparse.Namespace) -> int:

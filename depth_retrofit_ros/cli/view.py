@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_retrofit_ros.cli.options import domain_id, positive, positive_int
+from depth_retrofit_ros.cli.options import domain_id, positive, positive_int, ros_name
 from depth_retrofit_ros.ros.environment import require_ros
 
 if TYPE_CHECKING:
@@ -31,17 +31,21 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="record a rosbag2 (MCAP) instead of serving")
     parser.add_argument("--port", type=port, default=8765, help="of the live view (default: 8765)")
-    parser.add_argument("--node", default="/depth_retrofit", metavar="NAME", help="its full name (default: /depth_retrofit)")
+    parser.add_argument(
+        "--node", type=ros_name, default="/depth_retrofit", metavar="NAME", help="its full name (default: /depth_retrofit)"
+    )
     parser.add_argument(
         "--width", type=positive_int, default=640, metavar="PX", help="columns of images and cloud at most (default: 640)"
     )
     parser.add_argument("--rate", type=positive, default=5.0, metavar="HZ", help="frames per second at most (default: 5)")
     parser.add_argument("--domain", type=domain_id, metavar="ID", help="ROS domain (default: ROS_DOMAIN_ID)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, code_when_interrupted=0)
 
 
 def run(args: argparse.Namespace) -> int:
     """Until SIGINT or SIGTERM. Returns 0, or 1 where a recording got no frame."""
+    if args.out is not None:
+        args.code_when_interrupted = 1  # so early: it has no frame either
     require_ros()
 
     from depth_retrofit_ros.ros.replay.output_bag import OutputBag

@@ -49,9 +49,9 @@ def make_folder(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """UTF-8. Raises OutputError."""
+    """UTF-8; what is none, such as the bytes of a file name, as its escape. Raises OutputError."""
     with writing(path):
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def copy_file(source: Path, path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,8 @@ from depth_retrofit_ros.errors import SetupError
 WHEELS_GUARD = (
     "_ROS_WHEELS_BOOTSTRAP_COMPLETE"  # set by the wheels' start-up hook, which orders LD_LIBRARY_PATH and starts Python anew
 )
+
+LAST_DOMAIN = 232  # beyond it DDS has no ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,12 @@ class Installation:
         )
 
 
-def require_ros() -> None:
-    """Call before anything imports rclpy. Raises SetupError, one line that says what to do, where ROS 2 cannot run."""
-    problem = find_problem(Installation.of_this_python(), os.environ)
+def require_ros(ros_args: Sequence[str] = ()) -> None:
+    """Call before anything imports rclpy. Raises SetupError, one line that says what to do, where ROS 2 cannot run.
+
+    ros_args: from ``--ros-args`` on, where there are any.
+    """
+    problem = find_problem(Installation.of_this_python(), os.environ) or variables_problem(os.environ, ros_args)
     if problem is not None:
         raise SetupError(problem)
 
@@ -85,6 +90,31 @@ def find_problem(found: Installation, environ: Mapping[str, str]) -> str | None:
     if not found.messages:
         return "the package's messages are not generated: run `make messages`, or `colcon build` and source install/setup.bash"
     return None
+
+
+def variables_problem(environ: Mapping[str, str], ros_args: Sequence[str] = ()) -> str | None:
+    """The first variable for which rclpy would not start, and the way out; None where there is none."""
+    domain = environ.get("ROS_DOMAIN_ID", "")
+    if domain and not (domain.isdecimal() and int(domain) <= LAST_DOMAIN):
+        return f"ROS_DOMAIN_ID={domain!r} is no ROS domain: set it to a whole number from 0 to {LAST_DOMAIN}, or unset it"
+    return None if "--disable-external-lib-logs" in ros_args else _log_problem(environ)
+
+
+def _log_problem(environ: Mapping[str, str]) -> str | None:
+    """Why rcl could not write its log files, which ends it."""
+    folders = (("ROS_LOG_DIR", ""), ("ROS_HOME", "log"), ("HOME", ".ros/log"))  # in rcl's order
+    variable, below = next(((name, below) for name, below in folders if environ.get(name)), (None, ""))
+    if variable is None:
+        return "ROS 2 has no folder for its log files: set HOME, or set ROS_LOG_DIR to a writable folder"
+    folder = Path(re.sub("^~", environ.get("HOME", "~"), environ[variable])) / below
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # as rcl does it
+        reason = None if os.access(folder, os.W_OK | os.X_OK) else "not writable"
+    except OSError as error:
+        reason = error.strerror
+    if reason is None:
+        return None
+    return f"ROS 2 cannot write its log files into {folder} ({reason}; {variable} says so): set ROS_LOG_DIR to a writable folder"
 
 
 def sourced_ros(prefix: Path, environ: Mapping[str, str]) -> str | None:

@@ -252,7 +252,7 @@ def test_signals_end_it_and_its_node(tmp_path: Path, number: signal.Signals, cod
     process.send_signal(number)
     _, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code
-    assert told == (b"depth-retrofit: interrupted\n" if number == signal.SIGINT else b"")
+    assert told == (b"depth-retrofit: interrupted\n" if number == signal.SIGINT else b"depth-retrofit: terminated\n")
     for child in children:
         with pytest.raises(ProcessLookupError):
             os.kill(int(child), 0)

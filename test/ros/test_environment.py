@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from depth_retrofit_ros.ros.environment import WHEELS_GUARD, Installation, find_problem, require_ros, thread_variables
+from depth_retrofit_ros.ros.environment import (
+    WHEELS_GUARD,
+    Installation,
+    find_problem,
+    require_ros,
+    thread_variables,
+    variables_problem,
+)
 from test.paths import ROOT
 from test.waiting import PATIENCE_S
 
@@ -132,3 +139,43 @@ def test_the_cli_sets_it_before_torch_is_there() -> None:
     environ = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     output = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True).stdout
     assert output.splitlines()[-1] == "1000"
+
+
+@pytest.mark.parametrize("domain", ["abc", "-1", "233", "1.5", " "])
+def test_a_domain_that_is_none_is_told(tmp_path: Path, domain: str) -> None:
+    problem = variables_problem({"HOME": str(tmp_path), "ROS_DOMAIN_ID": domain})
+    assert problem is not None and problem.startswith(f"ROS_DOMAIN_ID={domain!r} is no ROS domain: set it to")
+
+
+@pytest.mark.parametrize("domain", ["", "0", "232"])
+def test_any_domain_and_none_are_no_problem(tmp_path: Path, domain: str) -> None:
+    assert variables_problem({"HOME": str(tmp_path), "ROS_DOMAIN_ID": domain}) is None
+
+
+@pytest.mark.parametrize("variable", ["HOME", "ROS_HOME", "ROS_LOG_DIR"])
+def test_a_folder_that_ros_cannot_write_its_log_into_is_told_with_its_variable(tmp_path: Path, variable: str) -> None:
+    (tmp_path / "file").touch()
+    problem = variables_problem({"HOME": str(tmp_path), variable: str(tmp_path / "file" / "below")})
+    assert problem is not None and f"{variable} says so" in problem and "set ROS_LOG_DIR to a writable folder" in problem
+
+
+def test_no_home_is_told_unless_no_log_file_is_wanted(tmp_path: Path) -> None:
+    problem = variables_problem({"HOME": ""})
+    assert problem is not None and "set HOME, or set ROS_LOG_DIR" in problem
+    assert variables_problem({}, ["--ros-args", "--disable-external-lib-logs"]) is None
+    assert variables_problem({"ROS_LOG_DIR": str(tmp_path)}) is None
+
+
+@pytest.mark.parametrize("command", [["run"], ["view"], ["view", "--out", "b"], ["demo", "--out", "o"], ["bench", "--json", "b"]])
+@pytest.mark.parametrize("variable", ["HOME", "ROS_DOMAIN_ID", "ROS_STATIC_PEERS"])
+def test_every_live_command_tells_what_keeps_ros_from_starting(tmp_path: Path, command: list[str], variable: str) -> None:
+    if variable == "ROS_STATIC_PEERS" and command[0] in ("demo", "bench"):
+        pytest.skip("in a domain of their own, without peers")
+    environment = {name: text for name, text in os.environ.items() if name not in ("HOME", "ROS_LOG_DIR", "ROS_HOME")}
+    environment |= {"HOME": str(tmp_path)} if variable != "HOME" else {}
+    environment |= {"PYTHONPATH": str(ROOT)} | ({variable: "no.such.host"} if variable != "HOME" else {})
+    words = [sys.executable, "-m", "depth_retrofit_ros.cli.main", *command]
+    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode in (1, 2) and "Traceback" not in done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert "error: " in line and ("no.such.host" if variable == "ROS_STATIC_PEERS" else variable) in line

@@ -86,13 +86,25 @@ class FrameMonitor:
         problem = f"target_fps {target_fps:g} cannot be held even at min_budget: lower either, or use a faster model or machine"
         self._log.state("target_fps", problem if overloaded else None)
 
+    def sent(self, failed: Mapping[str, Exception]) -> None:
+        """A frame went out, but for these of its outputs."""
+        for name, error in failed.items():
+            self._frames.last_failure = f"{name} alone: {one_line(error)}"
+            if not self._is_device_fault(error):
+                self._log.event(f"a frame goes out without {name}: {one_line(error)}")
+
     def failed(self, error: Exception) -> None:
         """A frame has no answer. Where no later one can have one either, the node's main ends the process, and says so itself."""
         self._frames.last_failure = one_line(error)
-        if is_device_fault(error):
-            self._health.device_fault = self._health.device_fault or one_line(error)
-        else:
+        if not self._is_device_fault(error):
             self._log.failure(error)
+
+    def _is_device_fault(self, error: Exception) -> bool:
+        """Whether the device is lost to this process, which is noted then."""
+        if not is_device_fault(error):
+            return False
+        self._health.device_fault = self._health.device_fault or one_line(error)
+        return True
 
     def watched(self, problem: str | None) -> None:
         """What the watchdog says."""

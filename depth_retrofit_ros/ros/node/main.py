@@ -1,25 +1,20 @@
-"""The process around the node: `ros2 run depth_retrofit_ros depth_node`, the launch file, and `depth-retrofit run`."""
+"""The process around the node: `ros2 run depth_retrofit_ros depth_node`, the launch file, and `depth-retrofit run`.
+
+What is needed later is imported later: the first thing to do is to take the signals.
+"""
 
 from __future__ import annotations
 
-import gc
 import os
-import signal
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from depth_retrofit_ros.errors import SetupError
-from depth_retrofit_ros.ros.environment import require_ros
-from depth_retrofit_ros.ros.transport.dds_profile import configure_transport
+from depth_retrofit_ros.ros.node.signals import StopSignals
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.ros.node.node import DepthNode
     from depth_retrofit_ros.ros.node.parameters import Value
-
-_SAME_WISH_S = 1.0  # a signal so soon after another is the same one, that took another way
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,40 +33,45 @@ def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[st
     overrides: parameter values that outrank the YAML files and ``-p`` of ``ros_args``. ros_args: from ``--ros-args`` on.
     With the parameter ``autostart`` (the default) the node configures and activates itself, and a failure ends the process, so that
     whoever started it learns of it; without, the node waits for lifecycle transitions and outlives failed ones.
-    """
-    try:
-        require_ros()
-    except SetupError as error:
-        return _refuse(str(error))
-    configure_transport()
-    try:
-        import rclpy
-        from rclpy.exceptions import NotInitializedException, ParameterException
-        from rclpy.parameter import Parameter
 
-        rclpy.init(args=list(ros_args))  # before torch is imported: a word about wrong arguments need not wait for it
-    except KeyboardInterrupt:
-        return 0  # a signal came before rclpy could take it
-    except RuntimeError as error:
-        return _refuse(str(error))
+    The process's signals are the node's from here on; before it has anything to end, one ends the process, with code 0.
+    """
+    signals = StopSignals()
+    signals.install()
+
+    from depth_retrofit_ros.errors import SetupError
+    from depth_retrofit_ros.ros.context import ros_start
+    from depth_retrofit_ros.ros.environment import require_ros
+    from depth_retrofit_ros.ros.transport.dds_profile import configure_transport
+
     try:
+        require_ros(ros_args)
+        configure_transport()
+        with ros_start():
+            import rclpy
+            from rclpy.parameter import Parameter
+            from rclpy.signals import SignalHandlerOptions
+
+            # Before torch is imported: a word about wrong arguments need not wait for it.
+            rclpy.init(args=list(ros_args), signal_handler_options=SignalHandlerOptions.NO)
+
         from depth_retrofit_ros.ros.node.node import DepthNode
 
-        node = DepthNode(parameter_overrides=[Parameter(name, value=value) for name, value in (overrides or {}).items()])
-    except ParameterException as error:
-        rclpy.try_shutdown()
-        return _refuse(str(error))
-    except (KeyboardInterrupt, NotInitializedException, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and rclpy.ok():
-            raise
-        return 0  # a signal came before the node was there: whatever rclpy was creating then failed
-    return _run(node)
+        with ros_start(), signals.noting():
+            node = DepthNode(parameter_overrides=[Parameter(name, value=value) for name, value in (overrides or {}).items()])
+            signals.leaving_by(node.destroy_node)  # so that others need not wait until they miss it
+    except SetupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return _run(node, signals)
 
 
-def _run(node: DepthNode) -> int:
+def _run(node: DepthNode, signals: StopSignals) -> int:
+    import gc
+
     import rclpy
     from rclpy.executors import ExternalShutdownException
-    from rclpy.signals import uninstall_signal_handlers
+    from rclpy.signals import SignalHandlerOptions, install_signal_handlers, uninstall_signal_handlers
 
     from depth_retrofit_ros.ros.node.resilience import ResilientExecutor
 
@@ -79,24 +79,27 @@ def _run(node: DepthNode) -> int:
     executor.add_node(node)
     try:
         if node.settings.autostart and not node.autostart():
-            code = 1 if rclpy.ok() else 0  # 0: a signal came while the model was loading
+            code = 1
         else:
+            install_signal_handlers(SignalHandlerOptions.ALL)  # rclpy's end the spinning; they call ours, too
+            signals.finish_first()
             while rclpy.ok() and not node.device_fault:
                 executor.spin_once()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except RuntimeError:  # rclpy's answer where a signal came while something was being created
         if rclpy.ok():
             raise
     finally:
+        signals.finish_first()
         # rclpy tells the executor of a signal from a thread of its own, and crashes where the executor is gone by then.
         uninstall_signal_handlers()
-        _end_at_once_when_told_again()
         if node.device_fault:
             node.get_logger().fatal(f"the device is lost to this process, which ends: {node.device_fault}")
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
+        signals.ignore()
         # Python's last garbage collection would walk all of torch, for seconds on a busy machine; ros2 launch gives us five.
         gc.freeze()
         if node.device_fault or node.has_abandoned:
@@ -109,27 +112,6 @@ def _end_without_teardown() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
-
-
-def _end_at_once_when_told_again() -> None:
-    """Whoever sends another signal does not want to wait for the image in work.
-
-    One wish may come twice, though: who signals the whole process group reaches us and `ros2 launch`, which passes it on.
-    """
-    begin_s = time.monotonic()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if time.monotonic() - begin_s > _SAME_WISH_S:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-
-
-def _refuse(reason: str) -> int:
-    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

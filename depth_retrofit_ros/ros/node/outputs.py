@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +24,7 @@ from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.color_map import colorize
 from depth_retrofit_ros.io.raw_depth import fill_millimeters
 from depth_retrofit_ros.msg import FrameStats
-from depth_retrofit_ros.pointcloud.organized import POINT_STEP, cloud_size, fill_cloud
+from depth_retrofit_ros.pointcloud.organized import POINT_STEP, cloud_size, fill_cloud, is_device_cloud_installed
 from depth_retrofit_ros.ros.messages.calibration import info_for_image
 from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH, publish_to
 from depth_retrofit_ros.runtime.rate_limiter import RateLimiter
@@ -59,6 +60,14 @@ _TOPICS: dict[str, tuple[type, str, int]] = {
     "frame_stats": (FrameStats, "~/frame_stats", SMALL_DEPTH),
 }
 _ALWAYS = ("camera_info", "frame_stats")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a frame's outputs. times_ms: the wall time of each that went out; failed: why another one did not."""
+
+    times_ms: dict[str, float]
+    failed: dict[str, Exception]
 
 
 class ImageMessage:
@@ -119,6 +128,7 @@ class Outputs:
         # it computes: a device that hangs there must not take the executor with it.
         self._publishers: dict[str, Destination] = {}
         self._cloud_limiter = RateLimiter()
+        self._cloud_on_device = is_device_cloud_installed()
         self._depth_message = ImageMessage("32FC1", np.float32, 1)
         self._millimeters_message = ImageMessage("16UC1", np.uint16, 1)
         self._points_message = CloudMessage()
@@ -135,35 +145,44 @@ class Outputs:
         """Offer these from the next frame on. Raises GraphError, and then changes nothing."""
         self._offer((*_ALWAYS, *chosen))
 
-    def publish(
-        self, frame: Frame, result: DepthFrame, header: Header, info: CameraInfo | None, settings: Settings
-    ) -> dict[str, float]:
-        """Send what is chosen to whoever listens; returns the wall time [ms] of each output that was sent.
+    def publish(self, frame: Frame, result: DepthFrame, header: Header, info: CameraInfo | None, settings: Settings) -> Sent:
+        """Send what is chosen to whoever listens.
 
         header: the image's own, used as it is. info: as received, None where there is none for this image. Millimetres and the
-        cloud are sent only where the depth is metric.
+        cloud are sent only where the depth is metric. Each output goes out as soon as it is made, so that none waits for another,
+        and one that fails is missing alone: only where nothing at all went out its error is raised.
         """
         times_ms: dict[str, float] = {}
+        failed: dict[str, Exception] = {}
         depth = cache(lambda: self._on_host(result.depth, header))  # only if somebody listens
         camera, publishers = frame.camera, self._publishers
 
         def send(name: str, make: Callable[[], Any]) -> None:
             publisher = publishers.get(name)
-            if publisher is not None and _is_subscribed(publisher):
-                start = time.perf_counter()
+            if publisher is None or not _is_subscribed(publisher):
+                return
+            start = time.perf_counter()
+            try:
                 _send(publisher, make())
+            except Exception as error:
+                if not self._node.context.ok():
+                    raise  # a signal has shut the context down: nothing more can be sent
+                failed[name] = error
+            else:
                 times_ms[name] = 1e3 * (time.perf_counter() - start)
 
         send("depth", lambda: self._make_depth(depth(), header))
         if result.metric:
             send("depth_mm", lambda: self._make_millimeters(depth(), header))
-        if info is not None and camera is not None:
+        if info is not None and camera is not None and (times_ms or not failed):  # none for depth that is missing
             send("camera_info", lambda: info_for_image(info, camera, header))
         if result.metric and camera is not None and self._cloud_is_due(settings.cloud_rate):
             send("points", lambda: self._make_cloud(result, depth, frame, header, settings.cloud_stride))
         send("preview", lambda: self._make_preview(depth(), header))
         send("selection", lambda: self._make_selection(result.selection.mask().cpu().numpy(), header))
-        return times_ms
+        if failed and not times_ms:
+            raise next(iter(failed.values()))
+        return Sent(times_ms, failed)
 
     def publish_stats(self, stats: FrameStats) -> None:
         """Send the statistics of one frame, if anybody listens."""
@@ -218,12 +237,10 @@ class Outputs:
     ) -> PointCloud2:
         assert frame.camera is not None
         points = self._points_message.prepare(*cloud_size(frame.camera.height, frame.camera.width, stride), header)
-        if result.depth.device.type == "cpu" or result.image is None:
+        if result.depth.device.type == "cpu" or result.image is None or not self._cloud_on_device:
             fill_cloud(depth(), frame.image, frame.camera, points, stride)
         else:
-            from depth_retrofit_ros.pointcloud.organized_triton import (
-                make_cloud_on_device,  # triton comes with CUDA builds of torch only
-            )
+            from depth_retrofit_ros.pointcloud.organized_triton import make_cloud_on_device
 
             torch.from_numpy(points).copy_(make_cloud_on_device(result.depth, result.image, frame.camera, stride))
         return self._points_message.message

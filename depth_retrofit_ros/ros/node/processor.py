@@ -186,8 +186,9 @@ class Processor:
         self._monitor.refined(result, asked, self._guard.limit)
         result = self._scaled(result, work.frame)
         with unless_shut_down(self._node):
-            sent_ms = self._outputs.publish(work.frame, result, work.header, work.info, settings)
-            self._tell(work, result, sent_ms, work.launch_ms + _since_ms(start_s))
+            sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)
+            self._monitor.sent(sent.failed)
+            self._tell(work, result, sent.times_ms, work.launch_ms + _since_ms(start_s))
 
     def _launched(self, frame: Frame) -> InFlightFrame | None:
         try:

@@ -23,6 +23,7 @@ from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.evaluation.report.run_folder import Inside
 from depth_retrofit_ros.frame import DepthFrame
 from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
+from depth_retrofit_ros.ros.context import ros_start
 from depth_retrofit_ros.ros.health.diagnostics import Health
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
 from depth_retrofit_ros.ros.messages.calibration import intrinsics
@@ -104,7 +105,7 @@ class _Run:
         stamp_ns = self.playback.note(timed.data, timed.topic)
         counts = self._processor.answer(message)
         outputs = self._outbox.take()
-        if counts.failed > self._failed:  # the log says why; what it had published before it failed is no answer
+        if counts.failed > self._failed or f"{NODE}/depth/image_rect" not in outputs:  # the log says why
             self._failed = counts.failed
             return
         self.recording.arrived_ns[stamp_ns] = time.monotonic_ns()
@@ -174,9 +175,10 @@ class _Slot:
 def _node(values: Mapping[str, str | float]) -> Iterator[Node]:
     """A node that nobody spins: it has parameters, a clock and a logger, and nothing subscribed."""
     context = rclpy.Context()
-    context.init()
     overrides = [Parameter(name, value=value) for name, value in {**values, "outputs": OUTPUTS}.items()]
-    node = Node(NODE.strip("/"), context=context, parameter_overrides=overrides, start_parameter_services=False)
+    with ros_start():
+        context.init()
+        node = Node(NODE.strip("/"), context=context, parameter_overrides=overrides, start_parameter_services=False)
     try:
         yield node
     finally:

@@ -19,6 +19,7 @@ from rclpy.node import Node
 from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE
 from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
+from depth_retrofit_ros.ros.context import ros_start
 from depth_retrofit_ros.ros.node.process import NodeProcess
 from depth_retrofit_ros.ros.replay.player import Playback, Player, TimedMessage
 from depth_retrofit_ros.ros.replay.recorder import RecordedDepth, Recorder, Recording
@@ -134,8 +135,9 @@ def private_domain(domain: int | None) -> Iterator[None]:
 def _graph() -> Iterator[Node]:
     """A node whose callbacks run in a thread of their own; the thread is joined before anything it uses goes away."""
     context = rclpy.Context()
-    context.init()
-    node = Node("depth_retrofit_replay", context=context)
+    with ros_start():
+        context.init()
+        node = Node("depth_retrofit_replay", context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 

@@ -11,6 +11,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from depth_retrofit_ros.ros.context import ros_start
 from depth_retrofit_ros.ros.transport.dds_profile import configure_transport
 from depth_retrofit_ros.ros.view.viewer import Sink, Viewer
 
@@ -25,8 +26,9 @@ def show(name: str, sink: Sink, width: int, rate_hz: float, domain: int | None) 
     configure_transport()
     with _signalled() as ended:
         context = rclpy.Context()
-        rclpy.init(context=context, domain_id=domain)
-        node = Node("depth_retrofit_view", context=context)
+        with ros_start():
+            rclpy.init(context=context, domain_id=domain)
+            node = Node("depth_retrofit_view", context=context)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         viewer = Viewer(node, name, sink, width, rate_hz)

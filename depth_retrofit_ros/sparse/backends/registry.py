@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,6 +13,8 @@ import torch
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ BACKENDS: dict[str, BackendInfo] = {
         "depth_retrofit_ros.sparse.backends.triton.backend:TritonBackend",
         "one fused kernel, float16, bfloat16 or float32, without gradients: for inference on CUDA",
         "triton",
-        "pip install triton (CUDA builds of torch bring it)",
+        "pip install 'depth_retrofit_ros[cuda]', or triton as it fits your torch",
     ),
     "minkowski": BackendInfo(
         "depth_retrofit_ros.sparse.backends.minkowski:MinkowskiBackend",
@@ -113,18 +116,26 @@ def is_installed(info: BackendInfo) -> bool:
 
 
 def resolve_backend(name: str, device: torch.device) -> str:
-    """``auto`` is ``triton`` on CUDA and ``cpu`` elsewhere; other names are themselves."""
-    return name if name != "auto" else "triton" if device.type == "cuda" else "cpu"
+    """``auto`` is ``cpu`` on a CPU, and on CUDA ``triton``, or ``torch`` where Triton is missing; other names are themselves."""
+    if name != "auto":
+        return name
+    if device.type != "cuda":
+        return "cpu"
+    return "triton" if is_installed(BACKENDS["triton"]) else "torch"
 
 
 def load_backend(name: str, device: torch.device | None = None) -> SparseBackend:
-    """The backend of that name, or of ``auto``.
+    """The backend of that name, or of ``auto``, which says so in the log where it is not the fastest.
 
     device: where it shall compute; None: on the CPU. Raises ModelError where the name is unknown, its software is not installed, or
     it does not compute there.
     """
     device = device or torch.device("cpu")
-    name = resolve_backend(name, device)
+    asked, name = name, resolve_backend(name, device)
+    if asked == "auto" and name == "torch":
+        _LOG.warning(
+            "sparse backend auto is torch here, slower than triton, which is not installed: %s", BACKENDS["triton"].how_to_get
+        )
     if name not in BACKENDS:
         raise ModelError(f"unknown sparse backend '{name}': choose one of auto, {', '.join(BACKENDS)}")
     info = BACKENDS[name]

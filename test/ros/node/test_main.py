@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,9 +20,19 @@ from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.node import main as ros_main
 from depth_retrofit_ros.ros.node.node import DepthNode
 from depth_retrofit_ros.ros.node.parameters import Settings
+from depth_retrofit_ros.ros.node.signals import STOPPING, StopSignals
 from test.ros.graph import NODE, PATIENCE_S, Graph, image_message, info_message, pixels_of, repeat_until, wait_until
 
 COMMAND = [sys.executable, "-m", "depth_retrofit_ros.ros.node.main"]
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """A test that takes the signals, as the node's process does for good, gives them back."""
+    before = [(number, signal.getsignal(number)) for number in STOPPING]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
 
 
 def running(log: Path, *arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
@@ -75,40 +84,38 @@ def test_sigterm_ends_an_idle_node_with_code_0(graph: Graph, tmp_path: Path) -> 
     assert "Traceback" not in log.read_text()
 
 
-def test_a_signal_while_the_model_loads_ends_it_with_code_0(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with running(log) as process:
-        maps = Path(f"/proc/{process.pid}/maps")  # empty for a process that has ended
-        wait_until(lambda: "libtorch_cpu.so" in maps.read_text() or not maps.read_text(), "torch to be loaded")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_S) in (0, -signal.SIGTERM), log.read_text()
-    assert "Traceback" not in log.read_text()
-
-
-def test_a_signal_that_comes_by_two_ways_is_one_wish_and_a_later_one_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, ended = [100.0], []
-    send = signal.raise_signal
-    monkeypatch.setattr(ros_main, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        ros_main._end_at_once_when_told_again()
-        send(signal.SIGINT)
-        send(signal.SIGTERM)
-        now[0] += 10.0
-        monkeypatch.setattr(signal, "raise_signal", lambda number: ended.append((number, signal.getsignal(number))))
-        send(signal.SIGINT)
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+def test_a_second_signal_is_the_same_wish_unless_it_comes_later(own_signals: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, ended, send = [100.0], [], signal.raise_signal
+    signals = StopSignals(clock_s=lambda: now[0])
+    signals.install()
+    signals.finish_first()
+    send(signal.SIGINT)
+    send(signal.SIGTERM)
+    assert signals.came
+    now[0] += 10.0
+    monkeypatch.setattr(signal, "raise_signal", lambda number: ended.append((number, signal.getsignal(number))))
+    send(signal.SIGINT)
     assert ended == [(signal.SIGINT, signal.SIG_DFL)]
 
 
-def test_a_signal_before_rclpy_is_loaded_ends_it_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(args: object) -> None:
-        raise KeyboardInterrupt
+def test_a_signal_when_all_is_ended_changes_nothing(own_signals: None) -> None:
+    signals = StopSignals()
+    signals.install()
+    signals.ignore()
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGINT)
+    assert not signals.came
 
-    monkeypatch.setattr(rclpy, "init", interrupted)
-    assert ros_main.run_node() == 0
+
+def test_a_signal_within_a_block_that_must_not_be_cut_takes_effect_after_it() -> None:
+    program = (
+        "import signal; from depth_retrofit_ros.ros.node.signals import StopSignals; s = StopSignals(); s.install(); "
+        "s.leaving_by(lambda: print('cleaned up'))\n"
+        "with s.noting():\n    signal.raise_signal(signal.SIGTERM); print('whole', end=', ')\n"
+        "print('never')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "whole, cleaned up\n", "")
 
 
 @pytest.mark.parametrize(
@@ -140,10 +147,10 @@ def test_without_autostart_it_waits_for_transitions(graph: Graph, tmp_path: Path
         assert process.wait(PATIENCE_S) == 0
 
 
-def test_overrides_outrank_ros_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overrides_outrank_ros_arguments(own_signals: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Settings] = []
 
-    def look(node: DepthNode) -> int:
+    def look(node: DepthNode, signals: StopSignals) -> int:
         seen.append(node.settings)
         node.destroy_node()
         rclpy.try_shutdown()

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import array
 import functools
-from typing import Any
+import sys
+from types import SimpleNamespace
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_msgs.msg import Header
 
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.pointcloud.organized import make_cloud
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
+from depth_retrofit_ros.ros.node.outputs import Outputs
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
 
 
@@ -165,6 +172,55 @@ def test_statistics_alone_are_sent_where_nothing_else_is(graph: Graph) -> None:
     graph.publisher(Image, "/image").publish(image_message())
     wait_until(lambda: stats or graph.warnings(node), "the statistics")
     assert (stats[0].publish_ms, stats[0].processed) == (0.0, 1)
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *makers: str) -> None:
+    """These outputs cannot be made."""
+
+    def broken(*arguments: Any) -> None:
+        raise RuntimeError("Failed to find C compiler")
+
+    for maker in makers:
+        monkeypatch.setattr(Outputs, maker, broken)
+
+
+def test_an_output_that_fails_is_missing_alone_and_told(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "_make_cloud")
+    node = graph.depth_node(SlantedWall())
+    depths, infos = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(CameraInfo, f"{NODE}/depth/camera_info")
+    clouds, previews = graph.listen(PointCloud2, f"{NODE}/points"), graph.listen(Image, f"{NODE}/depth/preview")
+    stats = graph.listen(FrameStats, f"{NODE}/frame_stats")
+    send_with_info(graph, image_message(), info_message())
+    wait_until(lambda: depths and infos and previews and stats, "all outputs but the cloud")
+    assert not clouds
+    assert (stats[0].received, stats[0].processed, stats[0].failed) == (1, 1, 0)
+    assert [line for line in graph.warnings(node) if "points" in line] == [
+        "a frame goes out without points: RuntimeError: Failed to find C compiler"
+    ]
+    assert node._health.frames.last_failure == "points alone: RuntimeError: Failed to find C compiler"
+
+
+def test_a_frame_fails_only_where_nothing_of_it_goes_out(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "_make_depth", "_make_preview")
+    graph.depth_node(SlantedWall())
+    depths, previews = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(Image, f"{NODE}/depth/preview")
+    infos, reports = graph.listen(CameraInfo, f"{NODE}/depth/camera_info"), graph.listen(DiagnosticArray, "/diagnostics")
+    send_with_info(graph, image_message(), info_message())
+    wait_until(lambda: reports and value(reports[-1], "input", "failed") == "1", "the failure in the diagnostics")
+    assert value(reports[-1], "input", "processed") == "0"
+    assert not depths and not previews and not infos, "no camera_info either, of depth that is missing"
+
+
+def test_on_cuda_without_triton_the_cloud_is_made_on_the_host(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Depth on a device that is no CPU, as far as the outputs can tell; what it takes from there is there to be taken."""
+    monkeypatch.setitem(sys.modules, "triton", None)
+    outputs = Outputs(graph.client, ())
+    image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    depth, camera = np.linspace(1.0, 2.0, 24, dtype=np.float32).reshape(4, 6), Camera(6, 4, 5.0, 5.0, 2.5, 1.5)
+    on_device = SimpleNamespace(depth=torch.empty(4, 6, device="meta"), image=torch.empty(4, 6, 3, device="meta"))
+    message = outputs._make_cloud(cast(DepthFrame, on_device), lambda: depth, Frame(image, camera=camera), Header(), 1)
+    np.testing.assert_array_equal(pixels_of(message).view(np.uint32), make_cloud(depth, image, camera, 1).view(np.uint32))
+    outputs.destroy()
 
 
 def all_have(received: tuple[list[Any], ...], count: int) -> bool:

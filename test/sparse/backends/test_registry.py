@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -17,8 +19,24 @@ def test_backend_knows_its_name(name: str) -> None:
 
 def test_auto_is_the_fastest_on_the_device() -> None:
     assert load_backend("auto").name == load_backend("auto", torch.device("cpu")).name == "cpu"
-    assert resolve_backend("auto", torch.device("cuda", 1)) == "triton"
     assert resolve_backend("torch", torch.device("cuda")) == "torch"
+
+
+def test_auto_on_cuda_is_triton_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "is_installed", lambda info: True)
+    assert resolve_backend("auto", torch.device("cuda", 1)) == "triton"
+
+
+def test_auto_without_triton_is_torch_and_says_why(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert load_backend("auto", torch.device("cuda")).name == "torch"
+    (record,) = caplog.records
+    assert record.getMessage().startswith("sparse backend auto is torch here, slower than triton, which is not installed: pip")
+    caplog.clear()
+    assert load_backend("torch", torch.device("cuda")).name == "torch" and load_backend("auto").name == "cpu"
+    assert not caplog.records, "nothing is said of what was asked for"
+    with pytest.raises(ModelError, match=r"sparse engine 'triton' needs triton, which is not installed: pip install .*\[cuda\]"):
+        load_backend("triton", torch.device("cuda"))
 
 
 @pytest.mark.parametrize("name", ["triton", "minkowski", "spconv"])
