@@ -9,6 +9,7 @@ import numpy as np
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import SparseDepthError
+from depth_retrofit_ros.io.encodings import DEPTHS, TABLE
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image, PointCloud2
@@ -19,7 +20,6 @@ _MOST_POINTS = 65_536  # that are projected: of a scanner's full turn the camera
 _SAME_VIEW = 0.02  # relative difference of the aspect ratios of two images of one view
 _NEAREST_M = 0.05  # nearer points are the robot itself, or noise
 
-_DEPTH_ENCODINGS = {"16UC1": ("u2", 1e-3), "mono16": ("u2", 1e-3), "32FC1": ("f4", 1.0)}
 _POINT_TYPES = {7: "f4", 8: "f8"}  # PointField.FLOAT32, FLOAT64
 
 
@@ -43,7 +43,7 @@ def from_image(message: Image, width: int, height: int) -> SparseDepth:
         )
     stride = max(1, int(np.sqrt(depth.size / (4 * MOST_PIXELS))))  # about four times as many, of which many may be unknown
     v, u = np.mgrid[stride // 2 : rows : stride, stride // 2 : columns : stride]
-    z = depth[v, u] * _DEPTH_ENCODINGS[message.encoding][1]
+    z = depth[v, u] * DEPTHS[message.encoding]
     known = np.isfinite(z) & (z > _NEAREST_M)
     v, u, z = v[known], u[known], z[known].astype(np.float64)
     # The pixel of the camera image that holds the centre of the depth pixel.
@@ -74,11 +74,11 @@ def _thinned(pixels: np.ndarray, depth: np.ndarray) -> SparseDepth:
 
 def _depth_rows(message: Image) -> np.ndarray:
     """The raw values [H, W] of a depth image, a view of its memory."""
-    if message.encoding not in _DEPTH_ENCODINGS:
+    if message.encoding not in DEPTHS:
         raise SparseDepthError(
-            f"sparse depth encoding {message.encoding[:40]!r} is not supported: publish one of {', '.join(_DEPTH_ENCODINGS)}"
+            f"sparse depth encoding {message.encoding[:40]!r} is not supported: publish one of {', '.join(DEPTHS)}"
         )
-    dtype = np.dtype((">" if message.is_bigendian else "<") + _DEPTH_ENCODINGS[message.encoding][0])
+    dtype = TABLE[message.encoding].dtype(message.is_bigendian)
     height, width, step = message.height, message.width, message.step
     if height == 0 or width == 0 or step < width * dtype.itemsize or len(message.data) != height * step:
         raise SparseDepthError(
