@@ -54,6 +54,7 @@ def decode_png(data: bytes, check_size: CheckSize, gray: bool = False) -> np.nda
     picture = _picture(data)
     try:
         with PngImageFile(io.BytesIO(picture)) as image:
+            image.decodermaxblock = len(picture)
             image.load()
             # Pillow leaves rows that are missing at zero, and says nothing where the compressed stream ends properly before them.
             is_whole = image.crop((0, height - 1, width, height)).tobytes().strip(b"\0") and not image.info.get("interlace")
@@ -88,8 +89,7 @@ def _has_all_rows(picture: bytes) -> bool:
 def exif_tags(data: bytes) -> Exif:
     """Pillow's tags of the EXIF chunk, or of the text chunk in which older programs put it. May raise whatever Pillow does."""
     kept = [chunk.data for chunk in _chunks(data) if chunk.kind == b"IHDR" or _is_exif(chunk)]
-    nothing = b"".join(struct.pack(">I4sI", 0, kind, zlib.crc32(kind)) for kind in (b"IDAT", b"IEND"))
-    with PngImageFile(io.BytesIO(b"".join((SIGNATURE, *kept, nothing)))) as image:
+    with PngImageFile(io.BytesIO(b"".join((SIGNATURE, *kept, _chunk(b"IDAT", b""), _chunk(b"IEND", b""))))) as image:
         return Image.getexif(image)  # not its own method, which would decode pixels to look behind them
 
 
@@ -98,13 +98,23 @@ def _is_exif(chunk: Chunk) -> bool:
     return is_named and chunk.is_whole()
 
 
+def _chunk(kind: bytes, payload: bytes) -> bytes:
+    return b"".join((struct.pack(">I4s", len(payload), kind), payload, struct.pack(">I", zlib.crc32(payload, zlib.crc32(kind)))))
+
+
 def _picture(data: bytes) -> bytes:
     """The file without its ancillary chunks. Raises ImageError where one of the others is missing, cut or has a wrong check sum."""
     parts: list[bytes | memoryview] = [SIGNATURE]
+    stream: list[memoryview] = []
     for chunk in _chunks(data):
         if chunk.kind in _PICTURE:
             if not chunk.is_whole():
                 raise damaged(f"the check sum of a chunk {chunk.kind.decode('ascii')} is wrong")
+            if chunk.kind == b"IDAT":
+                stream.append(chunk.payload)
+                continue
+            if chunk.kind == b"IEND":  # the stream as one chunk: its many small ones take longer
+                parts.append(_chunk(b"IDAT", b"".join(stream)))
             parts.append(chunk.data)
         elif not chunk.kind[0] & 0x20:  # an upper-case first letter: nothing can be decoded without knowing it
             raise damaged("an unknown critical chunk")

@@ -10,7 +10,8 @@ import pytest
 from depth_retrofit_ros.io.exif import Exif, block_tags, read_exif, upright
 from test.io.exifs import DIGITAL_ZOOM, FOCAL_35MM, FOCAL_LENGTH, HEIGHT, PLANE_RESOLUTION, PLANE_UNIT, WIDTH, Value, exif
 
-FULL_FRAME: dict[int, Value] = {FOCAL_LENGTH: (50, 1), WIDTH: 3600, HEIGHT: 2400, PLANE_RESOLUTION: (1000, 1), PLANE_UNIT: 3}  # 36 x 24 mm, 50 mm
+# 36 x 24 mm and 50 mm.
+FULL_FRAME: dict[int, Value] = {FOCAL_LENGTH: (50, 1), WIDTH: 3600, HEIGHT: 2400, PLANE_RESOLUTION: (1000, 1), PLANE_UNIT: 3}
 
 
 def read(block: bytes, width: int = 3600, height: int = 2400) -> Exif:
