@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import math
-import struct
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError, features
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import ImageError
+from depth_retrofit_ros.io.decoding import damaged
+from depth_retrofit_ros.io.exif import FULL_FRAME_DIAGONAL_MM, block_tags, read_exif, upright
+from depth_retrofit_ros.io.jpeg import SOI, decode_jpeg, exif_block
+from depth_retrofit_ros.io.png import SIGNATURE, decode_png, exif_tags
 
-FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)  # what a "35 mm equivalent" focal length refers to (CIPA DCG-001)
-_EXIF_IFD, _FOCAL_35MM = 0x8769, 0xA405  # TIFF tags, EXIF 2.3
+MAX_PIXELS = 1 << 30
+"""Larger photos are refused; so are sides above ``MAX_SIDE``."""
+MAX_SIDE = 1 << 20
+_PILLOW = threading.Lock()  # its size limit and Python's warning filters belong to the whole process
+_TOO_LARGE = f"larger than {MAX_PIXELS // 1_000_000} megapixels, or {MAX_SIDE} a side: scale it first"
+_EXPECTED = "give a JPEG, PNG, TIFF, WebP or AVIF file"
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """image: ``uint8 [H, W, 3]`` RGB, turned upright as EXIF says; focal_35mm: the 35 mm equivalent focal length [mm], or None."""
+    """image: ``uint8 [H, W, 3]`` RGB, turned upright as EXIF says; focal_35mm: the 35 mm equivalent focal length [mm], or None;
+    orientation: how EXIF said that the stored pixels are to be turned, 1…8, 1 for not at all."""
 
     image: np.ndarray
     focal_35mm: float | None
+    orientation: int = 1
 
     def exif_camera(self) -> Camera | None:
         """The camera that the 35 mm equivalent focal length describes, principal point at the centre; None without one."""
@@ -36,84 +48,83 @@ class Photo:
 
 
 def read_photo(path: Path) -> Photo:
-    """Read JPEG, PNG, TIFF, WebP or whatever else OpenCV decodes. Raises ImageError, one line."""
+    """Read JPEG, PNG, TIFF, WebP, AVIF or whatever else Pillow decodes. Raises ImageError, one line."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot read {path}: {error.strerror}") from error
     if not data:
         raise ImageError(f"{path} is empty")
-    if data[:2] == b"\xff\xd8" and not _jpeg_is_whole(data):
-        raise ImageError(f"{path} is a truncated JPEG: copy it again")
-    if data.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND" not in data:  # told here, because libpng adds lines of its own
-        raise ImageError(f"{path} is a truncated PNG: copy it again")
     try:
-        with _quiet():
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise ImageError(f"{path} cannot be decoded: {' '.join(str(error.err).split())}") from error
-    if pixels is None:
-        raise ImageError(f"{path} is not an image that OpenCV can decode: give a JPEG, PNG, TIFF or WebP file")
-    return Photo(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), focal_length_35mm(data))
+        with _pillow():
+            return _decode(data)
+    except ImageError as error:
+        raise ImageError(f"{path} cannot be decoded: {error}") from error
+
+
+def _decode(data: bytes) -> Photo:
+    """Raises ImageError."""
+    if data.startswith(SOI):
+        stored = decode_jpeg(data, _check_size)
+        exif = read_exif(lambda: block_tags(exif_block(data)), stored.shape[1], stored.shape[0])
+    elif data.startswith(SIGNATURE):
+        stored = decode_png(data, _check_size)
+        exif = read_exif(lambda: exif_tags(data), stored.shape[1], stored.shape[0])
+    else:
+        return _decode_other(data)
+    return Photo(upright(stored, exif.orientation), exif.focal_35mm, exif.orientation)
+
+
+def _decode_other(data: bytes) -> Photo:
+    """By Pillow alone, which is strict about all formats but JPEG and PNG. Raises ImageError."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            _check_size(height, width)
+            exif = read_exif(image.getexif, width, height)
+            image.load()
+            left = read_exif(image.getexif, width, height).orientation  # of a TIFF, Pillow turns the pixels while it loads them
+            return Photo(upright(_to_rgb(image), left), exif.focal_35mm, exif.orientation)
+    except UnidentifiedImageError as error:
+        if data[4:12] == b"ftypavif" and not features.check("avif"):
+            raise ImageError("AVIF needs Pillow 11.3 or newer: pip install -U pillow") from error
+        raise ImageError(f"it is not an image: {_EXPECTED}") from error
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"it is {_TOO_LARGE}") from error
+    except Exception as error:  # Pillow's parsers over a stranger's bytes: what they may raise is not a short list
+        raise damaged(error) from error
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """``uint8 [H, W, 3]`` without alpha; of 16 bit grey the high byte. Raises ImageError."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        deep = np.asarray(image)
+        if deep.min(initial=0) < 0 or deep.max(initial=0) > 0xFFFF:
+            raise ImageError(f"its pixels are 32 bit integers: {_EXPECTED} of 8 or 16 bit")
+        return np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise ImageError(f"its pixels are floating-point numbers: {_EXPECTED} of 8 or 16 bit")
+    return np.array(image.convert("RGB"))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without OpenCV's own log on stderr: what is wrong is raised, in one line."""
-    log = cv2.utils.logging
-    level = log.setLogLevel(log.LOG_LEVEL_SILENT)  # returns the level before
-    try:
-        yield
-    finally:
-        log.setLogLevel(level)
+def _pillow() -> Iterator[None]:
+    """Pillow with the size limit of photos, and without its warnings on stderr: what is wrong is raised, in one line."""
+    with _PILLOW, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # an error from twice this on
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
-def focal_length_35mm(data: bytes) -> float | None:
-    """FocalLengthIn35mmFilm [mm] from a JPEG's EXIF block; None where it is absent, zero, or the block is damaged."""
-    try:
-        tiff = _exif_block(data)
-        if tiff is None:
-            return None
-        order = {b"II": "<", b"MM": ">"}[tiff[:2]]
-        (first,) = struct.unpack_from(order + "I", tiff, 4)
-        pointer = _entry(tiff, order, first, _EXIF_IFD)
-        focal = None if pointer is None else _entry(tiff, order, pointer, _FOCAL_35MM)
-    except (KeyError, struct.error):
-        return None
-    return float(focal) if focal else None
-
-
-def _jpeg_is_whole(data: bytes) -> bool:
-    """Whether the pixels end with an end-of-image marker: libjpeg only warns, and fills what is missing with grey."""
-    start = next((at for marker, at, _ in _jpeg_segments(data) if marker == 0xDA), None)
-    return start is not None and data.find(b"\xff\xd9", start) >= 0
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """(marker, offset, payload) of a JPEG's header segments, up to and with the one that begins the pixels (0xDA)."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        yield marker, at, data[at + 4 : at + 2 + size]
-        if marker == 0xDA:
-            return
-        at += 2 + size
-
-
-def _exif_block(data: bytes) -> bytes | None:
-    """The TIFF structure inside a JPEG's APP1 segment."""
-    if data[:2] != b"\xff\xd8":
-        return None
-    return next((block[6:] for marker, _, block in _jpeg_segments(data) if marker == 0xE1 and block[:6] == b"Exif\0\0"), None)
-
-
-def _entry(tiff: bytes, order: str, directory: int, tag: int) -> int | None:
-    """Value of a SHORT or LONG entry of the TIFF directory at offset ``directory``."""
-    (count,) = struct.unpack_from(order + "H", tiff, directory)
-    for index in range(count):
-        at = directory + 2 + 12 * index
-        found, kind = struct.unpack_from(order + "HH", tiff, at)
-        if found == tag and kind in (3, 4):  # SHORT, LONG
-            (value,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), tiff, at + 8)
-            return int(value)
-    return None
+def _check_size(height: int, width: int) -> None:
+    """Raises ImageError for an empty picture, and for one that is larger than any photo."""
+    if height == 0 or width == 0:
+        raise ImageError(f"it is empty ({width}x{height})")
+    if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
+        raise ImageError(f"{width}x{height} is {_TOO_LARGE}")

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from depth_retrofit_ros.errors import BagError
+from depth_retrofit_ros.io.encodings import DEPTHS, TABLE
 
 if TYPE_CHECKING:
     from rosbags.rosbag2 import Reader
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-# Encoding of a depth image → its code in NumPy without the byte order, metres per unit (REP-118).
-DEPTH_ENCODINGS = MappingProxyType({"16UC1": ("u2", 1e-3), "mono16": ("u2", 1e-3), "32FC1": ("f4", 1.0)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +158,15 @@ def depth_image(data: bytes) -> np.ndarray:
     Encodings 16UC1 / mono16 (millimetres, 0 invalid) and 32FC1 (metres, NaN or <= 0 invalid), as in REP-118. Raises BagError.
     """
     message = deserialize(data, IMAGE_TYPE)
-    if message.encoding not in DEPTH_ENCODINGS:
+    if message.encoding not in DEPTHS:
         raise BagError(f"depth encoding {message.encoding!r} is not known: give a topic with 16UC1 (mm) or 32FC1 (m)")
-    code, unit_m = DEPTH_ENCODINGS[message.encoding]
-    dtype = np.dtype((">" if message.is_bigendian else "<") + code)
+    dtype = TABLE[message.encoding].dtype(message.is_bigendian)
     height, width, step = int(message.height), int(message.width), int(message.step)
     raw = np.asarray(message.data)
     if height == 0 or width == 0 or step < width * dtype.itemsize or step % dtype.itemsize or raw.size < height * step:
         raise BagError(f"depth image {width}x{height} with step {step} does not fit its {raw.size} bytes: record the bag again")
     rows = raw[: height * step].view(dtype).reshape(height, step // dtype.itemsize)[:, :width]
-    depth: np.ndarray = rows.astype(np.float32) * np.float32(unit_m)
+    depth: np.ndarray = rows.astype(np.float32) * np.float32(DEPTHS[message.encoding])
     depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
     return depth
 

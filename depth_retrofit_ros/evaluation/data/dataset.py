@@ -11,7 +11,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import CameraError, DatasetError
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.npz import open_npz
-from depth_retrofit_ros.io.photos import read_photo
+from depth_retrofit_ros.io.photos import Photo, read_photo
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 INTRINSICS = ("fx", "fy", "cx", "cy")
@@ -57,11 +57,12 @@ def find_pairs(folder: Path) -> list[Pair]:
 
 def read_pair(pair: Pair) -> Sample:
     """Raises ImageError, DatasetError or CameraError, one line that names the file."""
-    image = read_photo(pair.image).image
-    height, width = image.shape[:2]
+    photo = read_photo(pair.image)
+    height, width = photo.image.shape[:2]
     with open_npz(pair.truth) as arrays:
         depth = np.asarray(arrays.array("depth", 2), np.float32)
         intrinsics = [arrays.number(name) for name in INTRINSICS]
+    _check_orientation(pair, photo, depth.shape)
     if depth.shape != (height, width):
         raise DatasetError(
             f"{pair.truth}: depth is {depth.shape[1]}x{depth.shape[0]} but the image is {width}x{height}: make them agree"
@@ -71,4 +72,17 @@ def read_pair(pair: Pair) -> Sample:
     except CameraError as error:
         raise CameraError(f"{pair.truth}: {error}") from None
     known = np.isfinite(depth) & (depth > 0)
-    return Sample(pair.name, Frame(image, camera=camera), np.where(known, depth, np.float32(np.nan)))
+    return Sample(pair.name, Frame(photo.image, camera=camera), np.where(known, depth, np.float32(np.nan)))
+
+
+def _check_orientation(pair: Pair, photo: Photo, truth_shape: tuple[int, ...]) -> None:
+    """The truth of a photo that EXIF turns must be turned too, which only a shape that changes can tell. Raises DatasetError."""
+    height, width = photo.image.shape[:2]
+    if photo.orientation == 1 or (truth_shape == (height, width) and photo.orientation >= 5 and height != width):
+        return
+    turned = f"{pair.image} is turned by its EXIF orientation {photo.orientation}"
+    cure = "store its pixels as the truth shows the scene, without an EXIF orientation"
+    if truth_shape == (height, width):
+        raise DatasetError(f"{turned}, and whether {pair.truth.name} is too cannot be told: {cure}")
+    if photo.orientation >= 5 and truth_shape == (width, height):
+        raise DatasetError(f"{turned} to {width}x{height}, but {pair.truth.name} is not: {cure}")

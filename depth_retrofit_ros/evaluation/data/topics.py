@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from depth_retrofit_ros.errors import BagError
-from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE, DEPTH_ENCODINGS, IMAGE_TYPE, INFO_TYPE, Bag, deserialize
+from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE, IMAGE_TYPE, INFO_TYPE, Bag, deserialize
+from depth_retrofit_ros.io.encodings import DEPTHS
 
 COMPRESSED = "/compressed"
 _DEPTH_TRANSPORT = "/compressedDepth"
@@ -31,4 +32,4 @@ def find_info_topic(bag: Bag, image_topic: str) -> str | None:
 
 def _holds_depth(bag: Bag, topic: str) -> bool:
     first = next(bag.messages([topic]))
-    return deserialize(first.data, IMAGE_TYPE).encoding in DEPTH_ENCODINGS
+    return deserialize(first.data, IMAGE_TYPE).encoding in DEPTHS

@@ -9,6 +9,7 @@ import numpy as np
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import SparseDepthError
+from depth_retrofit_ros.io.encodings import DEPTHS, TABLE
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image, PointCloud2
@@ -19,7 +20,6 @@ _MOST_POINTS = 65_536  # that are projected at first: of a scanner's full turn t
 _SAME_VIEW = 0.02  # relative difference of the aspect ratios of two images of one view
 _NEAREST_M = 0.05  # nearer points are the robot itself, or noise
 
-_DEPTH_ENCODINGS = {"16UC1": ("u2", 1e-3), "mono16": ("u2", 1e-3), "32FC1": ("f4", 1.0)}
 _POINT_TYPES = {7: "f4", 8: "f8"}  # PointField.FLOAT32, FLOAT64
 
 
@@ -44,7 +44,7 @@ def from_image(message: Image, width: int, height: int) -> SparseDepth:
     known = np.flatnonzero(_known(depth, message.encoding))  # before they are thinned: few pixels of a large image may be known
     known = _thinned(known, MOST_PIXELS)
     v, u = np.divmod(known, columns)
-    z = depth[v, u].astype(np.float64) * _DEPTH_ENCODINGS[message.encoding][1]
+    z = depth[v, u].astype(np.float64) * DEPTHS[message.encoding]
     # The pixel of the camera image that holds the centre of the depth pixel.
     x = ((u + 0.5) * (width / columns)).astype(np.int64)
     y = ((v + 0.5) * (height / rows)).astype(np.int64)
@@ -79,7 +79,7 @@ def _projected(points: np.ndarray, camera: Camera, pose: Sequence[float]) -> Spa
 
 def _known(depth: np.ndarray, encoding: str) -> np.ndarray:
     """Where raw depth ``[H, W]`` is known and no noise, bool [H, W]. NaN compares false, infinity is no depth."""
-    nearest = _NEAREST_M / _DEPTH_ENCODINGS[encoding][1]
+    nearest = _NEAREST_M / DEPTHS[encoding]
     with np.errstate(invalid="ignore"):  # signalling NaN
         return (depth > nearest) & (depth < np.inf) if depth.dtype.kind == "f" else depth > nearest
 
@@ -97,11 +97,11 @@ def _thinned(rows: np.ndarray, most: int) -> np.ndarray:
 
 def _depth_rows(message: Image) -> np.ndarray:
     """The raw values [H, W] of a depth image, a view of its memory."""
-    if message.encoding not in _DEPTH_ENCODINGS:
+    if message.encoding not in DEPTHS:
         raise SparseDepthError(
-            f"sparse depth encoding {message.encoding[:40]!r} is not supported: publish one of {', '.join(_DEPTH_ENCODINGS)}"
+            f"sparse depth encoding {message.encoding[:40]!r} is not supported: publish one of {', '.join(DEPTHS)}"
         )
-    dtype = np.dtype((">" if message.is_bigendian else "<") + _DEPTH_ENCODINGS[message.encoding][0])
+    dtype = TABLE[message.encoding].dtype(message.is_bigendian)
     height, width, step = message.height, message.width, message.step
     if height == 0 or width == 0 or step < width * dtype.itemsize or len(message.data) != height * step:
         raise SparseDepthError(

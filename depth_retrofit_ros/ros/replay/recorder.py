@@ -17,6 +17,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import ImageError
+from depth_retrofit_ros.io.encodings import TABLE
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.messages.calibration import intrinsics
 
@@ -167,7 +168,7 @@ def depth_array(message: Image) -> np.ndarray:
     """A 32FC1 message as ``float32 [H, W]``, a view of its memory. Raises ImageError."""
     if message.encoding != "32FC1" or message.step % 4 or len(message.data) != message.height * message.step:
         raise ImageError(f"depth of encoding '{message.encoding}', {message.width}x{message.height}, does not fit its data")
-    dtype = ">f4" if message.is_bigendian else "<f4"
+    dtype = TABLE["32FC1"].dtype(message.is_bigendian)
     rows = np.frombuffer(message.data, dtype).reshape(message.height, message.step // 4)
     return rows[:, : message.width]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from depth_retrofit_ros.errors import CameraError, DatasetError, DepthRetrofitError
 from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
@@ -29,6 +30,32 @@ def test_depth_of_zero_or_less_is_unknown(tmp_path: Path) -> None:
     depth[20, :3] = 0, -1, np.nan
     np.savez(tmp_path / "a.npz", depth=depth, fx=60, fy=60, cx=1, cy=1)
     assert np.isnan(read_pair(find_pairs(tmp_path)[0]).depth[20, :3]).all()
+
+
+def turn(folder: Path, orientation: int) -> None:
+    """Gives a.png an EXIF orientation; its pixels stay."""
+    image = Image.open(folder / "a.png")
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    image.save(folder / "a.png", exif=tags)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_turned_image_whose_truth_is_not_turned_is_told(tmp_path: Path, orientation: int) -> None:
+    write_scene(tmp_path, "a")
+    turn(tmp_path, orientation)
+    with pytest.raises(DatasetError, match=f"a.png is turned .*by its EXIF orientation {orientation}") as error:
+        read_pair(find_pairs(tmp_path)[0])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_turned_image_with_its_truth_turned_is_taken(tmp_path: Path, orientation: int) -> None:
+    depth = write_scene(tmp_path, "a")
+    turn(tmp_path, orientation)
+    shown = depth if orientation == 1 else np.rot90(depth, -1)
+    np.savez(tmp_path / "a.npz", depth=shown, fx=60, fy=60, cx=1, cy=1)
+    assert read_pair(find_pairs(tmp_path)[0]).depth.shape == shown.shape
 
 
 def test_folders_that_are_no_dataset(tmp_path: Path) -> None:

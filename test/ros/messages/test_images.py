@@ -15,6 +15,16 @@ HEIGHT, WIDTH = 8, 12
 LEFT, RIGHT = (200, 100, 50), (30, 60, 220)
 
 
+EXACT = tuple(f"{order}{depth}" for depth in (8, 16) for order in ("rgb", "bgr", "rgba", "bgra")) + (
+    "8UC3",
+    "8UC4",
+    "16UC3",
+    "16UC4",
+)
+GRAY = ("mono8", "8UC1", "mono16")
+COLOR = [name for name in ENCODINGS if name not in GRAY]
+
+
 def two_colors() -> np.ndarray:
     image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     image[:, : WIDTH // 2], image[:, WIDTH // 2 :] = LEFT, RIGHT
@@ -40,9 +50,12 @@ def studio_yuv(rgb: np.ndarray) -> np.ndarray:
 def encode(image: np.ndarray, encoding: str) -> np.ndarray:
     """Rows of bytes of ``image`` in ``encoding``, written from the definitions of the formats."""
     height, width = image.shape[:2]
-    if encoding in ("rgb8", "bgr8", "8UC3", "rgba8", "bgra8"):
+    if "16" in encoding:
+        deep = encode(image, encoding.replace("16", "8", 1)).astype("<u2") * 257  # 255 → 65535
+        return deep.view(np.uint8)
+    if encoding in EXACT:
         pixels = image if encoding.startswith("rgb") else image[..., ::-1]
-        if encoding.endswith("a8"):
+        if encoding.endswith(("a8", "C4")):
             pixels = np.dstack((pixels, np.full((height, width), 7, np.uint8)))
         return pixels.reshape(height, -1)
     if encoding.startswith("bayer_"):
@@ -51,34 +64,37 @@ def encode(image: np.ndarray, encoding: str) -> np.ndarray:
         for i, letter in enumerate(encoding[len("bayer_") : -1]):
             mosaic[i // 2 :: 2, i % 2 :: 2] = image[i // 2 :: 2, i % 2 :: 2, channel[letter]]
         return mosaic
+    if encoding in GRAY:
+        return np.ascontiguousarray(image[..., 0])
     y, u, v = np.moveaxis(studio_yuv(image), -1, 0)
     if encoding in ("nv12", "nv21"):
         chroma = (u, v) if encoding == "nv12" else (v, u)
         interleaved = np.dstack([plane[::2, ::2] for plane in chroma]).reshape(height // 2, width)
         return np.vstack((y, interleaved))
+    if encoding == "nv24":  # chroma as wide as twice the luma: two rows of the message for each row of pixels
+        return np.vstack((y, np.dstack((u, v)).reshape(2 * height, width)))
     chroma = np.where(np.arange(width) % 2 == 0, u, np.roll(v, 1, axis=1))
     pair = (chroma, y) if encoding in ("yuv422", "uyvy") else (y, chroma)
     return np.dstack(pair).reshape(height, -1)
 
 
-COLOR = [name for name in ENCODINGS if not name.startswith("mono")]
-
-
-@pytest.mark.parametrize("padding", [0, 4, 13])
-@pytest.mark.parametrize("encoding", COLOR)
+@pytest.mark.parametrize(
+    ("encoding", "padding"), [(name, padding) for name in COLOR for padding in ((0, 4, 13) if name != "nv24" else (0,))]
+)
 def test_colours_and_places_survive(encoding: str, padding: int) -> None:
     image = two_colors()
     rgb = image_to_rgb(to_message(encode(image, encoding), encoding, padding=padding))
     assert rgb.shape == image.shape and rgb.dtype == np.uint8 and rgb.flags.c_contiguous
     away_from_edges = np.r_[2:4, 8:10]  # where a mosaic's neighbours have the pixel's own colour
     error = np.abs(rgb.astype(int) - image)[2:-2][:, away_from_edges]
-    assert error.max() <= (0 if encoding in ("rgb8", "bgr8", "8UC3", "rgba8", "bgra8") else 3)
+    assert error.max() <= (0 if encoding in EXACT else 3)
 
 
+@pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
 @pytest.mark.parametrize("padding", [0, 5])
-def test_mono8_becomes_grey(padding: int) -> None:
+def test_8_bit_grey_stays_grey(padding: int, encoding: str) -> None:
     gray = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
-    rgb = image_to_rgb(to_message(gray, "mono8", padding=padding))
+    rgb = image_to_rgb(to_message(gray, encoding, padding=padding))
     np.testing.assert_array_equal(rgb, np.repeat(gray[..., None], 3, axis=2))
 
 
@@ -92,6 +108,41 @@ def test_mono16_is_scaled_and_its_byte_order_honoured(big_endian: bool, padding:
     rgb = image_to_rgb(message)
     np.testing.assert_array_equal(rgb[..., 0], np.round(values / 257.0).astype(np.uint8))
     assert (rgb == rgb[..., :1]).all()
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("encoding", [name for name in EXACT if "16" in name])
+def test_16_bit_colors_are_scaled_as_cv_bridge_scales_them(encoding: str, big_endian: bool) -> None:
+    """By 255 / 65535, rounded: neither the high byte nor clipped."""
+    values = np.random.default_rng(1).integers(0, 65536, (HEIGHT, WIDTH, 4), dtype=np.uint16)
+    channels = 4 if encoding.endswith("C4") or "a" in encoding else 3
+    rows = np.ascontiguousarray(values[..., :channels].astype(">u2" if big_endian else "<u2")).view(np.uint8).reshape(HEIGHT, -1)
+    message = to_message(rows, encoding, padding=3)
+    message.is_bigendian = int(big_endian)
+    rgb = values[..., :3] if encoding.startswith("rgb") else values[..., 2::-1]
+    np.testing.assert_array_equal(image_to_rgb(message), np.round(rgb / 257.0).astype(np.uint8))
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_a_deep_mosaic_is_demosaiced_before_it_is_scaled(pattern: str) -> None:
+    """As cv_bridge does it; the other order would round each neighbor by itself."""
+    mosaic = np.random.default_rng(2).integers(0, 65536, (HEIGHT, WIDTH), dtype=np.uint16)
+    second_row = {"rggb": "BG", "bggr": "RG", "gbrg": "GR", "grbg": "GB"}  # by which OpenCV names the pattern
+    code = getattr(cv2, f"COLOR_Bayer{second_row[pattern]}2RGB")
+    rgb = image_to_rgb(to_message(mosaic.astype("<u2").view(np.uint8), f"bayer_{pattern}16"))
+    np.testing.assert_array_equal(rgb, np.round(cv2.cvtColor(mosaic, code) / 257.0).astype(np.uint8))
+
+
+@pytest.mark.parametrize("padding", [0, 4])
+def test_nv24_has_chroma_for_each_pixel_and_the_arithmetic_of_the_other_yuv_encodings(padding: int) -> None:
+    image = np.random.default_rng(4).integers(0, 256, (7, 9, 3), dtype=np.uint8)  # odd sizes are fine
+    y, u, v = np.moveaxis(studio_yuv(image), -1, 0)
+    luma = np.pad(y, ((0, 0), (0, padding)))
+    chroma = np.pad(np.dstack((u, v)).reshape(7, 18), ((0, 0), (0, 2 * padding)))
+    message = to_message(np.vstack((luma, chroma.reshape(14, 9 + padding))), "nv24", 7, 9)
+    each_twice = np.repeat(image, 2, axis=1)
+    expected = image_to_rgb(to_message(encode(each_twice, "uyvy"), "uyvy", 7, 18))[:, ::2]
+    np.testing.assert_array_equal(image_to_rgb(message), expected)
 
 
 def test_unpadded_rgb8_is_not_copied() -> None:
@@ -122,7 +173,9 @@ def lie(**changes: object) -> Image:
         (lie(height=0, width=0, step=0, data=array.array("B")), "empty"),
         (lie(height=2**32 - 1, width=2**32 - 1, step=2**32 - 1), "megapixels"),
         (lie(height=HEIGHT + 1), "truncated"),
-        (lie(encoding="rgb16"), "not supported"),
+        (lie(encoding="rgb16"), "step"),
+        (lie(encoding="16UC1"), "not supported"),
+        (lie(encoding="nv24"), "truncated"),
         (lie(encoding="32FC1"), "not supported"),
         (lie(encoding=""), "not supported"),
         (lie(encoding="rgb8\nrgb8"), "not supported"),
@@ -175,11 +228,8 @@ def test_any_message_gives_an_image_or_one_line(
 
 def test_wherever_the_size_and_data_agree_there_is_an_image() -> None:
     """The counterpart of the fuzz test, which alone would accept a decoder that refuses everything."""
-    gray = two_colors()[..., 0]
     for encoding in ENCODINGS:
-        rows = {"mono8": gray, "mono16": np.repeat(gray, 2, axis=1)}.get(encoding)
-        rows = encode(two_colors(), encoding) if rows is None else rows
-        assert image_to_rgb(to_message(rows, encoding)).shape == (HEIGHT, WIDTH, 3)
+        assert image_to_rgb(to_message(encode(two_colors(), encoding), encoding)).shape == (HEIGHT, WIDTH, 3)
 
 
 def coded(extension: str, image: np.ndarray, format_: str | None = None) -> CompressedImage:
@@ -209,10 +259,17 @@ def test_grey_and_deep_and_transparent_pngs_become_rgb() -> None:
     assert compressed_to_rgb(coded(".png", np.dstack((image, image[..., 0])))).shape == image.shape
 
 
-def test_a_compressed_mosaic_is_demosaiced() -> None:
-    mosaic = encode(two_colors(), "bayer_grbg8")
-    rgb = compressed_to_rgb(coded(".png", mosaic, "bayer_grbg8; png compressed bayer_grbg8"))
-    np.testing.assert_array_equal(rgb, image_to_rgb(to_message(mosaic, "bayer_grbg8")))
+@pytest.mark.parametrize("encoding", ["bayer_grbg8", "bayer_grbg16"])
+def test_a_compressed_mosaic_is_demosaiced(encoding: str) -> None:
+    rows = encode(two_colors(), encoding)
+    mosaic = rows.view(np.uint16) if encoding.endswith("16") else rows
+    rgb = compressed_to_rgb(coded(".png", mosaic, f"{encoding}; png compressed {encoding}"))
+    np.testing.assert_array_equal(rgb, image_to_rgb(to_message(rows, encoding)))
+
+
+def test_a_deep_mosaic_in_a_jpeg_has_8_bit() -> None:
+    mosaic = np.full((HEIGHT, WIDTH), 77, np.uint8)
+    assert (compressed_to_rgb(coded(".jpg", mosaic, "bayer_rggb16; jpeg compressed bayer_rggb16")) == 77).all()
 
 
 @pytest.mark.parametrize("extension", [".png", ".jpg"])
@@ -231,6 +288,7 @@ def test_every_truncation_gives_one_line(extension: str) -> None:
         (b"", "neither JPEG nor PNG"),
         (b"GIF89a" + bytes(100), "neither JPEG nor PNG"),
         (b"\xff\xd8" + b"\xff" * 50, "frame header"),
+        (b"\xff\xd8\xff\xd9", "frame header"),
         (b"\xff\xd8\xff\xc0\x00\x11\x08\xff\xff\xff\xff" + bytes(20) + b"\xff\xd9", "megapixels"),
         (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x00\x00\x10" + bytes(20) + b"\xff\xd9", "empty"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + b"\x00\x00\xff\xff" * 2 + bytes(20) + b"IEND", "megapixels"),
@@ -263,19 +321,14 @@ def test_decode_takes_either_kind() -> None:
     np.testing.assert_array_equal(decode(coded(".png", image[..., ::-1])), image)
 
 
-NOT_IN_EVERY_CV_BRIDGE = ("uyvy", "yuyv", "yuv422_yuy2", "nv12", "nv21")
+NOT_IN_EVERY_CV_BRIDGE = ("uyvy", "yuyv", "yuv422_yuy2", "nv12", "nv21", "nv24")
 
 
-@pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name != "8UC3"])  # which it takes for "no colours"
+@pytest.mark.parametrize("encoding", [name for name in ENCODINGS if "UC" not in name])  # which it takes for "no colours"
 def test_we_agree_with_cv_bridge(encoding: str) -> None:
     """Where it is installed; it does not come as a wheel."""
     cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed: it comes with a ROS installation")
-    image = smooth()
-    if encoding.startswith("mono"):
-        gray = image[..., 0].astype(np.uint16) * 257 if encoding == "mono16" else image[..., 0]
-        rows = np.ascontiguousarray(gray).view(np.uint8)
-    else:
-        rows = encode(image, encoding)
+    rows = encode(smooth(), encoding)
     message = to_message(rows, encoding, 48, 64)
     try:
         theirs = cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
