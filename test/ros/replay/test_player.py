@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE
-from depth_retrofit_ros.ros.replay.player import Player, TimedMessage
+from depth_retrofit_ros.ros.replay.player import NO_STAMP, Player, TimedMessage
 from test.ros.graph import Graph, image_message, wait_until
 
 TOPIC = "/camera/image_raw"
@@ -42,18 +42,22 @@ def test_it_publishes_the_bytes_at_the_recorded_pace(graph: Graph, player: Playe
     assert received[3].data == image_message(stamp_s=3).data
     playback = player.playback
     assert playback.played == 5 and len(playback.late_s) == 5
-    times_s = 1e-9 * np.array(list(playback.published_ns.values()))
+    times_s = 1e-9 * np.array([image.at_ns for image in playback.images])
     due_s = times_s[0] + 0.05 * np.arange(5)  # twice as fast as recorded
     assert (times_s > due_s - 0.01).all()  # never early; how late depends on the machine
-    assert list(playback.published_ns) == [1_000_000_000 * number + 250_000_000 for number in range(5)]
+    assert [image.stamp_ns for image in playback.images] == [1_000_000_000 * number + 250_000_000 for number in range(5)]
 
 
-def test_images_that_share_a_stamp_are_refused(player: Player) -> None:
-    first, second = messages(2, period_s=0.01)
-    player.start([first, dataclasses.replace(second, data=first.data)])
-    with pytest.raises(BagError, match=r"two images on .* have the header stamp 0\.25"):
-        player.join(10)
-    assert player.playback.played == 1
+def test_images_that_share_a_stamp_and_such_as_are_none_are_counted(graph: Graph, player: Player) -> None:
+    received = graph.listen(Image, TOPIC)
+    wait_until(lambda: player.subscribers() == 1, "a subscriber")
+    first, second, third, last = messages(4, period_s=0.01)
+    player.start([first, dataclasses.replace(second, data=first.data), dataclasses.replace(third, data=third.data[:40]), last])
+    assert player.join(10)
+    wait_until(lambda: len(received) == 3, "what is an image")
+    playback = player.playback
+    assert [image.stamp_ns for image in playback.images] == [250_000_000, 250_000_000, NO_STAMP, 3_250_000_000]
+    assert playback.played == 4 and list(playback.unreadable) == [2] and "of 40 bytes is no Image" in playback.last_failure
 
 
 def test_a_stream_that_breaks_is_told_after_what_came_before(player: Player) -> None:

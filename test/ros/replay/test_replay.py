@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from depth_retrofit_ros.cli import main as cli
-from depth_retrofit_ros.evaluation.data.bag import Bag, depth_image
+from depth_retrofit_ros.evaluation.data.bag import Bag
+from depth_retrofit_ros.evaluation.data.depth_messages import depth_image
 from depth_retrofit_ros.io.depth_files import read_depth_png
 from test.evaluation.bags import PERIOD_NS, START_NS, scene, write_bag
 
