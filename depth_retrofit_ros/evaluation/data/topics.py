@@ -5,6 +5,7 @@ from __future__ import annotations
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE, IMAGE_TYPE, INFO_TYPE, Bag, deserialize
 
+IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
 COMPRESSED = "/compressed"
 _DEPTH_TRANSPORT = "/compressedDepth"
 _INFRARED = "mono16"  # infrared or thermal images; from a few drivers, and then so called, depth
@@ -16,8 +17,10 @@ def find_image_topic(bag: Bag) -> str:
 
     Infrared (mono16) counts where there is nothing else. 16UC1 and 32FC1 are only taken by name: they may be depth.
     """
-    kinds = {name: _encoding(bag, name) for name, topic in bag.topics.items() if topic.msgtype in (IMAGE_TYPE, COMPRESSED_TYPE)}
-    kinds = {name: kind for name, kind in kinds.items() if kind is not None and not name.endswith(_DEPTH_TRANSPORT)}
+    candidates = [name for name, topic in bag.topics.items() if topic.msgtype in IMAGE_TYPES]
+    kinds = {name: kind for name in candidates if (kind := _encoding(bag, name)) is not None}
+    empty = sorted(set(candidates) - kinds.keys())
+    kinds = {name: kind for name, kind in kinds.items() if not name.endswith(_DEPTH_TRANSPORT)}
     depth = {name for name, kind in kinds.items() if kind in _DEPTH or (kind == _INFRARED and "depth" in name.lower())}
     others = [name for name in kinds if name not in depth and name.removesuffix(COMPRESSED) not in depth]
     found = [name for name in others if kinds[name] != _INFRARED] or others
@@ -26,6 +29,8 @@ def find_image_topic(bag: Bag) -> str:
         return found[0]
     if found:
         raise BagError(f"{bag.path.name} has {len(found)} image topics ({', '.join(found)}): choose one with --image-topic")
+    if empty:
+        raise BagError(f"{bag.path.name} has no images: its topics {', '.join(empty)} are empty; record while the camera runs")
     if depth:
         told = ", ".join(f"{name} ({kinds[name]})" for name in sorted(depth))
         if all(kinds[name] == "32FC1" for name in depth):

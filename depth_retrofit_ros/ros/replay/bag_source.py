@@ -13,7 +13,7 @@ from depth_retrofit_ros.errors import BagError, CameraError, ImageError
 from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE, IMAGE_TYPE, INFO_TYPE, Bag, BagMessage, deserialize, relabeled
 from depth_retrofit_ros.evaluation.data.depth_messages import DEPTH_TYPES, depth_image
 from depth_retrofit_ros.evaluation.data.registration import require_same_view
-from depth_retrofit_ros.evaluation.data.topics import COMPRESSED, find_image_topic, find_info_topic
+from depth_retrofit_ros.evaluation.data.topics import COMPRESSED, IMAGE_TYPES, find_image_topic, find_info_topic
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.messages.images import decode
@@ -23,7 +23,6 @@ from depth_retrofit_ros.ros.replay.sources import Pair
 
 NO_TOPIC = "none"
 RAW_COUNTS = "16UC1"  # of thermal and infrared cameras; of most others, depth
-IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
 LONGEST_GAP_S = 30.0  # between two messages in real time: a recording that was paused, or one wrong clock, is not waited for
 
 

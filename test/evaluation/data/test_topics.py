@@ -12,6 +12,7 @@ from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE, IMAGE_TYPE, INFO_TYPE, Bag
 from depth_retrofit_ros.evaluation.data.topics import find_image_topic, find_info_topic
 from test.evaluation.bags import START_NS, STORE, compressed_message, image_message, info_message
+from test.evaluation.mcap_writer import Stream, write_mcap
 
 RGB = np.zeros((4, 6, 3), np.uint8)
 COLOR, JPEG = image_message(START_NS, RGB, "rgb8"), compressed_message(START_NS, RGB)
@@ -61,6 +62,12 @@ def test_the_only_images(tmp_path: Path, topics: dict[str, bytes], found: str) -
 )
 def test_none_or_several(tmp_path: Path, topics: dict[str, bytes], told: str) -> None:
     with bag(tmp_path, topics) as opened, pytest.raises(BagError, match=told):
+        find_image_topic(opened)
+
+
+def test_an_image_topic_without_messages(tmp_path: Path) -> None:
+    path = write_mcap(tmp_path / "bag.mcap", [Stream("/cam/image", IMAGE_TYPE, []), Stream("/cam/depth", IMAGE_TYPE, [(0, DEPTH)])])
+    with Bag(path) as opened, pytest.raises(BagError, match=r"has no images: its topics /cam/image are empty; record while"):
         find_image_topic(opened)
 
 
