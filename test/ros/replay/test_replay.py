@@ -151,7 +151,7 @@ def test_a_node_that_ends_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFi
     [
         (["--image-topic", "/nope"], "its CompressedImage or Image topics: /camera/depth, /camera/image"),
         (["--info-topic", "/camera/image"], "holds sensor_msgs/msg/Image, not CameraInfo"),
-        (["--depth-topic", "/camera/camera_info"], "holds sensor_msgs/msg/CameraInfo, not Image"),
+        (["--depth-topic", "/camera/camera_info"], "holds sensor_msgs/msg/CameraInfo, not CompressedImage or Image"),
     ],
 )
 def test_wrong_topics(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], told: str) -> None:
