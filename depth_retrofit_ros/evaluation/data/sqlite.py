@@ -13,6 +13,7 @@ from depth_retrofit_ros.evaluation.data.storage import CDR, Channel, Record
 
 MAGIC = b"SQLite format 3\0"
 JOURNALS = ("-wal", "-journal")  # beside the file where its recorder was killed: they belong to it
+REMEDY = "copy it from its source again, or record anew"
 _FARTHEST = 1 << 20  # rows that are passed over in search of readable ones behind a damaged page
 _MOST_GAPS = 100
 
@@ -31,13 +32,13 @@ class SqliteFile:
             # The player reads in a thread of its own; no two threads use it at once.
             self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
         except sqlite3.Error as error:
-            raise BagError(f"cannot read the bag {path} ({error}): {_remedy(path.name)}") from error
+            raise BagError(f"cannot read the bag {path} ({error}): {REMEDY}") from error
         try:
             self._database.execute("PRAGMA writable_schema=ON")  # without it a file that was cut off is refused as a whole
             self._topics = self._read_topics()
         except sqlite3.Error as error:
             self._database.close()
-            raise BagError(f"cannot read the bag {path} ({error}): {_remedy(path.name)}") from error
+            raise BagError(f"cannot read the bag {path} ({error}): {REMEDY}") from error
         self._rows = sorted(self._find_rows())
         counts = Counter(topic for _, _, topic in self._rows)
         self.channels = [Channel(*described, counts[number]) for number, described in self._topics.items()]
@@ -49,7 +50,7 @@ class SqliteFile:
         if not (self._damage or self._lost):
             return []
         more = f"; {len(self._lost)} messages are lost" if self._lost else ""
-        return [f"{self._name} is damaged ({self._damage}){more}; what is sound was read: {_remedy(self._name)}"]
+        return [f"{self._name} is damaged ({self._damage}){more}; what is sound was read: {REMEDY}"]
 
     def close(self) -> None:
         """See ``StorageFile``."""
@@ -123,7 +124,3 @@ def page_size(path: Path) -> int:
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(32)
-
-
-def _remedy(name: str) -> str:
-    return f"'sqlite3 {name} .recover | sqlite3 NEW.db3' makes a sound copy, or copy it from its source again"
