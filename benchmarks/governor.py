@@ -61,7 +61,7 @@ class Phases:
 def phases(live: RunResult, changes_ns: list[int]) -> dict[str, Any]:
     """Rate, budget and processing time of the answers of each phase, without its first seconds."""
     settled_ns = int(SETTLING_S * 1e9)
-    arrived = sorted(live.recording.arrived_ns.items(), key=lambda item: item[1])
+    arrived = live.recording.arrivals
     stats = {stamp_ns(stat): stat for stat in live.recording.stats}
     edges = [arrived[0][1], *changes_ns, arrived[-1][1] + 1]
     result = {}

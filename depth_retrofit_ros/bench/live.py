@@ -53,7 +53,7 @@ def entry(size: tuple[int, int], camera_hz: float, live: RunResult) -> dict[str,
     return {
         "size": list(size),
         "rate_hz": camera_hz,
-        "fps": rate_hz(list(live.recording.arrived_ns.values())),
+        "fps": rate_hz([arrival.at_ns for arrival in live.recording.arrivals]),
         "age_ms_p50": float(p50),
         "age_ms_p99": float(p99),
         "latency_ms_p50": float(np.percentile(latencies_ms, 50)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 TOLD = {"abs_rel": "AbsRel", "edge_abs_rel": "at edges", "unaligned_abs_rel": "not aligned", "delta1": "δ1"}
 
+EXIT_NOTHING = 1  # the run was made and is summed up, but has not one answer
+
 
 def add_parser(subparsers: Subparsers) -> None:
     """Declare the command."""
@@ -27,7 +30,7 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Takes a rosbag2 (sqlite3 or mcap) through the depth node and stores, measures and shows what comes out. "
         "Real time: the node is a process of its own in a ROS domain of its own. Figures are defined in docs/evaluation.md.",
     )
-    parser.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, .mcap or .db3 file")
+    parser.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, .mcap or .db3 file, compressed or not")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
         "--realtime", action="store_true", help="at the recorded rate, as on a robot: frames may be dropped (default)"
@@ -45,7 +48,11 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="TOPIC",
         help="their camera_info (default: the one beside the images); none: depth is relative, without cloud",
     )
-    topics.add_argument("--depth-topic", metavar="GT", help="depth aligned to the image, 16UC1 or 32FC1, to compare with")
+    topics.add_argument(
+        "--depth-topic",
+        metavar="GT",
+        help="depth aligned to the image, to compare with: 16UC1, 32FC1, or these as compressedDepth",
+    )
     topics.add_argument(
         "--tolerance", type=positive, default=0.02, metavar="S", help="how far its stamp may be from the image's (default: 0.02)"
     )
@@ -100,6 +107,9 @@ def run(args: argparse.Namespace) -> int:
         if path is not None:
             copy_file(out / name, path)
     tell(summary, out, progress)
+    if summary.nothing_answered is not None:
+        print(f"depth-retrofit: error: {summary.nothing_answered}", file=sys.stderr)
+        return EXIT_NOTHING
     return 0
 
 

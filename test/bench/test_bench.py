@@ -167,7 +167,7 @@ def test_a_dry_run_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_node_that_answers_nothing_in_time_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = RunResult(Playback(played=3), Recording(), DeliveryReport(3, 3, 0, 3, 0, 0), start_s=1.0, run_s=1.0)
+    nothing = RunResult(Playback(), Recording(), [], DeliveryReport(3, 3, 0, 3, 0, 0), start_s=1.0, run_s=1.0)
     monkeypatch.setattr(live, "run_live", lambda *arguments: nothing)
     with pytest.raises(GraphError, match=r"^none of 3 images of 64x48 was answered [^\n]*--seconds$"):
         live.measure_node((48, 64), 5.0, 1.0, {}, lambda line: None)

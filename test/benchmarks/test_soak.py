@@ -13,6 +13,7 @@ import pytest
 
 from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.ros.replay.identity import Event
 from depth_retrofit_ros.ros.replay.live_run import RunResult
 from depth_retrofit_ros.ros.replay.player import Playback
 from depth_retrofit_ros.ros.replay.recorder import Recording
@@ -58,9 +59,9 @@ def test_drift_is_what_comes_after_the_warm_up(soak: ModuleType, growth_mb_per_m
     ],
 )
 def test_each_check_can_fail(soak: ModuleType, delivery: DeliveryReport, age_ms: float, failed: set[str]) -> None:
-    playback = Playback(published_ns={1: 1_000_000})
-    recording = Recording(arrived_ns={1: 3_000_000}, stats=[FrameStats(age_ms=age_ms, total_ms=100.0)])
-    live = RunResult(playback, recording, delivery, start_s=5.0, run_s=1800.0)
+    playback = Playback(images=[Event(1, 1_000_000)])
+    recording = Recording(arrivals=[Event(1, 3_000_000)], stats=[FrameStats(age_ms=age_ms, total_ms=100.0)])
+    live = RunResult(playback, recording, [0], delivery, start_s=5.0, run_s=1800.0)
     result = soak.report(soak.parse(["--json", "unused", "--target-hz", "2"]), live, memory(soak, 0.0))
     assert {name for name, passed in result["checks"].items() if not passed} == failed
     assert result["latency_ms"]["p50"] == pytest.approx(2.0)

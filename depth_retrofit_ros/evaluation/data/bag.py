@@ -1,37 +1,38 @@
-"""Reading a rosbag2 (sqlite3 or mcap; a folder or a single file) without a ROS installation.
+"""A rosbag2 (sqlite3 or mcap; a folder or a single file, compressed or not) without a ROS installation.
 
-Messages stay serialised (CDR): they are played back byte for byte. Only the header stamp is looked at, and depth images are decoded
-on request.
+Messages stay serialised (CDR): they are played back byte for byte. Only the header stamp is looked at, and images are parsed on
+request. What is damaged costs what lies in it: the rest is read, and ``Bag.problems`` says what is not.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from depth_retrofit_ros.errors import BagError
-from depth_retrofit_ros.io.encodings import DEPTHS, TABLE
+from depth_retrofit_ros.evaluation.data.bag_files import find_files, open_file
+from depth_retrofit_ros.evaluation.data.compression import ZSTD_MAGIC, expand
+from depth_retrofit_ros.evaluation.data.storage import CDR, Record, StorageFile
 
 if TYPE_CHECKING:
-    from rosbags.rosbag2 import Reader
     from rosbags.typesys.store import Typestore
+
+T = TypeVar("T")
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+_TRIED = 20  # messages at the start of a topic, in search of a sound one
 
 
 @dataclass(frozen=True, slots=True)
 class BagTopic:
-    """A topic's message type, such as ``sensor_msgs/msg/Image``, and how many messages were recorded."""
+    """A topic's message type, such as ``sensor_msgs/msg/Image``, and how many messages are there."""
 
     msgtype: str
     count: int
@@ -52,87 +53,131 @@ class BagMessage:
 
 
 class Bag:
-    """An open bag. ``with Bag(path) as bag: ...``; raises BagError, one line, for whatever is wrong with the files."""
+    """An open bag. ``with Bag(path) as bag: ...``; raises BagError, one line, where nothing of it can be read.
+
+    topics: those that hold ROS 2 messages; foreign: topic → encoding of those that hold something else, such as ``json``.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.topics: dict[str, BagTopic] = {}
-        self._reader: Reader | None = None
+        self.foreign: dict[str, str] = {}
+        self._files: list[StorageFile] | None = None
+        self._remarks: list[str] = []
 
     def __enter__(self) -> Bag:
-        if not self.path.exists():
-            raise BagError(f"no bag at {self.path}: give a rosbag2 folder, an .mcap or a .db3 file")
-        if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
-            raise BagError(f"{self.path} has no metadata.yaml: give a rosbag2 folder, or the .mcap or .db3 file in it")
-        with self._told():
-            from rosbags.rosbag2 import Reader
-
-            reader = Reader(self.path)
-            reader.open()
-            self._reader = reader
-            for connection in reader.connections:
-                known = self.topics.get(connection.topic, BagTopic(connection.msgtype, 0))
-                self.topics[connection.topic] = BagTopic(connection.msgtype, known.count + connection.msgcount)
+        paths, self._remarks = find_files(self.path)
+        files: list[StorageFile] = []
+        unreadable: list[BagError] = []
+        for path in paths:
+            try:
+                file, remarks = open_file(path)
+            except BagError as error:
+                unreadable.append(error)
+            else:
+                files.append(file)
+                self._remarks += remarks
+        if not files:
+            raise unreadable[0]
+        self._remarks += map(str, unreadable)
+        self._files = sorted(files, key=lambda file: file.span_ns or (0, 0))
+        self._list_topics()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            with self._told():
-                reader.close()
+        files, self._files = self._files, None
+        for file in files or ():
+            file.close()
 
     @property
     def duration_s(self) -> float:
         """Seconds from the first to the last recorded message."""
-        reader = self._open_reader()
-        return max(0, reader.end_time - reader.start_time) * 1e-9 if reader.message_count else 0.0
+        spans = [file.span_ns for file in self._open_files() if file.span_ns is not None]
+        return 1e-9 * (max(end for _, end in spans) - min(start for start, _ in spans)) if spans else 0.0
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be read so far, one line each. Damage within the files shows while they are read."""
+        return [*self._remarks, *(line for file in self._open_files() for line in file.problems)]
 
     def msgtype(self, topic: str, allowed: Collection[str]) -> str:
         """The type of ``topic``. Raises BagError, naming the topics that would do, where it is absent, empty or of another type."""
         fitting = ", ".join(sorted(name for name, entry in self.topics.items() if entry.msgtype in allowed)) or "none"
         wanted = " or ".join(sorted(name.rsplit("/", 1)[1] for name in allowed))
         entry = self.topics.get(topic)
+        if entry is None and topic in self.foreign:
+            raise BagError(
+                f"topic {topic} holds {self.foreign[topic]}, not ROS 2 messages; the {wanted} topics of the bag: {fitting}"
+            )
         if entry is None:
             raise BagError(f"{self.path.name} has no topic {topic}; its {wanted} topics: {fitting}")
         if entry.msgtype not in allowed:
-            raise BagError(f"topic {topic} holds {entry.msgtype}, not {wanted}; the {wanted} topics of the bag: {fitting}")
-        if entry.count == 0:
-            raise BagError(f"topic {topic} of {self.path.name} has no messages: record it again")
+            raise BagError(
+                f"topic {topic} holds {entry.msgtype or 'messages of no stated type'}, not {wanted}; "
+                f"the {wanted} topics of the bag: {fitting}"
+            )
+        if self.first(topic) is None:
+            raise BagError(f"topic {topic} of {self.path.name} has no messages: choose another, or record it again")
         return entry.msgtype
 
     def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
         """The messages of ``topics`` in the order of recording."""
-        reader = self._open_reader()
-        wanted = [connection for connection in reader.connections if connection.topic in topics]
-        if not wanted:  # rosbags takes an empty filter for "everything"
-            return
-        with self._told():
-            for connection, time_ns, data in reader.messages(wanted):
-                yield BagMessage(connection.topic, time_ns, bytes(data))
+        wanted = [(topic, self.topics[topic].msgtype) for topic in topics if topic in self.topics]
+        for file in self._open_files():
+            for record in file.messages(wanted):
+                if (data := self._plain(record)) is not None:
+                    yield BagMessage(record.topic, record.time_ns, data)
 
-    def _open_reader(self) -> Reader:
-        if self._reader is None:
+    def first(self, topic: str, sound: Callable[[BagMessage], T] | None = None) -> T | BagMessage | None:
+        """The first message of ``topic`` or, given ``sound``, what that makes of the first one that it does not refuse by BagError.
+
+        None where there is none; raises the last refusal where none of the first messages is sound.
+        """
+        refusal: BagError | None = None
+        for number, message in enumerate(self.messages([topic])):
+            if sound is None:
+                return message
+            try:
+                return sound(message)
+            except BagError as error:
+                refusal = error
+            if number + 1 == _TRIED:
+                break
+        if refusal is not None:
+            raise refusal
+        return None
+
+    def _plain(self, record: Record) -> bytes | None:
+        """A recorder may have compressed each message; CDR never begins like zstd."""
+        if not record.data.startswith(ZSTD_MAGIC):
+            return record.data
+        data, problem = expand(record.data, "zstd")
+        if problem is not None:
+            remark = f"{self.path.name}: messages on {record.topic} cannot be decompressed: {problem}"
+            self._remarks += [] if remark in self._remarks else [remark]
+        return data if problem is None else None
+
+    def _list_topics(self) -> None:
+        """A topic with several types has that of most of its messages."""
+        counts: dict[str, dict[str, int]] = {}
+        for channel in (channel for file in self._open_files() for channel in file.channels):
+            if channel.encoding == CDR:
+                types = counts.setdefault(channel.topic, {})
+                types[channel.msgtype] = types.get(channel.msgtype, 0) + channel.count
+            else:
+                self.foreign[channel.topic] = channel.encoding or "an unknown encoding"
+        self.topics = {topic: BagTopic(*max(types.items(), key=lambda entry: entry[1])) for topic, types in counts.items()}
+
+    def _open_files(self) -> list[StorageFile]:
+        if self._files is None:
             raise ValueError("the bag is closed: use it inside its with block")
-        return self._reader
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Tells any failure of the parser as one line: files are untrusted bytes, so what it may raise is not a short list."""
-        try:
-            yield
-        except (BagError, GeneratorExit):
-            raise
-        except ImportError as error:
-            raise BagError(f"reading bags needs rosbags: pip install rosbags ({error})") from error
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise BagError(f"cannot read the bag {self.path}: {reason[:200]}; record or copy it again") from error
+        return self._files
 
 
 def header_stamp_ns(data: bytes) -> int:
     """Header stamp [ns] of a CDR message that begins with ``std_msgs/Header``. Raises BagError for one that is too short."""
     if len(data) < 12:
-        raise BagError(f"a message of {len(data)} bytes cannot hold a header: the bag is damaged, record or copy it again")
+        raise BagError(f"a message of {len(data)} bytes cannot hold a header: it was cut off when it was recorded")
     sec, nanosec = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
     return int(sec) * 1_000_000_000 + int(nanosec)
 
@@ -144,31 +189,26 @@ def with_stamp(data: bytes, stamp_ns: int) -> bytes:
     return b"".join((data[:4], stamp, memoryview(data)[12:]))  # one copy of a large image, not two
 
 
+def relabeled(data: bytes, before: str, after: str) -> bytes:
+    """A ``sensor_msgs/Image`` (CDR) whose encoding is ``before`` as one of encoding ``after``; any other as it is."""
+    try:
+        message = _typestore().deserialize_cdr(data, IMAGE_TYPE)
+    except Exception:  # no image: whoever wants to decode it will say so
+        return data
+    if getattr(message, "encoding", None) != before:
+        return data
+    message.encoding = after  # type: ignore[attr-defined]
+    return bytes(_typestore().serialize_cdr(message, IMAGE_TYPE))
+
+
 def deserialize(data: bytes, msgtype: str) -> Any:
     """The message as an object with the fields of its ROS type. Raises BagError."""
     try:
         return _typestore().deserialize_cdr(data, msgtype)
+    except ImportError as error:
+        raise BagError(f"reading bags needs rosbags: pip install rosbags ({error})") from error
     except Exception as error:  # a parser over untrusted bytes
-        raise BagError(f"a message does not parse as {msgtype} ({type(error).__name__}): record the bag again") from error
-
-
-def depth_image(data: bytes) -> np.ndarray:
-    """A serialised ``sensor_msgs/Image`` of depth as ``float32 [H, W]`` metres, NaN where invalid.
-
-    Encodings 16UC1 / mono16 (millimetres, 0 invalid) and 32FC1 (metres, NaN or <= 0 invalid), as in REP-118. Raises BagError.
-    """
-    message = deserialize(data, IMAGE_TYPE)
-    if message.encoding not in DEPTHS:
-        raise BagError(f"depth encoding {message.encoding!r} is not known: give a topic with 16UC1 (mm) or 32FC1 (m)")
-    dtype = TABLE[message.encoding].dtype(message.is_bigendian)
-    height, width, step = int(message.height), int(message.width), int(message.step)
-    raw = np.asarray(message.data)
-    if height == 0 or width == 0 or step < width * dtype.itemsize or step % dtype.itemsize or raw.size < height * step:
-        raise BagError(f"depth image {width}x{height} with step {step} does not fit its {raw.size} bytes: record the bag again")
-    rows = raw[: height * step].view(dtype).reshape(height, step // dtype.itemsize)[:, :width]
-    depth: np.ndarray = rows.astype(np.float32) * np.float32(DEPTHS[message.encoding])
-    depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
-    return depth
+        raise BagError(f"a message of {len(data)} bytes does not parse as {msgtype} ({type(error).__name__})") from error
 
 
 @cache

@@ -48,6 +48,9 @@ class DeliveryReport:
         return f"{text}; {missing} of the answers did not reach the recorder" if missing else text
 
     @classmethod
-    def from_counts(cls, counts: Mapping[str, int], played: int, recorded: int) -> DeliveryReport:
-        """counts: the node's own ``received``, ``processed``, ``dropped``, ``failed``."""
-        return cls(played, counts["received"], counts["processed"], counts["dropped"], counts["failed"], recorded)
+    def from_counts(cls, counts: Mapping[str, int], played: int, recorded: int, unreadable: int = 0) -> DeliveryReport:
+        """counts: the node's own ``received``, ``processed``, ``dropped``, ``failed``; unreadable: of the played images, those that
+        are no messages and fail before a middleware could carry them to the node.
+        """
+        received, failed = counts["received"] + unreadable, counts["failed"] + unreadable
+        return cls(played, received, counts["processed"], counts["dropped"], failed, recorded)

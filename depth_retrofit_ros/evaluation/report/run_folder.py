@@ -71,15 +71,14 @@ class RunFolder:
         write_depth_npz(path, depth, stamp_ns, metric, camera, **more)
         self.stored.append(StoredDepth(path, stamp_ns, metric))
 
-    def write_pictures(self, frames: Iterable[Frame]) -> None:
-        """16-bit PNG of every stored depth that one of ``frames`` belongs to, and a preview beside the image."""
-        by_stamp = {entry.stamp_ns: entry for entry in self.stored}
-        for frame in frames:
-            entry = by_stamp[frame.stamp_ns]
+    def write_pictures(self, frames: Iterable[tuple[StoredDepth, Frame | None]]) -> None:
+        """16-bit PNG of stored depth and, where its image is known, a preview beside that."""
+        for entry, frame in frames:
             depth = entry.load()
             name = f"{entry.path.stem}_{'depth' if entry.metric else 'relative'}.png"
             png = write_depth_png(self._frames / name, depth, entry.metric)
             if not entry.metric:
                 self.relative_units[name] = png.unit
-            panels = [("input", frame.image), ("depth", colorize(depth))]
-            write_image(self._frames / f"{entry.path.stem}_preview.jpg", side_by_side(panels, PREVIEW_WIDTH))
+            if frame is not None:
+                panels = [("input", frame.image), ("depth", colorize(depth))]
+                write_image(self._frames / f"{entry.path.stem}_preview.jpg", side_by_side(panels, PREVIEW_WIDTH))

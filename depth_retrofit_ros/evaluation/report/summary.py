@@ -29,7 +29,8 @@ class Summary:
     images_s, answers_s: when each image was published and each depth arrived, seconds after the first image.
     latency_ms: publication of an image → arrival of its depth, in the order of ``answers_s``. stages_ms: the node's own wall times.
     age_ms: node clock at publication − stamp of the image, where the stamps are the present.
-    accuracy, flicker: documents of ``SequenceEvaluator``. files: what the folder holds.
+    accuracy, flicker: documents of ``SequenceEvaluator``. files: what the folder holds. last_failure: why an image
+    failed, the last one.
     """
 
     title: str
@@ -47,6 +48,18 @@ class Summary:
     accuracy: Entry | None
     flicker: Entry | None
     files: Mapping[str, str]
+    last_failure: str = ""
+
+    @property
+    def nothing_answered(self) -> str | None:
+        """Why there is not one depth image, in one line; None where there is one."""
+        delivery = self.delivery
+        if delivery.recorded:
+            return None
+        if not delivery.played:
+            return "no image was played"
+        reason = f"; the last failure: {self.last_failure}" if self.last_failure else ""
+        return f"none of the {delivery.played} images was answered ({delivery.line()}){reason}"
 
     def times(self) -> dict[str, Percentiles]:
         """Row name → percentiles [ms] of everything that was measured."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.evaluation.report.comparison import picture
 from depth_retrofit_ros.evaluation.report.contact_sheet import contact_sheet
 from depth_retrofit_ros.evaluation.report.results import Entry
-from depth_retrofit_ros.evaluation.report.run_folder import Inside, RunFolder
+from depth_retrofit_ros.evaluation.report.run_folder import Inside, StoredDepth
 from depth_retrofit_ros.evaluation.sequence import Answer, Measured, SequenceEvaluator, upsampled
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.depth_files import write_image
@@ -36,33 +36,32 @@ class Assessment:
 
 def assess(
     source: Source,
-    folder: RunFolder,
-    stamps_ns: Collection[int],
+    root: Path,
+    answers: Mapping[int, StoredDepth],
     evaluator: SequenceEvaluator,
     load: Callable[[], CoarseModel],
     progress: Callable[[str], None],
 ) -> Assessment:
-    """Evaluate the stored answers with these stamps [ns].
+    """Evaluate these stored answers, by the number of their image (see ``Source``). root: folder for the comparison.
 
     load: gives the coarse model; it is called, and the model run once more on each frame, only where the run did not see inside the
     node. Raises BagError, OutputError.
     """
-    stored = {entry.stamp_ns: entry for entry in folder.stored}
     result = Assessment()
-    if not stamps_ns:
+    if not answers:
         return result
-    ordered = sorted(stamps_ns)
+    ordered = sorted(answers)
     shown, middle = spread(ordered, CONTACT_SHEETS), spread(ordered, 1)
     model = cache(load)
-    for number, pair in enumerate(source.pairs(stamps_ns), start=1):
-        progress(f"evaluating image {number} of {len(stamps_ns)}")
-        entry = stored[pair.frame.stamp_ns]
+    for number, pair in enumerate(source.pairs(answers), start=1):
+        progress(f"evaluating image {number} of {len(answers)}")
+        entry = answers[pair.number]
         inside = entry.load_inside()
         answer = _answer(pair, entry.load(), entry.metric, inside, model)
         measured = evaluator.add(answer)
-        if pair.frame.stamp_ns in middle:
-            result.pictures = {_comparison(folder.root / "comparison.png", answer): _COMPARISON} | result.pictures
-        if pair.frame.stamp_ns in shown:
+        if pair.number in middle:
+            result.pictures = {_comparison(root / "comparison.png", answer): _COMPARISON} | result.pictures
+        if pair.number in shown:
             path = entry.path.with_name(f"{entry.path.stem}_strip.jpg")
             write_image(path, contact_sheet(pair.frame.image, upsampled(answer), measured))
             result.pictures[path] = _caption(entry.path.stem, measured)
@@ -73,9 +72,9 @@ def assess(
 _COMPARISON = "Coarse depth stretched, refined depth, and the reference; below, where refinement changed most."
 
 
-def spread(stamps: Sequence[int], count: int) -> set[int]:
+def spread(numbers: Sequence[int], count: int) -> set[int]:
     """At most ``count`` of them, evenly over the run, away from its ends."""
-    return {stamps[(2 * i + 1) * len(stamps) // (2 * count)] for i in range(count)}
+    return {numbers[(2 * i + 1) * len(numbers) // (2 * count)] for i in range(count)} if numbers else set()
 
 
 def _answer(pair: Pair, refined: np.ndarray, metric: bool, inside: Inside | None, model: Callable[[], CoarseModel]) -> Answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -10,25 +9,21 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.errors import CameraError, ImageError
-from depth_retrofit_ros.evaluation.data.bag import (
-    COMPRESSED_TYPE,
-    IMAGE_TYPE,
-    INFO_TYPE,
-    Bag,
-    BagMessage,
-    depth_image,
-    deserialize,
-)
-from depth_retrofit_ros.evaluation.data.registration import match_stamps, require_same_view
-from depth_retrofit_ros.evaluation.data.topics import COMPRESSED, find_image_topic, find_info_topic
+from depth_retrofit_ros.errors import BagError, CameraError, ImageError
+from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE, IMAGE_TYPE, INFO_TYPE, Bag, BagMessage, deserialize, relabeled
+from depth_retrofit_ros.evaluation.data.depth_messages import DEPTH_TYPES, depth_image
+from depth_retrofit_ros.evaluation.data.registration import require_same_view
+from depth_retrofit_ros.evaluation.data.topics import COMPRESSED, IMAGE_TYPES, find_image_topic, find_info_topic
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.messages.images import decode
 from depth_retrofit_ros.ros.replay.player import TimedMessage
+from depth_retrofit_ros.ros.replay.references import References
 from depth_retrofit_ros.ros.replay.sources import Pair
 
 NO_TOPIC = "none"
+RAW_COUNTS = "16UC1"  # of thermal and infrared cameras; of most others, depth
+LONGEST_GAP_S = 30.0  # between two messages in real time: a recording that was paused, or one wrong clock, is not waited for
 
 
 class BagSource:
@@ -49,26 +44,31 @@ class BagSource:
     ) -> None:
         self._path = path
         self._limit = limit
-        self._tolerance_ns = round(1e9 * tolerance_s)
+        self._remarks: dict[str, None] = {}  # in order, each once
         with Bag(path) as bag:
-            self._depth_topic = depth_topic
-            if depth_topic is not None:
-                bag.msgtype(depth_topic, (IMAGE_TYPE,))
+            depth_type = None if depth_topic is None else bag.msgtype(depth_topic, DEPTH_TYPES)
             self._recorded_topic = image_topic or find_image_topic(bag)
-            image_type = bag.msgtype(self._recorded_topic, (IMAGE_TYPE, COMPRESSED_TYPE))
+            self._image_type = bag.msgtype(self._recorded_topic, IMAGE_TYPES)
+            self._raw_counts = self._image_type == IMAGE_TYPE and _encoding(bag, self._recorded_topic) == RAW_COUNTS
+            if self._raw_counts:
+                self._note([f"{RAW_COUNTS} images on {self._recorded_topic} are taken for mono16: the topic was asked for"])
             self.info_topic = find_info_topic(bag, self._recorded_topic) if info_topic is None else info_topic
             if self.info_topic == NO_TOPIC:
                 self.info_topic = None
             if self.info_topic is not None:
                 bag.msgtype(self.info_topic, (INFO_TYPE,))
-            if depth_topic is not None:
-                _require_reference(bag, self._recorded_topic, depth_topic)
+            self._references: References | None = None
+            self._reference_told: str | None = None
+            if depth_topic is not None and depth_type is not None:
+                self._require_reference(bag, depth_topic, depth_type)
+                self._references = References(path, self._recorded_topic, depth_topic, depth_type, round(1e9 * tolerance_s), limit)
+                self._reference_told = self._told(bag, depth_topic, tolerance_s)
             self.duration_s = bag.duration_s
-            self._frame_ids = {topic: _frame_id(bag, topic) for topic in (self._recorded_topic, depth_topic) if topic}
+            self._note(bag.problems)
         # The node adds the transport's suffix to the image topic, as image_transport does; a recorder may have left it out.
-        compressed = image_type == COMPRESSED_TYPE
+        compressed = self._image_type == COMPRESSED_TYPE
         self.image_topic = f"{self._recorded_topic.removesuffix(COMPRESSED)}{COMPRESSED}" if compressed else self._recorded_topic
-        self.types = {self.image_topic: image_type} | ({} if self.info_topic is None else {self.info_topic: INFO_TYPE})
+        self.types = {self.image_topic: self._image_type} | ({} if self.info_topic is None else {self.info_topic: INFO_TYPE})
 
     @property
     def described(self) -> str:
@@ -79,99 +79,130 @@ class BagSource:
     @property
     def reference(self) -> str | None:
         """See ``Source``."""
-        if self._depth_topic is None:
-            return None
-        text = f"{self._depth_topic}, nearest stamp within {1e-6 * self._tolerance_ns:g} ms"
-        image_frame, depth_frame = (self._frame_ids[topic] for topic in (self._recorded_topic, self._depth_topic))
-        if image_frame != depth_frame:
-            text += f"; its frame_id is {depth_frame!r}, the images' {image_frame!r}: right only if it is registered to the images"
-        return text
+        return self._reference_told
+
+    @property
+    def remarks(self) -> list[str]:
+        """See ``Source``."""
+        return [*self._remarks, *(self._references.remarks if self._references is not None else ())]
 
     def stream(self) -> Iterator[TimedMessage]:
         """See ``Source``; the time is that of recording. The first camera_info goes ahead of everything, because a recorder may
         have written it just after the first image, and a camera that runs had sent many before.
         """
         with Bag(self._path) as bag:
-            start_ns: int | None = None
+            before_ns: int | None = None
+            at_s = 0.0
             images = 0
             if (first := self._first_info(bag)) is not None:
                 yield TimedMessage(0.0, first.topic, first.data)
             for message in bag.messages(self._inputs):
-                start_ns = message.time_ns if start_ns is None else start_ns
                 is_image = message.topic == self._recorded_topic
                 if is_image and images == self._limit:
-                    return
+                    break
+                if not is_image and self._info(message) is None:
+                    continue
                 images += is_image
-                yield TimedMessage(
-                    1e-9 * (message.time_ns - start_ns), self.image_topic if is_image else message.topic, message.data
-                )
+                at_s += 0.0 if before_ns is None else self._gap_s(message.time_ns - before_ns)
+                before_ns = message.time_ns
+                yield TimedMessage(at_s, *((self.image_topic, self._image(message)) if is_image else (message.topic, message.data)))
+            self._note(bag.problems)
 
-    def frames(self, stamps_ns: Collection[int]) -> Iterator[Frame]:
+    def frames(self, numbers: Collection[int]) -> Iterator[tuple[int, Frame]]:
         """See ``Source``."""
-        for pair in self._read(stamps_ns, {}):
-            yield pair.frame
+        number = -1
+        with Bag(self._path) as bag:
+            first = self._first_info(bag)
+            info = None if first is None else self._info(first)
+            for message in bag.messages(self._inputs):
+                if message.topic == self.info_topic:
+                    info = self._info(message) or info
+                    continue
+                number += 1
+                if number not in numbers:
+                    continue
+                image = decode(deserialize(self._image(message), self._image_type))  # sound, for the node answered it
+                yield number, Frame(image, message.stamp_ns, camera=_camera(info, image.shape[1], image.shape[0]))
 
-    def pairs(self, stamps_ns: Collection[int]) -> Iterator[Pair]:
+    def pairs(self, numbers: Collection[int]) -> Iterator[Pair]:
         """See ``Source``."""
-        matches: dict[int, int] = {}
-        if self._depth_topic is not None:
-            with Bag(self._path) as bag:
-                references = [message.stamp_ns for message in bag.messages([self._depth_topic])]
-            matches = match_stamps(stamps_ns, references, self._tolerance_ns)
-        return self._read(stamps_ns, matches)
+        if self._references is None:
+            for number, frame in self.frames(numbers):
+                yield Pair(number, frame)
+            return
+        with self._references.opened(numbers) as reader:
+            for number, frame in self.frames(numbers):
+                found = reader.of(number, (frame.image.shape[0], frame.image.shape[1]))
+                yield Pair(number, frame) if found is None else Pair(number, frame, *found)
 
     @property
     def _inputs(self) -> list[str]:
         return [topic for topic in (self._recorded_topic, self.info_topic) if topic is not None]
 
     def _first_info(self, bag: Bag) -> BagMessage | None:
-        return None if self.info_topic is None else next(bag.messages([self.info_topic]), None)
+        """The first that can be read."""
+        return None if self.info_topic is None else next((m for m in bag.messages([self.info_topic]) if self._info(m)), None)
 
-    def _read(self, stamps_ns: Collection[int], matches: dict[int, int]) -> Iterator[Pair]:
-        """One pass through the bag; an image waits for a reference that was recorded after it, and a reference for its images."""
-        waiting: list[Frame] = []
-        references: dict[int, np.ndarray] = {}
-        users = Counter(matches.values())
+    def _image(self, message: BagMessage) -> bytes:
+        """As it is played: the node takes nothing for an image that may be depth, but here the user asked for it by name."""
+        return relabeled(message.data, RAW_COUNTS, "mono16") if self._raw_counts else message.data
 
-        def complete() -> Iterator[Pair]:
-            while waiting and (stamp := matches.get(waiting[0].stamp_ns)) in (None, *references):
-                frame = waiting.pop(0)
-                yield Pair(frame) if stamp is None else Pair(frame, references[stamp], stamp)
-                if stamp is not None:
-                    users[stamp] -= 1
-                    if not users[stamp]:
-                        del references[stamp]
+    def _info(self, message: BagMessage) -> CameraInfo | None:
+        """None where it cannot be read: that costs no image."""
+        try:
+            return deserialize(message.data, INFO_TYPE)
+        except BagError:
+            self._note([f"some camera_info on {self.info_topic} cannot be read and is left out"])
+            return None
 
-        with Bag(self._path) as bag:
-            first = self._first_info(bag)
-            info = None if first is None else deserialize(first.data, INFO_TYPE)
-            image_type = bag.msgtype(self._recorded_topic, (IMAGE_TYPE, COMPRESSED_TYPE))
-            for message in bag.messages([*self._inputs, *([self._depth_topic] if matches and self._depth_topic else [])]):
-                if message.topic == self.info_topic:
-                    info = deserialize(message.data, INFO_TYPE)
-                elif message.topic == self._depth_topic:
-                    if users[message.stamp_ns]:
-                        references[message.stamp_ns] = depth_image(message.data)
-                elif message.stamp_ns in stamps_ns:
-                    image = decode(deserialize(message.data, image_type))
-                    camera = _camera(info, image.shape[1], image.shape[0])
-                    waiting.append(Frame(image, message.stamp_ns, camera=camera))
-                yield from complete()
+    def _gap_s(self, gap_ns: int) -> float:
+        if gap_ns > 1e9 * LONGEST_GAP_S:
+            self._note([f"where nothing was recorded for more than {LONGEST_GAP_S:.0f} s, real time waits no longer than that"])
+        return max(0.0, min(1e-9 * gap_ns, LONGEST_GAP_S))
+
+    def _note(self, lines: Collection[str]) -> None:
+        self._remarks |= dict.fromkeys(lines)
+
+    def _require_reference(self, bag: Bag, depth_topic: str, depth_type: str) -> None:
+        """Raises BagError where the first sound messages show that one is no depth of the other: before the run, not after it."""
+        reference = bag.first(depth_topic, lambda message: depth_image(message.data, depth_type))
+
+        def sound(message: BagMessage) -> np.ndarray:
+            try:
+                return decode(deserialize(self._image(message), self._image_type))
+            except ImageError as error:  # the node will count it, and others may be sound
+                raise BagError(str(error)) from error
+
+        try:
+            image = bag.first(self._recorded_topic, sound)
+        except BagError:
+            return
+        if isinstance(reference, np.ndarray) and isinstance(image, np.ndarray):
+            require_same_view((image.shape[0], image.shape[1]), (reference.shape[0], reference.shape[1]))
+
+    def _told(self, bag: Bag, depth_topic: str, tolerance_s: float) -> str:
+        """The reference in words. Another frame_id makes it doubtful that it belongs to the images' pixels."""
+        text = f"{depth_topic}, nearest stamp within {1e3 * tolerance_s:g} ms"
+        image_frame, depth_frame = (_frame_id(bag, topic) for topic in (self._recorded_topic, depth_topic))
+        if None not in (image_frame, depth_frame) and image_frame != depth_frame:
+            text += f"; its frame_id is {depth_frame!r}, the images' {image_frame!r}: right only if it is registered to the images"
+        return text
 
 
-def _frame_id(bag: Bag, topic: str) -> str:
-    first = next(bag.messages([topic]))
-    return str(deserialize(first.data, bag.topics[topic].msgtype).header.frame_id)
-
-
-def _require_reference(bag: Bag, image_topic: str, depth_topic: str) -> None:
-    """Raises BagError where the first messages show that the one is no depth of the other: before the run rather than after it."""
-    reference = depth_image(next(bag.messages([depth_topic])).data)
+def _encoding(bag: Bag, topic: str) -> str | None:
+    """Of the first sound image; None where none is."""
     try:
-        image = decode(deserialize(next(bag.messages([image_topic])).data, bag.topics[image_topic].msgtype))
-    except ImageError:  # the node will count it, and others may be sound
-        return
-    require_same_view((image.shape[0], image.shape[1]), (reference.shape[0], reference.shape[1]))
+        return bag.first(topic, lambda message: str(deserialize(message.data, IMAGE_TYPE).encoding))  # type: ignore[return-value]
+    except BagError:
+        return None
+
+
+def _frame_id(bag: Bag, topic: str) -> str | None:
+    """Of the first sound message; None where none is."""
+    try:
+        return bag.first(topic, lambda message: str(deserialize(message.data, bag.topics[topic].msgtype).header.frame_id))  # type: ignore[return-value]
+    except BagError:
+        return None
 
 
 def _camera(info: CameraInfo | None, width: int, height: int) -> Camera | None:

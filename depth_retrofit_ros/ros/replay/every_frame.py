@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import rclpy
@@ -30,6 +30,7 @@ from depth_retrofit_ros.ros.messages.calibration import intrinsics
 from depth_retrofit_ros.ros.node import parameters
 from depth_retrofit_ros.ros.node.node import load_retrofit
 from depth_retrofit_ros.ros.node.processor import Processor
+from depth_retrofit_ros.ros.replay.identity import Event
 from depth_retrofit_ros.ros.replay.live_run import NODE, RunResult, private_domain
 from depth_retrofit_ros.ros.replay.player import MESSAGE_CLASSES, Playback, TimedMessage
 from depth_retrofit_ros.ros.replay.recorder import RecordedDepth, Recording, depth_array
@@ -69,53 +70,77 @@ def run_every_frame(
         processor.start()
         ready_s = time.monotonic()
         try:
-            run = _Run(plan, processor, retrofit, outbox, store, keep)
+            run = _Run(plan, processor, health, retrofit, outbox, store, keep)
             for message in stream:
                 run.take(message)
                 progress(f"{time.monotonic() - ready_s:5.1f} s: {run.playback.played} images")
         finally:
             processor.destroy()
         run.recording.reports[f"{NODE}: model"] = {"device": str(health.device), "engine": health.engine}
-        counts = health.frames.counts
-        delivery = DeliveryReport(
-            run.playback.played, counts.received, counts.processed, counts.dropped, counts.failed, run.recording.answers
-        )
+        run_s, playback, recording = time.monotonic() - ready_s, run.playback, run.recording
+        counts = asdict(health.frames.counts)
+        delivery = DeliveryReport.from_counts(counts, playback.played, recording.answers, len(playback.unreadable))
         delivery.check()
-        return RunResult(
-            run.playback, run.recording, delivery, ready_s - begin_s, time.monotonic() - ready_s, health.frames.last_failure
-        )
+        return RunResult(playback, recording, run.numbers, delivery, ready_s - begin_s, run_s, run.last_failure)
 
 
 class _Run:
-    """One message of the source after the other, and what became of it."""
+    """One message of the source after the other, and what became of it: see ``RunResult``."""
 
     def __init__(
-        self, plan: EveryFrame, processor: Processor, retrofit: Observed, outbox: Outbox, store: Store, keep: Keep
+        self,
+        plan: EveryFrame,
+        processor: Processor,
+        health: Health,
+        retrofit: Observed,
+        outbox: Outbox,
+        store: Store,
+        keep: Keep,
     ) -> None:
         self.playback, self.recording = Playback(), Recording()
-        self._plan, self._processor, self._retrofit, self._outbox = plan, processor, retrofit, outbox
+        self.numbers: list[int] = []
+        self.last_failure = ""
+        self._plan, self._processor, self._health, self._retrofit, self._outbox = plan, processor, health, retrofit, outbox
         self._store, self._keep = store, keep
         self._failed = 0
 
     def take(self, timed: TimedMessage) -> None:
-        message = deserialize(timed.data, self._plan.types[timed.topic])
+        msgtype = self._plan.types[timed.topic]
         if timed.topic == self._plan.info_topic:
-            self._processor.info = message
-            return
-        stamp_ns = self.playback.note(timed.data, timed.topic)
+            self._take_info(timed.data, msgtype)
+        elif self.playback.note(timed.data, msgtype):
+            number = self.playback.played - 1
+            try:
+                message = deserialize(timed.data, msgtype)
+            except BagError as error:
+                self.playback.unreadable[number] = self.last_failure = str(error)
+            else:
+                self._answer(number, message)
+        else:
+            self.last_failure = self.playback.last_failure
+
+    def _take_info(self, data: bytes, msgtype: str) -> None:
+        """One that cannot be read costs no image: as with a lossy transport, the one before it goes on to be used."""
+        with suppress(BagError):
+            self._processor.info = deserialize(data, msgtype)
+
+    def _answer(self, number: int, message: Any) -> None:
         counts = self._processor.answer(message)
         outputs = self._outbox.take()
-        if counts.failed > self._failed or f"{NODE}/depth/image_rect" not in outputs:  # the log says why
-            self._failed = counts.failed
+        # What it had published before it failed is no answer, nor is a frame whose depth could not be made.
+        if counts.failed > self._failed or f"{NODE}/depth/image_rect" not in outputs:
+            self._failed, self.last_failure = counts.failed, self._health.frames.last_failure
             return
-        self.recording.arrived_ns[stamp_ns] = time.monotonic_ns()
+        arrival = Event(self.playback.images[number].stamp_ns, time.monotonic_ns())
         stats, info = outputs[f"{NODE}/frame_stats"], outputs.get(f"{NODE}/depth/camera_info")
         self.recording.stats.append(stats)
         self.recording.cloud = outputs.get(f"{NODE}/points", self.recording.cloud)
         for topic, output in outputs.items():
             self._keep(topic, output)
-        self._store(self._recorded(stamp_ns, outputs[f"{NODE}/depth/image_rect"], info, stats.metric), self._retrofit.inside())
-        self.recording.answers += 1
+        depth = outputs[f"{NODE}/depth/image_rect"]
+        self._store(self._recorded(arrival.stamp_ns, depth, info, stats.metric), self._retrofit.inside())
+        self.recording.arrivals.append(arrival)
+        self.numbers.append(number)
 
     def _recorded(self, stamp_ns: int, message: Image, info: CameraInfo | None, metric: bool) -> RecordedDepth:
         depth = depth_array(message)
@@ -191,4 +216,4 @@ def deserialize(data: bytes, msgtype: str) -> Any:
     try:
         return deserialize_message(data, MESSAGE_CLASSES[msgtype])
     except Exception as error:  # the middleware's parser, over untrusted bytes
-        raise BagError(f"a message does not parse as {msgtype} ({type(error).__name__}): record the bag again") from error
+        raise BagError(f"a message of {len(data)} bytes does not parse as {msgtype} ({type(error).__name__})") from error

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE
 from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.ros.context import ros_start
 from depth_retrofit_ros.ros.node.process import NodeProcess
+from depth_retrofit_ros.ros.replay.identity import tell_apart
 from depth_retrofit_ros.ros.replay.player import Playback, Player, TimedMessage
 from depth_retrofit_ros.ros.replay.recorder import RecordedDepth, Recorder, Recording
 from depth_retrofit_ros.ros.transport.dds_profile import configure_transport
@@ -67,11 +68,13 @@ class LiveRun:
 class RunResult:
     """playback and recording as they were; the delivery report; how long the node's start and the playing took [s].
 
+    numbers: of the image that each answer belongs to, in the order of arrival; None where that cannot be told.
     last_failure: why the last failed image failed, where that is known.
     """
 
     playback: Playback
     recording: Recording
+    numbers: Sequence[int | None]
     delivery: DeliveryReport
     start_s: float
     run_s: float
@@ -79,9 +82,15 @@ class RunResult:
 
     @property
     def latency_ms(self) -> list[float]:
-        """From the publication of each image to the arrival of its depth in the recorder, in the order of arrival."""
-        published = self.playback.published_ns
-        return [1e-6 * (at_ns - published[stamp]) for stamp, at_ns in self.recording.arrived_ns.items() if stamp in published]
+        """From the publication of each image to the arrival of its depth in the recorder, in the order of arrival; of those answers
+        whose image is known.
+        """
+        images, arrivals = self.playback.images, self.recording.arrivals
+        return [
+            1e-6 * (arrival.at_ns - images[number].at_ns)
+            for number, arrival in zip(self.numbers, arrivals, strict=True)
+            if number is not None
+        ]
 
 
 def run_live(
@@ -112,9 +121,12 @@ def run_live(
             player.stop()
             recorder.close()
     recorder.check()
-    delivery = DeliveryReport.from_counts(counts, player.playback.played, recorder.recording.answers)
+    playback, recording = player.playback, recorder.recording
+    delivery = DeliveryReport.from_counts(counts, playback.played, recording.answers, len(playback.unreadable))
     delivery.check()
-    return RunResult(player.playback, recorder.recording, delivery, start_s, run_s)
+    numbers = tell_apart(playback.images, recording.arrivals)
+    reason = recording.reports.get(f"{NODE}: input", {}).get("last failure", "")
+    return RunResult(playback, recording, numbers, delivery, start_s, run_s, reason or playback.last_failure)
 
 
 @contextmanager
@@ -182,7 +194,8 @@ def _wait_for_counts(process: NodeProcess, player: Player, recorder: Recorder, p
         if now != before:
             before, changed_s, reports = now, time.monotonic(), recording.reports_count
         idle = counts["pending"] == 0
-        if idle and counts["received"] == player.playback.played and recording.answers == counts["processed"]:
+        published = player.playback.played - len(player.playback.unreadable)
+        if idle and counts["received"] == published and recording.answers == counts["processed"]:
             return counts
         if idle and recording.reports_count >= reports + _STABLE_REPORTS:
             return counts

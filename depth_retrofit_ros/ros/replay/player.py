@@ -15,8 +15,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE, IMAGE_TYPE, INFO_TYPE, header_stamp_ns
+from depth_retrofit_ros.evaluation.data.cdr import require_image
+from depth_retrofit_ros.ros.replay.identity import Event
 
 MESSAGE_CLASSES = {IMAGE_TYPE: Image, COMPRESSED_TYPE: CompressedImage, INFO_TYPE: CameraInfo}
+NO_STAMP = -(1 << 63)  # of what is no message; no header can hold it
 _READ_AHEAD = 8  # messages: enough to ride over a slow read, few enough for memory at 8K
 
 
@@ -31,26 +34,36 @@ class TimedMessage:
 
 @dataclass(slots=True)
 class Playback:
-    """What was played: header stamp [ns] → time of publication [ns, monotonic] per counted message, and how late the player ran."""
+    """What was played.
 
-    published_ns: dict[int, int] = field(default_factory=dict)
-    played: int = 0
+    images: stamp and time of publication of each image, by its number; unreadable: number → why it is no message, for which it
+    counts as played and failed; late_s: how late the player ran.
+    """
+
+    images: list[Event] = field(default_factory=list)
+    unreadable: dict[int, str] = field(default_factory=dict)
     late_s: list[float] = field(default_factory=list)
 
-    def note(self, data: bytes, topic: str) -> int:
-        """A counted message (CDR) goes out now. Returns its header stamp [ns], by which its answer is told from the others.
+    @property
+    def played(self) -> int:
+        """How many images."""
+        return len(self.images)
 
-        Raises BagError where an earlier one had the same.
-        """
-        stamp_ns = header_stamp_ns(data)
-        if stamp_ns in self.published_ns:
-            raise BagError(
-                f"two images on {topic} have the header stamp {1e-9 * stamp_ns:.9f} s, so that their depth cannot be told "
-                "apart: record with a driver that stamps every image"
-            )
-        self.published_ns[stamp_ns] = time.monotonic_ns()
-        self.played += 1
-        return stamp_ns
+    @property
+    def last_failure(self) -> str:
+        """Why the last unreadable one is none; empty without any."""
+        return next(reversed(self.unreadable.values()), "")
+
+    def note(self, data: bytes, msgtype: str) -> bool:
+        """An image (CDR) goes out now. False where it is no message, and must not."""
+        try:
+            require_image(data, msgtype)
+        except BagError as error:
+            self.unreadable[self.played] = str(error)
+            self.images.append(Event(NO_STAMP, time.monotonic_ns()))
+            return False
+        self.images.append(Event(header_stamp_ns(data), time.monotonic_ns()))
+        return True
 
 
 class Player:
@@ -64,6 +77,7 @@ class Player:
         qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE)
         self.playback = Playback()
         self._publishers = {topic: node.create_publisher(MESSAGE_CLASSES[name], topic, qos) for topic, name in types.items()}
+        self._types = types
         self._counted = counted
         self._rate = rate
         self._context = node.context
@@ -106,7 +120,8 @@ class Player:
                     return
                 if message.topic == self._counted:
                     self.playback.late_s.append(max(0.0, time.monotonic() - due_s))
-                    self.playback.note(message.data, message.topic)
+                    if not self.playback.note(message.data, self._types[message.topic]):
+                        continue
                 self._publishers[message.topic].publish(message.data)
         except Exception as error:  # handed to the thread that waits in join()
             if rclpy.ok(context=self._context):  # publishing into a context that a signal shut down fails, and does not matter

@@ -20,6 +20,7 @@ from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.io.encodings import TABLE
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.messages.calibration import intrinsics
+from depth_retrofit_ros.ros.replay.identity import Event
 
 _WAITING = 16  # depth images between subscription and writer; when the disk is slower than that, the middleware drops
 _STATS_PATIENCE_S = 2.0  # the statistics of a frame follow its depth within milliseconds, or not at all
@@ -40,16 +41,20 @@ class RecordedDepth:
 class Recording:
     """What arrived besides the depth images themselves.
 
-    arrived_ns: by header stamp [ns], when the depth did [ns, monotonic]; stats: the node's own statistics of each answered frame;
+    arrivals: header stamp of each depth image and when it came, in order; stats: the node's own statistics of each answered frame;
     cloud: the newest; reports: the newest diagnostics by status name, and how many arrays came.
     """
 
-    arrived_ns: dict[int, int] = field(default_factory=dict)
-    answers: int = 0
+    arrivals: list[Event] = field(default_factory=list)
     stats: list[FrameStats] = field(default_factory=list)
     cloud: PointCloud2 | None = None
     reports: dict[str, dict[str, str]] = field(default_factory=dict)
     reports_count: int = 0
+
+    @property
+    def answers(self) -> int:
+        """How many depth images came."""
+        return len(self.arrivals)
 
 
 class Recorder:
@@ -76,7 +81,8 @@ class Recorder:
         self._error: Exception | None = None
         self._closed = False
         self._info: CameraInfo | None = None
-        self._metric: dict[int, bool] = {}
+        self._metric: list[tuple[int, bool]] = []  # stamp and unit of answers whose depth is still to be stored, in order
+        self._metric_lock = threading.Lock()
         self._queue: queue.Queue[tuple[str, Any] | None] = queue.Queue(_WAITING)
         self._writer = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._writer.start()
@@ -118,16 +124,15 @@ class Recorder:
         self._info = message
 
     def _on_stats(self, message: FrameStats) -> None:
-        self._metric[stamp_ns(message)] = message.metric
+        with self._metric_lock:
+            self._metric.append((stamp_ns(message), message.metric))
         self.recording.stats.append(message)
 
     def _on_cloud(self, message: PointCloud2) -> None:
         self.recording.cloud = message
 
     def _on_depth(self, message: Image) -> None:
-        arrived_ns = time.monotonic_ns()
-        self.recording.arrived_ns[stamp_ns(message)] = arrived_ns
-        self.recording.answers += 1
+        self.recording.arrivals.append(Event(stamp_ns(message), time.monotonic_ns()))
 
     def _hand_over(self, topic: str, message: Any) -> None:
         if not self._closed:
@@ -156,12 +161,21 @@ class Recorder:
     def _recorded(self, index: int, message: Image) -> RecordedDepth:
         stamp = stamp_ns(message)
         deadline_s = time.monotonic() + _STATS_PATIENCE_S
-        while stamp not in self._metric and time.monotonic() < deadline_s:
+        while (metric := self._take_metric(stamp)) is None and time.monotonic() < deadline_s:
             time.sleep(0.005)
-        metric = self._metric.pop(stamp, False)  # unless the node says that it is, it is not called metres
         depth, info = depth_array(message), self._info  # the node sends info and statistics right after the depth
         camera = None if info is None else intrinsics(info, depth.shape[1], depth.shape[0])
-        return RecordedDepth(index, stamp, depth, metric, camera)
+        return RecordedDepth(index, stamp, depth, bool(metric), camera)  # unless the node says that it is, it is not called metres
+
+    def _take_metric(self, stamp: int) -> bool | None:
+        """What the statistics of the earliest answer with this stamp say; None before they came. Earlier ones are done with."""
+        with self._metric_lock:
+            place = next((place for place, (said, _) in enumerate(self._metric) if said == stamp), None)
+            if place is None:
+                return None
+            metric = self._metric[place][1]
+            del self._metric[: place + 1]
+            return metric
 
 
 def depth_array(message: Image) -> np.ndarray:

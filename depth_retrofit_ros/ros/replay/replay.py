@@ -16,23 +16,27 @@ from sensor_msgs.msg import PointCloud2
 
 from depth_retrofit_ros.coarse.registry import find_model, load_coarse
 from depth_retrofit_ros.evaluation.metrics.alignment import Mode
-from depth_retrofit_ros.evaluation.report.run_folder import Inside, RunFolder
+from depth_retrofit_ros.evaluation.report.run_folder import Inside, RunFolder, StoredDepth
 from depth_retrofit_ros.evaluation.report.summary import RunMode, Summary, machine, percentiles
 from depth_retrofit_ros.evaluation.report.summary_page import write_summary
 from depth_retrofit_ros.evaluation.sequence import SequenceEvaluator
+from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.depth_files import write_text, writing
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.pointcloud.files import write_ply
 from depth_retrofit_ros.pointcloud.organized import POINT_STEP
 from depth_retrofit_ros.ros.replay.assess import Assessment, assess, spread
 from depth_retrofit_ros.ros.replay.every_frame import EveryFrame, run_every_frame
+from depth_retrofit_ros.ros.replay.identity import Event, tell_apart
 from depth_retrofit_ros.ros.replay.live_run import NODE, LiveRun, RunResult, run_live
 from depth_retrofit_ros.ros.replay.output_bag import OutputBag
-from depth_retrofit_ros.ros.replay.player import TimedMessage
+from depth_retrofit_ros.ros.replay.player import NO_STAMP, TimedMessage
 from depth_retrofit_ros.ros.replay.recorder import RecordedDepth, stamp_ns
 from depth_retrofit_ros.ros.replay.sources import Source
 
 STAGES = ("coarse", "upsample", "select", "refine", "fuse", "publish", "total")
+HEADER_BYTES = 12  # of a serialised message: what stands before them is its stamp
+MAX_NS = 1 << 63
 
 Say = Callable[[str], None]
 
@@ -89,19 +93,44 @@ def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say) -> S
         say(f"the last failed image: {run.last_failure}")
 
     progress("writing pictures")
-    folder.write_pictures(source.frames({entry.stamp_ns for entry in folder.stored}))
+    answers = {number: entry for number, entry in zip(run.numbers, folder.stored, strict=False) if number is not None}
+    folder.write_pictures(_with_frames(source, answers, folder.stored))
     stages = (*STAGES, "age") if how.live_stamps else STAGES
     write_text(out / "frames.csv", frames_csv(run, stages))
-    stamps = [entry.stamp_ns for entry in folder.stored]
-    chosen = set(stamps) if how.mode == "every-frame" else spread(stamps, how.evaluated) if stamps else set()
+    chosen = set(answers) if how.mode == "every-frame" else spread(sorted(answers), how.evaluated)
 
     def load() -> Any:
         return load_coarse(how.model, weights=how.weights, device=how.device)
 
-    assessment = assess(source, folder, chosen, SequenceEvaluator(how.align, find_model(how.model).claim.inverse), load, progress)
-    summary = _summary(source, how, run, assessment, _files(how, run, folder, assessment))
+    evaluated = {number: answers[number] for number in sorted(chosen)}
+    assessment = assess(source, out, evaluated, SequenceEvaluator(how.align, find_model(how.model).claim.inverse), load, progress)
+    remarks = _remarks(source, run)
+    for remark in remarks:
+        say(f"note: {remark}")
+    summary = _summary(source, how, run, remarks, assessment, _files(how, run, folder, assessment))
     write_summary(out, summary, assessment.pictures)
     return summary
+
+
+def _with_frames(
+    source: Source, answers: Mapping[int, StoredDepth], stored: Sequence[StoredDepth]
+) -> Iterator[tuple[StoredDepth, Frame | None]]:
+    """Each stored answer, with its image where that is known."""
+    for number, frame in source.frames(answers):
+        yield answers[number], frame
+    known = {entry.path for entry in answers.values()}
+    yield from ((entry, None) for entry in stored if entry.path not in known)
+
+
+def _remarks(source: Source, run: RunResult) -> list[str]:
+    """What a reader of the figures must know."""
+    remarks = list(source.remarks)
+    if unknown := sum(number is None for number in run.numbers):
+        remarks.append(
+            f"{unknown} answers have a stamp that several images share, of which not all were answered: they are stored, but not "
+            "compared with anything; --every-frame can tell them apart"
+        )
+    return remarks
 
 
 def _run_realtime(source: Source, how: Replay, folder: RunFolder, bag: OutputBag | None, progress: Say) -> RunResult:
@@ -126,12 +155,17 @@ def _run_every_frame(source: Source, how: Replay, folder: RunFolder, bag: Output
 
 
 def _copied(source: Source, bag: OutputBag | None) -> Iterator[TimedMessage]:
-    """The source's messages, each copied to the bag on its way; one that comes twice in a row, once."""
-    last: dict[str, bytes] = {}
+    """The source's messages, each copied to the bag on its way; a camera_info that comes twice in a row, once.
+
+    What has no header is no message, and not copied.
+    """
+    last = b""
     for message in source.stream():
-        if bag is not None and last.get(message.topic) != message.data:
+        repeated = message.topic == source.info_topic and message.data == last
+        if bag is not None and not repeated and len(message.data) >= HEADER_BYTES:
             bag.write_bytes(message.topic, source.types[message.topic], message.data)
-            last[message.topic] = message.data
+        if message.topic == source.info_topic:
+            last = message.data
         yield message
 
 
@@ -173,20 +207,31 @@ def _write_cloud(path: Path, message: PointCloud2) -> int:
 def frames_csv(run: RunResult, stages: Sequence[str]) -> str:
     """One line per played image, with these times of the node; empty cells where there was no answer."""
     names = [f"{stage}_ms" for stage in stages]
-    stats = {stamp_ns(entry): entry for entry in run.recording.stats}
+    stats = _stats_by_number(run)
+    arrived_ns = {number: arrival.at_ns for number, arrival in zip(run.numbers, run.recording.arrivals, strict=True)}
     lines = [",".join(("stamp_ns", "played_s", "latency_ms", "refined_pixels", *names))]
-    first_ns = min(run.playback.published_ns.values(), default=0)
-    for stamp, published_ns in run.playback.published_ns.items():
-        arrived_ns, entry = run.recording.arrived_ns.get(stamp), stats.get(stamp)
-        cells = [str(stamp), f"{1e-9 * (published_ns - first_ns):.4f}"]
-        cells.append("" if arrived_ns is None else f"{1e-6 * (arrived_ns - published_ns):.2f}")
+    images = run.playback.images
+    for number, image in enumerate(images):
+        entry = stats.get(number)
+        cells = ["" if image.stamp_ns == NO_STAMP else str(image.stamp_ns), f"{1e-9 * (image.at_ns - images[0].at_ns):.4f}"]
+        cells.append(f"{1e-6 * (arrived_ns[number] - image.at_ns):.2f}" if number in arrived_ns else "")
         cells += [""] * (1 + len(names)) if entry is None else [str(entry.refined_pixels)]
         cells += [] if entry is None else [f"{getattr(entry, name):.2f}" for name in names]
         lines.append(",".join(cells))
     return "\n".join(lines) + "\n"
 
 
-def _summary(source: Source, how: Replay, run: RunResult, assessment: Assessment, files: Mapping[str, str]) -> Summary:
+def _stats_by_number(run: RunResult) -> dict[int, FrameStats]:
+    """The node's account of each answered image, by the image's number."""
+    stats, numbers = run.recording.stats, run.numbers
+    if len(stats) != len(numbers):  # some were lost on their way
+        numbers = tell_apart(run.playback.images, [Event(stamp_ns(entry), MAX_NS) for entry in stats])
+    return {number: entry for number, entry in zip(numbers, stats, strict=True) if number is not None}
+
+
+def _summary(
+    source: Source, how: Replay, run: RunResult, remarks: Sequence[str], assessment: Assessment, files: Mapping[str, str]
+) -> Summary:
     stats = run.recording.stats
     scale = _scale(stats[-1]) if stats else "no answer"
     model = run.recording.reports.get(f"{NODE}: model", {})
@@ -199,6 +244,8 @@ def _summary(source: Source, how: Replay, run: RunResult, assessment: Assessment
     }
     if source.reference is not None:
         facts["reference"] = source.reference
+    if remarks:
+        facts["remarks"] = "; ".join(remarks)
     speed = "each image after the one before it" if how.mode == "every-frame" else f"at {how.rate:g} times the recorded rate"
     circumstances = {"machine": machine(), "played": f"{run.run_s:.1f} s, {speed}", "node ready after": f"{run.start_s:.1f} s"}
     if run.playback.late_s:
@@ -211,7 +258,7 @@ def _summary(source: Source, how: Replay, run: RunResult, assessment: Assessment
         circumstances=circumstances,
         delivery=run.delivery,
         input_hz=(len(images_s) - 1) / images_s[-1] if images_s and images_s[-1] > 0 else float("nan"),
-        output_hz=len(answers_s) / max(answers_s) if answers_s else 0.0,
+        output_hz=_output_hz(run),
         images_s=images_s,
         answers_s=answers_s,
         latency_ms=run.latency_ms,
@@ -220,6 +267,7 @@ def _summary(source: Source, how: Replay, run: RunResult, assessment: Assessment
         accuracy=assessment.accuracy,
         flicker=assessment.flicker,
         files=files,
+        last_failure=run.last_failure,
     )
 
 
@@ -228,12 +276,18 @@ def _scale(stats: FrameStats) -> str:
     return f"metric on the word of the {stats.scale_source}" if stats.metric else "relative"
 
 
+def _output_hz(run: RunResult) -> float:
+    """Answers, from the first image to the last of them."""
+    arrivals = run.recording.arrivals
+    return len(arrivals) / (1e-9 * (arrivals[-1].at_ns - run.playback.images[0].at_ns)) if arrivals else 0.0
+
+
 def _times_s(run: RunResult) -> tuple[list[float], list[float]]:
-    """When each image was published and each answer to one arrived, seconds after the first image."""
-    published = run.playback.published_ns
-    first_ns = min(published.values(), default=0)
-    arrived_ns = [at_ns for stamp, at_ns in run.recording.arrived_ns.items() if stamp in published]
-    return [1e-9 * (at_ns - first_ns) for at_ns in published.values()], [1e-9 * (at_ns - first_ns) for at_ns in arrived_ns]
+    """When each image was published and each answer whose image is known arrived, seconds after the first image."""
+    images = run.playback.images
+    first_ns = images[0].at_ns if images else 0
+    arrived = [arrival for number, arrival in zip(run.numbers, run.recording.arrivals, strict=True) if number is not None]
+    return [1e-9 * (event.at_ns - first_ns) for event in images], [1e-9 * (event.at_ns - first_ns) for event in arrived]
 
 
 def _lateness(late_s: Sequence[float]) -> str:

@@ -25,8 +25,11 @@ from depth_retrofit_ros.training.scenes.video import VideoFrame
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An image and, where there is one, the reference depth ``float32 [h, w]`` m of the same view (not finite where unknown)."""
+    """An image by its number (see ``Source``) and, where there is one, the reference depth ``float32 [h, w]`` m of the same view,
+    not finite where unknown.
+    """
 
+    number: int
     frame: Frame
     reference: np.ndarray | None = None
     reference_stamp_ns: int | None = None
@@ -34,7 +37,9 @@ class Pair:
 
 class Source(Protocol):
     """types: topic → message type of what is played; image_topic, info_topic: among them; described, reference: in words, for the
-    summary; reference is None where there is none.
+    summary; reference is None where there is none. remarks: what is known so far to be missing or doubtful, one line each.
+
+    An image is known by its number, its place among the images of ``stream`` from 0 on: stamps may repeat.
     """
 
     @property
@@ -47,16 +52,18 @@ class Source(Protocol):
     def described(self) -> str: ...
     @property
     def reference(self) -> str | None: ...
+    @property
+    def remarks(self) -> list[str]: ...
 
     def stream(self) -> Iterator[TimedMessage]:
         """Everything in the order of time; called once, before the others."""
         ...
 
-    def frames(self, stamps_ns: Collection[int]) -> Iterator[Frame]:
-        """The played images with these header stamps [ns] and their cameras; called after the run."""
+    def frames(self, numbers: Collection[int]) -> Iterator[tuple[int, Frame]]:
+        """The answered ones of these images with number and camera, in order; called after the run."""
         ...
 
-    def pairs(self, stamps_ns: Collection[int]) -> Iterator[Pair]:
+    def pairs(self, numbers: Collection[int]) -> Iterator[Pair]:
         """The same images, each with its reference."""
         ...
 
@@ -79,7 +86,8 @@ class SceneSource:
         self.described = f"rendered scene, {self._camera.width}x{self._camera.height} at {rate_hz:g} Hz"
         self._rate_hz = rate_hz
         self._count = max(1, round(rate_hz * seconds))
-        self._shown: dict[int, int] = {}  # stamp → index of the view
+        self.remarks: list[str] = []
+        self._shown: list[tuple[int, int]] = []  # stamp and index of the view, by number
 
     @property
     def views(self) -> int:
@@ -94,22 +102,20 @@ class SceneSource:
             at_s = number / self._rate_hz
             index = _forth_and_back(number, len(self._images))
             stamp_ns = start_ns + round(1e9 * at_s)
-            self._shown[stamp_ns] = index
+            self._shown.append((stamp_ns, index))
             yield TimedMessage(at_s, self.info_topic, with_stamp(info, stamp_ns))
             yield TimedMessage(at_s, self.image_topic, with_stamp(self._images[index], stamp_ns))
 
-    def frames(self, stamps_ns: Collection[int]) -> Iterator[Frame]:
+    def frames(self, numbers: Collection[int]) -> Iterator[tuple[int, Frame]]:
         """See ``Source``."""
-        for stamp_ns, index in self._of(stamps_ns):
-            yield Frame(decode(deserialize(self._images[index], IMAGE_TYPE)), stamp_ns, camera=self._camera)
+        for number in sorted(numbers):
+            stamp_ns, index = self._shown[number]
+            yield number, Frame(decode(deserialize(self._images[index], IMAGE_TYPE)), stamp_ns, camera=self._camera)
 
-    def pairs(self, stamps_ns: Collection[int]) -> Iterator[Pair]:
+    def pairs(self, numbers: Collection[int]) -> Iterator[Pair]:
         """See ``Source``; exact."""
-        for frame, (stamp_ns, index) in zip(self.frames(stamps_ns), self._of(stamps_ns), strict=True):
-            yield Pair(frame, self._depths[index], stamp_ns)
-
-    def _of(self, stamps_ns: Collection[int]) -> list[tuple[int, int]]:
-        return [(stamp_ns, self._shown[stamp_ns]) for stamp_ns in sorted(set(stamps_ns) & self._shown.keys())]
+        for number, frame in self.frames(numbers):
+            yield Pair(number, frame, self._depths[self._shown[number][1]], frame.stamp_ns)
 
 
 def _forth_and_back(number: int, count: int) -> int:

@@ -22,7 +22,10 @@ def test_metric_and_relative_depth_have_different_names(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.store(0, 111, DEPTH, True, CAMERA)
     folder.store(1, 222, DEPTH, False, None)
-    folder.write_pictures(Frame(np.zeros((4, 6, 3), np.uint8), stamp) for stamp in (111, 222))
+    folder.store(2, 222, DEPTH, True, None)  # stamped like the one before it: which image it belongs to is not known
+    first, second, unknown = folder.stored
+    image = np.zeros((4, 6, 3), np.uint8)
+    folder.write_pictures([(first, Frame(image, 111)), (second, Frame(image, 222)), (unknown, None)])
     assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == [
         "000000.npz",
         "000000_depth.png",
@@ -30,6 +33,8 @@ def test_metric_and_relative_depth_have_different_names(tmp_path: Path) -> None:
         "000001.npz",
         "000001_preview.jpg",
         "000001_relative.png",
+        "000002.npz",
+        "000002_depth.png",
     ]
     np.testing.assert_allclose(read_depth_png(tmp_path / "frames/000000_depth.png"), DEPTH, atol=0.00051)
     unit = folder.relative_units["000001_relative.png"]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from depth_retrofit_ros.errors import BagError
-from depth_retrofit_ros.evaluation.data.bag import Bag, BagMessage
+from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, Bag, BagMessage, with_stamp
 from depth_retrofit_ros.ros.replay.bag_source import NO_TOPIC, BagSource
 from test.evaluation.bags import PERIOD_NS, START_NS, image_message, scene, write_bag
+from test.evaluation.mcap_writer import Stream, write_mcap
 
 STAMPS = [START_NS + i * PERIOD_NS for i in range(4)]
 DEPTH = "/camera/depth"
@@ -30,7 +31,7 @@ def test_topics_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("late_ms", [0, 12, -12])
 def test_each_image_with_the_reference_near_its_stamp(tmp_path: Path, storage: str, late_ms: int) -> None:
     bag = write_bag(tmp_path / "bag", storage, depth_late_ns=late_ms * 1_000_000)
-    pairs = list(BagSource(bag, depth_topic=DEPTH).pairs(STAMPS))
+    pairs = list(BagSource(bag, depth_topic=DEPTH).pairs(range(4)))
     assert [pair.frame.stamp_ns for pair in pairs] == STAMPS
     for number, pair in enumerate(pairs):
         assert pair.reference is not None and pair.reference_stamp_ns == STAMPS[number] + late_ms * 1_000_000
@@ -41,8 +42,12 @@ def test_each_image_with_the_reference_near_its_stamp(tmp_path: Path, storage: s
 
 def test_beyond_the_tolerance_there_is_none(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", "mcap", depth_late_ns=30_000_000)
-    assert [pair.reference for pair in BagSource(bag, depth_topic=DEPTH).pairs(STAMPS)] == [None] * 4
-    wide = list(BagSource(bag, depth_topic=DEPTH, tolerance_s=0.031).pairs(STAMPS[1:3]))
+    source = BagSource(bag, depth_topic=DEPTH)
+    assert [pair.reference for pair in source.pairs(range(4))] == [None] * 4
+    (told,) = source.remarks
+    assert told.startswith("4 of 4 images have no depth on /camera/depth within 20 ms (--tolerance); the nearest is 30 ms away: ")
+    assert told.endswith("give --tolerance 0.033")
+    wide = list(BagSource(bag, depth_topic=DEPTH, tolerance_s=0.031).pairs([1, 2]))
     assert [pair.reference_stamp_ns for pair in wide] == [stamp + 30_000_000 for stamp in STAMPS[1:3]]
 
 
@@ -56,7 +61,7 @@ def test_camera_info_comes_before_the_first_image(tmp_path: Path) -> None:
     source = BagSource(write_bag(tmp_path / "bag", "mcap", info_last=True))
     messages = list(source.stream())
     assert [message.topic for message in messages[:3]] == ["/camera/camera_info", "/camera/image", "/camera/camera_info"]
-    assert all(frame.camera is not None for frame in source.frames(STAMPS))
+    assert all(frame.camera is not None for _, frame in source.frames(range(4)))
 
 
 def test_another_optical_frame_is_told(tmp_path: Path) -> None:
@@ -85,6 +90,65 @@ def test_what_is_no_depth_of_these_images_is_told_before_the_run(tmp_path: Path)
 
 def test_one_reference_may_serve_two_images(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", "mcap", depth_late_ns=PERIOD_NS // 2)
-    pairs = list(BagSource(bag, depth_topic=DEPTH, tolerance_s=0.05).pairs(STAMPS))
+    pairs = list(BagSource(bag, depth_topic=DEPTH, tolerance_s=0.05).pairs(range(4)))
     assert [pair.reference_stamp_ns for pair in pairs] == [STAMPS[max(0, i - 1)] + PERIOD_NS // 2 for i in range(4)]
     assert all(pair.reference is not None for pair in pairs)
+
+
+def changed(tmp_path: Path, change: Callable[[str, int, bytes], bytes]) -> Path:
+    """A bag whose messages are ``change`` of topic, place among them and data of those of a sound one."""
+    messages: dict[str, list[tuple[int, bytes]]] = {}
+    with Bag(write_bag(tmp_path / "sound", "mcap")) as bag:
+        for message in bag.messages(list(bag.topics)):
+            some = messages.setdefault(message.topic, [])
+            some.append((message.time_ns, change(message.topic, len(some), message.data)))
+        streams = [Stream(topic, bag.topics[topic].msgtype, some) for topic, some in messages.items()]
+    return write_mcap(tmp_path / "bag.mcap", streams)
+
+
+def test_broken_references_and_calibrations_cost_themselves(tmp_path: Path) -> None:
+    def broken(topic: str, place: int, data: bytes) -> bytes:
+        return data[:50] if place in {DEPTH: (0, 2), "/camera/camera_info": (0, 3)}.get(topic, ()) else data
+
+    source = BagSource(changed(tmp_path, broken), depth_topic=DEPTH)
+    assert [message.topic for message in source.stream()].count("/camera/camera_info") == 3  # two sound ones, the first once more
+    pairs = list(source.pairs(range(4)))
+    assert [pair.reference is None for pair in pairs] == [True, False, True, False]
+    assert all(pair.frame.camera is not None for pair in pairs)
+    assert [remark.split(" (")[0] for remark in source.remarks] == [
+        "some camera_info on /camera/camera_info cannot be read and is left out",
+        "2 depth images on /camera/depth are no reference",
+    ]
+
+
+@pytest.mark.parametrize("stamps", [[0, 0, 0, 0], [START_NS, START_NS, START_NS + PERIOD_NS, START_NS + PERIOD_NS], [0, 7, 7, 9]])
+def test_images_that_share_a_stamp_have_the_reference_of_their_own(tmp_path: Path, stamps: list[int]) -> None:
+    def stamped(topic: str, place: int, data: bytes) -> bytes:
+        return with_stamp(data, stamps[place])
+
+    source = BagSource(changed(tmp_path, stamped), depth_topic=DEPTH)
+    for pair in source.pairs(range(4)):
+        assert pair.reference is not None and pair.frame.stamp_ns == stamps[pair.number]
+        np.testing.assert_array_equal(pair.frame.image, scene(pair.number, 48, 64)[0])
+        np.testing.assert_allclose(pair.reference, scene(pair.number, 48, 64)[1], atol=5e-4)
+    assert "have the stamp of another one" in source.remarks[0]
+
+
+def test_a_wrong_clock_is_not_waited_for(tmp_path: Path) -> None:
+    rgb = scene(0, 8, 8)[0]
+    images = [(time_ns, image_message(time_ns, rgb, "rgb8")) for time_ns in (0, 10**18, 10**18 + 10**9)]
+    source = BagSource(write_mcap(tmp_path / "bag.mcap", [Stream("/image", IMAGE_TYPE, images)]))
+    assert [message.at_s for message in source.stream()] == [0.0, 30.0, 31.0]
+    assert "real time waits no longer" in source.remarks[0]
+
+
+def test_raw_counts_are_an_image_where_the_user_says_so(tmp_path: Path) -> None:
+    counts = np.linspace(0, 65535, 48, dtype=np.uint16).reshape(6, 8)
+    images = [(i, image_message(i, counts, "16UC1")) for i in range(2)]
+    path = write_mcap(tmp_path / "bag.mcap", [Stream("/thermal", IMAGE_TYPE, images)])
+    with pytest.raises(BagError, match=r"no image topic, only what may be depth: /thermal \(16UC1\); .* give --image-topic"):
+        BagSource(path)
+    source = BagSource(path, image_topic="/thermal")
+    ((_, frame), _) = source.frames(range(2))
+    assert frame.image.shape == (6, 8, 3) and frame.image.min() == 0 and frame.image.max() == 255
+    assert "are taken for mono16" in source.remarks[0]

@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE
 from depth_retrofit_ros.ros.replay import player as player_module
-from depth_retrofit_ros.ros.replay.player import Playback, Player, TimedMessage
+from depth_retrofit_ros.ros.replay.player import NO_STAMP, Playback, Player, TimedMessage
 from test.ros.graph import PATIENCE_S, Graph, image_message, wait_until
 
 TOPIC = "/camera/image_raw"
@@ -42,7 +42,7 @@ def test_it_publishes_the_bytes_in_order(graph: Graph, player: Player) -> None:
     assert received[3].data == image_message(stamp_s=3).data
     playback = player.playback
     assert playback.played == 5 and len(playback.late_s) == 5
-    assert list(playback.published_ns) == [1_000_000_000 * number + 250_000_000 for number in range(5)]
+    assert [image.stamp_ns for image in playback.images] == [1_000_000_000 * number + 250_000_000 for number in range(5)]
 
 
 class Clock(threading.Event):
@@ -70,26 +70,30 @@ def test_the_pace_is_the_recorded_one_and_a_delay_is_told_and_made_up_for(player
     player._stop = clock
     note = player.playback.note
 
-    def note_slowly(data: bytes, topic: str) -> int:
-        stamp_ns = note(data, topic)
-        if stamp_ns == 1_250_000_000:
+    def note_slowly(data: bytes, msgtype: str) -> bool:
+        noted = note(data, msgtype)
+        if player.playback.images[-1].stamp_ns == 1_250_000_000:
             clock.now_s += 0.08  # on a machine that is busy at that moment
-        return stamp_ns
+        return noted
 
-    monkeypatch.setattr(Playback, "note", lambda self, data, topic: note_slowly(data, topic))
+    monkeypatch.setattr(Playback, "note", lambda self, data, msgtype: note_slowly(data, msgtype))
     player.start(messages(5, period_s=0.1))
     assert player.join(PATIENCE_S)
-    published_s = [1e-9 * at_ns - 100.0 for at_ns in player.playback.published_ns.values()]
+    published_s = [1e-9 * image.at_ns - 100.0 for image in player.playback.images]
     assert published_s == pytest.approx([0.0, 0.05, 0.13, 0.15, 0.2]), "twice as fast as recorded"
     assert player.playback.late_s == pytest.approx([0.0, 0.0, 0.03, 0.0, 0.0], abs=1e-9)
 
 
-def test_images_that_share_a_stamp_are_refused(player: Player) -> None:
-    first, second = messages(2, period_s=0.01)
-    player.start([first, dataclasses.replace(second, data=first.data)])
-    with pytest.raises(BagError, match=r"two images on .* have the header stamp 0\.25"):
-        player.join(PATIENCE_S)
-    assert player.playback.played == 1
+def test_images_that_share_a_stamp_and_such_as_are_none_are_counted(graph: Graph, player: Player) -> None:
+    received = graph.listen(Image, TOPIC)
+    wait_until(lambda: player.subscribers() == 1, "a subscriber")
+    first, second, third, last = messages(4, period_s=0.01)
+    player.start([first, dataclasses.replace(second, data=first.data), dataclasses.replace(third, data=third.data[:40]), last])
+    assert player.join(PATIENCE_S)
+    wait_until(lambda: len(received) == 3, "what is an image")
+    playback = player.playback
+    assert [image.stamp_ns for image in playback.images] == [250_000_000, 250_000_000, NO_STAMP, 3_250_000_000]
+    assert playback.played == 4 and list(playback.unreadable) == [2] and "of 40 bytes is no Image" in playback.last_failure
 
 
 def test_a_stream_that_breaks_is_told_after_what_came_before(player: Player) -> None:

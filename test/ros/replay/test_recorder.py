@@ -64,7 +64,7 @@ def test_depth_is_stored_with_camera_and_unit(graph: Graph, record: Callable[...
     assert (entry.index, entry.stamp_ns, entry.metric, entry.depth.shape) == (0, STAMP_NS, True, (48, 64))
     assert np.isnan(entry.depth[0, 0]) and np.nanmin(entry.depth) == np.nanmax(entry.depth) == 1.5
     assert entry.camera is not None and entry.camera.fx == 48.0
-    assert list(recorder.recording.arrived_ns) == [STAMP_NS] and recorder.recording.answers == 1
+    assert [arrival.stamp_ns for arrival in recorder.recording.arrivals] == [STAMP_NS] and recorder.recording.answers == 1
 
 
 @pytest.mark.parametrize("said", [None, False])

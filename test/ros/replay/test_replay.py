@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from depth_retrofit_ros.cli import main as cli
-from depth_retrofit_ros.evaluation.data.bag import Bag, depth_image
+from depth_retrofit_ros.evaluation.data.bag import Bag
+from depth_retrofit_ros.evaluation.data.depth_messages import depth_image
 from depth_retrofit_ros.io.depth_files import read_depth_png
 from depth_retrofit_ros.ros.replay import recorder
 from test.evaluation.bags import PERIOD_NS, START_NS, scene, write_bag
@@ -153,7 +154,7 @@ def test_a_node_that_ends_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFi
     [
         (["--image-topic", "/nope"], "its CompressedImage or Image topics: /camera/depth, /camera/image"),
         (["--info-topic", "/camera/image"], "holds sensor_msgs/msg/Image, not CameraInfo"),
-        (["--depth-topic", "/camera/camera_info"], "holds sensor_msgs/msg/CameraInfo, not Image"),
+        (["--depth-topic", "/camera/camera_info"], "holds sensor_msgs/msg/CameraInfo, not CompressedImage or Image"),
     ],
 )
 def test_wrong_topics(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], told: str) -> None:
