@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import struct
-import zlib
-from types import MappingProxyType
 from typing import Any
 
-import cv2
 import numpy as np
 
-from depth_retrofit_ros.errors import BagError
+from depth_retrofit_ros.errors import BagError, ImageError
 from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE, IMAGE_TYPE, deserialize
+from depth_retrofit_ros.io.encodings import DEPTHS, TABLE
+from depth_retrofit_ros.io.png import SIGNATURE, decode_png
 
-# Encoding of a depth image → its code in NumPy without the byte order, metres per unit (REP-118).
-DEPTH_ENCODINGS = MappingProxyType({"16UC1": ("u2", 1e-3), "mono16": ("u2", 1e-3), "32FC1": ("f4", 1.0)})
 DEPTH_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
 _MOST_PIXELS = 64_000_000  # no depth camera has more, but a broken header claims them
 _CONFIG = struct.Struct("<iff")  # compressed_depth_image_transport/ConfigHeader: format, depthParam[2]
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
 def depth_image(data: bytes, msgtype: str = IMAGE_TYPE) -> np.ndarray:
@@ -34,8 +30,8 @@ def depth_image(data: bytes, msgtype: str = IMAGE_TYPE) -> np.ndarray:
 
 
 def _raw(message: Any) -> np.ndarray:
-    code, unit_m = _encoding(message.encoding)
-    dtype = np.dtype((">" if message.is_bigendian else "<") + code)
+    unit_m = _unit_m(message.encoding)
+    dtype = TABLE[message.encoding].dtype(message.is_bigendian)
     height, width, step, raw = int(message.height), int(message.width), int(message.step), np.asarray(message.data)
     if height == 0 or width == 0 or step < width * dtype.itemsize or step % dtype.itemsize or raw.size < height * step:
         raise BagError(f"depth image {width}x{height} with step {step} does not fit its {raw.size} bytes: it was cut off")
@@ -43,27 +39,27 @@ def _raw(message: Any) -> np.ndarray:
     return np.asarray(rows.astype(np.float32) * np.float32(unit_m))
 
 
-def _encoding(name: str) -> tuple[str, float]:
-    if name not in DEPTH_ENCODINGS:
-        raise BagError(f"depth encoding {name[:40]!r} is not known: give a topic with 16UC1 (mm) or 32FC1 (m)")
-    return DEPTH_ENCODINGS[name]
+def _unit_m(encoding: str) -> float:
+    if encoding not in DEPTHS:
+        raise BagError(f"depth encoding {encoding[:40]!r} is not known: give a topic with 16UC1 (mm) or 32FC1 (m)")
+    return DEPTHS[encoding]
 
 
 def _compressed(told: str, data: bytes) -> np.ndarray:
     """told: the message's format, such as ``32FC1; compressedDepth rvl``; older drivers leave the codec away, which is PNG."""
     encoding, _, codec = (part.strip() for part in told.partition(";"))
-    code, unit_m = _encoding(encoding)
-    old = not codec and not data.startswith(_PNG_MAGIC)  # the first version of the transport told the encoding alone
+    unit_m, is_float = _unit_m(encoding), TABLE[encoding].sample == "f4"
+    old = not codec and not data.startswith(SIGNATURE)  # the first version of the transport told the encoding alone
     if not (codec.startswith("compressedDepth") or old):
-        if code != "u2" or not data.startswith(_PNG_MAGIC):
+        if is_float or not data.startswith(SIGNATURE):
             raise BagError(f"depth as {told[:60]!r} has lost its values: give a raw or a compressedDepth topic")
         return np.asarray(_png(data).astype(np.float32) * np.float32(unit_m))
     if len(data) < _CONFIG.size:
         raise BagError(f"compressed depth of {len(data)} bytes has no header: it was cut off")
     _, a, b = _CONFIG.unpack_from(data)
     body = data[_CONFIG.size :]
-    values = _png(body) if body.startswith(_PNG_MAGIC) else _rvl(body)
-    if code == "u2":
+    values = _png(body) if body.startswith(SIGNATURE) else _rvl(body)
+    if not is_float:
         return np.asarray(values.astype(np.float32) * np.float32(unit_m))
     with np.errstate(all="ignore"):  # inverse depth, quantized: value = a / depth + b, 0 where unknown
         depth = np.float32(a) / (values.astype(np.float32) - np.float32(b))
@@ -76,24 +72,14 @@ def _check_size(height: int, width: int) -> None:
 
 
 def _png(data: bytes) -> np.ndarray:
-    """``uint16 [H, W]``. The checksums are looked at first: the decoder paints what is missing and calls it a success."""
-    position = len(_PNG_MAGIC)
-    kinds: list[bytes] = []
-    while position + 12 <= len(data) and kinds[-1:] != [b"IEND"]:
-        (size,) = struct.unpack_from(">I", data, position)
-        end = position + 12 + size
-        if end > len(data) or zlib.crc32(data[position + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-            break
-        kinds.append(data[position + 4 : position + 8])
-        position = end
-    if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND":
-        raise BagError(f"depth as PNG of {len(data)} bytes is damaged")
-    width, height, bits, color = struct.unpack_from(">IIBB", data, len(_PNG_MAGIC) + 8)
-    _check_size(height, width)
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if (bits, color) == (16, 0) else None
-    if values is None or values.shape != (height, width) or values.dtype != np.uint16:
-        raise BagError(f"depth as PNG of {bits} bits and colour type {color} is none: give a topic with 16-bit grey")
-    return np.asarray(values)
+    """``uint16 [H, W]``."""
+    try:
+        values = decode_png(data, _check_size, gray=True)
+    except ImageError as error:
+        raise BagError(f"depth as PNG of {len(data)} bytes is damaged ({error})") from error
+    if values.dtype != np.uint16:
+        raise BagError("depth as PNG of 8 bits or of colors is none: give a topic with 16-bit grey")
+    return values
 
 
 def _rvl(data: bytes) -> np.ndarray:
