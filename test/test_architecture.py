@@ -119,7 +119,8 @@ def required() -> frozenset[str]:
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     lines = setup["options"]["install_requires"].splitlines()
     names = {Requirement(line).name.replace("-", "_") for line in lines if line and not line.startswith("#")}
-    return frozenset({*names, "cv2", PACKAGE, *sys.stdlib_module_names})
+    modules = {"opencv_python_headless": "cv2", "pillow": "PIL", "backports.zstd": "backports"}
+    return frozenset({*(modules.get(name, name) for name in names), PACKAGE, *sys.stdlib_module_names})
 
 
 @pytest.fixture(scope="module")

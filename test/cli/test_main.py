@@ -129,7 +129,8 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.Capt
     out = tmp_path / "out"
     assert cli.main(["image", *map(str, files), "--out", str(out), "--hfov", "60", "--trust-scale"]) == 1
     captured = capsys.readouterr()
-    assert captured.err == f"depth-retrofit: error: {tmp_path / 'bad.jpg'} is a truncated JPEG: copy it again\n"
+    told = "cannot be decoded: it is damaged (a JPEG without frame header or scan): send or copy it again"
+    assert captured.err == f"depth-retrofit: error: {tmp_path / 'bad.jpg'} {told}\n"
     assert "2 of 3 images done" in captured.out
     assert {"a_depth.png", "a_2_depth.png"} <= {path.name for path in out.iterdir()}  # same stem, not overwritten
 

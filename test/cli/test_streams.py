@@ -28,7 +28,7 @@ def test_a_full_disk_behind_stdout_is_one_line_and_the_work_is_done(tmp_path: Pa
     assert done.returncode == 1
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("depth-retrofit: error: standard output cannot be written (No space left on device)")
-    assert {"a_depth.npy", "b_depth.npy", "images.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"a_relative.npy", "b_relative.npy", "images.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
 @pytest.mark.parametrize("redirected", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
@@ -36,7 +36,7 @@ def test_closed_streams_are_silence(tmp_path: Path, redirected: str) -> None:
     photo = write_photo(tmp_path / "a.png")
     done = run("image", photo, "--out", tmp_path / "out", "--hfov", "60", redirected=redirected)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert (tmp_path / "out" / "a_depth.npy").exists()
+    assert (tmp_path / "out" / "a_relative.npy").exists()
     assert run("models", redirected=redirected).returncode == 0
 
 

@@ -35,7 +35,7 @@ def test_auto_without_triton_is_torch_and_says_why(monkeypatch: pytest.MonkeyPat
     caplog.clear()
     assert load_backend("torch", torch.device("cuda")).name == "torch" and load_backend("auto").name == "cpu"
     assert not caplog.records, "nothing is said of what was asked for"
-    with pytest.raises(ModelError, match=r"sparse engine 'triton' needs triton, which is not installed: pip install .*\[cuda\]"):
+    with pytest.raises(ModelError, match=r"sparse backend 'triton' needs triton, which is not installed: pip install .*\[cuda\]"):
         load_backend("triton", torch.device("cuda"))
 
 
