@@ -64,7 +64,7 @@ def generate_launch_description() -> LaunchDescription:
             argument("weights", "", "Checkpoint of the model, file or folder" + KEPT),
             argument("refiner", "", "Checkpoint of the refiner" + KEPT),
             argument("device", "", "auto, cpu, cuda or cuda:N" + KEPT),
-            argument("engine", "", "Sparse engine; `depth-retrofit models` lists them" + KEPT),
+            argument("engine", "", "Sparse backend; `depth-retrofit models` lists them" + KEPT),
             argument("cuda_graphs", "", "true: launch the networks as CUDA graphs" + KEPT, ("", *BOOLEAN)),
             argument("trust_scale", "", "true: camera and scene are those that the model's metres hold for" + KEPT, ("", *BOOLEAN)),
             argument("budget", "", "Share of the image's pixels that are refined at most, 0.0 to 1.0" + KEPT),

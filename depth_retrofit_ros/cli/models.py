@@ -16,7 +16,7 @@ METRIC_FOR = {"camera": "any camera", "one camera": "one camera", "domain": "its
 
 def add_parser(subparsers: Subparsers) -> None:
     """Declare the command."""
-    parser = subparsers.add_parser("models", help="list the coarse models (license, size, how to get them) and the sparse engines")
+    parser = subparsers.add_parser("models", help="list the coarse models (license, size, how to get them) and the sparse backends")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 

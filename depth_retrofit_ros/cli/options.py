@@ -28,7 +28,7 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True) ->
     add("--refiner", None, "a refiner checkpoint", type=Path, metavar="PATH")
     add("--budget", 0.1, "share of the pixels that are refined, 0 to 1", type=share, metavar="SHARE")
     add("--device", "auto", "auto, cpu, cuda or cuda:N")
-    add("--engine", "auto", "sparse engine, see 'depth-retrofit models'; auto: the fastest on the device", metavar="NAME")
+    add("--engine", "auto", "sparse backend, see 'depth-retrofit models'; auto: the fastest on the device", metavar="NAME")
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:

@@ -130,7 +130,7 @@ class DepthNode(LifecycleNode):
             return FAILURE
         self._health.device, self._health.engine = method.coarse.device, method.refiner.backend_name
         self._health.stage = "inactive"
-        ready = f"{self.settings.model} is ready on {self._health.device}, sparse engine {self._health.engine}"
+        ready = f"{self.settings.model} is ready on {self._health.device}, sparse backend {self._health.engine}"
         self.get_logger().info(f"{ready}; its depth is {method.coarse.claim}{', and trusted' if method.trust_scale else ''}")
         return SUCCESS
 

@@ -95,7 +95,7 @@ PARAMETERS = (
     Parameter("weights", "", "unconfigured", "Checkpoint of the model, file or folder; empty: the bundled or found one"),
     Parameter("refiner", "", "unconfigured", "Checkpoint of the refiner; empty: the bundled one"),
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
-    Parameter("engine", "auto", "unconfigured", "Sparse engine, see `depth-retrofit models`; auto: the fastest on the device"),
+    Parameter("engine", "auto", "unconfigured", "Sparse backend, see `depth-retrofit models`; auto: the fastest on the device"),
     Parameter("cuda_graphs", False, "unconfigured", "Launch coarse model and refiner as CUDA graphs; not yet measured, so off"),
     Parameter(
         "trust_scale",

@@ -235,7 +235,7 @@ def _summary(
     stats = run.recording.stats
     scale = _scale(stats[-1]) if stats else "no answer"
     model = run.recording.reports.get(f"{NODE}: model", {})
-    where = f"on {model.get('device', how.device)}, sparse engine {model.get('engine', how.engine)}"
+    where = f"on {model.get('device', how.device)}, sparse backend {model.get('engine', how.engine)}"
     facts = {
         "source": source.described,
         "model": f"{how.model} ({scale}), refiner {'bundled' if how.refiner is None else how.refiner.name}, {where}",
