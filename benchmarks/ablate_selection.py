@@ -45,7 +45,7 @@ def main() -> None:
     for pair in find_pairs(args.scenes):
         sample = read_pair(pair)
         coarse_model: CoarseModel = model or read_stored(stored_path(args.coarse, pair.name), torch.device("cpu"))
-        coarse = limit_far(coarse_model.predict(torch.from_numpy(sample.frame.image), sample.frame.camera))
+        coarse = limit_far(coarse_model.predict(torch.from_numpy(sample.frame.image), sample.frame.camera), coarse_model.claim)
         measure(coarse, sample.depth, table)
     means = {name: {key: float(np.nanmean(values)) for key, values in row.items()} for name, row in table.items()}
     args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -58,7 +58,8 @@ def main() -> None:
 def measure(sample: Sample, coarse_file: Path, table: Table) -> None:
     """Add one frame's figures under every search to the table."""
     image = torch.from_numpy(sample.frame.image)
-    coarse = limit_far(read_stored(coarse_file, torch.device("cpu")).prediction)
+    stored = read_stored(coarse_file, torch.device("cpu"))
+    coarse = limit_far(stored.prediction, stored.claim)
     size, known = (image.shape[0], image.shape[1]), np.isfinite(sample.depth)
     base = guided_upsample(coarse.depth, image, thumbnail(image, coarse.depth)).log().numpy()
     pixels = select_top(uncertainty(coarse), size, round(BUDGET * known.size)).indices.clone()

@@ -81,7 +81,7 @@ class Retrofit:
         with self._coarse_stream():
             image = self._upload(frame.image)
             with stage("coarse"):
-                coarse = limit_far(self.coarse.predict(image, frame.camera))
+                coarse = limit_far(self.coarse.predict(image, frame.camera), self.coarse.claim)
         return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage)
 
     @torch.inference_mode()

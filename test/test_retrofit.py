@@ -13,7 +13,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.claim import ScaleClaim, stored_claim
 from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.coarse.far_limit import far_limit, limit_far
 from depth_retrofit_ros.errors import ModelError, WeightsError
@@ -126,8 +126,9 @@ def test_wherever_a_model_puts_the_sky_the_answer_is_the_same(frame: Frame, sky:
     """Selection, upsampling and refinement start from depth that ends at the frame's far limit, and so does what is published."""
     with_sky = replace(two_planes(), depth=two_planes().depth.clone())
     with_sky.depth[:5] = sky
-    limited = limit_far(with_sky)
-    got, wanted = (Retrofit(ToldCoarse(answer), random_refiner())(frame) for answer in (with_sky, limited))
+    relative = stored_claim(metric=False)
+    limited = limit_far(with_sky, relative)
+    got, wanted = (Retrofit(ToldCoarse(answer, relative), random_refiner())(frame) for answer in (with_sky, limited))
     assert torch.equal(got.coarse, limited.depth) and not torch.equal(with_sky.depth, limited.depth)
     assert torch.equal(got.selection.indices, wanted.selection.indices)
     assert torch.equal(got.base, wanted.base) and torch.equal(got.depth, wanted.depth)
@@ -268,7 +269,7 @@ def test_on_a_device_nothing_between_coarse_and_u_net_waits_for_values() -> None
     meta = torch.device("meta")
     image = torch.empty(90, 160, 3, dtype=torch.uint8, device=meta)
     coarse = CoarsePrediction(torch.empty(18, 32, device=meta), torch.empty(8, 18, 32, device=meta))
-    coarse = limit_far(coarse)
+    coarse = limit_far(coarse, ANY_CAMERA)
     small = thumbnail(image, coarse.depth)
     depth = guided_upsample(coarse.depth, image, small)
     score = uncertainty(coarse)

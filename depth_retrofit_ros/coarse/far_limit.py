@@ -13,10 +13,12 @@ from dataclasses import replace
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 
 SEEN = 0.99  # share of a frame's inverse depth that belongs to things, however far behind them the sky is
 BEHIND = 2.5  # times the farthest thing
 LEAST = 10.0  # times the harmonic mean depth: what is nearer is never cut off
+NEVER_SKY_M = 40.0  # depth in meters up to which is not cut off: a hall behind a tabletop is no sky
 SAMPLES = 10_000  # cells, from which the limit is taken
 
 
@@ -35,6 +37,12 @@ def far_limit(depth: torch.Tensor) -> torch.Tensor:
     return torch.maximum(BEHIND * farthest, LEAST * (~unknown).sum() / total[-1]).to(depth.dtype)
 
 
-def limit_far(coarse: CoarsePrediction) -> CoarsePrediction:
-    """The prediction with everything beyond ``far_limit`` at that limit. NaN stays NaN."""
-    return replace(coarse, depth=torch.minimum(coarse.depth, far_limit(coarse.depth)))
+def limit_far(coarse: CoarsePrediction, claim: ScaleClaim) -> CoarsePrediction:
+    """The prediction with everything beyond ``far_limit`` at that limit. NaN stays NaN.
+
+    claim: of the model. Where its depth is metric, what lies within ``NEVER_SKY_M`` is left as it is.
+    """
+    limit = far_limit(coarse.depth)
+    if claim.kind == "metric":
+        limit = limit.clamp_min(NEVER_SKY_M)
+    return replace(coarse, depth=torch.minimum(coarse.depth, limit))

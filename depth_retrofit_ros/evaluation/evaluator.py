@@ -72,7 +72,7 @@ class Evaluator:
         result = retrofit(frame)
         refined, refined_ms = result.depth.cpu().numpy(), 1e3 * (time.perf_counter() - start)
 
-        low, maps, ms = limit_far(recorder.prediction), {}, {}
+        low, maps, ms = limit_far(recorder.prediction, coarse.claim), {}, {}
         for name, upsampler in UPSAMPLERS.items():
             start = time.perf_counter()
             maps[name] = upsampler(frame.image, low.depth)

@@ -13,6 +13,7 @@ from torch import nn
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.claim import ScaleClaim, stored_claim
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT, MARGIN, OFFSETS, candidate_colors
@@ -37,6 +38,7 @@ from depth_retrofit_ros.upsampling.edge_aware import CHANNELS, guided_depth, gui
 from depth_retrofit_ros.upsampling.interpolation import sample_at
 
 FAR_FACTOR = 2.5  # the sky is put this much behind the farthest thing where a model answers, which does not see where it is put
+SIMULATED_CLAIM = stored_claim(metric=False)  # a simulated answer stands for models of any kind
 FAR_FACTORS = (1.2, 100.0)  # and between these where an answer is simulated: models disagree by as much
 STRONG = 0.5  # share of the simulated answers that are degraded more strongly
 KEPT_VIEWS = 4096  # answers of models, kept for the next time that their scene is drawn
@@ -125,7 +127,7 @@ def model_view(model: CoarseModel, data: Mapping[str, np.ndarray]) -> CoarseView
     frame_w, frame_h = (int(v) for v in data["frame"])
     f_px = float(data["f_px"])
     camera = Camera(frame_w, frame_h, f_px, f_px, (frame_w - 1) / 2, (frame_h - 1) / 2).resized(width, height)
-    return _seen(model.predict(image.to(model.device), camera), *finite_truth(data, FAR_FACTOR))
+    return _seen(model.predict(image.to(model.device), camera), model.claim, *finite_truth(data, FAR_FACTOR))
 
 
 def simulated_view(rng: np.random.Generator, data: Mapping[str, np.ndarray]) -> CoarseView:
@@ -133,11 +135,11 @@ def simulated_view(rng: np.random.Generator, data: Mapping[str, np.ndarray]) -> 
     truth, far = finite_truth(data, float(np.exp(rng.uniform(*np.log(FAR_FACTORS)))))
     degradation = degradations.STRONG if rng.random() < STRONG else degradations.MILD
     depth, features = (torch.from_numpy(m) for m in degradations.simulate_coarse(rng, truth, degradation))
-    return _seen(CoarsePrediction(depth, features), truth, far)
+    return _seen(CoarsePrediction(depth, features), SIMULATED_CLAIM, truth, far)
 
 
-def _seen(prediction: CoarsePrediction, truth: np.ndarray, far: float) -> CoarseView:
-    limited = limit_far(prediction)
+def _seen(prediction: CoarsePrediction, claim: ScaleClaim, truth: np.ndarray, far: float) -> CoarseView:
+    limited = limit_far(prediction, claim)
     depth, score = limited.depth.cpu(), uncertainty(limited).cpu()
     return CoarseView(depth, score, _nearest(torch.from_numpy(truth), depth.shape), far)
 

@@ -6,9 +6,13 @@ import pytest
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.coarse.far_limit import BEHIND, LEAST, far_limit, limit_far
+from depth_retrofit_ros.coarse.claim import ScaleClaim, stored_claim
+from depth_retrofit_ros.coarse.far_limit import BEHIND, LEAST, NEVER_SKY_M, far_limit, limit_far
 
 H, W = 90, 160
+
+
+RELATIVE = stored_claim(metric=False)
 
 
 def street(sky: float, rows: int = 30) -> torch.Tensor:
@@ -28,7 +32,7 @@ def test_the_limit_does_not_depend_on_where_the_sky_is(rows: int) -> None:
 @pytest.mark.parametrize("sky", [50.0, 100.0, 500.0, 1e5])
 def test_the_sky_is_brought_near_and_the_street_left_alone(sky: float) -> None:
     depth = street(sky)
-    limited = limit_far(CoarsePrediction(depth, torch.zeros(1, H, W))).depth
+    limited = limit_far(CoarsePrediction(depth, torch.zeros(1, H, W)), RELATIVE).depth
     assert torch.equal(limited[30:], depth[30:])
     assert float(limited[:30].max()) <= min(sky, 100) and float(limited[:30].min()) >= min(sky, 40)
 
@@ -59,13 +63,24 @@ def test_unknown_cells_stay_unknown_and_change_nothing() -> None:
     depth = street(500.0)
     broken = depth.clone()
     broken[40:45, 10:20] = torch.nan
-    limited = limit_far(CoarsePrediction(broken, torch.zeros(1, H, W))).depth
+    limited = limit_far(CoarsePrediction(broken, torch.zeros(1, H, W)), RELATIVE).depth
     assert torch.equal(limited.isnan(), broken.isnan())
     assert float(far_limit(broken)) == pytest.approx(float(far_limit(depth)), rel=0.05)
-    assert bool(limit_far(CoarsePrediction(torch.full((H, W), torch.nan), torch.zeros(1, H, W))).depth.isnan().all())
+    assert bool(limit_far(CoarsePrediction(torch.full((H, W), torch.nan), torch.zeros(1, H, W)), RELATIVE).depth.isnan().all())
 
 
 def test_large_and_small_grids_agree() -> None:
     """The limit is taken from some of the cells of a large map."""
     large = torch.nn.functional.interpolate(street(500.0)[None, None], scale_factor=6, mode="nearest")[0, 0]
     assert float(far_limit(large)) == pytest.approx(float(far_limit(street(500.0))), rel=0.05)
+
+
+def test_metric_depth_of_a_hall_behind_a_tabletop_is_not_cut_off() -> None:
+    """An open door at 12 m, a part of a view of things at half a meter."""
+    depth = torch.full((H, W), 0.5)
+    depth[:, : W // 25] = 12.0
+    prediction = CoarsePrediction(depth, torch.zeros(1, H, W))
+    assert float(far_limit(depth)) < 12
+    assert torch.equal(limit_far(prediction, stored_claim(metric=True)).depth, depth)
+    sky = CoarsePrediction(torch.where(depth > 1, 500.0, depth), torch.zeros(1, H, W))
+    assert float(limit_far(sky, ScaleClaim("metric", "camera")).depth.max()) == NEVER_SKY_M

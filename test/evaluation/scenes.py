@@ -56,7 +56,7 @@ class Resizable:
     """A coarse model that knows the truth at its input's resolution; its input's long side is 16 px unless told otherwise."""
 
     name = "resizable"
-    claim = ScaleClaim("metric", "camera")
+    claim = ScaleClaim("up-to-scale", "never")
     device = torch.device("cpu")
 
     def __init__(self, depth: np.ndarray, scale: float = 1.0) -> None:

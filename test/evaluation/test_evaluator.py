@@ -12,6 +12,7 @@ import torch
 
 from depth_retrofit_ros.cli import main as cli
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import stored_claim
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.stored import StoredCoarse
 from depth_retrofit_ros.evaluation.baselines import equal_time
@@ -58,7 +59,8 @@ def test_every_method_has_the_far_limit_of_the_node(scene: Sample) -> None:
     """Also what is selected: a sky far away is not the baselines' loss."""
     coarse = stored(scene.depth).prediction
     coarse.depth[:3] = 1e6
-    answers = (StoredCoarse(answer, has_features=False, metric=False) for answer in (limit_far(coarse), coarse))
+    limited_first = limit_far(coarse, stored_claim(metric=False))
+    answers = (StoredCoarse(answer, has_features=False, metric=False) for answer in (limited_first, coarse))
     limited, raw = (Evaluator(random_refiner(), 0.1, "none")(scene, answer) for answer in answers)
     for name in limited.maps:
         assert np.array_equal(raw.maps[name], limited.maps[name]), name

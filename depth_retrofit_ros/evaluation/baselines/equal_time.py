@@ -33,7 +33,7 @@ def is_resizable(model: CoarseModel) -> TypeGuard[ResizableModel]:
 def predict_at(model: ResizableModel, long_side: int, frame: Frame) -> np.ndarray:
     """The model's depth at this input size, upsampled bilinearly: ``float32 [H, W]``. The model is left as it was."""
     with _resolution(model, long_side), torch.inference_mode():
-        coarse = limit_far(model.predict(torch.from_numpy(frame.image).to(model.device), frame.camera))
+        coarse = limit_far(model.predict(torch.from_numpy(frame.image).to(model.device), frame.camera), model.claim)
         return bilinear(frame.image, coarse.depth)
 
 

@@ -86,7 +86,7 @@ def predict(model: CoarseModel, frame: Frame) -> np.ndarray:
     """The coarse depth ``float32 [h, w]`` of a frame, limited as ``Retrofit`` does it."""
     with torch.inference_mode():
         image = torch.from_numpy(np.require(frame.image, requirements=["C", "W"])).to(model.device)
-        return np.asarray(limit_far(model.predict(image, frame.camera)).depth.cpu().numpy())
+        return np.asarray(limit_far(model.predict(image, frame.camera), model.claim).depth.cpu().numpy())
 
 
 def _comparison(path: Path, answer: Answer) -> Path:
