@@ -25,7 +25,7 @@ def test_the_readmes_quick_start_runs_as_written(tmp_path: Path) -> None:
     assert cv2.imwrite(str(tmp_path / "photo.jpg"), image)
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"torch\.Size\(\[90, 160\]\) tensor\([\d.]+\) up to a factor\n", done.stdout)
+    assert re.fullmatch(r"torch\.Size\(\[90, 160\]\) tensor\([\d.]+\) \(relative\)\n", done.stdout)
 
 
 def test_every_public_name_is_the_object_of_its_module() -> None:
