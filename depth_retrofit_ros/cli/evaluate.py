@@ -60,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
     for path in filter(None, (args.json, args.html)):
         make_folder(path.parent)
     source = CoarseSource(args)
-    print(f"{len(pairs)} images; coarse depth: {source.name}; alignment: {args.align}", flush=True)
+    print(
+        f"{len(pairs)} images; coarse depth: {source.name}; alignment: {args.align}; of each image: bilinear -> refined", flush=True
+    )
     far = float("inf") if args.max_depth is None else args.max_depth
     refiner = load_refiner(args.refiner, pick_device(args.device), args.engine)
     evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far))
@@ -90,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         write_text(args.json, to_json(document))
     if args.html is not None:
         write_text(args.html, report.html(document))
+    if written := [str(path) for path in (args.json, args.html) if path is not None]:
+        print(f"written: {', '.join(written)}")
     return 0
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
 EXIT_PARTLY = 1
-EXIT_USER_ERROR = 2
+EXIT_USER_ERROR = 2  # as argparse ends, see parser.py
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,18 +21,15 @@ def build_parser() -> argparse.ArgumentParser:
 
     A command that is there to be interrupted also sets ``code_when_interrupted``.
     """
-    import argparse
-
     from depth_retrofit_ros import __version__
     from depth_retrofit_ros.cli import bench, demo, evaluate, image, models, replay, run, train, view
+    from depth_retrofit_ros.cli.parser import Parser
 
-    parser = argparse.ArgumentParser(
-        prog="depth-retrofit", description="Dense, sharp, metric depth at camera resolution from one camera."
-    )
+    parser = Parser(prog="depth-retrofit", description="Dense, sharp depth at camera resolution from one camera.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_commands()
     for command in (demo, run, view, image, replay, evaluate, bench, train, models):
-        command.add_parser(subparsers)
+        command.add_parser(commands)
     return parser
 
 
