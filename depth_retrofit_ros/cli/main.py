@@ -26,9 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     from depth_retrofit_ros import __version__
     from depth_retrofit_ros.cli import bench, demo, evaluate, image, models, replay, run, train, view
 
-    parser = argparse.ArgumentParser(
-        prog="depth-retrofit", description="Dense, sharp, metric depth at camera resolution from one camera."
-    )
+    parser = argparse.ArgumentParser(prog="depth-retrofit", description="Dense, sharp depth at camera resolution from one camera.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in (demo, run, view, image, replay, evaluate, bench, train, models):
