@@ -1,4 +1,4 @@
-"""Dense, sharp, metric depth at camera resolution from one camera, live on ROS 2 (after "2K Retrofit", arXiv 2603.19964).
+"""Dense, sharp depth at camera resolution from one camera, live on ROS 2 (after "2K Retrofit", arXiv 2603.19964).
 
 In Python, without ROS: ``load`` makes a ``Retrofit``, which turns a ``Frame`` into a ``DepthFrame``. What ``__all__`` lists is the
 public interface; it is imported when it is first asked for, so that ``import depth_retrofit_ros`` stays light.

@@ -18,7 +18,9 @@ NARROWEST_DEG, WIDEST_DEG = 5.0, 175.0  # a long telephoto lens, a rectified fis
 _WIDEST_PIXEL = 2.2  # fy / fx or its inverse; anamorphic lenses have 2
 _ROUNDED = 1e-3  # [deg], of a field of view that was given in round numbers
 _IN_PIXELS = "give fx, fy, cx, cy in pixels of the calibrated image"
-_OFF_CENTER = 0.5  # of the image's size, how far outside of it the principal point may be: an image may be a crop
+_OFF_CENTER = (
+    0.25  # of the image's size, how far outside of it the principal point may be: an image may be a crop that nobody stated
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +67,14 @@ class Camera:
     def require_plausible(self) -> None:
         """Raises CameraError, one line with value and remedy, where no real camera has such intrinsics for its whole image.
 
-        They are then in another unit (normalised, millimetres), unset, or of another image. A crop's may look so, too: judge the
-        camera before it is cropped.
+        They are then in another unit (normalised, millimetres), unset, or of another image. A crop's may look so, too, where it is
+        far from the center: judge the camera before it is cropped.
         """
-        if abs(self.cx) <= 1 < self.width and abs(self.cy) <= 1 < self.height:
-            raise CameraError(
-                f"principal point ({self.cx:g}, {self.cy:g}) px is the image's corner, so it is unset or normalised: {_IN_PIXELS}"
-            )
+        for name, center, size in (("cx", self.cx, self.width), ("cy", self.cy, self.height)):
+            if abs(center) <= 1 < size:
+                raise CameraError(
+                    f"{name} = {center:g} px, the principal point on the image's edge, is unset or normalised: {_IN_PIXELS}"
+                )
         wider_deg = max(self.hfov_deg, self.vfov_deg)
         if not NARROWEST_DEG - _ROUNDED <= wider_deg <= WIDEST_DEG + _ROUNDED:
             raise CameraError(

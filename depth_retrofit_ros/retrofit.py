@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
-from depth_retrofit_ros.coarse.registry import load_coarse
+from depth_retrofit_ros.coarse.registry import find_model, load_coarse
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
@@ -45,8 +46,8 @@ class Retrofit:
     """
 
     def __init__(self, coarse: CoarseModel, refiner: Refiner, budget: float = 0.10, trust_scale: bool = False) -> None:
-        if trust_scale and coarse.claim.word == "never":
-            raise ModelError(f"{coarse.name} is {coarse.claim}: there is none to trust, leave trust_scale out and align its depth")
+        if trust_scale:
+            _require_trustworthy(coarse.name, coarse.claim)
         self.coarse = coarse
         self.refiner = refiner
         self.budget = budget
@@ -103,7 +104,9 @@ class Retrofit:
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
         self._refine_stream.synchronize()
 
-        source = None if frame.camera is None else self.coarse.claim.source(self.trust_scale)
+        source = self.coarse.claim.source(self.trust_scale)
+        if frame.camera is None and source != "file":
+            source = None  # a stored map was made with a camera; a model without one does not know
         times_ms = stage.times_ms()
         return DepthFrame(
             fused, depth, coarse.depth, source, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image
@@ -118,6 +121,12 @@ class Retrofit:
         """Run one synthetic frame, so that the first real one is not the slow one."""
         image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         return self(Frame(image.numpy()))
+
+
+def _require_trustworthy(model: str, claim: ScaleClaim) -> None:
+    """Raises ModelError where no trust makes metres of a model's depth."""
+    if claim.word == "never":
+        raise ModelError(f"{model} is {claim}: there is none to trust, leave trust_scale out and align its depth")
 
 
 def load(
@@ -139,6 +148,8 @@ def load(
     ``sparse.backends.registry.BACKENDS``, or ``auto`` (the fastest on that device); cuda_graphs: see ``device.cuda_graphs``;
     trust_scale: see ``Retrofit``. Raises ModelError or WeightsError, each one line.
     """
+    if trust_scale:
+        _require_trustworthy(model, find_model(model).claim)  # before a checkpoint is read
     coarse = load_coarse(model, weights=weights, device=device)
     loaded = load_refiner(refiner, coarse.device, engine)
     if not cuda_graphs:

@@ -110,7 +110,8 @@ def test_impossible_field_of_view(hfov_deg: float) -> None:
         Camera.from_hfov(1080, 1920, 40.0),  # portrait
         Camera(1920, 1080, 1400.0, 700.0, 960.0, 540.0),  # anamorphic, 1:2
         Camera(1280, 720, 921.0, 921.0, -300.0, 900.0),  # a crop that nobody stated
-        Camera(1280, 720, 921.0, 921.0, 640.0, 0.0),  # its upper edge through the centre
+        Camera(1280, 720, 921.0, 921.0, 640.0, 20.0),  # its upper edge near the centre
+        Camera(1280, 720, 921.0, 921.0, 1600.0, -180.0),
         Camera(64, 48, 48.0, 52.0, 31.0, 24.0),
     ],
 )
@@ -122,15 +123,17 @@ def test_real_cameras_are_plausible(camera: Camera) -> None:
     ("values", "told"),
     [
         ((1.0, 1.0, 640.0, 360.0), "fx, fy = 1, 1 px mean a field of view"),  # unset
-        ((0.72, 1.28, 0.5, 0.5), "principal point (0.5, 0.5) px is the image's corner"),  # normalised
+        ((0.72, 1.28, 0.5, 0.5), "cx = 0.5 px, the principal point on the image's edge, is unset or normalised"),
         ((0.72, 1.28, 640.0, 360.0), "field of view"),
         ((3.6, 3.6, 640.0, 360.0), "field of view of 179.4 x 178.9 deg in 1280x720 pixels, outside 5 to 175 deg"),  # millimetres
         ((921000.0, 921000.0, 640.0, 360.0), "field of view of 0.1"),
-        ((921.0, 921.0, 0.5, 0.5), "principal point (0.5, 0.5)"),
-        ((921.0, 921.0, 0.0, 0.0), "principal point (0, 0)"),
+        ((921.0, 921.0, 0.5, 360.0), "cx = 0.5 px"),  # in one coordinate only
+        ((921.0, 921.0, 640.0, 0.5), "cy = 0.5 px"),
+        ((921.0, 921.0, 640.0, 0.0), "cy = 0 px"),
+        ((921.0, 921.0, 0.0, 0.0), "cx = 0 px"),
         ((921.0, 300.0, 640.0, 360.0), "differ by more than"),
-        ((921.0, 921.0, 1930.0, 360.0), "cx = 1930 px is far outside of the 1280x720 image"),
-        ((921.0, 921.0, 640.0, -400.0), "cy = -400 px"),
+        ((921.0, 921.0, 1601.0, 360.0), "cx = 1601 px is far outside of the 1280x720 image"),
+        ((921.0, 921.0, 640.0, -181.0), "cy = -181 px"),
     ],
 )
 def test_what_no_camera_has_is_told_with_value_and_remedy(values: tuple[float, float, float, float], told: str) -> None:

@@ -164,6 +164,8 @@ def test_records_are_passed_on(frame: Frame) -> None:
         (ONE_CAMERA, False, CAMERA, None),
         (ONE_CAMERA, True, CAMERA, "user"),
         (RELATIVE, False, CAMERA, None),
+        (stored_claim(metric=True), False, None, "file"),  # made with a camera that the frame need not know
+        (stored_claim(metric=False), False, None, None),
     ],
 )
 def test_metres_need_a_known_camera_and_a_model_within_its_word_or_trust(
@@ -172,6 +174,12 @@ def test_metres_need_a_known_camera_and_a_model_within_its_word_or_trust(
     retrofit = Retrofit(ToldCoarse(claim=claim), random_refiner(), trust_scale=trust_scale)
     result = retrofit(Frame(frame.image, camera=camera))
     assert result.scale_source == expected and result.metric is (expected is not None)
+
+
+def test_there_is_nothing_to_trust_whatever_the_checkpoint_is() -> None:
+    """Found before the file is looked for, which may be large, or not be there."""
+    with pytest.raises(ModelError, match=r"^depth-anything-v2-small is relative, .*: there is none to trust"):
+        load("depth-anything-v2-small", weights=Path("/nonexistent"), device="cpu", trust_scale=True)
 
 
 def test_relative_depth_has_no_scale_to_trust() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_retrofit_ros.cli.options import add_model_options, domain_id, positive, positive_int
+from depth_retrofit_ros.cli.options import add_model_options, camera_of_hfov, domain_id, positive, positive_int
 from depth_retrofit_ros.cli.progress import Progress
 from depth_retrofit_ros.cli.replay import tell
 from depth_retrofit_ros.ros.environment import require_ros
@@ -50,12 +50,13 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.ros.replay.replay import Replay, replay
     from depth_retrofit_ros.ros.replay.sources import SceneSource
 
+    camera_of_hfov(args.hfov, args.width, args.height)
+    # The model of this kind of scenes is at home here; of any other model the demo does not know.
+    trusted = find_model(args.model).claim.where == RENDERED_SCENES
     progress = Progress()
     begin_s = time.monotonic()
     source = SceneSource(_views(args, progress), args.rate, args.seconds)
     progress.say(f"{source.described}: {source.views} views rendered in {time.monotonic() - begin_s:.0f} s")
-    # The model of this kind of scenes is at home here; of any other model the demo does not know.
-    trusted = find_model(args.model).claim.where == RENDERED_SCENES
     if trusted:
         progress.say(f"trust_scale: {args.model} was trained on {RENDERED_SCENES}, and this is one, so its depth counts as metres")
     how = Replay(

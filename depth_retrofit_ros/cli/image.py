@@ -131,6 +131,8 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
     frame = Frame(photo.image, camera=camera)
     with fitting_into_memory(f"{file} ({width}x{height})", "lower --budget or scale it down"):
         result = retrofit(frame)
+    if camera is None:
+        camera_source += f": depth is {retrofit.coarse.claim if result.metric else 'relative, its scale unknown'}"
     done_s = time.perf_counter()
     with fitting_into_memory(f"the results of {file} ({width}x{height})", "give a larger --ply STRIDE, or scale it down"):
         written = write_results(stem, frame, result, args.ply)
@@ -173,7 +175,8 @@ def choose_camera(photo: Photo, args: argparse.Namespace) -> tuple[Camera | None
     camera = photo.exif_camera()
     if camera is not None:
         return camera, f"EXIF focal length {photo.focal_35mm:.0f} mm (35 mm equivalent, {camera.hfov_deg:.1f} deg across)"
-    return None, "focal length unknown (no EXIF; give --hfov or --fx --fy --cx --cy): depth is relative, its scale unknown"
+    exif = "no EXIF" if photo.focal_35mm is None else f"no camera has {photo.focal_35mm:g} mm, as EXIF says"
+    return None, f"focal length unknown ({exif}; give --hfov or --fx --fy --cx --cy)"
 
 
 def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int | None) -> dict[str, Any]:
@@ -196,15 +199,17 @@ def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int 
     near_far = depth_range(depth)
     panels = [("input", frame.image), ("coarse", colorize(coarse, near_far)), ("refined", colorize(depth, near_far))]
     write_image(stem.with_name(names["preview"]), side_by_side(panels, PANEL_WIDTH))
-    if ply_stride is not None:
-        names["ply"] = f"{stem.name}.ply"
+    if ply_stride is not None and result.metric and frame.camera is None:
+        print("  no cloud: that takes the focal length")
+    elif ply_stride is not None:
+        names["ply"] = f"{stem.name}.ply" if result.metric else f"{stem.name}_relative.ply"
         height, width = depth.shape
         if frame.camera is None:
             print(f"  cloud: {ASSUMED_HFOV_DEG:.0f} deg across assumed for its shape")
         camera = frame.camera or Camera.from_hfov(width, height, ASSUMED_HFOV_DEG)
         path = stem.with_name(names["ply"])
         with writing(path):
-            write_ply(path, make_cloud(depth, frame.image, camera, ply_stride))
+            write_ply(path, make_cloud(depth, frame.image, camera, ply_stride), result.metric)
     return {"files": names, "png_unit": png.unit, "png_beyond": png.beyond}
 
 

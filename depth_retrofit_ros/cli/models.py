@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
                 "name": name,
                 "licence": info.license,
                 **{field: getattr(info, field) for field in fields},
-                "metric": info.claim.kind == "metric",
+                "metric": info.claim.word == "camera",  # without a condition; "scale" has the others
                 "scale": asdict(info.claim),
                 "present": here[name],
             }

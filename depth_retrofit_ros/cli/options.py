@@ -84,15 +84,17 @@ def add_camera_options(parser: argparse.ArgumentParser) -> None:
 
 def check_camera_options(args: argparse.Namespace) -> None:
     """What can be told of them before the image is known. Raises CameraError."""
+    from depth_retrofit_ros.camera import WIDEST_DEG
+
     values = [args.fx, args.fy, args.cx, args.cy]
     given = sum(value is not None for value in values)
     if given and args.hfov is not None:
         raise CameraError("give either --hfov or --fx --fy --cx --cy, not both")
     if given not in (0, 4):
         raise CameraError("give all of --fx --fy --cx --cy, or --hfov alone")
-    camera = _camera(args, 1, 1)
-    if camera is not None and not given:
-        camera.require_plausible()  # a field of view is that of any size
+    if args.hfov is not None and not 0.0 < args.hfov <= WIDEST_DEG:  # a narrow one may be a tall picture's
+        raise _hfov_refusal(args.hfov)
+    _camera(args, 1, 1)
 
 
 def given_camera(args: argparse.Namespace, width: int, height: int) -> Camera | None:
@@ -100,10 +102,34 @@ def given_camera(args: argparse.Namespace, width: int, height: int) -> Camera | 
 
     Raises CameraError, also where no real camera is like that.
     """
+    if args.hfov is not None:
+        return camera_of_hfov(args.hfov, width, height)
     camera = _camera(args, width, height)
     if camera is not None:
         camera.require_plausible()
     return camera
+
+
+def camera_of_hfov(hfov_deg: float, width: int, height: int) -> Camera:
+    """Of images of this size [px]. Raises CameraError, in the user's own number, where no real camera is like that."""
+    from depth_retrofit_ros.camera import Camera
+
+    try:
+        camera = Camera.from_hfov(width, height, hfov_deg)
+        camera.require_plausible()
+    except CameraError:
+        raise _hfov_refusal(hfov_deg, (width, height)) from None
+    return camera
+
+
+def _hfov_refusal(hfov_deg: float, size: tuple[int, int] | None = None) -> CameraError:
+    from depth_retrofit_ros.camera import NARROWEST_DEG, WIDEST_DEG, Camera
+
+    span = f"outside {NARROWEST_DEG:g} to {WIDEST_DEG:g} deg"
+    if size is None or not NARROWEST_DEG <= hfov_deg <= WIDEST_DEG:
+        return CameraError(f"--hfov {hfov_deg:g} is {span}")
+    vfov_deg = Camera.from_hfov(*size, hfov_deg).vfov_deg
+    return CameraError(f"--hfov {hfov_deg:g} means {vfov_deg:.1f} deg from top to bottom of {size[0]}x{size[1]}, {span}")
 
 
 def _camera(args: argparse.Namespace, width: int, height: int) -> Camera | None:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.errors import ImageError
+from depth_retrofit_ros.errors import CameraError, ImageError
 from depth_retrofit_ros.io.decoding import damaged
 from depth_retrofit_ros.io.exif import FULL_FRAME_DIAGONAL_MM, block_tags, read_exif, upright
 from depth_retrofit_ros.io.jpeg import SOI, decode_jpeg, exif_block
@@ -39,12 +39,20 @@ class Photo:
     orientation: int = 1
 
     def exif_camera(self) -> Camera | None:
-        """The camera that the 35 mm equivalent focal length describes, principal point at the centre; None without one."""
+        """The camera that the 35 mm equivalent focal length describes, principal point at the centre.
+
+        None without one, and where no real camera has it.
+        """
         if self.focal_35mm is None:
             return None
         height, width = self.image.shape[:2]
         f_px = self.focal_35mm * math.hypot(width, height) / FULL_FRAME_DIAGONAL_MM
-        return Camera(width, height, f_px, f_px, (width - 1) / 2, (height - 1) / 2)
+        camera = Camera(width, height, f_px, f_px, (width - 1) / 2, (height - 1) / 2)
+        try:
+            camera.require_plausible()
+        except CameraError:
+            return None
+        return camera
 
 
 def read_photo(path: Path) -> Photo:

@@ -16,13 +16,14 @@ def valid_points(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(points[:, :3]), colors
 
 
-def write_ply(path: Path, cloud: np.ndarray) -> int:
-    """Write the valid points of ``float32 [h, w, 4]`` as binary little-endian PLY; returns how many."""
+def write_ply(path: Path, cloud: np.ndarray, metric: bool) -> int:
+    """Write the valid points of ``float32 [h, w, 4]`` as binary little-endian PLY; returns how many. metric: they are in metres."""
     positions, colors = valid_points(cloud)
     vertices = np.empty(len(positions), dtype=[("position", "<f4", 3), ("colour", "u1", 3)])
     vertices["position"], vertices["colour"] = positions, colors
     header = (
         "ply\nformat binary_little_endian 1.0\n"
+        f"comment {'metres' if metric else 'relative, not metres'}\n"
         f"element vertex {len(vertices)}\n"
         "property float x\nproperty float y\nproperty float z\n"
         "property uchar red\nproperty uchar green\nproperty uchar blue\n"

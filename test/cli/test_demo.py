@@ -75,6 +75,26 @@ def test_a_slow_machine_gets_a_shorter_film(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(list(demo_command._views(args, Progress()))) == 3, "the last one was begun before the time was over"
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--hfov", "179.9"], "--hfov 179.9 is outside 5 to 175 deg"),
+        (["--hfov", "2", "--width", "64", "--height", "48"], "--hfov 2 is outside 5 to 175 deg"),
+        (["--model", "compct"], "did you mean 'compact'"),
+    ],
+)
+def test_what_cannot_be_is_told_before_a_view_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str], told: str
+) -> None:
+    def no_film(*arguments: object) -> Iterator[VideoFrame]:
+        raise AssertionError("it was rendered")
+
+    monkeypatch.setattr(video, "scene_video", no_film)
+    assert cli.main(["demo", "--out", str(tmp_path), *options]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert told in line
+
+
 def test_every_image_is_accounted_for_and_timed(demo: Path) -> None:
     told = json.loads((demo / "summary.json").read_text())
     frames = told["frames"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from depth_retrofit_ros import __version__
 from depth_retrofit_ros.cli import main as cli
@@ -85,6 +86,7 @@ def test_image_with_a_field_of_view_and_a_trusted_model_is_metric(tmp_path: Path
     assert depth.shape == (90, 120) and depth.dtype == np.float32 and np.isfinite(depth).all()
     np.testing.assert_allclose(read_depth_png(out / "a_depth.png"), depth, atol=0.00051)
     assert b"element vertex 1200\n" in (out / "a.ply").read_bytes()[:200]  # 30 x 40
+    assert b"\ncomment metres\n" in (out / "a.ply").read_bytes()[:200]
     preview = cv2.imread(str(out / "a_preview.png"))
     assert preview is not None and preview.shape == (90, 3 * 120 + 2 * 4, 3)
     (entry,) = json.loads((out / "images.json").read_text())
@@ -114,7 +116,8 @@ def test_image_without_focal_length_is_relative(tmp_path: Path, capsys: pytest.C
     photo, out = write_photo(tmp_path / "a.png"), tmp_path / "out"
     assert cli.main(["image", str(photo), "--out", str(out), "--ply"]) == 0
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["a.ply", "a_preview.png", "a_relative.npy", "a_relative.png", "images.json"]
+    assert names == ["a_preview.png", "a_relative.npy", "a_relative.ply", "a_relative.png", "images.json"]
+    assert b"\ncomment relative, not metres\n" in (out / "a_relative.ply").read_bytes()[:200]
     (entry,) = json.loads((out / "images.json").read_text())
     assert entry["metric"] is False and entry["camera"] is None
     depth = np.load(out / "a_relative.npy", allow_pickle=False)
@@ -142,9 +145,10 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.Capt
         (["--hfov", "60", "--fx", "100"], "either --hfov or"),
         (["--fx", "100", "--fy", "100"], "give all of"),
         (["--fx", "nan", "--fy", "1", "--cx", "1", "--cy", "1"], "calibrate the camera"),
-        (["--hfov", "180"], "outside (0, 180)"),
-        (["--hfov", "179.9"], "field of view of 179.9"),
-        (["--hfov", "0.5"], "outside 5 to 175 deg"),
+        (["--hfov", "180"], "--hfov 180 is outside 5 to 175 deg"),
+        (["--hfov", "179.9"], "--hfov 179.9 is outside 5 to 175 deg"),
+        (["--hfov", "nan"], "--hfov nan is outside 5 to 175 deg"),
+        (["--hfov", "-3"], "--hfov -3 is outside 5 to 175 deg"),
         (["--coarse", ".", "--trust-scale"], "a coarse map says itself"),
         (["--model", "compct"], "did you mean 'compact'"),
         (["--device", "tpu"], "unknown device"),
@@ -162,7 +166,8 @@ def test_user_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     [
         (("100", "100", "60", "45"), 0, ""),
         (("0.8", "0.8", "60", "45"), 1, "field of view of 178.5 x 178.0 deg in 120x90 pixels"),
-        (("100", "100", "0.5", "0.5"), 1, "principal point (0.5, 0.5) px is the image's corner"),
+        (("100", "100", "0.5", "0.5"), 1, "cx = 0.5 px, the principal point on the image's edge"),
+        (("100", "100", "60", "0"), 1, "cy = 0 px, the principal point on the image's edge"),
     ],
 )
 def test_intrinsics_are_those_of_a_camera_of_this_image(
@@ -172,6 +177,48 @@ def test_intrinsics_are_those_of_a_camera_of_this_image(
     assert cli.main(["image", str(write_photo(tmp_path / "a.png")), "--out", str(tmp_path / "out"), *options]) == code
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == code and told in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("hfov", "height", "told"),
+    [
+        ("4", 90, "--hfov 4 is outside 5 to 175 deg"),
+        ("4", 210, ""),  # 7 deg upright: a tall photo
+        ("174", 300, "--hfov 174 means 177.6 deg from top to bottom of 120x300, outside 5 to 175 deg"),
+    ],
+)
+def test_a_field_of_view_is_judged_by_the_wider_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], hfov: str, height: int, told: str
+) -> None:
+    photo = write_photo(tmp_path / "a.png", height)
+    assert cli.main(["image", str(photo), "--out", str(tmp_path / "out"), "--hfov", hfov]) == bool(told)
+    assert capsys.readouterr().err == (f"depth-retrofit: error: {told}\n" if told else "")
+
+
+def test_a_focal_length_that_no_camera_has_is_unknown_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "a.png"
+    tags = Image.Exif()
+    tags[0x8769] = {0xA405: 5000}  # FocalLengthIn35mmFilm
+    Image.fromarray(np.zeros((90, 120, 3), np.uint8)).save(photo, exif=tags)
+    assert cli.main(["image", str(photo), "--out", str(tmp_path / "out"), "--trust-scale"]) == 0
+    (entry,) = json.loads((tmp_path / "out/images.json").read_text())
+    assert entry["camera"] is None and entry["metric"] is False
+    assert "focal length unknown (no camera has 5000 mm, as EXIF says; give --hfov" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("camera", [[], ["--hfov", "60"]])
+def test_a_stored_map_that_says_metric_needs_no_focal_length(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], camera: list[str]
+) -> None:
+    photo, out = write_photo(tmp_path / "a.png"), tmp_path / "out"
+    np.savez(tmp_path / "a.npz", depth=np.linspace(1, 4, 108, dtype=np.float32).reshape(9, 12), metric=True)
+    assert cli.main(["image", str(photo), "--out", str(out), "--coarse", str(tmp_path), "--ply", *camera]) == 0
+    (entry,) = json.loads((out / "images.json").read_text())
+    assert entry["metric"] is True and entry["scale_source"] == "file" and (out / "a_depth.png").exists()
+    told = capsys.readouterr().out
+    assert "relative" not in told and "(m)" in told
+    assert (out / "a.ply").exists() is bool(camera) is ("ply" in entry["files"])
+    assert bool(camera) or ("depth is metric on the word of its file" in told and "no cloud" in told)
 
 
 def test_an_output_folder_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,6 +279,8 @@ def test_models_table_and_json(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert cli.main(["models", "--json"]) == 0
     listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert listed["meter-nyu"]["present"] is False and listed["meter-nyu"]["licence"] == "MIT"
+    assert not any(entry["metric"] for entry in listed.values() if entry["scale"]["word"] != "camera"), "not without a condition"
+    assert any(entry["metric"] for entry in listed.values()) is any(info.claim.word == "camera" for info in MODELS.values())
     assert listed["meter-nyu"]["scale"] == {"kind": "metric", "word": "one camera", "where": "the Kinect of NYU Depth v2"}
 
 

@@ -49,7 +49,9 @@ def test_names_that_are_not_utf_8_are_told_by_their_escapes(tmp_path: Path, envi
     assert b"1 of 2 images done" in done.stdout and rb"caf\udce9.png: 120x90" in done.stdout
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("depth-retrofit: error: cannot read ") and r"caf\udce9 none.jpg" in line
-    assert sorted(path.name for path in out.iterdir())[:2] == [f"{ODD}.ply", f"{ODD}_preview.png"]
+    assert sorted(path.name for path in out.iterdir())[:3] == [
+        f"{ODD}_{name}" for name in ("preview.png", "relative.npy", "relative.ply")
+    ]
 
 
 def test_any_text_can_be_told_in_ascii() -> None:
@@ -76,7 +78,7 @@ def test_memory_that_runs_out_in_one_cloud_costs_that_photo_alone(
     assert cli.main(["image", *map(str, photos), "--out", str(out), "--hfov", "60", "--ply"]) == 1
     line = error_line(capsys)
     assert "the results of" in line and "a.png (120x90) does not fit into memory: give a larger --ply STRIDE" in line
-    assert (out / "b.ply").exists() and (out / "images.json").exists()
+    assert (out / "b_relative.ply").exists() and (out / "images.json").exists()
 
 
 def test_memory_that_runs_out_anywhere_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

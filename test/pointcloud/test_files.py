@@ -5,20 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from depth_retrofit_ros.pointcloud.files import valid_points, write_pcd, write_ply
 from depth_retrofit_ros.pointcloud.organized import make_cloud
 from test.pointcloud.test_organized import scene
 
 
-def test_ply_holds_the_valid_points_and_their_colours(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("metric", "unit"), [(True, "metres"), (False, "relative, not metres")])
+def test_ply_holds_the_valid_points_and_their_colours_and_says_their_unit(tmp_path: Path, metric: bool, unit: str) -> None:
     depth, image, camera = scene(20, 30)
     cloud = make_cloud(depth, image, camera)
-    count = write_ply(tmp_path / "cloud.ply", cloud)
+    count = write_ply(tmp_path / "cloud.ply", cloud, metric)
     header, body = (tmp_path / "cloud.ply").read_bytes().split(b"end_header\n", 1)
     assert header.decode().splitlines() == [
         "ply",
         "format binary_little_endian 1.0",
+        f"comment {unit}",
         f"element vertex {count}",
         *(f"property float {axis}" for axis in "xyz"),
         *(f"property uchar {color}" for color in ("red", "green", "blue")),

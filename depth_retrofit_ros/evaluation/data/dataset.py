@@ -69,6 +69,7 @@ def read_pair(pair: Pair) -> Sample:
         )
     try:
         camera = Camera(width, height, *intrinsics)
+        camera.require_plausible()
     except CameraError as error:
         raise CameraError(f"{pair.truth}: {error}") from None
     known = np.isfinite(depth) & (depth > 0)

@@ -176,7 +176,7 @@ def _metric_scale(health: Health) -> Report:
         values |= {
             "points": str(fit.points),
             "inliers": str(fit.inliers),
-            "residual": f"{fit.residual:.4f}",
+            "residual": f"{alignment.residual:.4f}",
             "max_residual": f"{health.settings.max_residual:g}",
             "scale of the last fit": f"{fit.correction.scale:.4f}",
         }
@@ -193,14 +193,22 @@ def _metric_scale(health: Health) -> Report:
     if alignment is None:
         return _unaligned(health, values)
     if alignment.correction is None:
-        return WARN, f"not aligned: {alignment.problem}", values
+        return WARN, not_aligned(alignment.problem, health.frames.scale_source), values
     return (WARN, f"aligned as before: {alignment.problem}", values) if alignment.problem else (OK, "aligned", values)
+
+
+def not_aligned(problem: str, source: ScaleSource | None) -> str:
+    """What depth is without its correction. problem: why there is none; source: on whose word depth is in metres all the same."""
+    if source is None:
+        return f"not aligned: {problem}"
+    word = "your word" if source == "user" else f"the {source}'s word"
+    return f"not aligned ({problem}): metres on {word} alone"
 
 
 def _unaligned(health: Health, values: dict[str, str]) -> Report:
     """On whose word depth is metric without a sensor. A missing calibration is told as such."""
     if health.frames.camera is None:
-        return OK, "relative without camera_info", values
+        return OK, "relative without usable camera_info", values
     if health.frames.scale_source is None:
         return WARN, f"relative: {health.settings.model} is {health.claim}", values
     return OK, f"metric on the word of the {health.frames.scale_source}: {health.settings.model} is {health.claim}", values

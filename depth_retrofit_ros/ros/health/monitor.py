@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.device.faults import is_device_fault
 from depth_retrofit_ros.frame import DepthFrame, Frame
-from depth_retrofit_ros.ros.health.diagnostics import FrameHealth, Health
+from depth_retrofit_ros.ros.health.diagnostics import FrameHealth, Health, not_aligned
 from depth_retrofit_ros.ros.health.stream_checks import NO_CLOCK, StreamWatch, clock_problem
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_line
 from depth_retrofit_ros.runtime.watchdog import FAILING
@@ -26,12 +26,16 @@ GRACE_S = 2.0  # a camera_info or a clock that comes no later than this after ac
 
 
 class FrameMonitor:
-    """The bookkeeping beside the steps of ``Processor``: one per activation, from which on it counts anew."""
+    """The bookkeeping beside the steps of ``Processor``: one per activation, from which on it counts anew.
 
-    def __init__(self, node: Node, health: Health, log: ThrottledLogger) -> None:
+    claim: of the model; ``health`` loses its own when the node is cleaned up, and an abandoned frame may end after that.
+    """
+
+    def __init__(self, node: Node, health: Health, log: ThrottledLogger, claim: ScaleClaim) -> None:
         self._node = node
         self._health = health
         self._log = log
+        self._claim = claim
         self._watch = StreamWatch(log)
         self._started_s = time.monotonic()
         self._has_info = False
@@ -65,15 +69,14 @@ class FrameMonitor:
     def scaled(self, result: DepthFrame, alignment: ScaleReport | None) -> None:
         """The depth's scale is final. alignment: what came of that with sparse depth, None where none is asked for; while the last
         correction holds, a frame without sparse depth of its own is no news."""
-        frames, claim = self._frames, self._health.claim
+        frames = self._frames
         frames.answered, frames.scale_source, frames.alignment = True, result.scale_source, alignment
-        assert claim is not None  # configured
         if alignment is not None:
-            problem = None if alignment.correction else f"depth is not aligned: {alignment.problem}"
+            problem = None if alignment.correction else f"depth is {not_aligned(alignment.problem, result.scale_source)}"
         elif result.camera is None:
             return  # told as such, and it says nothing about the model
         else:
-            problem = None if result.metric else relative_depth(self._health.settings.model, claim)
+            problem = None if result.metric else relative_depth(self._health.settings.model, self._claim)
         if problem is None or without_numbers(problem) != without_numbers(self._scale_problem or ""):
             self._scale_problem = problem  # a residual that is another with every frame is no news
         self._log.state("scale of the depth", self._scale_problem)
@@ -142,7 +145,9 @@ class FrameMonitor:
         problem = self._frames.calibration_problem
         if problem and not self._has_info and time.monotonic() - self._started_s < GRACE_S:
             return
-        self._log.state("camera_info", problem and f"{problem}: depth is published up to scale, the cloud is not")
+        aligned = self._health.settings.align != "none"
+        depth = "depth is in metres by sparse_depth alone" if aligned else "depth is published up to scale"
+        self._log.state("camera_info", problem and f"{problem}: {depth}, the cloud is not published")
 
     def _tell_blank(self, result: DepthFrame) -> None:
         """A few pixels are enough to tell a model that answers nothing: a half-precision overflow, a broken engine."""

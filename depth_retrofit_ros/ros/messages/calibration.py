@@ -104,16 +104,16 @@ def _require_same_view(info: CameraInfo, width: int, height: int) -> None:
     """
     _, _, region_width, region_height = _region(info)
     binned = region_width / max(info.binning_x, 1), region_height / max(info.binning_y, 1)
-    if not any(_same_shape((width, height), shape) for shape in ((region_width, region_height), binned)):
+    if not any(same_view((width, height), shape) for shape in ((region_width, region_height), binned)):
         raise CameraError(
             f"camera_info of {region_width}x{region_height} is not of the {width}x{height} image, whose aspect ratio is another: "
             "publish that of this image, with its roi and binning where it was cropped or binned"
         )
 
 
-def _same_shape(image: tuple[int, int], calibrated: tuple[float, float]) -> bool:
-    """Whether one is the other, scaled: up to ``_SAME_VIEW`` or, in small images, a pixel."""
-    (width, height), (w, h) = image, calibrated
+def same_view(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether images of these sizes can show one view: one is the other, scaled, up to 2 % or a pixel of the smaller."""
+    (width, height), (w, h) = sorted((one, other))
     return abs(width - height * w / h) <= max(_SAME_VIEW * width, 1) or abs(height - width * h / w) <= max(_SAME_VIEW * height, 1)
 
 

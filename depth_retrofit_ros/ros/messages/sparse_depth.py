@@ -10,6 +10,7 @@ import numpy as np
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import SparseDepthError
 from depth_retrofit_ros.io.encodings import DEPTHS, TABLE
+from depth_retrofit_ros.ros.messages.calibration import same_view
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image, PointCloud2
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 MOST_PIXELS = 4096
 """More than these, spread evenly over the message, tell nothing more about scale and shift."""
 _MOST_POINTS = 65_536  # that are projected at first: of a scanner's full turn the camera sees a part
-_SAME_VIEW = 0.02  # relative difference of the aspect ratios of two images of one view
 _NEAREST_M = 0.05  # nearer points are the robot itself, or noise
 
 _POINT_TYPES = {7: "f4", 8: "f8"}  # PointField.FLOAT32, FLOAT64
@@ -37,7 +37,7 @@ def from_image(message: Image, width: int, height: int) -> SparseDepth:
     """
     depth = _depth_rows(message)
     rows, columns = depth.shape
-    if abs(columns * height - rows * width) > _SAME_VIEW * columns * height:
+    if not same_view((columns, rows), (width, height)):
         raise SparseDepthError(
             f"sparse depth of {columns}x{rows} cannot show the view of a {width}x{height} image: register it to the image"
         )

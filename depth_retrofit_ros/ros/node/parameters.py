@@ -123,7 +123,7 @@ PARAMETERS = (
         "outputs",
         ("depth", "points", "preview", "selection"),
         "active",
-        "Images and clouds to offer; depth is float metres, depth_mm 16-bit millimetres, selection the refined pixels",
+        "Images and clouds; depth: float, in metres where metric; depth_mm: 16-bit millimetres; selection: the refined pixels",
         choices=OUTPUTS,
     ),
     Parameter("cloud_stride", 2, "active", "The cloud takes every n-th pixel in both directions", span=(1, 64)),

@@ -75,16 +75,16 @@ class Processor:
         self._node = node
         self._retrofit = retrofit
         self._health = health
-        health.claim = retrofit.coarse.claim
         self._log = log
         self._patience_s = patience_s
         self._expected_s = usual_s
         self._outputs = Outputs(node, health.settings.outputs, make)
         self._guard = MemoryGuard()
         self._governor = BudgetGovernor()
-        self._monitor = FrameMonitor(node, health, log)
+        self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
         self._watchdog = Watchdog(patience_s)
         self._worker: Worker[Image | CompressedImage, InFlightImage] | None = None
+        health.claim = retrofit.coarse.claim  # last: only of a processor that there is
 
     # The executor's thread
 
@@ -97,7 +97,7 @@ class Processor:
             claim, pose = self._retrofit.coarse.claim, settings.sparse_points_pose
             self.alignment = ScaleFitter(cast(Mode, settings.align), claim, settings.max_residual, pose, topics)
         self._governor = BudgetGovernor()
-        self._monitor = FrameMonitor(self._node, self._health, self._log)
+        self._monitor = FrameMonitor(self._node, self._health, self._log, self._retrofit.coarse.claim)
         self._watchdog = Watchdog(self._patience_s)
         name, overlap = self._node.get_name(), self._retrofit.overlaps
         self._worker = Worker(self._launch, self._collect, self._monitor.failed, settings.target_fps, name, overlap)

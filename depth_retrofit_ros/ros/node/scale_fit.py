@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from sensor_msgs.msg import Image, PointCloud2
 
+from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.errors import SparseDepthError
 from depth_retrofit_ros.frame import DepthFrame, Frame
@@ -23,20 +24,22 @@ from depth_retrofit_ros.scale.fit import Correction, Fit, Mode, ScaleTracker
 if TYPE_CHECKING:
     from std_msgs.msg import Header
 
-REMEMBERED = 10  # messages: a second of a LiDAR, which may be ahead of a slow image as well as behind
 TOLERANCE_S = 0.1  # between the stamps of image and sparse depth
+REMEMBERED_S = 3.0  # of sparse depth, by its stamps: an image that a slow model answers is as old
+REMEMBERED_ALL = 10  # messages, the newest; older ones are thinned to one per half tolerance, which bounds their memory
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleReport:
     """How a frame's depth was brought to metres.
 
-    correction: smoothed, as applied; None where there was none. fit: the last one that succeeded. problem: why this frame has none
-    of its own, empty where it has.
+    correction: smoothed, as applied; None where there was none. fit: the last one that succeeded; residual: of what was applied
+    then. problem: why this frame has none of its own, empty where it has.
     """
 
     correction: Correction | None
     fit: Fit | None
+    residual: float
     problem: str
 
 
@@ -53,15 +56,32 @@ class ScaleFitter:
         self._topics = topics
         self._tracker = ScaleTracker(mode, max_residual)
         self._lock = threading.Lock()
-        self._messages: deque[Image | PointCloud2] = deque(maxlen=REMEMBERED)
+        self._newest: deque[Image | PointCloud2] = deque()
+        self._older: dict[int, Image | PointCloud2] = {}  # by their stamp in half tolerances
+        self._view: tuple[Camera | None, str] | None = None
 
     def offer(self, message: Image | PointCloud2) -> None:
         """Remember a message; it is read only if a frame needs it."""
+        stamp_ns = _stamp_ns(message.header)
         with self._lock:
-            self._messages.append(message)
+            self._newest.append(message)
+            if len(self._newest) > REMEMBERED_ALL:
+                older = self._newest.popleft()
+                self._older[round(2e-9 * _stamp_ns(older.header) / TOLERANCE_S)] = older
+            self._older = {slot: older for slot, older in self._older.items() if _apart_s(older, stamp_ns) <= REMEMBERED_S}
+
+    @property
+    def remembered(self) -> int:
+        """Number of messages that are kept."""
+        with self._lock:
+            return len(self._newest) + len(self._older)
 
     def align(self, result: DepthFrame, frame: Frame) -> tuple[DepthFrame, ScaleReport]:
-        """The frame in metres where there is a correction, as it is where there is none."""
+        """The frame in metres where there is a correction, and relative where the sensor contradicts the model, whoever vouches for
+        that; where sparse depth is merely missing, the frame as it is."""
+        if (view := (frame.camera, frame.frame_id)) != self._view:  # to which the last correction does not belong
+            self._tracker.reset()
+            self._view = view
         try:
             sparse = self._sparse(frame)
         except SparseDepthError as error:
@@ -71,9 +91,9 @@ class ScaleFitter:
             predicted: np.ndarray = result.depth.flatten()[pixels].cpu().numpy()
             self._tracker.update(frame.stamp_ns, predicted, sparse.depth, self._inverse)
         correction = self._tracker.correction
-        report = ScaleReport(correction, self._tracker.last_fit, self._tracker.problem)
+        report = ScaleReport(correction, self._tracker.last_fit, self._tracker.residual, self._tracker.problem)
         if correction is None:
-            return result, report
+            return dataclasses.replace(result, scale_source=None) if self._tracker.disagree else result, report
         depth, base, coarse = (correction.apply(values) for values in (result.depth, result.base, result.coarse))
         return dataclasses.replace(result, depth=depth, base=base, coarse=coarse, scale_source="sensor"), report
 
@@ -94,11 +114,11 @@ class ScaleFitter:
 
     def _nearest(self, stamp_ns: int) -> Image | PointCloud2:
         with self._lock:
-            messages = list(self._messages)
+            messages = [*reversed(self._newest), *self._older.values()]  # of one stamp, the last that came
         if not messages:
             raise SparseDepthError(f"no sparse depth on {self._topics}")
-        nearest = min(messages, key=lambda message: abs(_stamp_ns(message.header) - stamp_ns))
-        apart_s = 1e-9 * abs(_stamp_ns(nearest.header) - stamp_ns)
+        nearest = min(messages, key=lambda message: _apart_s(message, stamp_ns))
+        apart_s = _apart_s(nearest, stamp_ns)
         if apart_s > TOLERANCE_S:
             raise SparseDepthError(
                 f"the nearest sparse depth on {self._topics} is {apart_s:.2f} s from the image ({TOLERANCE_S} s are allowed): "
@@ -112,6 +132,10 @@ def mode_refusal(mode: str, model: str, claim: ScaleClaim) -> str | None:
     if mode == "scale" and claim.inverse:
         return f"align cannot be scale: {model} is {claim}, and no scale makes metres of that: set align to scale-shift"
     return None
+
+
+def _apart_s(message: Image | PointCloud2, stamp_ns: int) -> float:
+    return 1e-9 * abs(_stamp_ns(message.header) - stamp_ns)
 
 
 def _stamp_ns(header: Header) -> int:

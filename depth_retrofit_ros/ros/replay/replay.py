@@ -201,7 +201,7 @@ def _write_cloud(path: Path, message: PointCloud2) -> int:
         raise ValueError(f"cloud with {message.point_step} bytes per point, not {POINT_STEP}")
     points = np.frombuffer(message.data, np.float32).reshape(message.height, message.width, 4)
     with writing(path):
-        return write_ply(path, points)
+        return write_ply(path, points, metric=True)  # the node publishes no other
 
 
 def frames_csv(run: RunResult, stages: Sequence[str]) -> str:

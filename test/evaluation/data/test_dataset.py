@@ -28,7 +28,7 @@ def test_pairs_are_found_and_read(tmp_path: Path) -> None:
 def test_depth_of_zero_or_less_is_unknown(tmp_path: Path) -> None:
     depth = write_scene(tmp_path, "a")
     depth[20, :3] = 0, -1, np.nan
-    np.savez(tmp_path / "a.npz", depth=depth, fx=60, fy=60, cx=1, cy=1)
+    np.savez(tmp_path / "a.npz", depth=depth, fx=60, fy=60, cx=30, cy=20)
     assert np.isnan(read_pair(find_pairs(tmp_path)[0]).depth[20, :3]).all()
 
 
@@ -54,7 +54,7 @@ def test_a_turned_image_with_its_truth_turned_is_taken(tmp_path: Path, orientati
     depth = write_scene(tmp_path, "a")
     turn(tmp_path, orientation)
     shown = depth if orientation == 1 else np.rot90(depth, -1)
-    np.savez(tmp_path / "a.npz", depth=shown, fx=60, fy=60, cx=1, cy=1)
+    np.savez(tmp_path / "a.npz", depth=shown, fx=60, fy=60, cx=30, cy=20)
     assert read_pair(find_pairs(tmp_path)[0]).depth.shape == shown.shape
 
 
@@ -79,6 +79,8 @@ def test_folders_that_are_no_dataset(tmp_path: Path) -> None:
         ({"depth": np.ones((HEIGHT, WIDTH - 1), np.float32)}, DatasetError, f"depth is {WIDTH - 1}x{HEIGHT}"),
         ({"depth": np.ones((HEIGHT, WIDTH), np.uint16)}, DatasetError, "floating-point"),
         ({"fx": np.nan}, CameraError, "a.npz"),
+        ({"fx": 0.8, "fy": 0.8}, CameraError, "a.npz: fx, fy = 0.8, 0.8 px mean a field of view"),
+        ({"cx": 0.5}, CameraError, "a.npz: cx = 0.5 px"),
         ({"fx": None}, DatasetError, "has no 'fx'"),
         ({"cy": np.ones(2)}, DatasetError, "one number"),
     ],
@@ -87,7 +89,7 @@ def test_truth_that_does_not_fit_is_told_in_one_line(
     tmp_path: Path, change: dict[str, object], error: type[DepthRetrofitError], words: str
 ) -> None:
     depth = write_scene(tmp_path, "a")
-    arrays = {"depth": depth, "fx": 60.0, "fy": 60.0, "cx": 1.0, "cy": 1.0} | change
+    arrays = {"depth": depth, "fx": 60.0, "fy": 60.0, "cx": 30.0, "cy": 20.0} | change
     np.savez(tmp_path / "a.npz", **{name: v for name, v in arrays.items() if v is not None})  # type: ignore[arg-type]
     with pytest.raises(error, match=words) as caught:
         read_pair(find_pairs(tmp_path)[0])

@@ -175,10 +175,10 @@ def test_roi_and_binning_explain_another_shape(changes: dict[str, object], size:
         ({}, (480, 640), "aspect ratio"),
         ({"binning_x": 2, "binning_y": 2}, (480, 640), "aspect ratio"),
         ({"roi": RegionOfInterest(width=320, height=480)}, (640, 480), "of 320x480 is not of the 640x480 image"),
-        ({"p": [1.0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]}, (640, 480), "principal point (0, 0) px"),
-        ({"p": [0.9, 0, 0.5, 0, 0, 1.2, 0.5, 0, 0, 0, 1, 0]}, (640, 480), "principal point (0.5, 0.5) px"),
+        ({"p": [1.0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]}, (640, 480), "cx = 0 px"),
+        ({"p": [0.9, 0, 0.5, 0, 0, 1.2, 0.5, 0, 0, 0, 1, 0]}, (640, 480), "cx = 0.5 px"),
         ({"p": [3.6, 0, 319, 0, 0, 3.6, 239, 0, 0, 0, 1, 0]}, (640, 480), "field of view"),
-        ({"p": [0.0] * 12, "k": [580.0, 0, 0.5, 0, 580, 0.5, 0, 0, 1]}, (640, 480), "principal point (0.5, 0.5) px"),
+        ({"p": [0.0] * 12, "k": [580.0, 0, 0.5, 0, 580, 0.5, 0, 0, 1]}, (640, 480), "cx = 0.5 px"),
     ],
 )
 def test_what_is_not_of_this_image_or_of_no_camera_is_told_in_one_line(

@@ -13,6 +13,7 @@ from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import SparseDepthError
+from depth_retrofit_ros.ros.messages.calibration import same_view
 from depth_retrofit_ros.ros.messages.sparse_depth import MOST_PIXELS, from_image, from_points
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
 
@@ -61,6 +62,30 @@ def test_a_small_depth_image_falls_on_the_pixels_at_its_centres() -> None:
     pixels, _ = from_image(depth_message(np.full((3, 4), 2.0)), 40, 30)
     np.testing.assert_array_equal(pixels % 40, np.tile([5, 15, 25, 35], 3))
     np.testing.assert_array_equal(pixels // 40, np.repeat([5, 15, 25], 4))
+
+
+@pytest.mark.parametrize(
+    ("size", "image", "fits"),
+    [
+        ((8, 4), (64, 36), True),  # 4.5 rows cannot be: a pixel may be missing
+        ((64, 36), (8, 4), True),
+        ((10, 6), (64, 48), False),
+        ((640, 360), (1920, 1080), True),
+        ((640, 368), (1920, 1088), True),
+        ((640, 480), (1920, 1080), False),
+        ((480, 640), (640, 480), False),
+    ],
+)
+def test_it_shows_the_view_of_the_image_up_to_rounding(size: tuple[int, int], image: tuple[int, int], fits: bool) -> None:
+    """As a camera_info of another size does."""
+    depth = np.ones((size[1], size[0]), np.float32)
+    assert same_view(size, image) is same_view(image, size) is fits
+    message = depth_message(depth)
+    if fits:
+        assert len(from_image(message, *image).depth) == min(depth.size, MOST_PIXELS)
+    else:
+        with pytest.raises(SparseDepthError, match="register it to the image"):
+            from_image(message, *image)
 
 
 def test_unknown_and_absurdly_near_depths_are_left_out() -> None:

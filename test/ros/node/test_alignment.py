@@ -145,6 +145,58 @@ def test_a_scale_alone_is_refused_where_the_shift_is_unknown_too(graph: Graph) -
     assert node.settings.align == "scale-shift"
 
 
+def test_with_trust_missing_sparse_depth_leaves_the_users_word_and_a_contradiction_does_not(graph: Graph) -> None:
+    claim = ScaleClaim("metric", "domain", "streets")
+    node = graph.depth_node(SlantedWall(claim=claim), align="scale", trust_scale=True)
+    stats, reports = graph.listen(FrameStats, f"{NODE}/frame_stats"), graph.listen(DiagnosticArray, "/diagnostics")
+    infos, images, sparse = (
+        graph.publisher(kind, topic) for kind, topic in ((CameraInfo, "/camera_info"), (Image, "/image"), (Image, "/sparse_depth"))
+    )
+
+    def send() -> None:
+        infos.publish(info_message())
+        images.publish(image_message())
+
+    def told() -> str:
+        return str(status(reports[-1], "metric scale").message) if reports else ""
+
+    repeat_until(send, lambda: "metres" in told(), "the user's word")
+    assert told() == "not aligned (no sparse depth on /sparse_depth or /sparse_points): metres on your word alone"
+    assert stats[-1].scale_source == "user"
+    contrary = sparse_image(np.random.default_rng(0).uniform(0.5, 9.0, (HEIGHT, WIDTH)))
+
+    def contradict() -> None:
+        sparse.publish(contrary)
+        send()
+
+    repeat_until(contradict, lambda: "disagree" in told(), "the contradiction")
+    assert "your word" not in told() and status(reports[-1], "metric scale").level == DiagnosticStatus.WARN
+    assert not stats[-1].metric
+    assert value(reports[-1], "metric scale", "metric on the word of") == "none"
+    assert any("metres on your word alone" in line for line in graph.warnings(node))
+
+
+def test_metres_by_sparse_depth_are_not_called_relative_without_camera_info(graph: Graph) -> None:
+    node = graph.depth_node(SlantedWall(metric=False), align="scale-shift")
+    truth = affine_inverse(wall(graph, False))
+    stats, sparse = graph.listen(FrameStats, f"{NODE}/frame_stats"), graph.publisher(Image, "/sparse_depth")
+    infos, images = graph.publisher(CameraInfo, "/camera_info"), graph.publisher(Image, "/image")
+    unusable = info_message()
+    unusable.p[0] = unusable.p[5] = 1.0
+
+    def send() -> None:
+        infos.publish(unusable)
+        sparse.publish(sparse_image(truth))
+        images.publish(image_message())
+
+    def told() -> list[str]:
+        return [line for line in graph.warnings(node) if "field of view" in line]
+
+    repeat_until(send, lambda: stats and stats[-1].scale_source == "sensor" and told(), "metres without intrinsics")
+    assert "depth is in metres by sparse_depth alone, the cloud is not published" in told()[0]
+    assert not any("up to scale" in line for line in graph.warnings(node))
+
+
 def test_a_fit_worse_than_the_limit_is_not_metres_and_is_told_once(graph: Graph) -> None:
     """Half of the sparse depths are off by more: the residual differs from frame to frame, the warning does not come again."""
     node = graph.depth_node(SlantedWall(claim=ScaleClaim("metric", "domain", "streets")), align="scale", max_residual=0.1)

@@ -1,0 +1,121 @@
+"""Which sparse depth belongs to a frame, for how long a correction holds, and what contradicts a model."""
+
+from __future__ import annotations
+
+import array
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sensor_msgs.msg import Image
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.frame import DepthFrame, Frame, ScaleSource
+from depth_retrofit_ros.ros.node.parameters import NO_POSE
+from depth_retrofit_ros.ros.node.scale_fit import REMEMBERED_ALL, REMEMBERED_S, TOLERANCE_S, ScaleFitter
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
+
+SECOND = 1_000_000_000
+HEIGHT, WIDTH = 12, 16
+CAMERA = Camera.from_hfov(WIDTH, HEIGHT, 60.0)
+DEPTH = np.linspace(1.0, 3.0, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
+
+
+def fitter() -> ScaleFitter:
+    return ScaleFitter("scale", ScaleClaim("metric", "domain", "streets"), 0.15, NO_POSE, "/sparse_depth")
+
+
+def sparse(depth: np.ndarray, stamp_ns: int) -> Image:
+    message = Image(height=HEIGHT, width=WIDTH, encoding="32FC1", step=4 * WIDTH)
+    message.data = array.array("B", depth.astype("<f4").tobytes())
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, SECOND)
+    return message
+
+
+def frame(stamp_ns: int, camera: Camera | None = CAMERA, frame_id: str = "optical") -> Frame:
+    return Frame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), stamp_ns, frame_id, camera)
+
+
+def answer(source: ScaleSource | None = "user") -> DepthFrame:
+    depth = torch.from_numpy(DEPTH)
+    return DepthFrame(
+        depth, depth, depth, source, PixelSet.from_indices(torch.zeros(0, dtype=torch.int64), (HEIGHT, WIDTH)), torch.zeros(0)
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"camera": None}, {"camera": dataclasses.replace(CAMERA, fx=2 * CAMERA.fx)}, {"frame_id": "other"}],
+    ids=["intrinsics gone", "other intrinsics", "other frame"],
+)
+def test_a_correction_does_not_outlive_its_camera(changed: dict[str, object]) -> None:
+    """Within the time in which it would hold for the same camera."""
+    align = fitter()
+    align.offer(sparse(2 * DEPTH, 10 * SECOND))
+    assert align.align(answer(), frame(10 * SECOND))[0].scale_source == "sensor"
+    later = 10 * SECOND + SECOND // 2
+    assert align.align(answer(None), frame(later))[0].scale_source == "sensor", "it holds for a while"
+    result, report = align.align(answer(None), frame(later, **changed))  # type: ignore[arg-type]
+    assert result.scale_source is None and report.correction is None
+    assert align.align(answer(None), frame(later))[0].scale_source is None, "nor does it come back"
+
+
+@pytest.mark.parametrize("source", ["user", "model"])
+def test_what_the_sensor_contradicts_is_metres_on_nobodys_word(source: ScaleSource) -> None:
+    align = fitter()
+    wrong = np.random.default_rng(0).permutation(DEPTH.ravel()).reshape(HEIGHT, WIDTH)
+    align.offer(sparse(wrong, 10 * SECOND))
+    result, report = align.align(answer(source), frame(10 * SECOND))
+    assert result.scale_source is None and not result.metric
+    assert "disagree" in report.problem
+    torch.testing.assert_close(result.depth, torch.from_numpy(DEPTH))
+
+
+@pytest.mark.parametrize("source", ["user", "model", None])
+def test_where_sparse_depth_is_missing_the_word_stands(source: ScaleSource | None) -> None:
+    align = fitter()
+    result, report = align.align(answer(source), frame(10 * SECOND))
+    assert result.scale_source == source and "no sparse depth" in report.problem
+    align.offer(sparse(np.where(np.arange(WIDTH) == 0, 2 * DEPTH, np.nan), 10 * SECOND))
+    result, report = align.align(answer(source), frame(10 * SECOND))
+    assert result.scale_source == source and "only 12" in report.problem
+
+
+@pytest.mark.parametrize("rate_hz", [10, 30, 100])
+@pytest.mark.parametrize("age_s", [0.0, 0.9, 2.5])
+def test_a_slow_model_finds_the_sparse_depth_of_its_image(rate_hz: int, age_s: float) -> None:
+    """However many messages came since."""
+    align, now = fitter(), 100 * SECOND
+    for number in range(5 * rate_hz + 1):
+        stamp_ns = now - 5 * SECOND + round(number * SECOND / rate_hz)
+        align.offer(sparse(2 * DEPTH, stamp_ns))
+    assert align.remembered <= REMEMBERED_ALL + 2 * REMEMBERED_S / TOLERANCE_S + 1
+    result, report = align.align(answer(None), frame(now - round(age_s * SECOND)))
+    assert report.problem == "" and result.scale_source == "sensor"
+
+
+def test_the_newest_sparse_depth_is_not_thinned() -> None:
+    """A depth camera's images have the stamps of the color images, and those of their neighbors show another moment."""
+    align = fitter()
+    for number in range(40):
+        align.offer(sparse((1 + number) * DEPTH, 10 * SECOND + number * SECOND // 30))
+    for number in range(40 - REMEMBERED_ALL, 40):
+        _, report = align.align(answer(None), frame(10 * SECOND + number * SECOND // 30))
+        assert report.fit is not None and report.fit.correction.scale == pytest.approx(1 + number)
+
+
+def test_of_one_stamp_the_last_that_came_counts() -> None:
+    align = fitter()
+    for number in range(3 * REMEMBERED_ALL):
+        align.offer(sparse((1 + number) * DEPTH, 10 * SECOND))
+        _, report = align.align(answer(None), frame(10 * SECOND))
+        assert report.fit is not None and report.fit.correction.scale == pytest.approx(1 + number)
+
+
+def test_what_is_remembered_is_bounded_whatever_the_stamps() -> None:
+    align, rng = fitter(), np.random.default_rng(0)
+    for stamp_ns in rng.integers(0, 20 * SECOND, 2000):
+        align.offer(sparse(DEPTH, int(stamp_ns)))
+    assert align.remembered <= REMEMBERED_ALL + 4 * REMEMBERED_S / TOLERANCE_S + 1
