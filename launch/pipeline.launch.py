@@ -8,12 +8,14 @@ Each argument outranks the parameter file; one that is left empty keeps the file
 from __future__ import annotations
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.conditions import IfCondition
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+from depth_retrofit_ros.ros.node.main import MISCONFIGURED
 from depth_retrofit_ros.ros.node.parameters import RENAMED
 from depth_retrofit_ros.ros.transport.dds_profile import missing_variables
 
@@ -85,7 +87,9 @@ def generate_launch_description() -> LaunchDescription:
             argument("namespace", "", "Namespace of the node"),
             argument("name", "depth_retrofit", "Name of the node"),
             argument("use_sim_time", "false", "Take the time from /clock", BOOLEAN),
-            argument("respawn", "true", "Start the node anew when its process ends, for whatever reason", BOOLEAN),
+            argument(
+                "respawn", "true", "Start the node anew when its process ends, but where it cannot start as configured", BOOLEAN
+            ),
             argument("respawn_delay", "2.0", "Seconds until then"),
             argument("rviz", "false", "Start rviz with cloud, preview and depth", BOOLEAN),
             argument("fixed_frame", "camera_color_optical_frame", "Frame that rviz shows; the image's frame_id needs no TF"),
@@ -118,6 +122,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         remappings=[(name, given(name)) for name in ("image", "camera_info", "sparse_depth", "sparse_points")],
         output="screen",
         additional_env=environment,
+        on_exit=on_exit,
         respawn=given("respawn") == "true",
         respawn_delay=float(given("respawn_delay")),
     )
@@ -133,6 +138,13 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     )
     # rviz first: where it is not installed launch stops here, and would leave a node that it had started already.
     return [rviz, depth_node]
+
+
+def on_exit(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """A node that cannot start as it is configured would say the same for ever."""
+    if event.returncode != MISCONFIGURED:
+        return []
+    return [Shutdown(reason="the depth node cannot start as it is configured")]
 
 
 def converted(argument: str, text: str) -> object:

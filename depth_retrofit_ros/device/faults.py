@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from depth_retrofit_ros.errors import DepthRetrofitError
 
 # CUDA's own words (cudaGetErrorString) for the errors after which, as its documentation says, "the process must be terminated and
@@ -19,10 +21,12 @@ FATAL = (
     "the launch timed out and was terminated",
     "uncorrectable ecc error encountered",
     "uncorrectable nvlink error detected",
+    "invalid access of peer gpu memory over nvlink",
+    "mps client failed to connect",
     "invalidated by contained fault",
     "context is destroyed",
     "no cuda-capable device is detected",
-    "cuda error: unknown error",
+    "unknown error",
     "device lost",
     "gpu is lost",
 )
@@ -33,9 +37,16 @@ def is_device_fault(error: BaseException | None) -> bool:
 
     Looked for in ``error`` and in what it was raised from; not in our own errors, which quote what strangers write into messages.
     """
-    while error is not None:
-        text = "" if isinstance(error, DepthRetrofitError) else str(error).lower()
-        if ("cuda" in text or "gpu" in text) and any(words in text for words in FATAL):
-            return True
+    texts = (str(link).lower() for link in chain(error) if not isinstance(link, DepthRetrofitError))
+    # The MPS control daemon is CUDA's own, and its words name no other.
+    named = (text for text in texts if any(word in text for word in ("cuda", "gpu", "mps client")))
+    return any(words in text for text in named for words in FATAL)
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was raised from, or while; each once, because nothing keeps such a chain from being a circle."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
         error = error.__cause__ or error.__context__
-    return False

@@ -10,6 +10,8 @@ from depth_retrofit_ros.errors import SetupError
 
 _SOURCE = re.compile(r",? at \S+:\d+")  # where in rcl's own code it was noticed
 
+_MIXED_LIST = "Sequence should be of same type"
+
 
 @contextmanager
 def ros_start() -> Iterator[None]:
@@ -22,7 +24,9 @@ def ros_start() -> Iterator[None]:
     except UnicodeEncodeError as error:  # a file name's bytes, as Python hands them on
         raise SetupError(f"ROS 2 takes UTF-8 alone, and {error.object!r} is not: give the file or name another one") from error
     except RuntimeError as error:
-        raise SetupError(f"ROS 2 cannot start: {' '.join(_SOURCE.sub('', str(error)).split())}") from error
+        said = " ".join(_SOURCE.sub("", str(error)).split())
+        remedy = ": write all numbers of a list alike, 0.0 rather than 0" if _MIXED_LIST in said else ""
+        raise SetupError(f"ROS 2 cannot start: {said}{remedy}") from error
     except Exception as error:
         from rclpy.exceptions import NameValidationException, ParameterException
 

@@ -32,13 +32,13 @@ class BudgetGovernor:
         self._patience = PATIENCE
         self._since_rise = LONGEST_PATIENCE
         self.overloaded = False
-        """Whether even the least budget is too much for the target."""
+        """Whether even the smallest budget is too much for the target."""
 
-    def budget(self, target_fps: float, most: float, least: float) -> float:
-        """For the next frame. target_fps: 0 for no target; most, least: the span that it may choose from (a ``least`` of 0, or from
-        ``most`` on: no choice). Each may change at any call."""
-        if (target_fps, most, least) != self._asked:
-            self._asked, self._budgets = (target_fps, most, least), budgets(most, least)
+    def budget(self, target_fps: float, max_budget: float, min_budget: float) -> float:
+        """For the next frame. target_fps: 0 for no target; max_budget, min_budget: the span to choose from (a ``min_budget`` of
+        0, or from ``max_budget`` on: no choice). Each may change at any call."""
+        if (target_fps, max_budget, min_budget) != self._asked:
+            self._asked, self._budgets = (target_fps, max_budget, min_budget), budgets(max_budget, min_budget)
             known = target_fps > 0 and self._fixed_ms
             self._step = min(self._fitting(ROOMY * 1e3 / target_fps), len(self._budgets) - 1) if known else 0
             self._affordable, self._patience, self.overloaded = 0, PATIENCE, False
@@ -82,9 +82,9 @@ class BudgetGovernor:
             self._patience = PATIENCE
 
 
-def budgets(most: float, least: float) -> tuple[float, ...]:
-    """The list to choose from: ``most``, and down by ``RATIO`` to ``least``."""
-    if not 0 < least < most:
-        return (most,)
-    steps = math.ceil(math.log(least / most) / math.log(RATIO) - 1e-9)
-    return (*(most * RATIO**step for step in range(steps)), least)
+def budgets(max_budget: float, min_budget: float) -> tuple[float, ...]:
+    """The list to choose from: ``max_budget``, and down by ``RATIO`` to ``min_budget``."""
+    if not 0 < min_budget < max_budget:
+        return (max_budget,)
+    steps = math.ceil(math.log(min_budget / max_budget) / math.log(RATIO) - 1e-9)
+    return (*(max_budget * RATIO**step for step in range(steps)), min_budget)

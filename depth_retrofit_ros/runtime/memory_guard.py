@@ -10,6 +10,8 @@ from typing import TypeVar
 import cv2
 import torch
 
+from depth_retrofit_ros.device.faults import chain
+
 T = TypeVar("T")
 
 SMALLEST = 0.005  # a share of the pixels below this is not worth another attempt: coarse depth only
@@ -72,13 +74,15 @@ class MemoryGuard:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: Python's and NumPy's, OpenCV's, or PyTorch's on any device."""
+    # The capture of a CUDA graph that memory ran out in ends with an error of its own, raised while the first one is handled.
+    return any(map(_tells_of_short_memory, chain(error)))
+
+
+def _tells_of_short_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     if isinstance(error, cv2.error):
         return bool(error.code == cv2.Error.StsNoMem)
     # PyTorch's allocator for the CPU, and CUDA libraries beside its own allocator, raise a plain RuntimeError.
     words = ("can't allocate memory", "out of memory", "alloc_failed")
-    if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words):
-        return True
-    # The capture of a CUDA graph that memory ran out in ends with an error of its own, raised while the first one is handled.
-    return error.__context__ is not None and is_out_of_memory(error.__context__)
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

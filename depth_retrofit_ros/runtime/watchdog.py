@@ -9,6 +9,7 @@ from depth_retrofit_ros.runtime.worker import FrameCounts
 
 PATIENCE_S = 3.0
 USUAL_TIMES = 10  # an image that takes so many times the usual is stuck, not slow
+FIRST_S = 120.0  # for the first image, for whose size Triton and Numba may have to compile kernels
 IN_A_ROW = 3  # so many failures, and nothing else: fewer are bad images
 
 STUCK = (
@@ -16,29 +17,37 @@ STUCK = (
     "(on CUDA look into dmesg for Xid)"
 )
 FAILING = "every image fails"
+FIRST = "the first image still computes: kernels are compiled for its size"
 
 
 class Watchdog:
     """To be asked about once a second, by one thread. Durations are seconds of ``clock_s``, a monotonic clock.
 
     patience_s: how long a state must last before it is told, and how long an image in work is waited for; longer, namely
-    ``USUAL_TIMES`` times, where an image usually takes long.
+    ``USUAL_TIMES`` times, where an image usually takes long. first_s: how long at least until one is answered.
     """
 
-    def __init__(self, patience_s: float = PATIENCE_S, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, patience_s: float = PATIENCE_S, first_s: float = FIRST_S, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._patience_s = patience_s
+        self._first_s = first_s
         self._clock_s = clock_s
         self._before = FrameCounts()
         self._pending_since_s = float("inf")  # without one that ended meanwhile
         self._failed_at_answer = 0  # the count of failures when the last image was answered
         self._failing_since_s = float("inf")
+        self._received_s = float("-inf")  # when the last image was seen to have come
 
-    def limit_s(self, usual_s: float) -> float:
-        """How long an image may be in work. usual_s: what one usually takes."""
-        return max(self._patience_s, USUAL_TIMES * usual_s)
+    def limit_s(self, usual_s: float, is_first: bool = False) -> float:
+        """How long an image may be in work. usual_s: what one usually takes; is_first: whether none is answered yet."""
+        return max(self._patience_s, USUAL_TIMES * usual_s, self._first_s if is_first else 0.0)
 
     def check(self, counts: FrameCounts, usual_s: float, period_s: float) -> str | None:
-        """Why nothing comes out, None where all is well. period_s: of a rate limit, for which an image may wait; 0 for none."""
+        """Why nothing comes out, None where all is well. period_s: of a rate limit, for which an image may wait; 0 for none.
+
+        FIRST is no fault yet. FAILING ends where nothing comes any more: the input's silence is the news then.
+        """
         now_s, before = self._clock_s(), self._before
         self._before = counts
         limit_s = self.limit_s(usual_s)
@@ -51,8 +60,12 @@ class Watchdog:
             self._failed_at_answer, self._failing_since_s = counts.failed, float("inf")
         elif counts.failed > self._failed_at_answer:
             self._failing_since_s = min(self._failing_since_s, now_s)
-        if now_s - self._pending_since_s >= limit_s + period_s:
+        if counts.received != before.received:
+            self._received_s = now_s
+        in_work_s, is_first = now_s - self._pending_since_s - period_s, counts.processed == 0
+        if in_work_s >= self.limit_s(usual_s, is_first):
             return STUCK
-        if counts.failed - self._failed_at_answer >= IN_A_ROW and now_s - self._failing_since_s >= limit_s:
-            return FAILING
-        return None
+        if in_work_s >= limit_s:
+            return FIRST
+        failing = counts.failed - self._failed_at_answer >= IN_A_ROW and now_s - self._failing_since_s >= limit_s
+        return FAILING if failing and now_s - self._received_s < limit_s else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -33,7 +34,7 @@ class Worker(Generic[T, U]):
     launch, collect: do the work and hand the result on; whatever they raise counts the item as failed and goes to ``report``.
     overlap: where launch only sets a device to work, an item that waits is launched before the one in flight is collected; none
     is held back for another that may come.
-    report: told about each failure, in the worker's thread; it must not raise.
+    report: told about each failure, in the worker's thread; what it raises itself is dropped.
     rate_hz: upper limit of items started per second, 0 for none; may be changed at any time. Items that come in between
     overwrite each other, so that the one taken is the newest.
     """
@@ -57,6 +58,7 @@ class Worker(Generic[T, U]):
         self._processed = 0
         self._failed = 0
         self._abandoned = False
+        self._ended = False
         self._grid_s = float("-inf")  # when the last item was meant to start
         # A daemon, so that a computation that never returns cannot keep a dying process alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -73,24 +75,22 @@ class Worker(Generic[T, U]):
         """Finish the items in work, drop the one that waits, end the thread and wait for its end. May be called again.
 
         False where the thread has not ended in ``timeout_s`` [s]: what it has in work is abandoned and counts as failed. The thread
-        goes on by itself, and ends where its work ever does.
+        goes on by itself, and ends where its work ever does. What a thread left that died counts as failed, too.
         """
         self._slot.close()
         if self._thread.ident is None or self._thread is threading.current_thread():
             return True
         self._thread.join(timeout_s)
-        if not self._thread.is_alive():
-            return True
         with self._condition:
-            self._failed += self.counts().pending
-            self._abandoned = True
+            self._abandoned = not self._ended
+            self._failed += self.counts().pending  # none of a thread that ended in order
             self._condition.notify_all()  # wait_until_idle
-        return False
+        return not self._abandoned
 
     def wait_until_idle(self) -> None:
-        """Until everything that was submitted is processed, failed or dropped."""
+        """Until everything that was submitted is processed, failed or dropped, or there is no thread any more to do it."""
         with self._condition:
-            self._condition.wait_for(lambda: self.counts().pending == 0)
+            self._condition.wait_for(lambda: self._ended or self.counts().pending == 0)
 
     def counts(self) -> FrameCounts:
         """All counters at one moment."""
@@ -100,6 +100,14 @@ class Worker(Generic[T, U]):
             return FrameCounts(slot.received, self._processed, slot.dropped, self._failed, slot.waiting + in_work)
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            with self._condition:
+                self._ended = True
+                self._condition.notify_all()  # wait_until_idle
+
+    def _work(self) -> None:
         in_flight: list[U] = []  # none or one
         while True:
             if in_flight:
@@ -125,9 +133,18 @@ class Worker(Generic[T, U]):
         try:
             return [step(argument)]
         except Exception as error:  # a bad frame, or a bad moment, must never end the thread
-            self._report(error)
+            self._fail(error)
+        except BaseException as error:  # nor a library that means to end the process, whose thread this is not
+            self._fail(RuntimeError(f"a step of the work raised {error!r}"))
+        return []
+
+    def _fail(self, error: Exception) -> None:
+        """Whoever waits until all is done has the report, too; but no report is worth a count."""
+        try:
+            with suppress(Exception):
+                self._report(error)
+        finally:
             self._count(failed=1)
-            return []
 
     def _end(self, in_flight: U) -> None:
         if self._try(self._collect, in_flight):

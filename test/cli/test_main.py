@@ -259,7 +259,7 @@ def test_run_hands_the_node_only_what_was_given(
 
 def test_run_is_the_node() -> None:
     process = run_python(*COMMAND[1:], "run", "--ros-args", "-p", "budget:=7.0")
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert "budget" in process.stderr and "Traceback" not in process.stderr
 
 

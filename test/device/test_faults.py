@@ -1,6 +1,6 @@
 import pytest
 
-from depth_retrofit_ros.device.faults import is_device_fault
+from depth_retrofit_ros.device.faults import chain, is_device_fault
 from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
 
@@ -17,6 +17,10 @@ LOST = [
     "CUDA error: unknown error",
     "Triton Error [CUDA]: an illegal memory access was encountered",
     "CUDA failure 719: unspecified launch failure ; GPU=0",
+    "CUDA failure 999: unknown error ; GPU=0",
+    "Triton Error [CUDA]: unknown error",
+    "CUDA error: Invalid access of peer GPU memory over nvlink or a hardware error",
+    "CUDA error: MPS client failed to connect to the MPS control daemon or the MPS server",
 ]
 ALIVE = [
     "CUDA out of memory. Tried to allocate 2.00 GiB",
@@ -24,6 +28,7 @@ ALIVE = [
     "CUDA error: invalid argument",
     "CUDA error: no kernel image is available for execution on the device",
     "mat1 and mat2 shapes cannot be multiplied",
+    "unknown error",
     "misaligned address",  # of whatever else
 ]
 
@@ -48,3 +53,16 @@ def test_the_cause_counts_and_a_stranger_s_words_do_not() -> None:
     except ValueError as error:
         assert is_device_fault(error)
     assert not is_device_fault(ImageError(f"image encoding '{LOST[1]}' is not known"))
+
+
+def test_a_circle_of_causes_is_gone_round_once() -> None:
+    first, second = RuntimeError("one"), RuntimeError("two")
+    first.__cause__, second.__context__ = second, first
+    assert list(chain(first)) == [first, second]
+    assert not is_device_fault(first) and not is_out_of_memory(first)
+    alone = RuntimeError("itself")
+    alone.__context__ = alone
+    assert list(chain(alone)) == [alone] and not is_out_of_memory(alone)
+    second.__context__, third = first, RuntimeError(LOST[0])
+    first.__cause__, first.__context__ = None, third
+    assert is_device_fault(second)

@@ -27,10 +27,10 @@ def test_as_many_threads_as_torch_uses(size: int) -> None:
 
 
 def test_follows_a_change_of_torchs_threads() -> None:
-    team = ThreadPool()
+    pool = ThreadPool()
     for size in (3, 1, 2):
         torch.set_num_threads(size)
-        team.run(threading.Barrier(size, timeout=PATIENCE_S).wait)
+        pool.run(threading.Barrier(size, timeout=PATIENCE_S).wait)
 
 
 def test_returns_only_when_all_are_done() -> None:
@@ -51,18 +51,18 @@ def test_returns_only_when_all_are_done() -> None:
 
 def test_nobody_waits_for_a_thread_that_has_not_begun() -> None:
     torch.set_num_threads(2)
-    team, occupied, release = ThreadPool(), threading.Event(), threading.Event()
-    team.run(lambda: None)
-    assert team._helpers is not None
+    pool, occupied, release = ThreadPool(), threading.Event(), threading.Event()
+    pool.run(lambda: None)
+    assert pool._helpers is not None
 
     def occupy() -> None:
         occupied.set()
         release.wait(PATIENCE_S)
 
-    busy = team._helpers.submit(occupy)
+    busy = pool._helpers.submit(occupy)
     occupied.wait(PATIENCE_S)
     calls = []
-    team.run(lambda: calls.append(threading.current_thread()))
+    pool.run(lambda: calls.append(threading.current_thread()))
     assert calls == [threading.main_thread()] and not busy.done()
     release.set()
 

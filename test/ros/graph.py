@@ -115,7 +115,7 @@ class Graph:
         name, cli_args = parameters.pop("name", "depth_retrofit"), parameters.pop("cli_args", None)
         if coarse is not None:
             load = functools.partial(small_retrofit, coarse)
-        options = {key: parameters.pop(key) for key in ("patience_s", "namespace") if key in parameters}
+        options = {key: parameters.pop(key) for key in ("patience_s", "first_s", "namespace") if key in parameters}
         overrides = [Parameter(key, value=value) for key, value in parameters.items()]
         node = DepthNode(name, load=load, parameter_overrides=overrides, context=self.context, cli_args=cli_args, **options)
         self._logged[node] = record(node.get_logger())

@@ -1,4 +1,4 @@
-from depth_retrofit_ros.runtime.watchdog import FAILING, STUCK, Watchdog
+from depth_retrofit_ros.runtime.watchdog import FAILING, FIRST, STUCK, Watchdog
 from depth_retrofit_ros.runtime.worker import FrameCounts
 
 
@@ -7,13 +7,13 @@ class Watched:
 
     def __init__(self) -> None:
         self.now_s = 1000.0
-        self._dog = Watchdog(patience_s=3.0, clock_s=lambda: self.now_s)
+        self._dog = Watchdog(patience_s=3.0, first_s=120.0, clock_s=lambda: self.now_s)
 
     def after(
         self, seconds: float, processed: int = 0, failed: int = 0, pending: int = 0, usual_s: float = 0.05, period_s: float = 0.0
     ) -> str | None:
         self.now_s += seconds
-        return self._dog.check(FrameCounts(0, processed, 0, failed, pending), usual_s, period_s)
+        return self._dog.check(FrameCounts(processed + failed + pending, processed, 0, failed, pending), usual_s, period_s)
 
 
 def test_an_image_that_does_not_end_is_told_after_the_patience_and_its_end_ends_that() -> None:
@@ -28,7 +28,23 @@ def test_an_image_that_does_not_end_is_told_after_the_patience_and_its_end_ends_
 
 def test_a_first_image_that_does_not_end_is_told() -> None:
     watched = Watched()
-    assert [watched.after(1.0, pending=1) for _ in range(5)] == [None, None, None, STUCK, STUCK]
+    assert [watched.after(1.0, pending=1) for _ in range(5)] == [None, None, None, FIRST, FIRST], "kernels may be compiled"
+    assert watched.after(114.0, pending=1) == FIRST
+    assert watched.after(2.0, pending=1) == STUCK
+
+
+def test_the_second_image_has_no_kernels_to_wait_for() -> None:
+    watched = Watched()
+    assert watched.after(60.0, pending=1) is None and watched.after(60.0, pending=1) == FIRST
+    assert watched.after(1.0, processed=1, pending=1) is None
+    assert watched.after(3.0, processed=1, pending=1) == STUCK
+
+
+def test_where_nothing_comes_any_more_there_is_nothing_that_fails() -> None:
+    watched = Watched()
+    assert [watched.after(1.0, failed=failed) for failed in (1, 2, 3, 4, 5)] == [None, None, None, FAILING, FAILING]
+    assert [watched.after(1.0, failed=5) for _ in range(4)] == [FAILING, FAILING, None, None], "the input's silence is the news"
+    assert watched.after(1.0, failed=6) == FAILING, "and it goes on as it was"
 
 
 def test_slow_is_not_stuck() -> None:

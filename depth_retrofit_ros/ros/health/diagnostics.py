@@ -10,9 +10,11 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.device.faults import is_device_fault
 from depth_retrofit_ros.device.memory import device_mb, resident_mb
 from depth_retrofit_ros.frame import DepthFrame, ScaleSource
 from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.ros.health.throttled_log import one_line
 from depth_retrofit_ros.runtime.statistics import FrameStatistics
 from depth_retrofit_ros.runtime.worker import FrameCounts
 
@@ -34,7 +36,8 @@ class FrameHealth:
     where there are. camera: the last image's. info_lost: camera_info came, and is not published any more. answered: there is a
     depth. scale_source, alignment, blank: of the last one; blank has no finite value. budget: of the last depth. budget_limit: what
     memory allows. overloaded: the target rate is out of reach. no_answer: why images come in and nothing goes out, None where
-    something does. reported_failures: how many are told already.
+    something does. first_takes: why the first one takes so long, None where it does not. missing_outputs: output → why
+    the last frame went out without it. reported_failures: how many are told already.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
@@ -54,6 +57,8 @@ class FrameHealth:
     budget_limit: float = float("inf")
     overloaded: bool = False
     no_answer: str | None = None
+    first_takes: str | None = None
+    missing_outputs: dict[str, str] = field(default_factory=dict)
     reported_failures: int = 0
 
 
@@ -63,13 +68,15 @@ class Health:
 
     device, claim: of the coarse model; None while there is none. engine: of the refiner's sparse convolutions. sparse_topics: depth
     image, points; empty where depth is not aligned. device_fault: why this process can use its device no more; empty where it can.
-    graph_problems: what on the graph keeps images away or mixes nodes up. lost: images that the transport lost since activation.
+    configuring_s: for how long it has been configuring, 0 where it is not. graph_problems: what on the graph keeps images away or
+    mixes nodes up. lost: images that the transport lost since activation.
     """
 
     settings: Settings
     stage: Stage = "unconfigured"
     load_error: str = ""
     device_fault: str = ""
+    configuring_s: float = 0.0
     graph_problems: tuple[str, ...] = ()
     lost: int = 0
     device: torch.device | None = None
@@ -79,6 +86,14 @@ class Health:
     info_topic: str = ""
     sparse_topics: tuple[str, ...] = ()
     frames: FrameHealth = field(default_factory=FrameHealth)
+
+    def note_fault(self, error: BaseException) -> bool:
+        """Whether the device is lost to this process by this error, wherever it was raised. It is noted then, and the node's main
+        ends the process with one line: no other is needed."""
+        if not is_device_fault(error):
+            return False
+        self.device_fault = self.device_fault or one_line(error)
+        return True
 
 
 def diagnostics(node: str, health: Health) -> list[DiagnosticStatus]:
@@ -230,6 +245,10 @@ def _pipeline(health: Health) -> Report:
         return OK, health.stage, values
     if health.frames.no_answer:
         return ERROR, f"no answer: {health.frames.no_answer}", values
+    if health.frames.first_takes:
+        return WARN, health.frames.first_takes, values
+    if missing := health.frames.missing_outputs:
+        return WARN, f"frames go out without {'; without '.join(f'{name}: {reason}' for name, reason in missing.items())}", values
     if limit < settings.budget:
         return WARN, f"memory is short: {limit:g} of the pixels are refined instead of {settings.budget:g}", values
     if health.frames.overloaded:
@@ -258,6 +277,8 @@ def _model(health: Health) -> Report:
         values["memory on the device [MB]"] = f"{reserved:.0f}"
     if health.load_error:
         return ERROR, health.load_error, values
+    if health.configuring_s:
+        return WARN, f"configuring for {health.configuring_s:.0f} s: loading, and compiling what is not compiled yet", values
     if health.stage == "unconfigured":
         return OK, health.stage, values
     if health.frames.blank:

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from depth_retrofit_ros.coarse.claim import ScaleClaim
-from depth_retrofit_ros.device.faults import is_device_fault
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.ros.health.diagnostics import FrameHealth, Health, not_aligned
 from depth_retrofit_ros.ros.health.stream_checks import NO_CLOCK, StreamWatch, clock_problem
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_line
-from depth_retrofit_ros.runtime.watchdog import FAILING
+from depth_retrofit_ros.runtime.watchdog import FAILING, FIRST
 from depth_retrofit_ros.runtime.worker import FrameCounts
 
 if TYPE_CHECKING:
@@ -91,27 +90,22 @@ class FrameMonitor:
 
     def sent(self, failed: Mapping[str, Exception]) -> None:
         """A frame went out, but for these of its outputs."""
+        self._frames.missing_outputs = {name: one_line(error) for name, error in failed.items()}
         for name, error in failed.items():
             self._frames.last_failure = f"{name} alone: {one_line(error)}"
-            if not self._is_device_fault(error):
+            if not self._health.note_fault(error):
                 self._log.event(f"a frame goes out without {name}: {one_line(error)}")
 
     def failed(self, error: Exception) -> None:
         """A frame has no answer. Where no later one can have one either, the node's main ends the process, and says so itself."""
         self._frames.last_failure = one_line(error)
-        if not self._is_device_fault(error):
+        if not self._health.note_fault(error):
             self._log.failure(error)
-
-    def _is_device_fault(self, error: Exception) -> bool:
-        """Whether the device is lost to this process, which is noted then."""
-        if not is_device_fault(error):
-            return False
-        self._health.device_fault = self._health.device_fault or one_line(error)
-        return True
 
     def watched(self, problem: str | None) -> None:
         """What the watchdog says."""
-        self._frames.no_answer = problem if problem != FAILING else f"{FAILING}: {self._frames.last_failure}"
+        self._frames.first_takes = problem if problem == FIRST else None
+        self._frames.no_answer = {FIRST: None, FAILING: f"{FAILING}: {self._frames.last_failure}"}.get(problem or "", problem)
         # Failures have lines of their own in the log, each text one.
         self._log.state("answering the images", None if problem == FAILING else problem)
 

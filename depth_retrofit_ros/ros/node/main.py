@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.ros.node.node import DepthNode
     from depth_retrofit_ros.ros.node.parameters import Value
 
+FAILED, MISCONFIGURED = 1, 2  # exit codes: starting again may help; it cannot, and launch/pipeline.launch.py does not
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; ``argv`` as ROS passes it (``--ros-args …``). Leaves the process with ``run_node``'s exit code where not 0."""
@@ -25,10 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[str] = ()) -> int:
-    """Run the node until SIGINT or SIGTERM (result 0), or until it cannot start (result 1, one line on stderr or in the log).
+    """Run the node until SIGINT or SIGTERM (result 0), or until it cannot start (one line on stderr or in the log).
 
-    A CUDA device that is lost to this process ends it with code 1 too, after one line, so that whoever started it starts a new one.
-    That, and an image in work that never ended, end the process here and now: nothing of it can be torn down in order.
+    Then the result says whether to start it again: ``MISCONFIGURED`` where it could not start as it is configured, so that the same
+    would happen again; ``FAILED`` for anything else. A CUDA device that is lost to this process, and an image in work or a
+    configuration that never ended, end the process here and now with ``FAILED``: nothing of it can be torn down in order.
 
     overrides: parameter values that outrank the YAML files and ``-p`` of ``ros_args``. ros_args: from ``--ros-args`` on.
     With the parameter ``autostart`` (the default) the node configures and activates itself, and a failure ends the process, so that
@@ -39,7 +42,7 @@ def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[st
     signals = StopSignals()
     signals.install()
 
-    from depth_retrofit_ros.errors import SetupError
+    from depth_retrofit_ros.errors import DepthRetrofitError
     from depth_retrofit_ros.ros.context import ros_start
     from depth_retrofit_ros.ros.environment import require_ros
     from depth_retrofit_ros.ros.transport.dds_profile import configure_transport
@@ -60,9 +63,9 @@ def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[st
         with ros_start(), signals.noting():
             node = DepthNode(parameter_overrides=[Parameter(name, value=value) for name, value in (overrides or {}).items()])
             signals.leaving_by(node.destroy_node)  # so that others need not wait until they miss it
-    except SetupError as error:
+    except DepthRetrofitError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return MISCONFIGURED
     return _run(node, signals)
 
 
@@ -79,7 +82,7 @@ def _run(node: DepthNode, signals: StopSignals) -> int:
     executor.add_node(node)
     try:
         if node.settings.autostart and not node.autostart():
-            code = 1
+            code = MISCONFIGURED if node.is_misconfigured else FAILED
         else:
             install_signal_handlers(SignalHandlerOptions.ALL)  # rclpy's end the spinning; they call ours, too
             signals.finish_first()
@@ -96,22 +99,24 @@ def _run(node: DepthNode, signals: StopSignals) -> int:
         uninstall_signal_handlers()
         if node.device_fault:
             node.get_logger().fatal(f"the device is lost to this process, which ends: {node.device_fault}")
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
-        signals.ignore()
-        # Python's last garbage collection would walk all of torch, for seconds on a busy machine; ros2 launch gives us five.
-        gc.freeze()
-        if node.device_fault or node.has_abandoned:
-            _end_without_teardown()
+        try:
+            executor.shutdown()
+            node.destroy_node()
+            rclpy.try_shutdown()
+            signals.ignore()
+            # Python's last garbage collection would walk all of torch, for seconds on a busy machine; ros2 launch gives us five.
+            gc.freeze()
+        finally:
+            if node.device_fault or node.has_abandoned:
+                _end_without_teardown()
     return code
 
 
 def _end_without_teardown() -> NoReturn:
-    """Code 1. The destructors of a lost device's libraries, or of what a thread that hangs holds on to, may wait for ever."""
+    """``FAILED``. The destructors of a lost device's libraries, or of what a thread that hangs holds on to, may wait for ever."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,8 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros import retrofit
-from depth_retrofit_ros.device.faults import is_device_fault
 from depth_retrofit_ros.device.memory import release_memory
-from depth_retrofit_ros.errors import GraphError, ModelError
+from depth_retrofit_ros.errors import DepthRetrofitError, GraphError, ModelError
 from depth_retrofit_ros.io.raw_depth import compile_millimeters
 from depth_retrofit_ros.pointcloud.organized import compile_cloud
 from depth_retrofit_ros.retrofit import Retrofit
@@ -33,12 +33,15 @@ from depth_retrofit_ros.ros.node.parameters import Settings
 from depth_retrofit_ros.ros.node.processor import Processor, unless_shut_down
 from depth_retrofit_ros.ros.node.resilience import answer_every_request, told
 from depth_retrofit_ros.ros.node.scale_fit import mode_refusal
-from depth_retrofit_ros.ros.transport.graph_checks import LossWatch, name_problems, type_problems
+from depth_retrofit_ros.ros.transport.graph_checks import LossWatch, name_problems, transport_problems, type_problems
 from depth_retrofit_ros.ros.transport.qos import SMALL_DEPTH, publish_to, subscribe_newest
 from depth_retrofit_ros.runtime.self_check import self_check
-from depth_retrofit_ros.runtime.watchdog import PATIENCE_S
+from depth_retrofit_ros.runtime.time_limit import TookTooLong, run_within
+from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S
 
 REPORT_S = 1.0
+CONFIGURE_S = 600.0  # a slow disk, an export and a first compilation of every kernel take minutes; more is a device that hangs
+LEAVE_S = 3.0  # ros2 launch sends SIGTERM five seconds after SIGINT, and SIGKILL five after that
 
 SUCCESS, FAILURE, ERROR = (getattr(TransitionCallbackReturn, name) for name in ("SUCCESS", "FAILURE", "ERROR"))
 
@@ -61,8 +64,8 @@ def load_retrofit(settings: Settings) -> Retrofit:
 class DepthNode(LifecycleNode):
     """configure: load and warm up; activate: subscribe and work; deactivate: stop; cleanup: release everything.
 
-    load: makes the method from the parameters. patience_s: see ``Watchdog``. node_options: those of rclpy's Node (namespace,
-    context, parameter_overrides, …).
+    load: makes the method from the parameters. patience_s, first_s: see ``Watchdog``. node_options: those of rclpy's Node
+    (namespace, context, parameter_overrides, …).
     """
 
     def __init__(
@@ -71,19 +74,22 @@ class DepthNode(LifecycleNode):
         *,
         load: Callable[[Settings], Retrofit] = load_retrofit,
         patience_s: float = PATIENCE_S,
+        first_s: float = FIRST_S,
         **node_options: Any,
     ) -> None:
         super().__init__(name, **node_options)
         self._health = Health(parameters.declare(self))
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._load = load
-        self._patience_s = patience_s
+        self._patience_s, self._first_s = patience_s, first_s
         self._log = ThrottledLogger(self.get_logger())
         self._losses = LossWatch()
         self._processor: Processor | None = None
         self.has_abandoned = False
         """Whether a thread that never ended is left behind, with whatever it holds on to."""
-        answer_every_request(self, self._log)
+        self.is_misconfigured = False
+        """Whether the last failure to configure or activate was the user's, and would come again with these parameters."""
+        answer_every_request(self, self._log, self._health.note_fault)
         self._inputs: list[Subscription] = []
         self._diagnostics = publish_to(self, DiagnosticArray, "/diagnostics", SMALL_DEPTH)
         # The stamps in the report are the node's clock's, its pace is not: where a simulation stands still, or never starts, there
@@ -104,7 +110,13 @@ class DepthNode(LifecycleNode):
 
     def on_callback_error(self, error: Exception) -> None:
         """For the executor: what a callback of this node raised."""
-        self._log.failure(error)
+        if not self._health.note_fault(error):
+            self._log.failure(error)
+
+    def on_transition_error(self, callback: str, error: Exception) -> None:
+        """For ``told``: what a lifecycle callback of this node raised."""
+        if not self._health.note_fault(error):
+            self._log.event(f"{callback} failed: {one_line(error)}")
 
     def autostart(self) -> bool:
         """Configure and activate; False where either fails."""
@@ -115,19 +127,22 @@ class DepthNode(LifecycleNode):
         """Load the model and check its answer to one image. Where that fails, one line says why; the node stays unconfigured."""
         self._health.load_error = ""
         try:
-            method = self._load(self.settings)
-            if reason := mode_refusal(self.settings.align, self.settings.model, method.coarse.claim):
-                raise ModelError(reason)
-            usual_s = self_check(method)
-            compile_cloud()
-            compile_millimeters()
-            self._processor = Processor(self, method, self._health, self._log, patience_s=self._patience_s, usual_s=usual_s)
+            method, usual_s = run_within(
+                CONFIGURE_S, self._prepared, name="configure", every_s=REPORT_S, meanwhile=self._report_configuring
+            )
+            self._processor = Processor(
+                self, method, self._health, self._log, patience_s=self._patience_s, first_s=self._first_s, usual_s=usual_s
+            )
         except Exception as error:  # of whatever kind, from whichever driver or file: the node must live to tell it
             self._health.load_error = one_line(error)
-            if is_device_fault(error):
-                self._health.device_fault = self._health.load_error
-            self.get_logger().error(f"cannot configure: {self._health.load_error}")
+            is_hung = isinstance(error, TookTooLong)
+            self.has_abandoned = self.has_abandoned or is_hung
+            self.is_misconfigured = isinstance(error, DepthRetrofitError) and not is_hung
+            if not self._health.note_fault(error):
+                self.get_logger().error(f"cannot configure: {self._health.load_error}")
             return FAILURE
+        finally:
+            self._health.configuring_s = 0.0
         self._health.device, self._health.engine = method.coarse.device, method.refiner.backend_name
         self._health.stage = "inactive"
         ready = f"{self.settings.model} is ready on {self._health.device}, sparse backend {self._health.engine}"
@@ -142,6 +157,7 @@ class DepthNode(LifecycleNode):
             self._subscribe(self._processor)
         except GraphError as error:
             self._unsubscribe()
+            self.is_misconfigured = True
             self.get_logger().error(f"cannot activate: {error}")
             return FAILURE
         self._processor.start()
@@ -163,7 +179,7 @@ class DepthNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release model, buffers and publishers, and give their memory back."""
         self._release()
-        release_memory()
+        self._give_memory_back()
         return SUCCESS
 
     @told
@@ -172,16 +188,19 @@ class DepthNode(LifecycleNode):
         self._release()
         return SUCCESS
 
-    @told
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """A transition raised: the same, and back to unconfigured."""
-        self._release()
-        release_memory()
+        """A transition raised: the same, and back to unconfigured; where that fails too, there is no way back."""
+        try:
+            self._release()
+            self._give_memory_back()
+        except Exception as error:
+            self.on_transition_error("on_error", error)
+            return FAILURE
         return SUCCESS
 
     def destroy_node(self) -> None:
-        """Stop the worker before what it uses goes away."""
-        self._release()
+        """Stop the worker before what it uses goes away, in no more than ``LEAVE_S``: this is on the way out of the process."""
+        self._release(at_most_s=LEAVE_S)
         super().destroy_node()
 
     def _abandon(self) -> None:
@@ -189,12 +208,16 @@ class DepthNode(LifecycleNode):
         self._health.load_error = "the image in work did not end and was given up with its model: configure and activate anew"
         self.get_logger().error(self._health.load_error)
 
-    def _release(self) -> None:
+    def _give_memory_back(self) -> None:
+        if not self.has_abandoned:  # on a device that hangs, even that may wait for ever
+            release_memory()
+
+    def _release(self, at_most_s: float = math.inf) -> None:
         self._unsubscribe()
         if self._processor is not None:
-            if not self._processor.destroy():
+            processor, self._processor = self._processor, None
+            if not processor.destroy(at_most_s):
                 self._abandon()
-            self._processor = None
         self._health.stage, self._health.device, self._health.engine = "unconfigured", None, ""
         self._health.claim = None
 
@@ -251,9 +274,10 @@ class DepthNode(LifecycleNode):
             return result
         try:
             self._apply(changes)
-        except GraphError as error:  # an output whose QoS override means nothing
+        except Exception as error:  # an output whose QoS override means nothing, or whatever else
             super().set_parameters_atomically(before)
-            return SetParametersResult(successful=False, reason=str(error))
+            self._health.note_fault(error)
+            return SetParametersResult(successful=False, reason=one_line(error))
         return result
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
@@ -266,15 +290,29 @@ class DepthNode(LifecycleNode):
         return SetParametersResult(successful=reason is None, reason=reason or "")
 
     def _apply(self, changes: list[Parameter]) -> None:
-        """Raises GraphError, and then changes nothing."""
+        """Raises whatever keeps the changes from being made, and then makes none."""
         before = self.settings
         self._health.settings = before.changed((change.name, change.value) for change in changes)
         try:
             if self._processor is not None and self.settings != before:
                 self._processor.settings_changed()
-        except GraphError:
+        except Exception:
             self._health.settings = before
             raise
+
+    def _prepared(self) -> tuple[Retrofit, float]:
+        """The method, warm, and what an image takes [s]."""
+        method = self._load(self.settings)
+        if reason := mode_refusal(self.settings.align, self.settings.model, method.coarse.claim):
+            raise ModelError(reason)
+        usual_s = self_check(method)
+        compile_cloud()
+        compile_millimeters()
+        return method, usual_s
+
+    def _report_configuring(self, seconds: float) -> None:
+        self._health.configuring_s = seconds
+        self._report()
 
     def _report(self) -> None:
         if self._processor is not None:
@@ -288,9 +326,15 @@ class DepthNode(LifecycleNode):
         found = {
             "the name of this node": name_problems(self),
             "types on the graph": type_problems(self, self._inputs),
-            "transport of the images": self._losses.check(self._health.image_topic) if self._inputs else [],
+            "transport of the images": self._transport_problems(),
         }
         for concern, problems in found.items():
             self._log.state(concern, "; ".join(problems) or None)
         self._health.graph_problems = tuple(problem for problems in found.values() for problem in problems)
         self._health.lost = self._losses.total
+
+    def _transport_problems(self) -> list[str]:
+        if not self._inputs:
+            return []
+        topic, base = self._health.image_topic, self.resolve_topic_name("image")
+        return self._losses.check(topic) + transport_problems(self, topic, base, self.settings.image_transport)

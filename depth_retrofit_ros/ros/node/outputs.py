@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +18,6 @@ import torch
 from rclpy.exceptions import InvalidHandle
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
-from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.color_map import colorize
 from depth_retrofit_ros.io.raw_depth import fill_millimeters
@@ -117,8 +115,8 @@ def _memory(message: Any, size: int) -> np.ndarray:
 class Outputs:
     """The publishers, and the work that each of them needs; what nobody subscribes to is not computed.
 
-    chosen: names of ``parameters.OUTPUTS``; camera_info and the statistics are always offered. make: of each publisher. Raises
-    GraphError.
+    chosen: names of ``parameters.OUTPUTS``; camera_info and the statistics are always offered. make: of each publisher; what it
+    raises is raised.
     """
 
     def __init__(self, node: Node, chosen: Collection[str], make: MakeDestination = publish_to) -> None:
@@ -142,7 +140,7 @@ class Outputs:
         return any(map(_is_subscribed, self._publishers.values()))
 
     def choose(self, chosen: Collection[str]) -> None:
-        """Offer these from the next frame on. Raises GraphError, and then changes nothing."""
+        """Offer these from the next frame on. Raises what ``make`` raises, and then changes nothing."""
         self._offer((*_ALWAYS, *chosen))
 
     def publish(self, frame: Frame, result: DepthFrame, header: Header, info: CameraInfo | None, settings: Settings) -> Sent:
@@ -163,13 +161,14 @@ class Outputs:
                 return
             start = time.perf_counter()
             try:
-                _send(publisher, make())
+                went = _send(publisher, make())
             except Exception as error:
                 if not self._node.context.ok():
                     raise  # a signal has shut the context down: nothing more can be sent
                 failed[name] = error
             else:
-                times_ms[name] = 1e3 * (time.perf_counter() - start)
+                if went:
+                    times_ms[name] = 1e3 * (time.perf_counter() - start)
 
         send("depth", lambda: self._make_depth(depth(), header))
         if result.metric:
@@ -202,7 +201,7 @@ class Outputs:
                 if name not in before:
                     message_type, topic, depth = _TOPICS[name]
                     made[name] = self._make(self._node, message_type, topic, depth)
-        except GraphError:
+        except Exception:  # of whatever kind
             for publisher in made.values():
                 self._node.destroy_publisher(publisher)
             raise
@@ -261,6 +260,10 @@ def _is_subscribed(publisher: Destination) -> bool:
         return False
 
 
-def _send(publisher: Destination, message: Any) -> None:
-    with suppress(InvalidHandle):  # the same
+def _send(publisher: Destination, message: Any) -> bool:
+    """Whether it went out."""
+    try:
         publisher.publish(message)
+    except InvalidHandle:  # the same
+        return False
+    return True

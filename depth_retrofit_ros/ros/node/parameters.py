@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import rclpy.parameter
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import InvalidParameterValueException
+
+from depth_retrofit_ros.errors import SetupError
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -18,6 +19,7 @@ Value: TypeAlias = "str | bool | int | float | tuple[str, ...] | tuple[float, ..
 Stage = Literal["unconfigured", "inactive", "active"]
 
 OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection")
+EMPTY = "an empty list"
 NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -62,9 +64,9 @@ class Parameter:
         if self.choices:
             words = list(value) if isinstance(self.default, tuple) else [value]
             if not words or not set(words) <= set(self.choices) or len(set(words)) < len(words):
-                return f"{self.name} must be {self.constraint}, not '{', '.join(words)}'"
+                return f"{self.name} must be {self.constraint}, not {repr(', '.join(words)) if words else EMPTY}"
         if self.pose and not (len(value) == 7 and abs(math.hypot(*value[3:]) - 1) < 1e-3 and all(map(math.isfinite, value))):
-            return f"{self.name} must be {self.constraint}, not {', '.join(f'{number:g}' for number in value)}"
+            return f"{self.name} must be {self.constraint}, not {', '.join(f'{number:g}' for number in value) or EMPTY}"
         if self.span and not self.span[0] <= value <= self.span[1]:  # written so that NaN fails
             return f"{self.name} must be {self.constraint}, not {value}"
         return None
@@ -180,17 +182,17 @@ class Settings:
 
 
 def declare(node: Node) -> Settings:
-    """Declare every parameter, with YAML and overrides applied. Raises rclpy's ParameterException for a value that is refused."""
-    for old, new in RENAMED.items():
-        if (value := _given(node, old, None)) is not None:
-            raise InvalidParameterValueException(old, value, f"it is called {new} now: set that")
+    """Declare every parameter, with YAML and overrides applied. Raises SetupError for a value that is refused."""
+    for old in RENAMED:
+        if _given(node, old, None) is not None:
+            raise SetupError(renamed(old))
     values = {}
     for row in PARAMETERS:
         given = _given(node, row.name, row.default)
         # YAML's [] has no type, and comes as None.
         value = row.converted([] if given is None and isinstance(row.default, tuple) else given)
         if reason := row.refusal(value):
-            raise InvalidParameterValueException(row.name, value, reason)
+            raise SetupError(reason)
         values[row.name] = _plain(node.declare_parameter(row.name, value, _descriptor(row), ignore_override=True).value)
     return Settings(**values)
 
@@ -204,11 +206,18 @@ def _given(node: Node, name: str, default: Value | None) -> Any:
 
 
 def converted(changes: Iterable[rclpy.parameter.Parameter]) -> list[rclpy.parameter.Parameter]:
-    """Changes as rclpy gives them, with integers as the doubles that are meant; what is not ours stays as it is."""
+    """Changes as rclpy gives them, with integers as the doubles that are meant, and an empty list, which has no type of its own, as
+    one of ours; what is not ours stays as it is."""
     rows = {row.name: row for row in PARAMETERS}
 
     def convert(change: rclpy.parameter.Parameter) -> rclpy.parameter.Parameter:
-        value = rows[change.name].converted(change.value) if change.name in rows else change.value
+        row = rows.get(change.name)
+        if row is None:
+            return change
+        if isinstance(row.default, tuple) and change.type_.name.endswith("_ARRAY") and not len(change.value):
+            kinds = rclpy.parameter.Parameter.Type
+            return rclpy.parameter.Parameter(change.name, kinds.DOUBLE_ARRAY if row.pose else kinds.STRING_ARRAY, [])
+        value = row.converted(change.value)
         return change if value is change.value else rclpy.parameter.Parameter(change.name, value=value)
 
     return [convert(change) for change in changes]

@@ -26,7 +26,7 @@ from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
 from depth_retrofit_ros.ros.transport.qos import publish_to
 from depth_retrofit_ros.runtime.governor import BudgetGovernor
 from depth_retrofit_ros.runtime.memory_guard import MemoryGuard, is_out_of_memory
-from depth_retrofit_ros.runtime.watchdog import PATIENCE_S, Watchdog
+from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S, Watchdog
 from depth_retrofit_ros.runtime.worker import FrameCounts, Worker
 from depth_retrofit_ros.scale.fit import Mode
 
@@ -55,7 +55,7 @@ class Processor:
     """Owns the method, the outputs and, between ``start`` and ``stop``, the worker that takes images through the steps.
 
     info: the newest camera_info; the node's callback sets it. alignment: takes sparse depth; None where none is asked for.
-    make: of each output's publisher. patience_s: see ``Watchdog``. usual_s: what an image is thought to take until one is
+    make: of each output's publisher. patience_s, first_s: see ``Watchdog``. usual_s: what an image is thought to take until one is
     answered.
     """
 
@@ -68,6 +68,7 @@ class Processor:
         make: MakeDestination = publish_to,
         *,
         patience_s: float = PATIENCE_S,
+        first_s: float = FIRST_S,
         usual_s: float = 0.0,
     ) -> None:
         self.info: CameraInfo | None = None
@@ -76,13 +77,13 @@ class Processor:
         self._retrofit = retrofit
         self._health = health
         self._log = log
-        self._patience_s = patience_s
+        self._patience_s, self._first_s = patience_s, first_s
         self._expected_s = usual_s
         self._outputs = Outputs(node, health.settings.outputs, make)
         self._guard = MemoryGuard()
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
-        self._watchdog = Watchdog(patience_s)
+        self._watchdog = Watchdog(patience_s, first_s)
         self._worker: Worker[Image | CompressedImage, InFlightImage] | None = None
         health.claim = retrofit.coarse.claim  # last: only of a processor that there is
 
@@ -98,7 +99,7 @@ class Processor:
             self.alignment = ScaleFitter(cast(Mode, settings.align), claim, settings.max_residual, pose, topics)
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(self._node, self._health, self._log, self._retrofit.coarse.claim)
-        self._watchdog = Watchdog(self._patience_s)
+        self._watchdog = Watchdog(self._patience_s, self._first_s)
         name, overlap = self._node.get_name(), self._retrofit.overlaps
         self._worker = Worker(self._launch, self._collect, self._monitor.failed, settings.target_fps, name, overlap)
         self._worker.start()
@@ -140,22 +141,23 @@ class Processor:
         period_s = 1.0 / target_fps if target_fps > 0 else 0.0
         self._monitor.watched(self._watchdog.check(counts, self._usual_s(), period_s))
 
-    def stop(self) -> bool:
+    def stop(self, at_most_s: float = math.inf) -> bool:
         """Finish the image in work, drop the one that waits, end the worker.
 
-        False where the image in work does not end in the time that the watchdog allows: it is abandoned, and the thread that has
-        it still uses the method.
+        False where the image in work does not end in the time that the watchdog allows, or ``at_most_s`` [s]: it is abandoned, and
+        the thread that has it still uses the method.
         """
         if self._worker is None:
             return True
-        ended = self._worker.stop(self._watchdog.limit_s(self._usual_s()))
+        is_first = self._worker.counts().processed == 0
+        ended = self._worker.stop(min(self._watchdog.limit_s(self._usual_s(), is_first), at_most_s))
         self._monitor.ended(self._worker.counts())
         self._worker = None
         return ended
 
-    def destroy(self) -> bool:
+    def destroy(self, at_most_s: float = math.inf) -> bool:
         """Stop, and take the outputs from the graph. See ``stop``."""
-        ended = self.stop()
+        ended = self.stop(at_most_s)
         self._outputs.destroy()
         return ended
 

@@ -48,10 +48,15 @@ class ResilientExecutor(SingleThreadedExecutor):
             self._tell(error)
 
 
-def answer_every_request(node: LifecycleNode, log: ThrottledLogger) -> None:
-    """Let each service that the node has now answer whatever its callback raises, as a refusal. One line tells it."""
+def answer_every_request(
+    node: LifecycleNode, log: ThrottledLogger, note_fault: Callable[[Exception], bool] = lambda error: False
+) -> None:
+    """Let each service that the node has now answer whatever its callback raises, as a refusal. One line tells it.
+
+    note_fault: whether an error is one that ends the process, with a line of its own.
+    """
     for service in node.services:
-        answer = _answering(service, log)
+        answer = _answering(service, log, note_fault)
         if service.srv_type is ChangeState:
             answer = _if_possible(node, answer, log)
         elif service.srv_type is SetParameters:
@@ -60,20 +65,20 @@ def answer_every_request(node: LifecycleNode, log: ThrottledLogger) -> None:
 
 
 def told(callback: Method) -> Method:
-    """For a node's lifecycle callbacks, with its ``_log``: rclpy takes what they raise as an ERROR, and says nothing."""
+    """For a node's lifecycle callbacks, told by its ``on_transition_error``: rclpy takes what they raise as an ERROR, silently."""
 
     @functools.wraps(callback)
     def call(node: Any, *arguments: Any) -> Any:
         try:
             return callback(node, *arguments)
         except Exception as error:
-            node._log.event(f"{callback.__name__} failed: {one_line(error)}")
+            node.on_transition_error(callback.__name__, error)
             raise
 
     return call  # type: ignore[return-value]
 
 
-def _answering(service: Service, log: ThrottledLogger) -> Answer:
+def _answering(service: Service, log: ThrottledLogger, note_fault: Callable[[Exception], bool]) -> Answer:
     answer, name, response_type = service.callback, service.srv_name, service.srv_type.Response
 
     def safely(request: Any, response: Any) -> Any:
@@ -81,7 +86,8 @@ def _answering(service: Service, log: ThrottledLogger) -> Answer:
             return answer(request, response)
         except Exception as error:
             reason = one_line(error)
-            log.event(f"request refused on {name}: {reason}")
+            if not note_fault(error):
+                log.event(f"request refused on {name}: {reason}")
             refusal = response_type()  # what is filled in so far is not the answer; success is false by default
             if isinstance(request, SetParametersAtomically.Request):
                 refusal.result.reason = reason

@@ -24,7 +24,7 @@ class StopSignals:
 
     At first there is nothing to end, and a signal ends the process at once. ``leaving_by`` says what else to do then; within
     ``noting`` it waits for the end of the block. After ``finish_first`` whoever works asks ``came`` and comes to an end by itself;
-    another signal, more than a second later, does not want to wait for that.
+    another signal, more than a second later, does not want to wait for that: it ends the process at once, with code 0 as well.
     """
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -70,12 +70,14 @@ class StopSignals:
             if self._at_once:
                 self._leave()
         elif now_s - self._first_s > SAME_WISH_S:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            self._end()  # cleaning up is what it does not want to wait for
 
     def _leave(self) -> NoReturn:
         with suppress(Exception):  # half-made as things may be; the code is 0 all the same
             self._clean_up()
+        self._end()
+
+    def _end(self) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
                 stream.flush()

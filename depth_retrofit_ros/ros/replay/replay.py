@@ -222,7 +222,7 @@ def frames_csv(run: RunResult, stages: Sequence[str]) -> str:
 
 
 def _stats_by_number(run: RunResult) -> dict[int, FrameStats]:
-    """The node's account of each answered image, by the image's number."""
+    """The node's statistics of each answered image, by the image's number."""
     stats, numbers = run.recording.stats, run.numbers
     if len(stats) != len(numbers):  # some were lost on their way
         numbers = tell_apart(run.playback.images, [Event(stamp_ns(entry), MAX_NS) for entry in stats])

@@ -39,6 +39,22 @@ def type_problems(node: Node, subscriptions: Iterable[Subscription]) -> list[str
     return problems
 
 
+def transport_problems(node: Node, topic: str, base: str, transport: str) -> list[str]:
+    """One line where nobody publishes images as the node takes them, and somebody does by image_transport's other way.
+
+    topic: of the node's subscription. base: of the images, resolved, without a transport's suffix; transport: "raw", "compressed".
+    """
+    other, kind, remedy = {
+        "raw": (f"{base}/compressed", "sensor_msgs/msg/CompressedImage", "compressed"),
+        "compressed": (base, "sensor_msgs/msg/Image", "raw"),
+    }[transport]
+    if node.get_publishers_info_by_topic(topic):
+        return []
+    if kind not in {endpoint.topic_type for endpoint in node.get_publishers_info_by_topic(other)}:
+        return []
+    return [f"images are published on {other} alone, and this node takes {topic}: set image_transport to {remedy}"]
+
+
 def name_problems(node: Node) -> list[str]:
     """One line where another node has this one's name: services, parameters and outputs of the two cannot be told apart."""
     same = node.get_node_names_and_namespaces().count((node.get_name(), node.get_namespace()))

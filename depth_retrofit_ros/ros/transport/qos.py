@@ -36,7 +36,7 @@ _REQUEST = {QoSPolicyKind.RELIABILITY: "best_effort", QoSPolicyKind.DURABILITY: 
 
 
 def publish_to(node: Node, message_type: type, topic: str, depth: int) -> Publisher:
-    """A reliable keep-last publisher. Raises GraphError for an override that means nothing."""
+    """A reliable keep-last publisher. Raises GraphError where there can be none, as with an override that means nothing."""
     name = node.resolve_topic_name(topic)
 
     def warn(event: Any) -> None:
@@ -44,7 +44,7 @@ def publish_to(node: Node, message_type: type, topic: str, depth: int) -> Publis
 
     callbacks = PublisherEventCallbacks(incompatible_qos=warn)
     profile = _profile(ReliabilityPolicy.RELIABLE, depth)
-    with _told(name):
+    with _told(node, name):
         return node.create_publisher(message_type, topic, profile, qos_overriding_options=_options(), event_callbacks=callbacks)
 
 
@@ -63,7 +63,7 @@ def subscribe_newest(
 
     def subscribe(callbacks: SubscriptionEventCallbacks) -> Subscription:
         options = {"qos_overriding_options": _options(), "event_callbacks": callbacks}
-        with _told(name):
+        with _told(node, name):
             return node.create_subscription(message_type, topic, callback, _profile(ReliabilityPolicy.BEST_EFFORT, 1), **options)
 
     if lost is not None:
@@ -75,14 +75,15 @@ def subscribe_newest(
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """rclpy's answer to an override such as `reliability: sometimes`, as one of ours."""
+def _told(node: Node, name: str) -> Iterator[None]:
+    """rclpy's and rcl's answer to an override such as `reliability: sometimes` or `depth: -1`, as one of ours."""
     try:
         yield
-    except RuntimeError as error:
-        if "QoS override" not in str(error):
-            raise
-        raise GraphError(f"{name}: {error}: correct the parameter qos_overrides.{name}") from None
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+        if isinstance(error, UnsupportedEventTypeError) or not node.context.ok():
+            raise  # of the caller; a signal has shut the context down
+        said = " ".join(str(error).split())
+        raise GraphError(f"{name}: {said}: correct or remove the parameters qos_overrides.{name}.*") from None
 
 
 def _profile(reliability: ReliabilityPolicy, depth: int) -> QoSProfile:

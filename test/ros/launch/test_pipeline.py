@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from depth_retrofit_ros.ros.node.main import FAILED, MISCONFIGURED
 from depth_retrofit_ros.ros.node.parameters import PARAMETERS
 from depth_retrofit_ros.ros.transport.dds_profile import PROFILE_VARIABLES
 from test.paths import ROOT
@@ -161,3 +162,17 @@ def test_the_node_is_started_anew_unless_told_otherwise(description: Any) -> Non
     assert node._ExecuteLocal__respawn is True and node._ExecuteLocal__respawn_delay == 2.0
     _, node = started(description, respawn="false", respawn_delay="0.5")
     assert node._ExecuteLocal__respawn is False and node._ExecuteLocal__respawn_delay == 0.5
+
+
+def test_a_node_that_cannot_start_as_configured_ends_launch_instead(description: Any) -> None:
+    from types import SimpleNamespace
+
+    from launch import LaunchContext
+    from launch.actions import Shutdown
+
+    _, node = started(description)
+    on_exit = node._ExecuteLocal__on_exit
+    (action,) = on_exit(SimpleNamespace(returncode=MISCONFIGURED), LaunchContext())
+    assert isinstance(action, Shutdown)
+    for code in (0, FAILED, -11):
+        assert not on_exit(SimpleNamespace(returncode=code), LaunchContext())

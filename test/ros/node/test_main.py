@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def test_sigterm_ends_an_idle_node_with_code_0(graph: Graph, tmp_path: Path) -> 
 
 
 def test_a_second_signal_is_the_same_wish_unless_it_comes_later(own_signals: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    now, ended, send = [100.0], [], signal.raise_signal
+    now, ended, send = [100.0], list[int](), signal.raise_signal
     signals = StopSignals(clock_s=lambda: now[0])
     signals.install()
     signals.finish_first()
@@ -93,9 +94,10 @@ def test_a_second_signal_is_the_same_wish_unless_it_comes_later(own_signals: Non
     send(signal.SIGTERM)
     assert signals.came
     now[0] += 10.0
-    monkeypatch.setattr(signal, "raise_signal", lambda number: ended.append((number, signal.getsignal(number))))
-    send(signal.SIGINT)
-    assert ended == [(signal.SIGINT, signal.SIG_DFL)]
+    monkeypatch.setattr(os, "_exit", ended.append)
+    signals.leaving_by(lambda: pytest.fail("that is what it does not want to wait for"))
+    send(signal.SIGTERM)
+    assert ended == [0], "at once, and as ever"
 
 
 def test_a_signal_when_all_is_ended_changes_nothing(own_signals: None) -> None:
@@ -125,12 +127,18 @@ def test_a_signal_within_a_block_that_must_not_be_cut_takes_effect_after_it() ->
         (["-p", "budget:=7.0"], "budget"),
         (["--params-file", "/nowhere.yaml"], "/nowhere.yaml"),
         (["-p", "nonsense"], "nonsense"),
+        (["-p", "qos_overrides./diagnostics.publisher.reliability:=sometimes"], "qos_overrides./diagnostics"),
+        (["-p", "qos_overrides./diagnostics.publisher.depth:=-1"], "qos_overrides./diagnostics"),
+        (["-p", "qos_overrides./depth_retrofit/points.publisher.depth:=-1"], "qos_overrides./depth_retrofit/points"),
+        (["-p", "sparse_points_pose:=[0.1, 0, 0, 0, 0, 0, 1]"], "write all numbers of a list alike, 0.0 rather than 0"),
     ],
 )
-def test_a_node_that_cannot_start_says_why_and_ends_with_code_1(tmp_path: Path, arguments: list[str], told: str) -> None:
+def test_a_node_that_cannot_start_as_configured_says_why_and_ends_with_code_2(
+    tmp_path: Path, arguments: list[str], told: str
+) -> None:
     log = tmp_path / "log"
     with running(log, "--ros-args", *arguments) as process:
-        assert process.wait(PATIENCE_S) == 1
+        assert process.wait(PATIENCE_S) == ros_main.MISCONFIGURED == 2
     text = log.read_text()
     assert "Traceback" not in text
     telling = [line for line in text.splitlines() if told in line and "error" in line.lower()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import functools
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.exceptions import InvalidHandle
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
@@ -198,6 +200,40 @@ def test_an_output_that_fails_is_missing_alone_and_told(graph: Graph, monkeypatc
         "a frame goes out without points: RuntimeError: Failed to find C compiler"
     ]
     assert node._health.frames.last_failure == "points alone: RuntimeError: Failed to find C compiler"
+
+
+def test_an_output_that_fails_on_every_frame_is_a_warning_until_it_does_not(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph.depth_node(SlantedWall())
+    depths, previews = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(Image, f"{NODE}/depth/preview")
+    reports, images = graph.listen(DiagnosticArray, "/diagnostics"), graph.publisher(Image, "/image")
+
+    def reported(level: bytes) -> Callable[[], bool]:
+        return lambda: bool(depths and reports and status(reports[-1], "pipeline").level == level)
+
+    without(monkeypatch, "_make_preview")
+    repeat_until(lambda: images.publish(image_message()), reported(DiagnosticStatus.WARN), "the warning")
+    assert status(reports[-1], "pipeline").message == "frames go out without preview: RuntimeError: Failed to find C compiler"
+    assert not previews
+    monkeypatch.undo()
+    repeat_until(lambda: images.publish(image_message()), reported(DiagnosticStatus.OK), "the end of it")
+    assert previews
+
+
+def test_an_output_whose_publisher_is_gone_was_not_sent(graph: Graph) -> None:
+    """As where another choice is made in the middle of a frame."""
+
+    class Gone:
+        def publish(self, message: Any) -> None:
+            raise InvalidHandle("destroyed")
+
+        def get_subscription_count(self) -> int:
+            return 1
+
+    outputs = Outputs(graph.client, ("depth", "selection"), lambda *arguments: Gone())
+    outputs._make_depth = outputs._make_selection = lambda *arguments: Image()  # type: ignore[method-assign, assignment]
+    fake = SimpleNamespace(depth=torch.ones(2, 2), metric=False, selection=SimpleNamespace(mask=lambda: torch.ones(2, 2)))
+    sent = outputs.publish(Frame(np.zeros((2, 2, 3), np.uint8)), cast(DepthFrame, fake), Header(), None, cast(Any, None))
+    assert sent.times_ms == {} and sent.failed == {}
 
 
 def test_a_frame_fails_only_where_nothing_of_it_goes_out(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:

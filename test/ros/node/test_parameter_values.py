@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.exceptions import ParameterException
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
+from depth_retrofit_ros.errors import SetupError
 from depth_retrofit_ros.ros.node import main as ros_main
 from depth_retrofit_ros.ros.node.node import DepthNode
 from depth_retrofit_ros.ros.node.parameters import RENAMED
@@ -27,8 +28,8 @@ def from_yaml(graph: Graph, folder: Path, line: str) -> DepthNode:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("outputs: []", "outputs must be some of depth, depth_mm, points, preview, selection, not ''"),
-        ("sparse_points_pose: []", "sparse_points_pose must be x y z [m] and a unit quaternion"),
+        ("outputs: []", "outputs must be some of depth, depth_mm, points, preview, selection, not an empty list"),
+        ("sparse_points_pose: []", "sparse_points_pose must be x y z [m] and a unit quaternion qx qy qz qw, not an empty list"),
         ("sparse_points_pose: [0, 0, 0]", "sparse_points_pose must be x y z [m] and a unit quaternion"),
         ("sparse_points_pose: [a, b]", "sparse_points_pose must be a list of numbers"),
         ("outputs: depth", "outputs must be a list of words"),
@@ -38,13 +39,13 @@ def from_yaml(graph: Graph, folder: Path, line: str) -> DepthNode:
         ("cloud_stride: 2.0", "cloud_stride must be an integer, 1 to 64, not 2.0"),
         ("model: 5", "model must be text, not 5"),
         ("autostart: 1", "autostart must be true or false, not 1"),
-        ("least_budget: 0.05", "it is called min_budget now: set that: least_budget"),
+        ("least_budget: 0.05", "least_budget is called min_budget now: set that"),
     ],
 )
 def test_a_yaml_value_of_another_kind_is_one_line(graph: Graph, tmp_path: Path, line: str, told: str) -> None:
-    with pytest.raises(ParameterException) as raised:
+    with pytest.raises(SetupError) as raised:
         from_yaml(graph, tmp_path, line)
-    assert told in str(raised.value) and "\n" not in str(raised.value)
+    assert str(raised.value).startswith(told) and "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +80,12 @@ def test_an_old_name_is_refused_with_the_new_one(graph: Graph, old: str) -> None
     node = graph.depth_node(SlantedWall(), start=False)
     result = graph.set_parameter(node, old, 0.1)
     assert not result.successful and result.reason == f"{old} is called {RENAMED[old]} now: set that"
-    with pytest.raises(ParameterException, match=RENAMED[old]):
+    with pytest.raises(SetupError, match=RENAMED[old]):
         DepthNode(context=graph.context, parameter_overrides=[Parameter(old, value=0.1)])
 
 
 def test_an_old_name_on_the_command_line_ends_the_start_with_one_line(capfd: pytest.CaptureFixture[str]) -> None:
-    assert ros_main.run_node(ros_args=["--ros-args", "-p", "least_budget:=0.1"]) == 1
+    assert ros_main.run_node(ros_args=["--ros-args", "-p", "least_budget:=0.1"]) == ros_main.MISCONFIGURED
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error:")]
     assert "min_budget" in line
 
@@ -111,6 +112,39 @@ def test_what_another_callback_refuses_is_not_applied(graph: Graph) -> None:
     node.remove_on_set_parameters_callback(refuse)
     assert graph.set_parameter(node, "budget", 0.5).successful
     assert node.settings.budget == 0.5
+
+
+@pytest.mark.parametrize("kind", ["BYTE_ARRAY", "BOOL_ARRAY", "INTEGER_ARRAY", "DOUBLE_ARRAY", "STRING_ARRAY"])
+@pytest.mark.parametrize("name", ["outputs", "sparse_points_pose"])
+def test_an_empty_list_has_no_type_and_is_refused_as_what_it_is(graph: Graph, name: str, kind: str) -> None:
+    node = graph.depth_node(SlantedWall(), start=False)
+    result = node.set_parameters([Parameter(name, Parameter.Type[kind], [])])[0]
+    assert not result.successful and result.reason.startswith(f"{name} must be ") and result.reason.endswith("not an empty list")
+
+
+@pytest.mark.parametrize("error", [RCLError("no memory for a publisher"), ValueError("what a plugin says"), OSError("no disk")])
+def test_whatever_keeps_a_change_from_being_made_it_is_taken_back_and_answered(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    node = graph.depth_node(SlantedWall(), outputs=["depth"])
+    create = node.create_publisher
+
+    def broken(message_type: type, topic: str, *arguments: Any, **options: Any) -> Any:
+        if topic.endswith("points"):
+            raise error
+        return create(message_type, topic, *arguments, **options)
+
+    monkeypatch.setattr(node, "create_publisher", broken)
+    before, topics = node.settings, {publisher.topic_name for publisher in node.publishers}
+    changes = [Parameter("budget", value=0.5), Parameter("outputs", value=["preview", "points"])]
+    result = node.set_parameters_atomically(changes)
+    assert not result.successful and str(error) in result.reason and "\n" not in result.reason
+    assert node.settings == before and list(node.get_parameter("outputs").value) == ["depth"]
+    assert {publisher.topic_name for publisher in node.publishers} == topics, "the one that could be made is gone"
+    if isinstance(error, RCLError):
+        assert f"qos_overrides.{NODE}/points" in result.reason
+    monkeypatch.undo()
+    assert node.set_parameters_atomically(changes).successful
 
 
 def test_what_cannot_be_applied_is_refused_and_taken_back(graph: Graph) -> None:

@@ -13,11 +13,11 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
-from rclpy.exceptions import ParameterException
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 import depth_retrofit_ros.ros
+from depth_retrofit_ros.errors import SetupError
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.node import parameter_docs, parameters
 from depth_retrofit_ros.ros.node.node import DepthNode
@@ -192,7 +192,7 @@ def test_values_that_only_the_stage_forbids_are_accepted_later(graph: Graph) -> 
     ],
 )
 def test_a_wrong_start_value_is_refused(graph: Graph, name: str, wrong: Any) -> None:
-    with pytest.raises(ParameterException, match=name):
+    with pytest.raises(SetupError, match=name):
         DepthNode(context=graph.context, parameter_overrides=[Parameter(name, value=wrong)])
 
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
-from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import Image
 
 from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.retrofit import Retrofit
+from depth_retrofit_ros.ros.node import node as node_module
+from depth_retrofit_ros.ros.node.node import LEAVE_S
+from depth_retrofit_ros.ros.node.parameters import Settings
+from depth_retrofit_ros.runtime.watchdog import FIRST
+from depth_retrofit_ros.runtime.worker import Worker
 from test.ros.graph import (
     NODE,
     PATIENCE_S,
@@ -40,7 +48,7 @@ def hung(graph: Graph, wall: SlantedWall) -> None:
 
 def test_an_image_that_does_not_end_is_an_error_with_the_reason_and_its_end_ends_that(graph: Graph) -> None:
     wall = SlantedWall()
-    node = graph.depth_node(wall, patience_s=1.0)
+    node = graph.depth_node(wall, patience_s=1.0, first_s=1.0)
     graph.listen(Image, f"{NODE}/depth/image_rect")
     reports = graph.listen(DiagnosticArray, "/diagnostics")
     hung(graph, wall)
@@ -50,6 +58,81 @@ def test_an_image_that_does_not_end_is_an_error_with_the_reason_and_its_end_ends
     assert len([line for line in graph.warnings(node) if "does not end" in line]) == 1
     wall.hold.set()
     wait_until(lambda: status(reports[-1], "pipeline").level == DiagnosticStatus.OK, "the end of it")
+
+
+def test_a_first_image_whose_kernels_are_compiled_is_a_warning_and_no_hang(graph: Graph) -> None:
+    wall = SlantedWall()
+    node = graph.depth_node(wall, patience_s=0.2)
+    depths, reports = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(DiagnosticArray, "/diagnostics")
+    hung(graph, wall)
+    wait_until(lambda: reports and status(reports[-1], "pipeline").level != DiagnosticStatus.OK, "the news")
+    pipeline = status(reports[-1], "pipeline")
+    assert (pipeline.level, pipeline.message) == (DiagnosticStatus.WARN, FIRST)
+    assert graph.warnings(node) == [FIRST]
+    wall.hold.set()
+    wait_until(lambda: depths and status(reports[-1], "pipeline").level == DiagnosticStatus.OK, "the end of it")
+
+
+def test_after_an_image_was_given_up_no_memory_is_asked_back_from_its_device(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the device hangs, torch.cuda.empty_cache() would wait for it, in the executor's thread."""
+    released: list[None] = []
+    monkeypatch.setattr(node_module, "release_memory", lambda: released.append(None))
+    stuck = SlantedWall()
+    models = iter((stuck, SlantedWall()))
+    graph.depth_node(load=lambda settings: small_retrofit(next(models), settings), patience_s=0.2, first_s=0.2)
+    graph.listen(Image, f"{NODE}/depth/image_rect")
+    hung(graph, stuck)
+    assert not change(graph, Transition.TRANSITION_DEACTIVATE), "on_error"
+    assert change(graph, Transition.TRANSITION_CONFIGURE) and change(graph, Transition.TRANSITION_CLEANUP)
+    assert not released
+    stuck.hold.set()
+
+
+def test_a_cleanup_in_order_gives_memory_back(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    released: list[None] = []
+    monkeypatch.setattr(node_module, "release_memory", lambda: released.append(None))
+    graph.depth_node(SlantedWall())
+    assert change(graph, Transition.TRANSITION_DEACTIVATE) and change(graph, Transition.TRANSITION_CLEANUP)
+    assert len(released) == 1
+
+
+def test_the_way_out_of_the_process_waits_no_longer_than_ros2_launch_does(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float | None] = []
+    stop = Worker.stop
+
+    def noted(self: Worker[Any, Any], timeout_s: float | None = None) -> bool:
+        waits.append(timeout_s)
+        return stop(self, timeout_s)
+
+    monkeypatch.setattr(Worker, "stop", noted)
+    node = graph.depth_node(SlantedWall(), patience_s=60.0)
+    assert change(graph, Transition.TRANSITION_DEACTIVATE) and change(graph, Transition.TRANSITION_ACTIVATE)
+    graph.executor.remove_node(node)
+    node.destroy_node()
+    assert waits[0] is not None and waits[0] >= 60.0, "a transition has time"
+    assert waits[1] == LEAVE_S <= 3.0, "SIGTERM comes five seconds after SIGINT"
+
+
+def test_configuring_that_does_not_end_is_reported_and_given_up_with_one_line(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "CONFIGURE_S", 0.5)
+    monkeypatch.setattr(node_module, "REPORT_S", 0.05)
+    release = threading.Event()
+
+    def never(settings: Settings) -> Retrofit:
+        release.wait(PATIENCE_S)
+        raise RuntimeError("too late to matter")
+
+    node = graph.depth_node(load=never, start=False)
+    reports = graph.listen(DiagnosticArray, "/diagnostics")
+    assert not change(graph, Transition.TRANSITION_CONFIGURE)
+    assert state(graph) == State.PRIMARY_STATE_UNCONFIGURED and node.has_abandoned and not node.is_misconfigured
+    (line,) = graph.warnings(node)
+    assert line.startswith("cannot configure: configure did not end within 0.5 s and is given up: ")
+    wait_until(lambda: any(status(report, "model").message.startswith("configuring for") for report in reports), "the reports")
+    wait_until(lambda: status(reports[-1], "model").level == DiagnosticStatus.ERROR, "the reason")
+    release.set()
 
 
 def test_images_that_all_fail_are_an_error_with_the_reason(graph: Graph) -> None:
@@ -77,7 +160,7 @@ def test_images_that_all_fail_are_an_error_with_the_reason(graph: Graph) -> None
 def test_deactivating_gives_up_an_image_that_does_not_end_and_the_node_can_be_configured_anew(graph: Graph) -> None:
     stuck = SlantedWall()
     models = iter((stuck, SlantedWall()))
-    node = graph.depth_node(load=lambda settings: small_retrofit(next(models), settings), patience_s=0.2)
+    node = graph.depth_node(load=lambda settings: small_retrofit(next(models), settings), patience_s=0.2, first_s=0.2)
     graph.listen(Image, f"{NODE}/depth/image_rect")
     reports = graph.listen(DiagnosticArray, "/diagnostics")
     hung(graph, stuck)
@@ -118,6 +201,30 @@ def test_a_device_lost_while_configuring_is_known_too(graph: Graph) -> None:
     wall.error = RuntimeError(ILLEGAL)
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert "illegal memory access" in node.device_fault
+    assert not graph.warnings(node), "the one line is main's"
+
+
+@pytest.mark.parametrize("where", ["callback", "service", "transition", "on_error"])
+def test_a_device_lost_outside_of_a_frame_is_known_too(graph: Graph, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = graph.depth_node(SlantedWall())
+
+    def lost(*arguments: Any) -> Any:
+        raise RuntimeError(ILLEGAL)
+
+    if where == "callback":
+        node.on_callback_error(RuntimeError(ILLEGAL))
+    elif where == "service":
+        monkeypatch.setattr(node, "set_parameters_atomically", lost)
+        assert not graph.set_parameter(node, "budget", 0.5).successful
+    elif where == "transition":
+        monkeypatch.setattr(node, "_unsubscribe", lost)
+        assert not change(graph, Transition.TRANSITION_DEACTIVATE)
+    else:
+        monkeypatch.setattr(node_module, "release_memory", lost)
+        assert node.on_error(LifecycleState("active", 3)) == TransitionCallbackReturn.FAILURE
+    assert "illegal memory access" in node.device_fault
+    assert not graph.warnings(node), "the one line is main's"
+    monkeypatch.undo()
 
 
 FAULTY = """
@@ -126,7 +233,7 @@ from depth_retrofit_ros.ros.node import main, node
 from test.ros.graph import SlantedWall, small_retrofit
 
 wall = SlantedWall()
-node.DepthNode.__init__.__kwdefaults__.update(load=functools.partial(small_retrofit, wall), patience_s=0.5)
+node.DepthNode.__init__.__kwdefaults__.update(load=functools.partial(small_retrofit, wall), patience_s=0.5, first_s=0.5)
 warm = wall.predict
 
 def predict(image, camera):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +16,7 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from depth_retrofit_ros.ros.node import node as node_module
 from depth_retrofit_ros.ros.transport.dds_profile import PROFILE_VARIABLES
 from depth_retrofit_ros.ros.transport.graph_checks import WINDOW, LossWatch
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, status, value, wait_until
@@ -60,6 +58,28 @@ def test_another_type_on_a_topic_is_told_with_the_remedy(
     wait_until(lambda: status(reports[-1], "graph").level == DiagnosticStatus.OK, "the end of it")
 
 
+OTHER_TRANSPORTS: list[tuple[str, type, str, str]] = [
+    ("raw", CompressedImage, "/image/compressed", "set image_transport to compressed"),
+    ("compressed", Image, "/image", "set image_transport to raw"),
+]
+
+
+@pytest.mark.parametrize(("transport", "message_type", "topic", "remedy"), OTHER_TRANSPORTS)
+def test_images_by_the_other_transport_alone_are_told_with_the_remedy(
+    graph: Graph, transport: str, message_type: type, topic: str, remedy: str
+) -> None:
+    node = graph.depth_node(SlantedWall(), image_transport=transport)
+    reports = graph.listen(DiagnosticArray, "/diagnostics")
+    graph.client.create_publisher(message_type, topic, qos_profile_sensor_data)
+    wait_until(lambda: reports and status(reports[-1], "graph").level == DiagnosticStatus.WARN, "the diagnostics")
+    (line,) = graph.warnings(node)
+    assert line.startswith(f"images are published on {topic} alone, and this node takes ") and line.endswith(remedy)
+    assert status(reports[-1], "graph").message == line
+    ours = (Image, "/image") if transport == "raw" else (CompressedImage, "/image/compressed")
+    graph.client.create_publisher(*ours, qos_profile_sensor_data)
+    wait_until(lambda: status(reports[-1], "graph").level == DiagnosticStatus.OK, "both are published: as it should be")
+
+
 def test_a_second_node_of_the_same_name_is_told_with_the_remedy(graph: Graph) -> None:
     node = graph.depth_node(SlantedWall(), start=False)
     reports = graph.listen(DiagnosticArray, "/diagnostics")
@@ -75,55 +95,43 @@ def test_a_second_node_of_the_same_name_is_told_with_the_remedy(graph: Graph) ->
     elsewhere.destroy_node()
 
 
-CAMERA = """
-import array, sys, time, rclpy
-from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import Image
-rclpy.init()
-node = rclpy.create_node("camera")
-publisher = node.create_publisher(Image, "/image", qos_profile_sensor_data)
-size = 3 * 2560 * 1440
-image = Image(height=1440, width=2560, encoding="rgb8", step=7680, data=array.array("B", bytes(size)))
-while True:
-    publisher.publish(image)
-    time.sleep(0.1)
-"""
+def test_the_middleware_s_word_on_losses_is_asked_for(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(LossWatch, "lost", lambda self, count: told.append(count))
+    node = graph.depth_node(SlantedWall())
+    (images,) = [subscription for subscription in node.subscriptions if subscription.topic_name == "/image"]
+    for handler in images.event_handlers:
+        if handler.callback.__name__ != "warn":
+            handler.callback(SimpleNamespace(total_count_change=7))
+    assert told == [7], "of this topic's only event but that of the QoS"
 
 
-@contextmanager
-def camera(**environment: str) -> Iterator[None]:
-    """A camera's process of 2560x1440 rgb8 at 10 Hz, with these variables."""
-    inherited = {name: text for name, text in os.environ.items() if name not in PROFILE_VARIABLES}
-    process = subprocess.Popen([sys.executable, "-c", CAMERA], env={**inherited, **environment})
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
+def test_a_camera_whose_images_get_lost_is_told_with_the_profile(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    watches: list[LossWatch] = []
 
+    class Watched(LossWatch):
+        def __init__(self) -> None:
+            super().__init__()
+            watches.append(self)
 
-def test_a_camera_without_the_profile_is_told_with_the_profile(graph: Graph) -> None:
+    monkeypatch.setattr(node_module, "LossWatch", Watched)
+    for name in PROFILE_VARIABLES:
+        monkeypatch.setenv(name, "/ours.xml")
     node = graph.depth_node(SlantedWall())
     reports = graph.listen(DiagnosticArray, "/diagnostics")
-    with camera():
-        wait_until(lambda: reports and status(reports[-1], "graph").level == DiagnosticStatus.WARN, "the diagnostics")
-        (line,) = graph.warnings(node)
-        assert line.startswith("images on /image get lost between their publisher and this node: ") and "\n" not in line
-        assert all(f"{name}={os.environ[name]}" in line for name in PROFILE_VARIABLES)
-        assert int(value(reports[-1], "graph", "lost in transport")) >= 3
-        count = len(reports)
-        wait_until(lambda: len(reports) >= count + 2, "two more reports")
-        assert len(graph.warnings(node)) == 1, "once"
-
-
-def test_a_camera_with_the_profile_is_no_news_however_few_of_its_images_are_taken(graph: Graph) -> None:
-    node = graph.depth_node(SlantedWall(), target_fps=0.5)
-    graph.listen(Image, f"{NODE}/depth/preview")
-    reports = graph.listen(DiagnosticArray, "/diagnostics")
-    with camera(**{name: os.environ[name] for name in PROFILE_VARIABLES}):
-        wait_until(lambda: reports and int(value(reports[-1], "input", "dropped")) >= 10, "drops, which are no losses")
-    assert not [line for line in graph.warnings(node) if "get lost" in line]
-    assert status(reports[-1], "graph").level == DiagnosticStatus.OK
+    watches[-1].lost(2)
+    count = len(reports)
+    wait_until(lambda: len(reports) >= count + 2, "two reports")
+    assert not graph.warnings(node), "too few to be worth a word"
+    watches[-1].lost(5)
+    wait_until(lambda: status(reports[-1], "graph").level == DiagnosticStatus.WARN, "the diagnostics")
+    (line,) = graph.warnings(node)
+    assert line.startswith("images on /image get lost between their publisher and this node: ") and "\n" not in line
+    assert all(f"{name}=/ours.xml" in line for name in PROFILE_VARIABLES)
+    assert value(reports[-1], "graph", "lost in transport") == "7"
+    count = len(reports)
+    wait_until(lambda: len(reports) >= count + 2, "two more reports")
+    assert len(graph.warnings(node)) == 1, "once"
 
 
 def test_losses_are_a_matter_of_share_and_pass() -> None:
