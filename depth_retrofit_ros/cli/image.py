@@ -124,7 +124,8 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
     from depth_retrofit_ros.io.photos import read_photo
 
     start_s = time.perf_counter()
-    photo = read_photo(file)
+    with fitting_into_memory(str(file), "scale it down"):
+        photo = read_photo(file)
     height, width = photo.image.shape[:2]
     camera, camera_source = choose_camera(photo, args)
     read_s = time.perf_counter()

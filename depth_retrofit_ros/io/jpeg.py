@@ -27,6 +27,7 @@ _SEQUENTIAL = (0xC0, 0xC1, 0xC9)
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends entropy-coded data: neither a stuffed FF nor a restart
 _JUNK = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _UNSUPPORTED = re.compile(r"data precision|color conversion|ould not determine subsampling|JPEG process")
+_OUT_OF_MEMORY = re.compile(r"[Ii]nsufficient memory|[Mm]emory allocation failure")
 _MOST_PADDING = 64  # bytes that some webcams put before the end mark; what is left over of damaged data is more
 _MOST_MARKERS = 65_536  # of one file: one of nothing but markers is no picture
 
@@ -94,6 +95,8 @@ def decode_jpeg(data: bytes, check_size: CheckSize, gray: bool = False) -> np.nd
     reason = _decode_into(pixels, data if is_clean else _cleaned(data), gray)
     if reason is not None and is_clean and _is_between_scans(reason):
         reason = _decode_into(pixels, _cleaned(data), gray)
+    if reason is not None and _OUT_OF_MEMORY.search(reason):
+        raise MemoryError(reason)
     if reason is not None and _UNSUPPORTED.search(reason):
         raise ImageError(f"its kind of JPEG is not supported, or damaged ({reason[:120]}): use 8 bit and 4:4:4, 4:2:2 or 4:2:0")
     if reason is not None:
