@@ -41,7 +41,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="depth of photos: 16-bit PNG (mm), float32 .npy, preview, point cloud",
         description="Without intrinsics the focal length comes from the EXIF data; without that the depth's scale is unknown.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JPEG, PNG, TIFF or WebP, any size")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JPEG, PNG, TIFF, WebP or AVIF, any size")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--ply", nargs="?", type=positive_int, const=2, metavar="STRIDE", help="a cloud, too, of every STRIDE-th pixel (default: 2)"
