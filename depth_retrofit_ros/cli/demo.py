@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from depth_retrofit_ros.cli.options import add_model_options, camera_of_hfov, domain_id, positive, positive_int
 from depth_retrofit_ros.cli.progress import Progress
-from depth_retrofit_ros.cli.replay import tell
+from depth_retrofit_ros.cli.replay import conclude
 from depth_retrofit_ros.ros.environment import require_ros
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def run(args: argparse.Namespace) -> int:
         live_stamps=True,
     )
     summary = replay(source, how, args.out, progress.show, progress.say)
-    tell(summary, args.out, progress)
-    return 0
+    return conclude(summary, args.out, progress)
 
 
 def _views(args: argparse.Namespace, progress: Progress) -> Iterator[VideoFrame]:

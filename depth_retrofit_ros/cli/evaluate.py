@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_retrofit_ros.cli.options import add_coarse_option, add_model_options, positive
+from depth_retrofit_ros.errors import ImageError
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 ALIGNMENTS = ("none", "median", "scale-shift")
 SHOWN = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "abs_rel", "delta1", "ms")
+_TOO_LARGE = "does not fit into memory: lower --budget, or scale the images and their depth down"
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -46,7 +49,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate every pair."""
+    """Evaluate every pair. Returns 1 where memory ran out for some; the others are done."""
     from depth_retrofit_ros.coarse.stored import StoredCoarse
     from depth_retrofit_ros.device.choice import pick_device
     from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
@@ -55,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.evaluation.report.results import image_entry, summarize, table, to_json
     from depth_retrofit_ros.io.depth_files import make_folder, write_text
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+    from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
 
     pairs = find_pairs(args.folder)
     for path in filter(None, (args.json, args.html)):
@@ -69,15 +73,25 @@ def run(args: argparse.Namespace) -> int:
     report, entries, without_features, relative = Report(), [], 0, 0
     for pair in pairs:
         start = time.perf_counter()
-        coarse = source(pair)
-        result = evaluator(read_pair(pair), coarse)
+        try:
+            coarse = source(pair)
+            result = evaluator(read_pair(pair), coarse)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            print(f"depth-retrofit: error: {pair.name} {_TOO_LARGE}", file=sys.stderr)
+            continue
         if args.html is not None:
             report.add(result)
         entries.append(image_entry(result))
         without_features += isinstance(coarse, StoredCoarse) and not coarse.has_features
         relative += coarse.claim.source(trust_scale=False) is None
         _print_line(entries[-1], time.perf_counter() - start)
+    if not entries:
+        raise ImageError(f"none of the {len(pairs)} images is evaluated: each {_TOO_LARGE}")
     notes = source.notes()
+    if len(entries) < len(pairs):
+        notes["memory"] = f"{len(pairs) - len(entries)} of {len(pairs)} images did not fit into memory and are left out"
     if without_features:
         notes["selection"] = f"by depth edges alone for {without_features} of {len(pairs)} images: their files have no features"
     if relative and args.align == "none":
@@ -94,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         write_text(args.html, report.html(document))
     if written := [str(path) for path in (args.json, args.html) if path is not None]:
         print(f"written: {', '.join(written)}")
-    return 0
+    return 0 if len(entries) == len(pairs) else 1
 
 
 class CoarseSource:

@@ -41,7 +41,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="depth of photos: 16-bit PNG (mm), float32 .npy, preview, point cloud",
         description="Without intrinsics the focal length comes from the EXIF data; without that the depth's scale is unknown.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JPEG, PNG, TIFF or WebP, any size")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JPEG, PNG, TIFF, WebP or AVIF, any size")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--ply", nargs="?", type=positive_int, const=2, metavar="STRIDE", help="a cloud, too, of every STRIDE-th pixel (default: 2)"
@@ -124,7 +124,8 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
     from depth_retrofit_ros.io.photos import read_photo
 
     start_s = time.perf_counter()
-    photo = read_photo(file)
+    with fitting_into_memory(str(file), "scale it down"):
+        photo = read_photo(file)
     height, width = photo.image.shape[:2]
     camera, camera_source = choose_camera(photo, args)
     read_s = time.perf_counter()

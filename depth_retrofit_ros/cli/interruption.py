@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
+
+from depth_retrofit_ros.ros.node.signals import SAME_WISH_S
 
 _AGAIN_S = 0.05
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
@@ -19,11 +23,16 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """What came of the signals. number: the first that came, None if none did; between ``arm`` and ``disarm`` it raises."""
+    """What came of the signals. number: the first that came, None if none did; between ``arm`` and ``disarm`` it raises.
 
-    def __init__(self) -> None:
+    Another one within a second is the same wish, and must not break off the unwinding that the first has begun.
+    """
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self.number: signal.Signals | None = None
+        self._clock_s = clock_s
         self._armed = False
+        self._raised_s = -math.inf
 
     @property
     def exit_code(self) -> int:
@@ -38,24 +47,29 @@ class Interruption:
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """The handler."""
         self.number = self.number or signal.Signals(number)
-        if self._armed:
-            raise Interrupted
+        if self._armed and self._clock_s() - self._raised_s > SAME_WISH_S:
+            self._raise()
 
     def arm(self) -> None:
         """Whoever catches ``Interrupted`` is ready. Raises it where a signal came before."""
         self._armed = True
         if self.number is not None:
-            raise Interrupted
+            self._raise()
 
     def disarm(self) -> None:
         """The command has ended: a further signal has nothing to add."""
         self._armed = False
+
+    def _raise(self) -> NoReturn:
+        self._raised_s = self._clock_s()
+        raise Interrupted
 
     def on_unraisable(self, unraisable: Any) -> None:
         """What compiled code's callback or a destructor swallowed: an interruption comes again a little later, without a word."""
         if not isinstance(unraisable.exc_value, Interrupted):
             sys.__unraisablehook__(unraisable)
         elif self.number is not None:
+            self._raised_s = -math.inf
             threading.Timer(_AGAIN_S, signal.pthread_kill, (threading.main_thread().ident, self.number)).start()
 
 

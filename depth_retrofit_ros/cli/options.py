@@ -106,7 +106,7 @@ def given_camera(args: argparse.Namespace, width: int, height: int) -> Camera | 
         return camera_of_hfov(args.hfov, width, height)
     camera = _camera(args, width, height)
     if camera is not None:
-        camera.require_plausible()
+        camera.require_plausible()  # whoever types intrinsics may take normalised ones, or millimetres
     return camera
 
 

@@ -106,11 +106,16 @@ def run(args: argparse.Namespace) -> int:
     for name, path in copies.items():
         if path is not None:
             copy_file(out / name, path)
+    return conclude(summary, out, progress)
+
+
+def conclude(summary: Summary, out: Path, progress: Progress) -> int:
+    """Tell the figures. Returns the exit code of a run like this."""
     tell(summary, out, progress)
-    if summary.nothing_answered is not None:
-        print(f"depth-retrofit: error: {summary.nothing_answered}", file=sys.stderr)
-        return EXIT_NOTHING
-    return 0
+    if summary.nothing_answered is None:
+        return 0
+    print(f"depth-retrofit: error: {summary.nothing_answered}", file=sys.stderr)
+    return EXIT_NOTHING
 
 
 def tell(summary: Summary, out: Path, progress: Progress) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_retrofit_ros.cli.options import add_model_options, positive, ros_name
+from depth_retrofit_ros.cli.options import add_model_options, add_trust_option, positive, ros_name
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
@@ -26,6 +26,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--info-topic", type=ros_name, metavar="TOPIC", help="their camera_info (default: camera_info)")
     parser.add_argument("--target-fps", type=positive, metavar="HZ", help="images per second; the budget falls where it must")
     add_model_options(parser, defaults=False)
+    add_trust_option(parser)
     parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], help="arguments for ROS, such as -p cloud_stride:=4")
     parser.set_defaults(run=run, code_when_interrupted=0)
 
@@ -40,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None:
             overrides[name] = str(value) if isinstance(value, Path) else value
+    if args.trust_scale:
+        overrides["trust_scale"] = True
     remaps = []
     if args.image_topic is not None:
         overrides["image_transport"] = "compressed" if args.image_topic.endswith("/compressed") else "raw"

@@ -51,6 +51,8 @@ class KernelCache(FunctionCache):
             super().save_overload(sig, data)
         except OSError as error:
             _tell(f"{self.cache_path}: {error.strerror}")
+        except Exception as error:  # it reads its index again, which may be damaged and, on a full disk, still there
+            _tell(f"{self.cache_path}: {type(error).__name__} in its index")
 
 
 class NoCache(NullCache):

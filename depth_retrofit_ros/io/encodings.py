@@ -73,8 +73,8 @@ def _as_is(pixels: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def _to_8_bit(pixels: np.ndarray) -> np.ndarray:
-    """65535 → 255, rounded, as cv_bridge does it."""
+def to_8_bit(pixels: np.ndarray) -> np.ndarray:
+    """``uint16`` samples as ``uint8``: 65535 → 255, rounded, as cv_bridge does it. The one rule for 16 bit grey, wherever from."""
     return np.asarray(cv2.convertScaleAbs(pixels, alpha=255 / 65535))
 
 
@@ -88,7 +88,7 @@ def _nv24(pixels: np.ndarray) -> np.ndarray:
 
 def _deep(channels: int, convert: Convert) -> Encoding:
     """16 bit colors: converted at full depth, then scaled."""
-    return Encoding(channels, "u2", lambda pixels: _to_8_bit(convert(pixels)))
+    return Encoding(channels, "u2", lambda pixels: to_8_bit(convert(pixels)))
 
 
 _GRAY, _BGR = _color(cv2.COLOR_GRAY2RGB), _color(cv2.COLOR_BGR2RGB)
@@ -109,7 +109,7 @@ TABLE: Mapping[str, Encoding] = MappingProxyType(
         "bgr16": _deep(3, _BGR),
         "rgba16": _deep(4, _RGBA),
         "bgra16": _deep(4, _BGRA),
-        "mono16": Encoding(1, "u2", lambda pixels: _GRAY(_to_8_bit(pixels)), unit_m=1e-3),
+        "mono16": Encoding(1, "u2", lambda pixels: _GRAY(to_8_bit(pixels)), unit_m=1e-3),
         # These say nothing about colors; they come from programs that publish an OpenCV image as it is, hence blue first.
         "8UC1": Encoding(1, "u1", _GRAY),
         "8UC3": Encoding(3, "u1", _BGR),

@@ -52,6 +52,8 @@ def read_exif(tags_of: Callable[[], Image.Exif], width: int, height: int) -> Exi
             exif = tags_of()
             tags |= exif
             tags |= exif.get_ifd(_EXIF_IFD)  # which may be damaged where the tags before it are not
+    except MemoryError:
+        raise
     except Exception:  # Pillow's parser over a stranger's bytes: what it may raise is not a short list
         pass
     orientation = tags.get(_ORIENTATION)

@@ -23,10 +23,12 @@ _APP0, _APP1, _APP14, _COM = 0xE0, 0xE1, 0xEE, 0xFE
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 _BARE_MARKERS = frozenset((0x01, *range(0xD0, 0xD8)))  # TEM and RST0…RST7 have no payload
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0…SOF15 without DHT, JPG and DAC
-_SEQUENTIAL = (0xC0, 0xC1, 0xC9)
+_SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1, 0xC9), (0xC2, 0xCA)
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends entropy-coded data: neither a stuffed FF nor a restart
 _JUNK = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _UNSUPPORTED = re.compile(r"data precision|color conversion|ould not determine subsampling|JPEG process")
+_SAMPLINGS = "4:4:4, 4:2:2, 4:4:0, 4:2:0 or 4:1:1"  # of libjpeg-turbo's interface; OpenCV takes others, and paints what is lost
+_OUT_OF_MEMORY = re.compile(r"[Ii]nsufficient memory|[Mm]emory allocation failure")
 _MOST_PADDING = 64  # bytes that some webcams put before the end mark; what is left over of damaged data is more
 _MOST_MARKERS = 65_536  # of one file: one of nothing but markers is no picture
 
@@ -90,12 +92,16 @@ def decode_jpeg(data: bytes, check_size: CheckSize, gray: bool = False) -> np.nd
     Nothing of the picture's size is allocated before ``check_size`` has accepted the size in the header. Raises ImageError.
     """
     height, width, is_clean = _read_header(data, check_size)
+    if not _has_all_scans(data):
+        raise damaged("scans are missing")
     pixels = np.empty((height, width, 1 if gray else 3), np.uint8)
     reason = _decode_into(pixels, data if is_clean else _cleaned(data), gray)
     if reason is not None and is_clean and _is_between_scans(reason):
         reason = _decode_into(pixels, _cleaned(data), gray)
+    if reason is not None and _OUT_OF_MEMORY.search(reason):
+        raise MemoryError(reason)
     if reason is not None and _UNSUPPORTED.search(reason):
-        raise ImageError(f"its kind of JPEG is not supported, or damaged ({reason[:120]}): use 8 bit and 4:4:4, 4:2:2 or 4:2:0")
+        raise ImageError(f"its kind of JPEG is not supported, or damaged ({reason[:120]}): use 8 bit, grey or {_SAMPLINGS}")
     if reason is not None:
         raise damaged(reason)
     return pixels[..., 0] if gray else pixels
@@ -136,6 +142,28 @@ def _read_header(data: bytes, check_size: CheckSize) -> tuple[int, int, bool]:
     if size is None or not has_scan:
         raise damaged("a JPEG without frame header or scan")
     return (*size, is_clean)
+
+
+def _has_all_scans(data: bytes) -> bool:
+    """Whether every coefficient of every component is sent, to its last bit; decoders take those that are not for zeros.
+
+    The standard lets a progressive file leave AC coefficients away, but no encoder does: one without them was cut between scans.
+    """
+    frame, missing = 0, {}
+    for segment in segments(data):
+        payload = segment.payload
+        if segment.marker in _FRAME_HEADERS and not frame:
+            frame = segment.marker
+            if frame not in _SEQUENTIAL + _PROGRESSIVE or len(payload) < 6 or len(payload) != 6 + 3 * payload[5]:
+                return True  # for the decoder to refuse
+            missing = {component: bytearray(b"\xff" * 64) for component in payload[6::3]}  # bits of each coefficient
+        elif segment.marker == _START_OF_SCAN and len(payload) >= 4 and len(payload) == 4 + 2 * payload[0]:
+            first, last, bits = (0, 63, 0) if frame in _SEQUENTIAL else (payload[-3], min(payload[-2], 63), payload[-1] & 15)
+            for component in missing.keys() & set(payload[1:-3:2]):
+                missing[component][first : last + 1] = bytes([bits]) * (last + 1 - first)
+            if not any(any(coefficients) for coefficients in missing.values()):
+                return True  # before the search for the end of the scan, which most files are spared
+    return False
 
 
 def _cleaned(data: bytes) -> bytes:

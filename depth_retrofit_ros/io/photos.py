@@ -9,14 +9,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import CameraError, ImageError
 from depth_retrofit_ros.io.decoding import damaged
+from depth_retrofit_ros.io.encodings import to_8_bit
 from depth_retrofit_ros.io.exif import FULL_FRAME_DIAGONAL_MM, block_tags, read_exif, upright
 from depth_retrofit_ros.io.jpeg import SOI, decode_jpeg, exif_block
 from depth_retrofit_ros.io.png import SIGNATURE, decode_png, exif_tags
@@ -26,6 +29,7 @@ MAX_PIXELS = 1 << 30
 MAX_SIDE = 1 << 20
 _PILLOW = threading.Lock()  # its size limit and Python's warning filters belong to the whole process
 _TOO_LARGE = f"larger than {MAX_PIXELS // 1_000_000} megapixels, or {MAX_SIDE} a side: scale it first"
+_FORMATS = ("TIFF", "WEBP", "AVIF", "BMP", "GIF", "PPM", "JPEG2000")  # of Pillow's; by others EPS would start Ghostscript
 _EXPECTED = "give a JPEG, PNG, TIFF, WebP or AVIF file"
 
 
@@ -56,7 +60,7 @@ class Photo:
 
 
 def read_photo(path: Path) -> Photo:
-    """Read JPEG, PNG, TIFF, WebP, AVIF or whatever else Pillow decodes. Raises ImageError, one line."""
+    """Read JPEG, PNG, TIFF, WebP, AVIF, BMP, GIF, PNM or JPEG 2000. Raises ImageError, one line, or MemoryError."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -86,7 +90,7 @@ def _decode(data: bytes) -> Photo:
 def _decode_other(data: bytes) -> Photo:
     """By Pillow alone, which is strict about all formats but JPEG and PNG. Raises ImageError."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
             width, height = image.size
             _check_size(height, width)
             exif = read_exif(image.getexif, width, height)
@@ -97,7 +101,7 @@ def _decode_other(data: bytes) -> Photo:
         if data[4:12] == b"ftypavif" and not features.check("avif"):
             raise ImageError("AVIF needs Pillow 11.3 or newer: pip install -U pillow") from error
         raise ImageError(f"it is not an image: {_EXPECTED}") from error
-    except ImageError:
+    except (ImageError, MemoryError, cv2.error):  # a lack of memory is no damage
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(f"it is {_TOO_LARGE}") from error
@@ -105,13 +109,20 @@ def _decode_other(data: bytes) -> Photo:
         raise damaged(error) from error
 
 
+@cache
+def _known_formats() -> tuple[str, ...]:
+    """Those of ours that this Pillow has."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    """``uint8 [H, W, 3]`` without alpha; of 16 bit grey the high byte. Raises ImageError."""
+    """``uint8 [H, W, 3]`` without alpha; 16 bit grey by ``to_8_bit``. Raises ImageError."""
     if image.mode == "I" or image.mode.startswith("I;16"):
         deep = np.asarray(image)
         if deep.min(initial=0) < 0 or deep.max(initial=0) > 0xFFFF:
             raise ImageError(f"its pixels are 32 bit integers: {_EXPECTED} of 8 or 16 bit")
-        return np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        return np.repeat(to_8_bit(deep.astype(np.uint16))[..., None], 3, axis=2)
     if image.mode == "F":
         raise ImageError(f"its pixels are floating-point numbers: {_EXPECTED} of 8 or 16 bit")
     return np.array(image.convert("RGB"))

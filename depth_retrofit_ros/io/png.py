@@ -17,9 +17,10 @@ from PIL.Image import Exif, Image
 from PIL.PngImagePlugin import PngImageFile
 
 from depth_retrofit_ros.io.decoding import CheckSize, damaged
+from depth_retrofit_ros.io.encodings import to_8_bit
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_PICTURE = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # without tRNS: alpha is left out, and Pillow warns of that in a palette
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by color type
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))  # first x, y; steps
 _INFLATED_AT_ONCE = 1 << 20
@@ -45,8 +46,8 @@ class Chunk(NamedTuple):
 def decode_png(data: bytes, check_size: CheckSize, gray: bool = False) -> np.ndarray:
     """``uint8 [H, W, 3]`` RGB without alpha, or with ``gray`` ``[H, W]``, ``uint16`` where the file is 16 bit grey.
 
-    16 bit colors and grey that becomes RGB keep their high byte. Nothing of the picture's size is allocated before
-    ``check_size`` has accepted the size in the header. Raises ImageError.
+    16 bit grey becomes RGB by ``to_8_bit``; of 16 bit colors Pillow keeps the high byte. Nothing of the picture's size is
+    allocated before ``check_size`` has accepted the size in the header. Raises ImageError.
     """
     header = next(_chunks(data))
     width, height = struct.unpack_from(">II", header.payload)
@@ -54,6 +55,8 @@ def decode_png(data: bytes, check_size: CheckSize, gray: bool = False) -> np.nda
     picture = _picture(data)
     try:
         with PngImageFile(io.BytesIO(picture)) as image:
+            if image.size != (width, height):  # what is allocated is what was checked
+                raise damaged("its size is not that of its header")
             image.decodermaxblock = len(picture)
             image.load()
             # Pillow leaves rows that are missing at zero, and says nothing where the compressed stream ends properly before them.
@@ -62,7 +65,7 @@ def decode_png(data: bytes, check_size: CheckSize, gray: bool = False) -> np.nda
                 raise damaged("rows are missing")
             if image.mode in ("I", "I;16"):
                 deep = np.array(image).astype(np.uint16, copy=False)
-                return deep if gray else np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, axis=2)
+                return deep if gray else np.repeat(to_8_bit(deep)[..., None], 3, axis=2)
             mode = "L" if gray else "RGB"
             return np.array(image if image.mode == mode else image.convert(mode))
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
@@ -103,13 +106,16 @@ def _chunk(kind: bytes, payload: bytes) -> bytes:
 
 
 def _picture(data: bytes) -> bytes:
-    """The file without its ancillary chunks. Raises ImageError where one of the others is missing, cut or has a wrong check sum."""
+    """The file without its ancillary chunks. Raises ImageError where one of the others is missing, cut, doubled or
+    has a wrong check sum."""
     parts: list[bytes | memoryview] = [SIGNATURE]
     stream: list[memoryview] = []
     for chunk in _chunks(data):
         if chunk.kind in _PICTURE:
             if not chunk.is_whole():
                 raise damaged(f"the check sum of a chunk {chunk.kind.decode('ascii')} is wrong")
+            if chunk.kind == b"IHDR" and len(parts) > 1:  # decoders take the last one, whose size nobody has checked
+                raise damaged("a PNG with two headers")
             if chunk.kind == b"IDAT":
                 stream.append(chunk.payload)
                 continue

@@ -16,6 +16,7 @@ from depth_retrofit_ros.cli import demo as demo_command
 from depth_retrofit_ros.cli import main as cli
 from depth_retrofit_ros.cli.progress import Progress
 from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
+from depth_retrofit_ros.ros.replay import replay as replay_module
 from depth_retrofit_ros.training.scenes import video
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
@@ -93,6 +94,17 @@ def test_what_cannot_be_is_told_before_a_view_is_rendered(
     assert cli.main(["demo", "--out", str(tmp_path), *options]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert told in line
+
+
+def test_a_demo_without_one_answer_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = "no image was answered: see node.log"
+    summary = SimpleNamespace(mode="every-frame", times=dict, accuracy=None, flicker=None, nothing_answered=nothing)
+    monkeypatch.setattr(video, "scene_video", lambda *arguments: iter([box_before_a_wall()]))
+    monkeypatch.setattr(replay_module, "replay", lambda *arguments: summary)
+    assert cli.main(["demo", "--out", str(tmp_path), "--width", str(WIDTH), "--height", str(HEIGHT), "--views", "1"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"depth-retrofit: error: {nothing}"
 
 
 def test_every_image_is_accounted_for_and_timed(demo: Path) -> None:

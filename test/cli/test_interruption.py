@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from depth_retrofit_ros.cli.interruption import Interrupted, Interruption
 from test.cli.test_main import COMMAND, write_photo
 from test.ros.graph import PATIENCE_S, wait_until
 from test.ros.node.signal_storm import wait_for_handlers
@@ -55,11 +57,38 @@ def test_a_command_says_in_one_line_that_it_was_interrupted(tmp_path: Path, mome
 
 @pytest.mark.parametrize("number", TOLD)
 def test_a_view_is_there_to_be_interrupted(number: signal.Signals) -> None:
-    process = subprocess.Popen([*COMMAND, "view", "--port", "8797"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    process = subprocess.Popen([*COMMAND, "view", "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     wait_for_handlers(process)
     process.send_signal(number)
     _, told = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, told) == (0, b"")
+
+
+def test_signals_within_a_second_are_one_wish() -> None:
+    """As of an impatient user, or of a shell and a parent that both pass it on: the unwinding goes on to its end."""
+    now_s = 5.0
+    interruption = Interruption(lambda: now_s)
+    interruption.arm()
+    with pytest.raises(Interrupted):
+        interruption.on_signal(signal.SIGINT, None)
+    now_s = 5.9
+    interruption.on_signal(signal.SIGINT, None)
+    interruption.on_signal(signal.SIGTERM, None)
+    now_s = 6.1
+    with pytest.raises(Interrupted):
+        interruption.on_signal(signal.SIGTERM, None)
+    assert interruption.number == signal.SIGINT
+
+
+def test_a_signal_before_the_command_is_the_same_wish_as_one_just_after() -> None:
+    interruption = Interruption(lambda: 5.0)
+    interruption.on_signal(signal.SIGTERM, None)
+    with pytest.raises(Interrupted):
+        interruption.arm()
+    interruption.on_signal(signal.SIGTERM, None)
 
 
 def test_a_signal_that_a_callback_swallows_comes_again() -> None:

@@ -233,6 +233,7 @@ def test_an_output_folder_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureF
         ([], {}, []),
         (["--ros-args", "-p", "budget:=0.2"], {}, ["-p", "budget:=0.2"]),
         (["--budget", "0", "--target-fps", "5", "--weights", "w.bin"], {"weights": "w.bin", "budget": 0.0, "target_fps": 5.0}, []),
+        (["--trust-scale", "--ros-args", "-p", "trust_scale:=false"], {"trust_scale": True}, ["-p", "trust_scale:=false"]),
         (["--image-topic", "/c/image"], {"image_transport": "raw"}, ["-r", "image:=/c/image"]),
         (
             ["--image-topic", "/c/image/compressed", "--info-topic", "/c/info", "--ros-args", "-r", "__ns:=/robot"],

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from depth_retrofit_ros.cli import image
 from depth_retrofit_ros.cli import main as cli
+from depth_retrofit_ros.evaluation.data import dataset
+from depth_retrofit_ros.io.photos import Photo, read_photo
 from test.cli.test_main import COMMAND, error_line, write_photo
 
 ODD = os.fsdecode(b"caf\xe9")  # Latin-1, as old archives and cameras have it
@@ -79,6 +84,50 @@ def test_memory_that_runs_out_in_one_cloud_costs_that_photo_alone(
     line = error_line(capsys)
     assert "the results of" in line and "a.png (120x90) does not fit into memory: give a larger --ply STRIDE" in line
     assert (out / "b_relative.ply").exists() and (out / "images.json").exists()
+
+
+def test_memory_that_runs_out_in_one_decoder_costs_that_photo_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [write_photo(tmp_path / f"{name}.png") for name in "ab"]
+    monkeypatch.setattr("depth_retrofit_ros.io.photos.read_photo", short_for("a.png", read_photo))
+    out = tmp_path / "out"
+    assert cli.main(["image", *map(str, photos), "--out", str(out), "--hfov", "60"]) == 1
+    assert error_line(capsys).endswith("a.png does not fit into memory: scale it down")
+    assert (out / "b_relative.npy").exists() and (out / "images.json").exists()
+
+
+def test_memory_that_runs_out_for_one_pair_costs_that_pair_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs, coarse = tmp_path / "pairs", tmp_path / "coarse"
+    for folder in (pairs, coarse):
+        folder.mkdir()
+    for name in "ab":
+        write_photo(pairs / f"{name}.png")
+        np.savez(pairs / f"{name}.npz", depth=np.full((90, 120), 2.0, np.float32), fx=100.0, fy=100.0, cx=59.5, cy=44.5)
+        np.savez(coarse / f"{name}.npz", depth=np.full((24, 32), 2.0, np.float32))
+    command = ["evaluate", str(pairs), "--coarse", str(coarse), "--json", str(tmp_path / "figures.json")]
+    monkeypatch.setattr(dataset, "read_photo", short_for("a.png", read_photo))
+    assert cli.main(command) == 1
+    assert "error: a does not fit into memory: lower --budget" in error_line(capsys)
+    document = json.loads((tmp_path / "figures.json").read_text())
+    assert [entry["name"] for entry in document["images"]] == ["b"]
+    assert document["summary"]["notes"]["memory"] == "1 of 2 images did not fit into memory and are left out"
+    monkeypatch.setattr(dataset, "read_photo", short_for("", read_photo))
+    assert cli.main(command) == 2
+    assert "none of the 2 images is evaluated" in capsys.readouterr().err.splitlines()[-1]
+
+
+def short_for(ending: str, read: Callable[[Path], Photo]) -> Callable[[Path], Photo]:
+    """``read``, for which memory runs out where the file's name ends so."""
+
+    def short(path: Path) -> Photo:
+        if path.name.endswith(ending):
+            raise MemoryError("Unable to allocate 3.2 GiB for an array")
+        return read(path)
+
+    return short
 
 
 def test_memory_that_runs_out_anywhere_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

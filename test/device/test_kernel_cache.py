@@ -93,6 +93,17 @@ def test_what_is_damaged_is_compiled_and_stored_anew(folder: Path, tmp_path: Pat
     assert run(folder, USE + HITS, cache) == ("3 3.0 6\n3\n", [])
 
 
+@pytest.mark.parametrize("damage", [b"", b"\x80\x04\x95", b"rubbish", None])
+def test_a_damaged_index_on_a_full_disk_costs_no_kernel(folder: Path, tmp_path: Path, damage: bytes | None) -> None:
+    cache = tmp_path / "cache"
+    run(folder, USE, cache)
+    for path in cache.rglob("*.nbi"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage is None else damage)
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1)); "
+    told, (line,) = run(folder, full + USE, cache)
+    assert told == "3 3.0 6\n" and line.startswith("compiled kernels cannot be stored") and str(cache) in line
+
+
 def test_every_kernel_of_ours_is_stored_this_way() -> None:
     sources = [path for path in (ROOT / "depth_retrofit_ros").rglob("*.py") if "cache=True" in path.read_text(encoding="utf-8")]
     assert sources == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from binascii import crc32
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,8 +43,13 @@ def mcap_bytes(
     summary: bool = True,
     end: bool = True,
     profile: str = "ros2",
+    forgotten: Collection[int] = (),
+    statistics: bool = False,
 ) -> Written:
-    """chunk: messages in each, 0 for none; index, summary, end: whether message indexes, summary, DataEnd and footer are there."""
+    """chunk: messages in each, 0 for none; index, summary, end: whether message indexes, summary, DataEnd and footer are there.
+
+    forgotten: channels that no index has; statistics: whether the summary has them.
+    """
     out = bytearray(MAGIC + record(0x01, text(profile) + text("test")))
     schemas = {name: number for number, name in enumerate(dict.fromkeys(s.schema for s in streams if s.schema), start=1)}
     kinds = {stream.schema: stream.schema_encoding for stream in streams}
@@ -74,6 +79,8 @@ def mcap_bytes(
         out += record(0x06, head + packed)
         begin, offsets = len(out), {}
         for number in sorted({number for _, number, _ in some}) if index else []:
+            if number in forgotten:
+                continue
             entries = b"".join(struct.pack("<QQ", time, 0) for time, other, _ in some if other == number)
             offsets[number] = len(out)
             out += record(0x07, struct.pack("<HI", number, len(entries)) + entries)
@@ -91,6 +98,10 @@ def mcap_bytes(
         start = len(out) if summary else 0
         if summary:
             out += definitions + b"".join(record(0x08, entry) for entry in indexes)
+            counts = b"".join(struct.pack("<HQ", number, len(stream.messages)) for number, stream in enumerate(streams))
+            ends = (messages[0][0], messages[-1][0]) if messages else (0, 0)
+            head = struct.pack("<QHIIIIQQ", len(messages), len(schemas), len(streams), 0, 0, len(indexes), *ends)
+            out += record(0x0B, head + struct.pack("<I", len(counts)) + counts) if statistics else b""
         out += record(0x02, struct.pack("<QQI", start, 0, 0)) + MAGIC
     return Written(bytes(out), places)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -81,6 +82,39 @@ def thumbnail() -> bytes:
     return data.tobytes()
 
 
+def scans(data: bytes) -> tuple[bytes, list[bytes]]:
+    """What comes before the first scan, and each scan with its tables and its data."""
+    parts, found, current = split(data), [], b""
+    begin = next(place for place, part in enumerate(parts) if part[:2] == bytes((0xFF, SOS)))
+    while parts[begin - 1][:2] == bytes((0xFF, DHT)):
+        begin -= 1
+    for part in parts[begin:-1]:
+        current += part
+        if part[0] != 0xFF or part[1] == 0:  # the data
+            found.append(current)
+            current = b""
+    return b"".join(parts[:begin]), found
+
+
+def with_scans(data: bytes, kept: Callable[[bytes], bool]) -> bytes:
+    """With those scans alone of which ``kept`` says so, given the payload of their header."""
+    head, found = scans(data)
+    return head + b"".join(scan for scan in found if kept(scan[scan.index(bytes((0xFF, SOS))) + 4 :])) + b"\xff\xd9"
+
+
+def one_component_a_scan() -> bytes:
+    """A baseline file with a scan for each of its components: what a grey file of each plane has, under one header."""
+    planes = []
+    for plane in Image.fromarray(picture()).convert("YCbCr").split():
+        file = io.BytesIO()
+        plane.save(file, "JPEG", quality=90)
+        planes.append(split(file.getvalue()))
+    tables = b"".join(part for part in planes[0] if part[:2] in (b"\xff\xdb", b"\xff\xc4"))
+    frame = segment(SOF0, struct.pack(">BHHB", 8, HEIGHT, WIDTH, 3) + b"".join(bytes((n, 0x11, 0)) for n in (1, 2, 3)))
+    data = b"".join(segment(SOS, bytes((1, n, 0, 0, 63, 0))) + plane[-2] for n, plane in enumerate(planes, start=1))
+    return planes[0][0] + planes[0][1] + tables + frame + data + b"\xff\xd9"
+
+
 def sound() -> dict[str, tuple[bytes, bytes]]:
     """Name → (file, the plain file whose pixels it has)."""
     plain, progressive, restarts = jpeg(), jpeg(progressive=True), jpeg(restart_marker_blocks=1)
@@ -114,6 +148,10 @@ def sound() -> dict[str, tuple[bytes, bytes]]:
         "plain": plain,
         "progressive": progressive,
         "restart markers": restarts,
+        "a scan for each component": one_component_a_scan(),
+        "grey progressive": jpeg("L", progressive=True),
+        "CMYK progressive": jpeg("CMYK", progressive=True),
+        "4:2:0 progressive": jpeg(progressive=True, subsampling="4:2:0"),
         "grey": jpeg("L"),
         "CMYK": jpeg("CMYK"),
         "RGB": jpeg(keep_rgb=True),
@@ -146,6 +184,13 @@ def damaged() -> dict[str, bytes]:
         "bytes lost": plain[: start + 100] + plain[start + 400 :],
         "bytes lost of a progressive one": progressive[:900] + progressive[960:],
         "a progressive one's last scans lost": progressive[: len(progressive) * 2 // 3] + progressive[-2:],
+        "no scan but that of luma": with_scans(one_component_a_scan(), lambda header: header[1] == 1),
+        "no scan of the last component": with_scans(one_component_a_scan(), lambda header: header[1] != 3),
+        "the scan of luma twice": one_component_a_scan().replace(b"\x01\x02\x00\x00\x3f", b"\x01\x01\x00\x00\x3f"),
+        "progressive, DC alone": with_scans(progressive, lambda header: header[1 + 2 * header[0]] == 0),
+        "progressive, chroma by DC alone": with_scans(progressive, lambda header: header[0] == 3 or header[1] == 1),
+        "progressive, without the last bits": with_scans(progressive, lambda header: header[3 + 2 * header[0]] & 15 != 0),
+        "progressive, without the first half of AC": with_scans(progressive, lambda header: header[1 + 2 * header[0]] != 1),
         "a restart marker lost": restarts[:first_restart] + restarts[first_restart + 2 :],
         "a foreign marker in the data": plain[:middle] + b"\xff\x34" + plain[middle:],
         "taller than its data": sized(plain, 3 * HEIGHT),

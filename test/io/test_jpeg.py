@@ -13,7 +13,7 @@ import pytest
 
 from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.io.jpeg import decode_jpeg, exif_block
-from test.io.jpegs import HEIGHT, WIDTH, before, damaged, entropy_coded, jpeg, segment, sound
+from test.io.jpegs import HEIGHT, WIDTH, before, damaged, entropy_coded, jpeg, picture, scans, segment, sound, with_scans
 
 SOUND, DAMAGED = sound(), damaged()
 
@@ -53,13 +53,47 @@ def any_nonempty_size(height: int, width: int) -> None:
 @pytest.mark.parametrize("progressive", [False, True])
 def test_every_truncation_is_refused(progressive: bool) -> None:
     whole = jpeg(progressive=progressive)
-    start, end = entropy_coded(whole)  # of the last scan: one that ends with an earlier scan is coarse, but whole
+    _, end = entropy_coded(whole)
     for cut in range(0, end, 7):
         with pytest.raises(ImageError):
             decoded(whole[:cut])
-        if cut < 300 or start < cut:
-            with pytest.raises(ImageError):  # as from drivers that end each frame whatever came
-                decoded(whole[:cut] + b"\xff\xd9")
+        with pytest.raises(ImageError):  # as from drivers that end each frame whatever came
+            decoded(whole[:cut] + b"\xff\xd9")
+
+
+def test_of_a_progressive_file_no_scan_can_be_spared() -> None:
+    whole = jpeg(progressive=True)
+    assert with_scans(whole, lambda header: True) == whole
+    head, found = scans(whole)
+    assert len(found) > 5
+    for left_out in range(len(found)):
+        with pytest.raises(ImageError, match="damaged"):
+            decoded(head + b"".join(found[:left_out] + found[left_out + 1 :]) + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("factors", [b"\x42", b"\x13"], ids=["4:1:0", "1x3"])
+def test_a_sampling_that_is_not_supported_is_told_with_those_that_are(factors: bytes) -> None:
+    """Those of luma in the header, which are judged before any data."""
+    data = jpeg(subsampling="4:2:0").replace(b"\x03\x01\x22", b"\x03\x01" + factors)
+    with pytest.raises(ImageError, match=r"use 8 bit, grey or 4:4:4, 4:2:2, 4:4:0, 4:2:0 or 4:1:1$"):
+        decoded(data)
+
+
+@pytest.mark.parametrize("sampling", [cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440])
+def test_the_other_samplings_that_are_told_are_supported(sampling: int) -> None:
+    data = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling])[1].tobytes()
+    reference = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert reference is not None
+    np.testing.assert_array_equal(decoded(data), reference[..., ::-1])
+
+
+def test_a_lack_of_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*arguments: object, **options: object) -> None:
+        raise ValueError("Insufficient memory (case 4)")
+
+    monkeypatch.setattr("simplejpeg.decode_jpeg", short)
+    with pytest.raises(MemoryError):
+        decoded(jpeg())
 
 
 def test_a_flipped_bit_gives_other_pixels_or_one_line() -> None:

@@ -160,3 +160,42 @@ def test_pillow_is_left_as_it_was(tmp_path: Path) -> None:
     before = Image.MAX_IMAGE_PIXELS
     read_photo(file)
     assert before == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_16_bit_grey_is_rounded_whatever_the_file(tmp_path: Path, suffix: str) -> None:
+    deep = np.linspace(0, 65535, 600, dtype=np.uint16).reshape(20, 30)
+    file = tmp_path / f"deep{suffix}"
+    assert cv2.imwrite(str(file), deep)
+    np.testing.assert_array_equal(read_photo(file).image[..., 1], np.rint(deep / 257))
+
+
+@pytest.mark.parametrize("kind", ["EPS", "TGA", "PCX", "ICO"])
+def test_other_formats_reach_no_parser(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "photo"
+    Image.fromarray(picture()).save(file, kind)
+    opened = []
+
+    def opening(*arguments: object) -> None:
+        opened.append(kind)
+        raise SyntaxError
+
+    Image.init()
+    monkeypatch.setitem(Image.OPEN, kind, (opening, None))
+    with pytest.raises(ImageError, match="it is not an image: give a JPEG"):
+        read_photo(file)
+    assert opened == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "place"), [(".tiff", "PIL.TiffImagePlugin.TiffImageFile.load"), (".png", "PIL.ImageFile.ImageFile.load")]
+)
+def test_a_lack_of_memory_is_no_damage(tmp_path: Path, suffix: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*arguments: object) -> None:
+        raise MemoryError
+
+    file = tmp_path / f"photo{suffix}"
+    file.write_bytes(coded(suffix))
+    monkeypatch.setattr(place, short)
+    with pytest.raises(MemoryError):
+        read_photo(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from depth_retrofit_ros.errors import ImageError
+from depth_retrofit_ros.io.encodings import TABLE
 from depth_retrofit_ros.io.png import SIGNATURE, decode_png
 from test.io.jpegs import HEIGHT, WIDTH, picture
 
@@ -35,6 +37,7 @@ def any_size(height: int, width: int) -> None:
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
+TALLER = chunk(b"IHDR", struct.pack(">IIBBBBB", WIDTH, 2 * HEIGHT, 8, 2, 0, 0, 0))
 SOUND = {
     "plain": png(),
     "behind the end": png() + bytes(100),
@@ -57,6 +60,8 @@ DAMAGED = {
     "no stream": png(b"rubbish that is no zlib stream"),
     "a filter that does not exist": png(zlib.compress(b"\x09" + ROWS[1:])),
     "a kind of color that does not exist": png(color=5),
+    "two headers": png(extra=chunk(b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 0))),
+    "two headers, of which one is not checked": png(zlib.compress(2 * ROWS), extra=TALLER),
     "an unknown critical chunk": png(extra=chunk(b"CgBI", b"\0\0\0\0")),
 }
 
@@ -111,11 +116,30 @@ def test_every_color_type_has_the_pixels_that_opencv_gives(mode: str) -> None:
     np.testing.assert_array_equal(decode_png(data, any_size), reference[..., ::-1])
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_16_bit_keep_their_high_byte(channels: int) -> None:
+def test_transparency_in_a_palette_is_left_out_without_a_word() -> None:
+    file = io.BytesIO()
+    image = Image.fromarray(picture()).quantize(16)
+    image.save(file, "PNG", transparency=bytes(range(0, 256, 16)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(decode_png(file.getvalue(), any_size), np.asarray(image.convert("RGB")))
+
+
+def deep_png(channels: int) -> tuple[np.ndarray, bytes]:
+    """``uint16 [H, W, channels]`` and a PNG of it."""
     deep = np.random.default_rng(0).integers(0, 65536, (HEIGHT, WIDTH, channels), dtype=np.uint16)
-    data = cv2.imencode(".png", deep)[1].tobytes()
-    expected = np.broadcast_to((deep >> 8)[..., ::-1], (HEIGHT, WIDTH, 3))
-    np.testing.assert_array_equal(decode_png(data, any_size), expected)
-    if channels == 1:
-        np.testing.assert_array_equal(decode_png(data, any_size, gray=True), deep[..., 0])
+    return deep, cv2.imencode(".png", deep[..., ::-1])[1].tobytes()
+
+
+def test_16_bit_colors_keep_their_high_byte() -> None:
+    deep, data = deep_png(3)
+    np.testing.assert_array_equal(decode_png(data, any_size), deep >> 8)
+
+
+def test_16_bit_grey_is_rounded_as_that_of_a_raw_image() -> None:
+    deep, data = deep_png(1)
+    convert = TABLE["mono16"].to_rgb
+    assert convert is not None
+    np.testing.assert_array_equal(decode_png(data, any_size), convert(deep[..., 0]))
+    np.testing.assert_array_equal(decode_png(data, any_size)[..., :1], np.rint(deep / 257))
+    np.testing.assert_array_equal(decode_png(data, any_size, gray=True), deep[..., 0])

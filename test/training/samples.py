@@ -6,6 +6,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+
+from depth_retrofit_ros.training.refiner import FAR_FACTOR, CoarseView, finite_truth
 
 WIDTH, HEIGHT, RATIO, SIDE = 320, 240, 5, 96
 F_PX = 300.0
@@ -48,3 +51,13 @@ def write_samples(folder: Path, count: int) -> list[Path]:
     for seed, file in enumerate(files):
         np.savez(file, **sample(seed))  # type: ignore[arg-type]  # none of the names is its allow_pickle
     return files
+
+
+def view_of(data: dict[str, np.ndarray], factor: float = 1.0, size: tuple[int, int] = (24, 32)) -> CoarseView:
+    """A coarse model that is right up to a factor, on a grid of its own, and uncertain at depth edges."""
+    values, far = finite_truth(data, FAR_FACTOR)
+    truth = torch.from_numpy(values)
+    low = torch.nn.functional.interpolate(truth[None, None], size=size, mode="nearest-exact")[0, 0]
+    padded = torch.nn.functional.pad(low.log()[None, None], (1, 1, 1, 1), mode="replicate")
+    pool = torch.nn.functional.max_pool2d
+    return CoarseView(factor * low, (pool(padded, 3, 1) + pool(-padded, 3, 1))[0, 0] + 0.01, low, far)

@@ -16,16 +16,11 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import far_limit
 from depth_retrofit_ros.errors import DatasetError
-from depth_retrofit_ros.refinement.pixels.candidates import COUNT
-from depth_retrofit_ros.refinement.pixels.features import WIDTHS, PixelFeatures, coarse_maps, normalized, pixel_features
-from depth_retrofit_ros.refinement.pixels.network import RefinerNet
+from depth_retrofit_ros.refinement.pixels.features import WIDTHS, coarse_maps, normalized, pixel_features
 from depth_retrofit_ros.selection.top_k import select_top
-from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training import degradations, refiner
-from depth_retrofit_ros.training.loop import LoopSpec
 from depth_retrofit_ros.training.refiner import (
-    FAR_FACTOR,
     FAR_FACTORS,
     CoarseView,
     Crops,
@@ -34,27 +29,12 @@ from depth_retrofit_ros.training.refiner import (
     finite_truth,
     make_crop,
     model_view,
-    refiner_losses,
-    relative_error,
     simulated_view,
-    train_refiner,
-    validate_refiner,
 )
 from depth_retrofit_ros.upsampling.edge_aware import guided_maps, guided_upsample, thumbnail, usual_kink
-from test.refinement.nets import random_network
-from test.training.samples import F_PX, HEIGHT, RATIO, SIDE, WIDTH, full_frame, sample, write_samples
+from test.training.samples import F_PX, HEIGHT, RATIO, SIDE, WIDTH, full_frame, sample, view_of, write_samples
 
 SIZE = (HEIGHT, WIDTH)
-
-
-def view_of(data: dict[str, np.ndarray], factor: float = 1.0, size: tuple[int, int] = (24, 32)) -> CoarseView:
-    """A coarse model that is right up to a factor, on a grid of its own, and uncertain at depth edges."""
-    values, far = finite_truth(data, FAR_FACTOR)
-    truth = torch.from_numpy(values)
-    low = torch.nn.functional.interpolate(truth[None, None], size=size, mode="nearest-exact")[0, 0]
-    padded = torch.nn.functional.pad(low.log()[None, None], (1, 1, 1, 1), mode="replicate")
-    pool = torch.nn.functional.max_pool2d
-    return CoarseView(factor * low, (pool(padded, 3, 1) + pool(-padded, 3, 1))[0, 0] + 0.01, low, far)
 
 
 def flipped(view: CoarseView) -> CoarseView:
@@ -269,96 +249,3 @@ def test_scenes_without_uncertain_pixels_are_refused(tmp_path: Path, monkeypatch
     monkeypatch.setattr(refiner, "PATIENCE", 2)
     with pytest.raises(DatasetError, match="other scenes"):
         Crops(write_samples(tmp_path, 1), [], batch=2, seed=1)(0)
-
-
-def some_crops(count: int = 2) -> list[CropSample]:
-    """Of one scene, with a simulated model."""
-    data = sample()
-    view = view_of(data, size=(24, 32))
-    return [make_crop(data, index, view, 0.15, flip=False) for index in range(count)]
-
-
-def test_losses_by_definition() -> None:
-    """One crop, every term written out on a dense image."""
-    network, (crop,) = random_network(), some_crops(1)
-    losses = {name: float(value.detach()) for name, value in refiner_losses(network, [crop]).items()}
-    pyramid = load_backend("torch").build_pyramid(PixelSet.from_mask(crop.mask), network.levels)
-    with torch.no_grad():
-        refined = network(crop.features, pyramid)
-        _, change = network.fusion(crop.features.level, refined.change, crop.features.entropy, refined.entropy)
-    target, fused = crop.target.clamp(-2, 2), change
-    assert losses["refined"] == pytest.approx(float((refined.change - target).abs().mean()), rel=1e-5)
-    assert losses["fused"] == pytest.approx(float((fused - target).abs().mean()), rel=1e-5)
-    off = (fused - target).double().numpy()
-    relative = np.where(off < refiner.STEEPEST, np.exp(off), math.exp(refiner.STEEPEST) * (1 + off - refiner.STEEPEST)) - 1
-    assert losses["relative"] == pytest.approx(np.abs(relative).mean(), rel=1e-5)
-    assert losses["coarse"] == pytest.approx(float(target.abs().mean()), rel=1e-5)
-    dense = np.full((SIDE, SIDE), np.nan)
-    dense[crop.mask.numpy()] = (fused - target).double().numpy()
-    gradient = sum(np.nanmean(np.abs(np.diff(dense, axis=axis))) for axis in (0, 1))
-    assert losses["gradient"] == pytest.approx(gradient, rel=1e-4)
-    candidates = crop.features.candidates.double().numpy()
-    wanted = np.exp(-np.abs(candidates - target.double().numpy()[:, None]) / refiner.CHOICE_SCALE)
-    wanted /= wanted.sum(1, keepdims=True)
-    matters = np.minimum(candidates.std(1, ddof=1) / 0.1, 1)
-    assert refined.log_choice is not None
-    choice = -((wanted * refined.log_choice.double().numpy()).sum(1) * matters).mean()
-    assert losses["choice"] == pytest.approx(choice, rel=1e-4)
-    total = losses["refined"] + losses["fused"] + losses["relative"] + losses["gradient"] + 0.1 * losses["choice"]
-    assert losses["total"] == pytest.approx(total, rel=1e-5)
-
-
-def test_relative_error_by_hand() -> None:
-    got = relative_error(torch.tensor([0.0, -math.log(2), math.log(2), 1.0, 3.0])).tolist()
-    assert got == pytest.approx([0, 0.5, 1, math.e - 1, 3 * math.e - 1], rel=1e-6)
-
-
-def test_crops_of_a_batch_do_not_touch() -> None:
-    """The loss of a batch is the mean over its crops' pixels: no convolution reaches from one crop into the next."""
-    network, crops = random_network(), some_crops(3)
-    together = refiner_losses(network, crops)
-    apart = [refiner_losses(network, [crop]) for crop in crops]
-    weights = torch.tensor([crop.target.numel() for crop in crops]).double()
-    for name in ("refined", "fused", "relative", "coarse", "choice"):
-        mean = (torch.stack([losses[name].detach() for losses in apart]).double() * weights).sum() / weights.sum()
-        assert float(together[name].detach()) == pytest.approx(float(mean), rel=1e-5)
-
-
-def test_a_perfect_choice_has_little_loss_and_no_error() -> None:
-    """Candidates that contain the target, a network that chooses it, a gate that lets it through."""
-    network, (crop,) = RefinerNet((4,)), some_crops(1)
-    candidates = torch.randn(crop.target.numel(), COUNT)
-    candidates[:, 0], candidates[:, 3] = 0.0, crop.target.clamp(-2, 2)
-    features = PixelFeatures(crop.features.rows.clone())
-    features.candidates.copy_(candidates)
-    crop = CropSample(crop.mask, features, crop.target)
-    last = network.fusion.mlp[2]
-    assert isinstance(last, torch.nn.Linear)
-    with torch.no_grad():
-        network.unet.head.weight.zero_()
-        network.unet.head.bias.zero_()
-        network.unet.head.bias[3] = 50.0
-        last.weight.zero_()
-        last.bias.fill_(-50.0)
-        losses = refiner_losses(network, [crop])
-    assert float(losses["refined"]) < 1e-5 and float(losses["fused"]) < 1e-5 and float(losses["gradient"]) < 1e-5
-
-
-def test_training_learns_and_reports(tmp_path: Path) -> None:
-    """A few steps on three scenes already leave less error than the coarse maps have."""
-    files = write_samples(tmp_path, 3)
-    spec = LoopSpec(30, 2, 3e-3, 0, tmp_path / "out", torch.device("cpu"))
-    loop, figures = train_refiner(files, files[:1], [], spec, RefinerNet((8, 12)))
-    assert isinstance(loop.average, RefinerNet) and loop.done == 30
-    assert figures["val_left"] == pytest.approx(figures["val_fused"] / figures["val_coarse"])
-    untrained = validate_refiner(RefinerNet((8, 12)), Crops(files[:1], [], 2, 10_000), 12)
-    assert untrained["val_coarse"] == pytest.approx(figures["val_coarse"])
-    assert figures["val_left"] < 0.9 * untrained["val_left"]
-
-
-@pytest.mark.cuda
-def test_losses_on_cuda() -> None:
-    network, crops = random_network(), some_crops(2)
-    here = refiner_losses(network, crops)["total"].detach()
-    there = refiner_losses(network.cuda(), crops)["total"].detach()
-    assert float(there) == pytest.approx(float(here), rel=1e-3)

@@ -6,7 +6,9 @@ request. What is damaged costs what lies in it: the rest is read, and ``Bag.prob
 
 from __future__ import annotations
 
+import heapq
 import struct
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -123,10 +125,9 @@ class Bag:
     def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
         """The messages of ``topics`` in the order of recording."""
         wanted = [(topic, self.topics[topic].msgtype) for topic in topics if topic in self.topics]
-        for file in self._open_files():
-            for record in file.messages(wanted):
-                if (data := self._plain(record)) is not None:
-                    yield BagMessage(record.topic, record.time_ns, data)
+        for record in self._merged(wanted):
+            if (data := self._plain(record)) is not None:
+                yield BagMessage(record.topic, record.time_ns, data)
 
     def first(self, topic: str, sound: Callable[[BagMessage], T] | None = None) -> T | BagMessage | None:
         """The first message of ``topic`` or, given ``sound``, what that makes of the first one that it does not refuse by BagError.
@@ -146,6 +147,26 @@ class Bag:
         if refusal is not None:
             raise refusal
         return None
+
+    def _merged(self, wanted: Collection[tuple[str, str]]) -> Iterator[Record]:
+        """Those of all files in the order of time. A file is begun when its time has come: of a recording that was split, one after
+        the other, and its parts are not all held in memory.
+        """
+        waiting = deque(enumerate(self._open_files()))  # by their first message
+        begun: list[tuple[int, int, Record, Iterator[Record]]] = []  # time, file, next message, those behind it: a total order
+
+        def advance(number: int, records: Iterator[Record]) -> None:
+            if (record := next(records, None)) is not None:
+                heapq.heappush(begun, (record.time_ns, number, record, records))
+
+        while begun or waiting:
+            while waiting and (not begun or (waiting[0][1].span_ns or (0, 0))[0] <= begun[0][0]):
+                number, file = waiting.popleft()
+                advance(number, iter(file.messages(wanted)))
+            if begun:
+                _, number, record, records = heapq.heappop(begun)
+                yield record
+                advance(number, records)
 
     def _plain(self, record: Record) -> bytes | None:
         """A recorder may have compressed each message; CDR never begins like zstd."""

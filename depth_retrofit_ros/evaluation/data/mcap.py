@@ -1,7 +1,7 @@
 """Reading an MCAP file record by record (mcap.dev/spec), whatever is missing of its indexes, its summary or its end.
 
-Indexes are used where they are there and agree with the records, and done without where not. So a file whose recorder was killed is
-read to the cut, and a damaged chunk costs its own messages only.
+Indexes are used where they agree with the records and the statistics, or name every channel, and done without where not. So a
+file whose recorder was killed is read to the cut, and a damaged chunk costs its own messages only.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from depth_retrofit_ros.evaluation.data.storage import CDR, Channel, Record
 
 MAGIC = b"\x89MCAP0\r\n"
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _MESSAGE_INDEX, _CHUNK_INDEX = 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08
+_STATISTICS = 0x0B
 _LAST_KNOWN, _FIRST_PRIVATE = 0x0F, 0x80
 _HEAD, _MESSAGE_HEAD = struct.Struct("<BQ"), struct.Struct("<HIQQ")
 _FOOTER_BYTES = 9 + 20 + len(MAGIC)
@@ -54,6 +55,7 @@ class McapFile:
         self._schemas: dict[int, str] = {}
         self._streams: dict[int, tuple[str, int, str]] = {}  # channel → topic, schema, encoding
         self._parts: list[_Part] = []
+        self._statistics: Counter[int] = Counter()  # channel → messages, as the summary has them
         self._indexed: list[int] = []  # offsets of chunks as the summary has them
         self._notes: list[str] = []
         self._broken: dict[int, tuple[str, int]] = {}  # offset of a chunk → what is wrong, messages that it should have had
@@ -64,9 +66,7 @@ class McapFile:
         except BaseException:
             self.close()
             raise
-        counts: Counter[int] = Counter()
-        for part in self._parts:
-            counts.update(part.counts)
+        counts = self._counts()
         self.channels = [Channel(*self._described(number), counts[number]) for number in self._streams]
         filled = [part for part in self._parts if part.counts]
         self.span_ns = (min(p.start_ns for p in filled), max(p.end_ns for p in filled)) if filled else None
@@ -115,16 +115,36 @@ class McapFile:
         position, complete = self._walk(len(MAGIC), self._size)
         if not complete:
             self._find_more_parts(position)
+        chunks = [part for part in self._parts if part.compression is not None]
+        counted = set()
+        for part in chunks:
+            if part.cut or not part.counts or not part.counts.keys() <= self._streams.keys():
+                self._count(part)
+                counted.add(part.offset)
+        if self._counts() == self._statistics:
+            return
+        for part in chunks:  # an index that leaves a channel out may have forgotten it
+            if part.offset not in counted and not self._streams.keys() <= part.counts.keys():
+                self._count(part)
+
+    def _count(self, part: _Part) -> None:
+        """By the messages themselves. Of a chunk that is damaged, its index tells what it should have had."""
+        found: Counter[int] = Counter()
+        times = []
+        for time_ns, number, _ in self._load(part, None):
+            found[number] += 1
+            times.append(time_ns)
+        if part.offset not in self._broken or not part.counts.keys() <= self._streams.keys() or found:
+            part.counts = found
+        if times:
+            part.start_ns, part.end_ns = min(times), max(times)
+
+    def _counts(self) -> Counter[int]:
+        """The messages of each channel, as far as is known."""
+        counts: Counter[int] = Counter()
         for part in self._parts:
-            known = part.counts and part.counts.keys() <= self._streams.keys()
-            if part.compression is not None and (part.cut or not known):
-                part.counts.clear()
-                times = []
-                for time_ns, number, _ in self._load(part, None):
-                    part.counts[number] += 1
-                    times.append(time_ns)
-                if times:
-                    part.start_ns, part.end_ns = min(times), max(times)
+            counts.update(part.counts)
+        return counts
 
     def _walk(self, position: int, end: int) -> tuple[int, bool]:
         """Take the records from ``position`` on. Returns where that ended, and whether at the footer, which is the sound end."""
@@ -156,6 +176,8 @@ class McapFile:
             number, size = struct.unpack("<HI", self._read(body, 6))
             if size:
                 self._parts[-1].counts[number] += size // 16
+        elif opcode == _STATISTICS:
+            self._statistics = _statistics(self._read(body, length))
         elif opcode == _CHUNK_INDEX and length >= 24:
             self._indexed.append(struct.unpack("<Q", self._read(body + 16, 8))[0])
 
@@ -256,6 +278,14 @@ class McapFile:
             return os.pread(self._file.fileno(), size, offset)
         except OSError as error:
             raise BagError(f"cannot read {self._name} ({error.strerror}): copy it from its source again") from error
+
+
+def _statistics(data: bytes) -> Counter[int]:
+    """Channel → messages."""
+    (size,) = struct.unpack_from("<I", data, 42)
+    if 46 + size > len(data) or size % 10:
+        raise _Damaged
+    return Counter(dict(struct.iter_unpack("<HQ", data[46 : 46 + size])))
 
 
 class _Fields:

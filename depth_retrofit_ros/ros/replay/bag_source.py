@@ -52,11 +52,7 @@ class BagSource:
             self._raw_counts = self._image_type == IMAGE_TYPE and _encoding(bag, self._recorded_topic) == RAW_COUNTS
             if self._raw_counts:
                 self._note([f"{RAW_COUNTS} images on {self._recorded_topic} are taken for mono16: the topic was asked for"])
-            self.info_topic = find_info_topic(bag, self._recorded_topic) if info_topic is None else info_topic
-            if self.info_topic == NO_TOPIC:
-                self.info_topic = None
-            if self.info_topic is not None:
-                bag.msgtype(self.info_topic, (INFO_TYPE,))
+            self.info_topic = self._found_info(bag) if info_topic is None else self._named_info(bag, info_topic)
             self._references: References | None = None
             self._reference_told: str | None = None
             if depth_topic is not None and depth_type is not None:
@@ -139,6 +135,23 @@ class BagSource:
     def _inputs(self) -> list[str]:
         return [topic for topic in (self._recorded_topic, self.info_topic) if topic is not None]
 
+    def _found_info(self, bag: Bag) -> str | None:
+        """Nobody asked for it: where none of it can be read, the images are used without."""
+        topic = find_info_topic(bag, self._recorded_topic)
+        if topic is None or _is_info(bag, topic):
+            return topic
+        self._note([f"camera_info on {topic} cannot be read: depth is relative"])
+        return None
+
+    def _named_info(self, bag: Bag, topic: str) -> str | None:
+        """Raises BagError."""
+        if topic == NO_TOPIC:
+            return None
+        bag.msgtype(topic, (INFO_TYPE,))
+        if not _is_info(bag, topic):
+            raise BagError(f"camera_info on {topic} cannot be read: choose another --info-topic, or {NO_TOPIC}")
+        return topic
+
     def _first_info(self, bag: Bag) -> BagMessage | None:
         """The first that can be read."""
         return None if self.info_topic is None else next((m for m in bag.messages([self.info_topic]) if self._info(m)), None)
@@ -195,6 +208,14 @@ def _encoding(bag: Bag, topic: str) -> str | None:
         return bag.first(topic, lambda message: str(deserialize(message.data, IMAGE_TYPE).encoding))  # type: ignore[return-value]
     except BagError:
         return None
+
+
+def _is_info(bag: Bag, topic: str) -> bool:
+    """Whether any of the first messages is a sound CameraInfo."""
+    try:
+        return bag.first(topic, lambda message: deserialize(message.data, INFO_TYPE)) is not None
+    except BagError:
+        return False
 
 
 def _frame_id(bag: Bag, topic: str) -> str | None:

@@ -132,13 +132,14 @@ class _Run:
             self._failed, self.last_failure = counts.failed, self._health.frames.last_failure
             return
         arrival = Event(self.playback.images[number].stamp_ns, time.monotonic_ns())
-        stats, info = outputs[f"{NODE}/frame_stats"], outputs.get(f"{NODE}/depth/camera_info")
-        self.recording.stats.append(stats)
+        stats, info = outputs.get(f"{NODE}/frame_stats"), outputs.get(f"{NODE}/depth/camera_info")
+        self.recording.stats += [] if stats is None else [stats]
         self.recording.cloud = outputs.get(f"{NODE}/points", self.recording.cloud)
         for topic, output in outputs.items():
             self._keep(topic, output)
         depth = outputs[f"{NODE}/depth/image_rect"]
-        self._store(self._recorded(arrival.stamp_ns, depth, info, stats.metric), self._retrofit.inside())
+        is_metric = stats is not None and stats.metric  # as in ``Recorder``: unless it is said to be, it is not called metres
+        self._store(self._recorded(arrival.stamp_ns, depth, info, is_metric), self._retrofit.inside())
         self.recording.arrivals.append(arrival)
         self.numbers.append(number)
 
@@ -175,7 +176,7 @@ class Outbox:
         self._sent: dict[str, Any] = {}
 
     def destination(self, node: Node, message_type: type, topic: str, depth: int) -> _Slot:
-        """See ``publish.MakeDestination``."""
+        """See ``outputs.MakeDestination``."""
         return _Slot(self._sent, node.resolve_topic_name(topic))
 
     def take(self) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def _node(values: Mapping[str, str | float]) -> Iterator[Node]:
     context = rclpy.Context()
     overrides = [Parameter(name, value=value) for name, value in {**values, "outputs": OUTPUTS}.items()]
     with ros_start():
-        context.init()
+        context.init(args=[])  # not this program's own, among which a file's name need not be UTF-8
         node = Node(NODE.strip("/"), context=context, parameter_overrides=overrides, start_parameter_services=False)
     try:
         yield node

@@ -148,7 +148,7 @@ def _graph() -> Iterator[Node]:
     """A node whose callbacks run in a thread of their own; the thread is joined before anything it uses goes away."""
     context = rclpy.Context()
     with ros_start():
-        context.init()
+        context.init(args=[])  # not this program's own, among which a file's name need not be UTF-8
         node = Node("depth_retrofit_replay", context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)

@@ -1,4 +1,4 @@
-"""Publishes recorded or rendered messages at the pace at which they were recorded."""
+"""Publishes recorded or rendered messages at the rate at which they were recorded."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def show(name: str, sink: Sink, width: int, rate_hz: float, domain: int | None) 
     with _signalled() as ended:
         context = rclpy.Context()
         with ros_start():
-            rclpy.init(context=context, domain_id=domain)
+            rclpy.init(args=[], context=context, domain_id=domain)  # not this program's own arguments: names need not be UTF-8
             node = Node("depth_retrofit_view", context=context)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)

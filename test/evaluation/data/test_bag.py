@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,10 @@ from depth_retrofit_ros.evaluation.data.bag import (
     header_stamp_ns,
     with_stamp,
 )
+from depth_retrofit_ros.evaluation.data.mcap import McapFile
+from depth_retrofit_ros.evaluation.data.storage import Record
 from test.evaluation.bags import PERIOD_NS, START_NS, image_message, scene, write_bag
+from test.evaluation.mcap_writer import Stream, write_mcap
 
 STORAGES = ("mcap", "sqlite3")
 
@@ -37,6 +41,38 @@ def test_reads_topics_and_messages_in_order(tmp_path: Path, storage: str) -> Non
     images = [m for m in messages if m.topic == "/camera/image"]
     assert [m.stamp_ns for m in images] == [START_NS + i * PERIOD_NS for i in range(4)]
     assert len(messages) == 8
+
+
+def recordings(folder: Path, times: list[list[int]]) -> Path:
+    """A folder with a file for each of ``times`` [ns], all of one topic."""
+    folder.mkdir()
+    for number, some in enumerate(times):
+        messages = [(time_ns, b"\0\1" + bytes([time_ns])) for time_ns in some]
+        write_mcap(folder / f"bag_{number}.mcap", [Stream("/image", IMAGE_TYPE, messages)], chunk=1)
+    return folder
+
+
+def test_files_that_overlap_in_time_are_merged(tmp_path: Path) -> None:
+    times = [[3, 9, 12], [1, 4, 9, 11], [2, 20], [30, 31]]
+    with Bag(recordings(tmp_path / "bag", times)) as bag:
+        messages = list(bag.messages(["/image"]))
+    assert [m.time_ns for m in messages] == [1, 2, 3, 4, 9, 9, 11, 12, 20, 30, 31]
+    assert all(m.data[2] == m.time_ns for m in messages)
+
+
+def test_a_file_is_begun_when_its_time_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    original = McapFile.messages
+
+    def messages(self: McapFile, wanted: Collection[tuple[str, str]]) -> Iterator[Record]:
+        assert self.span_ns is not None
+        begun.append(self.span_ns[0])
+        yield from original(self, wanted)
+
+    monkeypatch.setattr(McapFile, "messages", messages)
+    with Bag(recordings(tmp_path / "bag", [[1, 2], [3, 4], [5, 6]])) as bag:
+        seen = [(message.time_ns, len(begun)) for message in bag.messages(["/image"])]
+    assert seen == [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (6, 3)]
 
 
 def test_no_topics_means_no_messages(tmp_path: Path) -> None:

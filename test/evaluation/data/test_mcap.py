@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depth_retrofit_ros.errors import BagError
+from depth_retrofit_ros.evaluation.data import mcap
 from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, INFO_TYPE, Bag
+from depth_retrofit_ros.evaluation.data.compression import expand
 from test.evaluation.mcap_writer import MAGIC, Stream, mcap_bytes, write_mcap
 
 COUNT = 10
@@ -132,10 +134,38 @@ def test_an_index_that_promises_messages_which_are_not_there(tmp_path: Path) -> 
     data[end + 9 : end + 11] = b"\2\0"
     (tmp_path / "a.mcap").write_bytes(data)
     with Bag(tmp_path / "a.mcap") as bag:
-        assert bag.topics["/empty"].count > 0
+        assert bag.topics["/empty"].count == 0 and bag.topics["/a"].count == COUNT
         assert bag.first("/empty") is None and list(bag.messages(["/empty"])) == []
         with pytest.raises(BagError, match=r"topic /empty of a\.mcap has no messages"):
             bag.msgtype("/empty", (IMAGE_TYPE,))
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize("chunk", [3, 100])
+def test_an_index_that_forgets_a_channel_is_not_believed(tmp_path: Path, chunk: int, statistics: bool) -> None:
+    path = write_mcap(tmp_path / "a.mcap", STREAMS, chunk=chunk, forgotten=[0], statistics=statistics)
+    with Bag(path) as bag:
+        assert bag.topics["/a"].count == bag.topics["/b"].count == COUNT
+    assert read(path) == (ALL, [])
+
+
+def test_nothing_is_decompressed_where_the_statistics_agree_with_the_indexes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although most chunks have no message of most channels."""
+    rare = [*STREAMS, Stream("/rare", INFO_TYPE, [(1, b"\0\1")])]
+    path = write_mcap(tmp_path / "a.mcap", rare, chunk=1, statistics=True)
+    loaded: list[int] = []
+
+    def noted(data: bytes, compression: str, size: int) -> tuple[bytes, str | None]:
+        loaded.append(size)
+        return expand(data, compression, size)
+
+    monkeypatch.setattr(mcap, "expand", noted)
+    with Bag(path) as bag:
+        assert {name: topic.count for name, topic in bag.topics.items()} == {"/a": COUNT, "/b": COUNT, "/rare": 1}
+        assert loaded == []
+        assert len(list(bag.messages(["/rare"]))) == 1
 
 
 def test_chunks_that_overlap_come_in_the_order_of_time(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from depth_retrofit_ros.errors import BagError
-from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, Bag, BagMessage, with_stamp
+from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, INFO_TYPE, Bag, BagMessage, with_stamp
 from depth_retrofit_ros.ros.replay.bag_source import NO_TOPIC, BagSource
 from test.evaluation.bags import PERIOD_NS, START_NS, image_message, scene, write_bag
 from test.evaluation.mcap_writer import Stream, write_mcap
@@ -119,6 +119,33 @@ def test_broken_references_and_calibrations_cost_themselves(tmp_path: Path) -> N
         "some camera_info on /camera/camera_info cannot be read and is left out",
         "2 depth images on /camera/depth are no reference",
     ]
+
+
+def test_calibrations_of_which_none_can_be_read_cost_no_image(tmp_path: Path) -> None:
+    """Found beside the images they are left out; asked for by name they are an error."""
+
+    def broken(topic: str, place: int, data: bytes) -> bytes:
+        return data[:50] if topic == "/camera/camera_info" else data
+
+    path = changed(tmp_path, broken)
+    source = BagSource(path)
+    assert source.info_topic is None and [message.topic for message in source.stream()] == ["/camera/image"] * 4
+    assert source.remarks == ["camera_info on /camera/camera_info cannot be read: depth is relative"]
+    with pytest.raises(BagError, match="camera_info on /camera/camera_info cannot be read: choose another --info-topic, or none"):
+        BagSource(path, info_topic="/camera/camera_info")
+
+
+def test_calibrations_that_are_promised_and_not_there_cost_no_image(tmp_path: Path) -> None:
+    info, rgb = "/camera/camera_info", scene(0, 8, 8)[0]
+    images = [(0, image_message(0, rgb, "rgb8"))]
+    path = write_mcap(tmp_path / "bag.mcap", [Stream("/camera/image", IMAGE_TYPE, images), Stream(info, INFO_TYPE, [(1, b"\0\1")])])
+    with pytest.MonkeyPatch.context() as patch:  # as of a chunk that is lost, whose index is there
+        original = Bag.messages
+        patch.setattr(Bag, "messages", lambda self, topics: original(self, [topic for topic in topics if topic != info]))
+        source = BagSource(path)
+        assert source.info_topic is None and len(list(source.stream())) == 1
+        with pytest.raises(BagError, match="has no messages"):
+            BagSource(path, info_topic=info)
 
 
 @pytest.mark.parametrize("stamps", [[0, 0, 0, 0], [START_NS, START_NS, START_NS + PERIOD_NS, START_NS + PERIOD_NS], [0, 7, 7, 9]])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +24,8 @@ from depth_retrofit_ros.cli.replay import tell
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, Bag
 from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel, median_scale
+from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.ros.node.outputs import Outputs
 from depth_retrofit_ros.ros.replay.every_frame import deserialize
 from test.evaluation.bags import PERIOD_NS, START_NS, image_message, scene, write_bag
 
@@ -152,6 +156,30 @@ def test_an_image_that_cannot_be_decoded_is_counted_and_the_rest_goes_on(
     assert (document["frames"]["answered"], document["frames"]["failed"]) == (2, 1)
     assert document["accuracy"]["evaluated"] == 2
     assert "the last failed image: image step 7 is too small" in capsys.readouterr().out
+
+
+def test_an_answer_whose_statistics_alone_failed_is_an_answer(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", "mcap", frames=3, height=HEIGHT, width=WIDTH)
+    with pytest.MonkeyPatch.context() as patch:
+        original = Outputs.publish_stats
+
+        def publish_stats(self: Outputs, stats: FrameStats) -> None:
+            if stats.header.stamp.nanosec != PERIOD_NS:
+                original(self, stats)
+
+        patch.setattr(Outputs, "publish_stats", publish_stats)
+        assert replay(bag, tmp_path / "out") == 0
+    frames = told(tmp_path / "out")["frames"]
+    assert (frames["answered"], frames["failed"]) == (3, 0)
+    rows = list(csv.DictReader((tmp_path / "out/frames.csv").read_text().splitlines()))
+    assert [row["refined_pixels"] != "" for row in rows] == [True, False, True]
+
+
+@pytest.mark.parametrize("name", ["bag", os.fsdecode(b"caf\xe9")])
+def test_no_argument_of_the_program_is_taken_for_one_of_ros(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bag = write_bag(tmp_path / "bag", "mcap", frames=1, height=HEIGHT, width=WIDTH).rename(tmp_path / f"{name} renamed")
+    monkeypatch.setattr(sys, "argv", ["depth-retrofit", "replay", str(bag), "--ros-args", "--no-such-argument"])
+    assert replay(bag, tmp_path / "out") == 0
 
 
 def test_figures_that_nothing_is_known_of_are_told_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

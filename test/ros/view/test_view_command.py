@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rosbags.highlevel import AnyReader
 from sensor_msgs.msg import CameraInfo, Image
 
 from depth_retrofit_ros.cli import main as cli
-from depth_retrofit_ros.ros.view.viewer import VIEWS
+from depth_retrofit_ros.ros.view import run as view_run
+from depth_retrofit_ros.ros.view.viewer import VIEWS, Sink
 from test.ros.graph import NODE, PATIENCE_S, Graph, SlantedWall, image_message, info_message, repeat_until, wait_until
 
 
@@ -64,3 +67,15 @@ def test_what_is_no_port_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             cli.main(["view", "--port", text])
         assert f"{text} is outside 1 to 65535" in capsys.readouterr().err
+
+
+def test_no_argument_of_the_program_is_taken_for_one_of_ros(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among them may be a folder whose name is not UTF-8. As soon as the viewer is there, it is asked to end."""
+
+    def viewer(*arguments: object) -> SimpleNamespace:
+        signal.raise_signal(signal.SIGINT)
+        return SimpleNamespace(shown=3)
+
+    monkeypatch.setattr(view_run, "Viewer", viewer)
+    monkeypatch.setattr(sys, "argv", ["depth-retrofit", "view", "--out", os.fsdecode(b"caf\xe9")])
+    assert view_run.show("/depth_retrofit", Sink(lambda topic, message: None), 640, 5.0, None) == 3
