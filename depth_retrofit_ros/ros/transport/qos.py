@@ -15,6 +15,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from depth_retrofit_ros.errors import GraphError
+from depth_retrofit_ros.ros.context import rcl_words
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
@@ -82,8 +83,7 @@ def _told(node: Node, name: str) -> Iterator[None]:
     except (RuntimeError, ValueError, TypeError, OverflowError) as error:
         if isinstance(error, UnsupportedEventTypeError) or not node.context.ok():
             raise  # of the caller; a signal has shut the context down
-        said = " ".join(str(error).split())
-        raise GraphError(f"{name}: {said}: correct or remove the parameters qos_overrides.{name}.*") from None
+        raise GraphError(f"{name}: {rcl_words(error)}: correct or remove the parameters qos_overrides.{name}.*") from None
 
 
 def _profile(reliability: ReliabilityPolicy, depth: int) -> QoSProfile:
