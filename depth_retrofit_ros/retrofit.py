@@ -75,6 +75,11 @@ class Retrofit:
         """Whether ``launch`` returns before its work is done, so that the next frame's coarse model runs beside the refiner."""
         return self.coarse.device.type == "cuda"
 
+    @property
+    def compiles_for_size(self) -> bool:
+        """Whether the first frame of a size may wait for kernels to be compiled and tuned: on CUDA. A CPU's serve all sizes."""
+        return self.coarse.device.type == "cuda"
+
     @torch.inference_mode()
     def launch(self, frame: Frame) -> InFlightFrame:
         """Upload the frame and start the coarse model on it. On CUDA this does not wait for either."""

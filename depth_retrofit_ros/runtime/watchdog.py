@@ -9,7 +9,7 @@ from depth_retrofit_ros.runtime.worker import FrameCounts
 
 PATIENCE_S = 3.0
 USUAL_TIMES = 10  # an image that takes so many times the usual is stuck, not slow
-FIRST_S = 120.0  # for the first image, for whose size Triton and Numba may have to compile kernels
+FIRST_S = 120.0  # for the first image on CUDA, for whose size kernels may have to be compiled and tuned; a CPU's serve all sizes
 IN_A_ROW = 3  # so many failures, and nothing else: fewer are bad images
 
 STUCK = (

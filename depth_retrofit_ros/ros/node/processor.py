@@ -77,13 +77,14 @@ class Processor:
         self._retrofit = retrofit
         self._health = health
         self._log = log
-        self._patience_s, self._first_s = patience_s, first_s
+        self._patience_s = patience_s
+        self._first_s = first_s if retrofit.compiles_for_size else patience_s
         self._expected_s = usual_s
         self._outputs = Outputs(node, health.settings.outputs, make)
         self._guard = MemoryGuard()
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
-        self._watchdog = Watchdog(patience_s, first_s)
+        self._watchdog = Watchdog(patience_s, self._first_s)
         self._worker: Worker[Image | CompressedImage, InFlightImage] | None = None
         health.claim = retrofit.coarse.claim  # last: only of a processor that there is
 
