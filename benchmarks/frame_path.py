@@ -83,7 +83,8 @@ def one_frame(height: int, width: int) -> list[str]:
     threading.setprofile(recorder)  # for the threads that start from here on: the executor's, the worker's, the pool's
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     names = ["depth", "depth_mm", "points", "preview", "selection"]
-    node = DepthNode(parameter_overrides=[Parameter("outputs", value=names), Parameter("device", value="cpu")])
+    values = {"outputs": names, "device": "cpu", "trust_scale": True}  # the cloud is one of them, and takes metres
+    node = DepthNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
     if not node.autostart():
         raise SystemExit("the node did not start: see its log above")
     client = Node("frame_path")
