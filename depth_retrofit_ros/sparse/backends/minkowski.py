@@ -10,7 +10,7 @@ from typing import Any
 import MinkowskiEngine as ME
 import torch
 
-from depth_retrofit_ros.sparse.backends.library import LibraryBackend
+from depth_retrofit_ros.sparse.backends.adapter import LibraryBackend
 from depth_retrofit_ros.sparse.kernel_map import coarsen
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid

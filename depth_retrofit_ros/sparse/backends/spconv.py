@@ -11,7 +11,7 @@ import torch
 from spconv.core import ConvAlgo
 from spconv.pytorch import ops
 
-from depth_retrofit_ros.sparse.backends.library import LibraryBackend
+from depth_retrofit_ros.sparse.backends.adapter import LibraryBackend
 from depth_retrofit_ros.sparse.kernel_map import coarsen
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
