@@ -8,17 +8,23 @@ import torch
 
 from depth_retrofit_ros.selection.uncertainty import entropy
 from depth_retrofit_ros.training.degradations import (
+    KINDS,
+    LEVELS,
     LONG_SIDES,
     MILD,
+    REAL,
     STRONG,
+    Degradation,
     _affine_inverse,
     _blur,
     _displace,
     _grow_near,
     _lose_thin_structures,
-    _resize,
-    _smooth_noise,
+    _random_size,
+    _smaller,
     _steps,
+    _stored,
+    random_degradation,
     simulate_coarse,
 )
 
@@ -46,8 +52,9 @@ def small_room() -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_always_a_depth_and_an_uncertainty(seed: int) -> None:
-    depth, features = simulate_coarse(np.random.default_rng(seed), room())
+@pytest.mark.parametrize("kind", [MILD, REAL])
+def test_always_a_depth_and_an_uncertainty(seed: int, kind: Degradation) -> None:
+    depth, features = simulate_coarse(np.random.default_rng(seed), room(), kind)
     assert depth.dtype == features.dtype == np.float32
     assert features.shape == (2, *depth.shape)
     assert LONG_SIDES[0] <= max(depth.shape) <= LONG_SIDES[1] and depth.shape[1] / depth.shape[0] == pytest.approx(W / H, rel=0.03)
@@ -69,21 +76,26 @@ def test_strong_degradation_loses_moves_and_smears_more() -> None:
 
 
 @pytest.mark.parametrize("shape", [(768, 432), (192, 256), (16, 256)])
-def test_any_shape(shape: tuple[int, int]) -> None:
-    depth, features = simulate_coarse(np.random.default_rng(0), np.full(shape, 4.0, np.float32))
-    assert features.shape == (2, *depth.shape) and min(depth.shape) >= 16
+@pytest.mark.parametrize("kind", [MILD, REAL])
+def test_any_shape_even_without_any_edge(shape: tuple[int, int], kind: Degradation) -> None:
+    for seed in range(6):
+        depth, features = simulate_coarse(np.random.default_rng(seed), np.full(shape, 4.0, np.float32), kind)
+        assert np.isfinite(depth).all() and depth.min() > 0
+        assert features.shape == (2, *depth.shape) and min(depth.shape) >= 16
 
 
 def test_same_seed_same_map_other_seed_another() -> None:
-    first, again, other = (simulate_coarse(np.random.default_rng(s), room()) for s in (3, 3, 4))
-    np.testing.assert_array_equal(first[0], again[0])
-    np.testing.assert_array_equal(first[1], again[1])
-    assert first[0].shape != other[0].shape or not np.array_equal(first[0], other[0])
+    for kind in (MILD, REAL):
+        first, again, other = (simulate_coarse(np.random.default_rng(s), room(), kind) for s in (3, 3, 4))
+        np.testing.assert_array_equal(first[0], again[0])
+        np.testing.assert_array_equal(first[1], again[1])
+        assert first[0].shape != other[0].shape or not np.array_equal(first[0], other[0])
 
 
 def test_the_truth_is_not_touched() -> None:
     depth = room()
-    simulate_coarse(np.random.default_rng(0), depth)
+    for kind in (MILD, REAL):
+        simulate_coarse(np.random.default_rng(0), depth, kind)
     np.testing.assert_array_equal(depth, room())
 
 
@@ -157,7 +169,8 @@ def test_resizing_keeps_the_grids_aligned() -> None:
     log = np.zeros((H, W), np.float32)
     log[:, 300:] = 1.0
     for seed in range(12):
-        small = _resize(np.random.default_rng(seed), log)
+        rng = np.random.default_rng(seed)
+        small = _smaller(rng, log, _random_size(rng, log.shape))
         steps = np.diff(small.mean(0))
         edge = (steps * (np.arange(steps.size) + 1)).sum() / steps.sum()
         assert edge / small.shape[1] * W == pytest.approx(300, abs=0.5 * W / small.shape[1] + 1)
@@ -169,8 +182,35 @@ def test_steps_by_hand() -> None:
     np.testing.assert_array_equal(_steps(log), np.tile([0, 0, 2, 2, 0], (3, 1)))
 
 
-def test_smooth_noise_is_smooth_and_of_unit_size() -> None:
-    values = np.stack([_smooth_noise(np.random.default_rng(s), (90, 160), 6) for s in range(40)])
-    assert values.shape == (40, 90, 160)
-    assert 0.4 < values.std() < 1.3
-    assert np.abs(np.diff(values, axis=2)).mean() < 0.1 * values.std()
+def test_half_of_the_simulated_models_are_like_real_ones() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [random_degradation(rng) for _ in range(400)]
+    for kind, share in KINDS:
+        assert drawn.count(kind) / 400 == pytest.approx(share, abs=0.08)
+    assert sum(share for _, share in KINDS) == pytest.approx(1) and dict(KINDS)[REAL] == 0.5
+
+
+def test_a_stored_map_is_clamped_or_has_at_most_256_values() -> None:
+    depth = np.random.default_rng(0).uniform(1, 40, (60, 80)).astype(np.float32)
+    clamped, stepped = 0, 0
+    for seed in range(40):
+        out = _stored(np.random.default_rng(seed), depth)
+        assert out.dtype == np.float32 and out.min() > 0.999 and out.max() < 40.001
+        assert (np.diff(out.ravel()[np.argsort(depth.ravel())]) >= 0).all()
+        few, cut = np.unique(out).size <= LEVELS + 1, (out == out.min()).sum() > 20 or (out == out.max()).sum() > 20
+        assert few or cut
+        stepped, clamped = stepped + few, clamped + (cut and not few)
+    assert stepped > 15 and clamped > 8
+
+
+def test_a_map_of_one_depth_can_be_stored() -> None:
+    for seed in range(8):
+        np.testing.assert_allclose(_stored(np.random.default_rng(seed), np.full((20, 30), 4.0, np.float32)), 4.0, rtol=1e-6)
+
+
+def test_smeared_models_are_not_stored_in_eight_bit_and_real_ones_sometimes_are() -> None:
+    few = {
+        kind: np.mean([np.unique(simulate_coarse(np.random.default_rng(s), room(), kind)[0]).size <= LEVELS + 1 for s in range(24)])
+        for kind in (STRONG, REAL)
+    }
+    assert few[STRONG] == 0 and 0.1 < few[REAL] < 0.6
