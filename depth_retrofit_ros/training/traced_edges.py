@@ -16,7 +16,7 @@ import numpy as np
 from depth_retrofit_ros.training.fields import SPACES, averaged, from_space, in_space, patches, remove_thin, smooth_noise
 
 THIN = (7, 5, 3)  # widths [px of the answer], up to which structures are dropped or merged
-DROPPED = (0.08, 0.18, 0.35)  # share of those that is dropped by each in a map of mean severity
+DROPPED = (0.08, 0.18, 0.3)  # share of those that is dropped by each in a map of mean severity
 PATCH = 14  # side [px] of a vision transformer's patch
 SKY = 1e-3  # within this of the largest ln depth, and that often, is sky
 CLEAR = 0.05  # ln depth, by which a thin thing stands before what is behind
@@ -32,10 +32,10 @@ class Traced:
     """
 
     moved: tuple[float, float] = (0.4, 1.5)
-    tail: float = 0.8
+    tail: float = 0.9
     along: tuple[float, float] = (5.0, 40.0)
-    smeared: tuple[float, float] = (0.3, 1.25)
-    dropped: tuple[float, float] = (0.0, 2.0)
+    smeared: tuple[float, float] = (0.2, 1.1)
+    dropped: tuple[float, float] = (0.0, 1.4)
     stored: float = 0.5
 
     def answer(self, rng: np.random.Generator, log: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -45,7 +45,7 @@ class Traced:
         small = self._drawn(rng, self._wandering(rng, moved_sky, max(log.shape) / max(size)), size)
         for first in rng.permutation(2):
             small = (self._drop_thin, self._merge)[first](rng, small)
-        if rng.random() < 0.4:
+        if rng.random() < 0.3:
             small = _rounded(rng, small)
         if rng.random() < 0.5:
             small = cv2.bilateralFilter(small, 7, float(rng.uniform(0.02, 0.1)), float(rng.uniform(1.5, 4)))
