@@ -210,9 +210,7 @@ def test_a_map_of_one_depth_can_be_stored() -> None:
 
 def test_smeared_models_are_not_stored_in_eight_bit_and_real_ones_sometimes_are() -> None:
     few = {
-        kind: np.mean(
-            [np.unique(simulate_coarse(np.random.default_rng(s), small_room(), kind)[0]).size <= LEVELS + 1 for s in range(80)]
-        )
+        kind: np.mean([np.unique(simulate_coarse(np.random.default_rng(s), room(), kind)[0]).size <= LEVELS + 1 for s in range(60)])
         for kind in (STRONG, REAL)
     }
     assert few[STRONG] == 0 and 0.15 < few[REAL] < 0.5
