@@ -213,4 +213,4 @@ def test_smeared_models_are_not_stored_in_eight_bit_and_real_ones_sometimes_are(
         kind: np.mean([np.unique(simulate_coarse(np.random.default_rng(s), room(), kind)[0]).size <= LEVELS + 1 for s in range(60)])
         for kind in (STRONG, REAL)
     }
-    assert few[STRONG] == 0 and 0.15 < few[REAL] < 0.5
+    assert few[STRONG] < 0.05 and 0.1 < few[REAL] < 0.5
