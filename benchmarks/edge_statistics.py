@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 import torch
 
-from depth_retrofit_ros.evaluation.data.dataset import Sample, find_pairs, read_pair
-from depth_retrofit_ros.training.degradations import KINDS, Degradation, simulate_coarse
+from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
+from depth_retrofit_ros.training.degradations import KINDS, Degradation, point_sampled, simulate_coarse
 from depth_retrofit_ros.training.fields import remove_thin
 from depth_retrofit_ros.training.pool import VIEW_SIDE
 from depth_retrofit_ros.training.refiner import FAR_FACTOR
@@ -93,7 +93,7 @@ def simulated_figures(folder: Path, kind: Degradation) -> Iterator[Figures]:
     """Figures of ``PER_FRAME`` simulated answers to each frame of the folder."""
     for number, pair in enumerate(find_pairs(folder)):
         sample = read_pair(pair)
-        view = view_of(sample)
+        view = point_sampled(sample.depth, VIEW_SIDE, FAR_FACTOR)
         photo = cv2.cvtColor(sample.frame.image, cv2.COLOR_RGB2BGR)
         done, seed = 0, 0
         while done < PER_FRAME:
@@ -107,16 +107,6 @@ def simulated_figures(folder: Path, kind: Degradation) -> Iterator[Figures]:
             value = cv2.resize(1 / depth, size, interpolation=cv2.INTER_LINEAR)
             true_large = cv2.resize(1 / view, size, interpolation=cv2.INTER_NEAREST_EXACT)
             yield figures_of(value, photo, ENLARGED, true_large) | lost_parts(np.log(depth), np.log(true))
-
-
-def view_of(sample: Sample) -> np.ndarray:
-    """The true depth at the size of the training's views, the sky behind the farthest thing."""
-    height, width = sample.depth.shape
-    view_h, view_w = (round(n * min(1, VIEW_SIDE / max(width, height))) for n in (height, width))
-    rows, columns = ((np.arange(n) + 0.5) * big / n for n, big in ((view_h, height), (view_w, width)))
-    view = sample.depth[np.ix_(rows.astype(int), columns.astype(int))]
-    known = np.isfinite(view)
-    return np.where(known, view, FAR_FACTOR * view[known].max()).astype(np.float32)
 
 
 def figures_of(value: np.ndarray, photo: np.ndarray, scale: float, true: np.ndarray | None = None) -> Figures:

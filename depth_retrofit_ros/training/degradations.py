@@ -72,6 +72,17 @@ def random_degradation(rng: np.random.Generator) -> Degradation:
     return kinds[rng.choice(len(kinds), p=shares)]
 
 
+def point_sampled(depth: np.ndarray, long_side: int, sky: float) -> np.ndarray:
+    """A frame's true depth [H, W] m as ``simulate_coarse`` takes it: float32 [h, w] at the pixel centres of a smaller view, the
+    unknown and infinite ``sky`` times as far as the farthest thing."""
+    height, width = depth.shape
+    scale = min(1, long_side / max(height, width))
+    rows, columns = (((np.arange(n) + 0.5) * big / n).astype(int) for n, big in ((round(b * scale), b) for b in (height, width)))
+    view = depth[np.ix_(rows, columns)]
+    known = np.isfinite(view)
+    return np.where(known, view, sky * view[known].max()).astype(np.float32)
+
+
 def simulate_coarse(rng: np.random.Generator, depth: np.ndarray, degradation: Degradation = MILD) -> tuple[np.ndarray, np.ndarray]:
     """What a model might answer to a scene. Give it a finer view than the answer shall be, or equally fine.
 

@@ -24,6 +24,7 @@ from depth_retrofit_ros.training.degradations import (
     _smaller,
     _steps,
     _stored,
+    point_sampled,
     random_degradation,
     simulate_coarse,
 )
@@ -214,3 +215,11 @@ def test_smeared_models_are_not_stored_in_eight_bit_and_real_ones_sometimes_are(
         for kind in (STRONG, REAL)
     }
     assert few[STRONG] < 0.05 and 0.1 < few[REAL] < 0.5
+
+
+def test_a_view_takes_the_depth_at_its_pixel_centres_and_puts_the_sky_behind() -> None:
+    depth = np.arange(1, 49, dtype=np.float64).reshape(6, 8)
+    depth[0, 0], depth[1, 1] = np.nan, np.inf
+    np.testing.assert_array_equal(point_sampled(depth, 4, 2.5)[:, 1:], depth[1::2, 3::2])
+    assert point_sampled(depth, 4, 2.5)[0, 0] == 2.5 * 48 and point_sampled(depth, 4, 2.5).dtype == np.float32
+    np.testing.assert_array_equal(point_sampled(depth, 100, 2.0)[2:], depth[2:])
