@@ -97,9 +97,8 @@ def simulate_coarse(rng: np.random.Generator, depth: np.ndarray, degradation: De
     coarse = np.exp(log).astype(np.float32)
     if rng.random() < 0.35:
         coarse = _affine_inverse(rng, coarse)
-    if rng.random() < degradation.stored:
-        coarse = _stored(rng, coarse)
-    return coarse, _features(rng, coarse, true_edges)
+    features = _features(rng, coarse, true_edges)
+    return (_stored(rng, coarse) if rng.random() < degradation.stored else coarse), features
 
 
 def _steps(log: np.ndarray) -> np.ndarray:
