@@ -36,11 +36,12 @@ from depth_retrofit_ros.training.refiner import FAR_FACTOR, SIMULATED_CLAIM
 from depth_retrofit_ros.training.surface_targets import SurfaceSearch, log_ratio
 from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
 
-BEFORE = SurfaceSearch(radius=8, sigma=0.06, least_pure=1e-4, least_like=1e-3)
-SEARCHES = [BEFORE] + [SurfaceSearch(radius=radius) for radius in (4, 6, 8, 12)]
-SEARCHES += [SurfaceSearch(sigma=sigma) for sigma in (0.03, 0.06)]
-SEARCHES += [SurfaceSearch(least_pure=least) for least in (1e-3, 1e-5, 1e-6, 1e-7)]
-SEARCHES += [SurfaceSearch(least_like=least) for least in (3e-2, 3e-3, 1e-3, 1e-4, 1e-5)]
+FLAT = 1e6  # a tail that does not fall off
+BEFORE = SurfaceSearch(radius=8, other=1e-3, tail=FLAT)
+SEARCHES = [BEFORE] + [SurfaceSearch(radius=radius) for radius in (4, 8, 12, 16)]
+SEARCHES += [SurfaceSearch(tail=FLAT), SurfaceSearch(other=1e-3), SurfaceSearch(other=3e-2)]
+SEARCHES += [SurfaceSearch(sigma=sigma) for sigma in (0.03, 0.1)]
+SEARCHES += [SurfaceSearch(least_pure=least) for least in (1e-3, 1e-6)]
 BUDGET = 0.1
 FEWEST = 200  # pixels of a class, for a frame to have a figure of it
 CLEAR = np.log(1.1)  # by which a thin thing stands before what is behind
@@ -65,8 +66,8 @@ def main() -> None:
             print(name, pair.name, flush=True)
         result[name] = {search: means(each) for search, each in rows.items()}
         for search, row in result[name].items():
-            print(f"{search:44s}" + "  ".join(f"{key} {value:.4f}" for key, value in row.items()), flush=True)
-    args.json.write_text(json.dumps(result, indent=1) + "\n")
+            print(f"{search:64s}" + "  ".join(f"{key} {value:.4f}" for key, value in row.items()), flush=True)
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def means(rows: list[Row]) -> Row:
@@ -116,20 +117,19 @@ def measure(sample: Sample, coarse: CoarsePrediction) -> Iterator[tuple[str, Row
         row = {kind: float(off[where].mean()) for kind, where in classes.items() if where.sum() > FEWEST}
         nearest = np.abs(choices - values[:, None]).argmin(1)
         log_depth.flat[pixels.numpy()] = np.take_along_axis(choices, nearest[:, None], 1)[:, 0]
-        off, reachable = np.abs(log_depth + shift - log_true), np.exp(log_depth + shift)
+        off = np.abs(log_depth + shift - log_true)
         row |= {f"reachable {kind}": float(off[where].mean()) for kind, where in classes.items() if where.sum() > FEWEST}
-        row |= {name: soft_edge_error(d, sample.depth, camera.fx) for name, d in (("see", depth), ("reachable see", reachable))}
+        row["see"] = soft_edge_error(depth, sample.depth, camera.fx)
         return row | {"f1": boundary_f1(depth, sample.depth), "absrel at edges": abs_rel(depth, sample.depth, band)}
 
     at, cells = torch.from_numpy(log_true).flatten()[pixels], cell_of(pixels, size, (low.shape[0], low.shape[1]))
     yield "upsampled", figures(base.flat[pixels.numpy()])
     yield "truth", figures(at.numpy() - shift)
-    done = set()
     for search in SEARCHES:
-        name = f"{search.radius} cells, sigma {search.sigma:g}, pure {search.least_pure:g}, like {search.least_like:g}"
-        if name not in done:
-            yield name, figures((at + log_ratio(at, *cells, low, coarse.depth.log(), search)).numpy())
-        done.add(name)
+        how = f"{search.radius} cells, " + ", ".join(
+            f"{key} {getattr(search, key):g}" for key in ("sigma", "other", "tail", "least_pure")
+        )
+        yield how, figures((at + log_ratio(at, *cells, low, coarse.depth.log(), search)).numpy())
 
 
 def classes_of(log_true: np.ndarray, cell_px: float) -> dict[str, np.ndarray]:

@@ -20,16 +20,18 @@ from depth_retrofit_ros.device.kernel_cache import cached_njit
 class SurfaceSearch:
     """Where the surface of a pixel is looked for, and how.
 
-    radius: in coarse cells; sigma: in ln depth, how alike two depths are to be one surface; least_pure, least_like: what a cell
-    counts at least, however mixed it is, and however unlike the pixel. Where no cell shows the pixel's surface, all are unlike, and
-    the purest decide: a thin thing takes the ratio of the surfaces around it rather than that of its own smear. The values are
-    those of docs/ablations.md.
+    radius: in coarse cells; sigma: in ln depth, how alike two depths are to be one surface; other, tail: what a cell of another
+    surface counts, of about the same depth or, falling off as a Cauchy density, ``tail`` in ln depth away; least_pure: what a cell
+    counts at least, however mixed it is. Where no cell shows the pixel's surface, the pure ones of the most similar depth decide: a
+    thin thing takes the ratio of the surfaces around it, rather of near ones, and not that of its own smear. The values are those
+    of docs/ablations.md.
     """
 
-    radius: int = 8
+    radius: int = 12
     sigma: float = 0.06
+    other: float = 0.01
+    tail: float = 0.6
     least_pure: float = 1e-4
-    least_like: float = 1e-3
 
 
 def log_ratio(
@@ -45,9 +47,10 @@ def log_ratio(
     log_true ``[K]`` at the pixels; rows, columns ``int64 [K]`` of the coarse cell of each; true_map, coarse_map ``[h, w]``: ln
     depth on the coarse grid. Where no nearby cell shows the same surface (a lost thin structure) the ratio around is taken.
     """
-    maps = (m.float().numpy() for m in (true_map, coarse_map - true_map, _purity(true_map, search.least_pure)))
-    how = search.radius, search.sigma, search.least_like
-    return torch.from_numpy(_weighted_ratio(log_true.float().numpy(), rows.numpy(), columns.numpy(), *maps, *how))
+    maps = (true_map, coarse_map - true_map, _purity(true_map, search.least_pure))
+    padded = (np.pad(m.float().numpy(), search.radius, mode="edge") for m in maps)
+    how = search.radius, search.sigma, search.other, search.tail
+    return torch.from_numpy(_weighted_ratio(log_true.float().numpy(), rows.numpy(), columns.numpy(), *padded, *how))
 
 
 def _purity(true_map: torch.Tensor, least: float) -> torch.Tensor:
@@ -67,22 +70,31 @@ def _weighted_ratio(
     purity: np.ndarray,
     radius: int,
     sigma: float,
-    least_like: float,
+    other: float,
+    tail: float,
 ) -> np.ndarray:
-    """Mean ``ratio`` of the cells within ``radius``, by nearness, purity and likeness to the pixel's own depth."""
-    height, width = true_map.shape
+    """Mean ``ratio`` of the cells within ``radius``, by nearness, purity and likeness to the pixel's own depth; the maps are padded
+    by ``radius``."""
+    side = 2 * radius + 1
     near = np.exp(-((np.arange(-radius, radius + 1) / radius) ** 2))
     out = np.empty_like(log_true)
+    like = np.empty(side)
     for i in range(log_true.size):
         total, weight = 0.0, 0.0
-        for dy in range(-radius, radius + 1):
-            row = min(max(rows[i] + dy, 0), height - 1)
-            for dx in range(-radius, radius + 1):
-                column = min(max(columns[i] + dx, 0), width - 1)
-                off = (true_map[row, column] - log_true[i]) / sigma
-                likeness = (np.exp(-off * off) if abs(off) < 4 else 0.0) + least_like
-                w = near[dy + radius] * near[dx + radius] * purity[row, column] * likeness
-                total += w * ratio[row, column]
+        for row in range(side):
+            cells = slice(columns[i], columns[i] + side)
+            true, pure, ratios = true_map[rows[i] + row, cells], purity[rows[i] + row, cells], ratio[rows[i] + row, cells]
+            # Three short loops: the first and the last have no branch and no call, and become vector instructions.
+            for column in range(side):
+                off = true[column] - log_true[i]
+                like[column] = other / (1 + (off / tail) ** 2)
+            for column in range(side):
+                off = (true[column] - log_true[i]) / sigma
+                if off * off < 16:
+                    like[column] += np.exp(-off * off)
+            for column in range(side):
+                w = near[row] * near[column] * pure[column] * like[column]
+                total += w * ratios[column]
                 weight += w
         out[i] = total / weight
     return out
