@@ -276,7 +276,7 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
         gradient = gradient + ((log_fused[here] - log_fused[there]) - (log_target[here] - log_target[there])).abs().mean()
     nearest = (-(f.candidates - target[:, None]).abs() / CHOICE_SCALE).softmax(1)
     # Where candidates hardly differ it does not matter which is taken.
-    matters = (f.candidates.std(1) / 0.1).clamp_max(1)
+    matters = (_spread(f.candidates) / 0.1).clamp_max(1)
     entropy = -((nearest * refined.log_choice).sum(1) * matters).mean()
     return {
         "total": l1_expected + l1_fused + relative + gradient + 0.1 * entropy,
@@ -287,6 +287,15 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
         "choice": entropy,
         "coarse": target.abs().mean(),
     }
+
+
+@torch.no_grad()
+def _spread(candidates: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of each row of ``[K, COUNT]``, whose first value is 0, so that moments lose nothing; ``std`` takes ten times
+    as long on rows this short."""
+    ones = candidates.new_full((COUNT,), 1 / COUNT)
+    mean = candidates @ ones
+    return (((candidates * candidates) @ ones - mean * mean).clamp_min(0) * (COUNT / (COUNT - 1))).sqrt()
 
 
 def relative_error(log_error: torch.Tensor) -> torch.Tensor:

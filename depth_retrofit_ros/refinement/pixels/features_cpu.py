@@ -16,7 +16,7 @@ BLOCK = 2048  # pixels
 
 @functools.cache
 def assembly_kernel(
-    surfaces: int, starts: tuple[int, int, int, int, int], mixture: tuple[int, float, float, float], farthest: float
+    surfaces: int, starts: tuple[int, int, int, int, int], mixture: tuple[int, float, float], farthest: float
 ) -> Callable[..., None]:
     """For ``surfaces`` candidates that a cell shows, followed by its mixtures (``mixtures.MIXTURE_LAYOUT``), which are at most
     ``farthest`` in ln depth from the coarse depth; starts: the columns at which the parts of ``PixelFeatures.rows`` begin, colours
@@ -27,7 +27,7 @@ def assembly_kernel(
     candidates, distances, entropy, level, grid = starts
     count, at_score, at_depth, sampled_count = surfaces, surfaces, surfaces + 1, surfaces + 2  # of a coarse pixel's values
     windows = mixture[0]
-    least_share, least_contrast, overshoot, far_off, third = (np.float32(v) for v in (*mixture[1:], farthest, 1 / 3))
+    least_share, least_contrast, far_off, third = (np.float32(v) for v in (*mixture[1:], farthest, 1 / 3))
     zero, one = np.float32(0), np.float32(1)
 
     @cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz", "reassoc"})
@@ -89,17 +89,16 @@ def assembly_kernel(
                     across = own_r * part[5] + own_g * part[6] + own_b * part[7]
                     share = across / max(own_r * own_r + own_g * own_g + own_b * own_b, least_contrast)
                     share = min(max(share, least_share), one)
-                    line[candidates + count + k] = part[0] + part[4] / share
+                    line[candidates + count + k] = zero - np.log(part[0] + part[4] / share)
                     off = abs(part[5] - share * own_r) + abs(part[6] - share * own_g) + abs(part[7] - share * own_b)
                     line[distances + count + k] = off * third
-                near, far, k = cell[8 * windows : 8 * windows + 4], cell[8 * windows + 4 : 8 * windows + 8], count + windows
-                line[candidates + k], line[candidates + k + 2] = near[0], far[0]
-                line[candidates + k + 1] = far[0] + overshoot * (near[0] - far[0])
-                off = (abs(near[1] - red) + abs(near[2] - green) + abs(near[3] - blue)) * third
+                rest, k = cell[8 * windows :], count + windows
+                line[candidates + k], line[candidates + k + 1], line[candidates + k + 2] = rest[0], rest[8], rest[4]
+                off = (abs(rest[1] - red) + abs(rest[2] - green) + abs(rest[3] - blue)) * third
                 line[distances + k] = line[distances + k + 1] = off
-                line[distances + k + 2] = (abs(far[1] - red) + abs(far[2] - green) + abs(far[3] - blue)) * third
+                line[distances + k + 2] = (abs(rest[5] - red) + abs(rest[6] - green) + abs(rest[7] - blue)) * third
                 for k in range(count, count + windows + 3):
-                    ratio = zero - np.log(line[candidates + k]) - log_depth[i]
+                    ratio = line[candidates + k] - log_depth[i]
                     line[candidates + k] = min(max(ratio, -far_off), far_off)
                 line[entropy] = min(max(sampled[at_score], np.float32(-3)), np.float32(6))
                 line[level] = log_depth[i] - log_median

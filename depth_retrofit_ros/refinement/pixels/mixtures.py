@@ -22,8 +22,8 @@ OVERSHOOT = 2.0  # of the extrapolated surface: times as far in front of the bac
 COUNT = len(WINDOWS) + 3  # the mixtures; nearest, overshot and farthest
 LEAST_SHARE = 0.1  # of a cell that a thing covers: below, the mixture says nothing about it
 LEAST_CONTRAST = 0.01  # squared, in the unit of colours
-CHANNELS = 8 * len(WINDOWS) + 8
-MIXTURE_LAYOUT = (len(WINDOWS), LEAST_SHARE, LEAST_CONTRAST, OVERSHOOT)
+CHANNELS = 8 * len(WINDOWS) + 9
+MIXTURE_LAYOUT = (len(WINDOWS), LEAST_SHARE, LEAST_CONTRAST)
 """What the compiled pass takes as constants."""
 
 
@@ -39,13 +39,13 @@ def mixture_maps(depth: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     """What ``mixture_candidates`` needs of each cell, ``float32 [h, w, CHANNELS]``.
 
     depth ``[h, w]``; image ``float32 [h, w, 3]``, the frame averaged to the coarse grid. Per window: inverse depth and colour of
-    the background, then how much nearer, and of what other colour, the mean is. Then inverse depth and colour of the nearest and of
-    the farthest cell.
+    the background, then how much nearer, and of what other colour, the mean is. Then ln depth and colour of the nearest and of the
+    farthest cell, and ln depth of the overshot surface.
     """
     if depth.device.type != "cpu":
         return mixture_maps_by_torch(depth, image)
     out = torch.empty(*depth.shape, CHANNELS)
-    compiled = mixture_kernel(WINDOWS, REACH)
+    compiled = mixture_kernel(WINDOWS, REACH, OVERSHOOT)
     arguments = depth.reciprocal().numpy(), image.contiguous().numpy(), out.numpy(), np.zeros(1, np.int64)
     THREAD_POOL.run(lambda: compiled(*arguments))
     return out
@@ -60,7 +60,8 @@ def mixture_maps_by_torch(depth: torch.Tensor, image: torch.Tensor) -> torch.Ten
         mean = _mean(torch.cat([inverse[None], colors]), side)
         parts += [-far.inverse[None], far.color, mean[:1] + far.inverse, mean[1:] - far.color]
     near, far = _extreme(inverse, colors, REACH), _extreme(-inverse, colors, REACH)
-    parts += [near.inverse[None], near.color, -far.inverse[None], far.color]
+    beyond = -far.inverse + OVERSHOOT * (near.inverse + far.inverse)
+    parts += [-near.inverse.log()[None], near.color, -(-far.inverse).log()[None], far.color, -beyond.log()[None]]
     return torch.cat(parts).permute(1, 2, 0).contiguous()
 
 
@@ -70,7 +71,7 @@ def mixture_candidates(rgb: torch.Tensor, cells: torch.Tensor, log_depth: torch.
     rgb ``[K, 3]``; cells ``[K, CHANNELS]`` of ``mixture_maps``; log_depth ``[K]`` of the upsampled coarse depth. A mixture's
     distance is that of the mean from the nearest mix of the pixel's colour with the background's.
     """
-    inverse, distance = [], []
+    log, distance = [], []
     for start in range(0, 8 * len(WINDOWS), 8):
         far, background, nearer, other = (
             cells[:, start],
@@ -80,14 +81,13 @@ def mixture_candidates(rgb: torch.Tensor, cells: torch.Tensor, log_depth: torch.
         )
         own = rgb - background
         share = ((other * own).sum(1) / (own * own).sum(1).clamp_min(LEAST_CONTRAST)).clamp(LEAST_SHARE, 1)
-        inverse.append(far + nearer / share)
+        log.append(-(far + nearer / share).log())
         distance.append((other - share[:, None] * own).abs().mean(1))
     rest = cells[:, 8 * len(WINDOWS) :]
     to_near, to_far = ((rest[:, start + 1 : start + 4] - rgb).abs().mean(1) for start in (0, 4))
-    near, far = rest[:, 0], rest[:, 4]
-    inverse += [near, far + OVERSHOOT * (near - far), far]
+    log += [rest[:, 0], rest[:, 8], rest[:, 4]]
     distance += [to_near, to_near, to_far]
-    return -torch.stack(inverse, 1).log() - log_depth[:, None], torch.stack(distance, 1)
+    return torch.stack(log, 1) - log_depth[:, None], torch.stack(distance, 1)
 
 
 def _extreme(values: torch.Tensor, colors: torch.Tensor, reach: int) -> Extreme:
