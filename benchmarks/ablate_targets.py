@@ -22,6 +22,7 @@ from depth_retrofit_ros.coarse.stored import read_stored, stored_path
 from depth_retrofit_ros.evaluation.data.dataset import Sample, find_pairs, read_pair
 from depth_retrofit_ros.evaluation.metrics.edges import edge_band, soft_edge_error
 from depth_retrofit_ros.refinement.pixels.features import cell_of
+from depth_retrofit_ros.selection.contrast import contrast
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
 from depth_retrofit_ros.training.refiner import FAR_FACTOR
@@ -62,7 +63,8 @@ def measure(sample: Sample, coarse_file: Path, table: Table) -> None:
     coarse = limit_far(stored.prediction, stored.claim)
     size, known = (image.shape[0], image.shape[1]), np.isfinite(sample.depth)
     base = guided_upsample(coarse.depth, image, thumbnail(image, coarse.depth)).log().numpy()
-    pixels = select_top(uncertainty(coarse), size, round(BUDGET * known.size)).indices.clone()
+    score = uncertainty(coarse, contrast(image, (coarse.depth.shape[0], coarse.depth.shape[1])))
+    pixels = select_top(score, size, round(BUDGET * known.size)).indices.clone()
     log_true = np.log(np.where(known, sample.depth, FAR_FACTOR * sample.depth[known].max())).astype(np.float32)
     low = F.interpolate(torch.from_numpy(log_true)[None, None], size=tuple(coarse.depth.shape), mode="nearest-exact")[0, 0]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,7 @@ MAX_ACTIVE = 36_000  # per crop: bounds the time of a step
 SIMULATED = 0.7  # share of the crops whose coarse map is simulated; the others come from models
 STEEPEST = 1.0  # ln ratio up to which the relative error counts in full
 CHOICE_SCALE = 0.03  # in ln depth: candidates this much apart are told apart
+VALIDATION_SEED = 10_000
 RIGHT, DOWN = 5, 7  # columns of the 3×3 neighbour map
 
 
@@ -71,6 +72,10 @@ class CropSample:
     mask: torch.Tensor
     features: PixelFeatures
     target: torch.Tensor
+
+
+RefinerLosses = Callable[[RefinerNet, Sequence[CropSample]], Losses]
+"""As ``refiner_losses``; ablations minimise others."""
 
 
 class Crops:
@@ -253,7 +258,8 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
     """L1 of ln depth that is expected of the choice and that of the fused value (equal weights, as in SparseRefine), relative error
     of the fused value, L1 of its gradients between neighbouring active pixels, and cross entropy of the choice against the
     candidates nearest to the truth. The relative error is what keeps a doubtful pixel on the near side: too far weighs more than
-    too near. That the error is expected of the choice, not of its mean, keeps edges sharp: a mean of two surfaces is neither."""
+    too near. That the error is expected of the choice, not of its mean, keeps edges sharp: a mean of two surfaces is neither. That
+    of the mean, ``refined``, is told for comparison."""
     device = network.unet.head.weight.device
     batch = stack_masks(torch.stack([s.mask for s in samples]).to(device), network.levels)
     pyramid = load_backend("torch").build_pyramid(batch.pixels, network.levels)
@@ -281,6 +287,7 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
     return {
         "total": l1_expected + l1_fused + relative + gradient + 0.1 * entropy,
         "expected": l1_expected,
+        "refined": (refined.change - target).abs().mean(),
         "fused": l1_fused,
         "relative": relative,
         "gradient": gradient,
@@ -291,11 +298,10 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
 
 @torch.no_grad()
 def _spread(candidates: torch.Tensor) -> torch.Tensor:
-    """Standard deviation of each row of ``[K, COUNT]``, whose first value is 0, so that moments lose nothing; ``std`` takes ten times
-    as long on rows this short."""
-    ones = candidates.new_full((COUNT,), 1 / COUNT)
-    mean = candidates @ ones
-    return (((candidates * candidates) @ ones - mean * mean).clamp_min(0) * (COUNT / (COUNT - 1))).sqrt()
+    """Standard deviation of each row of ``[K, COUNT]``. By its moments, which lose nothing where the first value is 0: ``std`` is
+    several times as slow on rows this short, and a matrix product would be rounded as ``LoopSpec.precision`` says."""
+    mean, square = candidates.mean(1), (candidates * candidates).mean(1)
+    return ((square - mean * mean).clamp_min(0) * (COUNT / (COUNT - 1))).sqrt()
 
 
 def relative_error(log_error: torch.Tensor) -> torch.Tensor:
@@ -305,12 +311,12 @@ def relative_error(log_error: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def validate_refiner(network: nn.Module, crops: Crops, batches: int) -> dict[str, float]:
+def validate_refiner(network: nn.Module, crops: Crops, batches: int, losses: RefinerLosses = refiner_losses) -> dict[str, float]:
     """Mean losses over a fixed set of held-out crops, and the share of the coarse error that is left."""
     assert isinstance(network, RefinerNet)
     sums: dict[str, float] = {}
     for index in range(batches):
-        for name, value in refiner_losses(network, crops(index)).items():
+        for name, value in losses(network, crops(index)).items():
             sums[name] = sums.get(name, 0.0) + float(value) / batches
     return {f"val_{k}": v for k, v in sums.items()} | {"val_left": sums["fused"] / sums["coarse"]}
 
@@ -321,18 +327,19 @@ def train_refiner(
     models: Sequence[CoarseModel],
     spec: LoopSpec,
     network: RefinerNet,
+    losses: RefinerLosses = refiner_losses,
 ) -> tuple[Loop, dict[str, float]]:
-    """The finished loop (its ``average`` is the network to keep) and the validation figures."""
+    """The finished loop (its ``average`` is the network to keep) and the validation figures, of crops that depend on no seed."""
     network = network.to(spec.device)
     crops = Crops(train, models, spec.batch, spec.seed)
-    fixed = Crops(held_out, models, spec.batch, 10_000 + spec.seed, simulated=0.5)
+    fixed = Crops(held_out, models, spec.batch, VALIDATION_SEED, simulated=0.5)
 
     def step(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, RefinerNet)
         samples = crops(index)
         with spec.autocast():
-            return refiner_losses(net, samples)
+            return losses(net, samples)
 
     loop = Loop(network, spec)
-    figures = loop.run(step, lambda net: validate_refiner(net, fixed, 12), every=250)
+    figures = loop.run(step, lambda net: validate_refiner(net, fixed, 12, losses), every=250)
     return loop, figures
