@@ -41,8 +41,9 @@ class Tiled(Retrofit):
         super().__init__(coarse, refiner, budget)
         self.side = side
 
-    def select(self, coarse: CoarsePrediction, size: tuple[int, int]) -> tuple[torch.Tensor, PixelSet]:
-        score, _ = super().select(coarse, size)
+    def select(self, coarse: CoarsePrediction, image: torch.Tensor) -> tuple[torch.Tensor, PixelSet]:
+        score, _ = super().select(coarse, image)
+        size = image.shape[:2]
         rows, columns = (-(-n // self.side) for n in size)
         by_tile = F.interpolate(score[None, None], size=(rows, columns), mode="bilinear", antialias=True, align_corners=False)
         chosen = torch.zeros(rows * columns, dtype=torch.bool)

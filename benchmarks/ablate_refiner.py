@@ -4,7 +4,9 @@
     python benchmarks/ablate_refiner.py --pool POOL --held-out-pool POOL2 --json benchmarks/results/ablate_refiner.json
 
 Every variant differs from the shipped design in one thing. The figure is the share of the coarse map's error (L1 of ln depth, and
-of its gradients, at the active pixels) that is left on held-out crops. Pools are made by ``depth-retrofit train``.
+of its gradients, at the active pixels) that is left on held-out crops. Pools are made by ``depth-retrofit train``. ``--start``
+trains on from a checkpoint, for the variants whose weights have its shapes; the control with another ``--seed`` (of weights and
+crops) shows how large a difference has to be to mean something.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ import torch
 
 from depth_retrofit_ros.coarse.registry import load_coarse
 from depth_retrofit_ros.refinement.fusion import GatedFusion
+from depth_retrofit_ros.refinement.pixels.candidates import SURFACES
 from depth_retrofit_ros.refinement.pixels.decision import Refinement
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
+from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
-from depth_retrofit_ros.training.loop import LoopSpec
-from depth_retrofit_ros.training.refiner import train_refiner
+from depth_retrofit_ros.training.loop import LoopSpec, Losses
+from depth_retrofit_ros.training.refiner import CropSample, RefinerLosses, refiner_losses, train_refiner
 
 BINS_PER_LN = 256  # of MoGe-3's third coordinate
 
@@ -108,6 +112,27 @@ def separated(pyramid: Pyramid, level: torch.Tensor) -> Sequence[Level]:
     return levels
 
 
+def without_mixtures(network: RefinerNet, samples: Sequence[CropSample]) -> Losses:
+    """The losses where the mixtures are the upsampled depth once more."""
+    plain = [CropSample(s.mask, PixelFeatures(s.features.rows.clone()), s.target) for s in samples]
+    for sample in plain:
+        sample.features.candidates[:, SURFACES:] = sample.features.candidates[:, :1]
+        sample.features.colors[:, SURFACES:] = sample.features.colors[:, :1]
+    return refiner_losses(network, plain)
+
+
+def of_the_mean_choice(network: RefinerNet, samples: Sequence[CropSample]) -> Losses:
+    """The losses with L1 of the mean of the choice in place of the L1 expected of it."""
+    losses = refiner_losses(network, samples)
+    return losses | {"total": losses["total"] - losses["expected"] + losses["refined"]}
+
+
+OBJECTIVES: dict[str, RefinerLosses] = {
+    "without mixtures": without_mixtures,
+    "error of the mean choice instead of the expected one": of_the_mean_choice,
+}
+"""Of the variants that are the shipped network with other losses."""
+
 VARIANTS: dict[str, Callable[[], RefinerNet]] = {
     "shipped": RefinerNet,
     "without colour of the pixel": lambda: Without("rgb"),
@@ -117,6 +142,7 @@ VARIANTS: dict[str, Callable[[], RefinerNet]] = {
     "without log coarse depth": lambda: Without("level"),
     "without position in the cell": lambda: Without("grid"),
     "RGB only (the paper)": lambda: Without("candidates", "colors", "entropy", "level", "grid"),
+    **dict.fromkeys(OBJECTIVES, RefinerNet),
     "without fitness terms": NoFitness,
     "additive residual, no choice": Residual,
     "replacement, no choice": Replacement,
@@ -130,6 +156,14 @@ VARIANTS: dict[str, Callable[[], RefinerNet]] = {
 }
 
 
+def start_from(network: RefinerNet, checkpoint: Path, name: str) -> None:
+    """Give a variant the weights of a checkpoint; exits with one line where they do not fit."""
+    trained = load_refiner(checkpoint, torch.device("cpu")).network
+    if [p.shape for p in network.parameters()] != [p.shape for p in trained.parameters()]:
+        raise SystemExit(f"{name!r} has other weights than {checkpoint}: train it without --start")
+    network.load_state_dict(trained.state_dict())
+
+
 def main() -> None:
     """Train each variant, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -139,26 +173,34 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate (default: 2e-3, of new weights)")
+    parser.add_argument("--start", type=Path, help="checkpoint to train on from (default: new weights)")
+    parser.add_argument("--seed", type=int, default=0, help="another one is stored as a variant of its own")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     args = parser.parse_args()
     train, held_out = (sorted(folder.glob("*.npz")) for folder in (args.pool, args.held_out_pool))
     results = json.loads(args.json.read_text())["variants"] if args.json.exists() else {}
     for name in args.variants:
-        torch.manual_seed(0)
+        torch.manual_seed(args.seed)
+        network = VARIANTS[name]()
+        if args.start is not None:
+            start_from(network, args.start, name)
+        title = f"{name}, seed {args.seed}" if args.seed else name
         spec = LoopSpec(
             steps=args.steps,
             batch=4,
-            rate=2e-3,
-            seed=0,
-            out=args.out / name.replace(" ", "-").replace("/", "-"),
+            rate=args.rate,
+            seed=args.seed,
+            out=args.out / title.replace(" ", "-").replace("/", "-"),
             device=torch.device("cpu"),
             precision=getattr(torch, args.precision),
         )
-        loop, figures = train_refiner(train, held_out, [load_coarse("compact", weights=None, device="cpu")], spec, VARIANTS[name]())
+        models = [load_coarse("compact", weights=None, device="cpu")]
+        loop, figures = train_refiner(train, held_out, models, spec, network, OBJECTIVES.get(name, refiner_losses))
         parameters = sum(p.numel() for p in loop.average.parameters())
-        results[name] = {"parameters": parameters, **{k: round(v, 4) for k, v in figures.items()}}
+        results[title] = {"parameters": parameters, **{k: round(v, 4) for k, v in figures.items()}}
         args.json.write_text(json.dumps({"steps": args.steps, "scenes": len(train), "variants": results}, indent=1) + "\n")
-        print(name, results[name], flush=True)
+        print(title, results[title], flush=True)
 
 
 if __name__ == "__main__":

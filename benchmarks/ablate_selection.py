@@ -24,8 +24,9 @@ from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
 from depth_retrofit_ros.evaluation.metrics.alignment import fit
 from depth_retrofit_ros.evaluation.metrics.coverage import BUDGETS, coverage, high_error
 from depth_retrofit_ros.evaluation.metrics.edges import edge_band
+from depth_retrofit_ros.selection.contrast import contrast
 from depth_retrofit_ros.selection.top_k import select_top
-from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.selection.uncertainty import doubt, uncertainty
 from depth_retrofit_ros.upsampling.interpolation import upsample
 
 Table = dict[str, dict[str, list[float]]]
@@ -46,23 +47,25 @@ def main() -> None:
         sample = read_pair(pair)
         coarse_model: CoarseModel = model or read_stored(stored_path(args.coarse, pair.name), torch.device("cpu"))
         coarse = limit_far(coarse_model.predict(torch.from_numpy(sample.frame.image), sample.frame.camera), coarse_model.claim)
-        measure(coarse, sample.depth, table)
+        measure(coarse, torch.from_numpy(sample.frame.image), sample.depth, table)
     means = {name: {key: float(np.nanmean(values)) for key, values in row.items()} for name, row in table.items()}
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps({"coarse": "simulated" if args.coarse else args.model, "coverage": means}, indent=1) + "\n")
     for name, row in means.items():
-        print(f"{name:24s}" + "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
+        print(f"{name:28s}" + "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
 
 
-def measure(coarse: CoarsePrediction, truth: np.ndarray, table: Table) -> None:
+def measure(coarse: CoarsePrediction, image: torch.Tensor, truth: np.ndarray, table: Table) -> None:
     """Add one frame's coverage under every score to the table."""
     size = (truth.shape[0], truth.shape[1])
     stretched = upsample(coarse.depth, size, "bilinear").numpy()
     aligned = fit(stretched, truth, "median", inverse=False).apply(stretched)
     wanted = high_error(aligned, truth, edge_band(truth))
+    shown = contrast(image, (coarse.depth.shape[0], coarse.depth.shape[1]))
     for mode in ("entropy", "edges", "both"):
-        score = uncertainty(coarse, mode)
-        for name, variant in ((mode, score), (f"{mode}, widened", widened(score))):
+        score = uncertainty(coarse, shown, mode)
+        variants = {mode: score, f"{mode}, widened": widened(score), f"{mode}, without contrast": doubt(coarse, mode)}
+        for name, variant in variants.items():
             for budget in BUDGETS:
                 pixels = select_top(variant, size, round(budget * truth.size))
                 table[name][f"{budget:g}"].append(coverage(pixels.mask().numpy(), wanted))

@@ -28,6 +28,7 @@ from depth_retrofit_ros.evaluation.data.dataset import Sample, find_pairs, read_
 from depth_retrofit_ros.evaluation.metrics.edges import boundary_f1, edge_band, soft_edge_error
 from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
 from depth_retrofit_ros.refinement.pixels.features import cell_of, pixel_features
+from depth_retrofit_ros.selection.contrast import contrast
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
 from depth_retrofit_ros.training.degradations import point_sampled, random_degradation, simulate_coarse
@@ -93,7 +94,8 @@ def measure(sample: Sample, coarse: CoarsePrediction) -> Iterator[tuple[str, Row
     """One frame's figures: of the upsampled map, of the true depth at the selected pixels, and of the target under every search."""
     image = torch.from_numpy(sample.frame.image)
     size, known = (image.shape[0], image.shape[1]), np.isfinite(sample.depth)
-    small, score = thumbnail(image, coarse.depth), uncertainty(coarse)
+    small = thumbnail(image, coarse.depth)
+    score = uncertainty(coarse, contrast(image, (coarse.depth.shape[0], coarse.depth.shape[1])))
     upsampled = guided_upsample(coarse.depth, image, small)
     selected = select_top(score, size, round(BUDGET * known.size))
     features = pixel_features(image, small, coarse.depth, upsampled, score, selected)

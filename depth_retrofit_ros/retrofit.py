@@ -17,6 +17,7 @@ from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.refinement.pixels.graphed import GraphedRefiner
 from depth_retrofit_ros.refinement.pixels.refiner import Refiner, load_refiner
+from depth_retrofit_ros.selection.contrast import contrast
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
@@ -101,7 +102,7 @@ class Retrofit:
                 small = thumbnail(image, coarse.depth)
                 depth = guided_upsample(coarse.depth, image, small)
             with stage("select"):
-                score, pixels = self.select(coarse, (height, width))
+                score, pixels = self.select(coarse, image)
             with stage("refine"):
                 refined = self.refiner.refine(image, small, coarse, depth, score, pixels)
             with stage("fuse"):
@@ -117,9 +118,10 @@ class Retrofit:
             fused, depth, coarse.depth, source, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image
         )
 
-    def select(self, coarse: CoarsePrediction, size: tuple[int, int]) -> tuple[torch.Tensor, PixelSet]:
-        """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of a ``size = (H, W)`` frame."""
-        score = uncertainty(coarse)
+    def select(self, coarse: CoarsePrediction, image: torch.Tensor) -> tuple[torch.Tensor, PixelSet]:
+        """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of the frame ``uint8 [H, W, 3]``."""
+        size = (image.shape[0], image.shape[1])
+        score = uncertainty(coarse, contrast(image, (coarse.depth.shape[0], coarse.depth.shape[1])))
         return score, select_top(score, size, count=round(self.budget * size[0] * size[1]))
 
     def warm_up(self, height: int, width: int) -> DepthFrame:

@@ -23,6 +23,7 @@ from depth_retrofit_ros.refinement.pixels.candidates import COUNT
 from depth_retrofit_ros.refinement.pixels.features import pixel_features
 from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
 from depth_retrofit_ros.retrofit import Retrofit, load
+from depth_retrofit_ros.selection.contrast import contrast
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
 from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
@@ -280,7 +281,7 @@ def test_on_a_device_nothing_between_coarse_and_u_net_waits_for_values() -> None
     coarse = limit_far(coarse, ANY_CAMERA)
     small = thumbnail(image, coarse.depth)
     depth = guided_upsample(coarse.depth, image, small)
-    score = uncertainty(coarse)
+    score = uncertainty(coarse, contrast(image, (18, 32)))
     pixels = select_top(score, (90, 160), 1440)
     features = pixel_features(image, small, coarse.depth, depth, score, pixels)
     network = random_network().to(meta)

@@ -99,7 +99,7 @@ class Evaluator:
         return Evaluated(
             sample=sample,
             methods={name: figures.get(name) for name in METHODS},
-            coverage=covered(retrofit, low, wanted),
+            coverage=covered(retrofit, low, frame.image, wanted),
             alignments=alignments,
             maps=maps,
             truth=truth,
@@ -135,11 +135,11 @@ def figures_of(depth: np.ndarray, truth: np.ndarray, band: np.ndarray, fx: float
     }
 
 
-def covered(retrofit: Retrofit, coarse: CoarsePrediction, wanted: np.ndarray) -> dict[float, float]:
-    """Share of the ``wanted`` pixels (bool [H, W]) that would be selected, by budget."""
-    shares = {}
+def covered(retrofit: Retrofit, coarse: CoarsePrediction, image: np.ndarray, wanted: np.ndarray) -> dict[float, float]:
+    """Share of the ``wanted`` pixels (bool [H, W]) of the image that would be selected, by budget."""
+    shares, pixels_of = {}, torch.from_numpy(image).to(coarse.depth.device)
     for budget in BUDGETS:
-        _, pixels = Retrofit(retrofit.coarse, retrofit.refiner, budget).select(coarse, (wanted.shape[0], wanted.shape[1]))
+        _, pixels = Retrofit(retrofit.coarse, retrofit.refiner, budget).select(coarse, pixels_of)
         shares[budget] = coverage(pixels.mask().cpu().numpy(), wanted)
     return shares
 

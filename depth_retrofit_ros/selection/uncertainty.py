@@ -12,6 +12,9 @@ from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 Mode = Literal["entropy", "edges", "both"]
 FLOOR = 1e-6
+HALF_STEP = 0.2  # of ln depth
+LEAST_CONTRAST = 1 / 255  # a frame that shows nothing is scored by depth alone
+FULL_CONTRAST = 0.2  # of full scale: more is not more of an edge
 
 
 def entropy(features: torch.Tensor) -> torch.Tensor:
@@ -21,13 +24,32 @@ def entropy(features: torch.Tensor) -> torch.Tensor:
 
 
 def edge_strength(depth: torch.Tensor) -> torch.Tensor:
-    """Largest step of ln depth within the 3×3 neighbourhood, ``[h, w]`` → ``[h, w]``; the same for a depth scaled by any factor."""
-    log = F.pad(depth.log()[None, None], (1, 1, 1, 1), mode="replicate")
-    return (F.max_pool2d(log, 3, 1) + F.max_pool2d(-log, 3, 1))[0, 0]
+    """Steps of ln depth around each cell, saturating: ``[h, w]`` → ``[h, w]``, 0…1; the same for a depth scaled by any factor.
+
+    The largest step within 3×3 cells and, half as much, within 5×5, as a thin thing's own step is small in a coarse map. A step of
+    ``HALF_STEP`` counts a half: beyond, it is certain that there is an edge, and a larger one is not more uncertain.
+    """
+    log = depth.log()[None, None]
+    step = (_range(log, 1) + 0.5 * _range(log, 2)) / 1.5
+    return step / (step + HALF_STEP)
 
 
-def uncertainty(coarse: CoarsePrediction, mode: Mode = "both") -> torch.Tensor:
+def _range(values: torch.Tensor, reach: int) -> torch.Tensor:
+    """Highest less lowest value within ``reach`` cells, of ``[1, 1, h, w]`` → ``[h, w]``."""
+    padded, side = F.pad(values, (reach,) * 4, mode="replicate"), 2 * reach + 1
+    return (F.max_pool2d(padded, side, 1) + F.max_pool2d(-padded, side, 1))[0, 0]
+
+
+def uncertainty(coarse: CoarsePrediction, contrast: torch.Tensor, mode: Mode = "both") -> torch.Tensor:
     """Selection score on the coarse grid, ``float32 [h, w]``, ≥ 0, about 1 on average; only its ranking matters.
+
+    contrast ``[h, w]``: of the frame within each cell, see ``selection.contrast``.
+    """
+    return weighted(doubt(coarse, mode), contrast)
+
+
+def doubt(coarse: CoarsePrediction, mode: Mode = "both") -> torch.Tensor:
+    """What the prediction itself says, ``float32 [h, w]``, ≥ 0, 1 on average.
 
     Entropy knows where the model hesitates, edges where its own answer jumps; each is divided by its mean over the frame, so that
     no model-dependent threshold remains. A value that is not finite (a broken feature map) counts as certain and eats no budget.
@@ -43,6 +65,13 @@ def uncertainty(coarse: CoarsePrediction, mode: Mode = "both") -> torch.Tensor:
         parts.append(g / g.mean().clamp_min(FLOOR))
     # Not widened: on soft coarse maps that spends the budget beside the errors (docs/ablations.md).
     return torch.stack(parts).mean(0)
+
+
+def weighted(doubt: torch.Tensor, contrast: torch.Tensor) -> torch.Tensor:
+    """``doubt`` times the root of the contrast, both ``[h, w]``: a thin thing barely moves the depth of its cell, but shows in the
+    frame; and where the frame shows nothing, there is nothing to refine by."""
+    score = doubt * contrast.clamp(LEAST_CONTRAST, FULL_CONTRAST).sqrt()
+    return score / score.mean().clamp_min(FLOOR)
 
 
 def _least_where_broken(values: torch.Tensor) -> torch.Tensor:

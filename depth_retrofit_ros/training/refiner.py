@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
 from depth_retrofit_ros.coarse.claim import ScaleClaim, stored_claim
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.errors import DatasetError
-from depth_retrofit_ros.refinement.pixels.candidates import COUNT, MARGIN, OFFSETS, candidate_colors
+from depth_retrofit_ros.refinement.pixels import mixtures
+from depth_retrofit_ros.refinement.pixels.candidates import COUNT, MARGIN, OFFSETS, SURFACES, candidate_colors
 from depth_retrofit_ros.refinement.pixels.features import (
     CoarseMaps,
     PixelFeatures,
@@ -27,15 +28,16 @@ from depth_retrofit_ros.refinement.pixels.features import (
     standardised,
 )
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
+from depth_retrofit_ros.selection.contrast import cell_starts, contrast, contrast_grid, deviation_between
 from depth_retrofit_ros.selection.top_k import select_top
-from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.selection.uncertainty import LEAST_CONTRAST, doubt, weighted
 from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_batch import stack_masks
 from depth_retrofit_ros.training import degradations
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.surface_targets import log_ratio
 from depth_retrofit_ros.upsampling.edge_aware import CHANNELS, guided_depth, guided_maps, usual_kink
-from depth_retrofit_ros.upsampling.interpolation import sample_at
+from depth_retrofit_ros.upsampling.interpolation import bilinear, sample_at
 
 FAR_FACTOR = 2.5  # the sky is put this much behind the farthest thing where a model answers, which does not see where it is put
 SIMULATED_CLAIM = stored_claim(metric=False)  # a simulated answer stands for models of any kind
@@ -48,16 +50,17 @@ MAX_ACTIVE = 36_000  # per crop: bounds the time of a step
 SIMULATED = 0.7  # share of the crops whose coarse map is simulated; the others come from models
 STEEPEST = 1.0  # ln ratio up to which the relative error counts in full
 CHOICE_SCALE = 0.03  # in ln depth: candidates this much apart are told apart
+VALIDATION_SEED = 10_000
 RIGHT, DOWN = 5, 7  # columns of the 3×3 neighbour map
 
 
 @dataclass(frozen=True, slots=True)
 class CoarseView:
-    """A coarse map of a whole frame, limited as at run time: depth, score ``[h, w]``; the truth ``[h, w]`` at its pixel centres,
-    and how far the sky is in it [m]."""
+    """A coarse map of a whole frame, limited as at run time: depth, doubt ``[h, w]`` (see ``selection.uncertainty``); the truth
+    ``[h, w]`` at its pixel centres, and how far the sky is in it [m]."""
 
     depth: torch.Tensor
-    score: torch.Tensor
+    doubt: torch.Tensor
     truth: torch.Tensor
     far: float
 
@@ -69,6 +72,10 @@ class CropSample:
     mask: torch.Tensor
     features: PixelFeatures
     target: torch.Tensor
+
+
+RefinerLosses = Callable[[RefinerNet, Sequence[CropSample]], Losses]
+"""As ``refiner_losses``; ablations minimise others."""
 
 
 class Crops:
@@ -140,8 +147,8 @@ def simulated_view(rng: np.random.Generator, data: Mapping[str, np.ndarray]) -> 
 
 def _seen(prediction: CoarsePrediction, claim: ScaleClaim, truth: np.ndarray, far: float) -> CoarseView:
     limited = limit_far(prediction, claim)
-    depth, score = limited.depth.cpu(), uncertainty(limited).cpu()
-    return CoarseView(depth, score, _nearest(torch.from_numpy(truth), depth.shape), far)
+    depth = limited.depth.cpu()
+    return CoarseView(depth, doubt(limited).cpu(), _nearest(torch.from_numpy(truth), depth.shape), far)
 
 
 def _nearest(values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
@@ -153,7 +160,8 @@ def make_crop(data: Mapping[str, np.ndarray], index: int, view: CoarseView, budg
     width, height = (int(v) for v in data["frame"])
     x0, y0 = (int(v) for v in data["at"][index])
     side = data["crops"].shape[1]
-    selection = select_top(view.score, (height, width), count=round(budget * width * height))
+    score = crop_score(data, index, view)
+    selection = select_top(score, (height, width), count=round(budget * width * height))
     mask = selection.index_image[y0 : y0 + side, x0 : x0 + side] >= 0
     # Of too many, the upper rows: whatever is kept has the neighbors that it has in the frame.
     mask = mask & (mask.sum(1).cumsum(0) <= MAX_ACTIVE)[:, None]
@@ -162,7 +170,7 @@ def make_crop(data: Mapping[str, np.ndarray], index: int, view: CoarseView, budg
 
     h, w = view.depth.shape
     first, last = np.array([y0, x0]) / (height, width), np.array([y0 + side, x0 + side]) / (height, width)
-    maps, guides = _maps_around(view, data["view"], first, last)
+    maps, guides = _maps_around(view, score, data["view"], first, last)
     pixels = torch.from_numpy(data["crops"][index]).view(-1, 3)[mask.flatten()]
     depth_at = guided_depth(sample_at(guides, active, (height, width)), pixels)
     rgb = normalized(pixels)
@@ -175,7 +183,38 @@ def make_crop(data: Mapping[str, np.ndarray], index: int, view: CoarseView, budg
     return _flipped(CropSample(mask, features, target)) if flip else CropSample(mask, features, target)
 
 
-def _maps_around(view: CoarseView, image: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[CoarseMaps, torch.Tensor]:
+def crop_score(data: Mapping[str, np.ndarray], index: int, view: CoarseView) -> torch.Tensor:
+    """The selection score ``[h, w]`` of the frame, exact within the crop.
+
+    Elsewhere the frame's contrast is not known at full resolution: it is taken from the view, and made as strong as it is in the
+    crop. So the crop's pixels compete as they do at run time with what the frame holds besides.
+    """
+    (width, height), low = (int(v) for v in data["frame"]), (view.depth.shape[0], view.depth.shape[1])
+    crop, (x0, y0) = torch.from_numpy(data["crops"][index]), (int(v) for v in data["at"][index])
+    grid = contrast_grid((height, width), low)
+    cells = contrast(torch.from_numpy(data["view"]), grid)
+    (top, rows), (left, columns) = (
+        _whole_cells(start, crop.shape[0], high, n) for start, high, n in ((y0, height, grid[0]), (x0, width, grid[1]))
+    )
+    if rows.size > 1 and columns.size > 1:
+        exact = deviation_between(crop, rows, columns)
+        inside = (slice(top, top + exact.shape[0]), slice(left, left + exact.shape[1]))
+        cells *= (exact.mean() / cells[inside].mean().clamp_min(LEAST_CONTRAST)).clamp(0.5, 4)
+        cells[inside] = exact
+    return weighted(view.doubt, cells if grid == low else bilinear(cells[None], low)[0])
+
+
+def _whole_cells(start: int, side: int, high: int, low: int) -> tuple[int, np.ndarray]:
+    """The first of the cells of a ``low`` grid that lie wholly within ``side`` of ``high`` pixels from ``start`` on, and where in
+    the crop they begin, the last one's end included."""
+    bounds = cell_starts(high, low)
+    chosen = np.flatnonzero((bounds >= start) & (bounds <= start + side))
+    return int(chosen[0]) if chosen.size else 0, bounds[chosen] - start
+
+
+def _maps_around(
+    view: CoarseView, score: torch.Tensor, image: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> tuple[CoarseMaps, torch.Tensor]:
     """``features.coarse_maps`` and ``guided_maps``, computed only for the cells from which the features of a crop are taken, where
     they are those of the whole frame to the last bit.
 
@@ -187,12 +226,13 @@ def _maps_around(view: CoarseView, image: np.ndarray, first: np.ndarray, last: n
     reach = MARGIN + 3  # candidates look MARGIN cells far and at the slopes there; interpolation takes one more cell
     window = (slice(max(0, top - reach), bottom + reach), slice(max(0, left - reach), right + reach))
     # NumPy, because it asks for zero pages, of which those that nobody touches cost nothing.
-    shapes = (COUNT + 2,), (3, COUNT), (CHANNELS,)
-    values, colors, guides = (torch.from_numpy(np.zeros((h, w, *shape), np.float32)) for shape in shapes)
-    values[window] = cell_values(view.depth[window], standardised(view.score)[window])
+    shapes = (SURFACES + 2,), (3, SURFACES), (mixtures.CHANNELS,), (CHANNELS,)
+    values, colors, mixed, guides = (torch.from_numpy(np.zeros((h, w, *shape), np.float32)) for shape in shapes)
+    values[window] = cell_values(view.depth[window], standardised(score)[window])
     colors[window] = candidate_colors(normalized(small[window]))
     guides[window] = guided_maps(view.depth[window], small[window] / 255, usual_kink(view.depth))
-    return CoarseMaps(values, colors, view.depth.log().nanmedian()), guides
+    mixed[window] = mixtures.mixture_maps(view.depth[window], normalized(small[window]))
+    return CoarseMaps(values, colors, mixed, view.depth.log().nanmedian()), guides
 
 
 def _flipped(sample: CropSample) -> CropSample:
@@ -211,13 +251,15 @@ def _flipped(sample: CropSample) -> CropSample:
 
 
 def _mirrored_candidates() -> list[int]:
-    return [0, *(1 + OFFSETS.index((dy, -dx)) for dy, dx in OFFSETS), COUNT - 1]
+    return [0, *(1 + OFFSETS.index((dy, -dx)) for dy, dx in OFFSETS), *range(SURFACES - 1, COUNT)]
 
 
 def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses:
-    """L1 of ln depth of the refined and of the fused value (equal weights, as in SparseRefine), relative error of the fused value,
-    L1 of its gradients between neighbouring active pixels, and cross entropy of the choice against the candidates nearest to the
-    truth. The relative error is what keeps a doubtful pixel on the near side: too far weighs more than too near."""
+    """L1 of ln depth that is expected of the choice and that of the fused value (equal weights, as in SparseRefine), relative error
+    of the fused value, L1 of its gradients between neighbouring active pixels, and cross entropy of the choice against the
+    candidates nearest to the truth. The relative error is what keeps a doubtful pixel on the near side: too far weighs more than
+    too near. That the error is expected of the choice, not of its mean, keeps edges sharp: a mean of two surfaces is neither. That
+    of the mean, ``refined``, is told for comparison."""
     device = network.unet.head.weight.device
     batch = stack_masks(torch.stack([s.mask for s in samples]).to(device), network.levels)
     pyramid = load_backend("torch").build_pyramid(batch.pixels, network.levels)
@@ -225,7 +267,11 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
     target = torch.cat([s.target for s in samples]).to(device).clamp(-2, 2)
     refined = network(f, pyramid)
     _, fused = network.fusion(f.level, refined.change, f.entropy, refined.entropy)
-    l1_refined, l1_fused = (refined.change - target).abs().mean(), (fused - target).abs().mean()
+    assert refined.log_choice is not None  # training is not inference
+    choice = refined.log_choice.exp()
+    residual = refined.change - (choice * f.candidates).sum(1)
+    l1_expected = (choice * (f.candidates + (residual - target)[:, None]).abs()).sum(1).mean()
+    l1_fused = (fused - target).abs().mean()
     relative = relative_error(fused - target).mean()
     gradient = fused.new_zeros(())
     log_fused, log_target = f.level + fused, f.level + target
@@ -236,18 +282,26 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
         gradient = gradient + ((log_fused[here] - log_fused[there]) - (log_target[here] - log_target[there])).abs().mean()
     nearest = (-(f.candidates - target[:, None]).abs() / CHOICE_SCALE).softmax(1)
     # Where candidates hardly differ it does not matter which is taken.
-    matters = (f.candidates.std(1) / 0.1).clamp_max(1)
-    assert refined.log_choice is not None  # training is not inference
-    choice = -((nearest * refined.log_choice).sum(1) * matters).mean()
+    matters = (_spread(f.candidates) / 0.1).clamp_max(1)
+    entropy = -((nearest * refined.log_choice).sum(1) * matters).mean()
     return {
-        "total": l1_refined + l1_fused + relative + gradient + 0.1 * choice,
-        "refined": l1_refined,
+        "total": l1_expected + l1_fused + relative + gradient + 0.1 * entropy,
+        "expected": l1_expected,
+        "refined": (refined.change - target).abs().mean(),
         "fused": l1_fused,
         "relative": relative,
         "gradient": gradient,
-        "choice": choice,
+        "choice": entropy,
         "coarse": target.abs().mean(),
     }
+
+
+@torch.no_grad()
+def _spread(candidates: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of each row of ``[K, COUNT]``. By its moments, which lose nothing where the first value is 0: ``std`` is
+    several times as slow on rows this short, and a matrix product would be rounded as ``LoopSpec.precision`` says."""
+    mean, square = candidates.mean(1), (candidates * candidates).mean(1)
+    return ((square - mean * mean).clamp_min(0) * (COUNT / (COUNT - 1))).sqrt()
 
 
 def relative_error(log_error: torch.Tensor) -> torch.Tensor:
@@ -257,12 +311,12 @@ def relative_error(log_error: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def validate_refiner(network: nn.Module, crops: Crops, batches: int) -> dict[str, float]:
+def validate_refiner(network: nn.Module, crops: Crops, batches: int, losses: RefinerLosses = refiner_losses) -> dict[str, float]:
     """Mean losses over a fixed set of held-out crops, and the share of the coarse error that is left."""
     assert isinstance(network, RefinerNet)
     sums: dict[str, float] = {}
     for index in range(batches):
-        for name, value in refiner_losses(network, crops(index)).items():
+        for name, value in losses(network, crops(index)).items():
             sums[name] = sums.get(name, 0.0) + float(value) / batches
     return {f"val_{k}": v for k, v in sums.items()} | {"val_left": sums["fused"] / sums["coarse"]}
 
@@ -273,18 +327,19 @@ def train_refiner(
     models: Sequence[CoarseModel],
     spec: LoopSpec,
     network: RefinerNet,
+    losses: RefinerLosses = refiner_losses,
 ) -> tuple[Loop, dict[str, float]]:
-    """The finished loop (its ``average`` is the network to keep) and the validation figures."""
+    """The finished loop (its ``average`` is the network to keep) and the validation figures, of crops that depend on no seed."""
     network = network.to(spec.device)
     crops = Crops(train, models, spec.batch, spec.seed)
-    fixed = Crops(held_out, models, spec.batch, 10_000 + spec.seed, simulated=0.5)
+    fixed = Crops(held_out, models, spec.batch, VALIDATION_SEED, simulated=0.5)
 
     def step(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, RefinerNet)
         samples = crops(index)
         with spec.autocast():
-            return refiner_losses(net, samples)
+            return losses(net, samples)
 
     loop = Loop(network, spec)
-    figures = loop.run(step, lambda net: validate_refiner(net, fixed, 12), every=250)
+    figures = loop.run(step, lambda net: validate_refiner(net, fixed, 12, losses), every=250)
     return loop, figures

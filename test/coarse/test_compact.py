@@ -14,7 +14,7 @@ from depth_retrofit_ros.coarse.compact_net import BINS, CANONICAL_F_PX, SPAN, Co
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.errors import WeightsError
 from depth_retrofit_ros.io.checkpoints import save_tensors
-from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.selection.uncertainty import doubt
 
 CPU = torch.device("cpu")
 IMAGE = torch.randint(0, 256, (180, 240, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -105,7 +105,7 @@ def test_any_frame_size(model: Compact, size: tuple[int, int]) -> None:
     assert prediction.features.shape == (BINS, h, w)
     assert prediction.depth.dtype == torch.float32
     assert bool(torch.isfinite(prediction.depth).all()) and float(prediction.depth.min()) > 0
-    assert uncertainty(prediction).shape == (h, w)
+    assert doubt(prediction).shape == (h, w)
 
 
 def test_prediction_needs_no_gradient_and_repeats(model: Compact) -> None:

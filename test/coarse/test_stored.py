@@ -15,7 +15,7 @@ from depth_retrofit_ros.coarse.stored import StoredCoarse, read_stored, stored_p
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.retrofit import Retrofit
-from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.selection.uncertainty import doubt
 from test.refinement.nets import random_refiner
 
 CPU = torch.device("cpu")
@@ -50,8 +50,8 @@ def test_depth_is_not_taken_for_metres_unless_the_file_says_so(tmp_path: Path) -
 def test_without_features_the_selection_is_by_edges_alone(tmp_path: Path) -> None:
     stored = read_stored(write(tmp_path / "a.npz", depth=depth_map()), CPU)
     assert not stored.has_features
-    edges = uncertainty(stored.prediction, "edges")
-    both = uncertainty(stored.prediction)
+    edges = doubt(stored.prediction, "edges")
+    both = doubt(stored.prediction)
     assert torch.allclose(both / both.amax(), edges / edges.amax(), rtol=1e-5)
 
 

@@ -10,7 +10,17 @@ import pytest
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.selection.uncertainty import Mode, edge_strength, entropy, uncertainty
+from depth_retrofit_ros.selection.uncertainty import (
+    FULL_CONTRAST,
+    HALF_STEP,
+    LEAST_CONTRAST,
+    Mode,
+    doubt,
+    edge_strength,
+    entropy,
+    uncertainty,
+    weighted,
+)
 
 MODES: tuple[Mode, ...] = ("entropy", "edges", "both")
 
@@ -44,38 +54,53 @@ def test_entropy_spans_certainty_to_indifference() -> None:
     torch.testing.assert_close(entropy(torch.full((32, 2, 2), 7.0)), torch.full((2, 2), math.log(32)))
 
 
-def test_edge_strength_is_dilation_minus_erosion() -> None:
+def test_edge_strength_is_a_saturating_mean_of_morphological_gradients() -> None:
     depth = 1 + 4 * torch.rand(15, 20)
-    log, kernel = np.log(depth.numpy()), np.ones((3, 3), np.uint8)
-    np.testing.assert_allclose(edge_strength(depth).numpy(), cv2.dilate(log, kernel) - cv2.erode(log, kernel), atol=1e-6)
+    log = np.log(depth.numpy())
+    near, wide = (cv2.dilate(log, np.ones((n, n), np.uint8)) - cv2.erode(log, np.ones((n, n), np.uint8)) for n in (3, 5))
+    step = (2 * near + wide) / 3
+    np.testing.assert_allclose(edge_strength(depth).numpy(), step / (step + HALF_STEP), atol=1e-6)
 
 
 def test_edge_strength_of_a_step_by_hand() -> None:
-    depth = torch.ones(3, 6)
-    depth[:, 3:] = 2.0
-    expected = torch.tensor([0, 0, math.log(2), math.log(2), 0, 0]).expand(3, 6)
+    depth = torch.ones(3, 8)
+    depth[:, 4:] = math.exp(0.3)
+    beside, next_to_it = 0.3 / (0.3 + 0.2), 0.1 / (0.1 + 0.2)
+    expected = torch.tensor([0, 0, next_to_it, beside, beside, next_to_it, 0, 0]).expand(3, 8)
     torch.testing.assert_close(edge_strength(depth), expected)
+
+
+def test_a_large_step_is_hardly_more_of_an_edge() -> None:
+    """A step to the sky is as certain as one of a factor 2: it must not take the budget of all others."""
+
+    def of(factor: float) -> float:
+        depth = torch.ones(5, 8)
+        depth[:, 4:] = factor
+        return float(edge_strength(depth).max())
+
+    assert of(1.2) < of(2) < of(100) < 1 and of(100) < 1.3 * of(2)
 
 
 @pytest.mark.parametrize("factor", [1e-6, 0.25, 3.0, 1e6])
 def test_score_does_not_depend_on_the_unit_of_depth(factor: float) -> None:
     coarse = prediction()
     scaled = CoarsePrediction(coarse.depth * factor, coarse.features)
-    torch.testing.assert_close(edge_strength(scaled.depth), edge_strength(coarse.depth), atol=2e-6, rtol=0)
-    torch.testing.assert_close(uncertainty(scaled), uncertainty(coarse), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(edge_strength(scaled.depth), edge_strength(coarse.depth), atol=2e-6 / HALF_STEP, rtol=0)
+    torch.testing.assert_close(doubt(scaled), doubt(coarse), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("feature_size", [(24, 32), (48, 64), (7, 9)])
 def test_score_lies_on_the_coarse_grid_and_is_about_one(mode: Mode, feature_size: tuple[int, int]) -> None:
-    score = uncertainty(prediction(feature_size=feature_size), mode)
-    assert score.shape == (24, 32)
-    assert bool(torch.isfinite(score).all()) and float(score.min()) >= 0
-    assert float(score.mean()) == pytest.approx(1.0, abs=0.02)
+    coarse = prediction(feature_size=feature_size)
+    for score in (doubt(coarse, mode), uncertainty(coarse, torch.rand(24, 32), mode)):
+        assert score.shape == (24, 32)
+        assert bool(torch.isfinite(score).all()) and float(score.min()) >= 0
+        assert float(score.mean()) == pytest.approx(1.0, abs=0.02)
 
 
 def test_edges_are_scored_on_both_sides_of_the_jump() -> None:
-    score = uncertainty(prediction(), "edges")
+    score = doubt(prediction(), "edges")
     columns = score.mean(0)
     assert set(columns.topk(2).indices.tolist()) == {15, 16}
 
@@ -85,7 +110,7 @@ def test_entropy_is_scored_where_the_features_hesitate() -> None:
     features = torch.zeros(8, 48, 64)
     features[0] = 20.0
     features[:, 20:24, 40:44] = 0.0  # indifferent at rows 10…11, columns 20…21 of the depth
-    score = uncertainty(CoarsePrediction(coarse.depth, features), "entropy")
+    score = doubt(CoarsePrediction(coarse.depth, features), "entropy")
     assert divmod(int(score.argmax()), 32) in {(y, x) for y in (10, 11) for x in (20, 21)}
     assert float(score[:6].max()) == 0
 
@@ -94,10 +119,10 @@ def test_entropy_is_scored_where_the_features_hesitate() -> None:
 def test_broken_features_change_nothing_elsewhere(bad: float) -> None:
     """They are as certain as the most certain pixel: no budget for them, and none taken from the others."""
     coarse = prediction()
-    good = uncertainty(coarse)
+    good = doubt(coarse)
     features = coarse.features.clone()
     features[:, 4, 5] = bad
-    broken = uncertainty(CoarsePrediction(coarse.depth, features))
+    broken = doubt(CoarsePrediction(coarse.depth, features))
     assert bool(torch.isfinite(broken).all())
     far = torch.ones(24, 32, dtype=torch.bool)
     far[1:8, 2:9] = False
@@ -109,10 +134,34 @@ def test_broken_features_change_nothing_elsewhere(bad: float) -> None:
 def test_features_without_any_value_leave_the_edges() -> None:
     coarse = prediction()
     broken = CoarsePrediction(coarse.depth, torch.full_like(coarse.features, math.nan))
-    torch.testing.assert_close(2 * uncertainty(broken), uncertainty(coarse, "edges"))
+    torch.testing.assert_close(2 * doubt(broken), doubt(coarse, "edges"))
 
 
 def test_nothing_uncertain_is_a_score_of_zero() -> None:
     flat = CoarsePrediction(torch.full((8, 8), 3.0), torch.zeros(4, 8, 8))
     for mode in MODES:
-        assert float(uncertainty(flat, mode).abs().max()) == 0
+        assert float(uncertainty(flat, torch.rand(8, 8), mode).abs().max()) == 0
+
+
+def test_score_is_doubt_times_the_root_of_the_contrast() -> None:
+    given, contrast = torch.rand(24, 32), 0.5 * torch.rand(24, 32)
+    contrast[0] = 0
+    wanted = given.double() * contrast.double().clip(LEAST_CONTRAST, FULL_CONTRAST).sqrt()
+    torch.testing.assert_close(weighted(given, contrast).double(), wanted / wanted.mean(), atol=1e-5, rtol=1e-5)
+    coarse = prediction()
+    torch.testing.assert_close(uncertainty(coarse, contrast), weighted(doubt(coarse), contrast))
+
+
+@pytest.mark.parametrize("plain", [0.0, 0.05, 0.5])
+def test_a_frame_alike_everywhere_is_scored_by_doubt_alone(plain: float) -> None:
+    """Also a black one: a covered lens or a night still has a coarse map to refine."""
+    coarse = prediction()
+    torch.testing.assert_close(uncertainty(coarse, torch.full((24, 32), plain)), doubt(coarse) / doubt(coarse).mean())
+
+
+def test_of_equal_doubt_the_one_that_the_frame_shows_is_refined() -> None:
+    contrast = torch.full((24, 32), 0.01)
+    contrast[5, 7] = 0.09
+    score = weighted(torch.ones(24, 32), contrast)
+    assert divmod(int(score.argmax()), 32) == (5, 7)
+    assert float(score[5, 7] / score[0, 0]) == pytest.approx(3.0, rel=1e-5)

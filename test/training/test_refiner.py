@@ -17,7 +17,9 @@ from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import far_limit
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.refinement.pixels.features import WIDTHS, coarse_maps, normalized, pixel_features
+from depth_retrofit_ros.selection.contrast import contrast, contrast_grid
 from depth_retrofit_ros.selection.top_k import select_top
+from depth_retrofit_ros.selection.uncertainty import weighted
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training import degradations, refiner
 from depth_retrofit_ros.training.refiner import (
@@ -26,6 +28,7 @@ from depth_retrofit_ros.training.refiner import (
     Crops,
     CropSample,
     _maps_around,
+    crop_score,
     finite_truth,
     make_crop,
     model_view,
@@ -39,7 +42,7 @@ SIZE = (HEIGHT, WIDTH)
 
 def flipped(view: CoarseView) -> CoarseView:
     """The same model's answer to the mirrored frame."""
-    return CoarseView(view.depth.flip(1), view.score.flip(1), view.truth.flip(1), view.far)
+    return CoarseView(view.depth.flip(1), view.doubt.flip(1), view.truth.flip(1), view.far)
 
 
 def seen(data: dict[str, np.ndarray], view: CoarseView) -> torch.Tensor:
@@ -69,7 +72,8 @@ def test_a_crop_sees_what_the_live_refiner_sees(size: tuple[int, int]) -> None:
         view = view_of(data, size=size)
         crop = make_crop(data, index, view, 0.2, flip=False)
         pixels = in_frame(crop, tuple(data["at"][index]))
-        live = pixel_features(torch.from_numpy(image), seen(data, view), view.depth, base(data, view), view.score, pixels)
+        score = crop_score(data, index, view)
+        live = pixel_features(torch.from_numpy(image), seen(data, view), view.depth, base(data, view), score, pixels)
         assert crop.target.numel() == pixels.count > 50
         for name in WIDTHS:
             torch.testing.assert_close(crop.features.part(name), live.part(name), atol=1e-4, rtol=0)
@@ -104,9 +108,11 @@ def test_each_surface_keeps_the_models_depth() -> None:
 
 
 def test_flipping_is_the_same_as_a_mirrored_world() -> None:
+    """Without ties in depth: of equally far backgrounds the first in reading order lends its colour, whichever side that is."""
     data, mirror = sample(), sample(mirrored=True)
     for index in range(3):
         view = view_of(data)
+        view = replace(view, depth=view.depth * (1 + 1e-3 * torch.rand(24, 32, generator=torch.Generator().manual_seed(index))))
         got = make_crop(data, index, view, 0.2, flip=True)
         wanted = make_crop(mirror, index, flipped(view), 0.2, flip=False)
         assert torch.equal(got.mask, wanted.mask)
@@ -119,16 +125,65 @@ def test_flipping_is_the_same_as_a_mirrored_world() -> None:
 def test_active_pixels_are_those_that_the_frame_selects(budget: float) -> None:
     """Of a rough score, which interpolation makes smoother: a quantile of its own cells would select others."""
     data = sample()
-    view = replace(view_of(data), score=torch.rand(24, 32))
-    selected = select_top(view.score, SIZE, round(budget * WIDTH * HEIGHT)).mask()
+    view = replace(view_of(data), doubt=torch.rand(24, 32))
     for index, (x0, y0) in enumerate(data["at"]):
+        selected = select_top(crop_score(data, index, view), SIZE, round(budget * WIDTH * HEIGHT)).mask()
         crop = make_crop(data, index, view, budget, flip=False)
         assert torch.equal(crop.mask, selected[y0 : y0 + SIDE, x0 : x0 + SIDE])
 
 
+def cells_inside(corner: tuple[int, int], low: tuple[int, int], margin_px: float) -> torch.Tensor:
+    """``bool [h, w]``: the cells that lie in a crop, this far from its sides."""
+    inside = []
+    for start, high, n in zip(reversed(corner), SIZE, low, strict=True):
+        begin = torch.arange(n) * high / n
+        inside.append((begin >= start + margin_px) & (begin + high / n <= start + SIDE - margin_px))
+    return inside[0][:, None] & inside[1]
+
+
+@pytest.mark.parametrize("size", [(24, 32), (48, 64), (19, 27), (96, 128)])
+def test_a_crops_score_is_the_frames_up_to_a_factor(size: tuple[int, int]) -> None:
+    """That of the run-time code on the whole frame; where contrast is interpolated, a cell of it further in. The factor is what the
+    view does not tell of the rest of the frame."""
+    data = sample()
+    frame = torch.from_numpy(full_frame()[0])
+    grid = contrast_grid(SIZE, size)
+    margin_px = 1 if grid == size else 1.5 * HEIGHT / grid[0]
+    for index, corner in enumerate(data["at"]):
+        view = replace(view_of(data, size=size), doubt=0.1 + torch.rand(size))
+        live = weighted(view.doubt, contrast(frame, size))
+        got = crop_score(data, index, view)
+        ratio = (got / live)[cells_inside(tuple(corner), size, margin_px)]
+        assert ratio.numel() > 9
+        torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), rtol=1e-4, atol=0)
+        assert 0.5 < float(ratio[0]) < 2
+        assert float(got.mean()) == pytest.approx(1, rel=1e-4)
+
+
+def test_the_rest_of_the_frame_is_as_strong_as_the_crop() -> None:
+    """The view is an average and shows less contrast than the frame: without a factor the crop would take all of the budget."""
+    data = sample()
+    view, low = replace(view_of(data), doubt=torch.ones(24, 32)), (24, 32)
+    shown, factors = contrast(torch.from_numpy(data["view"]), low), list[float]()
+    for index, corner in enumerate(data["at"]):
+        inside = cells_inside(tuple(corner), low, 0)
+        exact = contrast(torch.from_numpy(full_frame()[0]), low)[inside]
+        factors.append(min(4.0, float(exact.mean() / shown[inside].mean())))
+        wanted = weighted(view.doubt, (factors[-1] * shown).masked_scatter(inside, exact))
+        torch.testing.assert_close(crop_score(data, index, view), wanted, rtol=1e-4, atol=0)
+    assert min(factors) < 1 < 1.4 < max(factors), "among a texture, and at the edge of the sky, which the view widens"
+
+
+def test_cells_larger_than_a_crop_are_scored_by_the_view() -> None:
+    data = sample()
+    view = view_of(data, size=(2, 2))
+    wanted = weighted(view.doubt, contrast(torch.from_numpy(data["view"]), (2, 2)))
+    torch.testing.assert_close(crop_score(data, 0, view), wanted)
+
+
 def test_the_largest_crop_is_bounded_and_keeps_its_neighborhoods(monkeypatch: pytest.MonkeyPatch) -> None:
     data = sample()
-    view = replace(view_of(data), score=torch.rand(24, 32))
+    view = replace(view_of(data), doubt=torch.rand(24, 32))
     whole = make_crop(data, 0, view, 0.9, flip=False)
     monkeypatch.setattr(refiner, "MAX_ACTIVE", 2000)
     crop = make_crop(data, 0, view, 0.9, flip=False)
@@ -146,13 +201,15 @@ def test_a_windows_maps_are_the_frames_to_the_last_bit() -> None:
         noise = torch.randn(size, generator=generator) * torch.linspace(0, 0.05, size[1])
         view = replace(view, depth=view.depth * noise.exp())
         first, last = np.array([0.1, 0.4]), np.array([0.5, 0.8])
-        maps, guides = _maps_around(view, data["view"], first, last)
+        score = torch.rand(size, generator=generator)
+        maps, guides = _maps_around(view, score, data["view"], first, last)
         small = torch.from_numpy(cv2.resize(data["view"], size[::-1], interpolation=cv2.INTER_AREA))
-        whole = coarse_maps(view.depth, view.score, normalized(small))
+        whole = coarse_maps(view.depth, score, normalized(small))
         wanted = guided_maps(view.depth, small / 255, usual_kink(view.depth))
         (top, left), (bottom, right) = (np.floor(first * size).astype(int) - 1, np.ceil(last * size).astype(int) + 1)
         inside = (slice(top, bottom), slice(left, right))
         assert torch.equal(maps.values[inside], whole.values[inside]) and torch.equal(maps.colors[inside], whole.colors[inside])
+        assert torch.equal(maps.mixtures[inside], whole.mixtures[inside])
         assert torch.equal(maps.log_median, whole.log_median)
         assert torch.equal(guides[inside], wanted[inside])
         assert not torch.equal(usual_kink(view.depth[inside]), usual_kink(view.depth))
@@ -193,12 +250,12 @@ def test_a_model_sees_the_view_with_its_camera() -> None:
     assert tuple(shape) == (height, width, 3)
     assert (camera.width, camera.height) == (width, height)
     assert [camera.fx, camera.fy] == pytest.approx([F_PX * width / WIDTH, F_PX * height / HEIGHT])
-    assert view.depth.shape == view.score.shape == view.truth.shape == (12, 16)
+    assert view.depth.shape == view.doubt.shape == view.truth.shape == (12, 16)
 
 
 def test_simulated_views_belong_to_the_sample() -> None:
     view = simulated_view(np.random.default_rng(0), sample())
-    assert view.depth.shape == view.score.shape == view.truth.shape
+    assert view.depth.shape == view.doubt.shape == view.truth.shape
     both = torch.stack([view.depth.log().flatten(), view.truth.log().flatten()])
     assert float(torch.corrcoef(both)[0, 1]) > 0.7
 

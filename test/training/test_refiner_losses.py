@@ -45,7 +45,6 @@ def test_losses_by_definition() -> None:
         refined = network(crop.features, pyramid)
         _, change = network.fusion(crop.features.level, refined.change, crop.features.entropy, refined.entropy)
     target, fused = crop.target.clamp(-2, 2), change
-    assert losses["refined"] == pytest.approx(float((refined.change - target).abs().mean()), rel=1e-5)
     assert losses["fused"] == pytest.approx(float((fused - target).abs().mean()), rel=1e-5)
     off = (fused - target).double().numpy()
     relative = np.where(off < refiner.STEEPEST, np.exp(off), math.exp(refiner.STEEPEST) * (1 + off - refiner.STEEPEST)) - 1
@@ -60,9 +59,15 @@ def test_losses_by_definition() -> None:
     wanted /= wanted.sum(1, keepdims=True)
     matters = np.minimum(candidates.std(1, ddof=1) / 0.1, 1)
     assert refined.log_choice is not None
+    chance = refined.log_choice.double().exp().numpy()
+    assert losses["refined"] == pytest.approx(float((refined.change - target).abs().mean()), rel=1e-5)
+    residual = refined.change.double().numpy() - (chance * candidates).sum(1)
+    off = np.abs(candidates + residual[:, None] - target.double().numpy()[:, None])
+    assert losses["expected"] == pytest.approx((chance * off).sum(1).mean(), rel=1e-4)
+    assert losses["expected"] > 1.02 * losses["refined"], "the mean of a choice is nearer than what it may choose"
     choice = -((wanted * refined.log_choice.double().numpy()).sum(1) * matters).mean()
     assert losses["choice"] == pytest.approx(choice, rel=1e-4)
-    total = losses["refined"] + losses["fused"] + losses["relative"] + losses["gradient"] + 0.1 * losses["choice"]
+    total = losses["expected"] + losses["fused"] + losses["relative"] + losses["gradient"] + 0.1 * losses["choice"]
     assert losses["total"] == pytest.approx(total, rel=1e-5)
 
 
@@ -77,7 +82,7 @@ def test_crops_of_a_batch_do_not_touch() -> None:
     together = refiner_losses(network, crops)
     apart = [refiner_losses(network, [crop]) for crop in crops]
     weights = torch.tensor([crop.target.numel() for crop in crops]).double()
-    for name in ("refined", "fused", "relative", "coarse", "choice"):
+    for name in ("expected", "fused", "relative", "coarse", "choice"):
         mean = (torch.stack([losses[name].detach() for losses in apart]).double() * weights).sum() / weights.sum()
         assert float(together[name].detach()) == pytest.approx(float(mean), rel=1e-5)
 
@@ -99,7 +104,7 @@ def test_a_perfect_choice_has_little_loss_and_no_error() -> None:
         last.weight.zero_()
         last.bias.fill_(-50.0)
         losses = refiner_losses(network, [crop])
-    assert float(losses["refined"]) < 1e-5 and float(losses["fused"]) < 1e-5 and float(losses["gradient"]) < 1e-5
+    assert float(losses["expected"]) < 1e-5 and float(losses["fused"]) < 1e-5 and float(losses["gradient"]) < 1e-5
 
 
 def test_training_learns_and_reports(tmp_path: Path) -> None:
@@ -112,6 +117,20 @@ def test_training_learns_and_reports(tmp_path: Path) -> None:
     untrained = validate_refiner(RefinerNet((8, 12)), Crops(files[:1], [], 2, 10_000), 12)
     assert untrained["val_coarse"] == pytest.approx(figures["val_coarse"])
     assert figures["val_left"] < 0.9 * untrained["val_left"]
+
+
+def test_half_precision_of_products_reaches_no_loss_of_fixed_values() -> None:
+    """With autocast the network's products are rounded, the terms that come from the features alone are not."""
+    network, crops = RefinerNet((4,)), some_crops(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        network.unet.head.bias[3] = 2.0
+    exact = refiner_losses(network, crops)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = refiner_losses(network, crops)
+    for name in ("expected", "refined", "choice", "coarse"):
+        assert float(rounded[name].detach()) == pytest.approx(float(exact[name].detach()), rel=1e-5)
 
 
 @pytest.mark.cuda

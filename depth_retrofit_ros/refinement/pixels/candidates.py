@@ -3,7 +3,8 @@
 An upsampled coarse map is wrong at an edge because it mixes two surfaces. So the refiner *chooses* between surfaces rather than
 inventing a depth: each candidate is the coarse inverse depth some coarse pixels away, carried back along that surface's own slope.
 Inverse depth is affine in image coordinates on a plane, so the extension is exact there. Everything is relative to the coarse depth
-at the pixel itself, which makes the refiner invariant to the scale of depth.
+at the pixel itself, which makes the refiner invariant to the scale of depth. Surfaces that no cell shows by itself are those of
+``mixtures``, after these.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from depth_retrofit_ros.refinement.pixels.mixtures import COUNT as MIXTURES
+
 # Offsets (dy, dx) in coarse pixels: near enough to be the surfaces that meet here, far enough to be clear of the blur between them.
 OFFSETS = tuple((r * dy, r * dx) for r in (2, 3, 5) for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)))
 OFFSETS += tuple((sy * r, sx * r) for r in (2, 4) for sy in (-1, 1) for sx in (-1, 1))
-COUNT = 2 + len(OFFSETS)  # stay; the offsets; the coarse depth as plain interpolation gives it
+SURFACES = 2 + len(OFFSETS)  # stay; the offsets; the coarse depth as plain interpolation gives it
+COUNT = SURFACES + MIXTURES
 MARGIN = max(max(abs(dy), abs(dx)) for dy, dx in OFFSETS)
 MAX_LOG_RATIO = 2.5
 
 
 def candidate_maps(depth: torch.Tensor) -> torch.Tensor:
-    """ln(candidate / depth) on the coarse grid: depth ``float32 [h, w]`` > 0 → ``float32 [h, w, COUNT]``.
+    """ln(candidate / depth) on the coarse grid: depth ``float32 [h, w]`` > 0 → ``float32 [h, w, SURFACES]``.
 
     The first and the last are 0: they differ only once the grid is sampled for the pixels of a frame.
     """
@@ -41,7 +45,7 @@ def candidate_maps(depth: torch.Tensor) -> torch.Tensor:
 
 
 def candidate_colors(image: torch.Tensor) -> torch.Tensor:
-    """Mean colour of the coarse pixel that each candidate comes from: image ``float32 [h, w, 3]`` → ``[h, w, 3, COUNT]``.
+    """Mean colour of the coarse pixel that each candidate comes from: image ``float32 [h, w, 3]`` → ``[h, w, 3, SURFACES]``.
 
     The surfaces mostly lie outside the selected band, where a sparse network sees nothing; this is how it knows their look.
     """

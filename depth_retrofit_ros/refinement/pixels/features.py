@@ -13,8 +13,9 @@ import torch
 
 from depth_retrofit_ros.device.buffers import BufferPool
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
-from depth_retrofit_ros.refinement.pixels.candidates import COUNT, candidate_colors, candidate_maps
+from depth_retrofit_ros.refinement.pixels.candidates import COUNT, MAX_LOG_RATIO, SURFACES, candidate_colors, candidate_maps
 from depth_retrofit_ros.refinement.pixels.features_cpu import assembly_kernel
+from depth_retrofit_ros.refinement.pixels.mixtures import MIXTURE_LAYOUT, mixture_candidates, mixture_maps
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.interpolation import (
     bilinear_table,
@@ -70,7 +71,7 @@ class PixelFeatures:
 
     @property
     def colors(self) -> torch.Tensor:
-        """``[K, COUNT]``: distance (in rgb's unit) of the pixel's colour from that of each candidate's coarse pixel."""
+        """``[K, COUNT]``: distance (in rgb's unit) of the pixel's colour from that of each candidate's coarse pixel or mixture."""
         return self.part("colors")
 
     @property
@@ -94,19 +95,22 @@ class PixelFeatures:
 class CoarseMaps:
     """All that is computed once on the coarse grid and then sampled.
 
-    values ``float32 [h, w, COUNT + 2]``: candidates, standardised score, ln depth; colors ``float32 [h, w, 3, COUNT]``; log_median:
-    of the frame's coarse depth.
+    values ``float32 [h, w, SURFACES + 2]``: candidates, standardised score, ln depth; colors ``float32 [h, w, 3, SURFACES]``;
+    mixtures: see ``mixture_maps``; log_median: of the frame's coarse depth.
     """
 
     values: torch.Tensor
     colors: torch.Tensor
+    mixtures: torch.Tensor
     log_median: torch.Tensor
 
 
 def coarse_maps(depth: torch.Tensor, score: torch.Tensor, image: torch.Tensor) -> CoarseMaps:
     """depth, score ``[h, w]``; image ``float32 [h, w, 3]``, the frame averaged down to the coarse grid, normalised as ``rgb``."""
     # nanmedian: one broken coarse pixel must not spoil the level of all.
-    return CoarseMaps(cell_values(depth, standardised(score)), candidate_colors(image), depth.log().nanmedian())
+    return CoarseMaps(
+        cell_values(depth, standardised(score)), candidate_colors(image), mixture_maps(depth, image), depth.log().nanmedian()
+    )
 
 
 def standardised(score: torch.Tensor) -> torch.Tensor:
@@ -130,9 +134,10 @@ def features_at(
     low = maps.values.shape[:2]
     grids, within = (tuple(of(low[axis], size[axis]) for axis in (0, 1)) for of in (bilinear_table, cell_table))
     level = np.float32(math.log(size[0] / low[0]) - CELL_LEVEL)
-    arrays = [m.numpy() for m in (rgb, maps.values, maps.colors, depth_at.log())]
+    arrays = [m.numpy() for m in (rgb, maps.values, maps.colors, maps.mixtures, depth_at.log())]
     rest = (np.float32(maps.log_median), level, indices.numpy(), grids, within, rows.numpy(), np.zeros(1, np.int64))
-    assemble = assembly_kernel(COUNT, *(start_of(name) for name in WIDTHS if name != "rgb"))
+    starts = tuple(start_of(name) for name in WIDTHS if name != "rgb")
+    assemble = assembly_kernel(SURFACES, starts, MIXTURE_LAYOUT, MAX_LOG_RATIO)
     THREAD_POOL.run(lambda: assemble(*arrays, *rest))
     return PixelFeatures(rows)
 
@@ -147,10 +152,12 @@ def features_by_torch(
     # So the last one, which was 0, becomes the plain interpolation.
     candidates = sampled[:, :-2] + (sampled[:, -1] - log_depth)[:, None]
     candidates[:, 0] = 0
+    row, column = cell_of(indices, size, (maps.values.shape[0], maps.values.shape[1]))
+    mixed, misfit = mixture_candidates(rgb, maps.mixtures[row, column], log_depth)
     return PixelFeatures.of(
         rgb=rgb,
-        candidates=candidates,
-        colors=_color_distances(rgb, maps.colors, indices, size),
+        candidates=torch.cat([candidates, mixed.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)], 1),
+        colors=torch.cat([_color_distances(rgb, maps.colors, indices, size), misfit], 1),
         entropy=sampled[:, -2].clamp(-3, 6),
         level=log_depth - maps.log_median,
         grid=grid_position(indices, size, (maps.values.shape[0], maps.values.shape[1])),
@@ -158,12 +165,12 @@ def features_by_torch(
 
 
 def _color_distances(rgb: torch.Tensor, colors: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Mean absolute difference to the candidates' colours at each pixel's coarse cell, ``[K, COUNT]``."""
+    """Mean absolute difference to the surfaces' colours at each pixel's coarse cell, ``[K, SURFACES]``."""
     h, w = colors.shape[:2]
     row, column = cell_of(indices, size, (h, w))
     cell = row * w + column
-    table = colors.view(h * w, 3, COUNT)
-    out = torch.empty(indices.numel(), COUNT, device=rgb.device)
+    table = colors.view(h * w, 3, SURFACES)
+    out = torch.empty(indices.numel(), SURFACES, device=rgb.device)
     for start in range(0, indices.numel(), CHUNK):
         part = slice(start, start + CHUNK)
         torch.mean(table[cell[part]].sub_(rgb[part, :, None]).abs_(), 1, out=out[part])

@@ -15,18 +15,27 @@ BLOCK = 2048  # pixels
 
 
 @functools.cache
-def assembly_kernel(count: int, candidates: int, distances: int, entropy: int, level: int, grid: int) -> Callable[..., None]:
-    """For ``count`` candidates; the others are the columns at which the parts of ``PixelFeatures.rows`` begin, colours at 0.
+def assembly_kernel(
+    surfaces: int, starts: tuple[int, int, int, int, int], mixture: tuple[int, float, float], farthest: float
+) -> Callable[..., None]:
+    """For ``surfaces`` candidates that a cell shows, followed by its mixtures (``mixtures.MIXTURE_LAYOUT``), which are at most
+    ``farthest`` in ln depth from the coarse depth; starts: the columns at which the parts of ``PixelFeatures.rows`` begin, colours
+    at 0.
 
     Constants to the compiler; and as part of a closure, constants that the cache of compiled kernels knows.
     """
-    at_score, at_depth, sampled_count = count, count + 1, count + 2  # of a coarse pixel's values
+    candidates, distances, entropy, level, grid = starts
+    count, at_score, at_depth, sampled_count = surfaces, surfaces, surfaces + 1, surfaces + 2  # of a coarse pixel's values
+    windows = mixture[0]
+    least_share, least_contrast, far_off, third = (np.float32(v) for v in (*mixture[1:], farthest, 1 / 3))
+    zero, one = np.float32(0), np.float32(1)
 
     @cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz", "reassoc"})
     def assemble(
         rgb: np.ndarray,
         values: np.ndarray,
         colors: np.ndarray,
+        mixtures: np.ndarray,
         log_depth: np.ndarray,
         log_median: float,
         cell_size: float,
@@ -36,9 +45,9 @@ def assembly_kernel(count: int, candidates: int, distances: int, entropy: int, l
         out: np.ndarray,
         next_block: np.ndarray,
     ) -> None:
-        """rgb ``float32 [K, 3]``; values ``[h, w, count + 2]``; colors ``[h, w, 3, count]``; log_depth ``[K]`` of the upsampled
-        depth; cell_size: the last of ``grid``; indices ``int64 [K]``; grids, cells: of rows and columns, see ``bilinear_table`` and
-        ``cell_table`` → out ``float32 [K, IN_CHANNELS]``, in the order of ``PixelFeatures``.
+        """rgb ``float32 [K, 3]``; values ``[h, w, surfaces + 2]``; colors ``[h, w, 3, surfaces]``; mixtures ``[h, w, CHANNELS]``;
+        log_depth ``[K]`` of the upsampled depth; cell_size: the last of ``grid``; indices ``int64 [K]``; grids, cells: of rows and
+        columns, see ``bilinear_table`` and ``cell_table`` → out ``float32 [K, IN_CHANNELS]``, in the order of ``PixelFeatures``.
 
         Each thread takes its blocks of pixels from ``next_block`` (``fetch_add``), so several can call it with the same arguments.
         """
@@ -72,7 +81,25 @@ def assembly_kernel(count: int, candidates: int, distances: int, entropy: int, l
                 table = colors[cell_rows[y], cell_columns[x]]
                 for k in range(count):
                     off = abs(table[0, k] - red) + abs(table[1, k] - green) + abs(table[2, k] - blue)
-                    line[distances + k] = off * np.float32(1 / 3)
+                    line[distances + k] = off * third
+                cell = mixtures[cell_rows[y], cell_columns[x]]
+                for k in range(windows):
+                    part = cell[8 * k : 8 * k + 8]
+                    own_r, own_g, own_b = red - part[1], green - part[2], blue - part[3]
+                    across = own_r * part[5] + own_g * part[6] + own_b * part[7]
+                    share = across / max(own_r * own_r + own_g * own_g + own_b * own_b, least_contrast)
+                    share = min(max(share, least_share), one)
+                    line[candidates + count + k] = zero - np.log(part[0] + part[4] / share)
+                    off = abs(part[5] - share * own_r) + abs(part[6] - share * own_g) + abs(part[7] - share * own_b)
+                    line[distances + count + k] = off * third
+                rest, k = cell[8 * windows :], count + windows
+                line[candidates + k], line[candidates + k + 1], line[candidates + k + 2] = rest[0], rest[8], rest[4]
+                off = (abs(rest[1] - red) + abs(rest[2] - green) + abs(rest[3] - blue)) * third
+                line[distances + k] = line[distances + k + 1] = off
+                line[distances + k + 2] = (abs(rest[5] - red) + abs(rest[6] - green) + abs(rest[7] - blue)) * third
+                for k in range(count, count + windows + 3):
+                    ratio = line[candidates + k] - log_depth[i]
+                    line[candidates + k] = min(max(ratio, -far_off), far_off)
                 line[entropy] = min(max(sampled[at_score], np.float32(-3)), np.float32(6))
                 line[level] = log_depth[i] - log_median
                 line[grid], line[grid + 1], line[grid + 2] = ys[y], xs[x], cell_size

@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros.refinement.fusion import GatedFusion
-from depth_retrofit_ros.refinement.pixels.candidates import COUNT
+from depth_retrofit_ros.refinement.pixels.candidates import COUNT, SURFACES
 from depth_retrofit_ros.refinement.pixels.decision import OUTPUTS, TERMS, Refinement, decide
 from depth_retrofit_ros.refinement.pixels.features import IN_CHANNELS, PixelFeatures
 from depth_retrofit_ros.sparse.pyramid import Pyramid
 from depth_retrofit_ros.sparse.unet import SparseUNet
 
 MIXED = 24  # channels that reach the first 3×3 convolution
+MIXTURES_START = -1.0  # logit of what no cell shows, before any training
 
 
 class RefinerNet(nn.Module):
@@ -37,6 +38,7 @@ class RefinerNet(nn.Module):
             self.unet.head.weight.mul_(0.1)
             self.unet.head.bias.zero_()
             self.unet.head.bias[0] = 0.5  # stay
+            self.unet.head.bias[SURFACES:COUNT] = MIXTURES_START
             self.unet.head.bias[COUNT + TERMS - 1] = -3.0  # per unit of colour distance
 
     @property

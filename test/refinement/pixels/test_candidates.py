@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from depth_retrofit_ros.refinement.pixels.candidates import COUNT, MARGIN, MAX_LOG_RATIO, OFFSETS, candidate_colors, candidate_maps
+from depth_retrofit_ros.refinement.pixels.candidates import (
+    MARGIN,
+    MAX_LOG_RATIO,
+    OFFSETS,
+    SURFACES,
+    candidate_colors,
+    candidate_maps,
+)
 from depth_retrofit_ros.upsampling.interpolation import sample_at, upsample
 
 H, W = 24, 32
@@ -26,7 +33,7 @@ FAR = inverse_depth_plane(0.25, -0.002, 0.003)
 
 def test_offsets_are_symmetric_and_distinct() -> None:
     """A mirrored image then has mirrored candidates, and none twice."""
-    assert len(set(OFFSETS)) == len(OFFSETS) == COUNT - 2
+    assert len(set(OFFSETS)) == len(OFFSETS) == SURFACES - 2
     assert (0, 0) not in OFFSETS
     for dy, dx in OFFSETS:
         assert {(dy, -dx), (-dy, dx), (-dy, -dx), (dx, dy)} <= set(OFFSETS)
@@ -34,7 +41,7 @@ def test_offsets_are_symmetric_and_distinct() -> None:
 
 def test_on_a_plane_every_candidate_is_the_plane() -> None:
     maps = candidate_maps(NEAR.reciprocal().float())
-    assert maps.shape == (H, W, COUNT)
+    assert maps.shape == (H, W, SURFACES)
     inside = maps[MARGIN + 1 : -MARGIN - 1, MARGIN + 1 : -MARGIN - 1]
     assert inside.numel() and float(inside.abs().max()) < 1e-5
 
@@ -47,12 +54,12 @@ def test_on_a_plane_every_candidate_is_the_plane_at_full_resolution() -> None:
     pixels = (rows * size[1] + columns).flatten()
     sampled = sample_at(torch.cat([maps, depth.log()[..., None]], -1), pixels, size)
     fine = upsample(depth, size).flatten()[pixels]
-    log_candidates = sampled[:, 1:COUNT] + sampled[:, COUNT:]
+    log_candidates = sampled[:, 1:SURFACES] + sampled[:, SURFACES:]
     plane_y, plane_x = (rows.flatten() + 0.5) / 10 - 0.5, (columns.flatten() + 0.5) / 10 - 0.5
     truth = -(0.8 + 0.006 * plane_y.double() - 0.004 * plane_x.double()).log()
     torch.testing.assert_close(fine.log().double(), truth, atol=1e-5, rtol=0)
     # Between coarse centres ln is interpolated, which is off by (relative slope)² / 8: 1.2 % per coarse pixel here.
-    torch.testing.assert_close(log_candidates.double(), truth[:, None].expand(-1, COUNT - 1), atol=2e-5, rtol=0)
+    torch.testing.assert_close(log_candidates.double(), truth[:, None].expand(-1, SURFACES - 1), atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("column", range(14, 18))
@@ -96,7 +103,7 @@ def test_first_candidate_stays_and_all_are_bounded() -> None:
 
 def test_candidates_mirror_with_the_image() -> None:
     depth = 1 + 3 * torch.rand(H, W)
-    swap = [0, *(1 + OFFSETS.index((dy, -dx)) for dy, dx in OFFSETS), COUNT - 1]
+    swap = [0, *(1 + OFFSETS.index((dy, -dx)) for dy, dx in OFFSETS), SURFACES - 1]
     torch.testing.assert_close(candidate_maps(depth.flip(1)), candidate_maps(depth).flip(1)[..., swap], atol=2e-6, rtol=0)
 
 
@@ -117,7 +124,7 @@ def test_colors_are_those_of_the_coarse_pixels_that_candidates_come_from() -> No
     image = torch.rand(9, 11, 3)
     colors = candidate_colors(image).numpy()
     padded = np.pad(image.numpy(), ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), mode="edge")
-    assert colors.shape == (9, 11, 3, COUNT)
+    assert colors.shape == (9, 11, 3, SURFACES)
     rows, columns = np.mgrid[:9, :11] + MARGIN
     for i, (dy, dx) in enumerate(((0, 0), *OFFSETS)):
         np.testing.assert_array_equal(colors[..., i], padded[rows + dy, columns + dx])

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from depth_retrofit_ros.refinement.pixels import features as features_module
-from depth_retrofit_ros.refinement.pixels.candidates import COUNT, MARGIN, OFFSETS, candidate_maps
+from depth_retrofit_ros.refinement.pixels import mixtures
+from depth_retrofit_ros.refinement.pixels.candidates import COUNT, MARGIN, MAX_LOG_RATIO, OFFSETS, SURFACES, candidate_maps
 from depth_retrofit_ros.refinement.pixels.features import (
     IN_CHANNELS,
     WIDTHS,
@@ -20,7 +21,7 @@ from depth_retrofit_ros.refinement.pixels.features import (
     pixel_features,
 )
 from depth_retrofit_ros.selection.top_k import select_top
-from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.selection.uncertainty import doubt
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.edge_aware import thumbnail
 from depth_retrofit_ros.upsampling.interpolation import upsample
@@ -33,7 +34,7 @@ def features(factor: float = 1.0, *, pixels: PixelSet | None = None, image: torc
     """Of 400 pixels of a frame with a coarse map scaled by ``factor``."""
     coarse = two_planes()
     depth = coarse.depth * factor
-    score = uncertainty(coarse)
+    score = doubt(coarse)
     pixels = pixels or select_top(score, SIZE, 400)
     if image is None:
         image = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -60,7 +61,7 @@ def test_no_pixels() -> None:
 
 def test_colour_level_and_score_by_definition() -> None:
     coarse = two_planes()
-    score = uncertainty(coarse)
+    score = doubt(coarse)
     pixels = select_top(score, SIZE, 400)
     image = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8)
     seen = features(pixels=pixels, image=image)
@@ -76,13 +77,30 @@ def test_colour_level_and_score_by_definition() -> None:
 def test_candidates_are_relative_to_the_depth_of_the_very_pixel() -> None:
     """ln(candidate) interpolated over the coarse grid, less ln of the upsampled depth."""
     coarse = two_planes()
-    pixels = select_top(uncertainty(coarse), SIZE, 400)
+    pixels = select_top(doubt(coarse), SIZE, 400)
     log_candidates = candidate_maps(coarse.depth) + coarse.depth.log()[..., None]
     log_fine = upsample(coarse.depth, SIZE).log().flatten()[pixels.indices]
     seen = features(pixels=pixels)
-    for i in range(1, COUNT):
+    for i in range(1, SURFACES):
         full = upsample(log_candidates[..., i], SIZE, "bilinear").flatten()[pixels.indices]
         torch.testing.assert_close(seen.candidates[:, i], full - log_fine, atol=1e-5, rtol=0)
+
+
+def test_mixtures_are_those_of_the_pixels_cell_and_bounded() -> None:
+    coarse = two_planes()
+    depth = coarse.depth.clone()
+    depth[:, 5] = 1e-4  # so near that the others' bound is reached
+    pixels = PixelSet.from_indices(torch.arange(0, SIZE[0] * SIZE[1], 7), SIZE)
+    image = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8)
+    fine = upsample(depth, SIZE)
+    seen = pixel_features(image, thumbnail(image, depth), depth, fine, doubt(coarse), pixels)
+    cells = mixtures.mixture_maps_by_torch(depth, (thumbnail(image, depth) * 255 - 127.5) / 64)
+    row, column = pixels.indices // SIZE[1] // 5, pixels.indices % SIZE[1] // 5
+    ratio, distance = mixtures.mixture_candidates(seen.rgb, cells[row, column], fine.flatten()[pixels.indices].log())
+    assert float(ratio.abs().max()) > MAX_LOG_RATIO
+    wanted = ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    torch.testing.assert_close(seen.candidates[:, SURFACES:], wanted, atol=2e-5, rtol=0)
+    torch.testing.assert_close(seen.colors[:, SURFACES:], distance, atol=2e-5, rtol=0)
 
 
 def test_colour_distance_by_hand() -> None:
@@ -96,7 +114,7 @@ def test_colour_distance_by_hand() -> None:
     apart = ((255 - 128) + 128 + 128) / 3 / 64
     expected = [0.0, *(apart if 11 + dx >= 12 else 0.0 for _, dx in OFFSETS), 0.0]
     assert (h, w) == (18, 24) and max(expected) > 0
-    torch.testing.assert_close(seen, torch.tensor(expected), atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen[:SURFACES], torch.tensor(expected), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("size", "low"), [((90, 120), (18, 24)), ((37, 53), (9, 16)), ((5, 7), (18, 24)), ((100, 100), (64, 48))])
@@ -109,7 +127,7 @@ def test_cell_of_a_pixel_holds_its_centre(size: tuple[int, int], low: tuple[int,
 
 def test_one_broken_coarse_pixel_spoils_only_its_surroundings() -> None:
     coarse = two_planes()
-    score = uncertainty(coarse)
+    score = doubt(coarse)
     pixels = select_top(score, SIZE, SIZE[0] * SIZE[1])
     image = torch.zeros((*SIZE, 3), dtype=torch.uint8)
     broken = coarse.depth.clone()
@@ -136,12 +154,20 @@ def test_compiled_pass_equals_the_specification(size: tuple[int, int], low: tupl
 
 def test_compiled_pass_follows_the_number_of_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of it is written into the kernel, where the cache of compiled kernels would keep it when it changes."""
-    count, low, size = 9, (9, 16), (37, 53)
-    monkeypatch.setattr(features_module, "COUNT", count)
+    surfaces, windows, low, size = 9, ((3, 2), (5, 4), (7, 3)), (9, 16), (37, 53)
+    count = surfaces + len(windows) + 3
+    monkeypatch.setattr(mixtures, "WINDOWS", windows)
+    monkeypatch.setattr(mixtures, "LEAST_SHARE", 0.3)
+    monkeypatch.setattr(mixtures, "LEAST_CONTRAST", 0.2)
+    monkeypatch.setattr(mixtures, "CHANNELS", 8 * len(windows) + 9)
+    monkeypatch.setattr(features_module, "MIXTURE_LAYOUT", (len(windows), 0.3, 0.2))
+    monkeypatch.setattr(features_module, "MAX_LOG_RATIO", 0.8)
+    monkeypatch.setattr(features_module, "SURFACES", surfaces)
     monkeypatch.setattr(features_module, "IN_CHANNELS", 3 + 2 * count + 5)
     for name in ("candidates", "colors"):
         monkeypatch.setitem(WIDTHS, name, count)
-    maps = CoarseMaps(torch.randn(*low, count + 2), torch.randn(*low, 3, count), torch.tensor(0.5))
+    mixed = mixtures.mixture_maps(1 + torch.rand(low), torch.randn(*low, 3))
+    maps = CoarseMaps(torch.randn(*low, surfaces + 2), torch.randn(*low, 3, surfaces), mixed, torch.tensor(0.5))
     indices = torch.arange(0, size[0] * size[1], 3)
     rgb, depth_at = torch.randn(indices.numel(), 3), 1 + torch.rand(indices.numel())
     got, wanted = (f(rgb, maps, depth_at, indices, size) for f in (features_at, features_by_torch))

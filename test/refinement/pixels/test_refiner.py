@@ -14,7 +14,7 @@ from depth_retrofit_ros.io.checkpoints import save_tensors
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.refinement.pixels.refiner import Refiner, SparseRefiner, load_refiner
 from depth_retrofit_ros.selection.top_k import select_top
-from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.selection.uncertainty import doubt
 from depth_retrofit_ros.upsampling.edge_aware import thumbnail
 from depth_retrofit_ros.upsampling.interpolation import upsample
 from test.refinement.nets import random_network, random_refiner, two_planes
@@ -29,7 +29,7 @@ def answer(refiner: SparseRefiner, factor: float = 1.0) -> tuple[torch.Tensor, t
     """Gate and fused depth at the 500 least certain pixels of a random image."""
     coarse = two_planes()
     depth = coarse.depth * factor
-    score = uncertainty(coarse)
+    score = doubt(coarse)
     pixels = select_top(score, SIZE, 500)
     image = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     scaled = type(coarse)(depth, coarse.features)
