@@ -28,7 +28,7 @@ from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 
 BUNDLED = "bundled"
 BESIDE = ("bilinear", "guided", "jbu", "base")  # shown above the refiners
-ABOVE = ("attainable", "oracle_selection", "oracle")  # and below them
+BELOW = ("attainable", "oracle_selection", "oracle")  # and below them
 Figure = float | None
 Column = Callable[[Entry, str], Figure]  # (summary, method) → figure
 
@@ -81,6 +81,9 @@ def main() -> int:
         checkpoints = named_checkpoints(args.refiners)
         if missing := [name for name in args.control or () if name not in checkpoints]:
             raise DepthRetrofitError(f"--control names {', '.join(missing)}: name two of the refiners {', '.join(checkpoints)}")
+        names = [name for name, _, _ in args.set]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise DepthRetrofitError(f"two sets are named {twice[0]}: give each its own name")
         sets = {name: measure(checkpoints, Path(frames), Path(coarse), args) for name, frames, coarse in args.set}
     except DepthRetrofitError as error:
         print(f"rank_refiners: error: {error}", file=sys.stderr)
@@ -146,7 +149,7 @@ def table(refiners: Mapping[str, Entry], control: list[str] | None) -> str:
     rows = [["", *(heading for heading, _, _ in COLUMNS)]]
     rows += [[method, *cells(first, method)] for method in BESIDE]
     rows += [[name, *cells(refiners[name], "refined")] for name in order]
-    rows += [[method, *cells(first, method)] for method in ABOVE]
+    rows += [[method, *cells(first, method)] for method in BELOW]
     if control is not None:
         one, other = (refiners[name] for name in control)
         pairs = ((read(one, "refined"), read(other, "refined"), digits) for _, read, digits in COLUMNS)

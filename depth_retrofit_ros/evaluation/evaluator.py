@@ -142,7 +142,7 @@ def with_oracles(result: Evaluated, like: Evaluated | None = None) -> Evaluated:
         maps = {name: like.maps[name] for name in ORACLES}
         methods = {name: like.methods[name] for name in ORACLES}
     else:
-        maps = oracle_maps(result.maps["base"], result.coarse, result.truth, _sky(result.sample), result.band, result.selected)
+        maps = oracle_maps(result.maps["base"], result.coarse, result.truth, _sky(result.sample), result.selected)
         fx = _fx(result.sample)
         methods = {name: figures_of(depth, result.truth, result.band, fx) | {"ms": float("nan")} for name, depth in maps.items()}
     return replace(result, maps=result.maps | maps, methods=result.methods | methods)

@@ -9,11 +9,13 @@ All else is the upsampled coarse map that the refiner starts from.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
 from depth_retrofit_ros.evaluation.metrics.coverage import excess_error
-from depth_retrofit_ros.evaluation.metrics.pointwise import both_known
+from depth_retrofit_ros.evaluation.metrics.pointwise import both_known, depth_edge_band
 from depth_retrofit_ros.refinement.pixels.features import cell_of
 from depth_retrofit_ros.training.surface_targets import log_ratio
 
@@ -21,15 +23,16 @@ ORACLES = ("oracle", "attainable", "oracle_selection")
 
 
 def oracle_maps(
-    base: np.ndarray, coarse: np.ndarray, truth: np.ndarray, sky: np.ndarray, band: np.ndarray, selected: np.ndarray
+    base: np.ndarray, coarse: np.ndarray, truth: np.ndarray, sky: np.ndarray, selected: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Depth ``float32 [H, W]`` m of each of ``ORACLES``.
 
-    base ``[H, W]`` and coarse ``[h, w]`` are aligned with the truth ``float32 [H, W]``, which is NaN where unknown; sky, band (the
-    edge band) and selected (the refined pixels): bool [H, W]. Where the truth is unknown, and where there is no target, base stays.
+    base ``[H, W]`` and coarse ``[h, w]`` are aligned with the truth ``float32 [H, W]``, which is NaN where unknown; sky and
+    selected (the refined pixels): bool [H, W]. Where the truth is unknown, and where there is no target, base stays.
     """
     known = both_known(base, truth)
-    wrong = most_wrong(excess_error(base, truth, band), known, int(selected.sum()))
+    smear_px = math.ceil(max(truth.shape) / max(coarse.shape))  # no pixel this close to an edge tells the error of a surface
+    wrong = most_wrong(excess_error(base, truth, depth_edge_band(truth, reach_px=smear_px)), known, int(selected.sum()))
     at = np.flatnonzero((selected | wrong) & known)
     target = np.full(truth.shape, np.nan, np.float32)
     target.flat[at] = surface_targets(at, coarse, truth, sky)
@@ -43,8 +46,8 @@ def oracle_maps(
 def most_wrong(error: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
     """bool [H, W]: the ``count`` known pixels with the largest error, all known ones where there are no more."""
     candidates = np.flatnonzero(known)
-    if candidates.size > count:
-        candidates = candidates[np.argpartition(error.flat[candidates], candidates.size - count)[candidates.size - count :]]
+    if count < candidates.size:
+        candidates = candidates[np.argpartition(-error.flat[candidates], count)[:count]]
     mask = np.zeros(known.shape, bool)
     mask.flat[candidates] = True
     return mask

@@ -43,7 +43,7 @@ def pixel_classes(depth: np.ndarray, cell_px: float) -> np.ndarray:
     thin = known & (_closing(log, known | sky, side) > log + CLEAR)
     gaps = known & ~thin & (-_closing(-log, known | sky, side) < log - CLEAR)
     band = depth_edge_band(np.where(known, depth, np.float32(np.nan)), reach_px=max(1, int(EDGE_CELLS * cell_px)))
-    beside = _spread(thin.astype(np.uint8), 2 * round(BESIDE_CELLS * cell_px) + 1, cv2.dilate).astype(bool)
+    beside = _spread(thin.astype(np.float32), 2 * round(BESIDE_CELLS * cell_px) + 1, cv2.dilate) > 0
     number = {name: np.uint8(i) for i, name in enumerate(CLASSES)}
     conditions = [~known, thin, gaps, band & beside, band]
     values = [np.uint8(UNKNOWN), number["thin"], number["gaps"], number["beside_thin"], number["edges"]]
@@ -75,22 +75,25 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> list[float]:
 
 
 def _closing(values: np.ndarray, known: np.ndarray, side: int) -> np.ndarray:
-    """Grey closing of ``float32 [H, W]`` with a disc ``side`` px wide, over the ``known`` pixels alone."""
+    """Grey closing of ``float32 [H, W]`` with a disc ``side`` px wide whose middle is in the frame, over the ``known`` pixels."""
     highest = _spread(np.where(known, values, np.float32(-np.inf)), side, cv2.dilate)
     return _spread(np.where(np.isneginf(highest) & ~known, np.float32(np.inf), highest), side, cv2.erode)
 
 
 def _spread(values: np.ndarray, side: int, extreme: Filter) -> np.ndarray:
-    """The greatest (``cv2.dilate``) or least (``cv2.erode``) value in the octagon ``side`` px (odd) wide around each pixel.
+    """The greatest (``cv2.dilate``) or least (``cv2.erode``) of ``float32 [H, W]`` in the octagon around each pixel.
 
-    An octagon is the Minkowski sum of a square and two diagonals, so its cost grows with its width and not with its area.
+    side: its width [px], odd. An octagon is the Minkowski sum of a square and two diagonals, so its cost grows with its width and not
+    with its area. The margin is for steps that leave the frame and come back.
     """
     cut = max(0, min(round((1 - 0.5**0.5) * (side - 1) / 2), (side - 3) // 4))  # a square of 1 px would leave a checkerboard
+    values = np.pad(values, cut, constant_values=-np.inf if extreme is cv2.dilate else np.inf)
     values = extreme(values, np.ones((side - 4 * cut, side - 4 * cut), np.uint8))
-    if cut:
-        for diagonal in (np.eye(2 * cut + 1, dtype=np.uint8), np.eye(2 * cut + 1, dtype=np.uint8)[::-1]):
-            values = extreme(values, np.ascontiguousarray(diagonal))
-    return values
+    if cut == 0:
+        return values
+    for diagonal in (np.eye(2 * cut + 1, dtype=np.uint8), np.eye(2 * cut + 1, dtype=np.uint8)[::-1]):
+        values = extreme(values, np.ascontiguousarray(diagonal))
+    return values[cut:-cut, cut:-cut]
 
 
 def _odd(width_px: float) -> int:
