@@ -90,12 +90,12 @@ def test_nothing_known_changes_nothing() -> None:
 def test_a_wire_before_the_sky_is_off_as_the_frame_wherever_the_sky_is_put() -> None:
     truth = np.full((H, W), 2.0, np.float32)
     truth[:40] = np.inf
-    truth[10] = 3.0
-    sky, wire = np.isposinf(truth), np.arange(10 * W, 11 * W)
+    truth[9] = 3.0  # between the centres of cells
+    sky, wire = np.isposinf(truth), np.arange(9 * W, 10 * W)
     known = np.where(sky, np.float32(np.nan), truth)
     for far in (20.0, 500.0):
         coarse = averaged(np.where(sky | (truth == 3.0), far, 2.0 * LEFT))
-        np.testing.assert_allclose(surface_targets(wire, coarse, known, sky), 3.0 * LEFT, rtol=0.05)
+        np.testing.assert_allclose(surface_targets(wire, coarse, known, sky), 3.0 * LEFT, rtol=0.01)
 
 
 def test_scaling_the_coarse_map_scales_the_target() -> None:

@@ -83,8 +83,8 @@ def _closing(values: np.ndarray, known: np.ndarray, side: int) -> np.ndarray:
 def _spread(values: np.ndarray, side: int, extreme: Filter) -> np.ndarray:
     """The greatest (``cv2.dilate``) or least (``cv2.erode``) of ``float32 [H, W]`` in the octagon around each pixel.
 
-    side: its width [px], odd. An octagon is the Minkowski sum of a square and two diagonals, so its cost grows with its width and not
-    with its area. The margin is for steps that leave the frame and come back.
+    side: its width [px], odd. An octagon is the Minkowski sum of a square and two diagonals, so its cost grows with its width and
+    not with its area. The margin is for steps that leave the frame and come back.
     """
     cut = max(0, min(round((1 - 0.5**0.5) * (side - 1) / 2), (side - 3) // 4))  # a square of 1 px would leave a checkerboard
     values = np.pad(values, cut, constant_values=-np.inf if extreme is cv2.dilate else np.inf)
