@@ -23,6 +23,7 @@ NAMES = {
     "guided": "guided filter",
     "jbu": "joint bilateral",
     "equal_time": "coarse model alone, as large as fits the time",
+    "base": "the refiner's own base",
     "refined": "**refined**",
 }
 
@@ -45,7 +46,7 @@ def main() -> None:
 
 def rows(title: str, methods: dict[str, dict[str, float] | None]) -> list[str]:
     """One line per method, the best figure of each column in bold."""
-    known = {name: figures for name, figures in methods.items() if figures is not None}
+    known = {name: methods[name] for name in NAMES if methods.get(name) is not None}
     best = {key: (max if more else min)(round(f[key], 4) for f in known.values()) for key, (_, more, _) in COLUMNS.items()}
     lines = []
     for name, figures in known.items():

@@ -15,7 +15,8 @@ import torch
 
 from depth_retrofit_ros.evaluation.baselines.upsampling import UPSAMPLERS
 from depth_retrofit_ros.evaluation.data.dataset import Sample
-from depth_retrofit_ros.evaluation.evaluator import Evaluated
+from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated
+from depth_retrofit_ros.evaluation.metrics.classes import pixel_classes
 from depth_retrofit_ros.evaluation.metrics.coverage import BUDGETS
 from depth_retrofit_ros.evaluation.report import comparison
 from depth_retrofit_ros.evaluation.report.contact_sheet import contact_sheet as make_sheet
@@ -100,15 +101,18 @@ def page_pictures() -> dict[str, np.ndarray]:
     figures = dict.fromkeys(("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "abs_rel", "rmse", "silog", "delta1", "ms"), 0.5)
     result = Evaluated(
         Sample("scene", Frame(image(), camera=CAMERA), reference),
-        {name: figures for name in (*UPSAMPLERS, "equal_time", "refined")},
+        {name: figures for name in METHODS},
         dict.fromkeys(BUDGETS, 0.5),
         {},
         maps,
+        coarse(),
         reference,
         band,
         wrong,
         selected,
+        pixel_classes(reference, 8),
         None,
+        0.0,
     )
     report = Report()
     report.add(result)

@@ -37,6 +37,7 @@ def add_parser(subparsers: Subparsers) -> None:
         default="median",
         help="of each depth map with the truth before it is measured (default: median)",
     )
+    parser.add_argument("--oracles", action="store_true", help="also what a perfect refiner would reach; a few seconds per image")
     parser.add_argument("--json", type=Path, metavar="OUT", help="the figures as a JSON file")
     parser.add_argument("--html", type=Path, metavar="OUT", help="a report with pictures, one self-contained file")
     parser.add_argument(
@@ -53,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.coarse.stored import StoredCoarse
     from depth_retrofit_ros.device.choice import pick_device
     from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
-    from depth_retrofit_ros.evaluation.evaluator import Evaluator
+    from depth_retrofit_ros.evaluation.evaluator import Evaluator, with_oracles
     from depth_retrofit_ros.evaluation.report.page import Report
-    from depth_retrofit_ros.evaluation.report.results import image_entry, summarize, table, to_json
+    from depth_retrofit_ros.evaluation.report.results import class_table, image_entry, summarize, table, to_json
     from depth_retrofit_ros.io.depth_files import make_folder, write_text
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
     from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             coarse = source(pair)
             result = evaluator(read_pair(pair), coarse)
+            result = with_oracles(result) if args.oracles else result
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -99,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
             f"{relative} of {len(pairs)} coarse maps do not claim metres by themselves, yet are measured so: see --align"
         )
     document = summarize(entries, facts(args, source.name, str(coarse.device)) | {"notes": notes})
-    print("\n" + table(document, SHOWN))
+    print(f"\n{table(document, SHOWN)}\n\nmean |ln depth - ln truth| by class of pixels\n{class_table(document)}\n")
     for name, text in document["summary"]["notes"].items():
         print(f"{name}: {text}")
     if args.json is not None:

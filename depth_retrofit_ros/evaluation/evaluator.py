@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,14 +15,17 @@ from depth_retrofit_ros.evaluation.baselines.equal_time import highest_resolutio
 from depth_retrofit_ros.evaluation.baselines.upsampling import UPSAMPLERS
 from depth_retrofit_ros.evaluation.data.dataset import Sample
 from depth_retrofit_ros.evaluation.metrics.alignment import Alignment, Mode, fit
+from depth_retrofit_ros.evaluation.metrics.classes import pixel_classes
 from depth_retrofit_ros.evaluation.metrics.coverage import BUDGETS, coverage, high_error
-from depth_retrofit_ros.evaluation.metrics.edges import boundary_f1, edge_band, soft_edge_error
+from depth_retrofit_ros.evaluation.metrics.edges import boundary_f1, edge_band, soft_edge_errors
 from depth_retrofit_ros.evaluation.metrics.pointwise import both_known, pointwise
+from depth_retrofit_ros.evaluation.oracles import ORACLES, oracle_maps
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.refinement.pixels.refiner import Refiner
 from depth_retrofit_ros.retrofit import Retrofit
 
-METHODS = (*UPSAMPLERS, "equal_time", "refined")
+METHODS = (*UPSAMPLERS, "equal_time", "base", "refined")
+MOVED_FAR = 2.0  # times the depth before refinement
 Figures = dict[str, float]
 
 
@@ -30,9 +33,11 @@ Figures = dict[str, float]
 class Evaluated:
     """What became of one image.
 
-    methods: the figures of each of ``METHODS``, None where a method does not apply; coverage: by budget; alignments: by method.
-    maps: aligned depth ``float32 [H, W]`` by method; truth: the reference in use; band, high_error, selected: bool [H, W].
-    equal_time_px: the long side that the coarse model's input had in the same time, None where it cannot be chosen.
+    methods: the figures of each of ``METHODS``, after ``with_oracles`` also of ``ORACLES``, None where a method does not apply;
+    coverage: by budget; alignments: by method. maps: aligned depth ``float32 [H, W]`` by method; coarse: ``float32 [h, w]``,
+    aligned as ``base``; truth: the reference in use; band, high_error, selected: bool [H, W]; classes: ``uint8 [H, W]``, see
+    ``pixel_classes``. equal_time_px: the long side that the coarse model's input had in the same time, None where it cannot be
+    chosen. moved_far: the share of the pixels with known truth whose depth refinement more than doubled, NaN without any.
     """
 
     sample: Sample
@@ -40,11 +45,14 @@ class Evaluated:
     coverage: dict[float, float]
     alignments: dict[str, Alignment]
     maps: dict[str, np.ndarray]
+    coarse: np.ndarray
     truth: np.ndarray
     band: np.ndarray
     high_error: np.ndarray
     selected: np.ndarray
+    classes: np.ndarray
     equal_time_px: int | None
+    moved_far: float
 
 
 class Evaluator:
@@ -71,6 +79,7 @@ class Evaluator:
         start = time.perf_counter()
         result = retrofit(frame)
         refined, refined_ms = result.depth.cpu().numpy(), 1e3 * (time.perf_counter() - start)
+        base, selected = result.base.cpu().numpy(), result.selection.mask().cpu().numpy()
 
         low, maps, ms = limit_far(recorder.prediction, coarse.claim), {}, {}
         for name, upsampler in UPSAMPLERS.items():
@@ -82,6 +91,7 @@ class Evaluator:
             start = time.perf_counter()
             maps["equal_time"] = predict_at(coarse, long_side, frame)
             ms["equal_time"] = 1e3 * (time.perf_counter() - start)
+        maps["base"], ms["base"] = base, result.times_ms["coarse"] + result.times_ms["upsample"]
         maps["refined"], ms["refined"] = refined, refined_ms
 
         truth = np.where((sample.depth > self.valid_m[0]) & (sample.depth < self.valid_m[1]), sample.depth, np.float32(np.nan))
@@ -94,19 +104,24 @@ class Evaluator:
 
         band = edge_band(truth)
         wanted = high_error(maps["bilinear"], truth, band)
-        assert frame.camera is not None, "samples come with intrinsics"
-        figures = {name: figures_of(depth, truth, band, frame.camera.fx) | {"ms": ms[name]} for name, depth in maps.items()}
+        fx = _fx(sample)
+        figures = {name: figures_of(depth, truth, band, fx) | {"ms": ms[name]} for name, depth in maps.items()}
         return Evaluated(
             sample=sample,
             methods={name: figures.get(name) for name in METHODS},
             coverage=covered(retrofit, low, frame.image, wanted),
             alignments=alignments,
             maps=maps,
+            coarse=shared.apply(low.depth.cpu().numpy()),
             truth=truth,
             band=band,
             high_error=wanted,
-            selected=result.selection.mask().cpu().numpy(),
+            selected=selected,
+            classes=pixel_classes(
+                np.where(np.isposinf(sample.depth), sample.depth, truth), max(truth.shape) / max(low.depth.shape)
+            ),
             equal_time_px=long_side,
+            moved_far=moved_far(base, refined, truth),
         )
 
     def _long_side(self, coarse: CoarseModel, frame: Frame, limit_ms: float) -> int | None:
@@ -118,6 +133,30 @@ class Evaluator:
         return self._equal_time_px[frame.image.shape]
 
 
+def with_oracles(result: Evaluated, like: Evaluated | None = None) -> Evaluated:
+    """The result with ``ORACLES`` among its methods, which takes a few seconds.
+
+    like: one of another refiner on the same sample and coarse map that has them: they are the same if the selection is.
+    """
+    if like is not None and np.array_equal(like.selected, result.selected):
+        maps = {name: like.maps[name] for name in ORACLES}
+        methods = {name: like.methods[name] for name in ORACLES}
+    else:
+        maps = oracle_maps(result.maps["base"], result.coarse, result.truth, _sky(result.sample), result.selected)
+        fx = _fx(result.sample)
+        methods = {name: figures_of(depth, result.truth, result.band, fx) | {"ms": float("nan")} for name, depth in maps.items()}
+    return replace(result, maps=result.maps | maps, methods=result.methods | methods)
+
+
+def _sky(sample: Sample) -> np.ndarray:
+    return np.isposinf(sample.depth)
+
+
+def _fx(sample: Sample) -> float:
+    assert sample.frame.camera is not None, "samples come with intrinsics"
+    return sample.frame.camera.fx
+
+
 def figures_of(depth: np.ndarray, truth: np.ndarray, band: np.ndarray, fx: float | None) -> Figures:
     """All metrics of an aligned depth map [H, W]; see docs/evaluation.md. NaN where a metric has no pixel to be taken from.
 
@@ -125,14 +164,24 @@ def figures_of(depth: np.ndarray, truth: np.ndarray, band: np.ndarray, fx: float
     """
     everywhere, edge, flat = (pointwise(depth, truth, where) for where in (None, band, ~band))
     known = both_known(truth, truth)
+    soft = np.zeros(0) if fx is None else soft_edge_errors(depth, truth, fx)
+    see_median, see_p95 = np.percentile(soft, (50, 95)) if soft.size else (float("nan"), float("nan"))
     return {
         **everywhere,
         **{f"edge_{name}": value for name, value in edge.items()},
         **{f"flat_{name}": value for name, value in flat.items()},
-        "see": float("nan") if fx is None else soft_edge_error(depth, truth, fx),
+        "see": float(np.mean(soft, dtype=np.float64)) if soft.size else float("nan"),
+        "see_median": float(see_median),
+        "see_p95": float(see_p95),
         "boundary_f1": boundary_f1(depth, truth),
         "unknown_share": float(np.mean(~both_known(depth, depth)[known])) if known.any() else float("nan"),
     }
+
+
+def moved_far(base: np.ndarray, refined: np.ndarray, truth: np.ndarray) -> float:
+    """Share of the pixels of [H, W] with known truth whose depth refinement more than doubled; NaN without any."""
+    known = both_known(truth, truth)
+    return float(np.mean(refined[known] > MOVED_FAR * base[known])) if known.any() else float("nan")
 
 
 def covered(retrofit: Retrofit, coarse: CoarsePrediction, image: np.ndarray, wanted: np.ndarray) -> dict[float, float]:

@@ -16,7 +16,8 @@ from depth_retrofit_ros.evaluation.metrics.alignment import Alignment, Mode, fit
 from depth_retrofit_ros.evaluation.metrics.edges import edge_band
 from depth_retrofit_ros.evaluation.metrics.flicker import Flicker, View, flicker
 from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
-from depth_retrofit_ros.evaluation.report.results import Entry, mean_of, or_none
+from depth_retrofit_ros.evaluation.report.nulls import mean_of, or_none
+from depth_retrofit_ros.evaluation.report.results import Entry
 from depth_retrofit_ros.frame import Frame
 
 METHODS = ("nearest", "bilinear", "refined")

@@ -45,19 +45,23 @@ def log_ratio(
     """ln(coarse / true) of the surface at each pixel.
 
     log_true ``[K]`` at the pixels; rows, columns ``int64 [K]`` of the coarse cell of each; true_map, coarse_map ``[h, w]``: ln
-    depth on the coarse grid. Where no nearby cell shows the same surface (a lost thin structure) the ratio around is taken.
+    depth on the coarse grid. Where no nearby cell shows the same surface (a lost thin structure) the ratio around is taken. Cells
+    with NaN in ``true_map``, whose truth is unknown, take no part; NaN where all within reach are such.
     """
-    maps = (true_map, coarse_map - true_map, _purity(true_map, search.least_pure))
-    padded = (np.pad(m.float().numpy(), search.radius, mode="edge") for m in maps)
+    purity, known = _purity(true_map, search.least_pure), true_map.isfinite()
+    maps = (torch.where(known, m, 0.0).float().numpy() for m in (true_map, coarse_map - true_map, purity))
+    padded = (np.pad(m, search.radius, mode="edge") for m in maps)
     how = search.radius, search.sigma, search.other, search.tail
-    return torch.from_numpy(_weighted_ratio(log_true.float().numpy(), rows.numpy(), columns.numpy(), *padded, *how))
+    ratio, weight = _weighted_ratio(log_true.float().numpy(), rows.numpy(), columns.numpy(), *padded, *how)
+    return torch.from_numpy(np.where(weight > 0, ratio, np.float32(np.nan)))
 
 
 def _purity(true_map: torch.Tensor, least: float) -> torch.Tensor:
-    """1 in the middle of a surface, ``least`` where a cell or its neighbours mix two."""
-    padded = F.pad(true_map[None, None], (1, 1, 1, 1), mode="replicate")
-    spread = (F.max_pool2d(padded, 3, 1) + F.max_pool2d(-padded, 3, 1))[0, 0]
-    return torch.exp(-((spread / 0.1) ** 2)) + least
+    """1 in the middle of a surface, ``least`` where a cell or its neighbours mix two. NaN cells are no neighbours."""
+    unknown = true_map.isnan()
+    sides = (m.masked_fill(unknown, -torch.inf)[None, None] for m in (true_map, -true_map))
+    farthest, nearest = (F.max_pool2d(F.pad(m, (1, 1, 1, 1), mode="replicate"), 3, 1)[0, 0] for m in sides)
+    return torch.exp(-(((farthest + nearest) / 0.1) ** 2)) + least
 
 
 @cached_njit(fastmath=True)
@@ -72,12 +76,12 @@ def _weighted_ratio(
     sigma: float,
     other: float,
     tail: float,
-) -> np.ndarray:
-    """Mean ``ratio`` of the cells within ``radius``, by nearness, purity and likeness to the pixel's own depth; the maps are padded
-    by ``radius``."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean ``ratio`` of the cells within ``radius``, by nearness, purity and likeness to the pixel's own depth, and their weight;
+    the maps are padded by ``radius``."""
     side = 2 * radius + 1
     near = np.exp(-((np.arange(-radius, radius + 1) / radius) ** 2))
-    out = np.empty_like(log_true)
+    out, weights = np.empty_like(log_true), np.empty_like(log_true)
     like = np.empty(side)
     for i in range(log_true.size):
         total, weight = 0.0, 0.0
@@ -96,5 +100,5 @@ def _weighted_ratio(
                 w = near[row] * near[column] * pure[column] * like[column]
                 total += w * ratios[column]
                 weight += w
-        out[i] = total / weight
-    return out
+        out[i], weights[i] = total / max(weight, 1e-30), weight
+    return out, weights

@@ -17,9 +17,13 @@ from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.stored import StoredCoarse
 from depth_retrofit_ros.evaluation.baselines import equal_time
 from depth_retrofit_ros.evaluation.data.dataset import Sample
-from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluator, figures_of
+from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluator, figures_of, moved_far, with_oracles
+from depth_retrofit_ros.evaluation.metrics.alignment import Mode
+from depth_retrofit_ros.evaluation.metrics.classes import CLASSES, UNKNOWN
 from depth_retrofit_ros.evaluation.metrics.coverage import coverage
+from depth_retrofit_ros.evaluation.metrics.edges import soft_edge_errors
 from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
+from depth_retrofit_ros.evaluation.oracles import ORACLES
 from depth_retrofit_ros.evaluation.report.results import image_entry, summarize, to_json
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.checkpoints import save_tensors
@@ -28,12 +32,13 @@ from test.evaluation.scenes import HEIGHT, WIDTH, Resizable, coarse_of, sample, 
 from test.refinement.nets import random_network, random_refiner
 
 KEYS = {"abs_rel", "rmse", "silog", "delta1", "edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "ms"}
+KEYS |= {"abs_rel_median", "abs_rel_p95", "edge_abs_rel_median", "edge_abs_rel_p95", "flat_abs_rel_p95", "see_median", "see_p95"}
 FACTS = {"align": "median", "budget": 0.1, "model": "m", "device": "cpu", "valid_m": [0.001, None], "notes": {}}
 
 
-def stored(depth: np.ndarray, scale: float = 1.0) -> StoredCoarse:
+def stored(depth: np.ndarray, scale: float = 1.0, metric: bool = True) -> StoredCoarse:
     coarse = torch.from_numpy(scale * coarse_of(depth))
-    return StoredCoarse(CoarsePrediction(coarse, torch.zeros(1, *coarse.shape)), has_features=False, metric=True)
+    return StoredCoarse(CoarsePrediction(coarse, torch.zeros(1, *coarse.shape)), has_features=False, metric=metric)
 
 
 @pytest.fixture
@@ -52,6 +57,7 @@ def test_every_method_is_measured_on_the_same_coarse_map(scene: Sample) -> None:
         assert figures["ms"] > 0 and figures["unknown_share"] == 0
     frame = Retrofit(stored(scene.depth), random_refiner(), 0.1)(scene.frame)
     assert np.array_equal(result.maps["refined"], frame.depth.numpy())
+    assert np.array_equal(result.maps["base"], frame.base.numpy())
     assert np.array_equal(result.selected, frame.selection.mask().numpy())
 
 
@@ -84,6 +90,64 @@ def test_edge_and_flat_figures_are_of_the_band_and_of_the_rest(scene: Sample) ->
     assert figures["edge_abs_rel"] == pytest.approx(abs_rel(result.maps["nearest"], scene.depth, result.band), rel=1e-5)
     perfect = figures_of(truth(), scene.depth, result.band, scene.frame.camera.fx)
     assert perfect["abs_rel"] == perfect["see"] == 0 and perfect["delta1"] == 1 and perfect["boundary_f1"] > 0.5
+
+
+def test_the_robust_figures_are_of_the_same_pixels_as_the_means(scene: Sample) -> None:
+    result = Evaluator(random_refiner(), 0.1, "none")(scene, stored(scene.depth))
+    figures, depth = result.methods["guided"], result.maps["guided"]
+    assert figures is not None and scene.frame.camera is not None
+    edge = result.band & np.isfinite(result.truth)
+    relative = np.abs(depth[edge] - result.truth[edge]) / result.truth[edge]
+    assert (figures["edge_abs_rel_median"], figures["edge_abs_rel_p95"]) == pytest.approx(np.percentile(relative, (50, 95)))
+    soft = soft_edge_errors(depth, result.truth, scene.frame.camera.fx)
+    assert (figures["see_median"], figures["see_p95"]) == pytest.approx(np.percentile(soft, (50, 95)))
+    assert figures["see"] == pytest.approx(soft.mean(), rel=1e-5)
+
+
+def test_moved_far_by_hand() -> None:
+    base = np.array([[1, 1, 1, 1, 1]], np.float32)
+    refined = np.array([[2.1, 1.9, 0.3, 5.0, 1.0]], np.float32)
+    truth = np.array([[1, 1, 1, np.nan, 1]], np.float32)
+    assert moved_far(base, refined, truth) == 0.25
+    assert math.isnan(moved_far(base, refined, np.full_like(truth, np.nan)))
+
+
+def test_classes_are_in_units_of_the_coarse_map_and_know_the_sky(scene: Sample) -> None:
+    result = Evaluator(random_refiner(), 0.1, "none")(scene, stored(scene.depth))  # a wire of 1 px, cells of 8 px
+    sky, wire = np.isposinf(scene.depth), scene.depth == 1.5
+    assert wire.any() and (result.classes[wire] == CLASSES.index("thin")).all()
+    assert np.array_equal(result.classes == UNKNOWN, sky)
+    fine = torch.from_numpy(np.where(sky, 50.0, scene.depth).astype(np.float32))
+    as_fine = StoredCoarse(CoarsePrediction(fine, torch.zeros(1, *fine.shape)), has_features=False, metric=True)
+    assert not (Evaluator(random_refiner(), 0.1, "none")(scene, as_fine).classes == CLASSES.index("thin")).any()
+
+
+@pytest.mark.parametrize("align", ["none", "median", "scale-shift"])
+def test_oracles_are_measured_in_the_refined_depths_place(scene: Sample, align: Mode) -> None:
+    result = with_oracles(Evaluator(random_refiner(), 0.1, align)(scene, stored(scene.depth)))
+    assert tuple(result.methods) == (*METHODS, *ORACLES)
+    selected = result.selected & np.isfinite(result.truth)
+    assert selected.any() and np.array_equal(result.maps["oracle"][selected], result.truth[selected])
+    for name in ("oracle", "attainable"):
+        assert np.array_equal(result.maps[name][~selected], result.maps["base"][~selected])
+    errors = {name: figures["edge_abs_rel"] for name, figures in result.methods.items() if figures is not None}
+    assert errors["oracle"] < errors["attainable"] < errors["base"]
+
+
+def test_the_attainable_depth_does_not_depend_on_the_scale_of_the_coarse_map(scene: Sample) -> None:
+    coarse = (stored(scene.depth, scale, metric=False) for scale in (1.0, 4.0))
+    right, wrong = (Evaluator(random_refiner(), 0.1, "median")(scene, one) for one in coarse)
+    assert np.array_equal(right.selected, wrong.selected)
+    one, other = (with_oracles(result).maps["attainable"] for result in (right, wrong))
+    np.testing.assert_allclose(one, other, rtol=1e-3)
+
+
+def test_oracles_of_another_refiner_serve_where_the_same_pixels_were_selected(scene: Sample) -> None:
+    whole, half = (Evaluator(random_refiner(), budget, "none")(scene, stored(scene.depth)) for budget in (0.1, 0.05))
+    known = with_oracles(whole)
+    again = with_oracles(whole, known)
+    assert all(again.maps[name] is known.maps[name] and again.methods[name] is known.methods[name] for name in ORACLES)
+    assert not np.array_equal(with_oracles(half, known).maps["oracle"], known.maps["oracle"])
 
 
 def test_all_upsamplings_share_one_alignment_and_scale_does_not_matter(scene: Sample) -> None:
@@ -168,6 +232,10 @@ def test_json_has_null_and_no_nan_where_there_is_nothing_to_measure(scene: Sampl
     summary = document["summary"]
     assert summary["methods"]["refined"]["see"] == entries[1]["methods"]["refined"]["see"]  # the mean over those that have one
     assert summary["methods"]["equal_time"] is None
+    assert summary["medians"]["jbu"]["see"] == entries[1]["methods"]["jbu"]["see"]
+    assert entries[0]["classes"]["thin"]["share"] is None and entries[0]["moved_far"] is None and entries[0]["flat_ratio"] is None
+    assert summary["classes"]["thin"]["selected"] == pytest.approx(entries[1]["classes"]["thin"]["selected"])
+    assert summary["taken"] is None and "attainable" not in summary["methods"]
     assert summary["coverage"]["0.1"] == entries[1]["coverage"]["0.1"] and set(summary["coverage"]) == {
         "0.02",
         "0.05",
@@ -176,15 +244,39 @@ def test_json_has_null_and_no_nan_where_there_is_nothing_to_measure(scene: Sampl
     }
 
 
-def test_overall_figures_are_means_over_the_images() -> None:
-    def entry(value: float | None, covered: float | None) -> dict[str, object]:
-        methods = {name: {"abs_rel": value} for name in METHODS}
-        shares = {"known_share": 1.0, "edge_share": covered, "high_error_share": None}
-        return {"methods": methods, "coverage": dict.fromkeys(("0.02", "0.05", "0.1", "0.2"), covered), **shares}
+def test_the_classes_of_an_image_add_up(scene: Sample) -> None:
+    result = with_oracles(Evaluator(random_refiner(), 0.1, "median")(scene, stored(scene.depth)))
+    entry = image_entry(result)
+    classes, known = entry["classes"], np.isfinite(result.truth)
+    assert tuple(classes) == CLASSES and sum(row["share"] for row in classes.values()) == pytest.approx(1)
+    selected = sum(row["share"] * row["selected"] for row in classes.values() if row["share"])
+    assert selected == pytest.approx((result.selected & known).sum() / known.sum())
+    for name, depth in result.maps.items():
+        error = np.abs(np.log(depth[known] / result.truth[known])).mean()
+        total = sum(row["share"] * row["log_error"][name] for row in classes.values() if row["share"])
+        assert total == pytest.approx(error, rel=1e-4), name
+    thin = classes["thin"]
+    before, after, best = (thin["log_error"][name] for name in ("bilinear", "refined", "attainable"))
+    assert thin["taken"]["log_error"] == pytest.approx((before - after) / (before - best))
+    figures = entry["methods"]
+    assert entry["flat_ratio"] == figures["refined"]["flat_abs_rel"] / figures["bilinear"]["flat_abs_rel"]
+    assert entry["moved_far"] == result.moved_far and set(entry["taken"]) >= {"edge_abs_rel", "see", "boundary_f1"}
 
-    summary = summarize([entry(0.1, 0.5), entry(0.3, None), entry(None, 0.7)], FACTS)["summary"]
-    assert summary["methods"]["jbu"]["abs_rel"] == pytest.approx(0.2)
+
+def test_overall_figures_are_means_and_medians_over_the_images() -> None:
+    def entry(value: float | None, covered: float | None) -> dict[str, object]:
+        methods = {name: {"abs_rel": value, "flat_abs_rel": value} for name in METHODS}
+        shares = {"known_share": 1.0, "edge_share": covered, "high_error_share": None, "moved_far": value}
+        nothing: dict[str, object] = {"share": None, "selected": None, "log_error": {}, "log_error_selected": {}}
+        by_budget = dict.fromkeys(("0.02", "0.05", "0.1", "0.2"), covered)
+        more = {"name": f"{value}", "flat_ratio": value, "classes": dict.fromkeys(CLASSES, nothing)}
+        return {"methods": methods, "coverage": by_budget, **shares, **more}
+
+    summary = summarize([entry(0.1, 0.5), entry(0.2, None), entry(0.9, None), entry(None, 0.7)], FACTS)["summary"]
+    assert summary["methods"]["jbu"]["abs_rel"] == summary["moved_far"] == pytest.approx(0.4)
+    assert summary["medians"]["jbu"]["abs_rel"] == pytest.approx(0.2)
     assert summary["coverage"]["0.05"] == pytest.approx(0.6) and summary["high_error_share"] is None
+    assert summary["flat_ratio"] == {"mean": 1.0, "worst": 0.9, "worst_image": "0.9"}
     with pytest.raises(ValueError, match="JSON"):
         to_json({"value": math.nan})
 
@@ -228,6 +320,23 @@ def test_the_command_writes_the_contract(tmp_path: Path, refiner: Path, capsys: 
     assert "edges alone for 2 of 2" in summary["notes"]["selection"]
     assert "edges alone for 2 of 2" in capsys.readouterr().out
     assert "second &lt;b&gt;" in (tmp_path / "report.html").read_text()
+
+
+def test_the_command_tells_what_is_attainable_where_it_is_asked(
+    tmp_path: Path, refiner: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs, coarse = folders(tmp_path, features=False)
+    out = tmp_path / "figures.json"
+    options = ["--coarse", str(coarse), "--refiner", str(refiner), "--oracles", "--json", str(out)]
+    assert cli.main(["evaluate", str(pairs), *options, "--html", str(tmp_path / "report.html")]) == 0
+    document = json.loads(out.read_text(), parse_constant=pytest.fail)
+    for methods in (document["summary"]["methods"], *(entry["methods"] for entry in document["images"])):
+        assert list(methods) == [*METHODS, *ORACLES] and methods["attainable"]["ms"] is None
+    thin = document["summary"]["classes"]["thin"]
+    assert thin["log_error"]["attainable"] < thin["log_error"]["base"] and thin["taken"]["log_error"] is not None
+    text = capsys.readouterr().out
+    assert f"{thin['log_error']['attainable']:.4g}" in text and "beside_thin" in text
+    assert "<td>beside thin</td>" in (tmp_path / "report.html").read_text()
 
 
 def test_the_command_tells_what_relative_depth_was_measured_as(

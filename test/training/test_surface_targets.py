@@ -74,6 +74,25 @@ def test_a_structure_that_no_coarse_cell_shows_takes_the_factor_around() -> None
     torch.testing.assert_close(got, torch.full((H, W), 0.25), atol=1e-5, rtol=0)
 
 
+def test_cells_whose_truth_is_unknown_take_no_part() -> None:
+    """Neither their own ratio nor a mixture with them counts: beside a hole a surface is as pure as elsewhere."""
+    true = torch.full((H, W), math.log(5.0))
+    coarse = true + 0.25
+    holes = (ROWS + COLUMNS) % 3 == 0
+    coarse[holes] += 3.0
+    got = ratio_everywhere(true.masked_fill(holes, math.nan), coarse, true)
+    torch.testing.assert_close(got, torch.full((H, W), 0.25), atol=1e-5, rtol=0)
+
+
+def test_without_a_known_cell_within_reach_there_is_no_ratio() -> None:
+    true = torch.full((H, W), math.nan)
+    true[:, 0] = math.log(5.0)
+    reach = SurfaceSearch().radius
+    got = ratio_everywhere(true, torch.full((H, W), math.log(6.0)), torch.full((H, W), math.log(5.0)))
+    torch.testing.assert_close(got[:, : reach + 1], torch.full((H, reach + 1), math.log(1.2)), atol=1e-5, rtol=0)
+    assert got[:, reach + 1 :].isnan().all()
+
+
 def test_unit_of_either_depth_shifts_the_ratio_and_nothing_else() -> None:
     true = (1 + 3 * torch.rand(H, W)).log()
     coarse = true + 0.2 * torch.randn(H, W)

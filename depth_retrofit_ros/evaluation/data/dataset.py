@@ -28,7 +28,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """frame: image and camera; depth: the truth, ``float32 [H, W]`` m, NaN where unknown."""
+    """frame: image and camera; depth: the truth, ``float32 [H, W]`` m, inf where the file says so (sky), NaN where unknown."""
 
     name: str
     frame: Frame
@@ -72,8 +72,7 @@ def read_pair(pair: Pair) -> Sample:
         camera.require_plausible()
     except CameraError as error:
         raise CameraError(f"{pair.truth}: {error}") from None
-    known = np.isfinite(depth) & (depth > 0)
-    return Sample(pair.name, Frame(photo.image, camera=camera), np.where(known, depth, np.float32(np.nan)))
+    return Sample(pair.name, Frame(photo.image, camera=camera), np.where(depth > 0, depth, np.float32(np.nan)))
 
 
 def _check_orientation(pair: Pair, photo: Photo, truth_shape: tuple[int, ...]) -> None:

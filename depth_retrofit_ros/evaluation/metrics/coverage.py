@@ -22,15 +22,22 @@ ERROR_BIN, ERROR_BINS = 0.03, 101  # of the histogram of errors: ±1.5 in ln dep
 def high_error(depth: np.ndarray, reference: np.ndarray, band: np.ndarray) -> np.ndarray:
     """bool [H, W]: pixels whose depth is off by more than 10 % *beyond the error of their surface*.
 
-    depth: the upsampled coarse map, aligned; reference; band: the edge band; all [H, W]. With g = ln depth − ln reference: |g − s|
-    > ln 1.1 where both are known, s being ``surface_error``.
+    See ``excess_error``, which is above ln 1.1 there.
+    """
+    return np.asarray(excess_error(depth, reference, band) > np.log(1 + HIGH_ERROR))
+
+
+def excess_error(depth: np.ndarray, reference: np.ndarray, band: np.ndarray) -> np.ndarray:
+    """``float32 [H, W]``: how wrong each pixel is beyond the error of its surface, 0 where depth or reference is unknown.
+
+    depth: the upsampled coarse map, aligned; reference; band: the edge band; all [H, W]. With g = ln depth − ln reference: |g − s|,
+    s being ``surface_error``.
     """
     known = both_known(depth, reference)
     error = np.zeros(depth.shape, np.float32)
     np.divide(depth, reference, out=error, where=known)
     np.log(error, out=error, where=known)
-    high: np.ndarray = np.abs(error - surface_error(error, reference, known, band)) > np.log(1 + HIGH_ERROR)
-    return high & known
+    return np.where(known, np.abs(error - surface_error(error, reference, known, band)), np.float32(0))
 
 
 def surface_error(error: np.ndarray, reference: np.ndarray, known: np.ndarray, band: np.ndarray) -> np.ndarray:

@@ -34,15 +34,19 @@ def disparity_edges(reference: np.ndarray, fx: float) -> np.ndarray:
 
 
 def soft_edge_error(depth: np.ndarray, reference: np.ndarray, fx: float) -> float:
-    """SEE [m] (Chen et al. 2019; SMD-Nets, 2021): how far the depth at an edge is from *either* side of the true edge.
+    """SEE [m] (Chen et al. 2019; SMD-Nets, 2021): mean of ``soft_edge_errors``; NaN without any."""
+    errors = soft_edge_errors(depth, reference, fx)
+    return float(np.mean(errors, dtype=np.float64)) if errors.size else float("nan")
 
-    Mean over ``disparity_edges`` where ``depth [H, W]`` is known of min |r − d|, r being the known reference depths of the 3×3
-    neighbourhood. NaN without such pixels.
+
+def soft_edge_errors(depth: np.ndarray, reference: np.ndarray, fx: float) -> np.ndarray:
+    """How far the depth at an edge is from *either* side of the true edge, ``float32 [N]`` m.
+
+    Over ``disparity_edges`` where ``depth [H, W]`` is known: min |r − d|, r being the known reference depths of the 3×3
+    neighbourhood.
     """
     edges = disparity_edges(reference, fx) & both_known(depth, depth)
     rows, columns = np.nonzero(edges)
-    if rows.size == 0:
-        return float("nan")
     known = np.where(both_known(reference, reference), reference, np.nan)
     padded = np.pad(known, 1, constant_values=np.nan)
     here = depth[rows, columns]
@@ -50,7 +54,7 @@ def soft_edge_error(depth: np.ndarray, reference: np.ndarray, fx: float) -> floa
     for dy in range(3):
         for dx in range(3):
             np.fmin(nearest, np.abs(padded[rows + dy, columns + dx] - here), out=nearest)  # fmin passes over the NaN of the unknown
-    return float(np.mean(nearest, dtype=np.float64))
+    return nearest
 
 
 def boundary_f1(depth: np.ndarray, reference: np.ndarray) -> float:

@@ -25,18 +25,23 @@ def abs_rel(depth: np.ndarray, reference: np.ndarray, where: np.ndarray | None =
 
 
 def pointwise(depth: np.ndarray, reference: np.ndarray, where: np.ndarray | None = None) -> dict[str, float]:
-    """The four standard errors over the same pixels as ``abs_rel``; all NaN without any.
+    """The standard errors over the same pixels as ``abs_rel``; all NaN without any.
 
-    ``abs_rel``; ``rmse`` [m]: root of the mean squared difference; ``silog``: 100·sqrt(mean(g²) − mean(g)²) with g = ln d − ln r
-    (Eigen et al. 2014); ``delta1``: share of pixels with max(d/r, r/d) < 1.25.
+    ``abs_rel``, and the median and the 95th percentile of |d − r| / r over the pixels, which a few pixels of sky do not decide;
+    ``rmse`` [m]: root of the mean squared difference; ``silog``: 100·sqrt(mean(g²) − mean(g)²) with g = ln d − ln r (Eigen et al.
+    2014); ``delta1``: share of pixels with max(d/r, r/d) < 1.25.
     """
     known = both_known(depth, reference) if where is None else both_known(depth, reference) & where
     if not known.any():
-        return dict.fromkeys(("abs_rel", "rmse", "silog", "delta1"), float("nan"))
+        return dict.fromkeys(("abs_rel", "abs_rel_median", "abs_rel_p95", "rmse", "silog", "delta1"), float("nan"))
     d, r = depth[known], reference[known]
     off, ratio = np.abs(d - r), d / r
+    relative = off / r
+    median, high = np.percentile(relative, (50, 95))
     return {
-        "abs_rel": float(np.mean(off / r, dtype=np.float64)),
+        "abs_rel": float(np.mean(relative, dtype=np.float64)),
+        "abs_rel_median": float(median),
+        "abs_rel_p95": float(high),
         "rmse": float(np.sqrt(np.mean(np.square(off), dtype=np.float64))),
         "silog": 100 * float(np.std(np.log(ratio), dtype=np.float64)),
         "delta1": float(np.mean(np.maximum(ratio, 1 / ratio) < DELTA1_RATIO)),

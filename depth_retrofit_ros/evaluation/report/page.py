@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from depth_retrofit_ros.evaluation.evaluator import Evaluated
+from depth_retrofit_ros.evaluation.oracles import ORACLES
 from depth_retrofit_ros.evaluation.report.pictures import Crop, edge_crops, overviews
-from depth_retrofit_ros.evaluation.report.results import Entry
+from depth_retrofit_ros.evaluation.report.results import CLASS_METHODS, Entry
 
 OVERVIEW_PX, CROP_PX = 480, 256
 COLUMNS = {  # metric: (heading, whether more is better)
@@ -58,6 +59,7 @@ class Report:
             _method_table(summary["methods"]),
             _notes(summary["notes"]),
             _coverage_table(summary),
+            _class_table(summary["classes"]),
             "<h2>Each image, bilinear → refined</h2>",
             _image_table(images),
             *(self._section(entry) for entry in images),
@@ -84,10 +86,12 @@ def _facts(summary: Entry) -> str:
 
 
 def _method_table(methods: Mapping[str, Entry | None]) -> str:
-    best = {metric: _best([m for m in methods.values() if m is not None], metric) for metric in COLUMNS}
+    competing = [figures for name, figures in methods.items() if figures is not None and name not in ORACLES]
+    best = {metric: _best(competing, metric) for metric in COLUMNS}
     rows = ["<tr><th>method</th>" + "".join(f"<th>{escape(heading)}</th>" for heading, _ in COLUMNS.values()) + "</tr>"]
     for name, figures in methods.items():
-        cells = [_cell(None if figures is None else figures[metric], best[metric]) for metric in COLUMNS]
+        marks = {} if name in ORACLES else best
+        cells = [_cell(None if figures is None else figures[metric], marks.get(metric)) for metric in COLUMNS]
         rows.append(f"<tr><td>{escape(name)}</td>{''.join(cells)}</tr>")
     return f"<table>{''.join(rows)}</table>"
 
@@ -121,6 +125,17 @@ def _coverage_table(summary: Entry) -> str:
         f"<table><tr><th>budget</th>{heads}</tr><tr><td>high-error pixels covered by the selection</td>{cells}</tr></table>"
         f'<p class="note">High-error pixels are off by more than 10 % beyond the error of their surface.{note}</p>'
     )
+
+
+def _class_table(classes: Entry) -> str:
+    shown = [name for name in CLASS_METHODS if name in classes["thin"]["log_error"]]
+    rows = [f"<tr><th>pixels</th><th>share</th><th>selected</th>{''.join(f'<th>{name}</th>' for name in shown)}</tr>"]
+    for name, row in classes.items():
+        shares = "".join(f"<td>{'–' if row[key] is None else f'{row[key]:.1%}'}</td>" for key in ("share", "selected"))
+        errors = "".join(f"<td>{_number(row['log_error'][method])}</td>" for method in shown)
+        rows.append(f"<tr><td>{escape(name.replace('_', ' '))}</td>{shares}{errors}</tr>")
+    note = "Mean |ln depth − ln truth| by class of pixels; thin things and gaps are narrower than two pixels of the coarse map."
+    return f'<table>{"".join(rows)}</table><p class="note">{note}</p>'
 
 
 def _image_table(images: Sequence[Entry]) -> str:

@@ -22,14 +22,14 @@ def test_pairs_are_found_and_read(tmp_path: Path) -> None:
     assert [pair.name for pair in pairs] == ["a.1", "b"]
     got = read_pair(pairs[1])
     assert got.frame.camera == CAMERA and got.frame.image.shape == (HEIGHT, WIDTH, 3)
-    assert np.array_equal(got.depth, np.where(np.isfinite(depth), depth, np.nan), equal_nan=True)
+    assert np.isposinf(depth).any() and np.array_equal(got.depth, depth)  # inf, which is sky, is kept
 
 
 def test_depth_of_zero_or_less_is_unknown(tmp_path: Path) -> None:
     depth = write_scene(tmp_path, "a")
-    depth[20, :3] = 0, -1, np.nan
+    depth[20, :4] = 0, -1, np.nan, -np.inf
     np.savez(tmp_path / "a.npz", depth=depth, fx=60, fy=60, cx=30, cy=20)
-    assert np.isnan(read_pair(find_pairs(tmp_path)[0]).depth[20, :3]).all()
+    assert np.isnan(read_pair(find_pairs(tmp_path)[0]).depth[20, :4]).all()
 
 
 def turn(folder: Path, orientation: int) -> None:

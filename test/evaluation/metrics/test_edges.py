@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from depth_retrofit_ros.evaluation.metrics.edges import band_reach, boundary_f1, disparity_edges, edge_band, soft_edge_error
+from depth_retrofit_ros.evaluation.metrics.edges import (
+    band_reach,
+    boundary_f1,
+    disparity_edges,
+    edge_band,
+    soft_edge_error,
+    soft_edge_errors,
+)
 
 STEP = np.repeat(np.array([[2.0, 2.0, 2.0, 4.0, 4.0, 4.0]], np.float32), 4, axis=0)
 
@@ -36,6 +43,13 @@ def test_soft_edge_error_by_hand() -> None:
     assert soft_edge_error(shifted, STEP, 50.0) == 0  # one pixel off is forgiven
     halfway = np.where(STEP == 2.0, 2.5, 3.75).astype(np.float32)
     assert soft_edge_error(halfway, STEP, 50.0) == pytest.approx((0.5 + 0.25) / 2)
+
+
+def test_soft_edge_errors_are_those_whose_mean_is_told() -> None:
+    halfway = STEP * np.linspace(0.9, 1, STEP.shape[1]).astype(np.float32)
+    errors = soft_edge_errors(halfway, STEP, 50.0)
+    assert errors.size == disparity_edges(STEP, 50.0).sum() and np.unique(errors).size > 1
+    assert soft_edge_error(halfway, STEP, 50.0) == pytest.approx(errors.mean())
 
 
 def test_soft_edge_error_equals_plain_loops() -> None:

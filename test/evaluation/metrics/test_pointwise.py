@@ -48,10 +48,19 @@ def test_pointwise_by_hand() -> None:
     got = pointwise(np.array([[2.0, 1.0, 4.0, np.nan]]), np.array([[1.0, 1.0, 5.0, 7.0]]))
     ln2, ln08 = math.log(2), math.log(0.8)
     assert got["abs_rel"] == pytest.approx((1 + 0 + 0.2) / 3)
+    assert got["abs_rel_median"] == pytest.approx(0.2) and got["abs_rel_p95"] == pytest.approx(0.2 + 0.9 * 0.8)
     assert got["rmse"] == pytest.approx(math.sqrt((1 + 0 + 1) / 3))
     mean, square = (ln2 + ln08) / 3, (ln2**2 + ln08**2) / 3
     assert got["silog"] == pytest.approx(100 * math.sqrt(square - mean**2))
     assert got["delta1"] == pytest.approx(1 / 3)  # 5/4 is not below 1.25
+
+
+def test_a_few_pixels_of_sky_decide_the_mean_and_not_its_robust_twins() -> None:
+    truth = np.full((100, 100), 2.0, np.float32)
+    depth = truth * np.float32(1.1)
+    depth[0] = 2000.0
+    got = pointwise(depth, truth)
+    assert got["abs_rel"] > 5 and got["abs_rel_median"] == pytest.approx(0.1, rel=1e-4) == got["abs_rel_p95"]
 
 
 def test_pointwise_equals_its_plain_formulas() -> None:

@@ -14,7 +14,7 @@ import torch
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.stored import StoredCoarse
 from depth_retrofit_ros.evaluation.data.dataset import Sample
-from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluator
+from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluator, with_oracles
 from depth_retrofit_ros.evaluation.report import pictures
 from depth_retrofit_ros.evaluation.report.page import Report
 from depth_retrofit_ros.evaluation.report.results import image_entry, summarize
@@ -90,6 +90,26 @@ def test_the_best_of_each_column_is_bold(result: Evaluated) -> None:
     entry = image_entry(result)
     values = [figures["edge_abs_rel"] for figures in entry["methods"].values() if figures]
     assert f'<td class="best">{min(values):.4g}</td>' in text and f'<td class="best">{max(values):.4g}</td>' not in text
+
+
+def test_an_oracle_does_not_compete(result: Evaluated) -> None:
+    text, parsed = page([with_oracles(result)])
+    entry = image_entry(result)
+    assert "attainable" in parsed.cells
+    best = min(figures["edge_abs_rel"] for figures in entry["methods"].values() if figures)
+    assert f'<td class="best">{best:.4g}</td>' in text
+
+
+def test_the_classes_are_told_with_their_errors(result: Evaluated) -> None:
+    _, parsed = page([result])
+    thin = image_entry(result)["classes"]["thin"]
+    start = parsed.cells.index("thin")
+    wanted = [
+        f"{thin['share']:.1%}",
+        f"{thin['selected']:.1%}",
+        *(f"{thin['log_error'][m]:.4g}" for m in ("bilinear", "base", "refined")),
+    ]
+    assert parsed.cells[start + 1 : start + 6] == wanted
 
 
 def test_a_page_without_truth(result: Evaluated) -> None:
