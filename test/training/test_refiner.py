@@ -23,6 +23,7 @@ from depth_retrofit_ros.selection.uncertainty import weighted
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training import degradations, refiner
 from depth_retrofit_ros.training.refiner import (
+    BLOCK,
     FAR_FACTORS,
     CoarseView,
     Crops,
@@ -271,7 +272,7 @@ def test_the_sky_of_simulated_answers_is_anywhere_and_limited_as_at_run_time() -
         assert float(view.depth.max()) <= float(far_limit(view.depth)) * (1 + 1e-6)
 
 
-def test_half_of_the_simulated_answers_are_degraded_strongly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simulated_answers_are_of_every_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[degradations.Degradation] = []
 
     def told(rng: np.random.Generator, depth: np.ndarray, how: degradations.Degradation) -> tuple[np.ndarray, np.ndarray]:
@@ -281,7 +282,24 @@ def test_half_of_the_simulated_answers_are_degraded_strongly(monkeypatch: pytest
     monkeypatch.setattr(degradations, "simulate_coarse", told)
     for seed in range(60):
         simulated_view(np.random.default_rng(seed), sample())
-    assert set(seen) == {degradations.MILD, degradations.STRONG} and 20 <= seen.count(degradations.STRONG) <= 40
+    assert set(seen) == {kind for kind, _ in degradations.KINDS} and 20 <= seen.count(degradations.REAL) <= 40
+
+
+def test_echoed_crops_come_twice_mirrored_and_among_others(tmp_path: Path) -> None:
+    files = write_samples(tmp_path, 3)
+    crops = Crops(files, [], batch=3, seed=1, echoed=True)
+    steps = [crops(step) for step in range(2 * BLOCK)]
+    first, second = ([sample for step in part for sample in step] for part in (steps[:BLOCK], steps[BLOCK:]))
+    assert all(len(step) == 3 for step in steps)
+    fresh = [sample for index in range(BLOCK) for sample in Crops(files, [], batch=3, seed=1)(index)]
+    assert all(torch.equal(a.features.rows, b.features.rows) for a, b in zip(first, fresh, strict=True))
+    pairs = [(i, j) for i, a in enumerate(first) for j, b in enumerate(second) if torch.equal(a.mask, b.mask.flip(1))]
+    assert {i for i, _ in pairs} == {j for _, j in pairs} == set(range(3 * BLOCK))
+    assert not all(torch.equal(a.mask, b.mask.flip(1)) for a, b in zip(first, second, strict=True))
+    # The same at any step, however training came to it.
+    again = Crops(files, [], batch=3, seed=1, echoed=True)(BLOCK + 1)
+    assert all(torch.equal(a.features.rows, b.features.rows) for a, b in zip(again, steps[BLOCK + 1], strict=True))
+    assert not torch.equal(crops(2 * BLOCK)[0].features.rows, first[0].features.rows)
 
 
 def test_batches_depend_on_seed_and_step_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
