@@ -40,8 +40,7 @@ from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
 FLAT = 1e6  # a tail that does not fall off
 BEFORE = SurfaceSearch(radius=8, other=1e-3, tail=FLAT)
 SEARCHES = [BEFORE] + [SurfaceSearch(radius=radius) for radius in (4, 8, 12, 16)]
-SEARCHES += [SurfaceSearch(tail=FLAT), SurfaceSearch(other=1e-3), SurfaceSearch(other=3e-2)]
-SEARCHES += [SurfaceSearch(sigma=sigma) for sigma in (0.03, 0.1)]
+SEARCHES += [SurfaceSearch(tail=FLAT), SurfaceSearch(other=1e-3), SurfaceSearch(sigma=0.1)]
 SEARCHES += [SurfaceSearch(least_pure=least) for least in (1e-3, 1e-6)]
 BUDGET = 0.1
 FEWEST = 200  # pixels of a class, for a frame to have a figure of it

@@ -116,7 +116,7 @@ def test_training_learns_and_reports(tmp_path: Path) -> None:
     assert figures["val_left"] == pytest.approx(figures["val_fused"] / figures["val_coarse"])
     untrained = validate_refiner(RefinerNet((8, 12)), Crops(files[:1], [], 2, 10_000), 12)
     assert untrained["val_coarse"] == pytest.approx(figures["val_coarse"])
-    assert figures["val_left"] < 0.9 * untrained["val_left"]
+    assert figures["val_left"] < 0.95 * untrained["val_left"]
 
 
 def test_half_precision_of_products_reaches_no_loss_of_fixed_values() -> None:
