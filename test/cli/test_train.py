@@ -15,6 +15,7 @@ from depth_retrofit_ros.coarse import compact
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 from depth_retrofit_ros.training import pool, refiner
+from depth_retrofit_ros.training.scenes import primitives
 from depth_retrofit_ros.training.scenes.textures import build_textures
 
 CPU = torch.device("cpu")
@@ -24,8 +25,8 @@ CPU = torch.device("cpu")
 def pool_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Shared by the tests, so that each scene is rendered once; few textures, one frame size, small crops."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "build_textures", lambda seed, photos=None: build_textures(seed, count=5, photos=photos))
-        patch.setattr(pool, "_textures", {})
+        patch.setattr(primitives, "build_textures", lambda seed, photos=None: build_textures(seed, count=5, photos=photos))
+        patch.setattr(pool, "_worlds", {})
         patch.setattr(pool, "FRAMES", ((1280, 720),))
         patch.setattr(refiner, "MAX_ACTIVE", 2000)
         yield tmp_path_factory.mktemp("pool")
@@ -104,4 +105,4 @@ def test_only_the_chosen_kinds_are_trained_on(pool_folder: Path, tmp_path: Path,
     others = [other for other in KINDS if other != kind]
     small = ["--scenes", "1", "--held-out", "1", "--steps", "1", "--batch", "1", "--workers", "1", "--device", "cpu"]
     assert main(["train", "compact", "--out", str(tmp_path), "--pool", str(pool_folder), *small, "--kinds", *others]) == 2
-    assert "none of the 1 scenes is a" in capsys.readouterr().err
+    assert "none of the 1 train scenes is left" in capsys.readouterr().err

@@ -12,7 +12,8 @@ import torch
 
 from depth_retrofit_ros.cli.train import KINDS
 from depth_retrofit_ros.training import pool
-from depth_retrofit_ros.training.pool import CROP, FORMAT, PoolSpec, _edge_windows, build_pool, render_sample
+from depth_retrofit_ros.training.pool import CROP, FORMAT, PoolSpec, build_pool, crop_windows, render_sample
+from depth_retrofit_ros.training.scenes import primitives
 from depth_retrofit_ros.training.scenes.textures import build_textures
 
 RATIO = 5  # a coarse pixel of a 1280 x 720 frame is exactly 5 x 5 fine ones
@@ -22,8 +23,8 @@ RATIO = 5  # a coarse pixel of a 1280 x 720 frame is exactly 5 x 5 fine ones
 def _small() -> Iterator[None]:
     """Few textures, and one frame size."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "build_textures", lambda seed, photos=None: build_textures(seed, count=5, photos=photos))
-        patch.setattr(pool, "_textures", {})
+        patch.setattr(primitives, "build_textures", lambda seed, photos=None: build_textures(seed, count=5, photos=photos))
+        patch.setattr(pool, "_worlds", {})
         patch.setattr(pool, "FRAMES", ((1280, 720),))
         yield
 
@@ -130,9 +131,9 @@ def test_several_processes_make_the_same_files(tmp_path: Path) -> None:
 def test_crops_lie_inside_and_mostly_at_edges() -> None:
     depth = np.full((144, 256), 5.0, np.float32)
     depth[40:60, 200:220] = 2.0
-    windows = _edge_windows(np.random.default_rng(0), depth, 1280, 720, 300)
+    windows = crop_windows(np.random.default_rng(0), depth, (1280, 720), 300)
     assert all(0 <= x <= 1280 - CROP and 0 <= y <= 720 - CROP for x, y in windows)
     at_edge = [x < 1100 and x + CROP > 1000 and y < 300 and y + CROP > 200 for x, y in windows]
     assert 0.7 < np.mean(at_edge) < 0.95
-    flat = _edge_windows(np.random.default_rng(0), np.full((144, 256), 5.0, np.float32), 1280, 720, 20)
+    flat = crop_windows(np.random.default_rng(0), np.full((144, 256), 5.0, np.float32), (1280, 720), 20)
     assert len(set(flat)) > 15
