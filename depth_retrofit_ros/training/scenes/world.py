@@ -66,8 +66,8 @@ class WorldInfo:
 
 _SCENES = "depth_retrofit_ros.training.scenes"
 _TEXTURES = (
-    "photographic textures of UFO: Alien Invasion (Debian package ufoai-textures, which lists authors and licences per file: CC BY, "
-    "CC BY-SA, GPL-2+, public domain)"
+    "photographic textures of UFO: Alien Invasion (Debian package ufoai-textures, which lists the authors and licences of each: CC "
+    "BY, CC BY-SA, GPL-2+, public domain)"
 )
 _MODELS = (
     "3-D models of Sweet Home 3D (Debian package sweethome3d-furniture: Scopia, KatorLegaz, Reallusion and BlendSwap contributors, "
