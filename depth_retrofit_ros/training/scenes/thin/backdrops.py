@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,8 +40,9 @@ def random_backdrop(rng: np.random.Generator, textures: TextureStack) -> Backdro
 
 def joined(scene: Scene, more: Scene) -> Scene:
     """All primitives of both under the first one's light."""
-    tensors = {f.name: getattr(scene, f.name) for f in fields(scene) if isinstance(getattr(scene, f.name), torch.Tensor)}
-    return replace(scene, **{name: torch.cat([value, getattr(more, name)]) for name, value in tensors.items()})
+    names = [f.name for f in fields(scene) if f.name != "light"]
+    tensors: dict[str, Any] = {name: torch.cat([getattr(scene, name), getattr(more, name)]) for name in names}
+    return replace(scene, **tensors)
 
 
 def _pose(rng: np.random.Generator, eye_height: float) -> Pose:

@@ -1,4 +1,4 @@
-"""What thin things are drawn with: tubes, rings, leaves and slabs of a width that is chosen in the picture, at a spot in the scene."""
+"""What thin things are drawn with: tubes, rings, leaves and slabs, at a spot in the scene."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Pen:
         rng, m = self.rng, self.deco.solid()
         chance = rng.random()
         if chance < 0.2 and self.behind:
-            like = self.behind[rng.integers(len(self.behind))]
+            like = self.behind[int(rng.integers(len(self.behind)))]
             shade = float(np.exp(rng.normal(0, 0.15)))
             return replace(like, tint=np.clip(like.tint * shade, 0.03, 1.6), cutout=-1)
         if chance < 0.6:
@@ -88,10 +88,12 @@ class Pen:
     ) -> None:
         """A circle, or a share ``arc`` of it, in the plane of the frame's first two columns."""
         pieces = max(6, int(20 * arc * min(1.0, 0.35 + radius / (12 * width))))
-        angle = np.linspace(0, 2 * np.pi * arc, pieces + 1)
+        angle = np.linspace(0, 2 * np.pi, pieces + 1)
         self.tube(center + radius * (np.cos(angle)[:, None] * frame[:, 0] + np.sin(angle)[:, None] * frame[:, 1]), width, material)
 
-    def ball(self, center: np.ndarray, half: float | Sequence[float], material: Material, turn: np.ndarray | None = None) -> None:
+    def ball(
+        self, center: np.ndarray, half: float | Sequence[float] | np.ndarray, material: Material, turn: np.ndarray | None = None
+    ) -> None:
         """An ellipsoid."""
         self.builder.add(Kind.ELLIPSOID, center, np.broadcast_to(np.asarray(half, float), 3), material, turn)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from depth_retrofit_ros.training.scenes.scene import Kind, rotation_ypr
@@ -44,7 +46,7 @@ def wire_fence(pen: Pen, s: Spot) -> None:
     for a, b in ends:
         pen.line(a, b, s.width * rng.uniform(2, 5), m)
     for y in np.linspace(0.2, 0.95, int(rng.integers(2, 7))):
-        for (a, b), (c, d) in zip(ends, ends[1:], strict=False):
+        for (a, b), (c, d) in pairwise(ends):
             points = pen.sag(a + y * (b - a), c + y * (d - c), rng.uniform(0, 0.03) * s.height, 5)
             pen.tube(points, s.width, wire)
 
@@ -95,10 +97,9 @@ def railing(pen: Pen, s: Spot) -> None:
     """A handrail with balusters, level or along stairs."""
     rng, m, length = pen.rng, pen.material(), pen.rng.uniform(1, 5)
     slope = rng.choice([0.0, 0.0, rng.uniform(-0.6, 0.6)])
-    top = [s.point(x, 1 + slope * x) for x in (-length / 2, length / 2)]
-    low = [s.point(x, 0.1 + slope * x) for x in (-length / 2, length / 2)]
+    top, low = ([s.point(x, y + slope * x) for x in (-length / 2, length / 2)] for y in (1.0, 0.1))
     for ends, w in ((top, 1.8), (low, 1.2)):
-        pen.line(*ends, s.width * w, m)
+        pen.line(ends[0], ends[1], s.width * w, m)
     if rng.random() < 0.4:  # cables in place of balusters
         for share in np.linspace(0.15, 0.9, int(rng.integers(2, 7))):
             pen.line(low[0] + share * (top[0] - low[0]), low[1] + share * (top[1] - low[1]), 0.5 * s.width, m)
@@ -201,7 +202,7 @@ def power_line(pen: Pen, s: Spot) -> None:
         pen.line(s.point(x - arm, 0.95, z), s.point(x + arm, 0.95, z), s.width * 1.5, m)
     for offset in np.linspace(-arm, arm, int(rng.integers(1, 6))):
         ends = [s.point(x + offset, 0.95, z) for x, z in poles]
-        pen.tube(pen.sag(*ends, rng.uniform(0, 0.15) * s.height), s.width, wire)
+        pen.tube(pen.sag(ends[0], ends[1], rng.uniform(0, 0.15) * s.height), s.width, wire)
         for end, sign in zip(ends, (-1, 1), strict=True):
             pen.tube(pen.sag(end, end + s.turn @ np.array([sign * span, rng.normal(0, 0.05), 0]) * s.height, 0.05), s.width, wire)
 
@@ -289,9 +290,8 @@ def tripod(pen: Pen, s: Spot) -> None:
         pen.line(s.point(0.3 * np.cos(angle), 0, 0.3 * np.sin(angle)), s.point(0, hub), s.width, m)
         if rng.random() < 0.7:
             reach = rng.uniform(0.1, 0.4)
-            pen.line(
-                s.point(0, 0.97), s.point(reach * np.cos(angle), rng.uniform(0.8, 1.1), reach * np.sin(angle)), 0.7 * s.width, m
-            )
+            arm = s.point(reach * np.cos(angle), rng.uniform(0.8, 1.1), reach * np.sin(angle))
+            pen.line(s.point(0, 0.97), arm, 0.7 * s.width, m)
     pen.line(s.point(0, hub), s.point(0, 1), s.width, m)
     if rng.random() < 0.5:
         pen.ball(s.point(0, 1), rng.uniform(0.05, 0.15, 3) * s.height, pen.material(), s.turn)
