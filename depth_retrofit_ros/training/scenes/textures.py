@@ -63,16 +63,19 @@ class TextureStack:
         return image[xy[..., 1], xy[..., 0]] > 0.5
 
 
-def build_textures(seed: int, count: int = 96, photos: Path | None = None) -> TextureStack:
-    """``count`` textures; photos: a folder of images whose random crops make about half of them."""
+def build_textures(
+    seed: int, count: int = 96, photos: Path | None = None, images: Sequence[np.ndarray] = (), share: float = 0.42
+) -> TextureStack:
+    """``count`` textures; photos: a folder of images, images: more of them ``uint8 [h, w, 3]``, whose random crops make a ``share``
+    of all, at most 0.6."""
     rng = np.random.default_rng(seed)
-    sources = _load_photos(photos)
+    sources = [*_load_photos(photos), *images]
     calm = (_plaster, _plaster, _noise, _wood)
     busy = (_noise, _stripes, _checker, _bricks, _dots, _glyphs, _wood)
     plain = int(0.4 * count)
     textures = [calm[rng.integers(len(calm))](rng) for _ in range(plain)]
     for _ in range(count - plain):
-        photo = sources and rng.random() < 0.7
+        photo = sources and rng.random() < share / 0.6
         textures.append(_photo_crop(rng, sources) if photo else busy[rng.integers(len(busy))](rng))
     masks = [maker(rng) for maker in (_lattice, _lattice, _bars, _mesh, _leaves, _leaves, _leaves, _branches)]
     return TextureStack(torch.from_numpy(np.stack([_mip_chain(t) for t in textures])), torch.from_numpy(np.stack(masks)), plain)

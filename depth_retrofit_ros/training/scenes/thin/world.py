@@ -9,6 +9,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.training.scenes.layout import Decorator
+from depth_retrofit_ros.training.scenes.photo_library import open_library
 from depth_retrofit_ros.training.scenes.render import Rendering
 from depth_retrofit_ros.training.scenes.render_cpu import CompiledRenderer, Lamp
 from depth_retrofit_ros.training.scenes.scene import Pose, SceneBuilder, rotation_ypr
@@ -20,6 +21,7 @@ from depth_retrofit_ros.training.scenes.world import WorldSpec, check_camera, us
 
 NEAREST_M, FARTHEST_M = 0.5, 60.0  # of things; the sky counts as the farthest
 MAX_PRIMITIVES = 4000
+TEXTURES, PHOTOS, PHOTO_TEXTURES = 144, 60, 120  # of the stack; images of either kind that half of them are cut from
 NIGHT, LAMP = 0.06, 0.2  # shares of the scenes
 HANGING = (things.cables, things.net, things.blinds, plants.foliage, plants.hair, things.clothes_line)
 _WEIGHTS = {**things.MAKERS, **plants.MAKERS}
@@ -123,4 +125,6 @@ class Placer:
 
 def load_world(spec: WorldSpec) -> ThinWorld:
     """The world with the spec's textures."""
-    return ThinWorld(build_textures(spec.seed, photos=spec.photos))
+    rng = np.random.default_rng((spec.seed, 1))
+    images = open_library(spec).images(rng, PHOTOS, PHOTO_TEXTURES)
+    return ThinWorld(build_textures(spec.seed, TEXTURES, images=images, share=0.55 if images else 0.0))
