@@ -14,14 +14,16 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import OutputError
+from depth_retrofit_ros.training.scenes.lens import Lens
 from depth_retrofit_ros.training.scenes.sensor import Sensor
-from depth_retrofit_ros.training.scenes.world import MIN_DEPTH_M, WORLDS, World, WorldSpec, load_world
+from depth_retrofit_ros.training.scenes.world import MIN_DEPTH_M, WORLDS, View, World, WorldSpec, load_world
 
 FORMAT = 2  # of the samples; part of their names, so that none of another format is taken
 PRIMITIVES = "primitives"  # the world whose name is in no file name: pools that were filled before there were others stay usable
 VIEW_SIDE = 768  # long side of the whole view, from which coarse views of any lower size are averaged
 CROP = 384  # side of a full-resolution crop
 FRAMES = ((2560, 1440), (1920, 1440), (1920, 1080), (2304, 1536), (1440, 1920), (3840, 2160), (1280, 720))
+MORE_FRAMES = ((1600, 1200), (2048, 1536), (4032, 3024), (1440, 2560), (1080, 1920), (1536, 2048), (2560, 1600), (1280, 960))
 THIN_SHARE = 0.5  # of the crops of the newer worlds
 THIN_PX = 7  # of a view: two cells of a coarse map of 256
 
@@ -112,28 +114,57 @@ def render_sample(spec: PoolSpec, index: int) -> dict[str, np.ndarray]:
     crops: uint8 [N, S, S, 3], crop_depth: float32 [N, S, S] m, at: int [N, 2] (x0, y0) in the full frame. inf is sky.
     """
     rng = np.random.default_rng((spec.seed, index))
-    width, height = FRAMES[rng.integers(len(FRAMES))]
-    camera = Camera.from_hfov(width, height, float(rng.uniform(38, 100) if width > height else rng.uniform(30, 70)))
+    plain = spec.world == PRIMITIVES
+    camera = plain_camera(rng) if plain else varied_camera(rng)
+    size = camera.width, camera.height
     scene = world_for(spec).view(rng, camera)
-    sensor = Sensor.random(rng)
+    sensor = Sensor.random(rng) if plain else Sensor.varied(rng)
 
-    view_w, view_h = (round(v * VIEW_SIDE / max(width, height)) for v in (width, height))
-    view = scene.render(camera.resized(view_w, view_h))
+    scale = VIEW_SIDE / max(size)
+    view = scene.render(camera.resized(*(round(v * scale) for v in size)))
+    view_depth = view.depth.cpu().numpy()
+    lens = Lens() if plain else Lens.random(rng, view_depth, max(size))
     sample = {
-        "view": sensor.shoot(view.image.cpu().numpy(), rng, VIEW_SIDE / max(width, height)),
-        "view_depth": view.depth.cpu().numpy(),
-        "frame": np.array([width, height]),
+        "view": sensor.shoot(lens.image(view.image.cpu().numpy(), view_depth, (0, 0), size, scale), rng, scale),
+        "view_depth": view_depth,
+        "frame": np.array(size),
         "f_px": np.array(camera.fx),
         "kind": np.array(scene.kind),
     }
     if spec.crops:
-        thin = 0.0 if spec.world == PRIMITIVES else THIN_SHARE
-        at = crop_windows(rng, sample["view_depth"], (width, height), spec.crops, thin)
-        views = [scene.render(camera, (*corner, CROP, CROP)) for corner in at]
-        sample["at"] = np.array(at)
-        sample["crops"] = np.stack([sensor.shoot(v.image.cpu().numpy(), rng) for v in views])
-        sample["crop_depth"] = np.stack([v.depth.cpu().numpy() for v in views])
+        corners = crop_windows(rng, view_depth, size, spec.crops, 0.0 if plain else THIN_SHARE)
+        crops = [_crop(scene, camera, corner, lens) for corner in corners]
+        sample["at"] = np.array(corners)
+        sample["crops"] = np.stack([sensor.shoot(image, rng) for image, _ in crops])
+        sample["crop_depth"] = np.stack([depth for _, depth in crops])
     return sample
+
+
+def _crop(scene: View, camera: Camera, corner: tuple[int, int], lens: Lens) -> tuple[np.ndarray, np.ndarray]:
+    """What falls on the sensor, float32 [S, S, 3], and the depth [S, S]: rendered with the margin from which light spreads in."""
+    left, top = (min(lens.margin_px, v) for v in corner)
+    x0, y0 = corner[0] - left, corner[1] - top
+    right, bottom = (min(v + CROP + lens.margin_px, n) for v, n in zip(corner, (camera.width, camera.height), strict=True))
+    view = scene.render(camera, (x0, y0, right - x0, bottom - y0))
+    depth = view.depth.cpu().numpy()
+    image = lens.image(view.image.cpu().numpy(), depth, (x0, y0), (camera.width, camera.height), 1.0)
+    cut = slice(top, top + CROP), slice(left, left + CROP)
+    return np.ascontiguousarray(image[cut]), np.ascontiguousarray(depth[cut])
+
+
+def plain_camera(rng: np.random.Generator) -> Camera:
+    """Of one of ``FRAMES``, neither wide nor long."""
+    width, height = FRAMES[rng.integers(len(FRAMES))]
+    return Camera.from_hfov(width, height, float(rng.uniform(38, 100) if width > height else rng.uniform(30, 70)))
+
+
+def varied_camera(rng: np.random.Generator) -> Camera:
+    """Of one of ``FRAMES`` or ``MORE_FRAMES``, in one of four cases with a wide or a long lens."""
+    frames = FRAMES + MORE_FRAMES
+    width, height = frames[rng.integers(len(frames))]
+    low, high = ((45, 85), (85, 115), (15, 45))[rng.choice(3, p=[0.75, 0.12, 0.13])]
+    f_px = 0.5 * max(width, height) / np.tan(np.radians(rng.uniform(low, high)) / 2)
+    return Camera(width, height, float(f_px), float(f_px), (width - 1) / 2, (height - 1) / 2)
 
 
 def of_kinds(files: Sequence[Path], kinds: Sequence[str]) -> list[Path]:

@@ -74,7 +74,7 @@ class ThinWorld:
         lamp = self._lamp(rng, back.pose, distances, night) if night or rng.random() < LAMP else None
         if night:
             scene = replace(scene, light=at_night(rng, scene.light))
-        clouds = int(rng.integers(self.textures.plain)) if not night and rng.random() < 0.5 else -1
+        clouds = int(rng.integers(self.textures.plain)) if not night and rng.random() < 0.35 else -1
         reach = float(np.median(distances))
         focus = back.pose.position + back.pose.rotation @ np.array([0, 0, reach])
         renderer = CompiledRenderer(scene, self.textures, lamp, clouds, (focus, 2 * reach))
