@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -105,10 +107,15 @@ def is_held_out(stem: str) -> bool:
 
 def _reader(pack: Path, name: str) -> Callable[[], bytes]:
     def read() -> bytes:
-        with zipfile.ZipFile(pack) as file:
-            return file.read(name)
+        return _opened(pack, os.getpid()).read(name)
 
     return read
+
+
+@lru_cache(maxsize=2)
+def _opened(pack: Path, process: int) -> zipfile.ZipFile:
+    """Its list of contents takes long to read; an open file must not be shared with another process."""
+    return zipfile.ZipFile(pack)
 
 
 def _reduced(image: np.ndarray) -> np.ndarray:

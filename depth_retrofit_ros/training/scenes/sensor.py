@@ -13,7 +13,7 @@ import numpy as np
 class Sensor:
     """blur_px: sigma of the point spread; gain: exposure factor; balance: per-channel factor [3]; noise: standard deviation at mid
     grey (0…1 scale); jpeg: quality 1…100, 0 = none; and of the image processor, each 0 or 1 for none: grain_px: sigma over which
-    noise is correlated; denoise: range [0…1 scale] of an edge-preserving filter; gamma; tone: strength of an S-curve; saturation: factor;
+    noise is correlated; denoise: range [0…1 scale] of an edge-preserving filter; gamma; tone: strength of an S-curve; saturation;
     sharpen: strength of an unsharp mask of sigma sharpen_px; full_chroma: no subsampling of the colours in the JPEG."""
 
     blur_px: float
