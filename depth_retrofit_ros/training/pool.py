@@ -46,8 +46,10 @@ class PoolSpec:
 
     def path(self, index: int) -> Path:
         """File of one sample."""
-        sources = [str(p.resolve()) for p in (self.photos, self.assets if self.world != PRIMITIVES else None) if p]
-        look = f"_{zlib.crc32('|'.join(sources).encode()):08x}" if sources else ""
+        sources = str(self.photos.resolve()) if self.photos else ""
+        if self.assets and self.world != PRIMITIVES:
+            sources += f"|{self.assets.resolve()}"
+        look = f"_{zlib.crc32(sources.encode()):08x}" if sources else ""
         info = WORLDS.get(self.world)
         version = info.version if info else 0  # an unknown world is told by load_world
         world = "" if self.world == PRIMITIVES else f"_{self.world}{version}{'-held-out' if self.held_out else ''}"

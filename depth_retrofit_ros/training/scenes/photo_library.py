@@ -24,7 +24,7 @@ IMAGES = (".png", ".jpg", ".jpeg")
 _NO_COLORS = re.compile(r"_(nm|sm|gm|rm|g|glow)$")  # normal, gloss and glow maps beside the textures
 _NO_SURFACES = ("tex_common", "tex_lights", "tex_terrain", "tex_alienb", "tex_anim")
 _SHAPES = re.compile(r"leaves|tree|fence|grate|bars?\d|jailbars|grid|ladder|wires|vent")
-_NUMBER = re.compile(r"[\d_]*[a-z]?\d*$")
+_NUMBER = re.compile(r"[\d_]+[a-z]?\d*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,13 @@ def open_library(spec: WorldSpec) -> PhotoLibrary:
 
 
 def is_held_out(stem: str) -> bool:
-    """Whether a texture is validation's; all of one family (wall01, wall02b) are on one side."""
-    return zlib.crc32(_NUMBER.sub("", stem).encode(), 4) % HELD_OUT == 0  # of the salts, 4 leaves training the leaves
+    """Whether a texture is validation's; all of one family are on one side."""
+    return zlib.crc32(family(stem).encode(), 4) % HELD_OUT == 0  # of the salts, 4 leaves training the leaves
+
+
+def family(stem: str) -> str:
+    """The name without its number: wall of wall01, wall02b and wall_3_a1."""
+    return _NUMBER.sub("", stem)
 
 
 def _reader(pack: Path, name: str) -> Callable[[], bytes]:

@@ -17,8 +17,8 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
     """int8 [h, w]: to the outline of a mask bool [h, w] in 1/16 texel, at most 8 texels, above 0 inside; outside of the image is
     outside of the mask."""
     padded = np.pad(mask, 1).astype(np.uint8)
-    inside = cv2.distanceTransform(padded, cv2.DIST_L2, 3)
-    outside = cv2.distanceTransform(1 - padded, cv2.DIST_L2, 3)
+    inside = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    outside = cv2.distanceTransform(1 - padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     distance = np.where(padded > 0, inside - 0.5, 0.5 - outside)[1:-1, 1:-1]
     smooth = cv2.GaussianBlur(distance, (3, 3), 0.8)  # without the stairs of the texels
     return np.asarray(np.clip(np.rint(smooth * STEPS), -127, 127), np.int8)
