@@ -142,7 +142,7 @@ def test_scenes_are_divided_among_worlds(
     assert "data: 2 scenes of the world primitives, 1 scenes of the world thin of seed 1" in card
     assert "--worlds primitives:2 thin" in card and "assets" not in card
     held_out = [p.name for p in pool_folder.iterdir() if "held-out" in p.name]
-    assert len(held_out) == 1 and held_out[0].startswith("0900_thin1-held-out_000000_1")
+    assert len(held_out) == 1 and held_out[0].startswith("0900_thin2-held-out_000000_1")
 
 
 def test_assets_are_attributed(pool_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,13 +18,12 @@ from depth_retrofit_ros.errors import DatasetError, ImageError
 from depth_retrofit_ros.training.scenes.world import WorldSpec
 
 PACK = Path("usr/share/games/ufoai/base/0textures.pk3")  # of the package ufoai-textures, in the folder of assets
-HELD_OUT = 8  # every so many families of textures are validation's
+HELD_OUT = 8  # one texture in so many is validation's
 SHORTEST_PX, LONGEST_PX = 128, 2048  # sides of an image: smaller ones are not used, larger ones are reduced
 IMAGES = (".png", ".jpg", ".jpeg")
-_NO_COLORS = re.compile(r"_(nm|sm|gm|rm|g|glow)$")  # normal, gloss and glow maps beside the textures
+_NO_COLORS = re.compile(r"_(nm|sm|gm|rm|g|glow|a[1-9]\d*)$")  # normal, gloss and glow maps, and an animation's later frames
 _NO_SURFACES = ("tex_common", "tex_lights", "tex_terrain", "tex_alienb", "tex_anim")
 _SHAPES = re.compile(r"leaves|tree|fence|grate|bars?\d|jailbars|grid|ladder|wires|vent")
-_NUMBER = re.compile(r"[\d_]+[a-z]?\d*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +100,8 @@ def open_library(spec: WorldSpec) -> PhotoLibrary:
 
 
 def is_held_out(stem: str) -> bool:
-    """Whether a texture is validation's; all of one family are on one side."""
-    return zlib.crc32(family(stem).encode(), 4) % HELD_OUT == 0  # of the salts, 4 leaves training the leaves
-
-
-def family(stem: str) -> str:
-    """The name without its number: wall of wall01, wall02b and wall_3_a1."""
-    return _NUMBER.sub("", stem)
+    """Whether a texture of this name is validation's: in every world alike."""
+    return zlib.crc32(stem.encode()) % HELD_OUT == 0
 
 
 def _reader(pack: Path, name: str) -> Callable[[], bytes]:

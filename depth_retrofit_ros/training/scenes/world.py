@@ -75,7 +75,7 @@ _MODELS = (
 )
 WORLDS: Mapping[str, WorldInfo] = {
     "primitives": WorldInfo(f"{_SCENES}.primitives", on_device=True),
-    "thin": WorldInfo(f"{_SCENES}.thin.world", attribution=(_TEXTURES,)),
+    "thin": WorldInfo(f"{_SCENES}.thin.world", version=2, attribution=(_TEXTURES,)),
     "layers": WorldInfo(f"{_SCENES}.layers.world", attribution=(_TEXTURES,)),
     "rooms": WorldInfo(f"{_SCENES}.meshes.rooms", needs_assets=True, attribution=(_MODELS, _TEXTURES)),
     "streets": WorldInfo(f"{_SCENES}.meshes.streets", needs_assets=True, attribution=(_MODELS, _TEXTURES)),
