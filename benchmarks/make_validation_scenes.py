@@ -19,9 +19,11 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import DatasetError, DepthRetrofitError
 from depth_retrofit_ros.io.depth_files import make_folder, write_depth_npz, writing
 from depth_retrofit_ros.training.degradations import simulate_coarse
-from depth_retrofit_ros.training.pool import VIEW_SIDE, PoolSpec, usable_scene
+from depth_retrofit_ros.training.pool import VIEW_SIDE
 from depth_retrofit_ros.training.refiner import FAR_FACTOR
+from depth_retrofit_ros.training.scenes.primitives import usable_scene
 from depth_retrofit_ros.training.scenes.sensor import Sensor
+from depth_retrofit_ros.training.scenes.textures import TextureStack, build_textures
 
 TRAINING_SEEDS = range(1000)  # training takes 1 unless told otherwise, its held-out pool 900
 JPEG_QUALITY = 95
@@ -45,8 +47,9 @@ def main() -> int:
             )
         for folder in filter(None, (args.out, args.simulated)):
             make_folder(folder)
+        textures = build_textures(args.seed, photos=args.photos)
         for index in range(args.count):
-            name = make_frame(args, index)
+            name = make_frame(args, textures, index)
             print(f"{name} ({index + 1}/{args.count})", flush=True)
     except DepthRetrofitError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -54,12 +57,11 @@ def main() -> int:
     return 0
 
 
-def make_frame(args: argparse.Namespace, index: int) -> str:
+def make_frame(args: argparse.Namespace, textures: TextureStack, index: int) -> str:
     """Render and write one frame; returns its name."""
     rng = np.random.default_rng((args.seed, index))
-    spec = PoolSpec(folder=args.out, count=args.count, crops=0, seed=args.seed, photos=args.photos)
     camera = Camera.from_hfov(args.width, args.height, float(rng.uniform(45, 90)))
-    renderer, placed = usable_scene(spec, rng, camera)
+    renderer, placed = usable_scene(rng, textures, torch.device("cpu"), camera)
     renderer.expose(camera, placed.pose)
     view = renderer.render(camera, placed.pose)
     sensor = Sensor(blur_px=float(rng.uniform(0.4, 0.9)), gain=1.0, balance=np.ones(3, np.float32), noise=0.01, jpeg=0)

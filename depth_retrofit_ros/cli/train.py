@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from depth_retrofit_ros.cli.options import positive, positive_int
 from depth_retrofit_ros.errors import ModelError
@@ -14,11 +18,33 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from depth_retrofit_ros.training.loop import LoopSpec
-    from depth_retrofit_ros.training.pool import PoolSpec
 
 KINDS = ("room", "street", "clutter", "leaves")
 WIDTHS = (16, 32, 48, 64, 64)
 VALIDATION_SEED = 900  # scenes and textures of the held-out pool; training seeds must differ
+
+
+@dataclass(frozen=True, slots=True)
+class WorldShare:
+    """A world's name and its weight among the others."""
+
+    name: str
+    share: float
+
+    def __str__(self) -> str:
+        return self.name if self.share == 1 else f"{self.name}:{self.share:g}"
+
+
+def world_share(text: str) -> WorldShare:
+    """NAME or NAME:SHARE."""
+    name, colon, share = text.partition(":")
+    return WorldShare(name, positive(share) if colon else 1.0)
+
+
+def divided(count: int, worlds: Sequence[WorldShare]) -> list[int]:
+    """``count`` scenes among the worlds by their shares, to the nearest; the sum is ``count``."""
+    ends = np.round(count * np.cumsum([0.0, *(w.share for w in worlds)]) / sum(w.share for w in worlds)).astype(int)
+    return [int(n) for n in np.diff(ends)]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,11 +55,29 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--out", type=Path, required=True, help="folder for the checkpoint, its card, log.csv and the resumable state"
     )
     parser.add_argument("--pool", type=Path, default=Path("runs/pool"), help="folder of rendered scenes, filled once and kept")
+    parser.add_argument("--scenes", type=positive_int, default=5000, help="training scenes to render, 1 to 3 s each on one core")
     parser.add_argument(
-        "--scenes", type=positive_int, default=5000, help="training scenes to render (about 0.3 s each on one core)"
+        "--worlds",
+        nargs="+",
+        type=world_share,
+        default=[WorldShare("primitives", 1.0)],
+        metavar="NAME[:SHARE]",
+        help="where scenes come from (default primitives): primitives, thin, layers, rooms, streets; --scenes and --held-out are "
+        "divided among them by their shares (default 1 each)",
+    )
+    parser.add_argument(
+        "--assets",
+        type=Path,
+        help="folder of unpacked 3-D models and textures, for worlds other than primitives; validation keeps a part for itself",
     )
     parser.add_argument("--crops", type=positive_int, default=2, help="full-resolution crops of each scene, for the refiner")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of scenes to train on (default: all)")
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=KINDS,
+        default=KINDS,
+        help="kinds of scenes of primitives to train on (default: all)",
+    )
     parser.add_argument("--held-out", type=positive_int, default=64, help="validation scenes, from another seed")
     parser.add_argument("--photos", type=Path, help="folder of photographs to use as textures")
     parser.add_argument("--held-out-photos", type=Path, help="other photographs, for the validation scenes")
@@ -111,26 +155,39 @@ def checkpoint_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _pool(args: argparse.Namespace, device: str, split: str) -> list[Path]:
-    from depth_retrofit_ros.training.pool import PoolSpec, build_pool, of_kinds
+    """Files of the training's scenes or of the validation's, of every world."""
+    count = args.held_out if split == "validation" else args.scenes
+    files: list[Path] = []
+    for world, n in zip(args.worlds, divided(count, args.worlds), strict=True):
+        files += _pool_of(args, device, split, world.name, n)
+    if not files:
+        raise ModelError(f"none of the {count} {split} scenes is left: give more --scenes or --kinds")
+    return files
+
+
+def _pool_of(args: argparse.Namespace, device: str, split: str, world: str, count: int) -> list[Path]:
+    from depth_retrofit_ros.training.pool import PRIMITIVES, PoolSpec, build_pool, of_kinds
+    from depth_retrofit_ros.training.scenes.world import WORLDS
 
     held_out = split == "validation"
-    spec: PoolSpec = PoolSpec(
+    spec = PoolSpec(
         folder=args.pool,
-        count=args.held_out if held_out else args.scenes,
+        count=count,
         crops=args.crops,
         seed=VALIDATION_SEED if held_out else args.seed,
         photos=args.held_out_photos if held_out else args.photos,
         device=device,
+        world=world,
+        assets=args.assets,
+        held_out=held_out,
     )
-    workers = 1 if device.startswith("cuda") else args.workers
-    files = build_pool(spec, workers, lambda done: print(f"\r{split} scenes {done}/{spec.count}", end="", flush=True))
-    print(f"\r{split} scenes {len(files)}/{spec.count}", flush=True)
-    if held_out or set(args.kinds) == set(KINDS):
+    name = f"{split} scenes" + ("" if world == PRIMITIVES else f" of {world}")
+    workers = 1 if device.startswith("cuda") and world in WORLDS and WORLDS[world].on_device else args.workers
+    files = build_pool(spec, workers, lambda done: print(f"\r{name} {done}/{count}", end="", flush=True))
+    print(f"\r{name} {len(files)}/{count}", flush=True)
+    if held_out or world != PRIMITIVES or set(args.kinds) == set(KINDS):
         return files
-    chosen = of_kinds(files, args.kinds)
-    if not chosen:
-        raise ModelError(f"none of the {len(files)} scenes is a {' or '.join(args.kinds)}: give more --scenes or --kinds")
-    return chosen
+    return of_kinds(files, args.kinds)
 
 
 def _train_compact(train: list[Path], held_out: list[Path], spec: LoopSpec) -> tuple[nn.Module, dict[str, float], int, object]:
@@ -169,11 +226,12 @@ def _write_card(
         "",
         f"- licence: Apache-2.0; parameters: {parameters:,}",
         f"- trained {steps:,} steps of {spec.batch}, peak rate {spec.rate:g}, seed {spec.seed}",
-        f"- data: {args.scenes} procedural scenes of seed {args.seed}, of them the kinds {', '.join(args.kinds)}; textures "
+        f"- data: {_worlds_of(args, args.scenes)} of seed {args.seed}; textures "
         + (f"procedural and from {len(list(args.photos.iterdir()))} photographs" if args.photos else "procedural"),
+        *_attribution(args),
         f"- command: `depth-retrofit train {args.target} --out OUT {' '.join(_card_options(args, spec))}`",
         "",
-        f"Validation on {args.held_out} scenes of seed {VALIDATION_SEED}, never trained on:",
+        f"Validation on {_worlds_of(args, args.held_out)} of seed {VALIDATION_SEED}, never trained on:",
         "",
         "| figure | value |",
         "|---|---|",
@@ -182,12 +240,31 @@ def _write_card(
     write_text(path.with_suffix(".md"), "\n".join(lines) + "\n")
 
 
+def _worlds_of(args: argparse.Namespace, count: int) -> str:
+    """How many scenes of which world."""
+    parts = [f"{n} scenes of the world {w.name}" for w, n in zip(args.worlds, divided(count, args.worlds), strict=True)]
+    if count == args.scenes and set(args.kinds) != set(KINDS):
+        parts.append(f"of primitives the kinds {', '.join(args.kinds)}")
+    return ", ".join(parts)
+
+
+def _attribution(args: argparse.Namespace) -> list[str]:
+    """Whose models and textures were rendered: a line, or none."""
+    from depth_retrofit_ros.training.scenes.world import WORLDS
+
+    if args.assets is None:
+        return []
+    sources = dict.fromkeys(part for w in args.worlds for part in WORLDS[w.name].attribution)
+    return [f"- assets, of which nothing is contained here: {'; '.join(sources)}"] if sources else []
+
+
 def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
     """Everything that decides the result; the folders of photographs by name, as they lie elsewhere for others."""
     values: dict[str, object] = {
         "scenes": args.scenes,
         "seed": spec.seed,
         "crops": args.crops,
+        "worlds": " ".join(map(str, args.worlds)),
         "kinds": " ".join(args.kinds),
         "held-out": args.held_out,
         "steps": spec.steps,
@@ -197,7 +274,7 @@ def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
     }
     if spec.minutes:
         values["minutes"] = f"{spec.minutes:g}"
-    for name, folder in (("photos", args.photos), ("held-out-photos", args.held_out_photos)):
+    for name, folder in (("photos", args.photos), ("held-out-photos", args.held_out_photos), ("assets", args.assets)):
         if folder is not None:
             values[name] = folder.absolute().name
     if args.target == "refiner":

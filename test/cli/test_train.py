@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import pytest
 import torch
 
 from depth_retrofit_ros.cli.main import main
-from depth_retrofit_ros.cli.train import KINDS
+from depth_retrofit_ros.cli.train import KINDS, WorldShare, divided, world_share
 from depth_retrofit_ros.coarse import compact
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 from depth_retrofit_ros.training import pool, refiner
+from depth_retrofit_ros.training.scenes import primitives, world
 from depth_retrofit_ros.training.scenes.textures import build_textures
+from depth_retrofit_ros.training.scenes.thin import world as thin_world
+from depth_retrofit_ros.training.scenes.world import WorldInfo
 
 CPU = torch.device("cpu")
 
@@ -24,8 +28,8 @@ CPU = torch.device("cpu")
 def pool_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Shared by the tests, so that each scene is rendered once; few textures, one frame size, small crops."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "build_textures", lambda seed, photos=None: build_textures(seed, count=5, photos=photos))
-        patch.setattr(pool, "_textures", {})
+        patch.setattr(primitives, "build_textures", lambda seed, photos=None: build_textures(seed, count=5, photos=photos))
+        patch.setattr(pool, "_worlds", {})
         patch.setattr(pool, "FRAMES", ((1280, 720),))
         patch.setattr(refiner, "MAX_ACTIVE", 2000)
         yield tmp_path_factory.mktemp("pool")
@@ -84,6 +88,9 @@ def test_what_cannot_be_done_is_one_line(pool_folder: Path, tmp_path: Path, caps
         ("--out", str(blocked / "out")): "cannot make the folder",
         ("--pool", str(tmp_path / "other"), "--photos", str(tmp_path / "absent")): "no images in",
         ("--coarse", "no-such-model"): "unknown model",
+        ("--worlds", "nowhere"): "unknown world",
+        ("--worlds", "rooms"): "give their folder with --assets",
+        ("--worlds", "thin", "--assets", str(tmp_path)): "no textures at",
     }
     for options, told in cases.items():
         assert train("refiner", pool_folder, tmp_path / "out", *options) == 2
@@ -104,4 +111,62 @@ def test_only_the_chosen_kinds_are_trained_on(pool_folder: Path, tmp_path: Path,
     others = [other for other in KINDS if other != kind]
     small = ["--scenes", "1", "--held-out", "1", "--steps", "1", "--batch", "1", "--workers", "1", "--device", "cpu"]
     assert main(["train", "compact", "--out", str(tmp_path), "--pool", str(pool_folder), *small, "--kinds", *others]) == 2
-    assert "none of the 1 scenes is a" in capsys.readouterr().err
+    assert "none of the 1 train scenes is left" in capsys.readouterr().err
+
+
+def test_scenes_are_divided_among_worlds(
+    pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thin_world, "TEXTURES", 6)
+    small = [
+        "--scenes",
+        "3",
+        "--held-out",
+        "2",
+        "--steps",
+        "1",
+        "--batch",
+        "1",
+        "--workers",
+        "1",
+        "--device",
+        "cpu",
+        "--crops",
+        "1",
+    ]
+    folders = ["--out", str(tmp_path), "--pool", str(pool_folder)]
+    assert main(["train", "compact", *folders, *small, "--crops", "1", "--worlds", "primitives:2", "thin"]) == 0
+    told = capsys.readouterr().out
+    assert "train scenes 2/2" in told and "train scenes of thin 1/1" in told and "validation scenes of thin 1/1" in told
+    card = (tmp_path / "compact.md").read_text()
+    assert "data: 2 scenes of the world primitives, 1 scenes of the world thin of seed 1" in card
+    assert "--worlds primitives:2 thin" in card and "assets" not in card
+    held_out = [p.name for p in pool_folder.iterdir() if "held-out" in p.name]
+    assert len(held_out) == 1 and held_out[0].startswith("0900_thin2-held-out_000000_1")
+
+
+def test_assets_are_attributed(pool_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose they are is in the card, by whom a world is made of them."""
+    small = ["--scenes", "1", "--held-out", "1", "--steps", "1", "--batch", "1", "--workers", "1", "--device", "cpu"]
+    folders = ["--out", str(tmp_path), "--pool", str(pool_folder), "--assets", str(tmp_path)]
+    info = WorldInfo("depth_retrofit_ros.training.scenes.primitives", attribution=("models of A (CC BY)", "textures of B"))
+    monkeypatch.setattr(world, "WORLDS", {**world.WORLDS, "primitives": info})
+    assert main(["train", "compact", *folders, *small]) == 0
+    card = (tmp_path / "compact.md").read_text()
+    assert "of which nothing is contained here: models of A (CC BY); textures of B" in card
+    assert f"--assets {tmp_path.name}" in card
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 100])
+def test_shares_add_up(count: int) -> None:
+    parts = divided(count, [WorldShare("a", 1.0), WorldShare("b", 2.5), WorldShare("c", 0.5)])
+    assert sum(parts) == count
+    assert all(abs(part - count * share / 4) <= 1 for part, share in zip(parts, (1, 2.5, 0.5), strict=True))
+
+
+def test_a_world_with_a_share() -> None:
+    assert world_share("thin") == WorldShare("thin", 1.0) and str(world_share("thin")) == "thin"
+    assert world_share("thin:2.5") == WorldShare("thin", 2.5) and str(world_share("thin:2.5")) == "thin:2.5"
+    for wrong in ("thin:0", "thin:", "thin:x"):
+        with pytest.raises((argparse.ArgumentTypeError, ValueError)):
+            world_share(wrong)

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.cli.train import KINDS
 from depth_retrofit_ros.training import pool
-from depth_retrofit_ros.training.pool import CROP, FORMAT, PoolSpec, _edge_windows, build_pool, render_sample
+from depth_retrofit_ros.training.pool import (
+    CROP,
+    FORMAT,
+    PoolSpec,
+    build_pool,
+    crop_windows,
+    render_sample,
+    thin_things,
+    varied_camera,
+)
+from depth_retrofit_ros.training.scenes import primitives
+from depth_retrofit_ros.training.scenes.lens import Lens
+from depth_retrofit_ros.training.scenes.render import Rendering
 from depth_retrofit_ros.training.scenes.textures import build_textures
+from depth_retrofit_ros.training.scenes.thin import world as thin_world
 
 RATIO = 5  # a coarse pixel of a 1280 x 720 frame is exactly 5 x 5 fine ones
 
@@ -22,8 +37,8 @@ RATIO = 5  # a coarse pixel of a 1280 x 720 frame is exactly 5 x 5 fine ones
 def _small() -> Iterator[None]:
     """Few textures, and one frame size."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "build_textures", lambda seed, photos=None: build_textures(seed, count=5, photos=photos))
-        patch.setattr(pool, "_textures", {})
+        patch.setattr(primitives, "build_textures", lambda seed, photos=None: build_textures(seed, count=5, photos=photos))
+        patch.setattr(pool, "_worlds", {})
         patch.setattr(pool, "FRAMES", ((1280, 720),))
         yield
 
@@ -130,9 +145,88 @@ def test_several_processes_make_the_same_files(tmp_path: Path) -> None:
 def test_crops_lie_inside_and_mostly_at_edges() -> None:
     depth = np.full((144, 256), 5.0, np.float32)
     depth[40:60, 200:220] = 2.0
-    windows = _edge_windows(np.random.default_rng(0), depth, 1280, 720, 300)
+    windows = crop_windows(np.random.default_rng(0), depth, (1280, 720), 300)
     assert all(0 <= x <= 1280 - CROP and 0 <= y <= 720 - CROP for x, y in windows)
     at_edge = [x < 1100 and x + CROP > 1000 and y < 300 and y + CROP > 200 for x, y in windows]
     assert 0.7 < np.mean(at_edge) < 0.95
-    flat = _edge_windows(np.random.default_rng(0), np.full((144, 256), 5.0, np.float32), 1280, 720, 20)
+    flat = crop_windows(np.random.default_rng(0), np.full((144, 256), 5.0, np.float32), (1280, 720), 20)
     assert len(set(flat)) > 15
+
+
+def test_the_names_of_samples_tell_their_world(tmp_path: Path) -> None:
+    plain = PoolSpec(tmp_path, 1, crops=2, seed=7)
+    assert plain.path(3).name == f"0007_000003_2_v{FORMAT}.npz"
+    assert replace(plain, assets=tmp_path).path(3) == plain.path(3)  # which primitives do not use
+    thin = replace(plain, world="thin")
+    names = {
+        spec.path(3).name
+        for spec in (thin, replace(thin, held_out=True), replace(thin, assets=tmp_path), replace(thin, photos=tmp_path))
+    }
+    assert len(names) == 4 and all(name.startswith("0007_thin") for name in names)
+
+
+@pytest.fixture(scope="module")
+def thin_sample() -> dict[str, np.ndarray]:
+    """Of the world of thin things, blurred and shaken."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thin_world, "TEXTURES", 6)
+        patch.setattr(pool, "varied_camera", lambda rng: Camera.from_hfov(1280, 720, 60))
+        shaken = Lens(2.0, 2.0, np.stack([np.linspace(-3, 3, 13), np.zeros(13)], 1), 0.2)
+        patch.setattr(Lens, "random", classmethod(lambda cls, rng, depth, long_side: shaken))
+        return render_sample(PoolSpec(Path(), 1, crops=4, seed=8, world="thin"), 1)
+
+
+def test_a_sample_of_another_world_holds_the_same(sample: dict[str, np.ndarray], thin_sample: dict[str, np.ndarray]) -> None:
+    assert thin_sample.keys() == sample.keys() and str(thin_sample["kind"]) == "thin"
+    for name in ("view", "view_depth", "frame", "f_px", "at", "crops", "crop_depth"):
+        assert thin_sample[name].dtype == sample[name].dtype and thin_sample[name].shape[1:] == sample[name].shape[1:], name
+    test_crop_and_view_show_the_same_depth_at_the_same_place(thin_sample)
+
+
+def test_a_crop_is_rendered_with_the_margin_that_its_blur_needs() -> None:
+    """Its borders are those of a larger crop."""
+
+    class Ramp:
+        kind = "ramp"
+
+        def render(self, camera: Camera, window: tuple[int, int, int, int] | None = None) -> Rendering:
+            x0, y0, width, height = window or (0, 0, camera.width, camera.height)
+            assert x0 >= 0 and y0 >= 0 and x0 + width <= camera.width and y0 + height <= camera.height
+            x = torch.arange(x0, x0 + width).float()
+            image = (x / camera.width).expand(3, height, width).permute(1, 2, 0)
+            return Rendering(image, (1 + x).expand(height, width))
+
+    camera = Camera.from_hfov(1280, 720, 60)
+    lens = Lens(shake=np.array([[-4.0, 0], [4.0, 0]]))
+    image, depth = pool._crop(Ramp(), camera, (300, 200), lens)
+    expected = ((np.arange(300, 300 + CROP) + [[-4], [4]]) / 1280) ** 2.2
+    np.testing.assert_allclose(image[5, :, 0], expected.mean(0) ** (1 / 2.2), atol=1e-5)
+    np.testing.assert_array_equal(depth[7], 301 + np.arange(CROP))
+    for corner in ((0, 0), (1280 - CROP, 720 - CROP)):
+        assert pool._crop(Ramp(), camera, corner, lens)[0].shape == (CROP, CROP, 3)
+
+
+def test_thin_things_are_what_a_closing_takes_away() -> None:
+    depth = np.full((60, 80), 5.0, np.float32)
+    depth[:, 20:23], depth[:, 50:70] = 2.0, 2.0
+    depth[30:] = np.where(depth[30:] == 5, np.inf, depth[30:])
+    thin = thin_things(depth)
+    assert thin[:, 20:23].all() and not thin[:, 25:].any() and not thin[:, :20].any()
+
+
+def test_half_of_the_crops_are_on_thin_things_where_asked_for() -> None:
+    depth = np.full((144, 256), 5.0, np.float32)
+    depth[:, 130:] = 3.0  # an edge
+    depth[10:14, 20:100] = 2.0  # and a thin thing elsewhere
+    windows = crop_windows(np.random.default_rng(0), depth, (2560, 1440), 300, thin=0.5)
+    on_thin = [x < 1000 and x + CROP > 200 and y < 140 for x, y in windows]
+    assert 0.45 < np.mean(on_thin) < 0.85  # it has edges of its own, too
+    assert np.mean([x <= 1300 <= x + CROP for x, _ in windows]) > 0.1
+
+
+def test_varied_cameras_are_of_every_kind() -> None:
+    cameras = [varied_camera(np.random.default_rng(s)) for s in range(400)]
+    sides = {(c.width > c.height, round(max(c.width, c.height) / min(c.width, c.height), 2)) for c in cameras}
+    assert {(True, 1.78), (True, 1.33), (False, 1.33), (False, 1.78)} <= sides
+    fov = np.array([2 * np.degrees(np.arctan(max(c.width, c.height) / 2 / c.fx)) for c in cameras])
+    assert fov.min() < 25 and fov.max() > 100 and 0.65 < ((fov > 45) & (fov < 85)).mean() < 0.85

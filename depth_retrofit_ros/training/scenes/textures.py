@@ -63,18 +63,21 @@ class TextureStack:
         return image[xy[..., 1], xy[..., 0]] > 0.5
 
 
-def build_textures(seed: int, count: int = 96, photos: Path | None = None) -> TextureStack:
-    """``count`` textures; photos: a folder of images whose random crops make about half of them."""
+def build_textures(
+    seed: int, count: int = 96, photos: Path | None = None, images: Sequence[np.ndarray] = (), share: float = 0.42
+) -> TextureStack:
+    """``count`` textures; photos: a folder of images, images: more of them ``uint8 [h, w, 3]``, whose random crops make a ``share``
+    of all, at most 0.6."""
     rng = np.random.default_rng(seed)
-    sources = _load_photos(photos)
+    sources = [*_load_photos(photos), *images]
     calm = (_plaster, _plaster, _noise, _wood)
     busy = (_noise, _stripes, _checker, _bricks, _dots, _glyphs, _wood)
     plain = int(0.4 * count)
     textures = [calm[rng.integers(len(calm))](rng) for _ in range(plain)]
     for _ in range(count - plain):
-        photo = sources and rng.random() < 0.7
+        photo = sources and rng.random() < share / 0.6
         textures.append(_photo_crop(rng, sources) if photo else busy[rng.integers(len(busy))](rng))
-    masks = [maker(rng) for maker in (_lattice, _lattice, _bars, _mesh, _leaves, _leaves, _leaves, _branches)]
+    masks = [maker(rng) for maker in (_lattice, _lattice, _bars, _mesh, leaf_mask, leaf_mask, leaf_mask, branch_mask)]
     return TextureStack(torch.from_numpy(np.stack([_mip_chain(t) for t in textures])), torch.from_numpy(np.stack(masks)), plain)
 
 
@@ -117,7 +120,7 @@ def _color(rng: np.random.Generator) -> np.ndarray:
     return np.clip(gray + rng.normal(0, rng.choice([0.02, 0.05, 0.1, 0.25]), 3), 0.02, 0.98).astype(np.float32)
 
 
-def _fractal(rng: np.random.Generator, exponent: float) -> np.ndarray:
+def fractal_noise(rng: np.random.Generator, exponent: float) -> np.ndarray:
     """Tileable 1/f^exponent noise, about 0 ± 1, [SIZE, SIZE]."""
     f = np.fft.fftfreq(SIZE) * SIZE
     radius = np.hypot(f[:, None], f[None])
@@ -133,12 +136,12 @@ def _blend(mask: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator) -> np.ndarray:
-    mix = 1 / (1 + np.exp(-rng.uniform(0.5, 4) * _fractal(rng, rng.uniform(0.6, 1.8))))
+    mix = 1 / (1 + np.exp(-rng.uniform(0.5, 4) * fractal_noise(rng, rng.uniform(0.6, 1.8))))
     return _blend(mix, _color(rng), _color(rng))
 
 
 def _plaster(rng: np.random.Generator) -> np.ndarray:
-    return _color(rng) + rng.uniform(0, 0.05) * _fractal(rng, rng.uniform(0.3, 1.2))[..., None]
+    return _color(rng) + rng.uniform(0, 0.05) * fractal_noise(rng, rng.uniform(0.3, 1.2))[..., None]
 
 
 def _grid() -> tuple[np.ndarray, np.ndarray]:
@@ -149,10 +152,9 @@ def _grid() -> tuple[np.ndarray, np.ndarray]:
 def _stripes(rng: np.random.Generator) -> np.ndarray:
     x, y = _grid()
     a, b = rng.integers(-12, 13, 2)
-    wave = np.sin(2 * np.pi * (a * x + b * y) + rng.uniform(0, 1.5) * _fractal(rng, 1.8))
-    return (
-        _blend((wave > rng.uniform(-0.6, 0.6)).astype(np.float32), _color(rng), _color(rng)) + 0.02 * _fractal(rng, 0.8)[..., None]
-    )
+    wave = np.sin(2 * np.pi * (a * x + b * y) + rng.uniform(0, 1.5) * fractal_noise(rng, 1.8))
+    bright = (wave > rng.uniform(-0.6, 0.6)).astype(np.float32)
+    return _blend(bright, _color(rng), _color(rng)) + 0.02 * fractal_noise(rng, 0.8)[..., None]
 
 
 def _checker(rng: np.random.Generator) -> np.ndarray:
@@ -169,7 +171,7 @@ def _bricks(rng: np.random.Generator) -> np.ndarray:
     gap = rng.uniform(0.03, 0.12)
     mortar = ((u % 1 < gap / 2) | ((y * rows) % 1 < gap)).astype(np.float32)
     shade = rng.normal(1, 0.12, (64, 64)).astype(np.float32)[row.astype(int) % 64, np.floor(u).astype(int) % 64]
-    return _blend(mortar, _color(rng), _color(rng) * 1.0) * shade[..., None] + 0.03 * _fractal(rng, 0.7)[..., None]
+    return _blend(mortar, _color(rng), _color(rng) * 1.0) * shade[..., None] + 0.03 * fractal_noise(rng, 0.7)[..., None]
 
 
 def _dots(rng: np.random.Generator) -> np.ndarray:
@@ -200,8 +202,8 @@ def _glyphs(rng: np.random.Generator) -> np.ndarray:
 
 def _wood(rng: np.random.Generator) -> np.ndarray:
     x, y = _grid()
-    rings = np.sin(2 * np.pi * rng.integers(4, 20) * x + rng.uniform(1, 5) * _fractal(rng, 2.2) + 0 * y)
-    return _blend(0.5 + 0.5 * rings, _color(rng), _color(rng)) + 0.02 * _fractal(rng, 0.6)[..., None]
+    rings = np.sin(2 * np.pi * rng.integers(4, 20) * x + rng.uniform(1, 5) * fractal_noise(rng, 2.2) + 0 * y)
+    return _blend(0.5 + 0.5 * rings, _color(rng), _color(rng)) + 0.02 * fractal_noise(rng, 0.6)[..., None]
 
 
 def _lattice(rng: np.random.Generator) -> np.ndarray:
@@ -222,7 +224,7 @@ def _mesh(rng: np.random.Generator) -> np.ndarray:
     return ((((x + y) * n) % 1 < thick) | (((x - y) * n) % 1 < thick)).astype(np.float32)
 
 
-def _leaves(rng: np.random.Generator) -> np.ndarray:
+def leaf_mask(rng: np.random.Generator) -> np.ndarray:
     image = np.zeros((SIZE, SIZE), np.float32)
     size = rng.uniform(8, 40)
     for _ in range(int(rng.uniform(0.3, 1.0) * 0.6 * (SIZE / size) ** 2)):
@@ -232,7 +234,7 @@ def _leaves(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def _branches(rng: np.random.Generator) -> np.ndarray:
+def branch_mask(rng: np.random.Generator) -> np.ndarray:
     image = np.zeros((SIZE, SIZE), np.float32)
     stack = [(rng.uniform(0.3, 0.7) * SIZE, float(SIZE), -np.pi / 2, 90.0, 14.0)]
     while stack:

@@ -62,3 +62,48 @@ def test_random_sensors_are_plausible() -> None:
     sensors = [Sensor.random(np.random.default_rng(s)) for s in range(200)]
     assert all(0.3 < s.blur_px < 1.2 and 0.4 < s.gain < 2.5 and s.noise >= 0 and 0 <= s.jpeg < 100 for s in sensors)
     assert 0.4 < np.mean([s.jpeg > 0 for s in sensors]) < 0.8
+
+
+def test_varied_sensors_are_mostly_good() -> None:
+    sensors = [Sensor.varied(np.random.default_rng(s)) for s in range(400)]
+    assert np.median([s.noise for s in sensors]) < 0.01 < 0.03 < max(s.noise for s in sensors)
+    assert 0.2 < np.mean([s.sharpen > 0 for s in sensors]) < 0.5
+    compressed = [s.jpeg for s in sensors if s.jpeg]
+    assert np.median(compressed) > 75 and min(compressed) < 50
+    assert {s.full_chroma for s in sensors} == {True, False}
+
+
+def test_the_image_processor_does_what_is_said() -> None:
+    rng = np.random.default_rng(0)
+    edge = np.full((20, 60, 3), 0.3, np.float32)
+    edge[:, 30:] = 0.7
+    halo = replace(PERFECT, sharpen=1.0, sharpen_px=1.5).shoot(edge, rng)[10, :, 0]
+    assert halo.min() < 70 and halo.max() > 185 and halo[0] == 77 and halo[-1] == 179
+    assert np.array_equal(replace(PERFECT, sharpen=1.0).shoot(edge, rng, pixel_scale=0.3), PERFECT.shoot(edge, rng, 0.3))
+    toned = replace(PERFECT, tone=0.8).shoot(edge, rng)[10, :, 0]
+    assert toned[0] < 77 and toned[-1] > 179
+    assert replace(PERFECT, gamma=1.3).shoot(edge, rng)[0, 0, 0] == round(255 * 0.3**1.3)
+    color = np.tile(np.array([0.6, 0.4, 0.5], np.float32), (8, 8, 1))
+    assert replace(PERFECT, saturation=0.0).shoot(color, rng)[0, 0].tolist() == [128, 128, 128]
+
+
+def test_grain_keeps_its_deviation_and_is_correlated_and_denoising_takes_it_away() -> None:
+    noisy = replace(PERFECT, noise=0.03)
+    sensors = noisy, replace(noisy, grain_px=1.0), replace(noisy, denoise=0.15)
+    fine, coarse, clean = (s.shoot(GRAY, np.random.default_rng(0))[..., 0] / 255.0 for s in sensors)
+
+    def neighbours(shot: np.ndarray) -> float:
+        return float(np.corrcoef(shot[:, :-1].ravel(), shot[:, 1:].ravel())[0, 1])
+
+    assert coarse.std() == pytest.approx(0.03, rel=0.15) and neighbours(coarse) > 0.6 > 0.1 > abs(neighbours(fine))
+    assert clean.std() < 0.6 * fine.std()
+
+
+def test_full_chroma_keeps_fine_colours() -> None:
+    stripes = np.zeros((32, 32, 3), np.float32)
+    stripes[:, ::2, 0], stripes[:, 1::2, 2] = 0.8, 0.8
+    loss = [
+        np.abs(replace(PERFECT, jpeg=95, full_chroma=full).shoot(stripes, np.random.default_rng(0)) - 255 * stripes).mean()
+        for full in (True, False)
+    ]
+    assert loss[0] < 0.5 * loss[1]
