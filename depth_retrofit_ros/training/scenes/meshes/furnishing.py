@@ -15,6 +15,7 @@ from depth_retrofit_ros.training.scenes.meshes.shell import Span, Wall
 from depth_retrofit_ros.training.scenes.scene import rotation_ypr
 
 TALLEST_IN_BUDGET = 700_000  # triangles of a scene: beyond them no more things are added
+USUAL_AREA = 16.0  # m² of floor that the numbers of things below are for
 SEATS = "(Chair|Oak chair|Osaka chair|Chair with cushion|Folding chair|Plastic chair|Cafe chair|Ryokan chair|Teck chair)"
 TABLES = "(Table|Round table|Oak table|Glass table|Wooden table|Wooden teak table|Wooden alder table|Folding table|Table on trestles)"
 PLANTS = "(Plant|Ficus|Yucca|Indoor plant|Decorative plant|Bamboo|Spathiphyllum|Cactus|Palm tree)"
@@ -102,18 +103,19 @@ class Furnisher:
         rng = self.rng
         if kind in ("dining", "kitchen") or rng.random() < 0.35:
             self.table_and_chairs()
+        share = self.floor.width * self.floor.depth / USUAL_AREA
         for group in KINDS[kind]:
             models = self.library.matching(group.pattern)
-            for _ in range(rng.integers(group.least, group.most + 1) if models else 0):
+            for _ in range(round(rng.integers(group.least, group.most + 1) * max(1.0, share)) if models else 0):
                 self.along_wall(models[rng.integers(len(models))], group.load)
         if kind == "living":
             self.coffee_table()
-        for _ in range(rng.integers(1, 5)):
+        for _ in range(round(rng.integers(2, 6) * max(1.0, share))):
             self.somewhere(FLOOR)
         if rng.random() < 0.3:
             self.somewhere("(Male|Female|Boy|Girl|Holding .*|Mannequin.*|Chicken)")
         self.rug()
-        for _ in range(rng.integers(2, 9)):
+        for _ in range(rng.integers(3, 12)):
             self.on_wall()
 
     def pick(self, pattern: str, low: tuple[float, ...] = (), high: tuple[float, ...] = ()) -> Model | None:
@@ -265,7 +267,7 @@ class Furnisher:
             box = Footprint(x, z, half[0], half[1], 0.0, self.height - model.size[1], self.height)
             if self.floor.take(box):
                 place(self.palette, self.library, model, np.array([x, -self.height + model.size[1] + 0.002, z]), 0.0)
-                found.append(np.array([x, -self.height + model.size[1] + 0.12, z]))
+                found.append(np.array([x, -self.height + model.size[1] + 0.2, z]))  # below its shade
         return found
 
     def _put(self, model: Model, at: np.ndarray, yaw: float, load: str, more: int = 0) -> bool:

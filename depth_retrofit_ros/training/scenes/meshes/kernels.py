@@ -175,7 +175,8 @@ def surfaces(  # type: ignore[no-untyped-def]
 def light_rays(point, normal, x, y, kind, place, first, second, color, reach):  # type: ignore[no-untyped-def]
     """Rays from points [N, 3] at pixels (x, y) to every light that they may see.
 
-    kind [L]: 0 sphere (place: centre, first[0]: radius), 1 rectangle (place: centre, first, second: half sides), 2 sun (place:
+    kind [L]: 0 sphere (place: centre, first[0]: radius), 1 rectangle (place: centre, first, second: half sides;
+    it shines against second × first), 2 sun (place:
     unit direction to it, first[0]: radius of its disc in radians). Returns owner [R], origin [R, 3], ray [R, 3] (t = 1 at the
     light), share [R, 3]: the irradiance that arrives if nothing is between.
     """
@@ -190,8 +191,9 @@ def light_rays(point, normal, x, y, kind, place, first, second, color, reach):  
         for k in range(lights):
             cell = (x[n] & 3) + 4 * (y[n] & 3)
             cell = (cell * 7 + 3 * k) & 15
-            a = ((cell & 3) + _hash(x[n], y[n], 2 * k)) / 4  # a stratum of its own for each of 4 × 4 neighbours
-            b = ((cell >> 2) + _hash(x[n], y[n], 2 * k + 1)) / 4
+            # A stratum of its own for each of 4 × 4 neighbours, and little chance in it: banding is fainter than noise.
+            a = ((cell & 3) + 0.35 + 0.3 * _hash(x[n], y[n], 2 * k)) / 4
+            b = ((cell >> 2) + 0.35 + 0.3 * _hash(x[n], y[n], 2 * k + 1)) / 4
             factor = 1.0
             if kind[k] == 1:
                 cx = second[k, 1] * first[k, 2] - second[k, 2] * first[k, 1]
@@ -200,7 +202,8 @@ def light_rays(point, normal, x, y, kind, place, first, second, color, reach):  
                 for i in range(3):
                     d[i] = place[k, i] + (2 * a - 1) * first[k, i] + (2 * b - 1) * second[k, i] - point[n, i]
                 square = d[0] ** 2 + d[1] ** 2 + d[2] ** 2
-                factor = 4 * abs(d[0] * cx + d[1] * cy + d[2] * cz) / np.sqrt(square) / max(square, 0.04) / np.pi
+                # One-sided, and near it as dim as at half a metre: a sample so close would stand out.
+                factor = 4 * max(0.0, d[0] * cx + d[1] * cy + d[2] * cz) / np.sqrt(square) / max(square, 0.25) / np.pi
             else:
                 up = 2 * a - 1
                 around = 2 * np.pi * b
@@ -241,8 +244,8 @@ def sky_rays(point, normal, x, y, samples, reach):  # type: ignore[no-untyped-de
         nx, ny, nz = normal[n, 0], normal[n, 1], normal[n, 2]
         for k in range(samples):
             cell = (((x[n] & 3) + 4 * (y[n] & 3)) * 7 + k * 16 // samples) & 15
-            a = ((cell & 3) + _hash(x[n], y[n], 101 + 2 * k)) / 4
-            b = ((cell >> 2) + _hash(x[n], y[n], 102 + 2 * k)) / 4
+            a = ((cell & 3) + 0.35 + 0.3 * _hash(x[n], y[n], 101 + 2 * k)) / 4
+            b = ((cell >> 2) + 0.35 + 0.3 * _hash(x[n], y[n], 102 + 2 * k)) / 4
             up, around = 2 * a - 1, 2 * np.pi * b
             flat = np.sqrt(max(0.0, 1 - up * up))
             dx, dy, dz = nx + flat * np.cos(around), ny + up, nz + flat * np.sin(around)  # a sphere that touches the surface

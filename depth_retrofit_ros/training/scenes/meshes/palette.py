@@ -131,7 +131,7 @@ def place(palette: Palette, library: ModelLibrary, model: Model, at: np.ndarray,
         if surface.texture >= 0:
             texture = builder.textures.add(f"{model.key}/{surface.texture}", mesh.textures[surface.texture])
             color = builder.textures.means[texture] * shift
-        elif cloths and max(surface.color) > 0.15:
+        elif cloths and 0.03 < color.mean() < 0.45:
             cloth = cloths[number % len(cloths)]
             texture = builder.cloth_of(cloth)
             restyled[number] = cloth.repeat

@@ -13,11 +13,11 @@ from depth_retrofit_ros.training.scenes.meshes.placing import Floor, Footprint
 from depth_retrofit_ros.training.scenes.meshes.shell import build_shell, dress_window, fit_openings, four_walls
 from depth_retrofit_ros.training.scenes.meshes.sky import Sky, random_sky
 from depth_retrofit_ros.training.scenes.meshes.soup import SoupBuilder
-from depth_retrofit_ros.training.scenes.meshes.view import Ambient, MeshView, expose_at_random, sees_enough
+from depth_retrofit_ros.training.scenes.meshes.view import Ambient, MeshView, expose_at_random, most_interesting
 from depth_retrofit_ros.training.scenes.scene import Pose, rotation_ypr
 from depth_retrofit_ros.training.scenes.world import WorldSpec
 
-POSES = 6  # tried in a room before another one is drawn
+POSES = 6  # at most, of which the one that shows most things is taken
 SHARES = {"living": 0.26, "dining": 0.16, "bedroom": 0.16, "office": 0.14, "kitchen": 0.12, "bath": 0.06, "store": 0.10}
 
 
@@ -31,12 +31,11 @@ class Rooms:
         """A room, seen from where a person might stand or sit in it."""
         while True:
             room = Room(rng, self.assets)
-            view = MeshView("furnished", room.soup, room.pose(), room.sky, room.ambient)
-            for _ in range(POSES):
-                if sees_enough(view, camera):
-                    expose_at_random(view, rng, camera)
-                    return view
-                view.pose = room.pose()
+            poses = [room.pose() for _ in range(POSES)]
+            view = MeshView("furnished", room.soup, poses[0], room.sky, room.ambient)
+            if most_interesting(view, camera, poses[: rng.integers(2, POSES + 1)]):
+                expose_at_random(view, rng, camera)
+                return view
 
 
 class Room:
@@ -74,7 +73,7 @@ class Room:
             for wall, hole in windows[:3]:
                 along, up = (hole.stop - hole.start) / 2 * wall.along, (hole.top - hole.bottom) / 2 * np.array([0, -1.0, 0])
                 center = wall.point((hole.start + hole.stop) / 2, (hole.bottom + hole.top) / 2, -0.2)
-                builder.portal(center, along, up, day * 1.2)
+                builder.portal(center, along, up, day * 2.0)
             if sky.sun.any():
                 builder.sun(sky.to_sun, 0.006, sky.sun)
         warm = np.array([1.0, rng.uniform(0.72, 0.95), rng.uniform(0.45, 0.85)])
@@ -82,9 +81,13 @@ class Room:
         places = lamps or [np.array([0.0, -self.height + 0.15, self.floor.depth / 2])]
         for at in places[:3] if on else ():
             builder.sphere_light(at, rng.uniform(0.06, 0.2), warm * rng.uniform(1.0, 3.0) / len(places[:3]))
-        level = 0.06 * day * len(windows) * (not night) + (0.12 * warm if on else 0.02)
+        level = 0.045 * day * len(windows) * (not night) + (0.12 * warm if on else 0.02)
         builder.sphere_light(np.array([0, -self.height / 2, self.floor.depth / 2]), 0.8, level * 0.5)  # keeps shapes round in the shade
-        return Ambient(color=level * 1.3, near=0.35, reach=1.2, floor=level * np.array([0.75, 0.68, 0.6]))
+        inside = np.array([[-self.floor.width / 2, -self.height, 0], [self.floor.width / 2, 0.0, self.floor.depth]])
+        inside += np.array([[-0.1], [0.1]])
+        color = level * 1.3
+        floor = level * np.array([0.75, 0.68, 0.6])
+        return Ambient(color, near=0.35, reach=1.2, floor=floor, inside=inside, outside=day * 0.8 / np.maximum(color, 1e-4))
 
     def pose(self) -> Pose:
         """Where nothing stands, across the room, mostly level."""

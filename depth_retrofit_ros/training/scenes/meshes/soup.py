@@ -116,7 +116,7 @@ class SoupBuilder:
         self.triangles = 0
 
     def material(
-        self, color: Sequence[float] | np.ndarray, texture: int = -1, shine: float = 0.0, grain: float = 0.2, glow: float = 0.0
+        self, color: Sequence[float] | np.ndarray, texture: int = -1, shine: float = 0.0, grain: float = 0.08, glow: float = 0.0
     ) -> int:
         """Number of a new material. color: linear RGB, the mean of the surface; glow: times its color."""
         tint = np.clip(np.asarray(color, np.float32), DARKEST, BRIGHTEST)

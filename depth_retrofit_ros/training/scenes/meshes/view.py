@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -17,24 +18,30 @@ from depth_retrofit_ros.training.scenes.render import Rendering
 from depth_retrofit_ros.training.scenes.scene import Pose
 from depth_retrofit_ros.training.scenes.world import check_camera, usable
 
+BRIGHT = 0.45  # linear, of white
 SKY_SAMPLES = 2  # rays per light sample that look for the sky or what is near
 TOLERANCE = 0.004  # of the depth: how far a light sample may be off a pixel's plane
 SUB_PIXELS = np.array([[-0.375, -0.125], [0.125, -0.375], [0.375, 0.125], [-0.125, 0.375]])  # a rotated grid
-MIRROR_FROM = 0.15  # shine from which a surface shows what it mirrors
+MIRROR_FROM = 0.25  # shine from which a surface shows what it mirrors
 
 
+TOO_NEAR_M, MOST_TOO_NEAR = 0.6, 0.15  # of a view may be nearer
+LEAST_SEEN = 0.002  # of a view: a thing that counts
 LEAST_DEEP = 1.35  # of a view: its 90th percentile of depth over its 10th; less is a wall seen flatly
 
 
 @dataclass(frozen=True, slots=True)
 class Ambient:
     """Light from all around. color: of what is open, linear; near: share that comes from surfaces which are near; reach: how far
-    near is [m]; floor: color of what comes from below."""
+    near is [m]; floor: color of what comes from below; inside: lowest and highest corner [2, 3] of the room that this holds for;
+    outside: times so much beyond it."""
 
     color: np.ndarray
     near: float
     reach: float
     floor: np.ndarray
+    inside: np.ndarray = field(default_factory=lambda: np.array([[-np.inf] * 3, [np.inf] * 3]))
+    outside: np.ndarray = field(default_factory=lambda: np.ones(3))
 
 
 class MeshView:
@@ -50,11 +57,12 @@ class MeshView:
         self.tracer = Tracer(soup)
 
     def expose(self, camera: Camera, mean: float) -> None:
-        """Auto-exposure, as a camera's: what is brighter than white counts as white; the small view's mean becomes ``mean``."""
+        """Auto-exposure: the small view's mean becomes ``mean``, where what is brighter than BRIGHT counts as that: a window does not
+        darken its room."""
         small = camera.resized(64, max(1, round(64 * camera.height / camera.width)))
         light, _ = self._radiance(small, (0, 0, small.width, small.height))
         for _ in range(8):
-            self.exposure *= mean / max(float(np.minimum(light * self.exposure, 1).mean()), 1e-6)
+            self.exposure *= mean / max(float(np.minimum(light * self.exposure, BRIGHT).mean()), 1e-6)
 
     def render(self, camera: Camera, window: tuple[int, int, int, int] | None = None) -> Rendering:
         """window: (x0, y0, width, height) in the camera's pixels; None for the whole image."""
@@ -65,16 +73,11 @@ class MeshView:
         image = np.clip(light, 0, 1) ** (1 / 2.2)
         return Rendering(torch.from_numpy(image.astype(np.float32)), torch.from_numpy(depth))
 
-    def depth(self, camera: Camera) -> np.ndarray:
-        """Depth [h, w] alone, float32 m."""
-        rows, columns = (a.ravel() for a in np.mgrid[: camera.height, : camera.width])
-        return self._look(camera, columns, rows)[4].reshape(camera.height, camera.width)
-
     def _radiance(self, camera: Camera, window: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Linear RGB [h, w, 3] and depth [h, w]."""
         x0, y0, width, height = window
         rows, columns = (a.ravel() for a in np.mgrid[y0 : y0 + height, x0 : x0 + width])
-        prim, point, normal, albedo, depth = self._look(camera, columns, rows)
+        prim, point, normal, albedo, depth = self.look(camera, columns, rows)
         shape = (height, width)
         grid = self._light_grid(prim, point, normal, depth, (x0, y0), shape)
         color = self._colors(camera, columns, rows, prim, point, normal, albedo, depth, grid)
@@ -83,7 +86,7 @@ class MeshView:
             total = np.zeros((edge.size, 3), np.float32)
             for dx, dy in SUB_PIXELS:
                 x, y = columns[edge] + dx, rows[edge] + dy
-                total += np.minimum(self._colors(camera, x, y, *self._look(camera, x, y), grid), 4.0 / self.exposure)
+                total += np.minimum(self._colors(camera, x, y, *self.look(camera, x, y), grid), 4.0 / self.exposure)
             color[edge] = total / len(SUB_PIXELS)
         return color.reshape(height, width, 3), depth.reshape(shape)
 
@@ -92,7 +95,7 @@ class MeshView:
         slopes = np.stack([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, np.ones(len(x))], 1)
         return np.asarray(slopes @ self.pose.rotation.T, np.float32)
 
-    def _look(self, camera: Camera, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+    def look(self, camera: Camera, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
         """What is seen at image coordinates: prim [N], point, normal, albedo [N, 3], depth [N]."""
         s = self.soup
         eye = self.pose.position.astype(np.float64)
@@ -117,7 +120,10 @@ class MeshView:
         up = np.clip(0.5 - 0.5 * ray[:, 1] / self.ambient.reach, 0, 1)[:, None]
         around = up * self.ambient.color + (1 - up) * self.ambient.floor
         around = around * np.where(free, 1.0, self.ambient.near)[:, None]
-        return light + around.reshape(len(point), SKY_SAMPLES, 3).mean(1).astype(np.float32)
+        around = around.reshape(len(point), SKY_SAMPLES, 3).mean(1)
+        low, high = self.ambient.inside
+        around[((point < low) | (point > high)).any(1)] *= self.ambient.outside
+        return light + around.astype(np.float32)
 
     def _light_grid(
         self, prim: np.ndarray, point: np.ndarray, normal: np.ndarray, depth: np.ndarray, at: tuple[int, int], shape: tuple[int, int]
@@ -208,13 +214,28 @@ class MeshView:
         return grown & (cv2.blur(edge.astype(np.float32), (3, 3)) > 0.2)
 
 
-def sees_enough(view: MeshView, camera: Camera) -> bool:
-    """Whether a view is usable, and shows more than one wall."""
-    depth = view.depth(check_camera(camera))
-    if not usable(depth):
-        return False
+def interest(view: MeshView, camera: Camera) -> int:
+    """How many things a view shows; 0 for one that is not usable, or shows little but one wall."""
+    small = check_camera(camera)
+    rows, columns = (a.ravel() for a in np.mgrid[: small.height, : small.width])
+    prim, *_, depth = view.look(small, columns, rows)
+    if not usable(depth) or np.mean(depth < TOO_NEAR_M) > MOST_TOO_NEAR:
+        return 0
     near, far = np.quantile(depth[np.isfinite(depth)], (0.1, 0.9))
-    return bool(far > LEAST_DEEP * near)
+    if far < LEAST_DEEP * near:
+        return 0
+    _, sizes = np.unique(view.soup.instance[prim[prim >= 0]], return_counts=True)
+    return int((sizes >= LEAST_SEEN * len(prim)).sum())
+
+
+def most_interesting(view: MeshView, camera: Camera, poses: Sequence[Pose]) -> bool:
+    """Take the pose that shows most; whether it shows anything."""
+    scores = []
+    for pose in poses:
+        view.pose = pose
+        scores.append(interest(view, camera))
+    view.pose = poses[int(np.argmax(scores))]
+    return max(scores) > 0
 
 
 def expose_at_random(view: MeshView, rng: np.random.Generator, camera: Camera) -> None:
