@@ -84,7 +84,7 @@ class Room:
         level = 0.045 * day * len(windows) * (not night) + (0.12 * warm if on else 0.02)
         builder.sphere_light(np.array([0, -self.height / 2, self.floor.depth / 2]), 0.8, level * 0.5)  # keeps shapes round in the shade
         inside = np.array([[-self.floor.width / 2, -self.height, 0], [self.floor.width / 2, 0.0, self.floor.depth]])
-        inside += np.array([[-0.1], [0.1]])
+        inside += np.array([[-0.3], [0.3]])  # with the openings of its walls
         color = level * 1.3
         floor = level * np.array([0.75, 0.68, 0.6])
         return Ambient(color, near=0.35, reach=1.2, floor=floor, inside=inside, outside=day * 0.8 / np.maximum(color, 1e-4))

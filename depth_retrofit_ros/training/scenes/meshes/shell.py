@@ -123,9 +123,9 @@ def build_shell(palette: Palette, walls: list[Wall], width: float, depth: float,
     for wall in walls:
         paint = _wall_paint(palette) if rng.random() < 0.2 else common
         holes = [s for s in wall.spans if s.hole]
-        _pierced(palette, wall, holes, paint)
+        pierced(palette, wall, holes, paint)
         for hole in holes:
-            _reveals(palette, wall, hole, reveal)
+            reveals(palette, wall, hole, reveal)
         edges = sorted([(s.start, s.stop) for s in wall.spans if s.bottom < 0.05])
         at = 0.0
         for start, stop in [*edges, (wall.length, wall.length)]:
@@ -144,7 +144,7 @@ def _wall_paint(palette: Palette) -> Paint:
     return palette.paint(str(palette.rng.choice(["plaster", "wallpaper", "brick", "wood"], p=[0.62, 0.25, 0.08, 0.05])))
 
 
-def _pierced(palette: Palette, wall: Wall, holes: list[Span], paint: Paint) -> None:
+def pierced(palette: Palette, wall: Wall, holes: list[Span], paint: Paint) -> None:
     """The wall as rectangles between the edges of its holes."""
     columns = sorted({0.0, wall.length, *(v for h in holes for v in (h.start, h.stop))})
     rows = sorted({0.0, wall.height, *(v for h in holes for v in (h.bottom, h.top))})
@@ -156,7 +156,7 @@ def _pierced(palette: Palette, wall: Wall, holes: list[Span], paint: Paint) -> N
                 palette.builder.wall_quad(corner, size, (high - low) * UP, paint, (left, low))
 
 
-def _reveals(palette: Palette, wall: Wall, hole: Span, paint: Paint) -> None:
+def reveals(palette: Palette, wall: Wall, hole: Span, paint: Paint) -> None:
     """The thickness of the wall around a hole, and a sill."""
     out = -0.25 * wall.inward
     along, up = (hole.stop - hole.start) * wall.along, (hole.top - hole.bottom) * UP

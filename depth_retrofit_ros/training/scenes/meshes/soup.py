@@ -185,6 +185,13 @@ class SoupBuilder:
         order = np.array([[0, 1, 2], [0, 2, 3]])
         self.triangles_of(p[order], np.broadcast_to(normal, (2, 3, 3)), t[order], paint.material)
 
+    def triangle(self, a: np.ndarray, b: np.ndarray, c: np.ndarray, paint: Paint) -> None:
+        """One triangle, its texture in metres along its first side and upwards."""
+        points = np.stack([a, b, c])[None]
+        normal = np.cross(b - a, c - a)[None]
+        uv = box_uv(points, normal) / paint.repeat
+        self.triangles_of(points, np.repeat(normal[:, None] / np.linalg.norm(normal), 3, 1), uv, paint.material)
+
     def box(self, center: Sequence[float] | np.ndarray, half: Sequence[float], paint: Paint, yaw: float = 0.0) -> None:
         """A box turned about the vertical; on every side the texture is upright and in metres."""
         hx, hy, hz = half
@@ -242,7 +249,8 @@ class SoupBuilder:
         texels, table = self.textures.packed()
         tint, texture, shine, grain, glow = zip(*self._materials)
         index = np.array(texture, np.int64)
-        kinds, *vectors = zip(*self._lights)
+        kinds = np.array([light[0] for light in self._lights], np.int64)
+        vectors = (np.array([light[i] for light in self._lights], np.float64).reshape(-1, 3) for i in range(1, 5))
         return Soup(
             points=np.concatenate(self._points),
             normals=np.concatenate(self._normals),
@@ -257,7 +265,7 @@ class SoupBuilder:
             glow=np.array(glow, np.float32),
             texels=texels,
             table=table,
-            lights=(np.array(kinds, np.int64), *(np.array(v, np.float64) for v in vectors)),
+            lights=(kinds, *vectors),
         )
 
 
