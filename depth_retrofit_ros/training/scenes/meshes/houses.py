@@ -32,7 +32,7 @@ def house(palette: Palette, library: ModelLibrary, corner: np.ndarray, along: np
     _roof(palette, middle + height / 2 * UP, along, outward, width, deep, paint)
     if rng.random() < 0.6:
         pipe = wall.point(rng.choice([0.15, width - 0.15]), 0.1, 0.07)
-        builder.tube(np.stack([pipe, pipe + (height - 0.1) * UP]), 0.045, palette.plain(0.2, shine=0.2))
+        builder.tube(np.stack([pipe, pipe + (height - 0.1) * UP]), 0.045, palette.plain(0.2, shine=0.2, grey=True))
     return wall
 
 
@@ -41,7 +41,7 @@ def _windows(palette: Palette, library: ModelLibrary, wall: Wall, storeys: int, 
     columns = max(1, int(wall.length / rng.uniform(1.8, 3.2)))
     width, height = rng.uniform(0.7, 1.2), rng.uniform(1.0, 1.6)
     width = min(width, wall.length / columns - 0.25)
-    frame, stone = palette.plain(float(rng.choice([0.7, 0.1, 0.3]))), palette.plain(0.55)
+    frame, stone = palette.plain(float(rng.choice([0.7, 0.1, 0.3]))), palette.plain(0.55, grey=True)
     door = int(rng.integers(columns))
     doors = library.matching("(Exterior door|Door)", "Doors and windows", high=(1.3, 2.4, 0.4))
     balcony = storeys > 1 and rng.random() < 0.35
@@ -87,7 +87,7 @@ def _door(palette: Palette, library: ModelLibrary, wall: Wall, at: float, model)
 def _balcony(palette: Palette, wall: Wall, at: float, above: float, stone: Paint) -> None:
     """A slab with a railing of thin bars."""
     builder, half, out = palette.builder, 0.75, 0.9
-    iron = palette.plain(0.06, shine=0.2)
+    iron = palette.plain(0.06, shine=0.2, grey=True)
     builder.box(wall.point(at, above, out / 2), (half, 0.06, out / 2), stone, wall.yaw)
     corners = [wall.point(at - half, above + 0.06), wall.point(at - half, above + 0.06, out), wall.point(at + half, above + 0.06, out), wall.point(at + half, above + 0.06)]  # fmt: skip
     for a, b in zip(corners, corners[1:]):
@@ -101,7 +101,7 @@ def _roof(palette: Palette, top: np.ndarray, along: np.ndarray, outward: np.ndar
     rng, builder = palette.rng, palette.builder
     if rng.random() < 0.3:
         yaw = float(np.arctan2(-along[2], along[0]))
-        builder.box(top + 0.15 * UP + 0.15 * outward, (width / 2 + 0.1, 0.15, deep / 2 + 0.3), palette.plain(0.4), yaw)
+        builder.box(top + 0.15 * UP + 0.15 * outward, (width / 2 + 0.1, 0.15, deep / 2 + 0.3), palette.plain(0.4, grey=True), yaw)
         return
     tiles, rise, over = palette.paint("roof"), deep * rng.uniform(0.2, 0.45), 0.35
     front, back = deep / 2 + 0.3, -deep / 2
@@ -116,7 +116,7 @@ def _roof(palette: Palette, top: np.ndarray, along: np.ndarray, outward: np.ndar
         chimney = ridge + rng.uniform(-0.35, 0.35) * width * along + 0.2 * UP
         builder.box(chimney, (0.3, 0.8, 0.3), palette.paint("brick"))
     if rng.random() < 0.5:  # an antenna
-        foot, iron = ridge + rng.uniform(-0.3, 0.3) * width * along, palette.plain(0.1)
+        foot, iron = ridge + rng.uniform(-0.3, 0.3) * width * along, palette.plain(0.1, grey=True)
         builder.tube(np.stack([foot, foot + 1.8 * UP]), 0.015, iron, sides=5)
         for h in np.arange(1.0, 1.8, 0.13):
             builder.tube(np.stack([foot + h * UP - 0.35 * along, foot + h * UP + 0.35 * along]), 0.005, iron, sides=4)

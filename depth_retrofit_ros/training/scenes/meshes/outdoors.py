@@ -10,7 +10,7 @@ from depth_retrofit_ros.training.scenes.meshes.palette import Palette, place
 from depth_retrofit_ros.training.scenes.meshes.placing import Floor, Footprint
 from depth_retrofit_ros.training.scenes.meshes.structures import bare_tree
 
-MOST_TRIANGLES = 900_000  # of a scene: beyond them no more models are added
+MOST_TRIANGLES = 650_000  # of a scene: beyond them no more models are added, and trees are bare
 TREES = "(Acacia|Copper beech|Cypress|Japanese maple|Palm tree|Peach blossom|Pine|Poplar|Sycamore maple|Ficus|Bush|Coconut tree|Bended coconut tree|Bamboo)"  # fmt: skip
 PEOPLE = "(Male|Female|Boy|Girl|Holding male|Holding female|Dog|Bulldog|Cat|Siamese cat)"
 CARS = "(Chevrolet|Concept Sedan.*|Ford Focus|Peugeot 308 CC|Renault Scenic|SUV|Seat Leon|Smart car|VW new beetle|Van|Truck)"

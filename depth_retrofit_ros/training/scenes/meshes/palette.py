@@ -20,7 +20,8 @@ SHARED_LOOK = 0.04  # share of scenes whose own surfaces are all of one paint: d
 @dataclass(frozen=True, slots=True)
 class Class:
     """pattern: of texture names; repeat: metres, from, to; mean: linear luminance that the surface is brought to, from, to;
-    painted: how far the color is replaced by a random paint, 0…1; shine: up to; contrast: of the texture, from, to."""
+    painted: how far the color is replaced by a random paint, 0…1; shine: up to; contrast: of the texture, from, to; grey: its
+    paints are."""
 
     pattern: str
     repeat: tuple[float, float]
@@ -28,6 +29,7 @@ class Class:
     painted: float = 0.0
     shine: float = 0.0
     contrast: tuple[float, float] = (0.8, 1.0)
+    grey: bool = False
 
 
 B, N, M, S, F = "tex_buildings/", "tex_nature/", "tex_material/", "tex_streets/", "tex_furniture/"
@@ -42,11 +44,11 @@ CLASSES: Mapping[str, Class] = {
     "rug": Class(B + "carpet0(01|02|03|04|05|07|08|09|11|12|13|14|15|17|18|19|20|21|22|23|24|26)", (1, 1), (0.06, 0.3)),
     "fabric": Class(f"{F}textil00[123456]|{B}carpet0(06|10|25|27|28)|{F}seat00[3456]", (0.2, 0.6), (0.06, 0.5), 0.6),
     "wood": Class(M + "(wood0(02|03|05|08|09|10|11|12|13|14|15)|s_wood00[123])", (0.5, 1.4), (0.06, 0.35), 0.15, 0.3),
-    "metal": Class(M + "(metal00[12]|metall0(02|08|10a|14|15|16|17|18|19))", (0.5, 1.5), (0.1, 0.5), 0.5, 0.6),
+    "metal": Class(M + "(metal00[12]|metall0(02|08|10a|14|15|16|17|18|19))", (0.5, 1.5), (0.1, 0.5), 0.6, 0.6, (0.3, 1.0), grey=True),
     "picture": Class("tex_pics/(art|asia|landsc|science|cow).*", (1, 1), (0.1, 0.4)),
     "books": Class("tex_misc/books00[1-9]", (1, 1), (0.1, 0.3)),
-    "asphalt": Class(f"{S}(street001|base)|{B}floor005|{M}conc02", (2, 5), (0.06, 0.22), 0.4),
-    "paving": Class(f"{B}(floor_se0[1234]|paving001|floor0(20|21|33|15|16|18)|tile0[12]|concrete_slabs01)", (1, 2.5), (0.12, 0.4), 0.2),
+    "asphalt": Class(f"{S}street001|{B}(floor0(05|11)|concrete008|cemdrk)", (2, 5), (0.06, 0.22), 0.8, 0.0, (0.3, 0.7), grey=True),
+    "paving": Class(f"{B}(floor_se0[1234]|paving001|floor0(20|21|33|15|16|18)|tile0[12]|concrete_slabs01)", (1, 2.5), (0.12, 0.4), 0.3, grey=True),
     "grass": Class(N + "grass(|001|004|_lush|_(mowed|tall)_(dry|green)_[abc])", (1.5, 4), (0.05, 0.2), 0.05),
     "soil": Class(N + "(dirt|dirt00[123]|dirt_se01|soil00[12]|sp_ground|drymud|desert00[134]|sand|rockyground01|wood_chips0[12])", (1, 3), (0.06, 0.3), 0.1),
     "snow": Class(N + "(snow00[123]|snowey)", (2, 5), (0.5, 0.8)),
@@ -74,11 +76,11 @@ class Palette:
         if rng.random() < SHARED_LOOK:
             self._shared = self.paint("plaster")
 
-    def color(self, mean: float) -> np.ndarray:
-        """A paint of this linear luminance: mostly pale, sometimes strong."""
+    def color(self, mean: float, grey: bool = False) -> np.ndarray:
+        """A paint of this linear luminance: mostly pale, sometimes strong; grey: as stone and iron are."""
         rng = self.rng
         hue = rng.uniform(0, 2 * np.pi)
-        strength = float(rng.choice([0.06, 0.2, 0.5], p=[0.5, 0.35, 0.15]))
+        strength = 0.05 if grey else float(rng.choice([0.06, 0.2, 0.5], p=[0.5, 0.35, 0.15]))
         wheel = 1 + strength * np.cos(hue + np.array([0.0, 2.1, 4.2]))
         return np.asarray(mean * wheel / wheel.mean())
 
@@ -91,15 +93,15 @@ class Palette:
         own_color = self.builder.textures.means[number]
         mean = float(rng.uniform(*kind.mean))
         own_color = own_color * mean / own_color.mean()
-        color = own_color * (1 - kind.painted) + kind.painted * self.color(mean)
+        color = own_color * (1 - kind.painted) + kind.painted * self.color(mean, kind.grey)
         shine = float(rng.uniform(0, kind.shine)) if rng.random() < 0.6 else 0.0
         return Paint(self.builder.material(color, number, shine), float(rng.uniform(*kind.repeat)))
 
-    def plain(self, mean: float, shine: float = 0.0, glow: float = 0.0) -> Paint:
+    def plain(self, mean: float, shine: float = 0.0, glow: float = 0.0, grey: bool = False) -> Paint:
         """Paint without a texture."""
         if self._shared and not glow:
             return self._shared
-        return Paint(self.builder.material(self.color(mean), shine=shine, glow=glow), 1.0)
+        return Paint(self.builder.material(self.color(mean, grey), shine=shine, glow=glow), 1.0)
 
     def texture(self, name: str, contrast: float = 1.0) -> int:
         """A texture of a class: its number in the scene. contrast: below 1 its values are drawn towards their mean."""

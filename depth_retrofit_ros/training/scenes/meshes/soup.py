@@ -13,6 +13,7 @@ from depth_retrofit_ros.training.scenes.scene import rotation_ypr
 
 LINEAR = ((np.arange(256) / 255) ** 2.2).astype(np.float32)  # of 8-bit display values
 DARKEST, BRIGHTEST = 0.025, 0.85  # albedo of real surfaces; catalogue colours go beyond
+HELPERS = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.577, 0.577, 0.577], [0.577, -0.577, 0.577], [-0.577, 0.577, 0.577]])
 SEEN_THROUGH = 0.35  # opacity below which a surface is left out: a window's pane
 
 
@@ -212,7 +213,7 @@ class SoupBuilder:
         radii = np.broadcast_to(np.asarray(radius, float), (len(path),))
         tangent = np.gradient(path, axis=0)
         tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
-        helper = np.array([1.0, 0, 0]) if abs(tangent[:, 0]).max() < 0.9 else np.array([0, 1.0, 0])
+        helper = HELPERS[np.abs(HELPERS @ tangent.T).max(1).argmin()]  # along no part of the path
         a = np.cross(tangent, helper)
         a /= np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-9)
         b = np.cross(tangent, a)

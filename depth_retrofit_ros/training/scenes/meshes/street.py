@@ -22,20 +22,22 @@ def furnish_street(o: Outdoors) -> None:
     o.walk = (2 * side - 0.8, (0.5, 7.0))
     o.ground(str(rng.choice(["grass", "soil", "paving"])), 0.02, (-250, 250), (-60, 400))
     o.ground("asphalt" if rng.random() < 0.8 else "paving", 0.0, (-road, road), (-30, reach + 60))
-    paving, kerb = o.palette.paint("paving", own=True), o.palette.plain(0.4)
-    for s in (-1, 1):
-        center = np.array([s * (road + walk / 2), KERB_M / 2 - KERB_M, reach / 2])
-        o.builder.box(center, (walk / 2, KERB_M / 2, reach / 2 + 30), paving)
-        o.builder.box(center * [0, 1, 1] + [s * (road + 0.07), -0.005, 0], (0.08, KERB_M / 2 + 0.005, reach / 2 + 30), kerb)
-        _houses(o, s, side, reach)
-        _pavement(o, s, road, walk, reach)
-    if rng.random() < 0.5:
-        _marks(o, reach)
+    paving, kerb = o.palette.paint("paving", own=True), o.palette.plain(0.4, grey=True)
     for s, turn in ((-1, 0.0), (1, np.pi)):
         o.scatter(CARS, int(rng.integers(0, 6)), (s * (road - 1.15),) * 2, (4, reach * 0.7), (turn, turn + np.pi))
     o.scatter(CARS, int(rng.integers(0, 3)), (-road * 0.3, road * 0.3), (10, reach), (0.0, np.pi))
     o.scatter(CYCLES, int(rng.integers(0, 3)), (-road, road), (3, 25), (0.0, np.pi))
     o.scatter(PEOPLE, int(rng.integers(0, 3)), (-road, road), (4, 25))
+    for s in (-1, 1):
+        center = np.array([s * (road + walk / 2), KERB_M / 2 - KERB_M, reach / 2])
+        o.builder.box(center, (walk / 2, KERB_M / 2, reach / 2 + 30), paving)
+        o.builder.box(center * [0, 1, 1] + [s * (road + 0.07), -0.005, 0], (0.08, KERB_M / 2 + 0.005, reach / 2 + 30), kerb)
+        _pavement(o, s, road, walk, reach)
+    if rng.random() < 0.5:
+        _marks(o, reach)
+    for s in (-1, 1):
+        _houses(o, s, side, reach)
+        _trees(o, s, road, side, reach)
     _overhead(o, road, walk, reach)
 
 
@@ -51,8 +53,6 @@ def _houses(o: Outdoors, s: int, side: float, reach: float) -> None:
             house(o.palette, o.library, corner, np.array([0, 0, -float(s)]), length, float(rng.uniform(6, 10)), o.night)
         if back or rng.random() < 0.4:
             _border(o, s * side, z, z + length)
-            for _ in range(int(rng.integers(0, 3))):
-                o.tree(s * (side - 0.5), max(3.0, float(rng.uniform(z, z + length))))
         gap = float(rng.choice([0.0, rng.uniform(2, 7)], p=[0.45, 0.55]))
         if gap:
             _border(o, s * side, z + length, z + length + gap)
@@ -77,9 +77,6 @@ def _pavement(o: Outdoors, s: int, road: float, walk: float, reach: float) -> No
         o.lamps.append(lamp_post(o.palette, np.array([edge, -KERB_M, z]), inwards, 6.0 if o.night else 0.0))
     for _ in range(int(rng.integers(0, 4))):
         sign(o.palette, np.array([edge, -KERB_M, rng.uniform(3, 30)]), float(rng.normal(0, 0.3)))
-    if rng.random() < 0.5:
-        for z in np.arange(rng.uniform(3, 9), min(reach, 45), rng.uniform(6, 14)):
-            o.tree(s * (road + 0.6), float(z), KERB_M)
     x, z_range = tuple(sorted((s * (road + 0.5), s * (road + walk - 0.35)))), (1.5, 28.0)
     look = (np.pi / 2 * s, -np.pi / 2 * s)
     o.scatter(STREET, int(rng.integers(3, 9)), x, z_range, look, KERB_M)
@@ -89,9 +86,20 @@ def _pavement(o: Outdoors, s: int, road: float, walk: float, reach: float) -> No
         fence(o.palette, np.array([edge, -KERB_M, 2.0]), np.array([edge, -KERB_M, rng.uniform(8, 20)]), 1.0, "bars")
 
 
+def _trees(o: Outdoors, s: int, road: float, side: float, reach: float) -> None:
+    """An avenue of them, or some before the houses; the near ones first, which may be the most detailed."""
+    rng = o.rng
+    if rng.random() < 0.5:
+        for z in np.arange(rng.uniform(3, 9), min(reach, 45), rng.uniform(7, 15)):
+            o.tree(s * (road + 0.6), float(z), KERB_M)
+    else:
+        for z in np.sort(rng.uniform(3, min(reach, 40), int(rng.integers(0, 5)))):
+            o.tree(s * (side - 0.5), float(z), KERB_M)
+
+
 def _marks(o: Outdoors, reach: float) -> None:
     """The dashed line in the middle."""
-    white = o.palette.plain(0.6)
+    white = o.palette.plain(0.6, grey=True)
     for z in np.arange(-10, reach + 30, 6.0):
         o.builder.quad(np.array([-0.07, -0.004, z]), np.array([0.14, 0, 0]), np.array([0, 0, 3.0]), white)
 
@@ -103,7 +111,7 @@ def _overhead(o: Outdoors, road: float, walk: float, reach: float) -> None:
         s = int(rng.choice([-1, 1]))
         poles = [np.array([s * (road + 0.45), 0.0, z]) for z in np.arange(rng.uniform(2, 9), reach + 30, rng.uniform(16, 28))]
         power_line(o.palette, poles, np.array([1.0, 0, 0]))
-    wire = o.palette.plain(0.03)
+    wire = o.palette.plain(0.03, grey=True)
     for _ in range(int(rng.integers(0, 6))):
         z, high = rng.uniform(3, 40), rng.uniform(4, 8)
         a = np.array([-road - walk, 0, z]) + high * UP

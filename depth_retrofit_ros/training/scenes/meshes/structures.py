@@ -80,7 +80,7 @@ def hang(palette: Palette, start: np.ndarray, stop: np.ndarray, sag: float, radi
 def power_line(palette: Palette, poles: list[np.ndarray], across: np.ndarray) -> None:
     """Poles at these feet [3], with arms along ``across`` (unit) and wires from one to the next."""
     rng, builder = palette.rng, palette.builder
-    paint, wire = palette.paint("wood"), palette.plain(0.04)
+    paint, wire = palette.paint("wood"), palette.plain(0.04, grey=True)
     height, arm = rng.uniform(6, 9), rng.uniform(0.5, 1.1)
     offsets = np.linspace(-arm, arm, int(rng.integers(2, 5)))
     sag, radius = rng.uniform(0.2, 0.7), rng.uniform(0.006, 0.016)
@@ -100,7 +100,7 @@ def power_line(palette: Palette, poles: list[np.ndarray], across: np.ndarray) ->
 def lamp_post(palette: Palette, foot: np.ndarray, towards: np.ndarray, glow: float) -> np.ndarray:
     """A street lamp with an arm; returns where its light is."""
     rng, builder = palette.rng, palette.builder
-    paint = palette.plain(float(rng.uniform(0.05, 0.35)), shine=0.2)
+    paint = palette.plain(float(rng.uniform(0.05, 0.35)), shine=0.2, grey=True)
     height, reach, radius = rng.uniform(3.5, 7), rng.uniform(0.4, 1.6), rng.uniform(0.03, 0.06)
     top = foot + height * UP
     curve = np.stack([foot, foot + 0.5 * height * UP, top, top + 0.4 * UP + 0.4 * reach * towards, top + 0.5 * UP + reach * towards])
@@ -115,7 +115,7 @@ def sign(palette: Palette, foot: np.ndarray, yaw: float) -> None:
     """A post with one or two plates."""
     rng, builder = palette.rng, palette.builder
     height = rng.uniform(1.9, 2.8)
-    builder.tube(np.stack([foot, foot + height * UP]), rng.uniform(0.02, 0.035), palette.plain(0.3, shine=0.2))
+    builder.tube(np.stack([foot, foot + height * UP]), rng.uniform(0.02, 0.035), palette.plain(0.3, shine=0.2, grey=True))
     out = np.array([-np.sin(yaw), 0, -np.cos(yaw)]) * 0.05
     for k in range(int(rng.integers(1, 3))):
         half = (rng.uniform(0.15, 0.35), rng.uniform(0.12, 0.3), 0.004)
@@ -126,7 +126,7 @@ def sign(palette: Palette, foot: np.ndarray, yaw: float) -> None:
 def ladder(palette: Palette, foot: np.ndarray, top: np.ndarray) -> None:
     """Leaning from its foot to its top [3]."""
     rng, builder = palette.rng, palette.builder
-    paint = palette.paint("wood") if rng.random() < 0.5 else palette.plain(0.45, shine=0.3)
+    paint = palette.paint("wood") if rng.random() < 0.5 else palette.plain(0.45, shine=0.3, grey=True)
     away = (top - foot) / np.linalg.norm(top - foot)
     side = np.cross(away, UP)
     side *= rng.uniform(0.18, 0.26) / np.linalg.norm(side)
@@ -145,7 +145,7 @@ def washing_line(palette: Palette, start: np.ndarray, stop: np.ndarray) -> None:
     for foot in (start, stop):
         builder.tube(np.stack([foot, foot + (height + 0.05) * UP]), 0.025, paint)
     sag = rng.uniform(0.03, 0.15)
-    hang(palette, start + height * UP, stop + height * UP, sag, 0.003, palette.plain(0.6))
+    hang(palette, start + height * UP, stop + height * UP, sag, 0.003, palette.plain(0.6, grey=True))
     run = stop - start
     length = float(np.linalg.norm(run))
     out = np.cross(run / length, UP)
@@ -171,7 +171,7 @@ def stairs(palette: Palette, foot: np.ndarray, towards: np.ndarray, steps: int, 
     for k in range(steps):
         middle = foot + (k + 0.5) * 0.28 * towards + (k + 1) * 0.085 * UP
         builder.box(middle, (width / 2, (k + 1) * 0.085, 0.14), paint, yaw)
-    rail = palette.plain(0.06, shine=0.2)
+    rail = palette.plain(0.06, shine=0.2, grey=True)
     ends = np.stack([foot + side + 0.95 * UP, foot + side + (0.95 + 0.17 * steps) * UP + 0.28 * steps * towards])
     builder.tube(ends, 0.02, rail)
     for s in np.linspace(0, 1, steps + 1):

@@ -41,7 +41,7 @@ def furnish_yard(o: Outdoors) -> None:
     if rng.random() < 0.35:
         z = float(rng.uniform(-3, depth / 2))
         power_line(o.palette, [np.array([x, 0.0, z + x * 0.2]) for x in (-24.0, -width / 2 - 1, width / 2 + 2, 26.0)], np.array([0, 0, 1.0]))
-    wire = o.palette.plain(0.03)
+    wire = o.palette.plain(0.03, grey=True)
     for _ in range(int(rng.integers(0, 3))):
         start = np.array([rng.uniform(-12, -width / 2), 0, rng.uniform(0, depth)]) + rng.uniform(3, 6) * UP
         stop = wall.point(float(rng.uniform(0.2, 0.8) * width), float(rng.uniform(2.5, wall.height)), 0.02)
