@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.training.scenes.meshes.catalogue import Model
 from depth_retrofit_ros.training.scenes.meshes.library import ModelLibrary, TextureLibrary
 from depth_retrofit_ros.training.scenes.meshes.soup import LINEAR, SEEN_THROUGH, Paint, SoupBuilder
@@ -89,11 +88,12 @@ class Palette:
         if self._shared and not own:
             return self._shared
         rng, kind = self.rng, CLASSES[name]
-        number = self.texture(name, float(rng.uniform(*kind.contrast)))
-        own_color = self.builder.textures.means[number]
         mean = float(rng.uniform(*kind.mean))
-        own_color = own_color * mean / own_color.mean()
-        color = own_color * (1 - kind.painted) + kind.painted * self.color(mean, kind.grey)
+        number = self.texture(name, float(rng.uniform(*kind.contrast)))
+        color = self.color(mean, kind.grey)
+        if number >= 0:
+            own_color = self.builder.textures.means[number]
+            color = kind.painted * color + (1 - kind.painted) * own_color * mean / own_color.mean()
         shine = float(rng.uniform(0, kind.shine)) if rng.random() < 0.6 else 0.0
         return Paint(self.builder.material(color, number, shine), float(rng.uniform(*kind.repeat)))
 
@@ -104,10 +104,13 @@ class Palette:
         return Paint(self.builder.material(self.color(mean, grey), shine=shine, glow=glow), 1.0)
 
     def texture(self, name: str, contrast: float = 1.0) -> int:
-        """A texture of a class: its number in the scene. contrast: below 1 its values are drawn towards their mean."""
+        """A texture of a class: its number in the scene, −1 where this part of the textures has none of the class.
+
+        contrast: below 1 its values are drawn towards their mean.
+        """
         found = self.textures.matching(CLASSES[name].pattern)
         if not found:
-            raise DatasetError(f"no texture for {name}: unpack the whole of ufoai-textures (docs/training-data.md)")
+            return -1
         chosen = found[self.rng.integers(len(found))]
         image = self.textures.image(chosen)
         mean = np.array(cv2.mean(image)[:3])
