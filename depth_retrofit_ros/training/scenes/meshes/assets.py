@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from depth_retrofit_ros.errors import DatasetError, SetupError
+from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.training.scenes.meshes.library import ModelLibrary, TextureLibrary
 from depth_retrofit_ros.training.scenes.world import WorldSpec
 
@@ -23,10 +23,10 @@ class Assets:
 def open_assets(spec: WorldSpec) -> Assets:
     """Open the folder that Debian's packages were unpacked to.
 
-    Parsed models are kept in ``DEPTH_RETROFIT_CACHE``, else in the user's cache folder. Raises DatasetError, SetupError.
+    Parsed models are kept in ``DEPTH_RETROFIT_CACHE``, else in the user's cache folder. Raises DatasetError.
     """
     if find_spec("embreex") is None:
-        raise SetupError("rooms and streets of models need embreex: pip install 'depth_retrofit_ros[train]'")
+        raise DatasetError("rooms and streets of models need embreex: pip install 'depth_retrofit_ros[train]'")
     if spec.assets is None:
         raise DatasetError("rooms and streets are made of models: give the folder of the assets (docs/training-data.md)")
     return Assets(ModelLibrary(spec.assets, cache_folder(), spec.held_out), TextureLibrary(spec.assets, spec.held_out))

@@ -19,7 +19,8 @@ HELD_OUT_IN = 8  # one model or texture in so many is kept for validation
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One entry. archive, member: its OBJ file; size: width, height, depth m; rotation: [3, 3] of the file's axes, before scaling."""
+    """One entry. archive, member: its OBJ file; size: width, height, depth m; rotation: [3, 3], of the file's axes, before scaling;
+    family: the same for models that share a file, say a texture."""
 
     key: str
     name: str
@@ -33,7 +34,7 @@ class Model:
     rotation: np.ndarray
     creator: str
     licence: str
-    family: str  # the same for models that share a file, say a texture
+    family: str
 
 
 def held_out(name: str) -> bool:

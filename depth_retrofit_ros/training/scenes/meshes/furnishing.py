@@ -17,19 +17,52 @@ from depth_retrofit_ros.training.scenes.scene import rotation_ypr
 TALLEST_IN_BUDGET = 700_000  # triangles of a scene: beyond them no more things are added
 USUAL_AREA = 16.0  # m² of floor that the numbers of things below are for
 SEATS = "(Chair|Oak chair|Osaka chair|Chair with cushion|Folding chair|Plastic chair|Cafe chair|Ryokan chair|Teck chair)"
-TABLES = "(Table|Round table|Oak table|Glass table|Wooden table|Wooden teak table|Wooden alder table|Folding table|Table on trestles)"
+TABLES = (
+    "(Table|Round table|Oak table|Glass table|Wooden table|Wooden teak table|Wooden alder table|Folding table|Table on trestles)"
+)
 PLANTS = "(Plant|Ficus|Yucca|Indoor plant|Decorative plant|Bamboo|Spathiphyllum|Cactus|Palm tree)"
 SMALL = {
-    "table": "(Vase|Plant|Little plant|Flowers|Tulips|Bowl.*|Teapot|Coffee.*|Cup.*|Glass|Plate.*|Candle|Book|Newspaper|Laptop|Apples|Wine bottle|Beer.*|Bread|Glasses|Orchids|Bonsai tree|White lily|Tablet|Camera|Reflex camera|Chessboard|Radio|Sushi tray|Birthday cake|Little lamp|Lamp)",
-    "desk": "(Laptop|Apple i.*|Desk lamp|Penbox|Pencil|Ruler|Scissors|Stapler|Phone|Book|Letter tray|Calendar|Keyboard|Screen|Coffee mug|Headphones|Table fan|Inkjet printer and scanner|Number lock|Tape|Mobile phone|Glasses|Text marker)",
-    "shelf": "(Vase|Book|Box|Old jar|Pottery|Camera|Clock|Teddy bear|Doll|Car model|Biplane|Radio|Speaker|Mini stereo|Little plant|Succulent plant|Cactus|Candle|Toy train|Rubik's cube|Hat|Cap|Folded clothes|Wine bottle|Globe|Spider plant|MP3 station|Video projector|Helmet|Wood toy)",
-    "kitchen": "(Coffee.*|Toaster|Microwave|Blender|Mixer|Bread.*|Kitchen.*|Knife stand|Spice tower|Utensils pot|Chopping board|Bowl.*|Oil servers|Paper towel holder|Milk|Butter|Teapot|Sandwich maker|Large pan|Wine bottle|Yogurt bottle|Old jar|Roasted chicken|Espresso kettle|Sugar|Squeezer|Electronic scale|Plate.*)",
+    "table": (
+        "(Vase|Plant|Little plant|Flowers|Tulips|Bowl.*|Teapot|Coffee.*|Cup.*|Glass|Plate.*|Candle|Book|"
+        "Newspaper|Laptop|Apples|Wine bottle|Beer.*|Bread|Glasses|Orchids|Bonsai tree|White lily|Tablet|"
+        "Camera|Reflex camera|Chessboard|Radio|Sushi tray|Birthday cake|Little lamp|Lamp)"
+    ),
+    "desk": (
+        "(Laptop|Apple i.*|Desk lamp|Penbox|Pencil|Ruler|Scissors|Stapler|Phone|Book|Letter tray|Calendar|"
+        "Keyboard|Screen|Coffee mug|Headphones|Table fan|Inkjet printer and scanner|Number lock|Tape|"
+        "Mobile phone|Glasses|Text marker)"
+    ),
+    "shelf": (
+        "(Vase|Book|Box|Old jar|Pottery|Camera|Clock|Teddy bear|Doll|Car model|Biplane|Radio|Speaker|"
+        "Mini stereo|Little plant|Succulent plant|Cactus|Candle|Toy train|Rubik's cube|Hat|Cap|"
+        "Folded clothes|Wine bottle|Globe|Spider plant|MP3 station|Video projector|Helmet|Wood toy)"
+    ),
+    "kitchen": (
+        "(Coffee.*|Toaster|Microwave|Blender|Mixer|Bread.*|Kitchen.*|Knife stand|Spice tower|Utensils pot|"
+        "Chopping board|Bowl.*|Oil servers|Paper towel holder|Milk|Butter|Teapot|Sandwich maker|Large pan|"
+        "Wine bottle|Yogurt bottle|Old jar|Roasted chicken|Espresso kettle|Sugar|Squeezer|Electronic scale|"
+        "Plate.*)"
+    ),
     "bath": "(Bottle|Flacon|Soap|Sponge|Brush|Comb|Towel|Cosmetics pot|Medicine.*|Lip stick)",
     "seat": "(Teddy bear|Folded clothes|Book|Newspaper|Cap|Hat|Tablet|Handbag|Siamese cat|Cat|TV remote control|Backpack)",
 }  # fmt: skip
-FLOOR = "(Backpack|Briefcase|Suitcase|Box|Cardboard box|Open cardboard box|Basketball|Soccer ball|Dustbin|Clothes basket|Sneakers|Slippers|Rocking horse|Trunck|Speaker|Electric guitar|Table fan|Cat|Siamese cat|Dog|Bulldog|Puff|Stool|Step ladder|Small step ladder|Clothes horse|Pedestal vase lamp|Crate|Umbrella|Vase|Broom|Wheelchair|Stroller|Skateboard|Tricycle|Clothes rack|Indoor bike|White board)"  # fmt: skip
-ON_WALLS = "(Clock|Cuckoo clock|Wall lamp artwork|Wall light|Wall flat TV|Thermometer|Dart game|Wall hanger|Wall spotlight|Upper shelves cabinet|Wall switch|Wall .*plug|Wall double.*|Rounded.*|Square.*|Air conditioning - Internal unit|Emergency sign|Towel rack|Smoke detector|Intercom.*|Electric water heater)"  # fmt: skip
-CEILING = "(Ceiling lamp|Pendant lamp|Hanging light|Chandelier lamp|Ceiling fan|Japanese lantern|Fluorescent light|Fluorescent strip|Track lights)"  # fmt: skip
+FLOOR = (
+    "(Backpack|Briefcase|Suitcase|Box|Cardboard box|Open cardboard box|Basketball|Soccer ball|Dustbin|"
+    "Clothes basket|Sneakers|Slippers|Rocking horse|Trunck|Speaker|Electric guitar|Table fan|Cat|"
+    "Siamese cat|Dog|Bulldog|Puff|Stool|Step ladder|Small step ladder|Clothes horse|Pedestal vase lamp|"
+    "Crate|Umbrella|Vase|Broom|Wheelchair|Stroller|Skateboard|Tricycle|Clothes rack|Indoor bike|"
+    "White board)"
+)
+ON_WALLS = (
+    "(Clock|Cuckoo clock|Wall lamp artwork|Wall light|Wall flat TV|Thermometer|Dart game|Wall hanger|"
+    "Wall spotlight|Upper shelves cabinet|Wall switch|Wall .*plug|Wall double.*|Rounded.*|Square.*|"
+    "Air conditioning - Internal unit|Emergency sign|Towel rack|Smoke detector|Intercom.*|"
+    "Electric water heater)"
+)
+CEILING = (
+    "(Ceiling lamp|Pendant lamp|Hanging light|Chandelier lamp|Ceiling fan|Japanese lantern|"
+    "Fluorescent light|Fluorescent strip|Track lights)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +100,10 @@ KINDS: dict[str, tuple[Group, ...]] = {
         Group(f"({PLANTS}|Water cooler|Lamp|White board|Armchair|Clothes rack)", 1, 3),
     ),
     "kitchen": (
-        Group("(Lower cabinet|Drawers cabinet|Sink cabinet|Small lower cabinet|Cooker|Large stove|Stove|Clothes washing machine|Washing machine|Oven|Double oven)", 4, 8, "kitchen"),
+        Group((
+            "(Lower cabinet|Drawers cabinet|Sink cabinet|Small lower cabinet|Cooker|Large stove|Stove|"
+            "Clothes washing machine|Washing machine|Oven|Double oven)"
+        ), 4, 8, "kitchen"),
         Group("(Fridge|Refrigerator|Large fridge|High cabinet|Chest freezer|Water cooler)", 1, 2, "kitchen"),
         Group("(Upper cabinet|Small upper cabinet|Upper shelves cabinet|Range hood|Hood)", 2, 4),
         Group("(Stool|Bar stool|Bullet trash can|Recycling bin|Chair|Shelves)", 1, 3, "kitchen"),
@@ -80,8 +116,14 @@ KINDS: dict[str, tuple[Group, ...]] = {
     ),
     "store": (
         Group("(Shelves|Vertical shelves|Workbench|Bookcase|Locked locker|Drawers cabinet)", 2, 4, "shelf"),
-        Group("(Bicycle|Bike|Step ladder|Small step ladder|Clothes horse|Wheelbarrow|Furnace|Treadmill|Indoor bike|Fitness tower|Barrel|Trunck)", 2, 5),
-        Group("(Crate|Cardboard box|Open cardboard box|Box|Pallet|Suitcase|Wood logs|Mower|Stroller|Extinguisher|Folding chair)", 2, 6, "shelf"),
+        Group((
+            "(Bicycle|Bike|Step ladder|Small step ladder|Clothes horse|Wheelbarrow|Furnace|Treadmill|Indoor bike|"
+            "Fitness tower|Barrel|Trunck)"
+        ), 2, 5),
+        Group((
+            "(Crate|Cardboard box|Open cardboard box|Box|Pallet|Suitcase|Wood logs|Mower|Stroller|Extinguisher|"
+            "Folding chair)"
+        ), 2, 6, "shelf"),
     ),
 }  # fmt: skip
 
@@ -248,8 +290,10 @@ class Furnisher:
         half, thick, edge = (span.stop - span.start) / 2, rng.uniform(0.008, 0.02), rng.uniform(0.012, 0.04)
         high, middle = (span.top - span.bottom) / 2, (span.start + span.stop) / 2
         center = (span.bottom + span.top) / 2
-        for x, y, hx, hy in ((0, high - edge, half, edge), (0, edge - high, half, edge), (half - edge, 0, edge, high - 2 * edge), (edge - half, 0, edge, high - 2 * edge)):  # fmt: skip
-            self.builder.box(wall.point(middle + x, center + y, thick), (hx, hy, thick), frame, wall.yaw)
+        for side in (-1, 1):
+            self.builder.box(wall.point(middle, center + side * (high - edge), thick), (half, edge, thick), frame, wall.yaw)
+            upright = (edge, high - 2 * edge, thick)
+            self.builder.box(wall.point(middle + side * (half - edge), center, thick), upright, frame, wall.yaw)
         corner = wall.point(span.start + edge, span.bottom + edge, thick * 0.8)
         inner = (2 * (half - edge) * wall.along, 2 * (high - edge) * np.array([0, -1.0, 0]))
         self.builder.quad(corner, *inner, self.palette.paint("picture", own=True), fit=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from depth_retrofit_ros.training.scenes.meshes.library import ModelLibrary
@@ -13,7 +15,9 @@ from depth_retrofit_ros.training.scenes.meshes.structures import stairs
 STOREY_M = 2.9
 
 
-def house(palette: Palette, library: ModelLibrary, corner: np.ndarray, along: np.ndarray, width: float, deep: float, night: bool) -> Wall:
+def house(
+    palette: Palette, library: ModelLibrary, corner: np.ndarray, along: np.ndarray, width: float, deep: float, night: bool
+) -> Wall:
     """corner [3]: lower left of the front as seen from the street; along: unit, to its right. Returns the front."""
     rng, builder = palette.rng, palette.builder
     storeys = int(rng.integers(1, 5))
@@ -89,15 +93,17 @@ def _balcony(palette: Palette, wall: Wall, at: float, above: float, stone: Paint
     builder, half, out = palette.builder, 0.75, 0.9
     iron = palette.plain(0.06, shine=0.2, grey=True)
     builder.box(wall.point(at, above, out / 2), (half, 0.06, out / 2), stone, wall.yaw)
-    corners = [wall.point(at - half, above + 0.06), wall.point(at - half, above + 0.06, out), wall.point(at + half, above + 0.06, out), wall.point(at + half, above + 0.06)]  # fmt: skip
-    for a, b in zip(corners, corners[1:]):
+    corners = [wall.point(at + side * half, above + 0.06, far) for side, far in ((-1, 0.0), (-1, out), (1, out), (1, 0.0))]
+    for a, b in itertools.pairwise(corners):
         builder.tube(np.stack([a + UP, b + UP]), 0.015, iron, sides=6)
         for s in np.arange(0, 1, 0.13 / np.linalg.norm(b - a)):
             foot = a + s * (b - a)
             builder.tube(np.stack([foot, foot + UP]), 0.006, iron, sides=4, closed=False)
 
 
-def _roof(palette: Palette, top: np.ndarray, along: np.ndarray, outward: np.ndarray, width: float, deep: float, paint: Paint) -> None:
+def _roof(
+    palette: Palette, top: np.ndarray, along: np.ndarray, outward: np.ndarray, width: float, deep: float, paint: Paint
+) -> None:
     rng, builder = palette.rng, palette.builder
     if rng.random() < 0.3:
         yaw = float(np.arctan2(-along[2], along[0]))

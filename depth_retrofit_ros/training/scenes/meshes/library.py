@@ -17,7 +17,7 @@ from depth_retrofit_ros.errors import DatasetError, OutputError
 from depth_retrofit_ros.training.scenes.meshes.catalogue import MODELS, Model, held_out, part, read_catalogues
 from depth_retrofit_ros.training.scenes.meshes.obj import Mesh, Surface, decode_texture, read_obj
 
-FORMAT = 1  # of the cached meshes; part of their names
+FORMAT = 2  # of the cached meshes; part of their names
 MEMORY = 400 << 20  # bytes of meshes that one process keeps
 TEXTURES = Path("usr/share/games/ufoai/base/0textures.pk3")  # where Debian's package has them
 LARGEST_FACES = 150_000  # a model of more is left out: it would fill a scene
@@ -37,11 +37,15 @@ class ModelLibrary:
             raise OutputError(f"cannot make the mesh cache {cache} ({error.strerror}): choose a writable place") from None
 
     def matching(self, pattern: str, category: str = "", low: Sequence[float] = (), high: Sequence[float] = ()) -> list[Model]:
-        """Models whose whole name fits the pattern, of a category where one is given, within low and high (width, height, depth) m."""
+        """Models whose whole name fits the pattern, of a category if one is given, within low and high (width, height, depth) m."""
         found = []
         for model in self.models:
             fits = re.fullmatch(pattern, model.name) and category in ("", model.category)
-            if fits and all(s >= v for s, v in zip(model.size, low)) and all(s <= v for s, v in zip(model.size, high)):
+            if (
+                fits
+                and all(s >= v for s, v in zip(model.size, low, strict=False))
+                and all(s <= v for s, v in zip(model.size, high, strict=False))
+            ):
                 found.append(model)
         return found
 
@@ -118,13 +122,13 @@ def _to_size(mesh: Mesh, model: Model) -> Mesh:
 
 
 def _save(path: Path, mesh: Mesh) -> None:
-    table = np.array([[*s.color, s.shine, s.opacity, s.texture] for s in mesh.surfaces], np.float32)
+    table = np.array([[*s.color, s.shine, s.opacity, s.texture] for s in mesh.surfaces], np.float64)
     arrays = {f"texture{i}": texture for i, texture in enumerate(mesh.textures)}
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
             np.savez(
                 file, points=mesh.points, normals=mesh.normals.astype(np.float16), uv=mesh.uv,
-                surface=mesh.surface, surfaces=table, **arrays,
+                surface=mesh.surface, surfaces=table, **arrays,  # type: ignore[arg-type]  # none is its allow_pickle
             )  # fmt: skip
         os.replace(file.name, path)
     except OSError as error:

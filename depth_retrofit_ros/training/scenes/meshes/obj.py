@@ -13,6 +13,7 @@ from depth_retrofit_ros.errors import DatasetError
 
 LARGEST_TEXTURE = 1024
 SMOOTH_BELOW_DEG = 40.0  # where the file has no normals: faces that meet at less are one smooth surface
+MOST_AT_VERTEX = 64  # faces of one vertex that are looked at
 CLEAR_BELOW = 0.9  # of texels' alpha: below it somewhere, the texture has holes
 
 
@@ -74,6 +75,8 @@ def read_obj(data: bytes, beside: Callable[[str], bytes | None], name: str) -> M
     if not corners:
         raise DatasetError(f"{name} has no faces: unpack the package again")
     index = np.array(corners).reshape(-1, 3, 3)
+    if (index.max((0, 1)) >= (len(vertices), len(uvs), len(normals))).any() or index[..., 0].min() < 0:
+        raise DatasetError(f"{name} is no OBJ file (a face of vertices that it lacks): unpack the package again")
     points = np.array(vertices, np.float32)[index[..., 0]]
     uv = np.array(uvs or [[0.0, 0.0]], np.float32)[np.maximum(index[..., 1], 0)] * (index[..., 1:2] >= 0)
     flat = _face_normals(points)
@@ -83,14 +86,16 @@ def read_obj(data: bytes, beside: Callable[[str], bytes | None], name: str) -> M
     else:
         smooth = _smoothed(index[..., 0], flat)
     smooth = smooth / np.maximum(np.linalg.norm(smooth, axis=-1, keepdims=True), 1e-12)
-    return Mesh(points, smooth.astype(np.float32), uv.astype(np.float32), np.array(owner, np.int32), library.surfaces, library.textures)
+    return Mesh(
+        points, smooth.astype(np.float32), uv.astype(np.float32), np.array(owner, np.int32), library.surfaces, library.textures
+    )
 
 
 def _corner(word: str, vertices: int, uvs: int, normals: int) -> tuple[int, int, int]:
     """Indices (vertex, uv, normal) from 0 on; −1 where there is none."""
     parts = word.split("/")
     found = [-1, -1, -1]
-    for k, (text, count) in enumerate(zip(parts, (vertices, uvs, normals))):
+    for k, (text, count) in enumerate(zip(parts, (vertices, uvs, normals), strict=False)):
         if text:
             value = int(text)
             found[k] = value - 1 if value > 0 else count + value
@@ -103,15 +108,21 @@ def _face_normals(points: np.ndarray) -> np.ndarray:
 
 
 def _smoothed(vertex: np.ndarray, flat: np.ndarray) -> np.ndarray:
-    """Normals at the corners [F, 3, 3]: averaged over the faces of a vertex, the face's own where that is too far from it."""
-    total = np.zeros((int(vertex.max()) + 1, 3))
-    for k in range(3):
-        np.add.at(total, vertex[:, k], flat)
-    total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+    """Normals at the corners [F, 3, 3]: of the faces at the same vertex [F, 3] that are nearly in the corner's own plane."""
     unit = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
-    smooth = total[vertex]
-    close = (smooth * unit[:, None]).sum(-1, keepdims=True) > np.cos(np.radians(SMOOTH_BELOW_DEG))
-    return np.where(close, smooth, unit[:, None])
+    order = np.argsort(vertex.ravel(), kind="stable")
+    face = order // 3
+    first = np.searchsorted(vertex.ravel()[order], vertex.ravel()[order])
+    count = np.searchsorted(vertex.ravel()[order], vertex.ravel()[order], "right") - first
+    total = flat[face].astype(np.float64)
+    place = np.arange(len(order)) - first
+    for k in range(1, min(int(count.max()), MOST_AT_VERTEX)):
+        other = face[first + (place + k) % count]
+        close = (unit[face] * unit[other]).sum(1) > np.cos(np.radians(SMOOTH_BELOW_DEG))
+        total += flat[other] * (close & (k < count))[:, None]
+    smooth = np.empty_like(total)
+    smooth[order] = total
+    return smooth.reshape(-1, 3, 3)
 
 
 class _Library:

@@ -11,12 +11,26 @@ from depth_retrofit_ros.training.scenes.meshes.placing import Floor, Footprint
 from depth_retrofit_ros.training.scenes.meshes.structures import bare_tree
 
 MOST_TRIANGLES = 650_000  # of a scene: beyond them no more models are added, and trees are bare
-TREES = "(Acacia|Copper beech|Cypress|Japanese maple|Palm tree|Peach blossom|Pine|Poplar|Sycamore maple|Ficus|Bush|Coconut tree|Bended coconut tree|Bamboo)"  # fmt: skip
+TREES = (
+    "(Acacia|Copper beech|Cypress|Japanese maple|Palm tree|Peach blossom|Pine|Poplar|Sycamore maple|"
+    "Ficus|Bush|Coconut tree|Bended coconut tree|Bamboo)"
+)
 PEOPLE = "(Male|Female|Boy|Girl|Holding male|Holding female|Dog|Bulldog|Cat|Siamese cat)"
 CARS = "(Chevrolet|Concept Sedan.*|Ford Focus|Peugeot 308 CC|Renault Scenic|SUV|Seat Leon|Smart car|VW new beetle|Van|Truck)"
 CYCLES = "(Bicycle|Bike|Scooter|Motorbike|Yamaha YZR R6|Tricycle|Stroller)"
-STREET = "(Bench|Painted bench|Concrete bench|Park trashcan|Residential trashcan|Fire hydrant|Cone|Flower box|Plant box|Mailbox|Pedestrian railing|Cafe chair|Cafe table|Pallet|Crate|Park light|Street lamp|Classic lamppost|Recycling bin|Folding chair|Little bank|Wood bank|Barrel|Wheelbarrow|Step ladder)"  # fmt: skip
-GARDEN = "(Bench|Beach chair|Deck chair|Relax chair|Folding chair|Teck chair|Cafe chair|Cafe table|Rattan armchair|Rattan table|Rattan sofa|Clothes horse|Step ladder|Small step ladder|Wheelbarrow|Child swing|Seesaw|Sandpit|Trampoline|Dog house|Garden hut|Children game|Hammock|Camping tent|Hose reel|Flower box|Plant box|Rock|Stone lantern|Fountain|Umbrella|Barrel|Wood logs|Mower|Tricycle|Football goal|Chicken|Rabbit|Bush|Hedge|Table tennis|Residential trashcan|Shovel|Broom|Spray bottle|Basketball|Soccer ball|Pool lounge|Child hut)"  # fmt: skip
+STREET = (
+    "(Bench|Painted bench|Concrete bench|Park trashcan|Residential trashcan|Fire hydrant|Cone|Flower box|"
+    "Plant box|Mailbox|Pedestrian railing|Cafe chair|Cafe table|Pallet|Crate|Park light|Street lamp|"
+    "Classic lamppost|Recycling bin|Folding chair|Little bank|Wood bank|Barrel|Wheelbarrow|Step ladder)"
+)
+GARDEN = (
+    "(Bench|Beach chair|Deck chair|Relax chair|Folding chair|Teck chair|Cafe chair|Cafe table|"
+    "Rattan armchair|Rattan table|Rattan sofa|Clothes horse|Step ladder|Small step ladder|Wheelbarrow|"
+    "Child swing|Seesaw|Sandpit|Trampoline|Dog house|Garden hut|Children game|Hammock|Camping tent|"
+    "Hose reel|Flower box|Plant box|Rock|Stone lantern|Fountain|Umbrella|Barrel|Wood logs|Mower|Tricycle|"
+    "Football goal|Chicken|Rabbit|Bush|Hedge|Table tennis|Residential trashcan|Shovel|Broom|Spray bottle|"
+    "Basketball|Soccer ball|Pool lounge|Child hut)"
+)
 
 
 class Outdoors:
@@ -47,7 +61,15 @@ class Outdoors:
         models = self.library.matching(pattern, category)
         return models[self.rng.integers(len(models))] if models else None
 
-    def scatter(self, pattern: str, count: int, x: tuple[float, float], z: tuple[float, float], yaws: tuple[float, ...] = (), above: float = 0.0) -> None:  # fmt: skip
+    def scatter(
+        self,
+        pattern: str,
+        count: int,
+        x: tuple[float, float],
+        z: tuple[float, float],
+        yaws: tuple[float, ...] = (),
+        above: float = 0.0,
+    ) -> None:
         """Some models within a rectangle; yaws: near one of which they are turned, none: any."""
         rng = self.rng
         for _ in range(count):

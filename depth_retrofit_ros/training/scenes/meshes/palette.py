@@ -33,34 +33,67 @@ class Class:
 
 B, N, M, S, F = "tex_buildings/", "tex_nature/", "tex_material/", "tex_streets/", "tex_furniture/"
 CLASSES: Mapping[str, Class] = {
-    "plaster": Class(B + "(concrete0(02|03|04|05|06|07|08|22|24)|wall0(19|22|27|34|36)|wall_dirt[13]|wall_se(07|12|14)|japwall003|cementwall)", (1.5, 4), (0.35, 0.8), 0.9, 0.0, (0.1, 0.6)),
-    "wallpaper": Class(B + "(wallpaper0(01|02|04|05|08|09|10|11|12|13)|japwall003)", (0.6, 1.4), (0.25, 0.6), 0.7, 0.0, (0.25, 0.8)),
+    "plaster": Class(
+        B + ("(concrete0(02|03|04|05|06|07|08|22|24)|wall0(19|22|27|34|36)|wall_dirt[13]|wall_se(07|12|14)|japwall003|cementwall)"),
+        (1.5, 4),
+        (0.35, 0.8),
+        0.9,
+        0.0,
+        (0.1, 0.6),
+    ),
+    "wallpaper": Class(
+        B + "(wallpaper0(01|02|04|05|08|09|10|11|12|13)|japwall003)", (0.6, 1.4), (0.25, 0.6), 0.7, 0.0, (0.25, 0.8)
+    ),
     "brick": Class(B + "(wall0(41|42|43|44)|wall_brick01|wall5_4|streetbricks14)", (1.0, 2.2), (0.12, 0.35), 0.15),
-    "ceiling": Class(B + "(concrete0(02|07|22|24)|wall_dirt1|wall0(27|34|36)|japwall003)", (2, 5), (0.6, 0.85), 0.95, 0.0, (0.05, 0.4)),
+    "ceiling": Class(
+        B + ("(concrete0(02|07|22|24)|wall_dirt1|wall0(27|34|36)|japwall003)"), (2, 5), (0.6, 0.85), 0.95, 0.0, (0.05, 0.4)
+    ),
     "parquet": Class(B + "(floor0(02|22|26|27|34|35|36|37|38|39)|floor_wood01|woodceiling1a)", (0.7, 1.8), (0.08, 0.35), 0.1, 0.35),
     "tiles": Class(B + "(floor0(06|08|10|13|15|16|17|18|19|20|21|30)|tile0[123]|window01[23])", (0.6, 1.6), (0.12, 0.5), 0.2, 0.4),
     "fleece": Class(f"{B}carpet0(06|27|28|29|30|31)|{F}(textil00[123]|seat00[3456])", (0.4, 1.2), (0.06, 0.35), 0.3),
     "rug": Class(B + "carpet0(01|02|03|04|05|07|08|09|11|12|13|14|15|17|18|19|20|21|22|23|24|26)", (1, 1), (0.06, 0.3)),
     "fabric": Class(f"{F}textil00[123456]|{B}carpet0(06|10|25|27|28)|{F}seat00[3456]", (0.2, 0.6), (0.06, 0.5), 0.6),
     "wood": Class(M + "(wood0(02|03|05|08|09|10|11|12|13|14|15)|s_wood00[123])", (0.5, 1.4), (0.06, 0.35), 0.15, 0.3),
-    "metal": Class(M + "(metal00[12]|metall0(02|08|10a|14|15|16|17|18|19))", (0.5, 1.5), (0.1, 0.5), 0.6, 0.6, (0.3, 1.0), grey=True),
+    "metal": Class(
+        M + "(metal00[12]|metall0(02|08|10a|14|15|16|17|18|19))", (0.5, 1.5), (0.1, 0.5), 0.6, 0.6, (0.3, 1.0), grey=True
+    ),
     "picture": Class("tex_pics/(art|asia|landsc|science|cow).*", (1, 1), (0.1, 0.4)),
     "books": Class("tex_misc/books00[1-9]", (1, 1), (0.1, 0.3)),
     "asphalt": Class(f"{S}street001|{B}(floor0(05|11)|concrete008|cemdrk)", (2, 5), (0.06, 0.22), 0.8, 0.0, (0.3, 0.7), grey=True),
-    "paving": Class(f"{B}(floor_se0[1234]|paving001|floor0(20|21|33|15|16|18)|tile0[12]|concrete_slabs01)", (1, 2.5), (0.12, 0.4), 0.3, grey=True),
+    "paving": Class(
+        f"{B}(floor_se0[1234]|paving001|floor0(20|21|33|15|16|18)|tile0[12]|concrete_slabs01)",
+        (1, 2.5),
+        (0.12, 0.4),
+        0.3,
+        grey=True,
+    ),
     "grass": Class(N + "grass(|001|004|_lush|_(mowed|tall)_(dry|green)_[abc])", (1.5, 4), (0.05, 0.2), 0.05),
-    "soil": Class(N + "(dirt|dirt00[123]|dirt_se01|soil00[12]|sp_ground|drymud|desert00[134]|sand|rockyground01|wood_chips0[12])", (1, 3), (0.06, 0.3), 0.1),
+    "soil": Class(
+        N + ("(dirt|dirt00[123]|dirt_se01|soil00[12]|sp_ground|drymud|desert00[134]|sand|rockyground01|wood_chips0[12])"),
+        (1, 3),
+        (0.06, 0.3),
+        0.1,
+    ),
     "snow": Class(N + "(snow00[123]|snowey)", (2, 5), (0.5, 0.8)),
     "rock": Class(N + "(rock0.*|pjrock.*|stone001)", (1, 3), (0.08, 0.35), 0.1),
     "bark": Class(N + "(tree00[123]|tree_bark_00[12])", (0.4, 1.0), (0.03, 0.15), 0.1),
     "hedge": Class(N + "(hedge001|jungle00[12]|grass_tall_green_[abc])", (0.6, 1.2), (0.03, 0.12), 0.05),
     "roof": Class(B + "(roof0(06|07|08|10|11|12)|roof1[012]|floor_gray)", (0.8, 2), (0.05, 0.25), 0.3),
-}  # fmt: skip
+}
 # The first class whose pattern is in a model's name is what its bare parts may be made of.
 DRESSES: tuple[tuple[str, str], ...] = (
-    ("sofa|couch|armchair|bed|puff|futon|ottoman|cushion|towel|curtain|dress|skirt|trousers|jacket|suit|bootie|backpack|tent", "fabric"),
-    ("fridge|oven|cook|hood|machine|radiator|lamp|light|post|railing|bike|bicycle|locker|safe|speaker|TV|sink|faucet|tool", "metal"),
-    ("table|desk|chair|cabinet|cupboard|wardrobe|shel|bookcase|chest|dresser|bench|door|window|crate|box|fence|hut|stool|piano", "wood"),
+    (
+        "sofa|couch|armchair|bed|puff|futon|ottoman|cushion|towel|curtain|dress|skirt|trousers|jacket|suit|bootie|backpack|tent",
+        "fabric",
+    ),
+    (
+        "fridge|oven|cook|hood|machine|radiator|lamp|light|post|railing|bike|bicycle|locker|safe|speaker|TV|sink|faucet|tool",
+        "metal",
+    ),
+    (
+        "table|desk|chair|cabinet|cupboard|wardrobe|shel|bookcase|chest|dresser|bench|door|window|crate|box|fence|hut|stool|piano",
+        "wood",
+    ),
 )
 
 

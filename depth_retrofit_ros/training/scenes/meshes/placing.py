@@ -11,7 +11,7 @@ from depth_retrofit_ros.training.scenes.meshes.obj import Mesh
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """A rectangle on the floor, turned by yaw, and the height it takes: x, z of its middle; half sides; bottom, top m above floor."""
+    """A rectangle on the floor, turned by yaw: x, z of its middle; half sides; bottom, top: heights above the floor; all in m."""
 
     x: float
     z: float
@@ -72,7 +72,7 @@ def facing(direction: np.ndarray) -> float:
 def rests(mesh: Mesh, rng: np.random.Generator, half: tuple[float, float], height: float, tries: int = 8) -> np.ndarray | None:
     """A place on a model, in its own axes, for a thing of these half sides and this height: [x, y, z] of the thing's foot.
 
-    A place is level under the thing's middle and four corners, and free above them.
+    A place is level under the thing's middle and four corners, on faces that look up, and free above them.
     """
     low, high = mesh.points.reshape(-1, 3).min(0), mesh.points.reshape(-1, 3).max(0)
     room = (high - low)[[0, 2]] / 2 - np.array(half)
@@ -82,26 +82,27 @@ def rests(mesh: Mesh, rng: np.random.Generator, half: tuple[float, float], heigh
     for _ in range(tries):
         at = middle + rng.uniform(-room, room)
         spots = at + np.array([[0, 0], [-1, -1], [1, -1], [-1, 1], [1, 1]]) * np.array(half) * 0.9
-        hits = [_heights(mesh.points, spot) for spot in spots]
-        if any(not len(h) for h in hits):
+        hits = [_heights(mesh, spot) for spot in spots]
+        if any(not up.any() for _, up in hits):
             continue
-        levels = [y for y in hits[0] if all(_is_level(h, y, height) for h in hits)]
+        levels = [y for y in hits[0][0][hits[0][1]] if all(_is_level(*hit, y, height) for hit in hits)]
         if levels:
             return np.array([at[0], levels[rng.integers(len(levels))], at[1]])
     return None
 
 
-def _is_level(hits: np.ndarray, y: float, height: float) -> bool:
-    near = np.abs(hits - y).min() < 0.008
+def _is_level(hits: np.ndarray, up: np.ndarray, y: float, height: float) -> bool:
+    near = np.abs(hits[up] - y).min() < 0.008
     above = hits[(hits < y - 0.008)]
     return bool(near) and bool(not len(above) or above.max() < y - height - 0.01)
 
 
-def _heights(points: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Sorted y at which the vertical line through (x, z) meets triangles [F, 3, 3]."""
-    p = points[..., [0, 2]] - at.astype(np.float32)
+def _heights(mesh: Mesh, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The y at which the vertical line through (x, z) meets triangles, and which of these look up."""
+    p = mesh.points[..., [0, 2]] - at.astype(np.float32)
     cross = [p[:, i, 0] * p[:, j, 1] - p[:, i, 1] * p[:, j, 0] for i, j in ((1, 2), (2, 0), (0, 1))]
     w = np.stack(cross, 1)
     total = w.sum(1)
     inside = ((w >= 0).all(1) | (w <= 0).all(1)) & (np.abs(total) > 1e-9)
-    return np.sort((w[inside] * points[inside][..., 1]).sum(1) / total[inside])
+    y = (w[inside] * mesh.points[inside][..., 1]).sum(1) / total[inside]
+    return y, mesh.normals[inside][..., 1].mean(1) < -0.7

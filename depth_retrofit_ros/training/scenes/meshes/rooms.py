@@ -11,7 +11,7 @@ from depth_retrofit_ros.training.scenes.meshes.outdoors import behind_windows
 from depth_retrofit_ros.training.scenes.meshes.palette import Palette
 from depth_retrofit_ros.training.scenes.meshes.placing import Floor, Footprint
 from depth_retrofit_ros.training.scenes.meshes.shell import build_shell, dress_window, fit_openings, four_walls
-from depth_retrofit_ros.training.scenes.meshes.sky import Sky, random_sky
+from depth_retrofit_ros.training.scenes.meshes.sky import random_sky
 from depth_retrofit_ros.training.scenes.meshes.soup import SoupBuilder
 from depth_retrofit_ros.training.scenes.meshes.view import Ambient, MeshView, expose_at_random, most_interesting
 from depth_retrofit_ros.training.scenes.scene import Pose, rotation_ypr
@@ -82,7 +82,9 @@ class Room:
         for at in places[:3] if on else ():
             builder.sphere_light(at, rng.uniform(0.06, 0.2), warm * rng.uniform(1.0, 3.0) / len(places[:3]))
         level = 0.045 * day * len(windows) * (not night) + (0.12 * warm if on else 0.02)
-        builder.sphere_light(np.array([0, -self.height / 2, self.floor.depth / 2]), 0.8, level * 0.5)  # keeps shapes round in the shade
+        builder.sphere_light(
+            np.array([0, -self.height / 2, self.floor.depth / 2]), 0.8, level * 0.5
+        )  # keeps shapes round in the shade
         inside = np.array([[-self.floor.width / 2, -self.height, 0], [self.floor.width / 2, 0.0, self.floor.depth]])
         inside += np.array([[-0.3], [0.3]])  # with the openings of its walls
         color = level * 1.3
@@ -107,5 +109,5 @@ class Room:
 
 
 def load_world(spec: WorldSpec) -> Rooms:
-    """Raises DatasetError where assets are missing, SetupError where embreex is."""
+    """Raises DatasetError where assets are missing, or embreex is."""
     return Rooms(open_assets(spec))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,7 +47,8 @@ class Wall:
         """Whether nothing is there and it is on the wall."""
         inside = span.start >= 0.02 and span.stop <= self.length - 0.02 and span.bottom >= -0.01 and span.top <= self.height - 0.02
         apart = all(
-            span.stop + GAP <= o.start or o.stop + GAP <= span.start or span.top <= o.bottom or o.top <= span.bottom for o in self.spans
+            span.stop + GAP <= o.start or o.stop + GAP <= span.start or span.top <= o.bottom or o.top <= span.bottom
+            for o in self.spans
         )
         return inside and apart
 
@@ -148,8 +150,8 @@ def pierced(palette: Palette, wall: Wall, holes: list[Span], paint: Paint) -> No
     """The wall as rectangles between the edges of its holes."""
     columns = sorted({0.0, wall.length, *(v for h in holes for v in (h.start, h.stop))})
     rows = sorted({0.0, wall.height, *(v for h in holes for v in (h.bottom, h.top))})
-    for left, right in zip(columns, columns[1:]):
-        for low, high in zip(rows, rows[1:]):
+    for left, right in itertools.pairwise(columns):
+        for low, high in itertools.pairwise(rows):
             x, y = (left + right) / 2, (low + high) / 2
             if not any(h.start < x < h.stop and h.bottom < y < h.top for h in holes):
                 corner, size = wall.point(left, low), (right - left) * wall.along
@@ -192,8 +194,8 @@ def dress_window(palette: Palette, wall: Wall, hole: Span) -> None:
             corner = wall.point(middle - half, y - rise, 0.03 - depth)
             builder.quad(corner, 2 * half * wall.along, 2 * depth * wall.inward + 2 * rise * UP, paint)
         for at in (-0.7, 0.7):
-            ends = np.stack([wall.point(middle + at * half, bottom, 0.03), wall.point(middle + at * half, hole.top, 0.03)])
-            builder.tube(ends, 0.0015, paint, sides=4)
+            cord = np.stack([wall.point(middle + at * half, bottom, 0.03), wall.point(middle + at * half, hole.top, 0.03)])
+            builder.tube(cord, 0.0015, paint, sides=4)
 
 
 def _curtain(palette: Palette, wall: Wall, start: float, stop: float, foot: float, rail: float, paint: Paint) -> None:

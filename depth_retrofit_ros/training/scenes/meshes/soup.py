@@ -87,8 +87,8 @@ def mip_levels(image: np.ndarray) -> list[np.ndarray]:
             alpha = last[..., 3:].astype(np.float32) + 0.5
             mixed = cv2.resize(np.concatenate([last[..., :3] * alpha, alpha], -1), size, interpolation=cv2.INTER_AREA)
             mixed = mixed.reshape(size[1], size[0], 4)
-            mixed[..., :3] /= mixed[..., 3:]
-            small = mixed.round().clip(0, 255).astype(np.uint8)
+            color = mixed[..., :3] / mixed[..., 3:]
+            small = np.concatenate([color, mixed[..., 3:]], -1).round().clip(0, 255).astype(np.uint8)
         levels.append(small.reshape(size[1], size[0], 4))
     return levels
 
@@ -232,7 +232,9 @@ class SoupBuilder:
             texture = np.concatenate([texture, np.zeros((2 * sides, 3, 2))])
         self.triangles_of(points, normals, texture, paint.material)
 
-    def mesh(self, mesh: Mesh, materials: Sequence[int], at: np.ndarray, yaw: float, restyled: dict[int, float], scale: float) -> None:
+    def mesh(
+        self, mesh: Mesh, materials: Sequence[int], at: np.ndarray, yaw: float, restyled: dict[int, float], scale: float
+    ) -> None:
         """Place a model. materials: number of each of its surfaces, −1 to leave it out; restyled: metres per repeat of surfaces
         that take a texture without having coordinates for it."""
         number = np.asarray(materials, np.int32)[mesh.surface]
@@ -248,7 +250,7 @@ class SoupBuilder:
     def build(self) -> Soup:
         """The finished scene."""
         texels, table = self.textures.packed()
-        tint, texture, shine, grain, glow = zip(*self._materials)
+        tint, texture, shine, grain, glow = zip(*self._materials, strict=False)
         index = np.array(texture, np.int64)
         kinds = np.array([light[0] for light in self._lights], np.int64)
         vectors = (np.array([light[i] for light in self._lights], np.float64).reshape(-1, 3) for i in range(1, 5))

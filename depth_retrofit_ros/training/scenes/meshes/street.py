@@ -77,7 +77,8 @@ def _pavement(o: Outdoors, s: int, road: float, walk: float, reach: float) -> No
         o.lamps.append(lamp_post(o.palette, np.array([edge, -KERB_M, z]), inwards, 6.0 if o.night else 0.0))
     for _ in range(int(rng.integers(0, 4))):
         sign(o.palette, np.array([edge, -KERB_M, rng.uniform(3, 30)]), float(rng.normal(0, 0.3)))
-    x, z_range = tuple(sorted((s * (road + 0.5), s * (road + walk - 0.35)))), (1.5, 28.0)
+    ends = s * (road + 0.5), s * (road + walk - 0.35)
+    x, z_range = (min(ends), max(ends)), (1.5, 28.0)
     look = (np.pi / 2 * s, -np.pi / 2 * s)
     o.scatter(STREET, int(rng.integers(3, 9)), x, z_range, look, KERB_M)
     o.scatter(CYCLES, int(rng.integers(0, 4)), x, z_range, (0.0, np.pi), KERB_M)

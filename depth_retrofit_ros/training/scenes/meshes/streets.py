@@ -76,5 +76,5 @@ def _pose(rng: np.random.Generator, outdoors: Outdoors, kind: str) -> Pose:
 
 
 def load_world(spec: WorldSpec) -> Streets:
-    """Raises DatasetError where assets are missing, SetupError where embreex is."""
+    """Raises DatasetError where assets are missing, or embreex is."""
     return Streets(open_assets(spec))

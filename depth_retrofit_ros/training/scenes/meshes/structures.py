@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from depth_retrofit_ros.training.scenes.meshes.palette import Palette
@@ -91,7 +93,7 @@ def power_line(palette: Palette, poles: list[np.ndarray], across: np.ndarray) ->
         for o in offsets:
             top = foot + (height - 0.45) * UP + o * across
             builder.tube(np.stack([top, top + 0.12 * UP]), 0.03, wire, sides=6)
-    for a, b in zip(poles, poles[1:]):
+    for a, b in itertools.pairwise(poles):
         for o in offsets:
             lift = (height - 0.33) * UP + o * across
             hang(palette, a + lift, b + lift, sag * rng.uniform(0.8, 1.2), radius, wire)
@@ -103,7 +105,9 @@ def lamp_post(palette: Palette, foot: np.ndarray, towards: np.ndarray, glow: flo
     paint = palette.plain(float(rng.uniform(0.05, 0.35)), shine=0.2, grey=True)
     height, reach, radius = rng.uniform(3.5, 7), rng.uniform(0.4, 1.6), rng.uniform(0.03, 0.06)
     top = foot + height * UP
-    curve = np.stack([foot, foot + 0.5 * height * UP, top, top + 0.4 * UP + 0.4 * reach * towards, top + 0.5 * UP + reach * towards])
+    curve = np.stack(
+        [foot, foot + 0.5 * height * UP, top, top + 0.4 * UP + 0.4 * reach * towards, top + 0.5 * UP + reach * towards]
+    )
     builder.tube(curve, np.array([1.6, 1.2, 0.9, 0.7, 0.6]) * radius, paint, sides=10)
     head = curve[-1]
     builder.box(head, (0.13, 0.05, 0.13), paint)
@@ -188,14 +192,18 @@ def bare_tree(palette: Palette, foot: np.ndarray, height: float) -> None:
         at, way, length, radius, order = stack.pop(0)
         bend = way + rng.normal(0, 0.08, 3)
         middle, tip = at + way * length / 2, at + way * length / 2 + bend / np.linalg.norm(bend) * length / 2
-        builder.tube(np.stack([at, middle, tip]), radius * np.array([1, 0.85, 0.7]), paint, sides=7 if order < 2 else 4, closed=False)
+        builder.tube(
+            np.stack([at, middle, tip]), radius * np.array([1, 0.85, 0.7]), paint, sides=7 if order < 2 else 4, closed=False
+        )
         count += 1
         if order < 6 and radius > 0.0025:
             for _ in range(int(rng.integers(2, 4))):
                 frame = frame_along(way / np.linalg.norm(way))
                 angle, spread = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 0.8)
                 new = way + spread * (np.cos(angle) * frame[:, 0] + np.sin(angle) * frame[:, 1]) + 0.08 * UP
-                stack.append((tip, new / np.linalg.norm(new), length * rng.uniform(0.62, 0.9), radius * rng.uniform(0.5, 0.7), order + 1))
+                stack.append(
+                    (tip, new / np.linalg.norm(new), length * rng.uniform(0.62, 0.9), radius * rng.uniform(0.5, 0.7), order + 1)
+                )
 
 
 def hedge(palette: Palette, start: np.ndarray, stop: np.ndarray, height: float, thick: float) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from depth_retrofit_ros.errors import SetupError
+from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.training.scenes.meshes import kernels
 from depth_retrofit_ros.training.scenes.meshes.soup import LINEAR, Soup
 
@@ -15,14 +15,14 @@ FAR = 1e5  # in lengths of a ray: beyond everything
 
 
 class Tracer:
-    """A soup made ready for rays. Raises SetupError where embreex is not installed."""
+    """A soup made ready for rays. Raises DatasetError where embreex is not installed."""
 
     def __init__(self, soup: Soup) -> None:
         try:
             from embreex.mesh_construction import TriangleMesh
             from embreex.rtcore_scene import EmbreeScene
         except ImportError as error:
-            raise SetupError(f"rooms and streets need embreex ({error}): pip install 'depth_retrofit_ros[train]'") from None
+            raise DatasetError(f"rooms and streets need embreex ({error}): pip install 'depth_retrofit_ros[train]'") from None
         self.soup = soup
         cut = soup.holes[soup.surface]
         # Two sets: only rays that meet a cut-out surface pay for looking into its texture.
@@ -33,7 +33,9 @@ class Tracer:
                 mesh = TriangleMesh(scene, np.ascontiguousarray(soup.points[chosen]))
                 self._parts.append((scene, mesh, chosen.astype(np.int32), bool(cut[chosen[0]])))
 
-    def hit(self, origin: np.ndarray, ray: np.ndarray, reach: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def hit(
+        self, origin: np.ndarray, ray: np.ndarray, reach: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """First hits of rays [N, 3] within ``reach`` times their length: triangle [N] (−1: none), and u, v on it."""
         origin, ray = np.ascontiguousarray(origin, np.float32), np.ascontiguousarray(ray, np.float32)
         limit = np.full(len(ray), FAR, np.float32) if reach is None else reach.astype(np.float32)

@@ -22,6 +22,8 @@ BRIGHT = 0.45  # linear, of white
 SKY_SAMPLES = 2  # rays per light sample that look for the sky or what is near
 TOLERANCE = 0.004  # of the depth: how far a light sample may be off a pixel's plane
 SUB_PIXELS = np.array([[-0.375, -0.125], [0.125, -0.375], [0.375, 0.125], [-0.125, 0.375]])  # a rotated grid
+FOLDED, STEP = 0.8, 0.02  # of neighbours: least cosine of their normals, most bend of inverse depth, to be one smooth surface
+MIRROR_PIXEL = 0.01  # radians: what is mirrored is blurred
 MIRROR_FROM = 0.25  # shine from which a surface shows what it mirrors
 
 
@@ -44,6 +46,29 @@ class Ambient:
     outside: np.ndarray = field(default_factory=lambda: np.ones(3))
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What rays meet: triangle [N] (−1: the sky), place, normal towards the viewer and linear albedo [N, 3], depth [N] m."""
+
+    prim: np.ndarray
+    point: np.ndarray
+    normal: np.ndarray
+    albedo: np.ndarray
+    depth: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class LightGrid:
+    """Irradiance at every second pixel: point, normal, light [h, w, 3]; hit: bool [h, w]; (x0, y0): pixel of the first."""
+
+    point: np.ndarray
+    normal: np.ndarray
+    light: np.ndarray
+    hit: np.ndarray
+    x0: int
+    y0: int
+
+
 class MeshView:
     """View of world.py."""
 
@@ -57,10 +82,13 @@ class MeshView:
         self.tracer = Tracer(soup)
 
     def expose(self, camera: Camera, mean: float) -> None:
-        """Auto-exposure: the small view's mean becomes ``mean``, where what is brighter than BRIGHT counts as that: a window does not
-        darken its room."""
+        """Auto-exposure: the small view's mean becomes ``mean``, where what is brighter than BRIGHT counts as that.
+
+        So a window does not darken its room.
+        """
         small = camera.resized(64, max(1, round(64 * camera.height / camera.width)))
         light, _ = self._radiance(small, (0, 0, small.width, small.height))
+        self.exposure = mean / max(float(light.mean()), 1e-6)
         for _ in range(8):
             self.exposure *= mean / max(float(np.minimum(light * self.exposure, BRIGHT).mean()), 1e-6)
 
@@ -77,35 +105,35 @@ class MeshView:
         """Linear RGB [h, w, 3] and depth [h, w]."""
         x0, y0, width, height = window
         rows, columns = (a.ravel() for a in np.mgrid[y0 : y0 + height, x0 : x0 + width])
-        prim, point, normal, albedo, depth = self.look(camera, columns, rows)
-        shape = (height, width)
-        grid = self._light_grid(prim, point, normal, depth, (x0, y0), shape)
-        color = self._colors(camera, columns, rows, prim, point, normal, albedo, depth, grid)
-        edge = self._edges(prim, normal, depth, shape).ravel().nonzero()[0]
+        seen = self.look(camera, columns, rows)
+        grid = self._light_grid(seen, window)
+        color = self._colors(camera, columns, rows, seen, grid)
+        edge = self._edges(seen, (height, width)).ravel().nonzero()[0]
         if edge.size:
             total = np.zeros((edge.size, 3), np.float32)
             for dx, dy in SUB_PIXELS:
                 x, y = columns[edge] + dx, rows[edge] + dy
-                total += np.minimum(self._colors(camera, x, y, *self.look(camera, x, y), grid), 4.0 / self.exposure)
+                total += np.minimum(self._colors(camera, x, y, self.look(camera, x, y), grid), 4.0 / self.exposure)
             color[edge] = total / len(SUB_PIXELS)
-        return color.reshape(height, width, 3), depth.reshape(shape)
+        return color.reshape(height, width, 3), seen.depth.reshape(height, width)
 
     def _rays(self, camera: Camera, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """World directions [N, 3] with a depth of 1 m at t = 1."""
         slopes = np.stack([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, np.ones(len(x))], 1)
         return np.asarray(slopes @ self.pose.rotation.T, np.float32)
 
-    def look(self, camera: Camera, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
-        """What is seen at image coordinates: prim [N], point, normal, albedo [N, 3], depth [N]."""
-        s = self.soup
+    def look(self, camera: Camera, x: np.ndarray, y: np.ndarray) -> Seen:
+        """What is seen at image coordinates [N]."""
         eye = self.pose.position.astype(np.float64)
         ray = self._rays(camera, x, y)
-        origin = np.broadcast_to(eye.astype(np.float32), ray.shape)
+        return self._meet(np.broadcast_to(eye.astype(np.float32), ray.shape), ray, eye, 1 / camera.fx)
+
+    def _meet(self, origin: np.ndarray, ray: np.ndarray, eye: np.ndarray, pixel: float) -> Seen:
+        """pixel: radians that one ray stands for; eye: where all of them start, for an exact depth."""
+        s = self.soup
         prim, u, v = self.tracer.hit(origin, ray)
-        seen = kernels.surfaces(
-            prim, u, v, ray, eye, 1 / camera.fx, s.points, s.normals, s.uv, s.surface, s.tint, s.texture, s.texels, LINEAR, s.table, s.grain
-        )  # fmt: skip
-        return (prim, *seen)
+        looks = s.surface, s.tint, s.texture, s.texels, LINEAR, s.table, s.grain
+        return Seen(prim, *kernels.surfaces(prim, u, v, ray, eye, pixel, s.points, s.normals, s.uv, *looks))
 
     def _light(self, point: np.ndarray, normal: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Irradiance [N, 3] at points, with the samples that belong to the pixels x, y (int)."""
@@ -125,107 +153,86 @@ class MeshView:
         around[((point < low) | (point > high)).any(1)] *= self.ambient.outside
         return light + around.astype(np.float32)
 
-    def _light_grid(
-        self, prim: np.ndarray, point: np.ndarray, normal: np.ndarray, depth: np.ndarray, at: tuple[int, int], shape: tuple[int, int]
-    ) -> tuple[np.ndarray, ...]:
-        """Light at every second pixel, those of even coordinates, so that neighbouring windows sample alike."""
-        x0, y0 = at[0] & 1, at[1] & 1
-        every = np.arange(shape[0] * shape[1]).reshape(shape)[y0::2, x0::2]
-        hit = prim[every] >= 0
+    def _light_grid(self, seen: Seen, window: tuple[int, int, int, int]) -> LightGrid:
+        """At the pixels of even coordinates, so that neighbouring windows sample alike."""
+        x0, y0, width, height = window
+        odd_x, odd_y = x0 & 1, y0 & 1
+        every = np.arange(height * width).reshape(height, width)[odd_y::2, odd_x::2]
+        hit = seen.prim[every] >= 0
         chosen = every[hit]
         rows, columns = hit.nonzero()
         light = np.zeros((*every.shape, 3), np.float32)
-        light[hit] = self._light(point[chosen], normal[chosen], columns + (at[0] + x0) // 2, rows + (at[1] + y0) // 2)
-        return point[every], normal[every], light, hit, np.array([at[0] + x0, at[1] + y0])
+        place = columns + (x0 + odd_x) // 2, rows + (y0 + odd_y) // 2
+        light[hit] = self._light(seen.point[chosen], seen.normal[chosen], *place)
+        return LightGrid(seen.point[every], seen.normal[every], light, hit, x0 + odd_x, y0 + odd_y)
 
-    def _colors(
-        self,
-        camera: Camera,
-        x: np.ndarray,
-        y: np.ndarray,
-        prim: np.ndarray,
-        point: np.ndarray,
-        normal: np.ndarray,
-        albedo: np.ndarray,
-        depth: np.ndarray,
-        grid: tuple[np.ndarray, ...],
-    ) -> np.ndarray:
+    def _colors(self, camera: Camera, x: np.ndarray, y: np.ndarray, seen: Seen, grid: LightGrid) -> np.ndarray:
         """Linear RGB [N, 3] of what is seen at image coordinates."""
-        color = np.empty_like(albedo)
-        sky = (prim < 0).nonzero()[0]
+        color = np.empty_like(seen.albedo)
+        sky = (seen.prim < 0).nonzero()[0]
         color[sky] = self.sky.seen(self._rays(camera, x[sky], y[sky]))
-        hit = (prim >= 0).nonzero()[0]
+        hit = (seen.prim >= 0).nonzero()[0]
         if not hit.size:
             return color
-        points, normals, lights, there, corner = grid
-        light, weight = kernels.between(
-            point[hit], normal[hit], depth[hit], x[hit].astype(np.float64), y[hit].astype(np.float64),
-            points, normals, lights, there, float(corner[0]), float(corner[1]), TOLERANCE,
-        )  # fmt: skip
+        point, normal = seen.point[hit], seen.normal[hit]
+        samples = grid.point, grid.normal, grid.light, grid.hit, float(grid.x0), float(grid.y0)
+        at = x[hit].astype(np.float64), y[hit].astype(np.float64)
+        light, weight = kernels.between(point, normal, seen.depth[hit], *at, *samples, TOLERANCE)
         alone = (weight == 0).nonzero()[0]
         if alone.size:
-            at = hit[alone]
-            own_x, own_y = np.floor(x[at]).astype(np.int64), np.floor(y[at]).astype(np.int64)
-            light[alone] = self._light(point[at], normal[at], own_x, own_y)
-        surface = self.soup.surface[prim[hit]]
-        color[hit] = albedo[hit] * light + self.soup.glow[surface]
+            own_x, own_y = (np.floor(a[alone]).astype(np.int64) for a in at)
+            light[alone] = self._light(point[alone], normal[alone], own_x, own_y)
+        surface = self.soup.surface[seen.prim[hit]]
+        color[hit] = seen.albedo[hit] * light + self.soup.glow[surface]
         shiny = (self.soup.shine[surface] > MIRROR_FROM).nonzero()[0]
         if shiny.size:
-            at = hit[shiny]
-            color[at] += self._mirrored(point[at], normal[at], self.soup.shine[surface[shiny]])
+            color[hit[shiny]] += self._mirrored(point[shiny], normal[shiny], self.soup.shine[surface[shiny]])
         return color
 
     def _mirrored(self, point: np.ndarray, normal: np.ndarray, shine: np.ndarray) -> np.ndarray:
         """Light [N, 3] that a polished surface adds: what its mirror ray meets, by Schlick's Fresnel term."""
-        eye = self.pose.position.astype(np.float32)
-        ray = point - eye
+        ray = point - self.pose.position.astype(np.float32)
         ray /= np.linalg.norm(ray, axis=1, keepdims=True)
         cosine = -(ray * normal).sum(1, keepdims=True)
         ray = (ray + 2 * cosine * normal).astype(np.float32)
-        prim, u, v = self.tracer.hit(point + 2e-3 * normal, ray)
-        s = self.soup
-        _, facing, albedo, _ = kernels.surfaces(
-            prim, u, v, ray, np.zeros(3), 0.01, s.points, s.normals, s.uv, s.surface, s.tint, s.texture, s.texels, LINEAR, s.table, s.grain
-        )  # fmt: skip
-        up = np.clip(0.5 - 0.5 * facing[:, 1:2], 0, 1)
-        met = albedo * 0.7 * (up * self.ambient.color + (1 - up) * self.ambient.floor)
-        met[prim >= 0] += s.glow[s.surface[prim[prim >= 0]]]
-        met[prim < 0] = self.sky.seen(ray[prim < 0])
+        seen = self._meet(point + 2e-3 * normal, ray, np.zeros(3), MIRROR_PIXEL)
+        up = np.clip(0.5 - 0.5 * seen.normal[:, 1:2], 0, 1)
+        met = seen.albedo * 0.7 * (up * self.ambient.color + (1 - up) * self.ambient.floor)
+        hit = seen.prim >= 0
+        met[hit] += self.soup.glow[self.soup.surface[seen.prim[hit]]]
+        met[~hit] = self.sky.seen(ray[~hit])
         fresnel = 0.04 + 0.96 * (1 - np.clip(cosine, 0, 1)) ** 5
         return np.asarray(met * shine[:, None] * np.minimum(fresnel * 1.5, 1), np.float32)
 
-    def _edges(self, prim: np.ndarray, normal: np.ndarray, depth: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    def _edges(self, seen: Seen, shape: tuple[int, int]) -> np.ndarray:
         """bool [h, w]: pixels beside another thing, another material, a fold or a step; those are seen with several rays."""
-        hit = prim >= 0
-        thing = np.where(hit, self.soup.instance[np.maximum(prim, 0)] * 4096 + self.soup.surface[np.maximum(prim, 0)], -1)
-        thing, inverse = thing.reshape(shape), np.where(hit, 1 / np.maximum(depth, 1e-3), 0).reshape(shape)
-        folded = normal.reshape(*shape, 3)
+        hit, prim = seen.prim >= 0, np.maximum(seen.prim, 0)
+        thing = np.where(hit, self.soup.instance[prim].astype(np.int64) * 65536 + self.soup.surface[prim], -1).reshape(shape)
+        inverse = np.where(hit, 1 / np.maximum(seen.depth, 1e-3), 0).reshape(shape)
+        normal = seen.normal.reshape(*shape, 3)
         edge = np.zeros(shape, bool)
         for axis in (0, 1):
-            near = tuple(slice(None, -1) if a == axis else slice(None) for a in (0, 1))
-            far = tuple(slice(1, None) if a == axis else slice(None) for a in (0, 1))
-            differs = (thing[near] != thing[far]) | ((folded[near] * folded[far]).sum(-1) < 0.8)
-            bend = np.abs(np.diff(inverse, 2, axis)) > 0.02 * inverse.take(range(1, shape[axis] - 1), axis)
+            near, far, inner = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None), slice(1, -1)))
+            differs = (thing[near] != thing[far]) | ((normal[near] * normal[far]).sum(-1) < FOLDED)
             edge[near] |= differs
             edge[far] |= differs
-            inner = tuple(slice(1, -1) if a == axis else slice(None) for a in (0, 1))
-            edge[inner] |= bend
-        grown = cv2.dilate(edge.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        return grown & (cv2.blur(edge.astype(np.float32), (3, 3)) > 0.2)
+            edge[inner] |= np.abs(np.diff(inverse, 2, axis)) > STEP * inverse[inner]
+        return cv2.dilate(edge.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
 def interest(view: MeshView, camera: Camera) -> int:
     """How many things a view shows; 0 for one that is not usable, or shows little but one wall."""
     small = check_camera(camera)
     rows, columns = (a.ravel() for a in np.mgrid[: small.height, : small.width])
-    prim, *_, depth = view.look(small, columns, rows)
+    seen = view.look(small, columns, rows)
+    depth = seen.depth
     if not usable(depth) or np.mean(depth < TOO_NEAR_M) > MOST_TOO_NEAR:
         return 0
     near, far = np.quantile(depth[np.isfinite(depth)], (0.1, 0.9))
     if far < LEAST_DEEP * near:
         return 0
-    _, sizes = np.unique(view.soup.instance[prim[prim >= 0]], return_counts=True)
-    return int((sizes >= LEAST_SEEN * len(prim)).sum())
+    _, sizes = np.unique(view.soup.instance[seen.prim[seen.prim >= 0]], return_counts=True)
+    return int((sizes >= LEAST_SEEN * len(depth)).sum())
 
 
 def most_interesting(view: MeshView, camera: Camera, poses: Sequence[Pose]) -> bool:

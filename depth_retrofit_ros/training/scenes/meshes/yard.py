@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from depth_retrofit_ros.training.scenes.meshes.houses import house
@@ -18,7 +20,9 @@ def furnish_yard(o: Outdoors) -> None:
     o.floor = Floor(width, depth)
     o.walk = (width - 1.0, (0.5, depth * 0.6))
     o.ground(str(rng.choice(["grass", "soil"])), 0.03, (-250, 250), (-250, 250))
-    o.ground(str(rng.choice(["grass", "paving", "soil", "snow"], p=[0.6, 0.22, 0.13, 0.05])), 0.0, (-width / 2, width / 2), (0, depth))
+    o.ground(
+        str(rng.choice(["grass", "paving", "soil", "snow"], p=[0.6, 0.22, 0.13, 0.05])), 0.0, (-width / 2, width / 2), (0, depth)
+    )
     if rng.random() < 0.7:
         x = float(rng.uniform(-0.3, 0.3) * width)
         o.ground("paving", -0.015, (x - 0.7, x + 0.7), (0, depth))
@@ -40,7 +44,11 @@ def furnish_yard(o: Outdoors) -> None:
     o.scatter(CYCLES, int(rng.integers(0, 3)), *within)
     if rng.random() < 0.35:
         z = float(rng.uniform(-3, depth / 2))
-        power_line(o.palette, [np.array([x, 0.0, z + x * 0.2]) for x in (-24.0, -width / 2 - 1, width / 2 + 2, 26.0)], np.array([0, 0, 1.0]))
+        power_line(
+            o.palette,
+            [np.array([x, 0.0, z + x * 0.2]) for x in (-24.0, -width / 2 - 1, width / 2 + 2, 26.0)],
+            np.array([0, 0, 1.0]),
+        )
     wire = o.palette.plain(0.03, grey=True)
     for _ in range(int(rng.integers(0, 3))):
         start = np.array([rng.uniform(-12, -width / 2), 0, rng.uniform(0, depth)]) + rng.uniform(3, 6) * UP
@@ -54,7 +62,7 @@ def _around(o: Outdoors, width: float, depth: float) -> None:
     x = width / 2
     style_height = float(rng.uniform(0.8, 1.9))
     corners = [np.array([-x, 0, depth]), np.array([-x, 0, 0.0]), np.array([x, 0, 0.0]), np.array([x, 0, depth])]
-    for a, b in zip(corners, corners[1:]):
+    for a, b in itertools.pairwise(corners):
         kind = rng.random()
         if kind < 0.65:
             fence(o.palette, a, b, style_height)
