@@ -11,7 +11,7 @@ from depth_retrofit_ros.training.scenes.meshes.obj import Mesh
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """A rectangle on the floor, turned by yaw: x, z of its middle; half sides; bottom, top: heights above the floor; all in m."""
+    """A rectangle on the floor, turned by yaw: x, z of its middle, half sides; from bottom to top above the floor; all in m."""
 
     x: float
     z: float
