@@ -133,7 +133,9 @@ def test_every_ros_package_that_we_import_is_declared(sources: list[Path], manif
     assert {module for module in modules if is_ros(module)} - declared == set(), "package.xml does not declare these"
 
 
-@pytest.mark.parametrize(("folder", "extras"), [(PACKAGE, ("depth-anything", "view")), ("test", ("depth-anything", "view", "dev"))])
+@pytest.mark.parametrize(
+    ("folder", "extras"), [(PACKAGE, ("depth-anything", "view", "train")), ("test", ("depth-anything", "view", "train", "dev"))]
+)
 def test_every_python_package_that_we_import_is_declared(
     folder: str, extras: tuple[str, ...], sources: list[Path], setup_cfg: configparser.ConfigParser
 ) -> None:

@@ -1,0 +1,111 @@
+"""The furniture catalogues of Sweet Home 3D: what a model is, how large it is, who made it, and where its files are."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from depth_retrofit_ros.errors import DatasetError
+
+CATALOGUE = "PluginFurnitureCatalog.properties"
+MODELS = Path("usr/share/sweethome3d/furniture")  # where Debian's package has them
+HELD_OUT_IN = 8  # one model or texture in so many is kept for validation
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One entry. archive, member: its OBJ file; size: width, height, depth m; rotation: [3, 3], of the file's axes, before scaling;
+    family: the same for models that share a file, say a texture."""
+
+    key: str
+    name: str
+    tags: tuple[str, ...]
+    category: str
+    archive: Path
+    member: str
+    size: tuple[float, float, float]
+    elevation: float  # m above the floor where it belongs: a wall lamp's, a window's
+    top: float  # m of the face that things are put on, 0 if there is none
+    rotation: np.ndarray
+    creator: str
+    licence: str
+    family: str
+
+
+def held_out(name: str) -> bool:
+    """Whether a model or texture of this name is kept for validation: the same answer everywhere and for ever."""
+    return zlib.crc32(name.encode()) % HELD_OUT_IN == 0
+
+
+def read_catalogues(folder: Path) -> list[Model]:
+    """Every model of the ``.sh3f`` files of a folder, in a stable order.
+
+    Raises DatasetError if there is none, or if a file is no catalogue.
+    """
+    archives = sorted(folder.glob("*.sh3f"))
+    if not archives:
+        raise DatasetError(f"no .sh3f catalogue in {folder}: unpack Debian's sweethome3d-furniture there (docs/training-data.md)")
+    family: dict[int, str] = {}  # checksum of a file → the family that has it
+    return [model for archive in archives for model in _read(archive, family)]
+
+
+def part(models: Iterable[Model], validation: bool) -> list[Model]:
+    """The models of the validation, or those of the training: no family is in both."""
+    return [model for model in models if held_out(model.family) == validation]
+
+
+def _read(archive: Path, family: dict[int, str]) -> list[Model]:
+    try:
+        with zipfile.ZipFile(archive) as file:
+            text = file.read(CATALOGUE).decode("latin-1")
+            present = {info.filename: info for info in file.infolist()}
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{archive} is no furniture catalogue ({error}): unpack the package again") from None
+    values: dict[str, dict[str, str]] = {}
+    for line in text.splitlines():
+        key, separator, value = line.partition("=")
+        if separator and not line.startswith("#"):
+            field, _, number = key.strip().partition("#")
+            values.setdefault(number, {})[field] = value.strip()
+    licence = "CC0 1.0" if "Public domain" in values[""].get("license", "") else "CC BY 3.0"
+    models = []
+    for number in sorted((n for n in values if n), key=int):
+        entry = values[number]
+        member = entry["model"].lstrip("/")
+        if member in present:
+            models.append(_model(archive, member, entry, licence, _family(member, present, family)))
+    return models
+
+
+def _family(member: str, present: dict[str, zipfile.ZipInfo], family: dict[int, str]) -> str:
+    """The family of the first model that had any file of this one's folder; a new one where there is none."""
+    folder = member.rpartition("/")[0] + "/"
+    sums = [i.CRC for name, i in present.items() if name.startswith(folder) and not name.endswith(("/", ".txt", ".mtl"))]
+    name = next((family[crc] for crc in sums if crc in family), member.rpartition("/")[2].partition(".")[0])
+    family.update(dict.fromkeys(sums, name))
+    return name
+
+
+def _model(archive: Path, member: str, entry: dict[str, str], licence: str, family: str) -> Model:
+    rotation = np.array([float(v) for v in entry.get("modelRotation", "1 0 0 0 1 0 0 0 1").split()]).reshape(3, 3)
+    height = float(entry["height"]) / 100
+    return Model(
+        key=f"{archive.stem}/{member}",
+        name=entry["name"],
+        tags=tuple(tag.strip() for tag in entry.get("tags", "").split(",") if tag.strip()),
+        category=entry["category"],
+        archive=archive,
+        member=member,
+        size=(float(entry["width"]) / 100, height, float(entry["depth"]) / 100),
+        elevation=float(entry.get("elevation", 0)) / 100,
+        top=max(float(entry.get("dropOnTopElevation", entry["height"])) / 100, 0.0),
+        rotation=rotation,
+        creator=entry.get("creator", "unknown"),
+        licence=licence,
+        family=family,
+    )

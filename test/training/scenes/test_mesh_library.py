@@ -1,0 +1,105 @@
+"""Catalogues, models of real size, the split for validation, the cache, and who made them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depth_retrofit_ros.errors import DatasetError
+from depth_retrofit_ros.training.scenes.meshes.attribution import attribution
+from depth_retrofit_ros.training.scenes.meshes.catalogue import MODELS, held_out, read_catalogues
+from depth_retrofit_ros.training.scenes.meshes.library import TEXTURES, ModelLibrary, TextureLibrary
+from test.training.scenes.mesh_assets import MTL, box_obj, leaf, png, write_assets, write_catalogue
+
+ENTRY = {"name": "Thing", "category": "Office", "model": "/a/a.obj", "width": "100", "depth": "50", "height": "200"}
+
+
+@pytest.fixture(scope="module")
+def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_assets(tmp_path_factory.mktemp("assets"))
+
+
+def library(folder: Path, entry: dict[str, str], obj: str) -> ModelLibrary:
+    write_catalogue(folder / MODELS / "one.sh3f", [entry], {"a/a.obj": obj, "a/m.mtl": MTL}, "Public domain")
+    return ModelLibrary(folder, folder / "cache", validation=held_out("a"))
+
+
+def test_a_model_has_its_size_stands_on_the_floor_and_faces_the_viewer(tmp_path: Path) -> None:
+    front = box_obj().replace("v -0.5 0.5 0.5", "v -0.5 0.6 0.5")  # its upper left front corner is the highest
+    found = library(tmp_path, ENTRY, front)
+    points = found.mesh(found.models[0]).points.reshape(-1, 3)
+    np.testing.assert_allclose(points.max(0) - points.min(0), (1.0, 2.0, 0.5), atol=1e-6)
+    np.testing.assert_allclose(points.max(0), (0.5, 0, 0.25), atol=1e-6)  # y down: the foot is at 0
+    top = points[points[:, 1].argmin()]
+    np.testing.assert_allclose(top, (-0.5, -2.0, -0.25), atol=1e-6)
+
+
+def test_a_model_is_turned_before_it_is_scaled(tmp_path: Path) -> None:
+    lying = {**ENTRY, "modelRotation": "1 0 0 0 0 1 0 -1 0"}  # the file's z is up
+    found = library(tmp_path, lying, box_obj().replace("v -0.5 0.5 0.5", "v -0.5 0.5 0.6"))
+    points = found.mesh(found.models[0]).points.reshape(-1, 3)
+    np.testing.assert_allclose(points.max(0) - points.min(0), (1.0, 2.0, 0.5), atol=1e-6)
+    np.testing.assert_allclose(points[points[:, 1].argmin()], (-0.5, -2.0, 0.25), atol=1e-6)
+
+
+def test_a_model_comes_from_the_cache_as_it_was_parsed(assets: Path, tmp_path: Path) -> None:
+    first = ModelLibrary(assets, tmp_path, validation=False)
+    model = first.matching("Ficus")[0]
+    parsed = first.mesh(model)
+    assert len(list(tmp_path.glob("*.npz"))) == 1
+    again = ModelLibrary(assets, tmp_path, validation=False).mesh(model)
+    np.testing.assert_array_equal(again.points, parsed.points)
+    np.testing.assert_allclose(again.normals, parsed.normals, atol=1e-3)
+    np.testing.assert_array_equal(again.textures[0], parsed.textures[0])
+    assert again.surfaces == parsed.surfaces
+
+
+def test_training_and_validation_share_no_model_and_no_texture(assets: Path, tmp_path: Path) -> None:
+    both = [{m.key for m in ModelLibrary(assets, tmp_path, part).models} for part in (False, True)]
+    assert both[0] and both[1] and not both[0] & both[1]
+    assert len(both[0] | both[1]) == len(read_catalogues(assets / MODELS))
+    assert 0.04 < len(both[1]) / len(both[0] | both[1]) < 0.25
+    names = [set(TextureLibrary(assets, part).names) for part in (False, True)]
+    assert len(names[0] | names[1]) == 4 and not names[0] & names[1]
+
+
+def test_models_that_share_a_file_are_on_the_same_side(tmp_path: Path) -> None:
+    stems = [f"m{i}" for i in range(40)]
+    files: dict[str, str | bytes] = {f"{s}/{s}.obj": f"# {s}\n" + box_obj() for s in stems}
+    files |= {f"{s}/leaf.png": png(leaf(8 if int(s[1:]) < 30 else 16)) for s in stems}
+    write_catalogue(tmp_path / "x.sh3f", [{**ENTRY, "model": f"/{s}/{s}.obj"} for s in stems], files, "")
+    families = [m.family for m in read_catalogues(tmp_path)]
+    assert set(families[:30]) == {"m0"} and set(families[30:]) == {"m30"}
+
+
+def test_models_are_found_by_name_category_and_size(assets: Path, tmp_path: Path) -> None:
+    found = ModelLibrary(assets, tmp_path, validation=False)
+    assert {m.name for m in found.matching("(Sofa|Chair)")} == {"Sofa", "Chair"}
+    assert not found.matching("Sof") and not found.matching("Sofa", "Office")
+    assert {m.name for m in found.matching(".*", low=(1.85,), high=(9, 9, 2))} == {"Sofa"}
+
+
+def test_what_is_missing_or_broken_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no \.sh3f catalogue"):
+        read_catalogues(tmp_path)
+    (tmp_path / "x.sh3f").write_bytes(b"no zip")
+    with pytest.raises(DatasetError, match="no furniture catalogue"):
+        read_catalogues(tmp_path)
+    with pytest.raises(DatasetError, match="ufoai-textures"):
+        TextureLibrary(tmp_path, False)
+    (tmp_path / TEXTURES).parent.mkdir(parents=True)
+    (tmp_path / TEXTURES).write_bytes(b"no zip")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        TextureLibrary(tmp_path, False)
+
+
+def test_the_makers_are_named_with_their_licences(tmp_path: Path) -> None:
+    for file, licence, makers in (("a", "Creative Commons Attribution 3.0", "AAB"), ("b", "Public domain", "C")):
+        entries = [{**ENTRY, "model": f"/{i}/a.obj", "creator": maker} for i, maker in enumerate(makers)]
+        files = {f"{i}/a.obj": box_obj() for i in range(len(makers))}
+        write_catalogue(tmp_path / MODELS / f"{file}.sh3f", entries, files, licence)
+    by, zero = attribution(tmp_path).splitlines()
+    assert by.startswith("3 models") and "CC BY 3.0" in by and by.endswith("by A, B.")
+    assert zero.startswith("1 models") and "CC0 1.0" in zero and zero.endswith("by C.")
