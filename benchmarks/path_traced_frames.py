@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Path-traced frames of scenes full of thin things, with exact depth, for ``depth-retrofit evaluate``: a world that no training has seen.
+"""Path-traced frames of scenes full of thin things, with exact depth: an evaluation world that no training has seen.
 
-``render`` runs where Blender is a Python module (``pip install bpy==5.0.1 OpenEXR opencv-python-headless``, Python 3.11, an environment
-of its own) and writes NAME.jpg and NAME.npz: the image path-traced by Cycles and denoised, depth by a second pass of one sample at each
-pixel's centre, along the optical axis, so that no pixel mixes two surfaces. The sky is inf. ``coarse`` writes what a simulated coarse
-model says of them, without features, at two input sizes. Furniture and textures are the eighth of two free archives (Debian's
-sweethome3d-furniture and ufoai-textures) that training on them leaves out (``path_traced/assets.py``).
+``render`` runs where Blender is a Python module (Python 3.11, an environment of its own:
+``pip install bpy==5.0.1 OpenEXR opencv-python-headless``) and writes NAME.jpg and NAME.npz. Cycles path-traces the image and
+denoises it. A second pass tells depth along the optical axis, of the surface at each pixel's centre, so that no pixel mixes two
+surfaces; the sky is inf. ``coarse`` writes what a simulated coarse model says of the frames, without features, at two input sizes.
+Furniture and textures are the eighth of two free archives, Debian's sweethome3d-furniture and ufoai-textures, that training on
+them leaves out (``path_traced/assets.py``).
 
     python benchmarks/path_traced_frames.py render --out DIR/frames --furniture SH3F_DIR --textures 0textures.pk3
     python benchmarks/path_traced_frames.py coarse --frames DIR/frames --out DIR
@@ -60,7 +61,9 @@ def main() -> int:
     render.set_defaults(run=render_frames)
     coarse = commands.add_parser("coarse", help="simulated coarse maps of frames")
     coarse.add_argument("--frames", type=Path, required=True, metavar="DIR", help="folder of the pairs")
-    coarse.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets " + " and ".join(f"coarse{n}" for n in LONG_SIDES))
+    coarse.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="gets " + " and ".join(f"coarse{n}" for n in LONG_SIDES)
+    )
     coarse.add_argument("--seed", type=int, default=9000)
     coarse.set_defaults(run=simulate_maps)
     args = parser.parse_args()
@@ -141,7 +144,7 @@ def _render(bpy: Any, path: Path) -> dict[str, np.ndarray]:
 
 
 def passes(channels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Channels of a multilayer EXR, ``LAYER.PASS.CHANNEL`` → each pass by name: ``[H, W, 3]`` of R, G, B, or ``[H, W]`` of one channel."""
+    """Channels of an EXR, ``LAYER.PASS.CHANNEL`` → each pass by name: ``[H, W, 3]`` of R, G, B, or ``[H, W]`` of one channel."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for name, channel in channels.items():
         _, layer, letter = name.rsplit(".", 2)
@@ -182,14 +185,16 @@ def simulate_maps(args: argparse.Namespace) -> None:
 
 
 def coarse_map(rng: np.random.Generator, depth: np.ndarray, long_side: int) -> np.ndarray:
-    """What a simulated model with answers of ``long_side`` px says of true ``depth [H, W]``, the sky at ``SKY`` m: float32 [h, w]."""
+    """What a simulated model that answers ``long_side`` px says of true ``depth [H, W]``, the sky at ``SKY`` m: float32 [h, w]."""
     sides, degradations.LONG_SIDES = degradations.LONG_SIDES, (long_side, long_side)
     try:
         coarse, _ = degradations.simulate_coarse(rng, np.minimum(depth, SKY).astype(np.float32))
     finally:
         degradations.LONG_SIDES = sides
     if max(coarse.shape) != long_side:
-        raise DatasetError(f"the simulated model answers with {coarse.shape[1]}x{coarse.shape[0]}, not with a long side of {long_side}")
+        raise DatasetError(
+            f"the simulated model answers with {coarse.shape[1]}x{coarse.shape[0]}, not with a long side of {long_side}"
+        )
     return coarse
 
 

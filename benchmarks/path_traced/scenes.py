@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
 from path_traced import surroundings, things
 from path_traced.stage import Stage
 
@@ -16,8 +17,14 @@ def living_room(stage: Stage) -> None:
     stage.model("couch", (rng.uniform(-1, 0), depth - 0.7, 0), rng.uniform(-0.1, 0.1))
     stage.taken.append((-0.5, depth - 0.7, 1.1))
     things.table(stage, stage.spot(2.6, 3.4, 0.7), rng.uniform(-0.5, 0.5), (1.1, 0.6, 0.45))
-    stage.model("bookcase", (width / 2 - 0.35, depth - 1.2, 0), -np.pi / 2)
-    for name, radius in (("mid-century-chair", 0.55), ("thonet", 0.4), ("stool2", 0.35), ("maceta", 0.4), ("chair3", 0.4)):
+    things.shelf(stage, (width / 2 - 0.7, depth - 0.25, 0), 1.1, 1.9)
+    for name, radius in (
+        ("mid-century-chair", 0.55),
+        ("thonet", 0.4),
+        ("ella_chair_f", 0.4),
+        ("maceta", 0.4),
+        ("childChair", 0.35),
+    ):
         stage.model(name, stage.spot(2, depth - 0.8, radius))
     stage.model("ceilingFan", (rng.uniform(-0.6, 0.6), 3.2, 0.2))
     things.plant(stage, stage.spot(1.4, 1.9, 0.3), 1.3, 9, 0.12)
@@ -38,7 +45,7 @@ def workshop(stage: Stage) -> None:
     things.bicycle(stage, stage.spot(2.2, 3.2, 0.6), rng.uniform(-0.7, 0.7))
     stage.model("bike", stage.spot(3.5, depth - 1, 0.7))
     things.table(stage, stage.spot(3.5, depth - 1.2, 0.9), rng.uniform(-0.4, 0.4), (1.5, 0.7, 0.8))
-    furniture = ("ella_chair_f", 0.4), ("chair3", 0.4), ("clothes-basket", 0.35), ("fireExtinguisher", 0.3), ("stool2", 0.35)
+    furniture = ("ella_chair_f", 0.4), ("childChair", 0.35), ("clothes-basket", 0.35), ("fireExtinguisher", 0.3), ("thonet", 0.4)
     for name, radius in furniture:
         stage.model(name, stage.spot(2.4, depth - 0.8, radius))
     for _ in range(5):
@@ -57,7 +64,13 @@ def loft(stage: Stage) -> None:
         things.tree(stage, (x, depth + rng.uniform(6, 16), -4), rng.uniform(5, 8), 0.15)
     things.railing(stage, (-width / 2, 2.1, 0), (rng.uniform(-0.4, 0.3), 2.4, 0), 0.95, 0.11)
     stage.taken += [(x, 2.2, 0.4) for x in np.arange(-width / 2, 0.3, 0.5)]
-    for name, radius in (("silla_teca", 0.45), ("thonet", 0.4), ("hanging-clothes2", 0.5), ("childChair", 0.35), ("stool2", 0.35)):
+    for name, radius in (
+        ("silla_teca", 0.45),
+        ("thonet", 0.4),
+        ("hanging-clothes2", 0.5),
+        ("childChair", 0.35),
+        ("ella_chair_f", 0.4),
+    ):
         stage.model(name, stage.spot(2.6, depth - 0.7, radius))
     things.table(stage, stage.spot(3.4, depth - 1.4, 0.9), rng.uniform(-0.6, 0.6), (1.6, 0.8, 0.74))
     things.plant(stage, stage.spot(1.5, 2.0, 0.25), 1.2, 8, 0.1)
@@ -81,7 +94,10 @@ def garden(stage: Stage) -> None:
     stage.model("poplar", (rng.uniform(6, 10), rng.uniform(18, 24), 0))
     things.tree(stage, (rng.uniform(2, 3.5), rng.uniform(6, 7.5), 0), 4.5, 0.0)
     things.tree(stage, (rng.uniform(-4.5, -3), rng.uniform(9, 11), 0), 5.0, 0.08)
-    stage.model("hammock", stage.spot(5, 6.5, 1.8), rng.uniform(-0.4, 0.4))
+    ends = np.array(stage.spot(5, 6.5, 1.4)) + [[-1.5, 0, 0], [1.5, 0.4, 0]]
+    stage.rods([(end, end + [0, 0, 1.5]) for end in ends], 0.04)
+    corners = ends[:, None] + [[0, -0.02, 1.3], [0, 0.7, 1.3]]
+    things.net(stage, corners, 0.06, 0.003, 0.5)
     for name, radius in (("silla_teca", 0.5), ("silla_teca", 0.5), ("bush", 0.8), ("bush", 0.8), ("cat", 0.2)):
         stage.model(name, stage.spot(3, 7.2, radius))
     things.plant(stage, stage.spot(1.5, 2.1, 0.3), 1.1, 12, 0.11)
@@ -121,7 +137,7 @@ def playground(stage: Stage) -> None:
     surroundings.ground(stage)
     surroundings.buildings(stage, 28, 40, 3)
     stage.model("trampoline", (-2.6, 6.5, 0), 0.3)
-    stage.model("seesaw", stage.spot(4, 5.5, 1.2), rng.uniform(-0.5, 0.5))
+    stage.model("bike", stage.spot(3.2, 5.5, 0.7), rng.uniform(-0.5, 0.5))
     stage.taken.append((-2.6, 6.5, 1.6))
     width, goal = 3.0, np.array([1.2, 8.0, 0])
     frame = [goal, goal + [0, 0, 2], goal + [width, 0, 2], goal + [width, 0, 0]]

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from path_traced.assets import Model, read_textures
 
 from depth_retrofit_ros.errors import DatasetError
+from path_traced.assets import Model, read_textures
 
 
 class Stage:
@@ -152,7 +152,7 @@ class Stage:
         self._add("leaves", data, material)
 
     def model(self, stem: str, at: Sequence[float], yaw: float | None = None) -> None:
-        """A piece of furniture with its foot (or its own elevation above it) at ``at``; turned at random unless told. Raises DatasetError."""
+        """Furniture with its foot, or its own elevation, above ``at``; turned at random unless told. Raises DatasetError."""
         from mathutils import Matrix, Vector  # comes with bpy
 
         if stem not in self.models:
@@ -188,7 +188,7 @@ class Stage:
 
 
 def _make_solid(material: Any) -> None:
-    """Glass becomes opaque and half-transparent texels one or the other: depth knows one surface per ray, and the image shows it."""
+    """Glass becomes opaque, half-transparent texels one or the other: the image shows the very surface that depth tells."""
     nodes, link = material.node_tree.nodes, material.node_tree.links.new
     for shader in [node for node in nodes if node.type == "BSDF_PRINCIPLED"]:
         alpha = shader.inputs["Alpha"]

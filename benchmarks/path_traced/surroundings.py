@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from path_traced.assets import FLOORS, GROUNDS, PICTURES, WALLS
 from path_traced.stage import Stage
 
 
 def room(stage: Stage, width: float, depth: float, height: float, opening: bool) -> None:
-    """A room around the camera, lit from its ceiling; the far wall may have an opening to the sky, 2 m high and half as wide as it."""
+    """A room around the camera, lit from its ceiling; the far wall may have a window without a pane, 2 m high, half as wide."""
     stage.half_width = width / 2
     back = 2.5  # behind the camera
     middle, length = (depth - back) / 2, depth + back

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from path_traced.assets import FLOORS
 from path_traced.stage import Stage
 
@@ -50,7 +51,9 @@ def mesh_fence(stage: Stage, a: Sequence[float], b: Sequence[float], height: flo
 
 def net(stage: Stage, corners: np.ndarray, cell: float, cord: float, sag: float) -> None:
     """A square net over four corners ``[2, 2, 3]`` that hangs ``sag`` m through."""
-    across, along = (max(2, round(float(np.linalg.norm(d)) / cell)) for d in (corners[0, 1] - corners[0, 0], corners[1, 0] - corners[0, 0]))
+    across, along = (
+        max(2, round(float(np.linalg.norm(d)) / cell)) for d in (corners[0, 1] - corners[0, 0], corners[1, 0] - corners[0, 0])
+    )
     u, v = np.linspace(0, 1, across + 1)[None, :, None], np.linspace(0, 1, along + 1)[:, None, None]
     grid = (1 - v) * ((1 - u) * corners[0, 0] + u * corners[0, 1]) + v * ((1 - u) * corners[1, 0] + u * corners[1, 1])
     grid = grid - sag * 16 * u * (1 - u) * v * (1 - v) * np.array([0, 0.3, 1.0])
@@ -94,7 +97,9 @@ def plant(stage: Stage, at: Sequence[float], height: float, stems: int, leaf: fl
         out = stage.rng.standard_normal(2) * 0.3 * height
         t = np.linspace(0, 1, 12)[:, None]
         rise = height * stage.rng.uniform(0.6, 1)
-        paths.append(np.asarray(at) + np.column_stack([out * t**2 + 0.02 * stage.rng.standard_normal(2), rise * t * (1.15 - 0.15 * t)]))
+        paths.append(
+            np.asarray(at) + np.column_stack([out * t**2 + 0.02 * stage.rng.standard_normal(2), rise * t * (1.15 - 0.15 * t)])
+        )
     stage.rods(paths, stage.rng.uniform(0.002, 0.006), stage.plain(0.05, 0.4))
     stage.leaves(np.concatenate([np.repeat(path[4:], 2, axis=0) for path in paths]), leaf, stage.leaf_material())
 
@@ -147,11 +152,16 @@ def table(stage: Stage, at: Sequence[float], yaw: float, size: tuple[float, floa
 def shelf(stage: Stage, at: Sequence[float], width: float, height: float) -> None:
     """Boards between round uprights, with boxes on them."""
     x, y, z = at
-    stage.rods([((x + i * width / 2, y + j * 0.16, z), (x + i * width / 2, y + j * 0.16, z + height)) for i in (-1, 1) for j in (-1, 1)], 0.01)
+    stage.rods(
+        [((x + i * width / 2, y + j * 0.16, z), (x + i * width / 2, y + j * 0.16, z + height)) for i in (-1, 1) for j in (-1, 1)],
+        0.01,
+    )
     board = stage.surface(FLOORS)
     for level in np.arange(0.15, height, 0.42):
         stage.box((x, y, z + level), (width, 0.36, 0.02), board)
         for place in np.arange(-width / 2 + 0.12, width / 2 - 0.1, 0.2):
             if stage.rng.random() < 0.6:
                 size = stage.rng.uniform((0.04, 0.1, 0.08), (0.16, 0.28, 0.3))
-                stage.box((x + place, y, z + level + 0.01 + size[2] / 2), size, stage.patterned() if stage.rng.random() < 0.4 else None)
+                stage.box(
+                    (x + place, y, z + level + 0.01 + size[2] / 2), size, stage.patterned() if stage.rng.random() < 0.4 else None
+                )
