@@ -168,7 +168,7 @@ def develop(linear: np.ndarray) -> np.ndarray:
     white = max(1.0, float(np.quantile(light, 0.998)))
     light = np.minimum(light * (1 + light / white**2) / (1 + light), 1)
     coded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(255 * coded).astype(np.uint8)
+    return np.asarray(np.rint(255 * coded), np.uint8)
 
 
 def simulate_maps(args: argparse.Namespace) -> None:

@@ -112,7 +112,7 @@ class Stage:
 
     # Shapes
 
-    def _add(self, name: str, data: Any, material: Any) -> Any:
+    def add(self, name: str, data: Any, material: Any) -> Any:
         thing = self.bpy.data.objects.new(name, data)
         data.materials.append(material)
         self.bpy.context.scene.collection.objects.link(thing)
@@ -129,7 +129,7 @@ class Stage:
             spline.points.foreach_set("co", np.column_stack([points, np.ones(len(points))]).astype(np.float32).ravel())
             radius = radii if np.isscalar(radii) else radii[index]  # type: ignore[index]
             spline.points.foreach_set("radius", np.broadcast_to(radius, len(points)).astype(np.float32))
-        self._add("rods", data, material or self.rod_material())
+        self.add("rods", data, material or self.rod_material())
 
     def box(self, center: Sequence[float], size: Sequence[float], material: Any = None, yaw: float = 0.0) -> None:
         """size: along x, y, z before the turn by ``yaw`` [rad] around z."""
@@ -139,7 +139,7 @@ class Stage:
         faces = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
         data = self.bpy.data.meshes.new("box")
         data.from_pydata(corners.tolist(), [], faces)
-        self._add("box", data, material or self.plain())
+        self.add("box", data, material or self.plain())
 
     def leaves(self, places: np.ndarray, length: float, material: Any) -> None:
         """Flat hexagonal leaves at ``[n, 3]``, turned at random, 0.6 to 1 ``length`` m long and a third as wide."""
@@ -149,7 +149,7 @@ class Stage:
         corners = places[:, None] + outline @ axes.transpose(0, 2, 1)
         data = self.bpy.data.meshes.new("leaves")
         data.from_pydata(corners.reshape(-1, 3).tolist(), [], np.arange(len(places) * 6).reshape(-1, 6).tolist())
-        self._add("leaves", data, material)
+        self.add("leaves", data, material)
 
     def model(self, stem: str, at: Sequence[float], yaw: float | None = None) -> None:
         """Furniture with its foot, or its own elevation, above ``at``; turned at random unless told. Raises DatasetError."""
