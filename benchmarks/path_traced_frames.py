@@ -84,8 +84,7 @@ def render_frames(args: argparse.Namespace) -> None:
         kind = list(SCENES)[index % len(SCENES)]
         camera = Camera.from_hfov(args.width, args.height, float(rng.uniform(55, 78)))
         with tempfile.TemporaryDirectory() as scratch:
-            stage = Stage(rng, models, args.textures, Path(scratch))
-            stage.spread = math.tan(math.radians(camera.hfov_deg) / 2)
+            stage = Stage(rng, models, args.textures, Path(scratch), math.tan(math.radians(camera.hfov_deg) / 2))
             SCENES[kind](stage)
             place_camera(stage.bpy, camera, rng.uniform(1.2, 1.6), rng.uniform(-7, 1), rng.uniform(-4, 4))
             image, depth = shoot(stage.bpy, camera, args.samples, args.threads, Path(scratch))

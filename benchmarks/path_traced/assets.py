@@ -42,8 +42,13 @@ def read_catalog(folder: Path) -> dict[str, Model]:
     models: dict[str, Model] = {}
     sums: list[tuple[str, frozenset[int]]] = []  # stem, and checksums of the files in its folder
     for archive in sorted(folder.glob("*.sh3f")):
-        with zipfile.ZipFile(archive) as files:
-            text, present = files.read(CATALOG).decode("latin-1"), files.infolist()
+        try:
+            with zipfile.ZipFile(archive) as files:
+                text, present = files.read(CATALOG).decode("latin-1"), files.infolist()
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            raise DatasetError(
+                f"cannot read {archive} ({error}): give --furniture the libraries of sweethome3d-furniture"
+            ) from None
         entries: dict[str, dict[str, str]] = {}
         for key, number, value in re.findall(r"^(\w+)#(\d+)=(.*)$", text, re.MULTILINE):
             entries.setdefault(number, {})[key] = value.strip()

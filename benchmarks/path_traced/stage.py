@@ -19,23 +19,34 @@ from depth_retrofit_ros.errors import DatasetError
 from path_traced.assets import Model, read_textures
 
 
+def blender() -> Any:
+    """The module ``bpy``. Raises DatasetError."""
+    try:
+        return importlib.import_module("bpy")
+    except ImportError as error:
+        raise DatasetError(f"{error}: pip install bpy==5.0.1 OpenEXR in an environment of Python 3.11 of its own") from None
+
+
 class Stage:
     """An empty Blender scene that things are put on; every choice comes from ``rng``.
 
-    taken: (x, y, radius) of the things on the ground; spread: half the width of the view per metre ahead.
+    models, textures: what there is to put on it (``assets``); scratch: folder for the files in use until the scene is rendered;
+    spread: half the width of the view per metre ahead; half_width: of the room, m; taken: (x, y, radius) of things on the ground.
     """
 
-    def __init__(self, rng: np.random.Generator, models: dict[str, Model], textures: Path, scratch: Path) -> None:
-        self.bpy: Any = importlib.import_module("bpy")
+    def __init__(
+        self, rng: np.random.Generator, models: dict[str, Model], textures: Path, scratch: Path, spread: float = 0.6
+    ) -> None:
+        self.bpy = blender()
         self.rng, self.models, self.scratch = rng, models, scratch
         self.archive, self.pictures = textures, read_textures(textures)
         self.taken: list[tuple[float, float, float]] = []
-        self.spread, self.half_width = 0.6, np.inf
+        self.spread, self.half_width = spread, np.inf
         self.bpy.ops.wm.read_factory_settings(use_empty=True)
 
     # Materials
 
-    def colour(self, dark: float = 0.05, bright: float = 0.85) -> tuple[float, float, float, float]:
+    def color(self, dark: float = 0.05, bright: float = 0.85) -> tuple[float, float, float, float]:
         """Linear RGBA; most colours of things are dull."""
         hue, saturation, value = self.rng.random(), 0.85 * self.rng.random() ** 1.7, self.rng.uniform(dark, bright)
         return (*colorsys.hsv_to_rgb(hue, saturation, value), 1.0)
@@ -43,7 +54,7 @@ class Stage:
     def plain(self, dark: float = 0.05, bright: float = 0.85, metallic: float = 0.0) -> Any:
         material = self.bpy.data.materials.new("plain")
         shader = material.node_tree.nodes["Principled BSDF"]
-        shader.inputs["Base Color"].default_value = self.colour(dark, bright)
+        shader.inputs["Base Color"].default_value = self.color(dark, bright)
         shader.inputs["Roughness"].default_value = self.rng.uniform(0.25, 0.9)
         shader.inputs["Metallic"].default_value = metallic
         return material
@@ -68,7 +79,7 @@ class Stage:
         texture.inputs["Scale"].default_value = float(np.exp(self.rng.uniform(np.log(1), np.log(12))))
         mapping = self._mapping(material)
         link(mapping.outputs[0], texture.inputs["Vector"])
-        one, two = self.colour(), self.colour()
+        one, two = self.color(), self.color()
         color = nodes["Principled BSDF"].inputs["Base Color"]
         if kind in ("Checker", "Brick"):
             texture.inputs["Color1"].default_value, texture.inputs["Color2"].default_value = one, two
@@ -89,7 +100,10 @@ class Stage:
 
     def papered(self, names: str, size: float) -> Any:
         """A picture whose path matches ``names``, repeated every ``size`` m on all sides of a thing."""
-        path = str(self.rng.choice([path for path in self.pictures if re.search(names, path.rsplit("/", 1)[-1])]))
+        fitting = [path for path in self.pictures if re.search(names, path.rsplit("/", 1)[-1])]
+        if not fitting:
+            raise DatasetError(f"{self.archive} has no held-out picture like {names}: give --textures that of ufoai-textures 2.5")
+        path = str(self.rng.choice(fitting))
         with zipfile.ZipFile(self.archive) as files:
             image = self.bpy.data.images.load(files.extract(path, self.scratch), check_existing=True)
         material = self.plain()
@@ -112,11 +126,11 @@ class Stage:
 
     # Shapes
 
-    def add(self, name: str, data: Any, material: Any) -> Any:
+    def add(self, name: str, data: Any, material: Any) -> None:
+        """A new object of this mesh or curve."""
         thing = self.bpy.data.objects.new(name, data)
         data.materials.append(material)
         self.bpy.context.scene.collection.objects.link(thing)
-        return thing
 
     def rods(self, paths: Sequence[Any], radii: float | Sequence[Any], material: Any = None) -> None:
         """Round rods along paths ``[n, 3]``; radii in m: of all, or for each path one or one per point."""
@@ -177,7 +191,7 @@ class Stage:
             thing.matrix_world = place @ thing.matrix_world
 
     def spot(self, near: float, far: float, radius: float) -> tuple[float, float, float]:
-        """A free place on the ground within view, between ``near`` and ``far`` m ahead."""
+        """A place on the ground within view, ``near`` to ``far`` m ahead; free, unless 200 trials found none."""
         for _ in range(200):
             y = self.rng.uniform(near, far)
             x = self.rng.uniform(-0.85, 0.85) * min(self.spread * y, self.half_width - radius)

@@ -136,7 +136,17 @@ def test_one_name_in_eight_is_held_out(assets: Any) -> None:
     assert 0.11 < np.mean([assets.held_out(f"name{i}") for i in range(4000)]) < 0.14
 
 
+def test_without_blender(frames: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bpy", None)
+    with pytest.raises(DatasetError, match="pip install bpy"):
+        frames.Stage(np.random.default_rng(0), {}, make_textures(tmp_path), tmp_path)
+
+
 def test_assets_that_are_not_there(assets: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.sh3f").write_bytes(b"no zip")
+    with pytest.raises(DatasetError, match=r"cannot read .*broken\.sh3f"):
+        assets.read_catalog(tmp_path)
+    (tmp_path / "broken.sh3f").unlink()
     with pytest.raises(DatasetError, match="give --furniture"):
         assets.read_catalog(tmp_path)
     with pytest.raises(DatasetError, match="give --textures"):
