@@ -21,6 +21,7 @@ import math
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -176,9 +177,10 @@ def simulate_maps(args: argparse.Namespace) -> None:
         raise DatasetError(f"{args.frames} has no NAME.npz: render frames first")
     for long_side in LONG_SIDES:
         folder = make_folder(args.out / f"coarse{long_side}")
-        for index, frame in enumerate(frames):
+        for frame in frames:
+            rng = np.random.default_rng((args.seed, long_side, zlib.crc32(frame.stem.encode())))  # whichever other frames there are
             with np.load(frame) as arrays:
-                depth = coarse_map(np.random.default_rng((args.seed, long_side, index)), arrays["depth"], long_side)
+                depth = coarse_map(rng, arrays["depth"], long_side)
             with writing(folder / frame.name):
                 np.savez(folder / frame.name, depth=depth, metric=np.bool_(False))
 

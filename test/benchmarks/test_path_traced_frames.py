@@ -103,6 +103,10 @@ def test_each_frame_gets_one_map_of_each_size(frames: ModuleType, tmp_path: Path
         assert not a["metric"]
         assert a["depth"].shape[1] == long_side
         assert not np.array_equal(a["depth"], b["depth"])
+    before = np.load(tmp_path / "coarse256" / "b.npz")["depth"]
+    (tmp_path / "frames" / "a.npz").unlink()
+    frames.simulate_maps(Namespace(frames=tmp_path / "frames", out=tmp_path, seed=3))
+    assert np.array_equal(np.load(tmp_path / "coarse256" / "b.npz")["depth"], before)
 
 
 def test_no_frames(frames: ModuleType, tmp_path: Path) -> None:
