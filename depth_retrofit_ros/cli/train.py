@@ -95,6 +95,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="of the products; bfloat16 is up to twice as fast where the processor has it (AVX512_BF16, AMX, CUDA)",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
+    parser.add_argument("--weights", type=Path, help="folder of the checkpoints of other models that the training asks")
+    compact = parser.add_argument_group("compact only")
+    compact.add_argument(
+        "--backbone", type=Path, metavar="FILE", help="pretrained EfficientNet-Lite0 to start the encoder from (default: random)"
+    )
+    compact.add_argument(
+        "--teach",
+        type=Path,
+        metavar="FOLDER",
+        help="photographs in subfolders indoor and driving, whose depth meter-nyu and meter-kitti tell",
+    )
     refiner = parser.add_argument_group("refiner only")
     refiner.add_argument(
         "--coarse",
@@ -103,7 +114,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="NAME",
         help="frozen models whose answers are refined, beside simulated ones",
     )
-    refiner.add_argument("--weights", type=Path, help="folder of their checkpoints")
     refiner.add_argument("--start", type=Path, help="checkpoint to go on from, which also gives the widths and blocks")
     refiner.add_argument(
         "--widths", type=positive_int, nargs="+", default=list(WIDTHS), help="channels of the sparse U-Net's levels"
@@ -139,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
         precision=getattr(torch, args.precision),
     )
     network, figures, steps, shape = (
-        _train_compact(train, held_out, spec) if compact else _train_refiner(args, train, held_out, spec)
+        _train_compact(args, train, held_out, spec) if compact else _train_refiner(args, train, held_out, spec)
     )
     path = args.out / f"{args.target}.safetensors"
     save_tensors(path, checkpoint_tensors(network), {"network": json.dumps(shape), "steps": str(steps), "torch": torch.__version__})
@@ -190,10 +200,13 @@ def _pool_of(args: argparse.Namespace, device: str, split: str, world: str, coun
     return of_kinds(files, args.kinds)
 
 
-def _train_compact(train: list[Path], held_out: list[Path], spec: LoopSpec) -> tuple[nn.Module, dict[str, float], int, object]:
-    from depth_retrofit_ros.training.compact import train_compact
+def _train_compact(
+    args: argparse.Namespace, train: list[Path], held_out: list[Path], spec: LoopSpec
+) -> tuple[nn.Module, dict[str, float], int, object]:
+    from depth_retrofit_ros.training.compact import CompactData, train_compact
 
-    loop, figures = train_compact(train, held_out, spec)
+    data = CompactData(train, held_out, args.backbone, args.teach, args.weights)
+    loop, figures = train_compact(data, spec)
     return loop.average, figures, loop.done, "compact"
 
 
@@ -259,7 +272,7 @@ def _attribution(args: argparse.Namespace) -> list[str]:
 
 
 def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
-    """Everything that decides the result; the folders of photographs by name, as they lie elsewhere for others."""
+    """Everything that decides the result; files and folders by name, as they lie elsewhere for others."""
     values: dict[str, object] = {
         "scenes": args.scenes,
         "seed": spec.seed,
@@ -274,9 +287,10 @@ def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
     }
     if spec.minutes:
         values["minutes"] = f"{spec.minutes:g}"
-    for name, folder in (("photos", args.photos), ("held-out-photos", args.held_out_photos), ("assets", args.assets)):
-        if folder is not None:
-            values[name] = folder.absolute().name
+    paths = {"photos": args.photos, "held-out-photos": args.held_out_photos, "assets": args.assets}
+    if args.target == "compact":
+        paths |= {"backbone": args.backbone, "teach": args.teach}
+    values |= {name: path.absolute().name for name, path in paths.items() if path is not None}
     if args.target == "refiner":
         values["coarse"] = " ".join(args.coarse)
         if args.start is None:

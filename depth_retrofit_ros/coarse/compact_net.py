@@ -1,4 +1,4 @@
-"""The network of ``compact``: a small residual encoder-decoder that classifies log depth.
+"""The network of ``compact``: a pretrained encoder and a light decoder that classifies log depth.
 
 The head's last features are 32 logits over log-spaced depth bins and the final projection is their softmax expectation, so that the
 entropy which selects pixels is the entropy of an actual distribution over depth: it is high exactly where two surfaces compete. The
@@ -12,11 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from depth_retrofit_ros.coarse.efficientnet_lite import CHANNELS, EfficientNetLite0
+
 BINS = 32
 SPAN = 2.5  # bins cover ln(depth / the frame's median depth) in ±SPAN
 LONG_SIDE = 256
 MULTIPLE = 16
 CANONICAL_F_PX = 256.0  # focal length, in pixels of the network's input, at which the network's depths are metres
+WIDTHS = (24, 40, 64, 96, 128)  # channels of the decoder at 1/2, 1/4 … 1/32
 
 
 def bin_centers() -> torch.Tensor:
@@ -27,39 +30,28 @@ def bin_centers() -> torch.Tensor:
 class CompactNet(nn.Module):
     """image [B, 3, h, w] in 0…1 (h, w multiples of 16) → logits [B, BINS, h/2, w/2] and ln of the canonical median depth [B]."""
 
-    mean: torch.Tensor
-    deviation: torch.Tensor
-
-    def __init__(self, widths: tuple[int, int, int, int, int] = (16, 32, 64, 128, 192)) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        c1, c2, c3, c4, c5 = widths
-        self.stem = _conv(3, c1, 2)
-        self.down2 = nn.Sequential(_conv(c1, c2, 2), Residual(c2))
-        self.down3 = nn.Sequential(_conv(c2, c3, 2), Residual(c3), Residual(c3))
-        self.down4 = nn.Sequential(_conv(c3, c4, 2), Residual(c4), Residual(c4))
-        self.down5 = nn.Sequential(_conv(c4, c5, 2), Residual(c5), GlobalContext(c5), Residual(c5), GlobalContext(c5))
+        c1, c2, c3, c4, c5 = CHANNELS
+        w1, w2, w3, w4, w5 = WIDTHS
+        self.encoder = EfficientNetLite0()
+        self.bottom = nn.Sequential(nn.Conv2d(c5, w5, 1), GlobalContext(w5), Residual(w5), GlobalContext(w5))
         level = nn.Linear(64, 1)
         nn.init.constant_(level.bias, 1.5)  # e^1.5 = 4.5 m
-        self.scale = nn.Sequential(nn.Linear(c5, 64), nn.ReLU(), level)
-        self.up4 = Up(c5, c4)
-        self.up3 = Up(c4, c3)
-        self.up2 = Up(c3, c2)
-        self.up1 = nn.Conv2d(c2, 24, 1)
-        self.mix1 = _conv(24 + c1, 32, 1)
-        self.logits = nn.Conv2d(32, BINS, 1)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+        self.scale = nn.Sequential(nn.Linear(c5 + w5, 64), nn.ReLU(), level)
+        self.up4 = Up(w5, c4, w4)
+        self.up3 = Up(w4, c3, w3)
+        self.up2 = Up(w3, c2, w2)
+        self.up1 = nn.Conv2d(w2, w1, 1)
+        self.mix1 = nn.Sequential(nn.Conv2d(w1 + c1, w1, 3, 1, 1), nn.ReLU(inplace=True))
+        self.logits = nn.Conv2d(w1, BINS, 1)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x1 = self.stem((image - self.mean) / self.deviation)
-        x2 = self.down2(x1)
-        x3 = self.down3(x2)
-        x4 = self.down4(x3)
-        x5 = self.down5(x4)
-        log_median = self.scale(x5.mean((2, 3)))[:, 0]
-        x = self.up4(x5, x4)
-        x = self.up2(self.up3(x, x3), x2)
-        x = F.interpolate(self.up1(x), scale_factor=2, mode="bilinear", align_corners=False)
+        x1, x2, x3, x4, x5 = self.encoder(image)
+        x = self.bottom(x5)
+        log_median = self.scale(torch.cat([x5.mean((2, 3)), x.mean((2, 3))], 1))[:, 0]
+        x = self.up2(self.up3(self.up4(x, x4), x3), x2)
+        x = _twice(self.up1(x), x1)
         return self.logits(self.mix1(torch.cat([x, x1], 1))), log_median
 
 
@@ -69,18 +61,20 @@ def expected_log_depth(logits: torch.Tensor) -> torch.Tensor:
     return (logits.float().softmax(1) * bin_centers().to(logits.device)[:, None, None]).sum(1)
 
 
-def _conv(cin: int, cout: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(cin, cout, 3, stride, 1, bias=False), nn.BatchNorm2d(cout), nn.ReLU(inplace=True))
+def _twice(x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+    """x at twice its size, cut to that of ``skip``: an odd map's last row and column lie half beyond the image."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)[:, :, : skip.shape[2], : skip.shape[3]]
 
 
 class Residual(nn.Module):
-    """x + conv(relu(conv(x))), batch-normalised."""
+    """x + conv(relu(conv(x))). It begins as the identity, which trains without normalisation."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            _conv(channels, channels, 1), nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
-        )
+        last = nn.Conv2d(channels, channels, 3, 1, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.body = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1), nn.ReLU(inplace=True), last)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(x + self.body(x))
@@ -98,12 +92,13 @@ class GlobalContext(nn.Module):
 
 
 class Up(nn.Module):
-    """Project, enlarge, add the encoder's map of that size, refine."""
+    """Project, enlarge, add a projection of the encoder's map of that size, refine."""
 
-    def __init__(self, cin: int, cout: int) -> None:
+    def __init__(self, cin: int, cskip: int, cout: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(cin, cout, 1)
+        self.skip = nn.Conv2d(cskip, cout, 1)
         self.refine = Residual(cout)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        return self.refine(F.interpolate(self.project(x), size=skip.shape[2:], mode="bilinear", align_corners=False) + skip)
+        return self.refine(_twice(self.project(x), skip) + self.skip(skip))

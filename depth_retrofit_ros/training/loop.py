@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,12 +47,15 @@ class LoopSpec:
 
 
 class Loop:
-    """Runs ``step(network, index, progress 0…1) → losses`` (``total`` is minimised) and averages the weights exponentially."""
+    """Runs ``step(network, index, progress 0…1) → losses`` (``total`` is minimised) and averages the weights exponentially.
 
-    def __init__(self, network: nn.Module, spec: LoopSpec) -> None:
+    groups: of parameters, as the optimiser takes them, whose ``share`` of the learning rate is 1 unless given; None trains all.
+    """
+
+    def __init__(self, network: nn.Module, spec: LoopSpec, groups: list[dict[str, Any]] | None = None) -> None:
         self.network, self.spec = network, spec
         self.average = copy.deepcopy(network).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(network.parameters(), lr=spec.rate, weight_decay=1e-4, betas=(0.9, 0.98))
+        self.optimizer = torch.optim.AdamW(groups or network.parameters(), lr=spec.rate, weight_decay=1e-4, betas=(0.9, 0.98))
         self.done = 0
         try:
             spec.out.mkdir(parents=True, exist_ok=True)
@@ -71,7 +75,8 @@ class Loop:
             if progress >= 1:
                 break
             for group in self.optimizer.param_groups:
-                group["lr"] = self.spec.rate * min(1, progress / 0.02 + 1e-3) * 0.5 * (1 + math.cos(math.pi * progress))
+                rate = self.spec.rate * group.get("share", 1.0)
+                group["lr"] = rate * min(1, progress / 0.02 + 1e-3) * 0.5 * (1 + math.cos(math.pi * progress))
             self.network.train()
             losses = step(self.network, self.done, progress)
             self.optimizer.zero_grad(set_to_none=True)

@@ -10,7 +10,8 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.compact import Compact, load
-from depth_retrofit_ros.coarse.compact_net import BINS, CANONICAL_F_PX, SPAN, CompactNet, bin_centers, expected_log_depth
+from depth_retrofit_ros.coarse.compact_net import BINS, CANONICAL_F_PX, SPAN, CompactNet, Residual, bin_centers, expected_log_depth
+from depth_retrofit_ros.coarse.efficientnet_lite import EfficientNetLite0
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.errors import WeightsError
 from depth_retrofit_ros.io.checkpoints import save_tensors
@@ -50,7 +51,7 @@ def test_expected_log_depth_of_random_logits_in_double_precision() -> None:
     np.testing.assert_allclose(expected_log_depth(logits).numpy(), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(144, 256), (256, 192), (16, 16), (48, 80)])
+@pytest.mark.parametrize("size", [(144, 256), (256, 192), (16, 16), (48, 80), (208, 176)])
 def test_network_answers_at_half_its_input(size: tuple[int, int]) -> None:
     logits, log_median = CompactNet().eval()(torch.rand(2, 3, *size))
     assert logits.shape == (2, BINS, size[0] // 2, size[1] // 2)
@@ -68,6 +69,8 @@ def test_images_of_a_batch_do_not_influence_one_another(model: Compact) -> None:
 
 def test_every_weight_learns() -> None:
     network = CompactNet()
+    for residual in (module for module in network.modules() if isinstance(module, Residual)):
+        torch.nn.init.normal_(next(residual.body[2].parameters()))  # begins at zero, behind which nothing would learn in one step
     logits, log_median = network(torch.rand(2, 3, 64, 64))
     (expected_log_depth(logits).square().sum() + log_median.square().sum()).backward()
     still = [name for name, p in network.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)]
@@ -122,7 +125,7 @@ def test_checkpoint_round_trip(model: Compact, tmp_path: Path) -> None:
 
 def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "compact.safetensors"
-    save_tensors(path, CompactNet((16, 32, 64, 128, 200)).state_dict(), {})
+    save_tensors(path, EfficientNetLite0().state_dict(), {})
     with pytest.raises(WeightsError, match="made for another network") as caught:
         load(path, CPU, MODELS["compact"].claim)
     assert "\n" not in str(caught.value)

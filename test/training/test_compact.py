@@ -1,4 +1,4 @@
-"""Training of ``compact``: views whose depth belongs to their pixels, a loss that holds with nothing but sky, honest validation."""
+"""Training of ``compact``: losses by definition, that hold with nothing but sky, honest validation, a run from files to figures."""
 
 from __future__ import annotations
 
@@ -11,125 +11,40 @@ import pytest
 import torch
 from torch import nn
 
-from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, LONG_SIDE, SPAN, CompactNet, bin_centers, expected_log_depth
-from depth_retrofit_ros.training.compact import ASPECTS, CoarseViews, compact_losses, train_compact, validate_compact, view_shape
+from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, SPAN, CompactNet, bin_centers, expected_log_depth
+from depth_retrofit_ros.training.compact import (
+    ENCODER_RATE,
+    CompactData,
+    compact_losses,
+    parameter_groups,
+    train_compact,
+    validate_compact,
+)
 from depth_retrofit_ros.training.loop import LoopSpec
 from depth_retrofit_ros.training.losses import gradient_loss, local_window_loss, silog_loss, two_hot_cross_entropy
+from depth_retrofit_ros.training.views import Batch
+from test.training.written_views import F_LOW, step_depth, write_view
 
 CPU = torch.device("cpu")
-F_LOW = 200.0
 
 
-def write_view(path: Path, depth: np.ndarray) -> Path:
-    """A coarse view whose brightness tells the depth: 50 below 4 m, 200 beyond, blue in the sky."""
-    image = np.where(depth[..., None] < 4, 50, 200).repeat(3, 2).astype(np.uint8)
-    image[np.isinf(depth)] = (0, 0, 255)
-    frame = np.array([10 * depth.shape[1], 10 * depth.shape[0]])
-    f_px = np.array(F_LOW * frame.max() / LONG_SIDE)
-    np.savez(path, view=image, view_depth=depth.astype(np.float32), frame=frame, f_px=f_px)
-    return path
-
-
-def step_depth(column: int = 100, near: float = 2.0, far: float = 8.0) -> np.ndarray:
-    """A step between two depths, [144, 256]."""
-    depth = np.full((144, 256), far)
-    depth[:, :column] = near
-    return depth
-
-
-@pytest.mark.parametrize("shrink", [1, 2])
-def test_views_have_the_stated_shapes_and_depend_on_seed_and_step_alone(tmp_path: Path, shrink: int) -> None:
-    files = [write_view(tmp_path / f"{i}.npz", step_depth(40 + 60 * i)) for i in range(3)]
-    views, again = (CoarseViews(files, 4, 3, CPU) for _ in range(2))
-    seen = set()
-    for step in range(12):
-        image, log_depth = views(step, shrink)
-        assert image.shape[:2] == (4, 3) and image.shape[2:] == log_depth.shape[1:]
-        assert all(v % 16 == 0 for v in image.shape[2:])
-        assert image.dtype == log_depth.dtype == torch.float32
-        assert float(image.min()) >= 0 and float(image.max()) <= 1
-        repeated = again(step, shrink)
-        assert torch.equal(image, repeated[0]) and torch.equal(log_depth, repeated[1])
-        seen.add(tuple(v * shrink for v in image.shape[2:]))
-    assert len(seen) > 1
-    if shrink == 1:
-        assert seen <= {view_shape(aspect, LONG_SIDE) for aspect in ASPECTS}
-    assert not torch.equal(views(0)[0], CoarseViews(files, 4, 4, CPU)(0)[0])
-
-
-def test_shapes_keep_the_aspect_and_fit_the_network() -> None:
-    assert [view_shape(aspect, 256) for aspect in ASPECTS] == [(192, 256), (176, 256), (144, 256), (144, 256), (256, 192)]
-    assert view_shape(9 / 16, 128) == (64, 128)
-
-
-def test_depth_belongs_to_the_pixels(tmp_path: Path) -> None:
-    """Whatever is cut, zoomed, mirrored and jittered: the near side is the dark side, to the very pixel."""
-    views = CoarseViews([write_view(tmp_path / "a.npz", step_depth())], 8, 0, CPU)
-    checked = 0
-    for step in range(6):
-        image, log_depth = views(step)
-        for picture, depth in zip(image.mean(1), log_depth, strict=True):
-            near = depth < depth.mean()
-            if not 0.1 < float(near.float().mean()) < 0.9:
-                continue
-            middle = (picture[near].median() + picture[~near].median()) / 2
-            assert float(((picture < middle) == near).float().mean()) > 0.985
-            checked += 1
-    assert checked > 20
-
-
-def test_the_edge_of_the_depth_is_where_the_edge_of_the_picture_is(tmp_path: Path) -> None:
-    """On average over many views the two coincide to a tenth of a pixel: both are resampled about pixel centres."""
-    views = CoarseViews([write_view(tmp_path / "a.npz", step_depth(128))], 8, 0, CPU)
-    offsets = []
-    for step in range(40):
-        image, log_depth = views(step)
-        for picture, depth in zip(image.mean(1).mean(1), log_depth.mean(1), strict=True):
-            steps = [np.abs(np.diff(profile.double().numpy())) for profile in (picture, depth)]
-            at = int(steps[1].argmax())
-            if not 12 < at < len(steps[0]) - 12 or steps[0].max() < 0.1:
-                continue
-            window = slice(at - 8, at + 9)
-            position = np.arange(17) - 8
-            picture_at, depth_at = ((s[window] * position).sum() / s[window].sum() for s in steps)
-            unmirrored = 1 if depth[0] < depth[-1] else -1
-            offsets.append(unmirrored * (picture_at - depth_at))
-    assert len(offsets) > 150
-    assert abs(np.mean(offsets)) < 0.1
-
-
-def test_focal_length_is_divided_out(tmp_path: Path) -> None:
-    """Stripes of 16 columns at 4 m and 8 m: stretched z times in the view, they are seen by z times the focal length."""
-    stripes = np.where((np.arange(256) // 16) % 2, 8.0, 4.0)[None].repeat(144, 0)
-    views = CoarseViews([write_view(tmp_path / "a.npz", stripes)], 8, 0, CPU)
-    zooms = []
-    for step in range(5):
-        for row in views(step)[1][:, 0].double().numpy():
-            steps = np.flatnonzero(np.abs(np.diff(row)) > 0.3)
-            zoom = np.diff(steps).mean() / 16
-            assert np.exp(row.min()) == pytest.approx(4 * CANONICAL_F_PX / (zoom * F_LOW), rel=0.02)
-            assert np.exp(row.max() - row.min()) == pytest.approx(2.0)
-            zooms.append(zoom)
-    assert min(zooms) < 1.2 and max(zooms) > 1.5
-
-
-def batch(sky_only: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two images and their log depth, with some sky; sky_only: the second is nothing else."""
+def exact_batch(sky_only: bool = False) -> Batch:
+    """Two images and their exact log depth, with some sky; sky_only: the second is nothing else."""
     log_true = torch.randn(2, 32, 48).cumsum(2) / 10 + 1
     log_true[:, :5] = math.inf
     if sky_only:
         log_true[1] = math.inf
-    return torch.rand(2, 3, 32, 48), log_true
+    return Batch(torch.rand(2, 3, 32, 48), log_true, torch.zeros(2, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("phase", range(4))
 def test_loss_by_definition(phase: int) -> None:
     network = CompactNet().eval()
-    images, log_true = batch()
+    batch = exact_batch()
     with torch.no_grad():
-        losses = compact_losses(network, images, log_true, phase)
-        logits, log_median = network(images)
-    truth = log_true[:, phase // 2 :: 2, phase % 2 :: 2]
+        losses = compact_losses(network, batch, phase)
+        logits, log_median = network(batch.images)
+    truth = batch.log_depth[:, phase // 2 :: 2, phase % 2 :: 2]
     known = torch.isfinite(truth)
     median = torch.stack([t[k].median() for t, k in zip(truth, known, strict=True)])
     relative = torch.where(known, truth - median[:, None, None], SPAN)
@@ -149,13 +64,75 @@ def test_loss_by_definition(phase: int) -> None:
 
 def test_a_view_of_nothing_but_sky_has_a_loss_without_a_scale() -> None:
     network = CompactNet()
-    images, log_true = batch(sky_only=True)
-    losses = compact_losses(network, images, log_true, 0)
+    batch = exact_batch(sky_only=True)
+    losses = compact_losses(network, batch, 0)
     losses["total"].backward()
     assert all(math.isfinite(float(value.detach())) for value in losses.values())
     assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in network.parameters())
-    only_sky = torch.full_like(log_true, math.inf)
-    assert float(compact_losses(network, images, only_sky, 0)["scale"].detach()) == 0
+    only_sky = batch._replace(log_depth=torch.full_like(batch.log_depth, math.inf))
+    assert float(compact_losses(network, only_sky, 0)["scale"].detach()) == 0
+
+
+def taught_batch(log_taught: torch.Tensor) -> Batch:
+    """A view with exact depth, and one with a teacher's [h, w]."""
+    exact = exact_batch()
+    return Batch(exact.images, torch.stack([exact.log_depth[0], log_taught]), torch.tensor([False, True]))
+
+
+def taught_batch_of(batch: Batch, log_taught: torch.Tensor) -> Batch:
+    """The same images with another lesson."""
+    return batch._replace(log_depth=torch.stack([batch.log_depth[0], log_taught]))
+
+
+def test_a_teacher_is_believed_up_to_a_factor() -> None:
+    """Its depth times anything is the same lesson, and the exact view's losses do not know of it."""
+    network = CompactNet().eval()
+    log_taught = torch.randn(32, 48).cumsum(1) / 10
+    batch = taught_batch(log_taught)
+    with torch.no_grad():
+        near = compact_losses(network, batch, 0)
+        far = compact_losses(network, taught_batch_of(batch, log_taught + 1.7), 0)
+        alone = compact_losses(network, Batch(*(value[:1] for value in batch)), 0)
+    assert float(near["taught"]) > 0.01
+    for name in near:
+        torch.testing.assert_close(near[name], far[name])
+    for name in ("ce", "silog", "gradient", "windows", "scale"):
+        torch.testing.assert_close(near[name], alone[name])
+    total = near["ce"] + 0.1 * near["silog"] + 0.5 * near["gradient"] + near["windows"] + 0.3 * near["scale"] + near["taught"]
+    torch.testing.assert_close(near["total"], total)
+
+
+def test_a_perfect_pupil_has_nothing_to_learn_from_its_teacher() -> None:
+    network = CompactNet().eval()
+    batch = taught_batch(torch.zeros(32, 48))
+    with torch.no_grad():
+        logits, _ = network(batch.images)
+        answer = expected_log_depth(logits)[1].repeat_interleave(2, 0).repeat_interleave(2, 1)
+        assert float(compact_losses(network, taught_batch_of(batch, answer + 0.3), 0)["taught"]) < 1e-6
+        halves = answer.clone()
+        halves[:, :24] += 0.2
+        halves[:, 24:] -= 0.2
+        assert float(compact_losses(network, taught_batch_of(batch, halves), 0)["taught"]) == pytest.approx(0.2, rel=0.05)
+
+
+def test_a_teacher_who_knows_nothing_teaches_nothing() -> None:
+    network = CompactNet()
+    losses = compact_losses(network, taught_batch(torch.full((32, 48), math.nan)), 0)
+    assert float(losses["taught"].detach()) == 0
+    losses["total"].backward()
+    assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in network.parameters())
+
+
+def test_the_encoder_learns_slowly_and_its_first_stages_not_at_all() -> None:
+    network = CompactNet()
+    ours, pretrained = parameter_groups(network)
+    assert pretrained["share"] == ENCODER_RATE
+    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
+    assert frozen and all(name.startswith(("encoder.stem.", "encoder.stages.0.", "encoder.stages.1.")) for name in frozen)
+    listed = [id(p) for p in (*ours["params"], *pretrained["params"])]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {id(p) for p in network.parameters() if p.requires_grad}
+    assert {id(p) for p in pretrained["params"]} <= {id(p) for p in network.encoder.parameters()}
 
 
 class Oracle(nn.Module):
@@ -195,7 +172,7 @@ def test_validation_of_an_oracle(tmp_path: Path, factor: float) -> None:
 
 def test_training_runs_from_files_to_figures(tmp_path: Path) -> None:
     files = [write_view(tmp_path / f"{i}.npz", step_depth(40 + 60 * i)) for i in range(3)]
-    loop, figures = train_compact(files, files[:1], LoopSpec(4, 2, 1e-3, 0, tmp_path / "out", CPU))
+    loop, figures = train_compact(CompactData(files, files[:1], None), LoopSpec(4, 2, 1e-3, 0, tmp_path / "out", CPU))
     assert isinstance(loop.average, CompactNet) and loop.done == 4
     assert set(figures) == {"abs_rel", "abs_rel_median", "delta1"} and all(math.isfinite(v) for v in figures.values())
     assert (tmp_path / "out" / "state.pt").is_file() and (tmp_path / "out" / "log.csv").is_file()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -211,3 +212,22 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         loop.run(step, validate, every=10)
     assert "\n" not in str(caught.value)
     assert Loop(make_network(), spec(tmp_path, resume=True)).done == 5
+
+
+def test_groups_learn_at_their_share_of_the_rate(tmp_path: Path) -> None:
+    """One step of Adam moves every weight by its rate; what is in no group stays."""
+    network = nn.ModuleDict({name: nn.Linear(3, 1, bias=False) for name in ("full", "tenth", "frozen")})
+    network["frozen"].requires_grad_(False)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    groups: list[dict[str, Any]] = [
+        {"params": network["full"].parameters()},
+        {"params": network["tenth"].parameters(), "share": 0.1},
+    ]
+
+    def pull(net: nn.Module, index: int, progress: float) -> Losses:
+        return {"total": torch.stack([parameter.sum() for parameter in net.parameters()]).sum()}
+
+    Loop(network, spec(tmp_path, steps=1), groups).run(pull, lambda net: {}, every=10)
+    moved = {name: (parameter.detach() - before[name]).abs().mean() for name, parameter in network.named_parameters()}
+    assert float(moved["frozen.weight"]) == 0 and float(moved["full.weight"]) > 0
+    assert float(moved["tenth.weight"]) == pytest.approx(0.1 * float(moved["full.weight"]), rel=1e-2)
