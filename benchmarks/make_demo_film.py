@@ -14,6 +14,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -40,6 +41,7 @@ COPYRIGHT = Path("usr/share/doc/ufoai-textures/copyright")
 POSES = 8
 HFOV_DEG = 70.0
 MEAN = 0.26  # linear, of the exposed image
+WRITTEN_ON = ("Birthday cake",)
 BAND = 240  # rows that are rendered at once
 ABOUT = """\
 # The film of the demo
@@ -52,7 +54,7 @@ scaled, recoloured, placed and lit:
 
 
 class RememberingLibrary(ModelLibrary):
-    """Also knows which models were taken."""
+    """Also knows which models were taken, and turns what is written on: the camera stands on the other side of the table."""
 
     def __init__(self, assets: Path, cache: Path, validation: bool) -> None:
         super().__init__(assets, cache, validation)
@@ -61,7 +63,11 @@ class RememberingLibrary(ModelLibrary):
     def mesh(self, model: Model) -> Mesh:
         """See ``ModelLibrary``."""
         self.taken[model.key] = model
-        return super().mesh(model)
+        mesh = super().mesh(model)
+        if model.name not in WRITTEN_ON:
+            return mesh
+        half_turn = np.array([-1, 1, -1], np.float32)
+        return replace(mesh, points=mesh.points * half_turn, normals=mesh.normals * half_turn)
 
 
 def main() -> int:
@@ -119,8 +125,8 @@ def shots(view: MeshView, camera: Camera, count: int) -> Iterator[VideoFrame]:
     start = view.pose
     for i in range(count):
         s = i / max(1, count - 1)
-        offset = np.array([0.18 * s, 0.02 * np.sin(np.pi * s), 0.12 * s])
-        turn = rotation_ypr(-0.05 * s, 0.01 * np.sin(np.pi * s), 0.006 * s)
+        offset = np.array([-0.18 * s, 0.02 * np.sin(np.pi * s), 0.08 * s])
+        turn = rotation_ypr(0.03 * s, 0.01 * np.sin(np.pi * s), 0.006 * s)
         view.pose = Pose(start.rotation @ turn, start.position + start.rotation @ offset)
         yield VideoFrame(to_uint8(torch.from_numpy(averaged(view, camera))), exact_depth(view, camera), camera)
         print(f"view {i + 1} of {count}", flush=True)

@@ -3,13 +3,19 @@
 
     python benchmarks/make_pictures.py --out docs/images                                         # edges.jpg, of the demo's film
     python benchmarks/make_pictures.py --out docs/images --bag BAG --photos PHOTOS --meter DIR    # also real.jpg
+    DEPTH_RETROFIT_SHARED=DATA make pictures                                                     # the same
 
 ``edges.jpg``: the demo's room (depth_retrofit_ros/film) by the bundled model, and by a simulated coarse model
 (training/degradations.py), as good as a large foundation model. ``real.jpg``: a D435's color frames beside the sensor's own depth,
 by METER and the bundled model, and photographs; docs/images/SOURCES.md names where they come from.
 
-With ``--pairs DIR`` also the film as DIR/frames and the simulated model's answers as DIR/simulated, for ``depth-retrofit
-evaluate``.
+With ``--pairs`` also the film as DIR/frames and the simulated model's answers as DIR/simulated, for figures on the same room:
+
+    python benchmarks/make_pictures.py --out docs/images --pairs out/film
+    depth-retrofit evaluate out/film/frames --model compact --json benchmarks/results/film_compact.json
+    depth-retrofit evaluate out/film/frames --coarse out/film/simulated --json benchmarks/results/film_simulated.json
+    depth-retrofit replay BAG --depth-topic /camera/aligned_depth_to_color/image_raw --every-frame \\
+        --model meter-nyu --weights DIR --json benchmarks/results/replay_d435_meter-nyu.json
 """
 
 from __future__ import annotations

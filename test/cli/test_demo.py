@@ -14,6 +14,8 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.cli import main as cli
 from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
 from depth_retrofit_ros.ros.replay import replay as replay_module
+from depth_retrofit_ros.ros.replay.replay import Replay
+from depth_retrofit_ros.ros.replay.sources import SceneSource
 from depth_retrofit_ros.training.scenes import film
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
@@ -97,10 +99,15 @@ def test_a_demo_without_one_answer_has_failed(
 def test_only_the_model_of_rendered_scenes_is_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_view: Path, model: str, trusted: bool
 ) -> None:
-    told = []
+    told: list[bool] = []
     summary = SimpleNamespace(mode="every-frame", times=dict, accuracy=None, flicker=None, nothing_answered=None)
+
+    def played(source: SceneSource, how: Replay, *rest: object) -> SimpleNamespace:
+        told.append(how.trust_scale)
+        return summary
+
     monkeypatch.setattr(film, "FOLDER", one_view)
-    monkeypatch.setattr(replay_module, "replay", lambda source, how, *rest: told.append(how.trust_scale) or summary)
+    monkeypatch.setattr(replay_module, "replay", played)
     size = ["--width", str(WIDTH), "--height", str(HEIGHT)]
     assert cli.main(["demo", "--out", str(tmp_path), *size, "--model", model]) == 0
     assert told == [trusted]
