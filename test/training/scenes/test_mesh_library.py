@@ -51,7 +51,7 @@ def test_a_model_comes_from_the_cache_as_it_was_parsed(assets: Path, tmp_path: P
     assert len(list(tmp_path.glob("*.npz"))) == 1
     again = ModelLibrary(assets, tmp_path, validation=False).mesh(model)
     np.testing.assert_array_equal(again.points, parsed.points)
-    np.testing.assert_allclose(again.normals, parsed.normals, atol=1e-3)
+    np.testing.assert_array_equal(again.normals, parsed.normals)
     np.testing.assert_array_equal(again.textures[0], parsed.textures[0])
     assert again.surfaces == parsed.surfaces
 

@@ -24,13 +24,11 @@ class Model:
 
     key: str
     name: str
-    tags: tuple[str, ...]
     category: str
     archive: Path
     member: str
     size: tuple[float, float, float]
     elevation: float  # m above the floor where it belongs: a wall lamp's, a window's
-    top: float  # m of the face that things are put on, 0 if there is none
     rotation: np.ndarray
     creator: str
     licence: str
@@ -97,13 +95,11 @@ def _model(archive: Path, member: str, entry: dict[str, str], licence: str, fami
     return Model(
         key=f"{archive.stem}/{member}",
         name=entry["name"],
-        tags=tuple(tag.strip() for tag in entry.get("tags", "").split(",") if tag.strip()),
         category=entry["category"],
         archive=archive,
         member=member,
         size=(float(entry["width"]) / 100, height, float(entry["depth"]) / 100),
         elevation=float(entry.get("elevation", 0)) / 100,
-        top=max(float(entry.get("dropOnTopElevation", entry["height"])) / 100, 0.0),
         rotation=rotation,
         creator=entry.get("creator", "unknown"),
         licence=licence,

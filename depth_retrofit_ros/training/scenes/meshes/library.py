@@ -20,7 +20,6 @@ from depth_retrofit_ros.training.scenes.meshes.obj import Mesh, Surface, decode_
 FORMAT = 2  # of the cached meshes; part of their names
 MEMORY = 400 << 20  # bytes of meshes that one process keeps
 TEXTURES = Path("usr/share/games/ufoai/base/0textures.pk3")  # where Debian's package has them
-LARGEST_FACES = 150_000  # a model of more is left out: it would fill a scene
 
 
 class ModelLibrary:
@@ -57,8 +56,8 @@ class ModelLibrary:
         path = self.cache / f"{zlib.crc32(model.key.encode()):08x}_v{FORMAT}.npz"
         mesh = _load(path) if path.exists() else None
         if mesh is None:
-            mesh = _to_size(_parse(model), model)
-            _save(path, mesh)
+            _save(path, _to_size(_parse(model), model))
+            mesh = _load(path)  # as the next process will have it
         self._meshes[model.key] = mesh
         self._bytes += _size(mesh)
         while self._bytes > MEMORY and len(self._meshes) > 1:

@@ -8,6 +8,8 @@ import numpy as np
 
 from depth_retrofit_ros.training.scenes.meshes.obj import Mesh
 
+SLACK_M = 0.005  # by which a footprint may be beyond the floor's edge
+
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
@@ -56,11 +58,11 @@ class Floor:
         self.taken.append(footprint)
         return True
 
-    def free(self, footprint: Footprint, margin: float = 0.005) -> bool:
+    def free(self, footprint: Footprint) -> bool:
         """Whether nothing is there yet, and it is not beyond the edges."""
         corners = footprint.corners()
-        inside = np.abs(corners[:, 0]).max() <= self.width / 2 + margin
-        inside &= corners[:, 1].min() >= -margin and corners[:, 1].max() <= self.depth + margin
+        inside = np.abs(corners[:, 0]).max() <= self.width / 2 + SLACK_M
+        inside &= corners[:, 1].min() >= -SLACK_M and corners[:, 1].max() <= self.depth + SLACK_M
         return bool(inside) and not any(footprint.overlaps(other) for other in self.taken)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.training.scenes.meshes.assets import Assets, open_assets
-from depth_retrofit_ros.training.scenes.meshes.furnishing import KINDS, Furnisher
+from depth_retrofit_ros.training.scenes.meshes.furnishing import Furnisher
+from depth_retrofit_ros.training.scenes.meshes.inventory import KINDS
 from depth_retrofit_ros.training.scenes.meshes.outdoors import behind_windows
 from depth_retrofit_ros.training.scenes.meshes.palette import Palette
 from depth_retrofit_ros.training.scenes.meshes.placing import Floor, Footprint

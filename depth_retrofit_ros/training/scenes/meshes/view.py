@@ -29,6 +29,7 @@ MIRROR_FROM = 0.25  # shine from which a surface shows what it mirrors
 
 TOO_NEAR_M, MOST_TOO_NEAR = 0.6, 0.15  # of a view may be nearer
 LEAST_SEEN = 0.002  # of a view: a thing that counts
+LEAST_THINGS = 9  # of a view; a bare corner with a door has fewer
 LEAST_DEEP = 1.35  # of a view: its 90th percentile of depth over its 10th; less is a wall seen flatly
 
 
@@ -236,13 +237,13 @@ def interest(view: MeshView, camera: Camera) -> int:
 
 
 def most_interesting(view: MeshView, camera: Camera, poses: Sequence[Pose]) -> bool:
-    """Take the pose that shows most; whether it shows anything."""
+    """Take the pose that shows most things; whether these are enough."""
     scores = []
     for pose in poses:
         view.pose = pose
         scores.append(interest(view, camera))
     view.pose = poses[int(np.argmax(scores))]
-    return max(scores) > 0
+    return max(scores) >= LEAST_THINGS
 
 
 def expose_at_random(view: MeshView, rng: np.random.Generator, camera: Camera) -> None:
