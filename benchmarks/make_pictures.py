@@ -65,7 +65,7 @@ class Crop:
     scale: float = 1.0
 
 
-ROOM = (Crop("compact", "0", (1150, 560)), Crop("simulated", "0", (1150, 560)), Crop("simulated", "0", (130, 760)))
+ROOM = (Crop("compact", "0", (720, 520)), Crop("simulated", "0", (720, 520)), Crop("simulated", "0", (640, 960)))
 TABLETOPS = (Crop("meter-nyu", "6", (340, 170)), Crop("compact", "4", (260, 190)))
 PHOTOS = (
     Crop("meter-nyu", "sunset_by_the_pier", (640, 600), 2.0),
