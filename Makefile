@@ -12,7 +12,7 @@ ROS := $(or $(ROS_DISTRO),$(shell $(PYTHON) -c '$(SEES_ROS)' 2>/dev/null && echo
 INSTALLED := $(VENV)/.installed-$(ROS)
 MESSAGES := depth_retrofit_ros/msg/__init__.py
 
-.PHONY: help setup messages demo test coverage golden lint format docs build clean distclean
+.PHONY: help setup messages demo test coverage golden lint format docs pictures build clean distclean
 .DEFAULT_GOAL := setup
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make golden     stores the pictures of test/golden anew: look at them before you commit"
 	@echo "make lint       lint and types only;  make format  applies the formatting"
 	@echo "make docs       the parameter tables of README.md and config/ from the node's own"
+	@echo "make pictures   docs/images/edges.jpg, and real.jpg where DEPTH_RETROFIT_SHARED has bags/, photos/ and weights/"
 	@echo "make build      colcon build of this package (needs a sourced ROS 2 with colcon)"
 	@echo "make clean      remove what was generated;  make distclean  also $(VENV)"
 
@@ -69,6 +70,12 @@ format: setup
 
 docs: setup
 	$(BIN)/python -m depth_retrofit_ros.ros.node.parameter_docs
+
+DATA := $(DEPTH_RETROFIT_SHARED)
+REAL := $(if $(DATA),--bag $(DATA)/bags/d435_tabletop --photos $(DATA)/photos --meter $(DATA)/weights/meter)
+
+pictures: setup
+	$(BIN)/python benchmarks/make_pictures.py --out docs/images $(REAL)
 
 build:
 	@command -v colcon > /dev/null || { echo "colcon is missing: source ROS 2 and apt install python3-colcon-common-extensions" >&2; exit 1; }

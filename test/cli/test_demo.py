@@ -1,10 +1,9 @@
-"""The demo: camera, the node as a process, recorder; the path of ``make demo`` with a view that need not be rendered."""
+"""The demo: camera, the node as a process, recorder; the path of ``make demo`` with a film of one view."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,12 +11,12 @@ import numpy as np
 import pytest
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.cli import demo as demo_command
 from depth_retrofit_ros.cli import main as cli
-from depth_retrofit_ros.cli.progress import Progress
 from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
 from depth_retrofit_ros.ros.replay import replay as replay_module
-from depth_retrofit_ros.training.scenes import video
+from depth_retrofit_ros.ros.replay.replay import Replay
+from depth_retrofit_ros.ros.replay.sources import SceneSource
+from depth_retrofit_ros.training.scenes import film
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
 WIDTH, HEIGHT = 160, 120
@@ -33,15 +32,19 @@ def box_before_a_wall() -> VideoFrame:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def film(seed: int, width: int, height: int, frames: int, hfov_deg: float) -> Iterator[VideoFrame]:
-        assert (seed, width, height, frames, hfov_deg) == (9, WIDTH, HEIGHT, 1, 65.0)
-        yield box_before_a_wall()
+def one_view(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film of one view."""
+    folder = tmp_path_factory.mktemp("film")
+    film.write_film(folder, [box_before_a_wall()])
+    return folder
 
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, one_view: Path) -> Path:
     out = tmp_path_factory.mktemp("demo")
-    size = ["--width", str(WIDTH), "--height", str(HEIGHT), "--views", "1", "--seed", "9", "--hfov", "65"]
+    size = ["--width", str(WIDTH), "--height", str(HEIGHT)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(video, "scene_video", film)
+        patch.setattr(film, "FOLDER", one_view)
         assert cli.main(["demo", "--out", str(out), *size, "--seconds", "2", "--rate", "5"]) == 0
     return out
 
@@ -61,50 +64,53 @@ def test_it_leaves_depth_preview_cloud_and_summary(demo: Path) -> None:
     assert endings == {".npz", "_depth.png", "_preview.jpg", "_strip.jpg"}
 
 
-def test_a_slow_machine_gets_a_shorter_film(monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s = 100.0
-
-    def slow_film(*arguments: object) -> Iterator[VideoFrame]:
-        nonlocal now_s
-        for _ in range(9):
-            now_s += 0.4 * demo_command.RENDER_S
-            yield box_before_a_wall()
-
-    monkeypatch.setattr(video, "scene_video", slow_film)
-    monkeypatch.setattr(demo_command, "time", SimpleNamespace(monotonic=lambda: now_s))
-    args = cli.build_parser().parse_args(["demo", "--out", "unused"])
-    assert len(list(demo_command._views(args, Progress()))) == 3, "the last one was begun before the time was over"
-
-
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--hfov", "179.9"], "--hfov 179.9 is outside 5 to 175 deg"),
-        (["--hfov", "2", "--width", "64", "--height", "48"], "--hfov 2 is outside 5 to 175 deg"),
+        (["--width", "2561"], "choose --width up to 2560 and --height up to 1440"),
+        (["--width", "1280", "--height", "1441"], "the film is 2560x1440, smaller than 1280x1441"),
         (["--model", "compct"], "did you mean 'compact'"),
     ],
 )
-def test_what_cannot_be_is_told_before_a_view_is_rendered(
+def test_what_cannot_be_is_told_before_anything_is_played(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str], told: str
 ) -> None:
-    def no_film(*arguments: object) -> Iterator[VideoFrame]:
-        raise AssertionError("it was rendered")
+    def played(*arguments: object) -> None:
+        raise AssertionError("it was played")
 
-    monkeypatch.setattr(video, "scene_video", no_film)
+    monkeypatch.setattr(replay_module, "replay", played)
     assert cli.main(["demo", "--out", str(tmp_path), *options]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert told in line
 
 
 def test_a_demo_without_one_answer_has_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one_view: Path
 ) -> None:
     nothing = "no image was answered: see node.log"
     summary = SimpleNamespace(mode="every-frame", times=dict, accuracy=None, flicker=None, nothing_answered=nothing)
-    monkeypatch.setattr(video, "scene_video", lambda *arguments: iter([box_before_a_wall()]))
+    monkeypatch.setattr(film, "FOLDER", one_view)
     monkeypatch.setattr(replay_module, "replay", lambda *arguments: summary)
-    assert cli.main(["demo", "--out", str(tmp_path), "--width", str(WIDTH), "--height", str(HEIGHT), "--views", "1"]) == 1
+    assert cli.main(["demo", "--out", str(tmp_path), "--width", str(WIDTH), "--height", str(HEIGHT)]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == f"depth-retrofit: error: {nothing}"
+
+
+@pytest.mark.parametrize(("model", "trusted"), [("compact", True), ("meter-nyu", False)])
+def test_only_the_model_of_rendered_scenes_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_view: Path, model: str, trusted: bool
+) -> None:
+    told: list[bool] = []
+    summary = SimpleNamespace(mode="every-frame", times=dict, accuracy=None, flicker=None, nothing_answered=None)
+
+    def played(source: SceneSource, how: Replay, *rest: object) -> SimpleNamespace:
+        told.append(how.trust_scale)
+        return summary
+
+    monkeypatch.setattr(film, "FOLDER", one_view)
+    monkeypatch.setattr(replay_module, "replay", played)
+    size = ["--width", str(WIDTH), "--height", str(HEIGHT)]
+    assert cli.main(["demo", "--out", str(tmp_path), *size, "--model", model]) == 0
+    assert told == [trusted]
 
 
 def test_every_image_is_accounted_for_and_timed(demo: Path) -> None:
@@ -129,4 +135,4 @@ def test_accuracy_is_against_the_exact_depth(demo: Path) -> None:
     accuracy = json.loads((demo / "summary.json").read_text())["accuracy"]
     assert list(accuracy["methods"]) == ["nearest", "bilinear", "refined"] and 1 <= accuracy["evaluated"] <= 3
     told = accuracy["frames"][-1]["methods"]["refined"]
-    assert told["unaligned_abs_rel"] == pytest.approx(abs_rel(depth, view.depth), rel=1e-3)  # one view: every image is the same
+    assert told["unaligned_abs_rel"] == pytest.approx(abs_rel(depth, view.depth), rel=5e-3)  # one view: every image is the same

@@ -296,7 +296,7 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_it_and_its_node(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """A demo is interrupted while its node starts: both are gone, nothing but one line is said."""
-    command = [*COMMAND, "demo", "--out", str(tmp_path), "--width", "64", "--height", "48", "--views", "1", "--seconds", "600"]
+    command = [*COMMAND, "demo", "--out", str(tmp_path), "--width", "64", "--height", "48", "--seconds", "600"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     ours = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     wait_until(lambda: (tmp_path / "node.log").exists() and ours.read_text(), "the node to be started")

@@ -1,0 +1,113 @@
+"""The bundled film: complete, believable in its numbers, and the same camera at any smaller size."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.errors import DatasetError, UsageError
+from depth_retrofit_ros.training.scenes.film import FOLDER, NEAREST_M, Film, decode_depth, encode_depth, write_film
+from depth_retrofit_ros.training.scenes.video import VideoFrame
+
+MOST_BYTES = 6_000_000
+
+
+def slanted(width: int = 48, height: int = 32) -> VideoFrame:
+    """A floor whose color says how deep it is, below a sky."""
+    camera = Camera.from_hfov(width, height, 60.0)
+    _, slope = camera.ray_slopes()
+    with np.errstate(divide="ignore"):
+        depth = np.where(slope > 0.05, 1.2 / slope, np.inf)[:, None].repeat(width, 1).astype(np.float32)
+    grey = np.where(np.isfinite(depth), 255 * np.exp(-depth / 10), 0)
+    return VideoFrame(np.repeat(grey[..., None], 3, 2).astype(np.uint8), depth, camera)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_film(tmp_path / "film", [slanted(), slanted()])
+    return tmp_path / "film"
+
+
+def test_depth_survives_to_a_fortieth_of_a_percent() -> None:
+    depth = np.geomspace(NEAREST_M, 1e5, 9973, dtype=np.float32)[None]
+    np.testing.assert_allclose(decode_depth(encode_depth(depth)), depth, rtol=2.5e-4)
+    assert np.isposinf(decode_depth(encode_depth(np.array([[np.inf]], np.float32)))).all()
+
+
+@pytest.mark.parametrize("bad", [0.05, np.nan, -1.0])
+def test_depth_that_has_no_value_is_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="or unknown"):
+        encode_depth(np.array([[bad]], np.float32))
+
+
+def test_at_its_own_size_it_is_what_was_written(folder: Path) -> None:
+    film, view = Film(folder), slanted()
+    assert len(film) == 2
+    for frame in film.views(48, 32):
+        assert frame.camera == view.camera
+        assert np.abs(frame.image.astype(int) - view.image).mean() < 4, "JPEG"
+        np.testing.assert_allclose(frame.depth, view.depth, rtol=2.5e-4)
+
+
+@pytest.mark.parametrize("size", [(24, 16), (33, 22), (32, 32), (48, 10), (16, 24), (1, 1)])
+def test_a_smaller_camera_sees_the_same_floor(folder: Path, size: tuple[int, int]) -> None:
+    """Pixel for pixel its rays meet the floor where its depth says, up to half a pixel of the film."""
+    frame = next(Film(folder).views(*size))
+    assert frame.image.shape == (size[1], size[0], 3) and frame.depth.shape == (size[1], size[0])
+    assert (frame.camera.width, frame.camera.height) == size
+    assert frame.camera.fx == pytest.approx(frame.camera.fy, rel=0.05), "nothing is squeezed"
+    known = np.isfinite(frame.depth[:, 0])
+    _, slope = frame.camera.ray_slopes()
+    half = 0.51 / slanted().camera.fy
+    assert (np.abs(1.2 / frame.depth[known, 0] - slope[known]) < half).all()
+
+
+def test_a_larger_camera_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"the film is 48x32, smaller than 49x20: choose --width up to 48 and --height up to 32"):
+        Film(folder).views(49, 20)
+
+
+@pytest.mark.parametrize("name", ["film.json", "view_0.jpg", "view_1.png"])
+def test_what_is_missing_or_damaged_is_told(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"{}")
+    with pytest.raises(DatasetError, match="missing or damaged"):
+        list(Film(folder).views(24, 16))
+    shutil.rmtree(folder)
+    with pytest.raises(DatasetError, match="install the package again"):
+        Film(folder)
+
+
+def test_the_bundled_film_is_small_and_says_who_made_its_models() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= MOST_BYTES
+    attribution = (FOLDER / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    assert "creativecommons.org/licenses/by/3.0" in attribution and "Scopia" in attribution
+
+
+def test_the_bundled_film_is_a_room_seen_by_a_moving_camera() -> None:
+    film = Film()
+    views = list(film.views(640, 360))
+    assert (film.camera.width, film.camera.height) == (2560, 1440) and len(views) == 4
+    for view in views:
+        known = np.isfinite(view.depth)
+        assert known.mean() > 0.9 and view.depth.min() > 0.3 and 1 < np.median(view.depth[known]) < 6
+        edges = np.abs(np.diff(np.log(np.where(known, view.depth, 100)), axis=1)) > 0.1
+        assert edges.mean() > 0.01, "things stand before others"
+        assert 40 < view.image.mean() < 180
+    for before, after in pairwise(views):
+        assert not np.array_equal(before.depth, after.depth)
+        assert np.median(np.abs(np.log(before.depth / after.depth))[np.isfinite(before.depth) & np.isfinite(after.depth)]) < 0.05
+
+
+def test_the_bundled_depth_belongs_to_its_pictures() -> None:
+    """Where depth jumps, the picture has an edge more often than elsewhere."""
+    view = next(Film().views(1280, 720))
+    gray = cv2.GaussianBlur(cv2.cvtColor(view.image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
+    change = np.abs(np.diff(gray, axis=1))
+    jump = np.abs(np.diff(np.log(np.minimum(view.depth, 50)), axis=1)) > 0.1
+    assert change[jump].mean() > 4 * change[~jump].mean()
