@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from depth_retrofit_ros.errors import DatasetError
+from depth_retrofit_ros.training.scenes.held_out import held_out
 
-HELD_OUT_OF = 8  # one in so many names of models and textures is for validation only
 CATALOG = "PluginFurnitureCatalog.properties"
 GROUNDS = r"grass|sand_|dirt|asphalt|ground|street001|rock|floor_gray"
 FLOORS = r"floor|tiles_|carpet|wood0|woodceil"
 WALLS = r"wall0|wall_|bricks|stucco|wallpaper|plaster|concrete0|streetbricks"
 PICTURES = r"art|landsc|advert|science"
-
-
-def held_out(name: str) -> bool:
-    """Whether the model or texture of this stem (file name without folder and suffix) is for validation only."""
-    return zlib.crc32(name.encode()) % HELD_OUT_OF == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from depth_retrofit_ros.cli.options import positive, positive_int
 from depth_retrofit_ros.errors import ModelError
@@ -43,8 +42,9 @@ def world_share(text: str) -> WorldShare:
 
 def divided(count: int, worlds: Sequence[WorldShare]) -> list[int]:
     """``count`` scenes among the worlds by their shares, to the nearest; the sum is ``count``."""
-    ends = np.round(count * np.cumsum([0.0, *(w.share for w in worlds)]) / sum(w.share for w in worlds)).astype(int)
-    return [int(n) for n in np.diff(ends)]
+    total = sum(w.share for w in worlds)
+    ends = [round(count * sum(w.share for w in worlds[:n]) / total) for n in range(len(worlds) + 1)]
+    return [end - start for start, end in itertools.pairwise(ends)]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

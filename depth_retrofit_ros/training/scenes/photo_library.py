@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,10 +14,10 @@ import cv2
 import numpy as np
 
 from depth_retrofit_ros.errors import DatasetError, ImageError
+from depth_retrofit_ros.training.scenes.held_out import held_out
 from depth_retrofit_ros.training.scenes.world import WorldSpec
 
 PACK = Path("usr/share/games/ufoai/base/0textures.pk3")  # of the package ufoai-textures, in the folder of assets
-HELD_OUT = 8  # one texture in so many is validation's
 SHORTEST_PX, LONGEST_PX = 128, 2048  # sides of an image: smaller ones are not used, larger ones are reduced
 IMAGES = (".png", ".jpg", ".jpeg")
 _NO_COLORS = re.compile(r"_(nm|sm|gm|rm|g|glow|a[1-9]\d*)$")  # normal, gloss and glow maps, and an animation's later frames
@@ -89,7 +88,7 @@ def open_library(spec: WorldSpec) -> PhotoLibrary:
             raise DatasetError(f"no textures at {pack}: unpack the package ufoai-textures into {spec.assets}") from None
         for name in sorted(names):
             path = Path(name)
-            if path.suffix not in IMAGES or _NO_COLORS.search(path.stem) or is_held_out(path.stem) != spec.held_out:
+            if path.suffix not in IMAGES or _NO_COLORS.search(path.stem) or held_out(path.stem) != spec.held_out:
                 continue
             source = Source(name, _reader(pack, name))
             if path.suffix == ".png" and _SHAPES.search(path.stem):
@@ -97,11 +96,6 @@ def open_library(spec: WorldSpec) -> PhotoLibrary:
             elif path.parent.name not in _NO_SURFACES:
                 textures.append(source)
     return PhotoLibrary(tuple(photos), tuple(textures), tuple(shapes))
-
-
-def is_held_out(stem: str) -> bool:
-    """Whether a texture of this name is validation's: in every world alike."""
-    return zlib.crc32(stem.encode()) % HELD_OUT == 0
 
 
 def _reader(pack: Path, name: str) -> Callable[[], bytes]:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from depth_retrofit_ros.errors import DatasetError
+from depth_retrofit_ros.training.scenes.held_out import held_out
 from depth_retrofit_ros.training.scenes.meshes.attribution import attribution
-from depth_retrofit_ros.training.scenes.meshes.catalogue import MODELS, held_out, read_catalogues
+from depth_retrofit_ros.training.scenes.meshes.catalogue import MODELS, read_catalogues
 from depth_retrofit_ros.training.scenes.meshes.library import TEXTURES, ModelLibrary, TextureLibrary
 from test.training.scenes.mesh_assets import MTL, box_obj, leaf, png, write_assets, write_catalogue
 

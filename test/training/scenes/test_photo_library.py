@@ -11,7 +11,8 @@ import pytest
 
 from depth_retrofit_ros.errors import DatasetError, ImageError
 from depth_retrofit_ros.training.scenes import photo_library
-from depth_retrofit_ros.training.scenes.photo_library import PACK, is_held_out, open_library
+from depth_retrofit_ros.training.scenes.held_out import held_out
+from depth_retrofit_ros.training.scenes.photo_library import PACK, open_library
 from depth_retrofit_ros.training.scenes.world import WorldSpec
 
 BLUE = np.full((200, 300, 3), (250, 20, 10), np.uint8)  # as OpenCV has it
@@ -61,7 +62,7 @@ def test_training_and_validation_share_no_texture(assets: Path) -> None:
 
 def test_which_texture_is_validations_never_changes() -> None:
     """Other worlds split alike."""
-    assert [stem for stem in ("leaves1", "leaves2", "leaves3", "leaves4", "fence", "tree_g_1") if is_held_out(stem)] == [
+    assert [stem for stem in ("leaves1", "leaves2", "leaves3", "leaves4", "fence", "tree_g_1") if held_out(stem)] == [
         "leaves4",
         "fence",
     ]

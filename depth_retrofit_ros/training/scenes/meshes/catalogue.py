@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from depth_retrofit_ros.errors import DatasetError
+from depth_retrofit_ros.training.scenes.held_out import held_out
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
 MODELS = Path("usr/share/sweethome3d/furniture")  # where Debian's package has them
-HELD_OUT_IN = 8  # one model or texture in so many is kept for validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +32,6 @@ class Model:
     creator: str
     licence: str
     family: str
-
-
-def held_out(name: str) -> bool:
-    """Whether a model or texture of this name is kept for validation: the same answer everywhere and for ever."""
-    return zlib.crc32(name.encode()) % HELD_OUT_IN == 0
 
 
 def read_catalogues(folder: Path) -> list[Model]:

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from depth_retrofit_ros.errors import DatasetError, OutputError
-from depth_retrofit_ros.training.scenes.meshes.catalogue import MODELS, Model, held_out, part, read_catalogues
+from depth_retrofit_ros.training.scenes.held_out import held_out
+from depth_retrofit_ros.training.scenes.meshes.catalogue import MODELS, Model, part, read_catalogues
 from depth_retrofit_ros.training.scenes.meshes.obj import Mesh, Surface, decode_texture, read_obj
 
 FORMAT = 2  # of the cached meshes; part of their names
