@@ -14,7 +14,7 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.claim import ScaleClaim, stored_claim
-from depth_retrofit_ros.coarse.compact_net import CompactNet
+from depth_retrofit_ros.coarse.compact_net import CompactNet, expected_log_depth
 from depth_retrofit_ros.coarse.far_limit import far_limit, limit_far
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.frame import DepthFrame, Frame
@@ -288,3 +288,5 @@ def test_on_a_device_nothing_between_coarse_and_u_net_waits_for_values() -> None
     refinement = network.decide(torch.empty(1440, COUNT + 4, device=meta), features)
     gate, change = network.fusion(features.level, refinement.change, features.entropy, refinement.entropy)
     assert depth.shape == (90, 160) and gate.shape == change.shape == (1440,)
+    logits, log_median = CompactNet().to(meta)(torch.empty(1, 3, 144, 256, device=meta))
+    assert (expected_log_depth(logits) + log_median).shape == (1, 72, 128)

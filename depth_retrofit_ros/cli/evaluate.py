@@ -29,7 +29,10 @@ def add_parser(subparsers: Subparsers) -> None:
         description="The metrics and the baselines are defined in docs/evaluation.md.",
     )
     parser.add_argument(
-        "folder", type=Path, metavar="DIR", help="pairs NAME.jpg|png and NAME.npz (depth [H, W] m, inf or NaN unknown; fx fy cx cy)"
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="pairs NAME.jpg|png and NAME.npz (depth [H, W] m, NaN unknown, inf sky; fx fy cx cy)",
     )
     parser.add_argument(
         "--align",

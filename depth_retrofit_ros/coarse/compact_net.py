@@ -22,9 +22,9 @@ CANONICAL_F_PX = 256.0  # focal length, in pixels of the network's input, at whi
 WIDTHS = (24, 40, 64, 96, 128)  # channels of the decoder at 1/2, 1/4 … 1/32
 
 
-def bin_centers() -> torch.Tensor:
-    """ln(depth / median depth) at each bin, float32 [BINS]."""
-    return torch.linspace(-SPAN, SPAN, BINS)
+def bin_centers(device: torch.device | None = None) -> torch.Tensor:
+    """ln(depth / median depth) at each bin, float32 [BINS], made on the device: no copy for which a frame would wait."""
+    return torch.linspace(-SPAN, SPAN, BINS, device=device)
 
 
 class CompactNet(nn.Module):
@@ -58,7 +58,7 @@ class CompactNet(nn.Module):
 def expected_log_depth(logits: torch.Tensor) -> torch.Tensor:
     """The head's final projection: mean of ln(depth / median) under the softmax, [B, BINS, h, w] → [B, h, w]."""
     # Not a matrix product: autocast would round depth to half precision.
-    return (logits.float().softmax(1) * bin_centers().to(logits.device)[:, None, None]).sum(1)
+    return (logits.float().softmax(1) * bin_centers(logits.device)[:, None, None]).sum(1)
 
 
 def _twice(x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:

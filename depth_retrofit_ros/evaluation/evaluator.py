@@ -23,6 +23,7 @@ from depth_retrofit_ros.evaluation.oracles import ORACLES, oracle_maps
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.refinement.pixels.refiner import Refiner
 from depth_retrofit_ros.retrofit import Retrofit
+from depth_retrofit_ros.selection.top_k import select_top
 
 METHODS = (*UPSAMPLERS, "equal_time", "base", "refined")
 MOVED_FAR = 2.0  # times the depth before refinement
@@ -186,11 +187,10 @@ def moved_far(base: np.ndarray, refined: np.ndarray, truth: np.ndarray) -> float
 
 def covered(retrofit: Retrofit, coarse: CoarsePrediction, image: np.ndarray, wanted: np.ndarray) -> dict[float, float]:
     """Share of the ``wanted`` pixels (bool [H, W]) of the image that would be selected, by budget."""
-    shares, pixels_of = {}, torch.from_numpy(image).to(coarse.depth.device)
-    for budget in BUDGETS:
-        _, pixels = Retrofit(retrofit.coarse, retrofit.refiner, budget).select(coarse, pixels_of)
-        shares[budget] = coverage(pixels.mask().cpu().numpy(), wanted)
-    return shares
+    score, _ = retrofit.select(coarse, torch.from_numpy(image).to(coarse.depth.device))
+    size = (wanted.shape[0], wanted.shape[1])
+    chosen = {budget: select_top(score, size, round(budget * wanted.size)) for budget in BUDGETS}
+    return {budget: coverage(pixels.mask().cpu().numpy(), wanted) for budget, pixels in chosen.items()}
 
 
 class _Recorder:

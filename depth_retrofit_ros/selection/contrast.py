@@ -47,12 +47,15 @@ def deviation_between(image: torch.Tensor, rows: np.ndarray, columns: np.ndarray
 
 
 def cell_deviation_by_torch(image: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-    """``cell_deviation`` in plain torch: the specification of the compiled pass, and what runs on CUDA."""
-    planes = image.permute(2, 0, 1).float().sub_(128)  # whole numbers about 0: float32 sums of a cell of 30 x 30 are exact
-    rows, columns = (_membership(high, low, image.device) for high, low in zip(image.shape[:2], grid, strict=True))
-    count = rows.sum(1)[:, None] * columns.sum(1)
-    mean, square = ((rows @ values @ columns.T).div_(count) for values in (planes, planes * planes))
-    return (square - mean * mean).clamp_min_(0).sqrt_().mean(0).div_(255)
+    """``cell_deviation`` in plain torch: the specification of the compiled pass, and what runs on CUDA. Its products are to be of
+    full float32, which is torch's default: TF32 would make a plain wall deviate by three grey levels."""
+    height, width = image.shape[:2]
+    rows, columns = (_membership(high, low, image.device) for high, low in zip((height, width), grid, strict=True))
+    count = (rows.sum(1)[:, None] * columns.sum(1))[..., None]
+    lines = image.reshape(height, 3 * width).float().sub_(128)  # whole numbers about 0: sums of a cell of 30 x 30 are exact
+    mean = columns @ (rows @ lines).view(-1, width, 3) / count
+    square = columns @ (rows @ lines.square_()).view(-1, width, 3) / count
+    return (square - mean * mean).clamp_min_(0).sqrt_().mean(-1).div_(255)
 
 
 @functools.lru_cache(maxsize=64)

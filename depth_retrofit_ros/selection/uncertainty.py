@@ -13,6 +13,7 @@ from depth_retrofit_ros.upsampling.interpolation import bilinear
 Mode = Literal["entropy", "edges", "both"]
 FLOOR = 1e-6
 HALF_STEP = 0.2  # of ln depth
+LEAST_DOUBT = 0.01  # of 1 on average: where a map has none at all, the contrast decides
 LEAST_CONTRAST = 1 / 255  # a frame that shows nothing is scored by depth alone
 FULL_CONTRAST = 0.2  # of full scale: more is not more of an edge
 
@@ -70,7 +71,7 @@ def doubt(coarse: CoarsePrediction, mode: Mode = "both") -> torch.Tensor:
 def weighted(doubt: torch.Tensor, contrast: torch.Tensor) -> torch.Tensor:
     """``doubt`` times the root of the contrast, both ``[h, w]``: a thin thing barely moves the depth of its cell, but shows in the
     frame; and where the frame shows nothing, there is nothing to refine by."""
-    score = doubt * contrast.clamp(LEAST_CONTRAST, FULL_CONTRAST).sqrt()
+    score = (doubt + LEAST_DOUBT) * contrast.clamp(LEAST_CONTRAST, FULL_CONTRAST).sqrt()
     return score / score.mean().clamp_min(FLOOR)
 
 

@@ -71,7 +71,7 @@ def _exact_losses(logits: torch.Tensor, log_median: torch.Tensor, log_true: torc
     true_median = _median(log_true, known)
     relative = torch.where(known, log_true - true_median[:, None, None], SPAN)
     predicted = expected_log_depth(logits)
-    entropy = two_hot_cross_entropy(logits, relative, bin_centers().to(logits.device), torch.ones_like(known))
+    entropy = two_hot_cross_entropy(logits, relative, bin_centers(logits.device), torch.ones_like(known))
     per_image = [silog_loss(p[None], t[None], k[None]) for p, t, k in zip(predicted, relative, known, strict=True)]
     silog = torch.stack(per_image).mean()
     gradient = gradient_loss(predicted, relative, known)

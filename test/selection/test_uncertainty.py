@@ -14,6 +14,7 @@ from depth_retrofit_ros.selection.uncertainty import (
     FULL_CONTRAST,
     HALF_STEP,
     LEAST_CONTRAST,
+    LEAST_DOUBT,
     Mode,
     doubt,
     edge_strength,
@@ -137,16 +138,17 @@ def test_features_without_any_value_leave_the_edges() -> None:
     torch.testing.assert_close(2 * doubt(broken), doubt(coarse, "edges"))
 
 
-def test_nothing_uncertain_is_a_score_of_zero() -> None:
+def test_nothing_uncertain_is_no_doubt_and_one_score_for_all() -> None:
     flat = CoarsePrediction(torch.full((8, 8), 3.0), torch.zeros(4, 8, 8))
     for mode in MODES:
-        assert float(uncertainty(flat, torch.rand(8, 8), mode).abs().max()) == 0
+        assert float(doubt(flat, mode).abs().max()) == 0
+        torch.testing.assert_close(uncertainty(flat, torch.full((8, 8), 0.1), mode), torch.ones(8, 8))
 
 
 def test_score_is_doubt_times_the_root_of_the_contrast() -> None:
     given, contrast = torch.rand(24, 32), 0.5 * torch.rand(24, 32)
     contrast[0] = 0
-    wanted = given.double() * contrast.double().clip(LEAST_CONTRAST, FULL_CONTRAST).sqrt()
+    wanted = (given.double() + LEAST_DOUBT) * contrast.double().clip(LEAST_CONTRAST, FULL_CONTRAST).sqrt()
     torch.testing.assert_close(weighted(given, contrast).double(), wanted / wanted.mean(), atol=1e-5, rtol=1e-5)
     coarse = prediction()
     torch.testing.assert_close(uncertainty(coarse, contrast), weighted(doubt(coarse), contrast))
@@ -156,7 +158,9 @@ def test_score_is_doubt_times_the_root_of_the_contrast() -> None:
 def test_a_frame_alike_everywhere_is_scored_by_doubt_alone(plain: float) -> None:
     """Also a black one: a covered lens or a night still has a coarse map to refine."""
     coarse = prediction()
-    torch.testing.assert_close(uncertainty(coarse, torch.full((24, 32), plain)), doubt(coarse) / doubt(coarse).mean())
+    torch.testing.assert_close(
+        uncertainty(coarse, torch.full((24, 32), plain)), (doubt(coarse) + LEAST_DOUBT) / (doubt(coarse) + LEAST_DOUBT).mean()
+    )
 
 
 def test_of_equal_doubt_the_one_that_the_frame_shows_is_refined() -> None:
@@ -165,3 +169,12 @@ def test_of_equal_doubt_the_one_that_the_frame_shows_is_refined() -> None:
     score = weighted(torch.ones(24, 32), contrast)
     assert divmod(int(score.argmax()), 32) == (5, 7)
     assert float(score[5, 7] / score[0, 0]) == pytest.approx(3.0, rel=1e-5)
+
+
+def test_where_the_map_shows_nothing_the_frame_decides() -> None:
+    """Of a depth without a step or any entropy, the cells with texture come first."""
+    flat = CoarsePrediction(torch.full((24, 32), 3.0), torch.zeros(4, 24, 32))
+    shown = torch.full((24, 32), 0.005)
+    shown[16:, 20:] = 0.1
+    score = uncertainty(flat, shown)
+    assert float(score[16:, 20:].min()) > 4 * float(score[:16].max()) > 0

@@ -21,9 +21,9 @@ REACH = 2  # to the extremes
 OVERSHOOT = 2.0  # of the extrapolated surface: times as far in front of the background as the nearest cell
 COUNT = len(WINDOWS) + 3  # the mixtures; nearest, overshot and farthest
 LEAST_SHARE = 0.1  # of a cell that a thing covers: below, the mixture says nothing about it
-LEAST_CONTRAST = 0.01  # squared, in the unit of colours
+LEAST_OWN_COLOR = 0.01  # squared, in the unit of colours
 CHANNELS = 8 * len(WINDOWS) + 9
-MIXTURE_LAYOUT = (len(WINDOWS), LEAST_SHARE, LEAST_CONTRAST)
+MIXTURE_LAYOUT = (len(WINDOWS), LEAST_SHARE, LEAST_OWN_COLOR)
 """What the compiled pass takes as constants."""
 
 
@@ -80,7 +80,7 @@ def mixture_candidates(rgb: torch.Tensor, cells: torch.Tensor, log_depth: torch.
             cells[:, start + 5 : start + 8],
         )
         own = rgb - background
-        share = ((other * own).sum(1) / (own * own).sum(1).clamp_min(LEAST_CONTRAST)).clamp(LEAST_SHARE, 1)
+        share = ((other * own).sum(1) / (own * own).sum(1).clamp_min(LEAST_OWN_COLOR)).clamp(LEAST_SHARE, 1)
         log.append(-(far + nearer / share).log())
         distance.append((other - share[:, None] * own).abs().mean(1))
     rest = cells[:, 8 * len(WINDOWS) :]
@@ -91,11 +91,13 @@ def mixture_candidates(rgb: torch.Tensor, cells: torch.Tensor, log_depth: torch.
 
 
 def _extreme(values: torch.Tensor, colors: torch.Tensor, reach: int) -> Extreme:
-    """The highest of ``values [h, w]`` within ``reach`` cells, and the colour there."""
-    padded = F.pad(values[None, None], (reach,) * 4, mode="replicate")
+    """The highest of ``values [h, w]`` within ``reach`` cells, NaN passed over, and the colour there."""
+    known = torch.where(values.isnan(), -torch.inf, values)
+    padded = F.pad(known[None, None], (reach,) * 4, mode="replicate")
     highest, where = F.max_pool2d(padded, 2 * reach + 1, 1, return_indices=True)
     around = F.pad(colors[None], (reach,) * 4, mode="replicate")[0].flatten(1)
-    return Extreme(highest[0, 0], around[:, where.flatten()].view(3, *values.shape))
+    highest = highest[0, 0].masked_fill(highest[0, 0] == -torch.inf, torch.nan)
+    return Extreme(highest, around[:, where.flatten()].view(3, *values.shape))
 
 
 def _mean(planes: torch.Tensor, side: int) -> torch.Tensor:

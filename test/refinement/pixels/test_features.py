@@ -158,7 +158,7 @@ def test_compiled_pass_follows_the_number_of_candidates(monkeypatch: pytest.Monk
     count = surfaces + len(windows) + 3
     monkeypatch.setattr(mixtures, "WINDOWS", windows)
     monkeypatch.setattr(mixtures, "LEAST_SHARE", 0.3)
-    monkeypatch.setattr(mixtures, "LEAST_CONTRAST", 0.2)
+    monkeypatch.setattr(mixtures, "LEAST_OWN_COLOR", 0.2)
     monkeypatch.setattr(mixtures, "CHANNELS", 8 * len(windows) + 9)
     monkeypatch.setattr(features_module, "MIXTURE_LAYOUT", (len(windows), 0.3, 0.2))
     monkeypatch.setattr(features_module, "MAX_LOG_RATIO", 0.8)

@@ -132,13 +132,14 @@ def compare(size: tuple[int, int], depth: torch.Tensor | None = None) -> None:
     image = torch.randn(*size, 3)
     got, wanted = mixture_maps(depth, image), mixture_maps_by_torch(depth, image)
     assert got.shape == wanted.shape
-    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5, equal_nan=True)
 
 
 @pytest.mark.parametrize("size", [(18, 24), (1, 1), (1, 9), (7, 2), (31, 17)])
 def test_compiled_pass_equals_the_specification(size: tuple[int, int]) -> None:
     compare(size)
     compare(size, torch.randint(1, 4, size).float())  # ties
+    compare(size, torch.where(torch.rand(size) < 0.1, torch.nan, torch.exp(torch.randn(size))))
 
 
 @pytest.mark.parametrize(("windows", "reach"), [(((3, 1),), 2), (((7, 1), (3, 4), (1, 2)), 1), (((5, 2), (5, 3)), 5)])
