@@ -27,8 +27,9 @@ from depth_retrofit_ros.refinement.pixels.features import PixelFeatures
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
+from depth_retrofit_ros.training.crops import CropSample
 from depth_retrofit_ros.training.loop import LoopSpec, Losses
-from depth_retrofit_ros.training.refiner import CropSample, RefinerLosses, refiner_losses, train_refiner
+from depth_retrofit_ros.training.refiner import RefinerLosses, refiner_losses, train_refiner
 
 BINS_PER_LN = 256  # of MoGe-3's third coordinate
 

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
+from depth_retrofit_ros.training.crops import FAR_FACTOR
 from depth_retrofit_ros.training.degradations import KINDS, Degradation, point_sampled, simulate_coarse
 from depth_retrofit_ros.training.fields import remove_thin
 from depth_retrofit_ros.training.pool import VIEW_SIDE
-from depth_retrofit_ros.training.refiner import FAR_FACTOR
 from depth_retrofit_ros.training.traced_edges import Traced
 
 LARGEST = 2048  # px: larger maps are measured at this size

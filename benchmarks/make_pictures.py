@@ -40,8 +40,8 @@ from depth_retrofit_ros.io.photos import read_photo
 from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit, load
 from depth_retrofit_ros.ros.replay.bag_source import BagSource
+from depth_retrofit_ros.training.crops import FAR_FACTOR
 from depth_retrofit_ros.training.degradations import simulate_coarse
-from depth_retrofit_ros.training.refiner import FAR_FACTOR
 from depth_retrofit_ros.training.scenes.film import Film
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 from depth_retrofit_ros.upsampling.interpolation import upsample

@@ -18,9 +18,9 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import DatasetError, DepthRetrofitError
 from depth_retrofit_ros.io.depth_files import make_folder, write_depth_npz, writing
+from depth_retrofit_ros.training.crops import FAR_FACTOR
 from depth_retrofit_ros.training.degradations import simulate_coarse
 from depth_retrofit_ros.training.pool import VIEW_SIDE
-from depth_retrofit_ros.training.refiner import FAR_FACTOR
 from depth_retrofit_ros.training.scenes.primitives import usable_scene
 from depth_retrofit_ros.training.scenes.sensor import Sensor
 from depth_retrofit_ros.training.scenes.textures import TextureStack, build_textures

@@ -15,7 +15,7 @@ from depth_retrofit_ros.cli.train import KINDS, WorldShare, divided, world_share
 from depth_retrofit_ros.coarse import compact
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
-from depth_retrofit_ros.training import pool, refiner
+from depth_retrofit_ros.training import crops, pool
 from depth_retrofit_ros.training.scenes import primitives, world
 from depth_retrofit_ros.training.scenes.textures import build_textures
 from depth_retrofit_ros.training.scenes.thin import world as thin_world
@@ -31,7 +31,7 @@ def pool_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(primitives, "build_textures", lambda seed, photos=None: build_textures(seed, count=5, photos=photos))
         patch.setattr(pool, "_worlds", {})
         patch.setattr(pool, "FRAMES", ((1280, 720),))
-        patch.setattr(refiner, "MAX_ACTIVE", 2000)
+        patch.setattr(crops, "MAX_ACTIVE", 2000)
         yield tmp_path_factory.mktemp("pool")
 
 

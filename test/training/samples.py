@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 
-from depth_retrofit_ros.training.refiner import FAR_FACTOR, CoarseView, finite_truth
+from depth_retrofit_ros.training.crops import FAR_FACTOR, CoarseView, finite_truth
 
 WIDTH, HEIGHT, RATIO, SIDE = 320, 240, 5, 96
 F_PX = 300.0
