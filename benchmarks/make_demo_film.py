@@ -26,7 +26,7 @@ from depth_retrofit_ros.errors import DatasetError, DepthRetrofitError
 from depth_retrofit_ros.io.depth_files import write_text
 from depth_retrofit_ros.training.scenes.film import write_film
 from depth_retrofit_ros.training.scenes.meshes.assets import Assets, cache_folder, open_assets
-from depth_retrofit_ros.training.scenes.meshes.attribution import LINKS
+from depth_retrofit_ros.training.scenes.meshes.attribution import terms
 from depth_retrofit_ros.training.scenes.meshes.catalogue import Model
 from depth_retrofit_ros.training.scenes.meshes.library import ModelLibrary
 from depth_retrofit_ros.training.scenes.meshes.obj import Mesh
@@ -154,9 +154,9 @@ def attribution(models: list[Model]) -> str:
     lines = [*ABOUT.splitlines(), ""]
     by_maker: dict[tuple[str, str], set[str]] = {}
     for model in models:
-        by_maker.setdefault((model.licence, model.creator), set()).add(model.name)
-    for (licence, creator), names in sorted(by_maker.items()):
-        lines.append(f"- {', '.join(sorted(names))}: by {creator}, {licence} ({LINKS[licence]})")
+        by_maker.setdefault((terms(model.licence, model.copyright), model.creator), set()).add(model.name)
+    for (under, creator), names in sorted(by_maker.items()):
+        lines.append(f"- {', '.join(sorted(names))}: by {creator}, {under}")
     return "\n".join(lines) + "\n"
 
 

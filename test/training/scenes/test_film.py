@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import DatasetError, UsageError
 from depth_retrofit_ros.training.scenes.film import FOLDER, NEAREST_M, Film, decode_depth, encode_depth, write_film
+from depth_retrofit_ros.training.scenes.meshes.attribution import LINKS
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
 MOST_BYTES = 6_000_000
@@ -85,8 +87,12 @@ def test_what_is_missing_or_damaged_is_told(folder: Path, name: str) -> None:
 
 def test_the_bundled_film_is_small_and_says_who_made_its_models() -> None:
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= MOST_BYTES
-    attribution = (FOLDER / "ATTRIBUTION.md").read_text(encoding="utf-8")
-    assert "creativecommons.org/licenses/by/3.0" in attribution and "Scopia" in attribution
+    lines = re.findall(r"^- .*", (FOLDER / "ATTRIBUTION.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert any("Scopia" in line for line in lines)
+    for line in lines:
+        licence = re.search(r", (CC[^(]*) \((\S+)\)(, .*©.+)?$", line)
+        assert licence is not None and LINKS[licence[1]] == licence[2], line
+        assert licence[3] or not re.search("Scopia|Kator", line), f"without its copyright notice: {line}"
 
 
 def test_the_bundled_film_is_a_room_seen_by_a_moving_camera() -> None:

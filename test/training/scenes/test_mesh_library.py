@@ -70,7 +70,7 @@ def test_models_that_share_a_file_are_on_the_same_side(tmp_path: Path) -> None:
     stems = [f"m{i}" for i in range(40)]
     files: dict[str, str | bytes] = {f"{s}/{s}.obj": f"# {s}\n" + box_obj() for s in stems}
     files |= {f"{s}/leaf.png": png(leaf(8 if int(s[1:]) < 30 else 16)) for s in stems}
-    write_catalogue(tmp_path / "x.sh3f", [{**ENTRY, "model": f"/{s}/{s}.obj"} for s in stems], files, "")
+    write_catalogue(tmp_path / "x.sh3f", [{**ENTRY, "model": f"/{s}/{s}.obj"} for s in stems], files, "Public domain")
     families = [m.family for m in read_catalogues(tmp_path)]
     assert set(families[:30]) == {"m0"} and set(families[30:]) == {"m30"}
 
@@ -96,11 +96,28 @@ def test_what_is_missing_or_broken_is_told_in_one_line(tmp_path: Path) -> None:
         TextureLibrary(tmp_path, False)
 
 
-def test_the_makers_are_named_with_their_licences(tmp_path: Path) -> None:
-    for file, licence, makers in (("a", "Creative Commons Attribution 3.0", "AAB"), ("b", "Public domain", "C")):
+def test_the_makers_are_named_with_their_licences_and_copyright(tmp_path: Path) -> None:
+    catalogues = {
+        "Creative Commons Attribution 3.0 license": "AAB",
+        "Creative Commons Attribution 3.0 Unported license  © D and E": "D",
+        "Creative Commons Attribution 3.0 United States license  Copyright © 2003-2008 F & G": "F",
+        "Public domain": "C",
+    }
+    for number, (licence, makers) in enumerate(catalogues.items()):
         entries = [{**ENTRY, "model": f"/{i}/a.obj", "creator": maker} for i, maker in enumerate(makers)]
         files = {f"{i}/a.obj": box_obj() for i in range(len(makers))}
-        write_catalogue(tmp_path / MODELS / f"{file}.sh3f", entries, files, licence)
-    by, zero = attribution(tmp_path).splitlines()
-    assert by.startswith("3 models") and "CC BY 3.0" in by and by.endswith("by A, B.")
-    assert zero.startswith("1 models") and "CC0 1.0" in zero and zero.endswith("by C.")
+        write_catalogue(tmp_path / MODELS / f"{number}.sh3f", entries, files, licence)
+    by = "https://creativecommons.org/licenses/by/3.0"
+    assert attribution(tmp_path).splitlines() == [
+        f"3 models of Sweet Home 3D by A, B, under CC BY 3.0 ({by})",
+        f"1 models of Sweet Home 3D by D, under CC BY 3.0 ({by}), © D and E",
+        f"1 models of Sweet Home 3D by F, under CC BY 3.0 US ({by}/us), Copyright © 2003-2008 F & G",
+        "1 models of Sweet Home 3D by C, under CC0 1.0 (https://creativecommons.org/publicdomain/zero/1.0)",
+    ]
+
+
+@pytest.mark.parametrize("licence", ["", "GPL", "Public domain, mostly", "Creative Commons Attribution 4.0 license  © X"])
+def test_a_catalogue_of_an_unknown_licence_is_refused(tmp_path: Path, licence: str) -> None:
+    write_catalogue(tmp_path / "x.sh3f", [ENTRY], {"a/a.obj": box_obj()}, licence)
+    with pytest.raises(DatasetError, match=r"x\.sh3f is under an unknown licence"):
+        read_catalogues(tmp_path)

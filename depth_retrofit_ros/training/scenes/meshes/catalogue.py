@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,19 @@ from depth_retrofit_ros.training.scenes.held_out import held_out
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
 MODELS = Path("usr/share/sweethome3d/furniture")  # where Debian's package has them
+LICENCES: Mapping[str, str] = {  # as a catalogue calls it → its short name
+    "Public domain": "CC0 1.0",
+    "Creative Commons Attribution 3.0 license": "CC BY 3.0",
+    "Creative Commons Attribution 3.0 Unported license": "CC BY 3.0",
+    "Creative Commons Attribution 3.0 United States license": "CC BY 3.0 US",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """One entry. archive, member: its OBJ file; size: width, height, depth m; rotation: [3, 3], of the file's axes, before scaling;
-    family: the same for models that share a file, say a texture."""
+    licence: of ``LICENCES``; copyright: the catalogue's notice or nothing; family: the same for models that share a file, say a
+    texture."""
 
     key: str
     name: str
@@ -31,6 +39,7 @@ class Model:
     rotation: np.ndarray
     creator: str
     licence: str
+    copyright: str
     family: str
 
 
@@ -64,7 +73,7 @@ def _read(archive: Path, family: dict[int, str]) -> list[Model]:
         if separator and not line.startswith("#"):
             field, _, number = key.strip().partition("#")
             values.setdefault(number, {})[field] = value.strip()
-    licence = "CC0 1.0" if "Public domain" in values[""].get("license", "") else "CC BY 3.0"
+    licence = _licence(archive, values.get("", {}).get("license", ""))
     models = []
     for number in sorted((n for n in values if n), key=int):
         entry = values[number]
@@ -72,6 +81,16 @@ def _read(archive: Path, family: dict[int, str]) -> list[Model]:
         if member in present:
             models.append(_model(archive, member, entry, licence, _family(member, present, family)))
     return models
+
+
+def _licence(archive: Path, text: str) -> tuple[str, str]:
+    """Its short name and the copyright notice, which follows it in a catalogue."""
+    name, notice = re.fullmatch(r"(.*?)\s*((?:Copyright\s*)?©.*)?", text).groups(default="")  # type: ignore[union-attr]  # fits all
+    if name not in LICENCES:
+        raise DatasetError(
+            f"{archive} is under an unknown licence {name!r}: leave this catalogue out (known: {', '.join(LICENCES)})"
+        )
+    return LICENCES[name], notice
 
 
 def _family(member: str, present: dict[str, zipfile.ZipInfo], family: dict[int, str]) -> str:
@@ -83,7 +102,7 @@ def _family(member: str, present: dict[str, zipfile.ZipInfo], family: dict[int, 
     return name
 
 
-def _model(archive: Path, member: str, entry: dict[str, str], licence: str, family: str) -> Model:
+def _model(archive: Path, member: str, entry: dict[str, str], licence: tuple[str, str], family: str) -> Model:
     rotation = np.array([float(v) for v in entry.get("modelRotation", "1 0 0 0 1 0 0 0 1").split()]).reshape(3, 3)
     height = float(entry["height"]) / 100
     return Model(
@@ -96,6 +115,7 @@ def _model(archive: Path, member: str, entry: dict[str, str], licence: str, fami
         elevation=float(entry.get("elevation", 0)) / 100,
         rotation=rotation,
         creator=entry.get("creator", "unknown"),
-        licence=licence,
+        licence=licence[0],
+        copyright=licence[1],
         family=family,
     )
