@@ -48,8 +48,9 @@ ABOUT = """\
 
 Pictures of a furnished room with their depth, rendered by `benchmarks/make_demo_film.py`; their format is described in
 `training/scenes/film.py`. No model and no texture is part of the film. The textures are in the public domain (Debian package
-`ufoai-textures`) or come with the models. The 3-D models are those of Sweet Home 3D (Debian package `sweethome3d-furniture`),
-scaled, recoloured, placed and lit:
+`ufoai-textures`) or come with the models. The pictures are under Apache-2.0, as the package; what they show of a model stays under
+that model's licence. The 3-D models are those of Sweet Home 3D (Debian package `sweethome3d-furniture`), scaled, recoloured, placed
+and lit:
 """
 
 
