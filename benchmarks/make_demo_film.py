@@ -26,7 +26,7 @@ from depth_retrofit_ros.errors import DatasetError, DepthRetrofitError
 from depth_retrofit_ros.io.depth_files import write_text
 from depth_retrofit_ros.training.scenes.film import write_film
 from depth_retrofit_ros.training.scenes.meshes.assets import Assets, cache_folder, open_assets
-from depth_retrofit_ros.training.scenes.meshes.attribution import LINKS
+from depth_retrofit_ros.training.scenes.meshes.attribution import terms
 from depth_retrofit_ros.training.scenes.meshes.catalogue import Model
 from depth_retrofit_ros.training.scenes.meshes.library import ModelLibrary
 from depth_retrofit_ros.training.scenes.meshes.obj import Mesh
@@ -48,8 +48,9 @@ ABOUT = """\
 
 Pictures of a furnished room with their depth, rendered by `benchmarks/make_demo_film.py`; their format is described in
 `training/scenes/film.py`. No model and no texture is part of the film. The textures are in the public domain (Debian package
-`ufoai-textures`) or come with the models. The 3-D models are those of Sweet Home 3D (Debian package `sweethome3d-furniture`),
-scaled, recoloured, placed and lit:
+`ufoai-textures`) or come with the models. The pictures are under Apache-2.0, as the package; what they show of a model stays under
+that model's licence. The 3-D models are those of Sweet Home 3D (Debian package `sweethome3d-furniture`), scaled, recoloured, placed
+and lit:
 """
 
 
@@ -154,9 +155,9 @@ def attribution(models: list[Model]) -> str:
     lines = [*ABOUT.splitlines(), ""]
     by_maker: dict[tuple[str, str], set[str]] = {}
     for model in models:
-        by_maker.setdefault((model.licence, model.creator), set()).add(model.name)
-    for (licence, creator), names in sorted(by_maker.items()):
-        lines.append(f"- {', '.join(sorted(names))}: by {creator}, {licence} ({LINKS[licence]})")
+        by_maker.setdefault((terms(model.licence, model.copyright), model.creator), set()).add(model.name)
+    for (under, creator), names in sorted(by_maker.items()):
+        lines.append(f"- {', '.join(sorted(names))}: by {creator}, {under}")
     return "\n".join(lines) + "\n"
 
 

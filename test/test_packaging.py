@@ -85,7 +85,13 @@ def test_one_licence_everywhere(manifest: ElementTree.Element, setup_cfg: config
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text
-    assert manifest.findtext("license") == setup_cfg["metadata"]["license"] == "Apache-2.0"
+    film = (ROOT / PACKAGE / "film" / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    shown = {name.strip() for name in re.findall(r", (CC BY[^(]*) \(http", film)}
+    licences = ["Apache-2.0", *sorted(name.replace(" ", "-") for name in shown)]  # CC0 asks for nothing
+    assert [tag.text for tag in manifest.iterfind("license")] == setup_cfg["metadata"]["license"].split(" AND ") == licences
+    files = [tag.attrib["file"] for tag in manifest.iterfind("license")]
+    assert list(dict.fromkeys(files)) == setup_cfg["metadata"]["license_files"].split()
+    assert all((ROOT / file).is_file() for file in files)
 
 
 def test_no_classifier_is_another_projects(setup_cfg: configparser.ConfigParser) -> None:

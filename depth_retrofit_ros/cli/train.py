@@ -55,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--out", type=Path, required=True, help="folder for the checkpoint, its card, log.csv and the resumable state"
     )
     parser.add_argument("--pool", type=Path, default=Path("runs/pool"), help="folder of rendered scenes, filled once and kept")
-    parser.add_argument("--scenes", type=positive_int, default=5000, help="training scenes to render, 1 to 3 s each on one core")
+    parser.add_argument("--scenes", type=positive_int, default=5000, help="training scenes to render, 1 to 4 s each on one core")
     parser.add_argument(
         "--worlds",
         nargs="+",

@@ -7,6 +7,7 @@ scale: depth = NEAREST_M * exp((value - 1) * STEP), and 0 where the sky is. ``be
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.errors import DatasetError, UsageError
+from depth_retrofit_ros.errors import DatasetError, OutputError, UsageError
 from depth_retrofit_ros.io.depth_files import make_folder, write_text, writing
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
@@ -35,7 +36,7 @@ class Film:
             self.camera = Camera(**json.loads((folder / CAMERA).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             raise DatasetError(f"no film in {folder} ({CAMERA} is missing or damaged): install the package again") from None
-        self._names = sorted(path.stem for path in folder.glob("view_*.jpg"))
+        self._names = [f"view_{number}" for number in _numbers(folder)]
         if not self._names:
             raise DatasetError(f"no views in {folder}: install the package again")
 
@@ -81,17 +82,43 @@ class Film:
 
 
 def write_film(folder: Path, views: Iterable[VideoFrame]) -> None:
-    """Write views of one camera. Raises OutputError, and ValueError for depth outside of what 16 bits hold."""
+    """Write views of one camera, in the place of the film that was there.
+
+    Raises OutputError, and ValueError for no views, for a second camera, and for depth outside of what 16 bits hold.
+    """
     make_folder(folder)
-    for number, view in enumerate(views):
-        write_text(folder / CAMERA, json.dumps(asdict(view.camera), indent=2) + "\n")
-        _write(folder / f"view_{number}.jpg", view.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        _write(folder / f"view_{number}.png", encode_depth(view.depth), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    camera, count = None, 0
+    for view in views:
+        if camera is None:
+            camera = view.camera
+            write_text(folder / CAMERA, json.dumps(asdict(camera), indent=2) + "\n")
+        elif view.camera != camera:
+            raise ValueError(f"view {count} is of another camera than those before it")
+        _write(folder / f"view_{count}.jpg", view.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        _write(folder / f"view_{count}.png", encode_depth(view.depth), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        count += 1
+    if camera is None:
+        raise ValueError("a film of no views")
+    for number in _numbers(folder):
+        if number >= count:
+            for path in (folder / f"view_{number}.jpg", folder / f"view_{number}.png"):
+                with writing(path):
+                    path.unlink(missing_ok=True)
+
+
+def _numbers(folder: Path) -> list[int]:
+    """Of the views in a folder, in order."""
+    names = (re.fullmatch(r"view_(0|[1-9]\d*)\.jpg", path.name) for path in folder.glob("view_*.jpg"))
+    return sorted(int(name[1]) for name in names if name)
 
 
 def _write(path: Path, pixels: np.ndarray, options: list[int]) -> None:
-    ok, data = cv2.imencode(path.suffix, pixels, options)
-    assert ok
+    try:
+        ok, data = cv2.imencode(path.suffix, pixels, options)
+    except cv2.error:
+        ok = False
+    if not ok:
+        raise OutputError(f"cannot encode {path} of {pixels.shape[1]}x{pixels.shape[0]}: choose a smaller width or height")
     with writing(path):
         path.write_bytes(data.tobytes())
 

@@ -66,12 +66,12 @@ class WorldInfo:
 
 _SCENES = "depth_retrofit_ros.training.scenes"
 _TEXTURES = (
-    "photographic textures of UFO: Alien Invasion (Debian package ufoai-textures, which lists the authors and licences of each: CC "
-    "BY, CC BY-SA, GPL-2+, public domain)"
+    "photographic textures of UFO: Alien Invasion (Debian package ufoai-textures, which lists the authors and licences of each: "
+    "GPL-2+, GPL-2, GPL-3+, Expat, CC BY 3.0, CC BY-SA 3.0, public domain)"
 )
 _MODELS = (
     "3-D models of Sweet Home 3D (Debian package sweethome3d-furniture: Scopia, KatorLegaz, Reallusion and BlendSwap contributors, "
-    "CC BY 3.0 and CC0)"
+    "CC BY 3.0, CC BY 3.0 US and CC0)"
 )
 WORLDS: Mapping[str, WorldInfo] = {
     "primitives": WorldInfo(f"{_SCENES}.primitives", on_device=True),

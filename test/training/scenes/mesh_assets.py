@@ -85,7 +85,7 @@ def write_catalogue(path: Path, entries: list[dict[str, str]], files: Mapping[st
         lines += [f"{key}#{number}={value}" for key, value in entry.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as file:
-        file.writestr(CATALOGUE, "\n".join(lines))
+        file.writestr(CATALOGUE, "\n".join(lines).encode("latin-1"))
         for name, data in files.items():
             file.writestr(name, data)
 
@@ -108,7 +108,7 @@ def write_assets(folder: Path, copies: int = 12) -> Path:
             width, depth, height = (str(v) for v in size)
             entry = {"name": name, "category": category, "model": f"/{stem}/{stem}.obj", "width": width, "depth": depth}
             entries.append({**entry, "height": height, "creator": "A. Maker", **more})
-    write_catalogue(folder / MODELS / "test.sh3f", entries, files, "Creative Commons Attribution 3.0")
+    write_catalogue(folder / MODELS / "test.sh3f", entries, files, "Creative Commons Attribution 3.0 license")
     rng = np.random.default_rng(0)
     path = folder / TEXTURES
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import numpy as np
 import pytest
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.errors import DatasetError, UsageError
+from depth_retrofit_ros.errors import DatasetError, OutputError, UsageError
 from depth_retrofit_ros.training.scenes.film import FOLDER, NEAREST_M, Film, decode_depth, encode_depth, write_film
+from depth_retrofit_ros.training.scenes.meshes.attribution import LINKS
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
 MOST_BYTES = 6_000_000
@@ -83,10 +86,42 @@ def test_what_is_missing_or_damaged_is_told(folder: Path, name: str) -> None:
         Film(folder)
 
 
+def test_views_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    write_film(tmp_path, [replace(slanted(), depth=np.full((32, 48), 1.0 + i, np.float32)) for i in range(12)])
+    assert [round(float(view.depth[0, 0])) for view in Film(tmp_path).views(8, 8)] == list(range(1, 13))
+
+
+def test_a_shorter_film_takes_the_place_of_a_longer_one(folder: Path) -> None:
+    (folder / "view_of_the_sea.jpg").write_bytes(b"of someone else")
+    write_film(folder, [slanted(24, 16)])
+    assert {path.name for path in folder.iterdir()} == {"film.json", "view_0.jpg", "view_0.png", "view_of_the_sea.jpg"}
+    assert len(Film(folder)) == 1 and Film(folder).camera.width == 24
+
+
+def test_a_film_has_one_camera(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="view 1 is of another camera"):
+        write_film(tmp_path, [slanted(), slanted(24, 16)])
+    with pytest.raises(ValueError, match="no views"):
+        write_film(tmp_path, [])
+
+
+def test_what_no_picture_can_hold_is_told(tmp_path: Path) -> None:
+    """JPEG ends at 65,535 pixels."""
+    wide = np.ones((1, 70_000), np.float32)
+    view = VideoFrame(np.zeros((1, 70_000, 3), np.uint8), wide, Camera.from_hfov(70_000, 1, 60.0))
+    with pytest.raises(OutputError, match=r"cannot encode .*view_0\.jpg of 70000x1: choose a smaller width") as error:
+        write_film(tmp_path, [view])
+    assert "\n" not in str(error.value)
+
+
 def test_the_bundled_film_is_small_and_says_who_made_its_models() -> None:
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= MOST_BYTES
-    attribution = (FOLDER / "ATTRIBUTION.md").read_text(encoding="utf-8")
-    assert "creativecommons.org/licenses/by/3.0" in attribution and "Scopia" in attribution
+    lines = re.findall(r"^- .*", (FOLDER / "ATTRIBUTION.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert any("Scopia" in line for line in lines)
+    for line in lines:
+        licence = re.search(r", (CC[^(]*) \((\S+)\)(, .*©.+)?$", line)
+        assert licence is not None and LINKS[licence[1]] == licence[2], line
+        assert licence[3] or not re.search("Scopia|Kator", line), f"without its copyright notice: {line}"
 
 
 def test_the_bundled_film_is_a_room_seen_by_a_moving_camera() -> None:

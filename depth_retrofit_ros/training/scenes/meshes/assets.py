@@ -9,6 +9,7 @@ from pathlib import Path
 
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.training.scenes.meshes.library import ModelLibrary, TextureLibrary
+from depth_retrofit_ros.training.scenes.meshes.tracer import missing_embreex
 from depth_retrofit_ros.training.scenes.world import WorldSpec
 
 
@@ -26,7 +27,7 @@ def open_assets(spec: WorldSpec) -> Assets:
     Parsed models are kept in ``DEPTH_RETROFIT_CACHE``, else in the user's cache folder. Raises DatasetError.
     """
     if find_spec("embreex") is None:
-        raise DatasetError("rooms and streets of models need embreex: pip install 'depth_retrofit_ros[train]'")
+        raise missing_embreex("not installed")
     if spec.assets is None:
         raise DatasetError("rooms and streets are made of models: give the folder of the assets (docs/training-data.md)")
     return Assets(ModelLibrary(spec.assets, cache_folder(), spec.held_out), TextureLibrary(spec.assets, spec.held_out))

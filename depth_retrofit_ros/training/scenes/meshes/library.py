@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import zipfile
 import zlib
-from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,9 +17,11 @@ from depth_retrofit_ros.errors import DatasetError, OutputError
 from depth_retrofit_ros.training.scenes.held_out import held_out
 from depth_retrofit_ros.training.scenes.meshes.catalogue import MODELS, Model, part, read_catalogues
 from depth_retrofit_ros.training.scenes.meshes.obj import Mesh, Surface, decode_texture, read_obj
+from depth_retrofit_ros.training.scenes.meshes.recent import Recent
 
 FORMAT = 2  # of the cached meshes; part of their names
 MEMORY = 400 << 20  # bytes of meshes that one process keeps
+TEXTURE_MEMORY = 256 << 20  # and of textures
 TEXTURES = Path("usr/share/games/ufoai/base/0textures.pk3")  # where Debian's package has them
 
 
@@ -29,8 +31,7 @@ class ModelLibrary:
     def __init__(self, assets: Path, cache: Path, validation: bool) -> None:
         self.models = part(read_catalogues(assets / MODELS), validation)
         self.cache = cache
-        self._meshes: OrderedDict[str, Mesh] = OrderedDict()
-        self._bytes = 0
+        self._meshes = Recent(MEMORY, _size)
         try:
             cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -51,23 +52,21 @@ class ModelLibrary:
 
     def mesh(self, model: Model) -> Mesh:
         """The model in metres, x right, y down, z from its front (−) to its back (+); centred on x and z, y = 0 at its foot."""
-        if model.key in self._meshes:
-            self._meshes.move_to_end(model.key)
-            return self._meshes[model.key]
-        path = self.cache / f"{zlib.crc32(model.key.encode()):08x}_v{FORMAT}.npz"
-        mesh = _load(path) if path.exists() else None
+        return self._meshes.get(model.key, lambda: self._cached(model))
+
+    def _cached(self, model: Model) -> Mesh:
+        """From the cache; parsed and stored where it is not there, damaged, or of other files."""
+        path = self.cache / f"{zlib.crc32(model.key.encode()):08x}{model.checksum:08x}_v{FORMAT}.npz"
+        mesh = _load(path)
         if mesh is None:
-            _save(path, _to_size(_parse(model), model))
-            mesh = _load(path)  # as the next process will have it
-        self._meshes[model.key] = mesh
-        self._bytes += _size(mesh)
-        while self._bytes > MEMORY and len(self._meshes) > 1:
-            self._bytes -= _size(self._meshes.popitem(last=False)[1])
+            mesh = _to_size(_parse(model), model)
+            _save(path, mesh)
+            mesh = replace(mesh, normals=_stored(mesh.normals).astype(np.float32))  # as the next process will have it
         return mesh
 
 
 class TextureLibrary:
-    """Photographic textures of one part, by the pattern of their names; decoded ones are kept."""
+    """Photographic textures of one part, by the pattern of their names; those decoded last are kept."""
 
     def __init__(self, assets: Path, validation: bool) -> None:
         path = assets / TEXTURES
@@ -79,7 +78,7 @@ class TextureLibrary:
         self._path = path
         names = (name.removeprefix("textures/") for name in self._file.namelist() if name.endswith((".png", ".jpg")))
         self.names = sorted(name for name in names if held_out(PurePosixPath(name).stem) == validation)
-        self._decoded: dict[str, np.ndarray] = {}
+        self._decoded = Recent[np.ndarray](TEXTURE_MEMORY, lambda image: image.nbytes)
 
     def matching(self, pattern: str) -> list[str]:
         """Names (folder/file without its ending) that fit wholly."""
@@ -87,23 +86,27 @@ class TextureLibrary:
 
     def image(self, name: str) -> np.ndarray:
         """RGBA uint8 [h, w, 4], sides powers of two."""
-        if name not in self._decoded:
-            if self._pid != os.getpid():  # a forked worker must not share the file's position with its parent
-                self._file, self._pid = zipfile.ZipFile(self._path), os.getpid()
-            self._decoded[name] = decode_texture(self._file.read(f"textures/{name}"))
-        return self._decoded[name]
+        return self._decoded.get(name, lambda: self._decode(name))
+
+    def _decode(self, name: str) -> np.ndarray:
+        if self._pid != os.getpid():  # a forked worker must not share the file's position with its parent
+            self._file, self._pid = zipfile.ZipFile(self._path), os.getpid()
+        return decode_texture(self._file.read(f"textures/{name}"))
 
 
 def _parse(model: Model) -> Mesh:
     folder = PurePosixPath(model.member).parent
-    with zipfile.ZipFile(model.archive) as file:
-        lower = {name.lower(): name for name in file.namelist()}
+    try:
+        with zipfile.ZipFile(model.archive) as file:
+            lower = {name.lower(): name for name in file.namelist()}
 
-        def beside(name: str) -> bytes | None:
-            found = lower.get(str(folder / name.replace("\\", "/")).lower())
-            return file.read(found) if found else None
+            def beside(name: str) -> bytes | None:
+                found = lower.get(str(folder / name.replace("\\", "/")).lower())
+                return file.read(found) if found else None
 
-        return read_obj(file.read(model.member), beside, model.key)
+            return read_obj(file.read(model.member), beside, model.key)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{model.key} cannot be read from {model.archive} ({error}): unpack the package again") from None
 
 
 def _to_size(mesh: Mesh, model: Model) -> Mesh:
@@ -121,25 +124,38 @@ def _to_size(mesh: Mesh, model: Model) -> Mesh:
     return Mesh(placed, normals.astype(np.float32), mesh.uv, mesh.surface, mesh.surfaces, mesh.textures)
 
 
+def _stored(normals: np.ndarray) -> np.ndarray:
+    return normals.astype(np.float16)
+
+
 def _save(path: Path, mesh: Mesh) -> None:
     table = np.array([[*s.color, s.shine, s.opacity, s.texture] for s in mesh.surfaces], np.float64)
     arrays = {f"texture{i}": texture for i, texture in enumerate(mesh.textures)}
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        with temporary.open("wb") as file:
             np.savez(
-                file, points=mesh.points, normals=mesh.normals.astype(np.float16), uv=mesh.uv,
+                file, points=mesh.points, normals=_stored(mesh.normals), uv=mesh.uv,
                 surface=mesh.surface, surfaces=table, **arrays,  # type: ignore[arg-type]  # none is its allow_pickle
             )  # fmt: skip
-        os.replace(file.name, path)
+        temporary.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path} ({error.strerror}): make room or choose another cache folder") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def _load(path: Path) -> Mesh:
-    with np.load(path) as file:
-        surfaces = [Surface((float(r[0]), float(r[1]), float(r[2])), float(r[3]), float(r[4]), int(r[5])) for r in file["surfaces"]]
-        textures = [file[f"texture{i}"] for i in range(sum(name.startswith("texture") for name in file.files))]
-        return Mesh(file["points"], file["normals"].astype(np.float32), file["uv"], file["surface"], surfaces, textures)
+def _load(path: Path) -> Mesh | None:
+    """None where it is missing or damaged."""
+    try:
+        with np.load(path) as file:
+            rows = file["surfaces"]
+            surfaces = [Surface((float(r[0]), float(r[1]), float(r[2])), float(r[3]), float(r[4]), int(r[5])) for r in rows]
+            textures = [file[f"texture{i}"] for i in range(sum(name.startswith("texture") for name in file.files))]
+            return Mesh(file["points"], file["normals"].astype(np.float32), file["uv"], file["surface"], surfaces, textures)
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
 
 
 def _size(mesh: Mesh) -> int:

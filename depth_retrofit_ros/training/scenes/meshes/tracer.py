@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,19 @@ from depth_retrofit_ros.training.scenes.meshes import kernels
 from depth_retrofit_ros.training.scenes.meshes.soup import LINEAR, Soup
 
 MOST_HOLES = 24  # cut-out surfaces that one ray passes; beyond them it ends
+WHEELS = ("x86_64", "AMD64")  # machines for which the extra ``train`` installs embreex, as Linux and Windows call them
 FAR = 1e5  # in lengths of a ray: beyond everything
+
+
+def missing_embreex(why: str) -> DatasetError:
+    """What to do about it on this machine."""
+    machine = platform.machine()
+    if machine in WHEELS:
+        return DatasetError(f"rooms and streets need embreex ({why}): pip install 'depth_retrofit_ros[train]'")
+    return DatasetError(
+        f"rooms and streets need embreex ({why}), which is not packaged for {platform.system()} on {machine}: render the pool on "
+        f"{WHEELS[0]}, or choose other --worlds"
+    )
 
 
 class Tracer:
@@ -22,7 +35,7 @@ class Tracer:
             from embreex.mesh_construction import TriangleMesh
             from embreex.rtcore_scene import EmbreeScene
         except ImportError as error:
-            raise DatasetError(f"rooms and streets need embreex ({error}): pip install 'depth_retrofit_ros[train]'") from None
+            raise missing_embreex(str(error)) from None
         self.soup = soup
         cut = soup.holes[soup.surface]
         # Two sets: only rays that meet a cut-out surface pay for looking into its texture.
