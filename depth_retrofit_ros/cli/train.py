@@ -3,48 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from depth_retrofit_ros.cli.options import positive, positive_int
+from depth_retrofit_ros.cli.train_pools import (
+    KINDS,
+    VALIDATION_SEED,
+    WorldShare,
+    check_pools,
+    divided,
+    pool_specs,
+    render_pools,
+    world_share,
+)
 from depth_retrofit_ros.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
     from depth_retrofit_ros.training.loop import LoopSpec
 
-KINDS = ("room", "street", "clutter", "leaves")
 WIDTHS = (16, 32, 48, 64, 64)
-VALIDATION_SEED = 900  # scenes and textures of the held-out pool; training seeds must differ
-
-
-@dataclass(frozen=True, slots=True)
-class WorldShare:
-    """A world's name and its weight among the others."""
-
-    name: str
-    share: float
-
-    def __str__(self) -> str:
-        return self.name if self.share == 1 else f"{self.name}:{self.share:g}"
-
-
-def world_share(text: str) -> WorldShare:
-    """NAME or NAME:SHARE."""
-    name, colon, share = text.partition(":")
-    return WorldShare(name, positive(share) if colon else 1.0)
-
-
-def divided(count: int, worlds: Sequence[WorldShare]) -> list[int]:
-    """``count`` scenes among the worlds by their shares, to the nearest; the sum is ``count``."""
-    total = sum(w.share for w in worlds)
-    ends = [round(count * sum(w.share for w in worlds[:n]) / total) for n in range(len(worlds) + 1)]
-    return [end - start for start, end in itertools.pairwise(ends)]
+Fit: TypeAlias = "Callable[[list[Path], list[Path]], tuple[nn.Module, dict[str, float], int, object]]"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -135,7 +119,8 @@ def run(args: argparse.Namespace) -> int:
     if args.seed == VALIDATION_SEED or args.seed < 0:
         raise ModelError(f"--seed {args.seed}: choose one that is not negative, nor {VALIDATION_SEED}, the validation set's")
     device = pick_device(args.device)
-    train, held_out = (_pool(args, str(device), split) for split in ("train", "validation"))
+    pools = {split: pool_specs(args, str(device), split) for split in ("train", "validation")}
+    check_pools([pool for split in pools.values() for pool in split])
     compact = args.target == "compact"
     spec = LoopSpec(
         steps=args.steps,
@@ -148,9 +133,9 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         precision=getattr(torch, args.precision),
     )
-    network, figures, steps, shape = (
-        _train_compact(args, train, held_out, spec) if compact else _train_refiner(args, train, held_out, spec)
-    )
+    spec.make_out()
+    fit = _compact(args, spec) if compact else _refiner(args, spec)
+    network, figures, steps, shape = fit(*(render_pools(args, split, specs) for split, specs in pools.items()))
     path = args.out / f"{args.target}.safetensors"
     save_tensors(path, checkpoint_tensors(network), {"network": json.dumps(shape), "steps": str(steps), "torch": torch.__version__})
     _write_card(args, spec, path, sum(p.numel() for p in network.parameters()), steps, figures)
@@ -164,55 +149,21 @@ def checkpoint_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.half() if tensor.ndim >= 2 and tensor.numel() > 64 else tensor for name, tensor in state.items()}
 
 
-def _pool(args: argparse.Namespace, device: str, split: str) -> list[Path]:
-    """Files of the training's scenes or of the validation's, of every world."""
-    count = args.held_out if split == "validation" else args.scenes
-    files: list[Path] = []
-    for world, n in zip(args.worlds, divided(count, args.worlds), strict=True):
-        files += _pool_of(args, device, split, world.name, n)
-    if not files:
-        raise ModelError(f"none of the {count} {split} scenes is left: give more --scenes or --kinds")
-    return files
+def _compact(args: argparse.Namespace, spec: LoopSpec) -> Fit:
+    """All that can be told without scenes is told here; what is returned trains on them."""
+    from depth_retrofit_ros.training.compact import prepare_compact, train_compact
+
+    start = prepare_compact(spec, args.backbone, args.teach, args.weights)
+
+    def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:
+        loop, figures = train_compact(start, train, held_out, spec)
+        return loop.average, figures, loop.done, "compact"
+
+    return fit
 
 
-def _pool_of(args: argparse.Namespace, device: str, split: str, world: str, count: int) -> list[Path]:
-    from depth_retrofit_ros.training.pool import PRIMITIVES, PoolSpec, build_pool, of_kinds
-    from depth_retrofit_ros.training.scenes.world import WORLDS
-
-    held_out = split == "validation"
-    spec = PoolSpec(
-        folder=args.pool,
-        count=count,
-        crops=args.crops,
-        seed=VALIDATION_SEED if held_out else args.seed,
-        photos=args.held_out_photos if held_out else args.photos,
-        device=device,
-        world=world,
-        assets=args.assets,
-        held_out=held_out,
-    )
-    name = f"{split} scenes" + ("" if world == PRIMITIVES else f" of {world}")
-    workers = 1 if device.startswith("cuda") and world in WORLDS and WORLDS[world].on_device else args.workers
-    files = build_pool(spec, workers, lambda done: print(f"\r{name} {done}/{count}", end="", flush=True))
-    print(f"\r{name} {len(files)}/{count}", flush=True)
-    if held_out or world != PRIMITIVES or set(args.kinds) == set(KINDS):
-        return files
-    return of_kinds(files, args.kinds)
-
-
-def _train_compact(
-    args: argparse.Namespace, train: list[Path], held_out: list[Path], spec: LoopSpec
-) -> tuple[nn.Module, dict[str, float], int, object]:
-    from depth_retrofit_ros.training.compact import CompactData, train_compact
-
-    data = CompactData(train, held_out, args.backbone, args.teach, args.weights)
-    loop, figures = train_compact(data, spec)
-    return loop.average, figures, loop.done, "compact"
-
-
-def _train_refiner(
-    args: argparse.Namespace, train: list[Path], held_out: list[Path], spec: LoopSpec
-) -> tuple[nn.Module, dict[str, float], int, object]:
+def _refiner(args: argparse.Namespace, spec: LoopSpec) -> Fit:
+    """See ``_compact``."""
     import torch
 
     from depth_retrofit_ros.coarse.registry import load_coarse
@@ -225,8 +176,12 @@ def _train_refiner(
     ]
     torch.manual_seed(spec.seed)
     network = RefinerNet(args.widths, args.blocks) if args.start is None else load_refiner(args.start, spec.device).network
-    loop, figures = train_refiner(train, held_out, models, spec, network)
-    return loop.average, figures, loop.done, {"widths": list(network.widths), "blocks": network.blocks}
+
+    def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:
+        loop, figures = train_refiner(train, held_out, models, spec, network)
+        return loop.average, figures, loop.done, {"widths": list(network.widths), "blocks": network.blocks}
+
+    return fit
 
 
 def _write_card(

@@ -14,6 +14,8 @@ import numba
 from numba.core.caching import FunctionCache, NullCache
 
 _LOG = logging.getLogger(__name__)
+# Fast math for kernels that meet infinities, such as a sky's depth: without "ninf" and "nnan" they stay what they are.
+FAST_WITH_INFINITY = {"contract", "reassoc", "arcp", "nsz", "afn"}
 _told: list[str] = []  # the reason that was told in this process, if any
 
 

@@ -25,7 +25,7 @@ from depth_retrofit_ros.training.backbone import load_backbone
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import gradient_loss, local_window_loss, silog_loss, two_hot_cross_entropy
 from depth_retrofit_ros.training.pseudo_labels import label_photos
-from depth_retrofit_ros.training.views import Batch, CoarseViews, read_sample, rendered_view, resized, view_shape
+from depth_retrofit_ros.training.views import Batch, CoarseViews, View, read_sample, rendered_view, resized, view_shape
 
 HALF_SIZE_UNTIL = 0.7  # share of the training that runs at half size, four times as fast
 ENCODER_RATE = 0.1  # learning rate of the pretrained encoder, relative to the decoder's
@@ -35,15 +35,13 @@ TAUGHT_CELL = 4  # pixels of the answer to one cell of the comparison with a tea
 
 
 @dataclass(frozen=True, slots=True)
-class CompactData:
-    """rendered: files of a pool; held_out: others, for validation; backbone: pretrained checkpoint that the encoder starts from, or
-    None for random weights; photos: folder of photographs for a teacher, or None; teachers: folder of the teachers' checkpoints."""
+class CompactStart:
+    """What a training begins with. network: on its device; pretrained: whether its encoder is; taught: views with a teacher's
+    depth."""
 
-    rendered: Sequence[Path]
-    held_out: Sequence[Path]
-    backbone: Path | None
-    photos: Path | None = None
-    teachers: Path | None = None
+    network: CompactNet
+    pretrained: bool
+    taught: Sequence[View]
 
 
 def compact_losses(network: CompactNet, batch: Batch, step: int) -> Losses:
@@ -115,16 +113,25 @@ def validate_compact(network: nn.Module, files: Sequence[Path], device: torch.de
     return {"abs_rel": float(np.mean(rel)), "abs_rel_median": float(np.mean(aligned)), "delta1": float(np.mean(delta))}
 
 
-def train_compact(data: CompactData, spec: LoopSpec) -> tuple[Loop, dict[str, float]]:
-    """The finished loop (its ``average`` is the network to keep) and the validation figures."""
+def prepare_compact(spec: LoopSpec, backbone: Path | None, photos: Path | None, teachers: Path | None) -> CompactStart:
+    """backbone: pretrained checkpoint that the encoder starts from, or None for random weights; photos: folder of photographs for a
+    teacher, or None; teachers: folder of the teachers' checkpoints. Raises WeightsError, ImageError, ModelError."""
     torch.manual_seed(spec.seed)
     network = CompactNet()
-    if data.backbone is not None:
-        load_backbone(network.encoder, data.backbone)
+    if backbone is not None:
+        load_backbone(network.encoder, backbone)
     network = network.to(spec.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    rendered = [rendered_view(path, phase) for phase, path in enumerate(data.rendered)]
-    taught = label_photos(data.photos, data.teachers, spec.device) if data.photos else []
-    batches = CoarseViews(rendered, taught, TAUGHT_SHARE, spec.batch, spec.seed, spec.device)
+    taught = [] if photos is None else label_photos(photos, teachers, spec.device)
+    return CompactStart(network, backbone is not None, taught)
+
+
+def train_compact(
+    start: CompactStart, train: Sequence[Path], held_out: Sequence[Path], spec: LoopSpec
+) -> tuple[Loop, dict[str, float]]:
+    """train, held_out: files of pools. The finished loop (its ``average`` is the network to keep) and the validation figures."""
+    network = start.network
+    rendered = [rendered_view(path, phase) for phase, path in enumerate(train)]
+    batches = CoarseViews(rendered, start.taught, TAUGHT_SHARE, spec.batch, spec.seed, spec.device)
 
     def step(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, CompactNet)
@@ -133,8 +140,8 @@ def train_compact(data: CompactData, spec: LoopSpec) -> tuple[Loop, dict[str, fl
             images = batch.images.contiguous(memory_format=torch.channels_last)
             return compact_losses(net, batch._replace(images=images), index)
 
-    loop = Loop(network, spec, parameter_groups(network) if data.backbone else None)
-    figures = loop.run(step, lambda net: validate_compact(net, data.held_out, spec.device), every=500)
+    loop = Loop(network, spec, parameter_groups(network) if start.pretrained else None)
+    figures = loop.run(step, lambda net: validate_compact(net, held_out, spec.device), every=500)
     return loop, figures
 
 

@@ -41,6 +41,13 @@ class LoopSpec:
     resume: bool = False
     precision: torch.dtype = torch.float32
 
+    def make_out(self) -> None:
+        """Make the folder of the results. Raises OutputError."""
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {self.out} ({error.strerror}): choose a writable place") from None
+
     def autocast(self) -> torch.autocast:
         """To be entered around the network and its losses, not around the making of data."""
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
@@ -57,10 +64,7 @@ class Loop:
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(groups or network.parameters(), lr=spec.rate, weight_decay=1e-4, betas=(0.9, 0.98))
         self.done = 0
-        try:
-            spec.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the folder {spec.out} ({error.strerror}): choose a writable place") from None
+        spec.make_out()
         if spec.resume:
             self._load()
 

@@ -55,6 +55,10 @@ class PoolSpec:
         world = "" if self.world == PRIMITIVES else f"_{self.world}{version}{'-held-out' if self.held_out else ''}"
         return self.folder / f"{self.seed:04d}{world}_{index:06d}_{self.crops}{look}_v{FORMAT}.npz"
 
+    def missing(self) -> list[int]:
+        """Samples that are not rendered yet."""
+        return [i for i in range(self.count) if not self.path(i).exists()]
+
     def source(self) -> WorldSpec:
         """What its world is made of."""
         return WorldSpec(self.world, self.seed, self.photos, self.assets, self.held_out, self.device)
@@ -69,7 +73,7 @@ def build_pool(spec: PoolSpec, workers: int, progress: Callable[[int], None]) ->
         spec.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the pool folder {spec.folder} ({error.strerror}): choose a writable place") from None
-    missing = [i for i in range(spec.count) if not spec.path(i).exists()]
+    missing = spec.missing()
     done = spec.count - len(missing)
     chunks = [missing[i : i + 16] for i in range(0, len(missing), 16)]
     if workers <= 1:

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from depth_retrofit_ros.cli.main import main
-from depth_retrofit_ros.cli.train import KINDS, WorldShare, divided, world_share
+from depth_retrofit_ros.cli.train_pools import KINDS, WorldShare, check_pools, divided, world_share
 from depth_retrofit_ros.coarse import compact
 from depth_retrofit_ros.coarse.registry import MODELS
+from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 from depth_retrofit_ros.training import crops, pool
 from depth_retrofit_ros.training.scenes import primitives, world
@@ -96,6 +97,47 @@ def test_what_cannot_be_done_is_one_line(pool_folder: Path, tmp_path: Path, caps
         assert train("refiner", pool_folder, tmp_path / "out", *options) == 2
         error = capsys.readouterr().err
         assert told in error and error.count("\n") == 1, options
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "told"),
+    [
+        ("refiner", ["--worlds", "primitives", "nowhere"], "unknown world"),
+        ("refiner", ["--worlds", "primitives:9", "nowhere:0.1"], "unknown world"),
+        ("refiner", ["--worlds", "primitives", "rooms"], "give their folder with --assets"),
+        ("refiner", ["--worlds", "primitives", "rooms", "--assets", "EMPTY"], "no .sh3f catalogue"),
+        ("refiner", ["--worlds", "primitives", "thin", "--assets", "EMPTY"], "no textures at"),
+        ("refiner", ["--photos", "EMPTY"], "no images in"),
+        ("refiner", ["--held-out-photos", "EMPTY"], "no images in"),
+        ("refiner", ["--coarse", "no-such-model"], "unknown model"),
+        ("refiner", ["--coarse", "meter-nyu", "--weights", "EMPTY"], "METER"),
+        ("refiner", ["--coarse", "--start", "EMPTY/absent.safetensors"], "absent.safetensors"),
+        ("compact", ["--backbone", "EMPTY/absent.pth"], "absent.pth"),
+        ("compact", ["--teach", "EMPTY"], "no photographs in"),
+        ("compact", ["--out", "EMPTY/file/out"], "cannot make the folder"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_rendered(
+    target: str, options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "sh3f" in told:
+        pytest.importorskip("embreex", reason="needs embreex (pip install '.[train]')")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(pool, "build_pool", lambda *args: pytest.fail("rendered"))
+    options = [option.replace("EMPTY/file", f"{tmp_path}/file").replace("EMPTY", f"{tmp_path}/empty") for option in options]
+    assert train(target, tmp_path / "pool", tmp_path / "out", *options) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+
+
+def test_a_pool_that_is_complete_needs_no_sources(pool_folder: Path) -> None:
+    """It may be trained on where its photographs are not."""
+    spec = pool.PoolSpec(pool_folder, 1, 2, 1, photos=pool_folder / "absent")
+    with pytest.raises(ImageError, match="no images in"):
+        check_pools([spec])
+    spec.path(0).write_bytes(b"")
+    check_pools([spec])
 
 
 @pytest.mark.parametrize("option", ["--scenes", "--held-out", "--steps", "--batch", "--workers", "--rate", "--minutes", "--widths"])

@@ -14,9 +14,9 @@ from torch import nn
 from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, SPAN, CompactNet, bin_centers, expected_log_depth
 from depth_retrofit_ros.training.compact import (
     ENCODER_RATE,
-    CompactData,
     compact_losses,
     parameter_groups,
+    prepare_compact,
     train_compact,
     validate_compact,
 )
@@ -172,7 +172,8 @@ def test_validation_of_an_oracle(tmp_path: Path, factor: float) -> None:
 
 def test_training_runs_from_files_to_figures(tmp_path: Path) -> None:
     files = [write_view(tmp_path / f"{i}.npz", step_depth(40 + 60 * i)) for i in range(3)]
-    loop, figures = train_compact(CompactData(files, files[:1], None), LoopSpec(4, 2, 1e-3, 0, tmp_path / "out", CPU))
+    spec = LoopSpec(4, 2, 1e-3, 0, tmp_path / "out", CPU)
+    loop, figures = train_compact(prepare_compact(spec, None, None, None), files, files[:1], spec)
     assert isinstance(loop.average, CompactNet) and loop.done == 4
     assert set(figures) == {"abs_rel", "abs_rel_median", "delta1"} and all(math.isfinite(v) for v in figures.values())
     assert (tmp_path / "out" / "state.pt").is_file() and (tmp_path / "out" / "log.csv").is_file()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.cli.train import KINDS
+from depth_retrofit_ros.cli.train_pools import KINDS
 from depth_retrofit_ros.training import pool
 from depth_retrofit_ros.training.pool import (
     CROP,

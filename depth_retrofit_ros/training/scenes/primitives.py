@@ -12,7 +12,7 @@ from depth_retrofit_ros.training.scenes.dead_leaves import dead_leaves
 from depth_retrofit_ros.training.scenes.layout import SceneAndPose, random_scene
 from depth_retrofit_ros.training.scenes.render import Renderer, Rendering
 from depth_retrofit_ros.training.scenes.scene import Pose
-from depth_retrofit_ros.training.scenes.textures import TextureStack, build_textures
+from depth_retrofit_ros.training.scenes.textures import TextureStack, build_textures, check_photos
 from depth_retrofit_ros.training.scenes.world import WorldSpec, check_camera, usable
 
 
@@ -47,6 +47,12 @@ def load_world(spec: WorldSpec) -> PrimitivesWorld:
     """The world with the spec's textures."""
     device = torch.device(spec.device)
     return PrimitivesWorld(build_textures(spec.seed, photos=spec.photos).to(device), device)
+
+
+def check_sources(spec: WorldSpec) -> None:
+    """Raises ImageError for photographs that are none."""
+    if spec.photos is not None:
+        check_photos(spec.photos)
 
 
 def usable_scene(

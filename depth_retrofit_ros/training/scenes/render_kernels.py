@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from depth_retrofit_ros.device.kernel_cache import cached_njit
+from depth_retrofit_ros.device.kernel_cache import FAST_WITH_INFINITY, cached_njit
 
 SHADOW_SIZE = 1024
 QUAD, BOX, CYLINDER = 0, 1, 2  # of scene.Kind: what is compiled would not follow it
@@ -202,7 +202,7 @@ def _texel(s: Any, texture: int, u: float, v: float, level: int) -> tuple[float,
     return r / 255, g / 255, bl / 255
 
 
-@cached_njit(error_model="numpy", fastmath=True)
+@cached_njit(error_model="numpy", fastmath=FAST_WITH_INFINITY)
 def _normal(kind: int, x: float, y: float, z: float, h0: float, h1: float, h2: float) -> tuple[float, float, float]:
     """Outward unit normal in own axes at (x, y, z), in units of the half size."""
     if kind == QUAD:
@@ -218,7 +218,7 @@ def _normal(kind: int, x: float, y: float, z: float, h0: float, h1: float, h2: f
     return nx / length, ny / length, nz / length
 
 
-@cached_njit(error_model="numpy", fastmath=True)
+@cached_njit(error_model="numpy", fastmath=FAST_WITH_INFINITY)
 def _lit(g: Any, x: float, y: float, z: float) -> float:
     """Share of the sun that reaches a point: nine taps of the shadow map."""
     f = g.sun_frame
@@ -235,7 +235,7 @@ def _lit(g: Any, x: float, y: float, z: float) -> float:
     return lit / 9
 
 
-@cached_njit(error_model="numpy", fastmath=True)
+@cached_njit(error_model="numpy", fastmath=FAST_WITH_INFINITY)
 def _sky(s: Any, g: Any, rx: float, ry: float, rz: float) -> tuple[float, float, float]:
     """Colour of the sky along a ray."""
     length = np.sqrt(rx * rx + ry * ry + rz * rz)
@@ -252,7 +252,7 @@ def _sky(s: Any, g: Any, rx: float, ry: float, rz: float) -> tuple[float, float,
     return r, gr, b
 
 
-@cached_njit(error_model="numpy", fastmath=True)
+@cached_njit(error_model="numpy", fastmath=FAST_WITH_INFINITY)
 def _color(s: Any, g: Any, p: int, t: float, ray: np.ndarray, position: np.ndarray, f_px: float) -> tuple[float, float, float]:
     """Light that primitive ``p`` sends along a ray, which it meets at t."""
     rx, ry, rz = ray[0], ray[1], ray[2]
@@ -303,7 +303,7 @@ def _color(s: Any, g: Any, p: int, t: float, ray: np.ndarray, position: np.ndarr
     return r + shine * g.sun[0], gr + shine * g.sun[1], b + shine * g.sun[2]
 
 
-@cached_njit(nogil=True, error_model="numpy", fastmath=True)
+@cached_njit(nogil=True, error_model="numpy", fastmath=FAST_WITH_INFINITY)
 def shade(
     s: Any,
     g: Any,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,15 +95,25 @@ def _load_photos(folder: Path | None) -> list[np.ndarray]:
     images: list[np.ndarray] = []
     if folder is None:
         return images
+    check_photos(folder)
+    for image in _images(folder):
+        scale = 2048 / max(image.shape[:2])
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+        images.append(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
+    return images
+
+
+def check_photos(folder: Path) -> None:
+    """Raises ImageError where a folder holds no image."""
+    if next(_images(folder), None) is None:
+        raise ImageError(f"no images in {folder}: give a folder of photographs, or none for procedural textures only")
+
+
+def _images(folder: Path) -> Iterator[np.ndarray]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is not None:
-            scale = 2048 / max(image.shape[:2])
-            small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
-            images.append(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
-    if not images:
-        raise ImageError(f"no images in {folder}: give a folder of photographs, or none for procedural textures only")
-    return images
+            yield image
 
 
 def _photo_crop(rng: np.random.Generator, sources: Sequence[np.ndarray]) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol, cast
 
 import numpy as np
@@ -53,9 +54,9 @@ class WorldSpec:
 
 @dataclass(frozen=True, slots=True)
 class WorldInfo:
-    """module: has ``load_world(spec)``; version: of its samples, part of their names, so that none of another version is taken;
-    needs_assets: cannot do without; attribution: for the cards of what was trained with its assets; on_device: renders on CUDA
-    too."""
+    """module: has ``load_world(spec)`` and ``check_sources(spec)``; version: of its samples, part of their names, so that none of
+    another version is taken; needs_assets: cannot do without; attribution: for the cards of what was trained with its assets;
+    on_device: renders on CUDA too."""
 
     module: str
     version: int = 1
@@ -84,18 +85,31 @@ WORLDS: Mapping[str, WorldInfo] = {
 
 def load_world(spec: WorldSpec) -> World:
     """The world of this name. Raises DatasetError for an unknown one, or one whose package or assets are missing."""
-    info = WORLDS.get(spec.name)
-    if info is None:
-        raise DatasetError(f"unknown world {spec.name!r}: choose of {', '.join(WORLDS)}")
+    return cast(Callable[[WorldSpec], World], _module(spec).load_world)(spec)
+
+
+def check_world(spec: WorldSpec) -> None:
+    """Raises what ``load_world`` would, in a moment: what it is made of is opened, but not read."""
+    cast(Callable[[WorldSpec], None], _module(spec).check_sources)(spec)
+
+
+def find_world(name: str) -> WorldInfo:
+    """Raises DatasetError for an unknown one."""
+    if name not in WORLDS:
+        raise DatasetError(f"unknown world {name!r}: choose of {', '.join(WORLDS)}")
+    return WORLDS[name]
+
+
+def _module(spec: WorldSpec) -> ModuleType:
+    info = find_world(spec.name)
     if spec.assets is not None and not spec.assets.is_dir():
         raise DatasetError(f"no folder {spec.assets}: give the folder of unpacked models and textures")
     if info.needs_assets and spec.assets is None:
         raise DatasetError(f"the world {spec.name} is made of 3-D models: give their folder with --assets")
     try:
-        module = import_module(info.module)
+        return import_module(info.module)
     except ModuleNotFoundError as error:
         raise DatasetError(f"the world {spec.name} needs the Python package {error.name}: install it") from None
-    return cast(Callable[[WorldSpec], World], module.load_world)(spec)
 
 
 def usable(depth: torch.Tensor | np.ndarray) -> bool:

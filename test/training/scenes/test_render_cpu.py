@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.training.scenes import render_kernels
 from depth_retrofit_ros.training.scenes.layout import random_scene
 from depth_retrofit_ros.training.scenes.render import Renderer
 from depth_retrofit_ros.training.scenes.render_cpu import CompiledRenderer, Lamp
@@ -134,3 +137,10 @@ def test_clouds_are_in_the_sky_alone(textures: TextureStack) -> None:
     changed = (plain.image - cloudy.image).abs().amax(2) > 1e-6
     assert not changed[torch.isfinite(plain.depth)].any()
     assert changed[torch.isinf(plain.depth)].float().mean() > 0.3
+
+
+def test_no_kernel_takes_an_infinite_depth_for_impossible() -> None:
+    """``fastmath=True`` would let the compiler drop every test for one."""
+    sources = list(Path(render_kernels.__file__).parent.rglob("*.py"))
+    assert len(sources) > 30
+    assert not [path.name for path in sources if "fastmath=True" in path.read_text(encoding="utf-8")]

@@ -11,7 +11,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.training.scenes import primitives, world
 from depth_retrofit_ros.training.scenes.textures import build_textures
-from depth_retrofit_ros.training.scenes.world import WORLDS, WorldInfo, WorldSpec, check_camera, load_world, usable
+from depth_retrofit_ros.training.scenes.world import WORLDS, WorldInfo, WorldSpec, check_camera, check_world, load_world, usable
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,9 +25,10 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path, monkeypatch: pytest.M
         WorldSpec("odd", 1): "needs the Python package no_such_package",
     }
     for spec, told in cases.items():
-        with pytest.raises(DatasetError, match=told) as error:
-            load_world(spec)
-        assert "\n" not in str(error.value)
+        for refuses in (load_world, check_world):
+            with pytest.raises(DatasetError, match=told) as error:
+                refuses(spec)
+            assert "\n" not in str(error.value)
 
 
 def test_primitives_are_drawn_deterministically(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from depth_retrofit_ros.device.kernel_cache import cached_njit
+from depth_retrofit_ros.device.kernel_cache import FAST_WITH_INFINITY, cached_njit
 
 SAMPLES = 3  # across a pixel where an outline passes through it
 GAMMA = 2.2
 STEPS = 16  # of a signed distance in int8, per texel
 
 
-@cached_njit(error_model="numpy", fastmath=True)
+@cached_njit(error_model="numpy", fastmath=FAST_WITH_INFINITY)
 def _inside(distance: np.ndarray, u: float, v: float, repeats: bool) -> float:
     """Signed distance [texels] at (u, v), texels from the corner; far outside beyond the border unless it repeats."""
     h, w = distance.shape
@@ -26,14 +26,14 @@ def _inside(distance: np.ndarray, u: float, v: float, repeats: bool) -> float:
     return (top * (1 - fy) + (distance[i + 1, j] * (1 - fx) + distance[i + 1, j + 1] * fx) * fy) / STEPS
 
 
-@cached_njit(error_model="numpy", fastmath=True)
+@cached_njit(error_model="numpy", fastmath=FAST_WITH_INFINITY)
 def _inverse_depth(plane: np.ndarray, x: float, y: float) -> float:
     """Of the surface [a, b, c, bump, fx, fy, phase] at the ray (x, y, 1); 0 is infinitely far."""
     flat = plane[0] + plane[1] * x + plane[2] * y
     return max(flat * (1 + plane[3] * np.sin(plane[4] * x + plane[5] * y + plane[6])), 0.0)
 
 
-@cached_njit(error_model="numpy", fastmath=True)
+@cached_njit(error_model="numpy", fastmath=FAST_WITH_INFINITY)
 def _nearest(
     x: float,
     y: float,
@@ -68,7 +68,7 @@ def _nearest(
     return found, inverse, nearest_edge >= inverse
 
 
-@cached_njit(error_model="numpy", fastmath=True)
+@cached_njit(error_model="numpy", fastmath=FAST_WITH_INFINITY)
 def _color(texels: np.ndarray, levels: np.ndarray, m: np.ndarray, x: float, y: float, channel: np.ndarray) -> None:
     """Bilinear look-up of an image [offset, width, height per level] at the ray (x, y, 1), mirrored at its borders."""
     step = max(np.hypot(m[0, 0], m[1, 0]), np.hypot(m[0, 1], m[1, 1])) * channel[3]
@@ -87,7 +87,7 @@ def _color(texels: np.ndarray, levels: np.ndarray, m: np.ndarray, x: float, y: f
         channel[c] = (a * (1 - fy) + b * fy) / 255
 
 
-@cached_njit(nogil=True, error_model="numpy", fastmath=True)
+@cached_njit(nogil=True, error_model="numpy", fastmath=FAST_WITH_INFINITY)
 def render_layers(
     xs: np.ndarray,
     ys: np.ndarray,

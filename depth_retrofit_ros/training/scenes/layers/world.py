@@ -123,6 +123,11 @@ Row = tuple[np.ndarray, int, np.ndarray, bool, int, np.ndarray, np.ndarray]
 """Plane, outline, its map, whether it repeats, picture, its map, tint."""
 
 
+def check_sources(spec: WorldSpec) -> None:
+    """Raises ImageError for photographs that are none, DatasetError for assets without textures."""
+    open_library(spec)
+
+
 def load_world(spec: WorldSpec) -> LayersWorld:
     """The world with the spec's photographs."""
     return LayersWorld(open_library(spec), spec.seed)

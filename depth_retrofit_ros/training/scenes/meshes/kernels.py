@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from depth_retrofit_ros.device.kernel_cache import cached_njit
-
-FAST = {"contract", "reassoc", "arcp", "nsz", "afn"}  # not "ninf": a sky is infinitely far
+from depth_retrofit_ros.device.kernel_cache import FAST_WITH_INFINITY, cached_njit
 
 
 @cached_njit(inline="always")
@@ -19,7 +17,7 @@ def _texel(texels, linear, offset, wide, high, x, y):  # type: ignore[no-untyped
     return linear[texels[at]], linear[texels[at + 1]], linear[texels[at + 2]], texels[at + 3]
 
 
-@cached_njit(fastmath=FAST)
+@cached_njit(fastmath=FAST_WITH_INFINITY)
 def _sample(texels, linear, table, k, u, v, level):  # type: ignore[no-untyped-def]
     """Linear RGB and alpha 0…1 at (u, v) in repeats, v up; bilinear in one mip level."""
     offset, log_w, log_h = table[k, 0], table[k, 1], table[k, 2]
@@ -49,7 +47,7 @@ def _hash(x, y, salt):  # type: ignore[no-untyped-def]
     return (h ^ (h >> 16)) / 4294967296.0
 
 
-@cached_njit(fastmath=FAST)
+@cached_njit(fastmath=FAST_WITH_INFINITY)
 def _noise(x, y, z):  # type: ignore[no-untyped-def]
     """Value noise 0…1 of a lattice of 1."""
     x0, y0, z0 = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
@@ -64,7 +62,7 @@ def _noise(x, y, z):  # type: ignore[no-untyped-def]
     return total
 
 
-@cached_njit(fastmath=FAST)
+@cached_njit(fastmath=FAST_WITH_INFINITY)
 def holes(prim, u, v, uv, surface, texture, has_holes, texels, linear, table):  # type: ignore[no-untyped-def]
     """bool [N]: hits on a texel that is none (alpha below a half)."""
     found = np.zeros(prim.shape[0], np.bool_)
@@ -79,7 +77,7 @@ def holes(prim, u, v, uv, surface, texture, has_holes, texels, linear, table):  
     return found
 
 
-@cached_njit(fastmath=FAST)
+@cached_njit(fastmath=FAST_WITH_INFINITY)
 def surfaces(  # type: ignore[no-untyped-def]
     prim, u, v, direction, eye, pixel, points, normals, uv, surface, tint, texture, texels, linear, table, grain
 ):
@@ -171,7 +169,7 @@ def surfaces(  # type: ignore[no-untyped-def]
     return point, normal, albedo, depth
 
 
-@cached_njit(fastmath=FAST)
+@cached_njit(fastmath=FAST_WITH_INFINITY)
 def light_rays(point, normal, x, y, kind, place, first, second, color, reach):  # type: ignore[no-untyped-def]
     """Rays from points [N, 3] at pixels (x, y) to every light that they may see.
 
@@ -234,7 +232,7 @@ def light_rays(point, normal, x, y, kind, place, first, second, color, reach):  
     return owner[:rays], origin[:rays], ray[:rays], share[:rays]
 
 
-@cached_njit(fastmath=FAST)
+@cached_njit(fastmath=FAST_WITH_INFINITY)
 def sky_rays(point, normal, x, y, samples, reach):  # type: ignore[no-untyped-def]
     """``samples`` rays into the cosine-weighted hemisphere of each point: origin, ray [N · samples, 3], ``reach`` m long."""
     count = point.shape[0]
@@ -257,7 +255,7 @@ def sky_rays(point, normal, x, y, samples, reach):  # type: ignore[no-untyped-de
     return origin, ray
 
 
-@cached_njit(fastmath=FAST)
+@cached_njit(fastmath=FAST_WITH_INFINITY)
 def between(point, normal, depth, x, y, grid_point, grid_normal, grid_light, grid_hit, x0, y0, tolerance):  # type: ignore[no-untyped-def]
     """Light at points [N, 3] of pixels (x, y) from samples on every second pixel, grid arrays [h, w, …], of the same surface.
 

@@ -109,6 +109,11 @@ class Room:
         return Pose(rotation_ypr(yaw, rng.normal(-0.1, 0.13), rng.normal(0, 0.025)), np.array([x, -height, z]))
 
 
+def check_sources(spec: WorldSpec) -> None:
+    """Raises DatasetError where assets are missing, or embreex is."""
+    open_assets(spec)
+
+
 def load_world(spec: WorldSpec) -> Rooms:
     """Raises DatasetError where assets are missing, or embreex is."""
     return Rooms(open_assets(spec))

@@ -75,6 +75,11 @@ def _pose(rng: np.random.Generator, outdoors: Outdoors, kind: str) -> Pose:
     return Pose(rotation_ypr(yaw, pitch, rng.normal(0, 0.025)), np.array([x, -height, z]))
 
 
+def check_sources(spec: WorldSpec) -> None:
+    """Raises DatasetError where assets are missing, or embreex is."""
+    open_assets(spec)
+
+
 def load_world(spec: WorldSpec) -> Streets:
     """Raises DatasetError where assets are missing, or embreex is."""
     return Streets(open_assets(spec))

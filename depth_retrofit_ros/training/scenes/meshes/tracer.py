@@ -12,18 +12,18 @@ from depth_retrofit_ros.training.scenes.meshes import kernels
 from depth_retrofit_ros.training.scenes.meshes.soup import LINEAR, Soup
 
 MOST_HOLES = 24  # cut-out surfaces that one ray passes; beyond them it ends
-WHEELS = ("x86_64", "AMD64")  # machines for which the extra ``train`` installs embreex, as Linux and Windows call them
+MACHINE = "x86_64"  # for which the extra ``train`` installs embreex
 FAR = 1e5  # in lengths of a ray: beyond everything
 
 
 def missing_embreex(why: str) -> DatasetError:
     """What to do about it on this machine."""
     machine = platform.machine()
-    if machine in WHEELS:
+    if machine == MACHINE:
         return DatasetError(f"rooms and streets need embreex ({why}): pip install 'depth_retrofit_ros[train]'")
     return DatasetError(
         f"rooms and streets need embreex ({why}), which is not packaged for {platform.system()} on {machine}: render the pool on "
-        f"{WHEELS[0]}, or choose other --worlds"
+        f"{MACHINE}, or choose other --worlds"
     )
 
 

@@ -123,6 +123,11 @@ class Placer:
         return np.asarray(self.pose.position + self.pose.rotation @ (z * ray))
 
 
+def check_sources(spec: WorldSpec) -> None:
+    """Raises ImageError for photographs that are none, DatasetError for assets without textures."""
+    open_library(spec)
+
+
 def load_world(spec: WorldSpec) -> ThinWorld:
     """The world with the spec's textures."""
     rng = np.random.default_rng((spec.seed, 1))
