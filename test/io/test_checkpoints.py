@@ -224,3 +224,13 @@ def test_device_names() -> None:
 def test_cuda_where_there_is_none() -> None:
     with pytest.raises(ModelError, match="no CUDA device"):
         pick_device("cuda")
+
+
+@pytest.mark.parametrize("name", ["compact", "refiner"])
+def test_a_card_is_that_of_the_checkpoint_beside_it(name: str) -> None:
+    """It tells the number of its steps and of its weights: a checkpoint that is exchanged without its card shows here."""
+    path = bundled(f"{name}.safetensors")
+    tensors, metadata = load_tensors(path)
+    card = path.with_suffix(".md").read_text()
+    assert f"{int(metadata['steps']):,} steps" in card
+    assert f"{sum(t.numel() for t in tensors.values() if t.is_floating_point()):,} parameters" in card
