@@ -41,7 +41,8 @@ from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit, load
 from depth_retrofit_ros.ros.replay.bag_source import BagSource
 from depth_retrofit_ros.training.crops import FAR_FACTOR
-from depth_retrofit_ros.training.degradations import simulate_coarse
+from depth_retrofit_ros.training.degradations import point_sampled, simulate_coarse
+from depth_retrofit_ros.training.pool import VIEW_SIDE
 from depth_retrofit_ros.training.scenes.film import Film
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 from depth_retrofit_ros.upsampling.interpolation import upsample
@@ -50,7 +51,6 @@ CROP = (640, 480)  # shown at CROP * ZOOM pixels
 ZOOM = 0.6
 QUALITY = 88
 LONG_SIDE = 2560  # of a photograph, as a camera of this size would have taken it
-COARSE = (432, 768)  # of the simulated model
 DEPTH_TOPIC = "/camera/aligned_depth_to_color/image_raw"
 
 
@@ -219,11 +219,7 @@ def write_picture(path: Path, rows: Sequence[np.ndarray]) -> None:
 
 def simulated_answer(view: VideoFrame, seed: int) -> CoarsePrediction:
     """A simulated coarse map of this view, with features."""
-    rows, columns = (((np.arange(n) + 0.5) * full / n).astype(int) for n, full in zip(COARSE, view.depth.shape, strict=True))
-    low = view.depth[np.ix_(rows, columns)]
-    known = np.isfinite(low)
-    low = np.where(known, low, FAR_FACTOR * low[known].max()).astype(np.float32)
-    depth, features = simulate_coarse(np.random.default_rng(seed), low)
+    depth, features = simulate_coarse(np.random.default_rng(seed), point_sampled(view.depth, VIEW_SIDE, FAR_FACTOR))
     return CoarsePrediction(torch.from_numpy(depth), torch.from_numpy(features))
 
 

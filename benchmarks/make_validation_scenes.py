@@ -11,22 +11,20 @@ import argparse
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import DatasetError, DepthRetrofitError
-from depth_retrofit_ros.io.depth_files import make_folder, write_depth_npz, writing
+from depth_retrofit_ros.io.depth_files import make_folder, write_depth_npz, write_image, writing
 from depth_retrofit_ros.training.crops import FAR_FACTOR
-from depth_retrofit_ros.training.degradations import simulate_coarse
+from depth_retrofit_ros.training.degradations import point_sampled, simulate_coarse
 from depth_retrofit_ros.training.pool import VIEW_SIDE
 from depth_retrofit_ros.training.scenes.primitives import usable_scene
 from depth_retrofit_ros.training.scenes.sensor import Sensor
 from depth_retrofit_ros.training.scenes.textures import TextureStack, build_textures
 
 TRAINING_SEEDS = range(1000)  # training takes 1 unless told otherwise, its held-out pool 900
-JPEG_QUALITY = 95
 
 
 def main() -> int:
@@ -68,11 +66,7 @@ def make_frame(args: argparse.Namespace, textures: TextureStack, index: int) -> 
     image, depth = sensor.shoot(view.image.numpy(), rng), view.depth.numpy()
 
     name = f"{placed.kind}_{args.seed}_{index:03d}"
-    ok, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    assert ok
-    path = args.out / f"{name}.jpg"
-    with writing(path):
-        path.write_bytes(data.tobytes())
+    write_image(args.out / f"{name}.jpg", image)
     write_depth_npz(args.out / f"{name}.npz", depth, 0, True, camera)
     if args.simulated is not None:
         write_simulated(args.simulated / f"{name}.npz", rng, depth)
@@ -81,13 +75,7 @@ def make_frame(args: argparse.Namespace, textures: TextureStack, index: int) -> 
 
 def write_simulated(path: Path, rng: np.random.Generator, depth: np.ndarray) -> None:
     """A simulated model's answer to a frame of true ``depth [H, W]``, with head features."""
-    height, width = depth.shape
-    view_w, view_h = (round(v * min(1, VIEW_SIDE / max(width, height))) for v in (width, height))
-    rows, columns = ((np.arange(n) + 0.5) * big / n for n, big in ((view_h, height), (view_w, width)))
-    view = depth[np.ix_(rows.astype(int), columns.astype(int))]
-    known = np.isfinite(view)
-    view = np.where(known, view, FAR_FACTOR * view[known].max()).astype(np.float32)
-    coarse, features = simulate_coarse(rng, view)
+    coarse, features = simulate_coarse(rng, point_sampled(depth, VIEW_SIDE, FAR_FACTOR))
     with writing(path):
         np.savez(path, depth=coarse, features=features, metric=np.bool_(False))
 

@@ -26,7 +26,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from path_traced.assets import read_catalog
 from path_traced.scenes import SCENES
@@ -34,13 +33,12 @@ from path_traced.stage import Stage
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import DatasetError, DepthRetrofitError
-from depth_retrofit_ros.io.depth_files import make_folder, write_depth_npz, writing
-from depth_retrofit_ros.training import degradations
+from depth_retrofit_ros.io.depth_files import make_folder, write_depth_npz, write_image, writing
+from depth_retrofit_ros.training.degradations import simulate_coarse
 
 FARTHEST = 1e6  # m; Cycles says 1e10 where a ray meets nothing
 SKY = 500.0  # m, where a simulated model sees the sky
 LONG_SIDES = (518, 256)
-JPEG_QUALITY = 95
 CENTER_FILTER_PX = 0.01  # the least that Cycles has: every ray of the depth pass goes through its pixel's centre
 
 
@@ -90,11 +88,7 @@ def render_frames(args: argparse.Namespace) -> None:
             place_camera(stage.bpy, camera, rng.uniform(1.2, 1.6), rng.uniform(-7, 1), rng.uniform(-4, 4))
             image, depth = shoot(stage.bpy, camera, args.samples, args.threads, Path(scratch))
         name = f"{kind}_{args.seed}_{index:03d}"
-        ok, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        assert ok
-        path = args.out / f"{name}.jpg"
-        with writing(path):
-            path.write_bytes(data.tobytes())
+        write_image(args.out / f"{name}.jpg", image)
         write_depth_npz(args.out / f"{name}.npz", depth, 0, True, camera)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
 
@@ -187,11 +181,7 @@ def simulate_maps(args: argparse.Namespace) -> None:
 
 def coarse_map(rng: np.random.Generator, depth: np.ndarray, long_side: int) -> np.ndarray:
     """What a simulated model that answers ``long_side`` px says of true ``depth [H, W]``, the sky at ``SKY`` m: float32 [h, w]."""
-    sides, degradations.LONG_SIDES = degradations.LONG_SIDES, (long_side, long_side)
-    try:
-        coarse, _ = degradations.simulate_coarse(rng, np.minimum(depth, SKY).astype(np.float32))
-    finally:
-        degradations.LONG_SIDES = sides
+    coarse, _ = simulate_coarse(rng, np.minimum(depth, SKY).astype(np.float32), long_sides=(long_side, long_side))
     if max(coarse.shape) != long_side:
         raise DatasetError(
             f"the simulated model answers with {coarse.shape[1]}x{coarse.shape[0]}, not with a long side of {long_side}"

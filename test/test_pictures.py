@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -22,21 +19,15 @@ from depth_retrofit_ros.io.color_map import UNKNOWN_RGB
 from depth_retrofit_ros.training.scenes import film
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 from test.paths import ROOT
+from test.scripts import load_script
 
 LARGEST_BYTES = 400_000
 WIDTH, HEIGHT = 640, 480
 
 
 @pytest.fixture(scope="module")
-def script() -> Iterator[ModuleType]:
-    name = "make_pictures"
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[name]
+def script() -> ModuleType:
+    return load_script(ROOT / "benchmarks" / "make_pictures.py")
 
 
 @pytest.fixture(scope="module")

@@ -118,9 +118,7 @@ class Evaluator:
             band=band,
             high_error=wanted,
             selected=selected,
-            classes=pixel_classes(
-                np.where(np.isposinf(sample.depth), sample.depth, truth), max(truth.shape) / max(low.depth.shape)
-            ),
+            classes=pixel_classes(np.where(_sky(sample), sample.depth, truth), max(truth.shape) / max(low.depth.shape)),
             equal_time_px=long_side,
             moved_far=moved_far(base, refined, truth),
         )

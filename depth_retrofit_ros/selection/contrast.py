@@ -20,8 +20,12 @@ def contrast(image: torch.Tensor, low: tuple[int, int]) -> torch.Tensor:
     image: ``uint8 [H, W, 3]``. Where cells have fewer than ``LEAST_PX`` pixels a side, that of larger cells, interpolated.
     """
     grid = contrast_grid((image.shape[0], image.shape[1]), low)
-    cells = cell_deviation(image, grid)
-    return cells if grid == low else bilinear(cells[None], low)[0]
+    return at_cells(cell_deviation(image, grid), low)
+
+
+def at_cells(measured: torch.Tensor, low: tuple[int, int]) -> torch.Tensor:
+    """What was measured on a ``contrast_grid`` at the cells of the ``low = (h, w)`` grid that it was chosen for."""
+    return measured if tuple(measured.shape) == low else bilinear(measured[None], low)[0]
 
 
 def contrast_grid(size: tuple[int, int], low: tuple[int, int]) -> tuple[int, int]:

@@ -27,13 +27,13 @@ from depth_retrofit_ros.refinement.pixels.features import (
     normalized,
     standardised,
 )
-from depth_retrofit_ros.selection.contrast import cell_starts, contrast, contrast_grid, deviation_between
+from depth_retrofit_ros.selection.contrast import at_cells, cell_starts, contrast, contrast_grid, deviation_between
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import LEAST_CONTRAST, doubt, weighted
 from depth_retrofit_ros.training import degradations
 from depth_retrofit_ros.training.surface_targets import log_ratio
 from depth_retrofit_ros.upsampling.edge_aware import CHANNELS, guided_depth, guided_maps, usual_kink
-from depth_retrofit_ros.upsampling.interpolation import bilinear, sample_at
+from depth_retrofit_ros.upsampling.interpolation import sample_at
 
 FAR_FACTOR = 2.5  # the sky is put this much behind the farthest thing where a model answers, which does not see where it is put
 SIMULATED_CLAIM = stored_claim(metric=False)  # a simulated answer stands for models of any kind
@@ -220,7 +220,7 @@ def crop_score(data: Mapping[str, np.ndarray], index: int, view: CoarseView) -> 
         inside = (slice(top, top + exact.shape[0]), slice(left, left + exact.shape[1]))
         cells *= (exact.mean() / cells[inside].mean().clamp_min(LEAST_CONTRAST)).clamp(0.5, 4)
         cells[inside] = exact
-    return weighted(view.doubt, cells if grid == low else bilinear(cells[None], low)[0])
+    return weighted(view.doubt, at_cells(cells, low))
 
 
 def _whole_cells(start: int, side: int, high: int, low: int) -> tuple[int, np.ndarray]:

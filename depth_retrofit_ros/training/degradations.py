@@ -83,14 +83,20 @@ def point_sampled(depth: np.ndarray, long_side: int, sky: float) -> np.ndarray:
     return np.where(known, view, sky * view[known].max()).astype(np.float32)
 
 
-def simulate_coarse(rng: np.random.Generator, depth: np.ndarray, degradation: Degradation = MILD) -> tuple[np.ndarray, np.ndarray]:
+def simulate_coarse(
+    rng: np.random.Generator,
+    depth: np.ndarray,
+    degradation: Degradation = MILD,
+    long_sides: tuple[int, int] = LONG_SIDES,
+) -> tuple[np.ndarray, np.ndarray]:
     """What a model might answer to a scene. Give it a finer view than the answer shall be, or equally fine.
 
-    depth: float32 [h, w] m, finite, at a view's pixel centres → coarse depth float32 [h', w'], h' ≤ h, and head features float32
-    [2, h', w'], whose softmax entropy is the model's doubt (the same everywhere for a model whose features tell nothing).
+    depth: float32 [h, w] m, finite, at a view's pixel centres; long_sides: between which the answer's long side [px] is drawn →
+    coarse depth float32 [h', w'], h' ≤ h, and head features float32 [2, h', w'], whose softmax entropy is the model's doubt (the
+    same everywhere for a model whose features tell nothing).
     """
     true = np.log(depth)
-    size = _random_size(rng, true.shape)
+    size = _random_size(rng, true.shape, long_sides)
     true_edges = _steps(cv2.resize(true, size, interpolation=cv2.INTER_AREA))
     log = degradation.answer(rng, true, size)
     log = log + smooth_noise(rng, log.shape, rng.uniform(2, 6)) * rng.choice([0.0, 0.05, 0.15]) + rng.normal(0, 0.5)
@@ -106,9 +112,9 @@ def _steps(log: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.dilate(log, kernel) - cv2.erode(log, kernel))
 
 
-def _random_size(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[int, int]:
+def _random_size(rng: np.random.Generator, shape: tuple[int, ...], long_sides: tuple[int, int]) -> tuple[int, int]:
     """(width, height) of some model's answer to a view of ``shape``."""
-    low, high = np.log(LONG_SIDES)
+    low, high = np.log(long_sides)
     scale = min(1.0, np.exp(rng.uniform(low, high)) / max(shape))
     return max(16, round(shape[1] * scale)), max(16, round(shape[0] * scale))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -14,17 +13,14 @@ from depth_retrofit_ros.io.checkpoints import save_tensors
 from test.evaluation.scenes import coarse_of, write_scene
 from test.paths import ROOT
 from test.refinement.nets import random_network
+from test.scripts import load_script
 
 PATH = ROOT / "benchmarks" / "rank_refiners.py"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("rank_refiners", PATH)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script(PATH)
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from types import ModuleType
 from typing import Any
 
@@ -18,18 +16,14 @@ from depth_retrofit_ros.ros.replay.live_run import RunResult
 from depth_retrofit_ros.ros.replay.player import Playback
 from depth_retrofit_ros.ros.replay.recorder import Recording
 from test.paths import ROOT
+from test.scripts import load_script
 
 PATH = ROOT / "benchmarks" / "soak.py"
 
 
 @pytest.fixture(scope="module")
 def soak() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("soak", PATH)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["soak"] = module  # dataclasses look their module up
-    specification.loader.exec_module(module)
-    return module
+    return load_script(PATH)
 
 
 def memory(soak: ModuleType, growth_mb_per_minute: float, minutes: float = 30.0) -> Any:

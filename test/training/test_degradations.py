@@ -171,7 +171,7 @@ def test_resizing_keeps_the_grids_aligned() -> None:
     log[:, 300:] = 1.0
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        small = _smaller(rng, log, _random_size(rng, log.shape))
+        small = _smaller(rng, log, _random_size(rng, log.shape, LONG_SIDES))
         steps = np.diff(small.mean(0))
         edge = (steps * (np.arange(steps.size) + 1)).sum() / steps.sum()
         assert edge / small.shape[1] * W == pytest.approx(300, abs=0.5 * W / small.shape[1] + 1)

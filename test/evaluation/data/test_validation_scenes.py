@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -13,17 +12,14 @@ import torch
 from depth_retrofit_ros.coarse.stored import read_stored, stored_path
 from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
 from test.paths import ROOT
+from test.scripts import load_script
 
 SCRIPT = ROOT / "benchmarks" / "make_validation_scenes.py"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_validation_scenes", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 def make(script: ModuleType, monkeypatch: pytest.MonkeyPatch, out: Path, *options: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import re
 from pathlib import Path
@@ -17,6 +16,7 @@ from depth_retrofit_ros.ros.node.parameters import PARAMETERS
 from depth_retrofit_ros.ros.transport.dds_profile import PROFILE_VARIABLES
 from test.paths import ROOT
 from test.ros.graph import NODE, Graph, SlantedWall, wait_until
+from test.scripts import load_script
 
 LAUNCH_FILE = ROOT / "launch" / "pipeline.launch.py"
 
@@ -57,11 +57,7 @@ def test_rviz_shows_topics_that_the_node_publishes(graph: Graph) -> None:
 @pytest.fixture
 def description() -> Any:
     pytest.importorskip("launch_ros", reason="`launch` is not available as a wheel: this runs where a ROS 2 is installed")
-    specification = importlib.util.spec_from_file_location("pipeline", LAUNCH_FILE)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.generate_launch_description()
+    return load_script(LAUNCH_FILE).generate_launch_description()
 
 
 def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -> None:

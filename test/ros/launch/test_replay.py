@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from test.paths import ROOT
 from test.ros.graph import NODE, Graph, SlantedWall
+from test.scripts import load_script
 
 FILE = ROOT / "launch" / "replay.launch.py"
 TREE = ast.parse(FILE.read_text())
@@ -47,11 +47,7 @@ def test_the_node_says_the_line_that_starts_the_bag_and_publishes_what_is_record
 @pytest.fixture
 def module() -> Any:
     pytest.importorskip("launch_ros", reason="`launch` is not available as a wheel: this runs where a ROS 2 is installed")
-    specification = importlib.util.spec_from_file_location("replay", FILE)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script(FILE)
 
 
 def visited(module: Any, given: dict[str, str]) -> list[Any]:
