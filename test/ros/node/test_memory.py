@@ -40,6 +40,9 @@ print(json.dumps(memory_mb))
 def test_rounds_of_configure_and_cleanup_do_not_grow(model: str, rounds: int) -> None:
     # One arena: each life's threads may get arenas of their own, and which of them keep a page depends on who ran when.
     environment = {**os.environ, **same_imports(), "MALLOC_ARENA_MAX": "1"}
+    # A life beforehand in another process: whoever compiles kernels holds up to 100 MB that the allocator gives back when it likes.
+    first = run_python("-c", ROUNDS, model, "1", env=environment)
+    assert first.returncode == 0, first.stderr[-2000:]
     done = run_python("-c", ROUNDS, model, str(rounds), env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     memory_mb = json.loads(done.stdout.splitlines()[-1])
