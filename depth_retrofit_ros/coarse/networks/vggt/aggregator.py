@@ -1,0 +1,70 @@
+"""VGGT's trunk: DINOv2's patch tokens of each view, then attention within each view and across all of them in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from depth_retrofit_ros.coarse.networks.dinov2 import Block, DinoV2, VitSize
+from depth_retrofit_ros.coarse.networks.vggt.rotary import Rotary2d, grid_positions
+
+REGISTERS = 4
+EXTRA_TOKENS = 1 + REGISTERS  # the camera's, then the registers, before a view's patches
+EPS = 1e-5  # of all layer norms but the encoder's
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Aggregator(nn.Module):
+    """encoder: of the patches; layers: number of pairs of attention within and across; pretrained_size: see ``DinoV2``.
+
+    The first view has camera and register tokens of its own, for it is the world that the others are placed in.
+    """
+
+    _mean: Tensor
+    _std: Tensor
+
+    def __init__(self, encoder: VitSize, layers: int, heads: int, pretrained_size: int) -> None:
+        super().__init__()
+        width = encoder.width
+        self.patch_embed = DinoV2(encoder, REGISTERS, pretrained_size, antialias=True, offset=0.0)
+        rope = Rotary2d()
+        self.frame_blocks = nn.ModuleList([Block(width, heads, True, rope, eps=EPS) for _ in range(layers)])
+        self.global_blocks = nn.ModuleList([Block(width, heads, True, rope, eps=EPS) for _ in range(layers)])
+        self.camera_token = nn.Parameter(torch.zeros(1, 2, 1, width))
+        self.register_token = nn.Parameter(torch.zeros(1, 2, REGISTERS, width))
+        self.register_buffer("_mean", _constant(_MEAN), persistent=False)
+        self.register_buffer("_std", _constant(_STD), persistent=False)
+
+    def forward(self, images: Tensor, taken: Sequence[int]) -> list[Tensor]:
+        """images ``[S, 3, H, W]`` in 0…1, sides multiples of the patch; taken: layers, ascending.
+
+        Returns for each of them ``[S, EXTRA_TOKENS + N, 2C]``: what the attention within the view gave, and that across all.
+        """
+        views, _, height, width = images.shape
+        patch = self.patch_embed.patch
+        patches = self.patch_embed((images - self._mean) / self._std)
+        x = torch.cat((self._by_view(self.camera_token, views), self._by_view(self.register_token, views), patches), 1)
+        within = grid_positions(height // patch, width // patch, EXTRA_TOKENS, x.device)
+        across = within.repeat(1, views, 1)
+        outputs = []
+        for layer, (frame_block, global_block) in enumerate(zip(self.frame_blocks, self.global_blocks, strict=True)):
+            local = frame_block(x, within)
+            x = global_block(local.reshape(1, -1, local.shape[-1]), across).view_as(local)
+            if layer in taken:
+                outputs.append(torch.cat((local, x), -1))
+        return outputs
+
+    def restore_constants(self) -> None:
+        """After the module was made on the meta device: what no checkpoint holds."""
+        self._mean, self._std = _constant(_MEAN), _constant(_STD)
+
+    @staticmethod
+    def _by_view(token: Tensor, views: int) -> Tensor:
+        """``[1, 2, T, C]``, for the first view and for all others → ``[S, T, C]``."""
+        return torch.cat((token[0, :1], token[0, 1:].expand(views - 1, -1, -1)))
+
+
+def _constant(values: tuple[float, float, float]) -> Tensor:
+    return torch.tensor(values).view(1, 3, 1, 1)
