@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 _ROS_NAME = re.compile(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
-def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True) -> None:
-    """What ``retrofit.load`` takes. Without ``defaults`` an option that is not given is None."""
+def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, model: str = "compact") -> None:
+    """What ``retrofit.load`` takes; model: the usual one. Without ``defaults`` an option that is not given is None."""
     group = parser.add_argument_group("model")
 
     def add(name: str, default: object, text: str, **more: Any) -> None:
         told = f"{text} (default: {default or 'the bundled one'})"
         group.add_argument(name, default=default if defaults else None, help=told, **more)
 
-    add("--model", "compact", "see 'depth-retrofit models'", metavar="NAME")
+    add("--model", model, "see 'depth-retrofit models'", metavar="NAME")
     group.add_argument("--weights", type=Path, metavar="PATH", help="its checkpoint, or the folder that has it")
     add("--refiner", None, "a refiner checkpoint", type=Path, metavar="PATH")
     add("--budget", 0.1, "share of the pixels that are refined, 0 to 1", type=share, metavar="SHARE")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+
+_COUNT_DIGITS = 20  # room for the number of points in the header of a file that is written piece by piece
+_VERTEX = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
 
 
 def valid_points(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -18,19 +23,44 @@ def valid_points(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def write_ply(path: Path, cloud: np.ndarray, metric: bool) -> int:
     """Write the valid points of ``float32 [h, w, 4]`` as binary little-endian PLY; returns how many. metric: they are in metres."""
-    positions, colors = valid_points(cloud)
-    vertices = np.empty(len(positions), dtype=[("position", "<f4", 3), ("colour", "u1", 3)])
-    vertices["position"], vertices["colour"] = positions, colors
+    return write_ply_parts(path, [valid_points(cloud)], metric)
+
+
+def write_ply_parts(path: Path, parts: Iterable[tuple[np.ndarray, np.ndarray]], metric: bool) -> int:
+    """Write clouds one after another into one PLY, each taken when the one before is in the file; returns the number of points.
+
+    parts: positions ``float32 [N, 3]`` and colours ``uint8 [N, 3]`` RGB. The file appears whole or not at all.
+    """
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with partial.open("wb") as file:
+            _write_ply_header(file, 0, metric)
+            count = 0
+            for positions, colors in parts:
+                vertices = np.empty(len(positions), _VERTEX)
+                vertices["position"], vertices["colour"] = positions, colors
+                file.write(vertices.tobytes())
+                count += len(vertices)
+            file.seek(0)
+            _write_ply_header(file, count, metric)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return count
+
+
+def _write_ply_header(file: BinaryIO, count: int, metric: bool) -> None:
+    """Of the same length for every count: a comment takes up the room that the number leaves."""
     header = (
         "ply\nformat binary_little_endian 1.0\n"
-        f"comment {'metres' if metric else 'relative, not metres'}\n"
-        f"element vertex {len(vertices)}\n"
+        f"comment {'metres' if metric else 'relative, not metres'}{' ' * (_COUNT_DIGITS - len(str(count)))}\n"
+        f"element vertex {count}\n"
         "property float x\nproperty float y\nproperty float z\n"
         "property uchar red\nproperty uchar green\nproperty uchar blue\n"
         "end_header\n"
     )
-    path.write_bytes(header.encode("ascii") + vertices.tobytes())
-    return len(vertices)
+    file.write(header.encode("ascii"))
 
 
 def write_pcd(path: Path, cloud: np.ndarray) -> int:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from depth_retrofit_ros.coarse.networks.dinov2 import VitSize
+from depth_retrofit_ros.coarse.networks.signed_log import exp_signed, log_signed
 from depth_retrofit_ros.coarse.networks.vggt import model
 from depth_retrofit_ros.coarse.networks.vggt.camera_head import decode_poses
-from depth_retrofit_ros.coarse.networks.vggt.model import Vggt, VggtSize, exp_signed, load_vggt, log_signed
+from depth_retrofit_ros.coarse.networks.vggt.model import Vggt, VggtSize, load_vggt
 from depth_retrofit_ros.errors import WeightsError
 from test.coarse.networks.parity import fill, mismatches, random_input, read_fixture, signature
 

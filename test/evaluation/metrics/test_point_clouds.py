@@ -26,7 +26,8 @@ def test_a_shifted_plane_is_off_by_its_shift() -> None:
 
 def test_half_a_plane_is_accurate_and_half_complete() -> None:
     score = compare_clouds(PLANE[PLANE[:, 0] < 0.99], PLANE, (0.01,)).scores[0]
-    assert (score.accuracy, score.completeness) == (1.0, pytest.approx(0.5))
+    assert score.accuracy == 1.0
+    assert score.completeness == pytest.approx(0.5)
     assert score.f_score == pytest.approx(2 / 3)
 
 

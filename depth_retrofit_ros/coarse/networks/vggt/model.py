@@ -44,7 +44,7 @@ VGGT_1B = VggtSize()
 class DenseAnswer:
     """Of one head, before its output map.
 
-    raw: ``[S, C, H, W]``, ln depth (C = 1) or signed-log points (C = 3), see ``exp_signed``; confidence ``[S, H, W]``, ≥ 1;
+    raw: ``[S, C, H, W]``, ln depth (C = 1) or signed-log points (C = 3), see ``signed_log``; confidence ``[S, H, W]``, ≥ 1;
     features: ``[S, 32, H, W]`` before the last projection, ≥ 0.
     """
 
@@ -82,16 +82,6 @@ class Vggt(nn.Module):
     def points(self, tokens: list[Tensor], height: int, width: int) -> DenseAnswer:
         """Signed-log points in the first camera's frame, in the unit of depth."""
         return _in_chunks(self.point_head, tokens, height, width)
-
-
-def exp_signed(raw: Tensor) -> Tensor:
-    """The point head's output map, ``sign(y) · (exp|y| − 1)``."""
-    return raw.sign() * raw.abs().expm1()
-
-
-def log_signed(points: Tensor) -> Tensor:
-    """Its inverse, ``sign(p) · ln(1 + |p|)``."""
-    return points.sign() * points.abs().log1p()
 
 
 def load_vggt(tensors: Mapping[str, Tensor], path: Path, size: VggtSize = VGGT_1B) -> Vggt:

@@ -1,0 +1,84 @@
+"""Several views' predictions from files: the stored output of any multi-view model, retrofitted offline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.networks.signed_log import log_signed
+from depth_retrofit_ros.coarse.stored import NAME, read_stored, stored_path
+from depth_retrofit_ros.coarse.views import CoarseView, PointMap
+from depth_retrofit_ros.errors import CameraError, DatasetError, ModelError
+from depth_retrofit_ros.io.npz import NpzReader, open_npz
+
+SKEWED = 1e-3  # largest element of RᵀR − 1 with which a rotation still counts as one
+
+
+class StoredViews:
+    """``MultiViewModel`` from ``NAME.npz`` in a folder, one for each image, in the order of ``names``.
+
+    Each file is one of ``read_stored`` and has ``K`` [3, 3], intrinsics in pixels of its depth map (the center of the first pixel
+    is 0), and ``camera_from_world`` [3, 4]. Optional: ``confidence`` [h, w]; ``points`` [3, h, w] in the world, with
+    ``point_features`` and ``point_confidence`` as those of depth. Depth, translation and points are in one unit in all files.
+    Raises DatasetError.
+    """
+
+    name = NAME
+
+    def __init__(self, folder: Path, names: Sequence[str], device: torch.device) -> None:
+        self.device = device
+        self._paths = [stored_path(folder, name) for name in names]
+        metric = {read_stored(path, torch.device("cpu")).claim.kind == "metric" for path in self._paths}
+        if len(metric) > 1:
+            raise DatasetError(f"some files in {folder} are metric and some are not: views of one scene have one unit")
+        self.claim = ScaleClaim("metric", "file") if metric == {True} else ScaleClaim("up-to-scale", "never")
+
+    def predict_views(self, images: Iterable[torch.Tensor], point_maps: bool = False) -> list[CoarseView]:
+        """See ``MultiViewModel.predict_views``."""
+        return [
+            _read_view(path, (image.shape[0], image.shape[1]), self.device, point_maps)
+            for path, image in zip(self._paths, images, strict=True)
+        ]
+
+
+def _read_view(path: Path, size: tuple[int, int], device: torch.device, point_maps: bool) -> CoarseView:
+    prediction = read_stored(path, device).prediction
+    h, w = prediction.depth.shape
+    with open_npz(path) as arrays:
+        confidence = _map(arrays, "confidence", 2, path, device)
+        k, pose = arrays.array("K", 2), arrays.array("camera_from_world", 2).astype(np.float64)
+        point_map = _read_points(arrays, path, device) if point_maps else None
+    if k.shape != (3, 3) or pose.shape != (3, 4):
+        raise DatasetError(f"{path}: K must be [3, 3] and camera_from_world [3, 4], not {list(k.shape)} and {list(pose.shape)}")
+    if not np.isfinite(pose).all() or np.abs(pose[:, :3].T @ pose[:, :3] - np.eye(3)).max() > SKEWED:
+        raise DatasetError(f"{path}: camera_from_world must be a rotation beside a translation: store [R | t]")
+    try:
+        camera = Camera(w, h, float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2])).resized(size[1], size[0])
+    except CameraError as error:
+        raise DatasetError(f"{path}: {error}") from None
+    return CoarseView(prediction, camera, pose, confidence, point_map)
+
+
+def _read_points(arrays: NpzReader, path: Path, device: torch.device) -> PointMap:
+    points = _map(arrays, "points", 3, path, device)
+    if points is None:
+        raise ModelError(f"{path} has no 'points': store them, or reconstruct from depth")
+    if points.shape[0] != 3:
+        raise DatasetError(f"{path}: points must be [3, h, w], not {list(points.shape)}")
+    features = _map(arrays, "point_features", 3, path, device)
+    given = torch.zeros_like(points[:1]) if features is None else features
+    return PointMap(log_signed(points), given, _map(arrays, "point_confidence", 2, path, device))
+
+
+def _map(arrays: NpzReader, name: str, dimensions: int, path: Path, device: torch.device) -> torch.Tensor | None:
+    if name not in arrays:
+        return None
+    values = arrays.array(name, dimensions)
+    if not np.isfinite(values).all():
+        raise DatasetError(f"{path}: '{name}' must be finite everywhere: fill its unknown values")
+    return torch.from_numpy(values).to(device)

@@ -1,0 +1,1 @@
+"""Several views of one scene: each refined at its own resolution, then merged into one cloud."""
