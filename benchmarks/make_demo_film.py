@@ -24,7 +24,7 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import DatasetError, DepthRetrofitError
 from depth_retrofit_ros.io.depth_files import write_text
-from depth_retrofit_ros.training.scenes.film import write_film
+from depth_retrofit_ros.training.scenes.film import pose_along, write_film
 from depth_retrofit_ros.training.scenes.meshes.assets import Assets, cache_folder, open_assets
 from depth_retrofit_ros.training.scenes.meshes.attribution import terms
 from depth_retrofit_ros.training.scenes.meshes.catalogue import Model
@@ -33,7 +33,7 @@ from depth_retrofit_ros.training.scenes.meshes.obj import Mesh
 from depth_retrofit_ros.training.scenes.meshes.rooms import Room
 from depth_retrofit_ros.training.scenes.meshes.view import MeshView, most_interesting
 from depth_retrofit_ros.training.scenes.render import to_uint8
-from depth_retrofit_ros.training.scenes.scene import Pose, rotation_ypr
+from depth_retrofit_ros.training.scenes.scene import Pose
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 from depth_retrofit_ros.training.scenes.world import WorldSpec
 
@@ -125,10 +125,8 @@ def shots(view: MeshView, camera: Camera, count: int) -> Iterator[VideoFrame]:
     """Views along a short path, as a camera held in the hand takes them; the image with four rays a pixel."""
     start = view.pose
     for i in range(count):
-        s = i / max(1, count - 1)
-        offset = np.array([-0.18 * s, 0.02 * np.sin(np.pi * s), 0.08 * s])
-        turn = rotation_ypr(0.03 * s, 0.01 * np.sin(np.pi * s), 0.006 * s)
-        view.pose = Pose(start.rotation @ turn, start.position + start.rotation @ offset)
+        along = pose_along(i / max(1, count - 1))
+        view.pose = Pose(start.rotation @ along.rotation, start.position + start.rotation @ along.position)
         yield VideoFrame(to_uint8(torch.from_numpy(averaged(view, camera))), exact_depth(view, camera), camera)
         print(f"view {i + 1} of {count}", flush=True)
 

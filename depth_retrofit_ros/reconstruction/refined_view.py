@@ -90,12 +90,12 @@ def _fused_points(frame: DepthFrame, view: CoarseView, point_map: PointMap) -> n
 
     A pixel's ray is the point map's own, which need not be the camera's.
     """
-    height, width = frame.depth.shape
     in_camera = _in_camera(view, point_map)
-    camera = view.camera.resized(point_map.raw.shape[2], point_map.raw.shape[1])
-    own = in_camera[:2] / in_camera[2]
-    given = torch.from_numpy(rays(camera)[:2]).to(own)
-    slopes = bilinear(torch.where(in_camera[2] > 0, own, given), (height, width)).flatten(1)
+    coarse_camera = view.camera.resized(point_map.raw.shape[2], point_map.raw.shape[1])
+    # By how much its rays differ from the camera's is interpolated, not the rays, whose slope goes on beyond the coarse centers.
+    own = in_camera[:2] / in_camera[2] - torch.from_numpy(rays(coarse_camera)[:2]).to(in_camera)
+    difference = bilinear(torch.where(in_camera[2] > 0, own, 0.0), (frame.depth.shape[0], frame.depth.shape[1]))
+    slopes = (torch.from_numpy(rays(view.camera)[:2]).to(difference) + difference).flatten(1)
     world = torch.from_numpy(inverse(view.camera_from_world)).to(slopes)
 
     def points(depth: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
@@ -108,4 +108,4 @@ def _fused_points(frame: DepthFrame, view: CoarseView, point_map: PointMap) -> n
     change = (frame.depth.flatten()[chosen] / coarse).log() / share.clamp_min(LEAST_REFINED)
     before, after = log_signed(out[:, chosen]), log_signed(points(coarse * change.exp(), slopes[:, chosen]))
     out[:, chosen] = exp_signed(before + share * (after - before))
-    return out.view(3, height, width).float().cpu().numpy()
+    return out.view(3, *frame.depth.shape).float().cpu().numpy()

@@ -88,10 +88,12 @@ def simulate_coarse(
     depth: np.ndarray,
     degradation: Degradation = MILD,
     long_sides: tuple[int, int] = LONG_SIDES,
+    warped: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a model might answer to a scene. Give it a finer view than the answer shall be, or equally fine.
 
-    depth: float32 [h, w] m, finite, at a view's pixel centres; long_sides: between which the answer's long side [px] is drawn →
+    depth: float32 [h, w] m, finite, at a view's pixel centres; long_sides: between which the answer's long side [px] is drawn;
+    warped: whether scale, shift and low frequencies are wrong as well as the edges →
     coarse depth float32 [h', w'], h' ≤ h, and head features float32 [2, h', w'], whose softmax entropy is the model's doubt (the
     same everywhere for a model whose features tell nothing).
     """
@@ -99,9 +101,10 @@ def simulate_coarse(
     size = _random_size(rng, true.shape, long_sides)
     true_edges = _steps(cv2.resize(true, size, interpolation=cv2.INTER_AREA))
     log = degradation.answer(rng, true, size)
-    log = log + smooth_noise(rng, log.shape, rng.uniform(2, 6)) * rng.choice([0.0, 0.05, 0.15]) + rng.normal(0, 0.5)
+    if warped:
+        log = log + smooth_noise(rng, log.shape, rng.uniform(2, 6)) * rng.choice([0.0, 0.05, 0.15]) + rng.normal(0, 0.5)
     coarse = np.exp(log).astype(np.float32)
-    if rng.random() < 0.35:
+    if warped and rng.random() < 0.35:
         coarse = _affine_inverse(rng, coarse)
     features = _features(rng, coarse, true_edges)
     return (_stored(rng, coarse) if rng.random() < degradation.stored else coarse), features

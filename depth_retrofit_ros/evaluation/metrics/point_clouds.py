@@ -15,6 +15,7 @@ import numpy as np
 from depth_retrofit_ros.evaluation.metrics.nearest import NearestPoints
 
 VOXEL_M = 0.01  # as ETH3D's own evaluation has it
+_BITS = 21  # of a cell's number along each axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,14 @@ def compare_clouds(cloud: np.ndarray, truth: np.ndarray, tolerances: Sequence[fl
 
 def _cells(points: np.ndarray, voxel: float) -> np.ndarray:
     """For each point the number of its cell, ``int64 [N]``, counted from 0 without gaps."""
-    indices = np.floor(points / voxel).astype(np.int64)
-    _, cells = np.unique(indices, axis=0, return_inverse=True)
+    indices = np.floor(points / voxel)
+    indices -= indices.min(0)
+    if indices.max() >= 1 << _BITS:
+        raise ValueError(
+            f"points over {indices.max() * voxel:.3g} of their unit are too many voxels of {voxel:g}: choose larger ones"
+        )
+    x, y, z = indices.astype(np.int64).T
+    _, cells = np.unique((x << 2 * _BITS) | (y << _BITS) | z, return_inverse=True)
     return cells.reshape(-1)
 
 

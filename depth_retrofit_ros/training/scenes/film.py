@@ -18,6 +18,7 @@ import numpy as np
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import DatasetError, OutputError, UsageError
 from depth_retrofit_ros.io.depth_files import make_folder, write_text, writing
+from depth_retrofit_ros.training.scenes.scene import Pose, rotation_ypr
 from depth_retrofit_ros.training.scenes.video import VideoFrame
 
 FOLDER = Path(__file__).resolve().parents[2] / "film"
@@ -25,6 +26,12 @@ NEAREST_M = 0.1
 STEP = 1 / 2048  # of ln depth: rounding moves depth by at most 0.025 %
 JPEG_QUALITY = 92
 CAMERA = "film.json"
+
+
+def pose_along(share: float) -> Pose:
+    """Where the camera is after that share (0…1) of its path, in the frame of its first view: as one held in the hand moves."""
+    offset = np.array([-0.18 * share, 0.02 * np.sin(np.pi * share), 0.08 * share])
+    return Pose(rotation_ypr(0.03 * share, 0.01 * np.sin(np.pi * share), 0.006 * share), offset)
 
 
 class Film:
@@ -58,6 +65,10 @@ class Film:
                 f"choose --width up to {whole.width} and --height up to {whole.height}"
             )
         return self._views(width, height)
+
+    def poses(self) -> list[Pose]:
+        """Of the bundled film's views, in the frame of the first one's camera."""
+        return [pose_along(i / max(1, len(self) - 1)) for i in range(len(self))]
 
     def _views(self, width: int, height: int) -> Iterator[VideoFrame]:
         whole = self.camera
