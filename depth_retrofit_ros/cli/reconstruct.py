@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{name}: {size}, {frame.refined_pixels} pixels refined, {sum(frame.times_ms.values()):.0f} ms", flush=True)
 
     count = write_reconstruction(args.out, unique_names(args.files), result, args.stride, args.point_maps, tell)
-    unit = "metres" if result.metric else "one unknown unit for all"
+    unit = "metres" if result.metric else "one unit that is unknown"
     print(f"{count} points of {len(args.files)} views in {unit}, peak memory {peak_memory_mb():.0f} MB, results in {args.out}")
     return 0
 

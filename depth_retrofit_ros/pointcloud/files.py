@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -23,7 +22,9 @@ def valid_points(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def write_ply(path: Path, cloud: np.ndarray, metric: bool) -> int:
     """Write the valid points of ``float32 [h, w, 4]`` as binary little-endian PLY; returns how many. metric: they are in metres."""
-    return write_ply_parts(path, [valid_points(cloud)], metric)
+    vertices = _vertices(*valid_points(cloud))
+    path.write_bytes(_ply_header(len(vertices), metric) + vertices.tobytes())
+    return len(vertices)
 
 
 def write_ply_parts(path: Path, parts: Iterable[tuple[np.ndarray, np.ndarray]], metric: bool) -> int:
@@ -34,15 +35,13 @@ def write_ply_parts(path: Path, parts: Iterable[tuple[np.ndarray, np.ndarray]], 
     partial = path.with_name(f".{path.name}.part")
     try:
         with partial.open("wb") as file:
-            _write_ply_header(file, 0, metric)
+            file.write(_ply_header(0, metric, _COUNT_DIGITS))
             count = 0
             for positions, colors in parts:
-                vertices = np.empty(len(positions), _VERTEX)
-                vertices["position"], vertices["colour"] = positions, colors
-                file.write(vertices.tobytes())
-                count += len(vertices)
+                file.write(_vertices(positions, colors).tobytes())
+                count += len(positions)
             file.seek(0)
-            _write_ply_header(file, count, metric)
+            file.write(_ply_header(count, metric, _COUNT_DIGITS))
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -50,17 +49,24 @@ def write_ply_parts(path: Path, parts: Iterable[tuple[np.ndarray, np.ndarray]], 
     return count
 
 
-def _write_ply_header(file: BinaryIO, count: int, metric: bool) -> None:
-    """Of the same length for every count: a comment takes up the room that the number leaves."""
+def _vertices(positions: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    vertices = np.empty(len(positions), _VERTEX)
+    vertices["position"], vertices["colour"] = positions, colors
+    return vertices
+
+
+def _ply_header(count: int, metric: bool, digits: int = 0) -> bytes:
+    """digits: with a comment that takes up the room which a count of that many would need, so that it can be written once more."""
+    room = f"comment {'.' * (digits - len(str(count)))}\n" if digits else ""
     header = (
         "ply\nformat binary_little_endian 1.0\n"
-        f"comment {'metres' if metric else 'relative, not metres'}{' ' * (_COUNT_DIGITS - len(str(count)))}\n"
+        f"comment {'metres' if metric else 'relative, not metres'}\n{room}"
         f"element vertex {count}\n"
         "property float x\nproperty float y\nproperty float z\n"
         "property uchar red\nproperty uchar green\nproperty uchar blue\n"
         "end_header\n"
     )
-    file.write(header.encode("ascii"))
+    return header.encode("ascii")
 
 
 def write_pcd(path: Path, cloud: np.ndarray) -> int:

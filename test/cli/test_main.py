@@ -45,7 +45,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
     assert told == f"depth-retrofit {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "view", "image", "replay", "evaluate", "train", "models"])
+@pytest.mark.parametrize("command", ["demo", "run", "view", "image", "reconstruct", "replay", "evaluate", "train", "models"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main([command, "--help"])
@@ -62,6 +62,9 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         ["image", "x.jpg", "--out", "o", "--budget", "1.5"],
         ["image", "x.jpg", "--out", "o", "--budget", "nan"],
         ["image", "x.jpg", "--out", "o", "--ply", "0"],
+        ["reconstruct", "--out", "o"],
+        ["reconstruct", "x.jpg", "--out", "o", "--drop", "1.5"],
+        ["reconstruct", "x.jpg", "--out", "o", "--geometry", "mesh"],
         ["replay", "bag", "--image-topic", "/i", "--out", "o", "--rate", "0"],
         ["replay", "bag", "--image-topic", "/i", "--out", "o", "--domain", "300"],
         ["demo", "--out", "o", "--seconds", "inf"],

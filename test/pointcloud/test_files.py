@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from depth_retrofit_ros.pointcloud.files import valid_points, write_pcd, write_ply
+from depth_retrofit_ros.pointcloud.files import valid_points, write_pcd, write_ply, write_ply_parts
 from depth_retrofit_ros.pointcloud.organized import make_cloud
 from test.pointcloud.test_organized import scene
 
@@ -44,3 +45,22 @@ def test_pcd_is_organised_and_keeps_every_bit(tmp_path: Path) -> None:
     assert (fields["WIDTH"], fields["HEIGHT"], fields["POINTS"], fields["FIELDS"]) == ("13", "9", "117", "x y z rgb")
     np.testing.assert_array_equal(np.frombuffer(body, np.uint32), cloud.view(np.uint32).ravel())
     assert count == (np.isfinite(depth) & (depth > 0)).sum()
+
+
+def test_a_cloud_written_in_parts_is_the_one_written_at_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    parts = [(rng.normal(size=(n, 3)).astype(np.float32), rng.integers(0, 256, (n, 3)).astype(np.uint8)) for n in (5, 0, 1200)]
+    assert write_ply_parts(tmp_path / "parts.ply", iter(parts), True) == 1205
+    positions, colors = (np.concatenate(part) for part in zip(*parts, strict=True))
+    assert write_ply_parts(tmp_path / "whole.ply", [(positions, colors)], True) == 1205
+    assert (tmp_path / "parts.ply").read_bytes() == (tmp_path / "whole.ply").read_bytes()
+
+
+def test_a_cloud_that_breaks_off_leaves_no_file(tmp_path: Path) -> None:
+    def broken() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        yield np.zeros((3, 3), np.float32), np.zeros((3, 3), np.uint8)
+        raise ValueError("the third view")
+
+    with pytest.raises(ValueError, match="the third view"):
+        write_ply_parts(tmp_path / "cloud.ply", broken(), False)
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -61,6 +62,16 @@ def test_always_a_depth_and_an_uncertainty(seed: int, kind: Degradation) -> None
     assert LONG_SIDES[0] <= max(depth.shape) <= LONG_SIDES[1] and depth.shape[1] / depth.shape[0] == pytest.approx(W / H, rel=0.03)
     assert np.isfinite(depth).all() and depth.min() > 0
     assert np.isfinite(features).all()
+
+
+def test_unwarped_depth_is_right_but_for_its_edges() -> None:
+    def error(seed: int, warped: bool) -> float:
+        depth, _ = simulate_coarse(np.random.default_rng(seed), room(), MILD, warped=warped)
+        true = cv2.resize(room(), (depth.shape[1], depth.shape[0]), interpolation=cv2.INTER_AREA)
+        return float(np.median(np.abs(np.log(depth / true))))
+
+    assert max(error(seed, False) for seed in range(12)) < 0.1
+    assert np.median([error(seed, True) for seed in range(12)]) > 0.2
 
 
 def test_strong_degradation_loses_moves_and_smears_more() -> None:

@@ -14,6 +14,8 @@ import pytest
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import DatasetError, OutputError, UsageError
+from depth_retrofit_ros.evaluation.metrics.nearest import NearestPoints
+from depth_retrofit_ros.reconstruction.geometry import moved, rays
 from depth_retrofit_ros.training.scenes.film import FOLDER, NEAREST_M, Film, decode_depth, encode_depth, write_film
 from depth_retrofit_ros.training.scenes.meshes.attribution import LINKS
 from depth_retrofit_ros.training.scenes.video import VideoFrame
@@ -146,3 +148,16 @@ def test_the_bundled_depth_belongs_to_its_pictures() -> None:
     change = np.abs(np.diff(gray, axis=1))
     jump = np.abs(np.diff(np.log(np.minimum(view.depth, 50)), axis=1)) > 0.1
     assert change[jump].mean() > 4 * change[~jump].mean()
+
+
+def test_the_bundled_poses_are_those_that_the_views_were_taken_from() -> None:
+    """What one view sees lies on what the first one saw, up to what a pixel covers; without the poses it does not."""
+    film = Film()
+    views, poses = list(film.views(320, 180)), film.poses()
+    assert len(poses) == len(views)
+    clouds = [moved(rays(view.camera) * view.depth, np.eye(4)[:3]).reshape(3, -1) for view in views]
+    seen = NearestPoints(clouds[0].T)
+    for cloud, pose in zip(clouds[1:], poses[1:], strict=True):
+        there = pose.rotation @ cloud + pose.position[:, None]
+        assert np.median(seen.distances(there.T)) < 0.01
+        assert np.median(seen.distances(cloud.T)) > 0.02
