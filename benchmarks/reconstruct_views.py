@@ -186,7 +186,7 @@ def measure(views: list[TrueView], by_method: dict[str, list[np.ndarray]]) -> di
     return rows
 
 
-def picture(views: list[TrueView], by_method: dict[str, list[np.ndarray]], size: tuple[int, int] = (540, 720)) -> np.ndarray:
+def picture(views: list[TrueView], by_method: dict[str, list[np.ndarray]], size: tuple[int, int] = (405, 540)) -> np.ndarray:
     """Truth, coarse and refined cloud, seen from beside the first camera."""
     height, width = size
     camera = Camera.from_hfov(width, height, 60.0)

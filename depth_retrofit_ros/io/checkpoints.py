@@ -92,8 +92,11 @@ def find_weights(filenames: Sequence[str], explicit: Path | None, how_to_get: st
     raise WeightsError(f"{' or '.join(filenames)} not found in {where}: {how_to_get}")
 
 
-def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copy ``tensors`` into ``module``: same names, same shapes, finite values; else raises WeightsError that names ``path``."""
+def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, assign: bool = False) -> None:
+    """Copy ``tensors`` into ``module``: same names, same shapes, finite values; else raises WeightsError that names ``path``.
+
+    assign: make the tensors themselves its parameters, for a large module that is on the meta device.
+    """
     wanted = module.state_dict()
     problems = [f"lacks {name}" for name in wanted if name not in tensors]
     problems += [f"has unknown {name}" for name in tensors if name not in wanted]
@@ -106,7 +109,7 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) ->
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise WeightsError(f"checkpoint {path} was made for another network ({'; '.join(problems[:3])}{more}): use its own model")
     require_finite(tensors, path)
-    module.load_state_dict(dict(tensors))
+    module.load_state_dict(dict(tensors), assign=assign)
 
 
 def require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:

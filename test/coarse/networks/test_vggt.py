@@ -93,6 +93,9 @@ def test_a_checkpoint_loads_without_its_tracker_and_nothing_else(net: Vggt) -> N
     images = random_input("images", (2, 3, 28, 42))
     for name, value in answers(loaded, images).items():
         assert torch.equal(value, answers(net, images)[name]), name
+    assert loaded.aggregator.camera_token.data_ptr() == tensors["aggregator.camera_token"].data_ptr()
+    halves = {name: tensor.half() for name, tensor in tensors.items()}
+    assert {p.dtype for p in load_vggt(halves, Path("model.safetensors"), TINY).parameters()} == {torch.float32}
     with pytest.raises(WeightsError, match=r"has unknown match_head\.weight"):
         load_vggt({**tensors, "match_head.weight": torch.zeros(2)}, Path("model.safetensors"), TINY)
     del tensors["aggregator.camera_token"]

@@ -87,14 +87,13 @@ class Vggt(nn.Module):
 def load_vggt(tensors: Mapping[str, Tensor], path: Path, size: VggtSize = VGGT_1B) -> Vggt:
     """A network with the weights of a public checkpoint: all of ours must be there, and nothing else but ``LEFT_OUT``.
 
-    path: to name in errors. Raises WeightsError.
+    The network takes the tensors over, so that its five gigabytes are in memory once. path: to name in errors. Raises WeightsError.
     """
     with torch.device("meta"):
         net = Vggt(size)
-    net.to_empty(device="cpu")
+    load_strict(net, {name: tensor for name, tensor in tensors.items() if not name.startswith(LEFT_OUT)}, path, assign=True)
     net.aggregator.restore_constants()
-    load_strict(net, {name: tensor for name, tensor in tensors.items() if not name.startswith(LEFT_OUT)}, path)
-    return net.eval()
+    return net.float().eval()
 
 
 def _in_chunks(head: Callable[..., tuple[Tensor, Tensor]], tokens: list[Tensor], height: int, width: int) -> DenseAnswer:
