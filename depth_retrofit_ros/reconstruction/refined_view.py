@@ -32,8 +32,9 @@ LEAST_REFINED = 1e-3  # smallest share of the refined value that its change can 
 @dataclass(frozen=True, slots=True)
 class RefinedView:
     """image ``uint8 [H, W, 3]``; frame: depth along the optical axis, its base and what was refined; points ``float32 [3, H, W]``
-    in the world; confidence ``float32 [H, W]`` or None: of the coarse model; camera: intrinsics at [H, W]; camera_from_world
-    ``float64 [3, 4]``."""
+    in the world; confidence ``float32 [H, W]`` or None: of the coarse model, 0 where there is no surface; camera: intrinsics at
+    [H, W]; camera_from_world ``float64 [3, 4]``.
+    """
 
     image: np.ndarray
     frame: DepthFrame
@@ -57,6 +58,7 @@ class ViewRefiner:
             prediction, confidence = view.prediction, view.confidence
         else:
             prediction, confidence = depth_of_points(view, of_points)
+        confidence = without_sky(prediction, confidence)
         retrofit = Retrofit(GivenCoarse(prediction, self._name, self._claim), self._refiner, self._budget)
         frame = retrofit(Frame(image, camera=view.camera))
         world = inverse(view.camera_from_world)
@@ -67,6 +69,14 @@ class ViewRefiner:
         size = (image.shape[0], image.shape[1])
         full = None if confidence is None else bilinear(confidence[None], size)[0].cpu().numpy()
         return RefinedView(image, frame, points, full, view.camera, view.camera_from_world)
+
+
+def without_sky(prediction: CoarsePrediction, confidence: torch.Tensor | None) -> torch.Tensor | None:
+    """The confidence ``[h, w]``, 0 where the prediction itself says that there is sky: no surface is there."""
+    if prediction.sky is None:
+        return confidence
+    known = torch.ones_like(prediction.depth) if confidence is None else confidence
+    return torch.where(prediction.sky, 0.0, known)
 
 
 def depth_of_points(view: CoarseView, point_map: PointMap) -> tuple[CoarsePrediction, torch.Tensor]:

@@ -71,7 +71,7 @@ def test_metres_are_the_files_word(tmp_path: Path) -> None:
         ({"camera_from_world": 2 * POSE}, "must be a rotation beside a translation"),
         ({"camera_from_world": POSE * np.nan}, "must be a rotation beside a translation"),
         ({"confidence": np.full((18, 24), np.inf)}, "'confidence' must be finite"),
-        ({"depth": np.zeros((18, 24))}, "finite and above 0"),
+        ({"depth": None}, "has no 'depth'"),
         ({"points": np.ones((4, 18, 24))}, r"points must be \[3, h, w\]"),
     ],
 )

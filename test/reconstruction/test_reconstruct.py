@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -92,6 +93,17 @@ def test_what_a_point_map_has_behind_the_camera_is_no_surface() -> None:
     assert np.isfinite(refined.points).all()
     positions, _ = cloud_points(refined, 0.0, 1)
     assert 0.7 * 72 * 96 < len(positions) < 0.9 * 72 * 96
+
+
+@pytest.mark.parametrize("confidence", [None, 2.0])
+def test_the_sky_has_no_points(confidence: float | None) -> None:
+    view = coarse_view(0, confidence)
+    sky = torch.zeros(24, 32, dtype=torch.bool)
+    sky[:8] = True
+    view = replace(view, prediction=replace(view.prediction, sky=sky))
+    refined = ViewRefiner("exact", ExactModel().claim, random_refiner(), 0.1)(image(0), view)
+    positions, _ = cloud_points(refined, 0.0, 1)
+    assert len(positions) == (72 - 23) * 96  # bilinear: a part of a confidence is one
 
 
 def test_the_least_confident_share_is_left_out_over_all_views() -> None:
