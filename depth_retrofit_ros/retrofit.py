@@ -110,9 +110,9 @@ class Retrofit:
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
         self._refine_stream.synchronize()
 
-        source = self.coarse.claim.source(self.trust_scale)
-        if frame.camera is None and source != "file":
-            source = None  # a stored map was made with a camera; a model without one does not know
+        source = self.coarse.claim.source(self.trust_scale, frame.sparse)
+        if frame.camera is None and source not in ("file", "sensor"):
+            source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
         times_ms = stage.times_ms()
         return DepthFrame(
             fused, depth, coarse.depth, source, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image
