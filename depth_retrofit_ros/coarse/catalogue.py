@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from depth_retrofit_ros.coarse import hub
 from depth_retrofit_ros.coarse.claim import RENDERED_SCENES, ScaleClaim
 from depth_retrofit_ros.coarse.hub import HubModel
 from depth_retrofit_ros.coarse.info import ModelInfo
@@ -33,7 +32,9 @@ def _meter(variant: str, size: tuple[int, int], trained_on: str, camera: str) ->
     )
 
 
-def _depth_anything(suffix: str, repo: str, revision: str, sha256: str, claim: ScaleClaim, description: str) -> ModelInfo:
+def _depth_anything(
+    suffix: str, repo: str, revision: str, sha256: str, claim: ScaleClaim, description: str, auto_rank: int | None = None
+) -> ModelInfo:
     source = HubModel(f"depth-anything/{repo}", revision, sha256)
     return ModelInfo(
         name=f"depth-anything-v2-small{suffix}",
@@ -43,14 +44,12 @@ def _depth_anything(suffix: str, repo: str, revision: str, sha256: str, claim: S
         size_mb=99.2,
         claim=claim,
         description=description,
-        how_to_get=(
-            f"with a network, run: pip install 'depth_retrofit_ros[depth-anything]' && hf download {source.repo} "
-            f"{' '.join(hub.FILES)} --revision {revision} --local-dir {source.folder}; then give that folder as --weights"
-        ),
         files=(f"{source.folder}/model.safetensors",),
         input=long_side(518, 14),  # the side of the square it was trained at
         native=short_side(518, 14),
         hub=source,
+        needs=("transformers",),
+        auto_rank=auto_rank,
         options={"name": f"depth-anything-v2-small{suffix}"},
     )
 
@@ -70,6 +69,7 @@ _ALL = (
         uncertainty="distribution",
         uses=frozenset({"focal length"}),
         bundled=True,
+        auto_rank=1000,  # the last: it is always there
     ),
     _meter("nyu", (192, 256), "indoor scenes (NYU Depth v2)", "the Kinect of NYU Depth v2"),
     _meter("kitti", (192, 636), "driving scenes (KITTI)", "the car camera of KITTI"),
@@ -80,6 +80,7 @@ _ALL = (
         "3152477ce0d8d6978d76b995120de97cb5b928701fd0f817769f59e249a16b70",
         ScaleClaim("disparity", "never"),
         "Depth Anything V2 Small (ViT-S)",
+        auto_rank=510,
     ),
     _depth_anything(
         "-indoor",

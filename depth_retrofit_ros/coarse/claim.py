@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from depth_retrofit_ros.frame import ScaleSource
+if TYPE_CHECKING:
+    from depth_retrofit_ros.frame import ScaleSource
 
 Kind = Literal["metric", "up-to-scale", "disparity"]
 Word = Literal["camera", "one camera", "domain", "file", "never"]
