@@ -11,7 +11,7 @@ from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
-from depth_retrofit_ros.coarse.registry import find_model, load_coarse
+from depth_retrofit_ros.coarse.registry import load_coarse, resolved
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
@@ -146,18 +146,25 @@ def load(
     engine: str = "auto",
     cuda_graphs: bool = False,
     trust_scale: bool = False,
+    coarse_size: int | str | None = None,
+    allow_download: bool = False,
 ) -> Retrofit:
     """A ready ``Retrofit``.
 
-    model: a name of ``coarse.registry.MODELS``; weights: file or folder of its checkpoint, where it is not bundled or found by
-    ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; budget: see ``Retrofit``; device: ``auto``
-    (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N``; engine: the backend of the sparse convolutions, a name of
-    ``sparse.backends.registry.BACKENDS``, or ``auto`` (the fastest on that device); cuda_graphs: see ``device.cuda_graphs``;
-    trust_scale: see ``Retrofit``. Raises ModelError or WeightsError, each one line.
+    model: a name of ``coarse.registry.MODELS``, or ``auto`` (the best that is here for the device, see ``coarse.auto``); weights:
+    file or folder of its checkpoint, where it is not bundled or found by ``DEPTH_RETROFIT_WEIGHTS`` or in the hub's cache; refiner:
+    a refiner checkpoint, None for the bundled one; budget: see ``Retrofit``; device: ``auto`` (CUDA where there is one), ``cpu``,
+    ``cuda``, ``cuda:N``; engine: the backend of the sparse convolutions, a name of ``sparse.backends.registry.BACKENDS``, or
+    ``auto`` (the fastest on that device); cuda_graphs: see ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the
+    long side of the coarse model's input [px], ``native`` for its authors' rule, None for what suits a live node; allow_download:
+    fetch the checkpoint of a named model that is not here. Raises ModelError or WeightsError, each one line.
     """
-    if trust_scale:
-        _require_trustworthy(model, find_model(model).claim)  # before a checkpoint is read
-    coarse = load_coarse(model, weights=weights, device=device)
+    info = resolved(model, device, weights)
+    if trust_scale:  # what cannot be is told before a checkpoint is read
+        _require_trustworthy(info.name, info.claim)
+    if cuda_graphs and (used := sorted(info.uses & {"sparse depth", "the past"})):
+        raise ModelError(f"cuda_graphs cannot replay {info.name}, which uses {' and '.join(used)}: leave it off")
+    coarse = load_coarse(info.name, weights=weights, device=device, size=coarse_size, allow_download=allow_download)
     loaded = load_refiner(refiner, coarse.device, engine)
     if not cuda_graphs:
         return Retrofit(coarse, loaded, budget, trust_scale)

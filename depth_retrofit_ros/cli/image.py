@@ -18,6 +18,7 @@ from depth_retrofit_ros.cli.options import (
     add_model_options,
     add_trust_option,
     check_camera_options,
+    chosen_model,
     given_camera,
     positive_int,
 )
@@ -82,13 +83,15 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
         raise UsageError("--trust-scale is of a model, and a coarse map says itself whether it is metric: leave it out")
     if args.coarse is None:
         retrofit = load(
-            args.model,
+            chosen_model(args),
             weights=args.weights,
             refiner=args.refiner,
             budget=args.budget,
             device=args.device,
             engine=args.engine,
             trust_scale=args.trust_scale,
+            coarse_size=args.coarse_size,
+            allow_download=args.allow_download,
         )
         return lambda file: retrofit
     device = pick_device(args.device)

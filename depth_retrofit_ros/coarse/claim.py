@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeGuard
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
-from depth_retrofit_ros.frame import ScaleSource, SparseDepth
+if TYPE_CHECKING:
+    from depth_retrofit_ros.frame import ScaleSource, SparseDepth
 
 Kind = Literal["metric", "up-to-scale", "disparity"]
 Word = Literal["camera", "one camera", "domain", "sensor", "file", "never"]

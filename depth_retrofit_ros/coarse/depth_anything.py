@@ -1,6 +1,6 @@
 """Depth Anything V1 and V2, small to large (arXiv 2401.10891, 2406.09414): DINOv2 with a DPT head.
 
-The relative models predict disparity up to scale and shift, the metric ones depth: a sigmoid times the largest depth that they know.
+The relative models predict disparity up to scale and shift, the metric ones depth: a sigmoid times the largest that they know.
 """
 
 from __future__ import annotations

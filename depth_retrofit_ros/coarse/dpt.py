@@ -55,8 +55,10 @@ class DptNetwork(DepthNetwork):
 
 
 class MidasNetwork(DptNetwork):
-    """net: one with its own ViT, which in the hybrid looks at the features of a BiT ResNet. Answer and features have the size of the
-    input, whose sides are multiples of 32."""
+    """net: one with its own ViT, which in the hybrid looks at the features of a BiT ResNet.
+
+    Answer and features have the size of the input, whose sides are multiples of 32.
+    """
 
     normalization = CENTERED
 
@@ -82,7 +84,9 @@ class MidasNetwork(DptNetwork):
         return maps
 
 
-def load_midas(weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize, name: str, hybrid: bool) -> TransformersModel:
+def load_midas(
+    weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize, name: str, hybrid: bool
+) -> TransformersModel:
     """See ``depth_anything.load``."""
     net = load_network(weights, name, "DPTForDepthEstimation", optional=(NEVER_RUN,))
     require_setting(net, "is_hybrid", hybrid, weights, name)

@@ -34,9 +34,7 @@ class GlpnNetwork(DepthNetwork):
         return answer[:, 0], features
 
 
-def load(
-    weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize, name: str, max_depth: float
-) -> TransformersModel:
+def load(weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize, name: str, max_depth: float) -> TransformersModel:
     """See ``depth_anything.load``."""
     net = load_network(weights, name, "GLPNForDepthEstimation")
     require_setting(net, "max_depth", max_depth, weights, name)

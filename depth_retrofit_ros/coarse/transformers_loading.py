@@ -1,4 +1,4 @@
-"""Networks of ``transformers`` (optional extra ``depth-anything``) from a checkpoint: complete, silent, and nothing in it executed."""
+"""Networks of ``transformers`` (optional extra ``depth-anything``) from a checkpoint: complete, silent, nothing of it executed."""
 
 from __future__ import annotations
 

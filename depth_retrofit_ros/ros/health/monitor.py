@@ -75,7 +75,7 @@ class FrameMonitor:
         elif result.camera is None:
             return  # told as such, and it says nothing about the model
         else:
-            problem = None if result.metric else relative_depth(self._health.settings.model, self._claim)
+            problem = None if result.metric else relative_depth(self._health.model, self._claim)
         if problem is None or without_numbers(problem) != without_numbers(self._scale_problem or ""):
             self._scale_problem = problem  # a residual that is another with every frame is no news
         self._log.state("scale of the depth", self._scale_problem)
@@ -147,7 +147,7 @@ class FrameMonitor:
         """A few pixels are enough to tell a model that answers nothing: a half-precision overflow, a broken engine."""
         blank = not bool(result.depth[::SAMPLED, ::SAMPLED].isfinite().any())
         self._frames.blank = blank
-        problem = f"{self._health.settings.model} answered no depth at all (NaN): try another image, checkpoint, or device cpu"
+        problem = f"{self._health.model} answered no depth at all (NaN): try another image, checkpoint, or device cpu"
         self._log.state("depth", problem if blank else None)
 
 

@@ -13,6 +13,7 @@ from rclpy._rclpy_pybind11 import RCLError
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.input_size import size_of
 from depth_retrofit_ros.errors import CameraError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
@@ -86,7 +87,9 @@ class Processor:
         self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
         self._watchdog = Watchdog(patience_s, self._first_s)
         self._worker: Worker[Image | CompressedImage, InFlightImage] | None = None
-        health.claim = retrofit.coarse.claim  # last: only of a processor that there is
+        # Last: only of a processor that there is.
+        health.loaded_model, health.coarse_size = retrofit.coarse.name, size_of(retrofit.coarse)
+        health.claim = retrofit.coarse.claim
 
     # The executor's thread
 
@@ -223,7 +226,7 @@ class Processor:
         if worker is None:
             return  # abandoned, see ``stop``
         counts, publish_ms = worker.counts(), math.fsum(sent_ms.values())
-        model = self._health.settings.model
+        model = self._retrofit.coarse.name
         stats = frame_stats(work.header, result, model, budget, counts, publish_ms, total_ms, age_ms)
         self._outputs.publish_stats(stats)
 
