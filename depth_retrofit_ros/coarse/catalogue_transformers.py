@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from depth_retrofit_ros.coarse.claim import ScaleClaim
-from depth_retrofit_ros.coarse.hub import HubModel
+from depth_retrofit_ros.coarse.hub import FILES, HubModel
 from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.coarse.input_size import InputSize, long_side, short_side
 
@@ -15,6 +15,9 @@ _TORCH = ("config.json", "pytorch_model.bin")  # of repositories that have no sa
 _DISPARITY = ScaleClaim("disparity", "never")
 _NYU = "indoor scenes and cameras like those of NYU Depth v2"
 _KITTI = "streets and cameras like those of KITTI"
+_AS_TRAINED = {"nyu": 640, "kitti": 1242}
+"""Long side [px] of the frames of a training. How large a thing is in pixels tells a model that knows one camera how near it is: at
+another size its metres would be others."""
 _HYPERSIM = "indoor scenes and cameras like those of Hypersim"
 _VIRTUAL_KITTI = "streets and cameras like those of Virtual KITTI 2"
 
@@ -93,7 +96,7 @@ def _v1(size: _Size) -> ModelInfo:
 
 
 def _v2(size: _Size) -> tuple[ModelInfo, ...]:
-    """Relative, indoor and outdoor. The hub calls the larger metric ones Apache-2.0, their authors do not, and theirs is the word."""
+    """Relative, indoor and outdoor. The hub calls the larger metric ones Apache-2.0, which their authors do not: theirs counts."""
     license = "Apache-2.0" if size.name == "small" else _NON_COMMERCIAL
     kinds = (
         ("", "", _DISPARITY, "", None),
@@ -158,9 +161,9 @@ def _depth_pro() -> ModelInfo:
     )
 
 
-def _zoe(variant: str, parameters: int, where: str, size: InputSize, heads: int) -> ModelInfo:
+def _zoe(variant: str, parameters: int, where: str, size: InputSize, max_depths: tuple[float, ...]) -> ModelInfo:
     hub, name = HubModel(f"Intel/zoedepth-{variant}"), f"zoedepth-{variant}"
-    told = f"tuned on {variant.upper()}" if heads == 1 else "a head of NYU and one of KITTI behind a router"
+    told = f"tuned on {variant.upper()}" if len(max_depths) == 1 else "a head of NYU and one of KITTI behind a router"
     return ModelInfo(
         name=name,
         loader=f"{_MODULES}.zoe_depth:load",
@@ -174,18 +177,18 @@ def _zoe(variant: str, parameters: int, where: str, size: InputSize, heads: int)
         uncertainty="distribution",
         hub=hub,
         needs=("transformers",),
-        options={"name": name, "heads": heads},
+        options={"name": name, "max_depths": max_depths},
     )
 
 
 def _midas(name: str, repo: str, parameters: int, hybrid: bool, told: str) -> ModelInfo:
-    hub = HubModel(f"Intel/{repo}")
+    hub = HubModel(f"Intel/{repo}", files=_TORCH if hybrid else FILES)
     return ModelInfo(
         name=name,
         loader=f"{_MODULES}.dpt:load_midas",
         license="Apache-2.0",
         parameters=parameters,
-        size_mb=_weights_mb(parameters - _UNUSED),
+        size_mb=_weights_mb(parameters if hybrid else parameters - _UNUSED),
         claim=_DISPARITY,
         description=told,
         files=_files(hub),
@@ -212,21 +215,16 @@ def _dpt_dinov2(size: _Size, parameters: int, data: str) -> ModelInfo:
         claim=_domain(_NYU if data == "nyu" else _KITTI),
         description=f"DPT on frozen DINOv2 {size.title}, tuned on {data.upper()}",
         files=_files(hub),
-        input=long_side(*_AS_TRAINED[data], 28),
+        input=long_side(_AS_TRAINED[data], 28),
         hub=hub,
         needs=("transformers",),
         options={"name": name},
     )
 
 
-_AS_TRAINED = {"nyu": (644,), "kitti": (1232,)}
-"""Long side [px] of the cameras that a model was trained with. How large a thing is in pixels tells such a model how near it is: at
-another size its metres are others."""
-
-
 def _glpn(data: str, max_depth: int) -> ModelInfo:
     name = f"glpn-{data}"
-    hub = HubModel(f"vinvino02/{name}", files=_TORCH)
+    hub = HubModel(f"vinvino02/{name}", files=FILES if data == "nyu" else _TORCH)
     return ModelInfo(
         name=name,
         loader=f"{_MODULES}.glpn:load",
@@ -236,7 +234,7 @@ def _glpn(data: str, max_depth: int) -> ModelInfo:
         claim=_domain(_NYU if data == "nyu" else _KITTI),
         description=f"GLPN on MiT-B4, trained on {data.upper()}, up to {max_depth} m",
         files=_files(hub),
-        input=long_side(640 if data == "nyu" else 1216, 32),  # as trained, see ``_AS_TRAINED``
+        input=long_side(_AS_TRAINED[data], 32),
         hub=hub,
         needs=("transformers",),
         options={"name": name, "max_depth": max_depth},
@@ -272,14 +270,14 @@ THROUGH_TRANSFORMERS: tuple[ModelInfo, ...] = (
     _prompted(_SMALL, 25_083_073),
     _prompted(_LARGE, 340_046_529),
     _depth_pro(),
-    _zoe("nyu", 343_789_698, _NYU, short_side(320, 32), heads=1),
-    _zoe("kitti", 343_793_439, _KITTI, long_side(704, 32), heads=1),
+    _zoe("nyu", 343_789_698, _NYU, short_side(320, 32), (10.0,)),
+    _zoe("kitti", 343_793_439, _KITTI, long_side(704, 32), (80.0,)),
     _zoe(
         "nyu-kitti",
         345_073_307,
         "rooms and streets, and cameras like those of NYU Depth v2 and KITTI",
         short_side(320, 32),
-        heads=2,
+        (10.0, 80.0),
     ),
     _midas("dpt-large", "dpt-large", 343_030_465, False, "MiDaS 3.0 DPT (ViT-L)"),
     _midas("dpt-hybrid", "dpt-hybrid-midas", 122_377_985, True, "MiDaS 3.0 DPT hybrid (ResNet-50 and ViT-B)"),

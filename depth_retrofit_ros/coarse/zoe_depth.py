@@ -100,10 +100,22 @@ def _enlarged(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size, mode="bilinear", align_corners=True)
 
 
-def load(weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize, name: str, heads: int) -> TransformersModel:
-    """See ``depth_anything.load``. heads: 1, or 2 behind the router."""
+def load(
+    weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize, name: str, max_depths: tuple[float, ...]
+) -> TransformersModel:
+    """See ``depth_anything.load``. max_depths: the largest depth [m] of each head: one head, or two behind the router.
+
+    A single head's word on it is not taken from the configuration: that of the published KITTI model has the 10 m of NYU, which
+    divides its depths by eight.
+    """
     net = load_network(weights, name, "ZoeDepthForDepthEstimation", optional=(NEVER_RUN,))
     found = len(net.config.bin_configurations)
-    if found != heads:
-        raise WeightsError(f"checkpoint {weights} has {found} metric heads but '{name}' has {heads}: give it to the other model")
+    if found != len(max_depths):
+        raise WeightsError(
+            f"checkpoint {weights} has {found} metric heads but '{name}' has {len(max_depths)}: give it to the other model"
+        )
+    if found == 1:
+        for module in net.metric_head.modules():
+            if hasattr(module, "max_depth"):
+                module.max_depth = max_depths[0]
     return TransformersModel(ZoeDepthNetwork(net), name, claim, device, size)
