@@ -43,16 +43,20 @@ class Retrofit:
 
     budget: share of the frame's pixels that are refined, 0…1; it may be changed between frames (at 0
     the answer is the upsampled coarse depth). trust_scale: whether the user vouches that camera and scene are what the model's
-    ``claim`` asks for. Raises ModelError where that cannot make metres of its depth.
+    ``claim`` asks for. uses_sparse: whether the model takes a frame's sparse depth; one that is metric by it does.
+    Raises ModelError where trust cannot make metres of its depth.
     """
 
-    def __init__(self, coarse: CoarseModel, refiner: Refiner, budget: float = 0.10, trust_scale: bool = False) -> None:
+    def __init__(
+        self, coarse: CoarseModel, refiner: Refiner, budget: float = 0.10, trust_scale: bool = False, uses_sparse: bool = False
+    ) -> None:
         if trust_scale:
             _require_trustworthy(coarse.name, coarse.claim)
         self.coarse = coarse
         self.refiner = refiner
         self.budget = budget
         self.trust_scale = trust_scale
+        self.uses_sparse = uses_sparse or coarse.claim.word == "sensor"
         self._upload = Upload(coarse.device)
         self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device)
 
@@ -167,7 +171,7 @@ def load(
     coarse = load_coarse(info.name, weights=weights, device=device, size=coarse_size, allow_download=allow_download)
     loaded = load_refiner(refiner, coarse.device, engine)
     if not cuda_graphs:
-        return Retrofit(coarse, loaded, budget, trust_scale)
+        return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses)
     if coarse.device.type != "cuda" or loaded.backend_name != "triton":
         raise ModelError(f"cuda_graphs needs CUDA and engine triton, not {coarse.device} and {loaded.backend_name}: leave it off")
     return Retrofit(GraphedCoarse(coarse), GraphedRefiner(loaded), budget, trust_scale)

@@ -74,6 +74,13 @@ def is_prompt(sparse: SparseDepth | None) -> TypeGuard[SparseDepth]:
     return sparse is not None and len(sparse.depth) >= FEWEST_PROMPTS
 
 
+def prompt_problem(sparse: SparseDepth) -> str | None:
+    """Why sparse depth is no prompt; None where it is one."""
+    if is_prompt(sparse):
+        return None
+    return f"only {len(sparse.depth)} sparse depths are in the image, and a prompt takes {FEWEST_PROMPTS}: check their calibration"
+
+
 def stored_claim(metric: bool) -> ScaleClaim:
     """Of a map from a file, which says whether it is metric; where it is not, no more than disparity is taken for granted."""
     return ScaleClaim("metric", "file") if metric else ScaleClaim("disparity", "never")

@@ -34,8 +34,9 @@ class FrameHealth:
 
     unsubscribed: images that came while nobody subscribed to any output; no other count has them. subscribed: somebody did, last
     time. clock_problem: why their age means nothing, None where it does. calibration_problem: why there are no intrinsics, None
-    where there are. camera: the last image's. info_lost: camera_info came, and is not published any more. answered: there is a
-    depth. scale_source, alignment, blank: of the last one; blank has no finite value. budget: of the last depth. budget_limit: what
+    where there are. camera: the last image's. info_lost: camera_info came, and is not published any more. prompt_problem: why the
+    last image has no sparse depth for a model that takes it, None where it has some or needs none. answered: there is a depth.
+    scale_source, alignment, blank: of the last one; blank has no finite value. budget: of the last depth. budget_limit: what
     memory allows. overloaded: the target rate is out of reach. no_answer: why images come in and nothing goes out, None where
     something does. first_takes: why the first one takes so long, None where it does not. missing_outputs: output → why
     the last frame went out without it. reported_failures: how many are told already.
@@ -50,6 +51,7 @@ class FrameHealth:
     calibration_problem: str | None = None
     camera: Camera | None = None
     info_lost: bool = False
+    prompt_problem: str | None = None
     answered: bool = False
     scale_source: ScaleSource | None = None
     alignment: ScaleReport | None = None
@@ -68,7 +70,7 @@ class Health:
     """How the node is, kept up to date by node and processor. Fields are replaced as a whole, so any thread may read them.
 
     loaded_model: the name of the coarse model, once there is one; device, claim, coarse_size: its own; None while there is none.
-    engine: of the refiner's sparse convolutions. sparse_topics: depth image, points; empty where depth is not aligned.
+    engine: of the refiner's sparse convolutions. sparse_topics: depth image, points; empty where nothing takes them.
     device_fault: why this process can use its device no more; empty where it can. configuring_s: for how long it has been
     configuring, 0 where it is not. graph_problems: what on the graph keeps images away or mixes nodes up. lost: images that the
     transport lost since activation.
@@ -231,7 +233,9 @@ def not_aligned(problem: str, source: ScaleSource | None) -> str:
 
 def _unaligned(health: Health, values: dict[str, str]) -> Report:
     """On whose word depth is metric without a sensor. A missing calibration is told as such."""
-    if health.frames.camera is None:
+    if health.frames.scale_source is None and (problem := health.frames.prompt_problem):
+        return WARN, f"relative: {problem}", values
+    if health.frames.camera is None and health.frames.scale_source is None:
         return OK, "relative without usable camera_info", values
     if health.frames.scale_source is None:
         return WARN, f"relative: {health.model} is {health.claim}", values

@@ -1,6 +1,6 @@
 """The ROS 2 node: images in, depth and points out. Callbacks only store the newest image; a worker does the rest.
 
-Subscribes   image or image/compressed (rectified), camera_info; to align: sparse_depth, sparse_points
+Subscribes   image or image/compressed (rectified), camera_info; to align, and for models that take it: sparse_depth, sparse_points
 Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/depth/preview, ~/depth/selection, ~/points,
              ~/frame_stats, /diagnostics
 """
@@ -235,7 +235,7 @@ class DepthNode(LifecycleNode):
         # camera_info and sparse depth first, so that they are there when the first image is.
         self._health.info_topic = self._listen(CameraInfo, "camera_info", on_info)
         self._health.sparse_topics = ()
-        if self.settings.align != "none":
+        if processor.wants_sparse:
             sparse = ((Image, "sparse_depth"), (PointCloud2, "sparse_points"))
             self._health.sparse_topics = tuple(self._listen(kind, name, processor.offer) for kind, name in sparse)
         self._losses = losses = LossWatch()
