@@ -18,7 +18,7 @@ from depth_retrofit_ros.errors import ModelError
 ANY_CAMERA, RELATIVE = ScaleClaim("metric", "camera"), ScaleClaim("disparity", "never")
 
 
-def entry(name: str, rank: int | None, claim: ScaleClaim = ANY_CAMERA, parameters: int = 30_000_000, **more: bool) -> ModelInfo:
+def entry(name: str, rank: int | None, claim: ScaleClaim = ANY_CAMERA, parameters: int = 30_000_000) -> ModelInfo:
     return ModelInfo(
         name=name,
         loader="nowhere:load",
@@ -31,15 +31,14 @@ def entry(name: str, rank: int | None, claim: ScaleClaim = ANY_CAMERA, parameter
         files=("of_a_test.pt",),
         input=long_side(256, 16),
         auto_rank=rank,
-        **more,
     )
 
 
 LARGE = entry("large", 1, parameters=CPU_PARAMETERS + 1)
 SMALL = entry("small", 3)
 RELATIVE_SMALL = entry("relative-small", 2, RELATIVE)
-BOTTOM = entry("bottom", 9, ScaleClaim("metric", "domain", "rooms"), bundled=True)
-OTHERS = (entry("not-ranked", None), entry("not-for-products", 0, commercial=False))
+BOTTOM = replace(entry("bottom", 9, ScaleClaim("metric", "domain", "rooms")), bundled=True)
+OTHERS = (entry("not-ranked", None), replace(entry("not-for-products", 0), commercial=False))
 ALL = (BOTTOM, RELATIVE_SMALL, *OTHERS, SMALL, LARGE)
 
 
