@@ -26,9 +26,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, target = tmp_path_factory.mktemp("ground_plane"), tmp_path_factory.mktemp("site")
     for name, text in FILES.items():
         (source / name).write_text(text, encoding="utf-8")
-    options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--target", target]
+    options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--target"]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, source], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        [sys.executable, "-m", "pip", "install", *options, str(target), str(source)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return target
