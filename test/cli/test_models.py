@@ -167,3 +167,25 @@ def test_the_size_reaches_the_model(tmp_path: Path) -> None:
     np.testing.assert_array_equal(depths[0], depths[1])
     np.testing.assert_array_equal(depths[0], depths[2])
     assert float(np.abs(depths[0] - depths[3]).max()) > 1e-3
+
+
+@pytest.mark.parametrize("command", [("image", "x.jpg"), ("evaluate", "x")])
+def test_a_stored_map_has_its_own_size(command: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path / "out")] if command[0] == "image" else []
+    assert cli.main([*command, *out, "--coarse", str(tmp_path), "--coarse-size", "64"]) == 2
+    assert "--coarse-size is of a model, and a coarse map has its own" in capsys.readouterr().err
+
+
+def test_the_demo_and_the_bench_stay_with_one_model() -> None:
+    parser = cli.build_parser()
+    defaults = {
+        command: parser.parse_args([command, *needed]).model
+        for command, needed in {
+            "demo": ["--out", "o"],
+            "bench": ["--json", "o"],
+            "image": ["x.jpg", "--out", "o"],
+            "evaluate": ["x"],
+            "replay": ["x"],
+        }.items()
+    }
+    assert defaults == {"demo": "compact", "bench": "compact", "image": "auto", "evaluate": "auto", "replay": "auto"}
