@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.cli.options import add_coarse_option, add_model_options, chosen_model, positive
+from depth_retrofit_ros.cli.options import add_coarse_option, add_model_options, check_coarse_options, chosen_model, positive
 from depth_retrofit_ros.errors import ImageError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
     from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
 
+    check_coarse_options(args)
     pairs = find_pairs(args.folder)
     for path in filter(None, (args.json, args.html)):
         make_folder(path.parent)

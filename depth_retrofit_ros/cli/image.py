@@ -18,6 +18,7 @@ from depth_retrofit_ros.cli.options import (
     add_model_options,
     add_trust_option,
     check_camera_options,
+    check_coarse_options,
     chosen_model,
     given_camera,
     positive_int,
@@ -79,6 +80,7 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
     from depth_retrofit_ros.retrofit import Retrofit, load
 
+    check_coarse_options(args)
     if args.coarse is not None and args.trust_scale:
         raise UsageError("--trust-scale is of a model, and a coarse map says itself whether it is metric: leave it out")
     if args.coarse is None:

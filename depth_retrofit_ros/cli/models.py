@@ -1,4 +1,4 @@
-"""``depth-retrofit models``: what can be had, under which licence, and whether it is here; the sparse backends; and ``models fetch``."""
+"""``depth-retrofit models``: what can be had, under which licence, and whether it is here; the sparse backends; fetching."""
 
 from __future__ import annotations
 

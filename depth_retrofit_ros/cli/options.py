@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.errors import CameraError
+from depth_retrofit_ros.errors import CameraError, UsageError
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.camera import Camera
@@ -65,6 +65,12 @@ def add_coarse_option(parser: argparse.ArgumentParser) -> None:
         metavar="DIR2",
         help="take coarse maps from NAME.npz there (depth [h, w]; optional features [C, h, w], metric) instead of running a model",
     )
+
+
+def check_coarse_options(args: argparse.Namespace) -> None:
+    """Raises UsageError for what only a model has, given beside maps from files."""
+    if args.coarse is not None and args.coarse_size != "default":
+        raise UsageError("--coarse-size is of a model, and a coarse map has its own: leave it out, or --coarse")
 
 
 def share(text: str) -> float:

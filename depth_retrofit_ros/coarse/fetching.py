@@ -74,9 +74,7 @@ def _fetch_file(model: HubModel, name: str, target: Path, partial: Path, source:
             _copy(_find_in(Path(source).expanduser(), model, name), file)
     if is_weights and (found := sha256_of(partial)) != model.sha256:
         partial.unlink()
-        raise WeightsError(
-            f"{name} of {model.repo} is not the pinned one (SHA-256 {found[:12]}…, not {model.sha256}): it is deleted"
-        )
+        raise WeightsError(f"{name} of {model.repo} is not the pinned one (SHA-256 {found[:8]}…): it is deleted")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial.replace(target)
 
@@ -84,12 +82,12 @@ def _fetch_file(model: HubModel, name: str, target: Path, partial: Path, source:
 def _download(model: HubModel, name: str, file: IO[bytes], endpoint: str | None) -> None:
     """From where the file ends on."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers
 
+    utils: Any = import_module("huggingface_hub.utils")
     url = hf_hub_url(model.repo, name, revision=model.revision, endpoint=endpoint)
     token = None if endpoint is None else False  # of the hub: a mirror by URL is none of its business
     metadata = get_hf_file_metadata(url, token=token)
-    headers = build_hf_headers(token=token)
+    headers = utils.build_hf_headers(token=token)
     if urlsplit(metadata.location).netloc != urlsplit(url).netloc:
         headers.pop("authorization", None)  # the storage that the hub points to has signed its address
     done = file.tell()

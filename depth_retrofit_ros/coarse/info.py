@@ -34,11 +34,11 @@ class ModelInfo:
     name: str
     loader: str
     license: str
-    parameters: int
-    size_mb: float
     claim: ScaleClaim
     description: str
     input: InputSize
+    parameters: int = 0
+    size_mb: float = 0.0
     how_to_get: str = ""
     files: tuple[str, ...] = ()
     native: InputSize | None = None

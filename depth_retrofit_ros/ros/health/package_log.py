@@ -20,8 +20,13 @@ class _NodeHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See ``logging.Handler``."""
-        say = {logging.INFO: self._logger.info, logging.WARNING: self._logger.warning}.get(record.levelno, self._logger.error)
-        say(record.getMessage())
+        # A line each: rclpy tells callers apart by their line, and lets each log at one level only.
+        if record.levelno >= logging.ERROR:
+            self._logger.error(record.getMessage())
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(record.getMessage())
+        else:
+            self._logger.info(record.getMessage())
 
 
 @contextmanager

@@ -229,8 +229,8 @@ def _given(node: Node, name: str, default: Value | None) -> Any:
 
 
 def converted(changes: Iterable[rclpy.parameter.Parameter]) -> list[rclpy.parameter.Parameter]:
-    """Changes as rclpy gives them, with integers as the doubles, or the text, that are meant, and an empty list, which has no type of
-    its own, as one of ours; what is not ours stays as it is."""
+    """Changes as rclpy gives them, with integers as the doubles, or the text, that are meant, and an empty list, which has no type
+    of its own, as one of ours; what is not ours stays as it is."""
     rows = {row.name: row for row in PARAMETERS}
 
     def convert(change: rclpy.parameter.Parameter) -> rclpy.parameter.Parameter:
