@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.coarse.info import ModelInfo
 
 
-METRIC_FOR = {"camera": "any camera", "one camera": "one camera", "domain": "its domain", "file": "its file", "never": "-"}
+METRIC_FOR = {
+    "camera": "any camera",
+    "one camera": "one camera",
+    "domain": "its domain",
+    "sensor": "a sensor",
+    "file": "its file",
+    "never": "-",
+}
 KINDS = {"metric": "metric", "up-to-scale": "relative", "disparity": "disparity"}
 USES = {"focal length": "f", "sparse depth": "sparse", "several views": "views", "the past": "past"}
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.input_size import InputSize
+from depth_retrofit_ros.coarse.networks.resizing import corner_aligned
 from depth_retrofit_ros.coarse.transformers_loading import NEVER_RUN, load_network, require_setting
 from depth_retrofit_ros.coarse.transformers_model import DepthNetwork, TransformersModel
 
@@ -40,7 +40,7 @@ class DepthAnythingNetwork(DepthNetwork):
 
 def before_projection(head: Any, fused: Tensor, size: tuple[int, int]) -> Tensor:
     """The features ``[1, 32, *size]`` of a Depth Anything head, which only a projection and an activation follow."""
-    enlarged = F.interpolate(head.conv1(fused), size, mode="bilinear", align_corners=True)
+    enlarged = corner_aligned(head.conv1(fused), size)
     features: Tensor = head.activation1(head.conv2(enlarged))
     return features
 

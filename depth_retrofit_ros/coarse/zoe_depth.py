@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.input_size import InputSize
+from depth_retrofit_ros.coarse.networks.resizing import corner_aligned
 from depth_retrofit_ros.coarse.transformers_loading import NEVER_RUN, load_network
 from depth_retrofit_ros.coarse.transformers_model import CENTERED, LEAST_SHARE, DepthNetwork, TransformersModel
 from depth_retrofit_ros.errors import WeightsError
@@ -63,9 +64,9 @@ class ZoeDepthNetwork(DepthNetwork):
         x = head.conv2(bottleneck)
         embeddings = [head.seed_projector(x), *(project(block) for project, block in zip(head.projectors, fused, strict=True))]
         size = (activation.shape[2], activation.shape[3])
-        embedded = _enlarged(embeddings[-1], size)
+        embedded = corner_aligned(embeddings[-1], size)
         if len(self._heads()) == 1:  # the single head alone sees relative depth, too
-            activation = torch.cat([activation, _enlarged(relative, size)], dim=1)
+            activation = torch.cat([activation, corner_aligned(relative, size)], dim=1)
         answers = []
         for seed, attractors, distribution, low, high in self._heads():
             _, centers = seed(x)
@@ -73,7 +74,7 @@ class ZoeDepthNetwork(DepthNetwork):
             for attract, before, embedding in zip(attractors, embeddings[:-1], embeddings[1:], strict=True):
                 bins, centers = attract(embedding, bins, before, interpolate=True)
             shares = distribution(activation, embedded)
-            answers.append(((shares * _enlarged(centers, size)).sum(1), shares))
+            answers.append(((shares * corner_aligned(centers, size)).sum(1), shares))
         if len(answers) == 1:
             return answers[0]
         scene = head.mlp_classifier(head.patch_transformer(x)[:, 0]).argmax(-1)[:, None, None]
@@ -94,10 +95,6 @@ class ZoeDepthNetwork(DepthNetwork):
             )
             for scene in scenes
         ]
-
-
-def _enlarged(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size, mode="bilinear", align_corners=True)
 
 
 def load(
