@@ -43,7 +43,7 @@ def _weights_mb(parameters: int, bytes_each: int = 4) -> float:
 
 
 def _files(hub: HubModel) -> tuple[str, ...]:
-    return tuple(f"{hub.folder}/{file}" for file in dict.fromkeys(("model.safetensors", hub.files[-1])))
+    return tuple(f"{hub.folder}/{file}" for file in dict.fromkeys((hub.files[-1], "model.safetensors")))
 
 
 def _domain(where: str) -> ScaleClaim:

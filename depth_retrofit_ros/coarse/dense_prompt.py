@@ -9,6 +9,7 @@ import numpy as np
 
 from depth_retrofit_ros.coarse.input_size import long_side
 from depth_retrofit_ros.frame import SparseDepth
+from depth_retrofit_ros.upsampling.interpolation import cell_index
 
 GRID = long_side(256, 1)
 """The prompts of Prompt Depth Anything's training are 192 x 256 (arXiv 2412.14015, section 3.2)."""
@@ -31,7 +32,7 @@ def dense_prompt(sparse: SparseDepth, height: int, width: int) -> DensePrompt:
     """
     rows, columns = GRID.of(height, width)
     v, u = np.divmod(sparse.pixels, width)
-    cells = ((2 * v + 1) * rows // (2 * height)) * columns + (2 * u + 1) * columns // (2 * width)
+    cells = cell_index(v, rows, height) * columns + cell_index(u, columns, width)
     order = np.argsort(-sparse.depth, kind="stable")  # the nearest is written last, and stays
     depth = np.zeros(rows * columns)
     depth[cells[order]] = sparse.depth[order]
