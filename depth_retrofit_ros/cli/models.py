@@ -105,13 +105,13 @@ def _print_models(infos: list[ModelInfo]) -> None:
             (
                 info.name,
                 info.license if info.commercial else "NON-COMMERCIAL",
-                f"{info.parameters / 1e6:.1f} M",
-                f"{info.size_mb:.0f} MB",
+                f"{info.parameters / 1e6:.{0 if info.parameters >= 1e8 else 1}f} M",
+                f"{info.size_mb:.0f} MB" if info.size_mb < 1000 else f"{info.size_mb / 1000:.1f} GB",
                 KINDS[info.claim.kind],
                 METRIC_FOR[info.claim.word],
                 str(info.input).replace(" side", "").replace("area of ", ""),
                 ",".join(word for use, word in USES.items() if use in info.uses) or "-",
-                "yes" if is_usable(info) else "in part" if is_present(info) else "no",
+                "yes" if is_usable(info) else "partly" if is_present(info) else "no",
             )
         )
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]

@@ -38,7 +38,7 @@ def _nothing_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names_and_facts() -> None:
-    assert list(MODELS)[:6] == ["compact", "meter-nyu", "meter-kitti", SMALL, f"{SMALL}-indoor", f"{SMALL}-outdoor"]
+    assert list(MODELS)[:3] == ["compact", "meter-nyu", "meter-kitti"] and {SMALL, f"{SMALL}-indoor"} <= set(MODELS)
     for name, info in MODELS.items():
         assert info.name == name
         assert info.commercial is (info.license in ("Apache-2.0", "MIT", "BSD-2-Clause"))
@@ -48,7 +48,7 @@ def test_names_and_facts() -> None:
             assert is_pin(info.hub.revision, info.hub.sha256) or info.hub[1:3] == (None, None)
             assert info.hub.files[-1] in info.files[0] and f"depth-retrofit models fetch {name}" in info.remedy
         assert info.remedy and "\n" not in info.remedy
-    assert [name for name in list(MODELS)[:6] if MODELS[name].claim.word == "never"] == [SMALL]
+    assert MODELS[SMALL].claim.word == "never"
 
 
 @pytest.mark.parametrize(("name", "net"), [("compact", CompactNet), ("meter-nyu", MeterXXS), ("meter-kitti", MeterXXS)])
