@@ -11,7 +11,7 @@ from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
-from depth_retrofit_ros.coarse.registry import find_model, load_coarse
+from depth_retrofit_ros.coarse.registry import load_coarse, resolved
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
@@ -43,16 +43,20 @@ class Retrofit:
 
     budget: share of the frame's pixels that are refined, 0…1; it may be changed between frames (at 0
     the answer is the upsampled coarse depth). trust_scale: whether the user vouches that camera and scene are what the model's
-    ``claim`` asks for. Raises ModelError where that cannot make metres of its depth.
+    ``claim`` asks for. uses_sparse: whether the model takes a frame's sparse depth; one that is metric by it does.
+    Raises ModelError where trust cannot make metres of its depth.
     """
 
-    def __init__(self, coarse: CoarseModel, refiner: Refiner, budget: float = 0.10, trust_scale: bool = False) -> None:
+    def __init__(
+        self, coarse: CoarseModel, refiner: Refiner, budget: float = 0.10, trust_scale: bool = False, uses_sparse: bool = False
+    ) -> None:
         if trust_scale:
             _require_trustworthy(coarse.name, coarse.claim)
         self.coarse = coarse
         self.refiner = refiner
         self.budget = budget
         self.trust_scale = trust_scale
+        self.uses_sparse = uses_sparse or coarse.claim.word == "sensor"
         self._upload = Upload(coarse.device)
         self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device)
 
@@ -110,9 +114,9 @@ class Retrofit:
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
         self._refine_stream.synchronize()
 
-        source = self.coarse.claim.source(self.trust_scale)
-        if frame.camera is None and source != "file":
-            source = None  # a stored map was made with a camera; a model without one does not know
+        source = self.coarse.claim.source(self.trust_scale, frame.sparse)
+        if frame.camera is None and source not in ("file", "sensor"):
+            source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
         times_ms = stage.times_ms()
         return DepthFrame(
             fused, depth, coarse.depth, source, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image
@@ -146,21 +150,28 @@ def load(
     engine: str = "auto",
     cuda_graphs: bool = False,
     trust_scale: bool = False,
+    coarse_size: int | str | None = None,
+    allow_download: bool = False,
 ) -> Retrofit:
     """A ready ``Retrofit``.
 
-    model: a name of ``coarse.registry.MODELS``; weights: file or folder of its checkpoint, where it is not bundled or found by
-    ``DEPTH_RETROFIT_WEIGHTS``; refiner: a refiner checkpoint, None for the bundled one; budget: see ``Retrofit``; device: ``auto``
-    (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N``; engine: the backend of the sparse convolutions, a name of
-    ``sparse.backends.registry.BACKENDS``, or ``auto`` (the fastest on that device); cuda_graphs: see ``device.cuda_graphs``;
-    trust_scale: see ``Retrofit``. Raises ModelError or WeightsError, each one line.
+    model: a name of ``coarse.registry.MODELS``, or ``auto`` (the best that is here for the device, see ``coarse.auto``); weights:
+    file or folder of its checkpoint, where it is not bundled or found by ``DEPTH_RETROFIT_WEIGHTS`` or in the hub's cache; refiner:
+    a refiner checkpoint, None for the bundled one; budget: see ``Retrofit``; device: ``auto`` (CUDA where there is one), ``cpu``,
+    ``cuda``, ``cuda:N``; engine: the backend of the sparse convolutions, a name of ``sparse.backends.registry.BACKENDS``, or
+    ``auto`` (the fastest on that device); cuda_graphs: see ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the
+    long side of the coarse model's input [px], ``native`` for its authors' rule, None for what suits a live node; allow_download:
+    fetch the checkpoint of a named model that is not here. Raises ModelError or WeightsError, each one line.
     """
-    if trust_scale:
-        _require_trustworthy(model, find_model(model).claim)  # before a checkpoint is read
-    coarse = load_coarse(model, weights=weights, device=device)
+    info = resolved(model, device, weights)
+    if trust_scale:  # what cannot be is told before a checkpoint is read
+        _require_trustworthy(info.name, info.claim)
+    if cuda_graphs and (used := sorted(info.uses & {"sparse depth", "the past"})):
+        raise ModelError(f"cuda_graphs cannot replay {info.name}, which uses {' and '.join(used)}: leave it off")
+    coarse = load_coarse(info.name, weights=weights, device=device, size=coarse_size, allow_download=allow_download)
     loaded = load_refiner(refiner, coarse.device, engine)
     if not cuda_graphs:
-        return Retrofit(coarse, loaded, budget, trust_scale)
+        return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses)
     if coarse.device.type != "cuda" or loaded.backend_name != "triton":
         raise ModelError(f"cuda_graphs needs CUDA and engine triton, not {coarse.device} and {loaded.backend_name}: leave it off")
     return Retrofit(GraphedCoarse(coarse), GraphedRefiner(loaded), budget, trust_scale)

@@ -16,6 +16,10 @@ from depth_retrofit_ros.ros.transport.domain_isolation import free_domain, priva
 from test.paths import ROOT
 from test.skip_table import skip_table
 
+# Only what a test brings is there: neither the user's checkpoints nor what they fetched from the hub. Read when the hub's library
+# is imported, and by processes that tests start.
+os.environ.pop("DEPTH_RETROFIT_WEIGHTS", None)
+os.environ["HF_HUB_CACHE"] = "/nonexistent/hub"
 # A message's field of the wrong type, such as 0 for 0.0, fails here. Unnoticed, it aborts a node whose messages were built with C's
 # assertions on, as colcon builds them. Read when a message is imported, which the conftest of test/ros does.
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from depth_retrofit_ros.coarse.depth_anything import DepthAnything, quiet
+from depth_retrofit_ros.coarse.depth_anything import DepthAnythingNetwork
 from depth_retrofit_ros.coarse.registry import find_model
+from depth_retrofit_ros.coarse.transformers_loading import quiet
+from depth_retrofit_ros.coarse.transformers_model import TransformersModel
 from depth_retrofit_ros.errors import ModelError
 
 # Size → backbone and head (arXiv 2406.09414; config.json of the published checkpoints).
@@ -50,10 +52,11 @@ def random_network(size: str) -> nn.Module:
     return network
 
 
-def random_model(size: str, device: torch.device) -> DepthAnything:
+def random_model(size: str, device: torch.device) -> TransformersModel:
     """A coarse model of one of ``SIZES``."""
     info = find_model("depth-anything-v2-small")
-    return DepthAnything(random_network(size), f"depth-anything-v2-{size} (random weights)", info.claim, device, info.input)
+    name = f"depth-anything-v2-{size} (random weights)"
+    return TransformersModel(DepthAnythingNetwork(random_network(size)), name, info.claim, device, info.input)
 
 
 def save_random_checkpoint(size: str, folder: Path) -> Path:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.cli.options import add_model_options, positive, positive_int
+from depth_retrofit_ros.cli.options import add_model_options, chosen_model, positive, positive_int
 from depth_retrofit_ros.errors import UsageError
 from depth_retrofit_ros.ros.environment import require_ros
 
@@ -53,7 +53,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="instead, a fixed profile for a CUDA device; 10 minutes",
     )
     parser.add_argument("--dry-run", action="store_true", help="with --gpu: the same, small, on a CPU; says nothing about GPUs")
-    add_model_options(parser)
+    add_model_options(parser, model="compact")  # figures of one machine and another are of the same model
     parser.set_defaults(run=run)
 
 
@@ -83,10 +83,18 @@ def measure(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from depth_retrofit_ros import retrofit
     from depth_retrofit_ros.bench import document
 
+    args.model = chosen_model(args)
     method = retrofit.load(
-        args.model, weights=args.weights, refiner=args.refiner, budget=args.budget, device=args.device, engine=args.engine
+        args.model,
+        weights=args.weights,
+        refiner=args.refiner,
+        budget=args.budget,
+        device=args.device,
+        engine=args.engine,
+        coarse_size=args.coarse_size,
+        allow_download=args.allow_download,
     )
-    names = ("model", "weights", "refiner", "device", "engine")
+    names = ("model", "weights", "coarse_size", "refiner", "device", "engine")
     parameters: dict[str, str | float] = {name: str(getattr(args, name)) for name in names if getattr(args, name)}
     parameters["trust_scale"] = method.coarse.claim.needs_trust  # the cloud is part of what is measured
     plan = document.Plan(args.size, args.budget, args.parts, args.node_size, args.camera_hz, args.seconds, parameters, args.rounds)

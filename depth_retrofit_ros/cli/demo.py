@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_retrofit_ros.cli.options import add_model_options, domain_id, positive, positive_int
+from depth_retrofit_ros.cli.options import add_model_options, chosen_model, domain_id, positive, positive_int
 from depth_retrofit_ros.cli.progress import Progress
 from depth_retrofit_ros.cli.replay import conclude
 from depth_retrofit_ros.ros.environment import require_ros
@@ -30,7 +30,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--height", type=positive_int, default=1440, help="of the camera's images, at most 1440 (default: 1440)")
     parser.add_argument("--rate", type=positive, default=10.0, metavar="HZ", help="of the camera (default: 10)")
     parser.add_argument("--domain", type=domain_id, metavar="ID", help="ROS domain, to watch in rviz (default: a free one)")
-    add_model_options(parser)
+    add_model_options(parser, model="compact")  # the film's figures are known for it
     parser.set_defaults(run=run)
 
 
@@ -44,24 +44,27 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.ros.replay.sources import SceneSource
     from depth_retrofit_ros.training.scenes.film import Film
 
+    model = chosen_model(args)
     # The model of this kind of scenes is at home here; of any other model the demo does not know.
-    trusted = find_model(args.model).claim.where == RENDERED_SCENES
+    trusted = find_model(model).claim.where == RENDERED_SCENES
     progress = Progress()
     source = SceneSource(Film().views(args.width, args.height), args.rate, args.seconds)
     progress.say(f"{source.described}: a furnished room, {source.views} views")
     if trusted:
         progress.say(
-            f"trust_scale: {args.model} was trained on {RENDERED_SCENES}, and this is one, which it has not seen: its depth counts "
+            f"trust_scale: {model} was trained on {RENDERED_SCENES}, and this is one, which it has not seen: its depth counts "
             "as metres, and 'not aligned' below tells how far off they are"
         )
     how = Replay(
         "depth_retrofit_ros demo",
-        args.model,
+        model,
         args.weights,
         args.refiner,
         args.budget,
         args.device,
         args.engine,
+        coarse_size=args.coarse_size,
+        allow_download=args.allow_download,
         trust_scale=trusted,
         domain=args.domain,
         evaluated=EVALUATED,

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.cli.options import add_coarse_option, add_model_options, positive
+from depth_retrofit_ros.cli.options import add_coarse_option, add_model_options, check_coarse_options, chosen_model, positive
 from depth_retrofit_ros.errors import ImageError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
     from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
 
+    check_coarse_options(args)
     pairs = find_pairs(args.folder)
     for path in filter(None, (args.json, args.html)):
         make_folder(path.parent)
@@ -120,10 +121,8 @@ class CoarseSource:
     """Where the coarse depth of a pair comes from: one model for all, or a file for each."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        from depth_retrofit_ros.coarse.registry import load_coarse
-
         self._folder, self._device = args.coarse, args.device
-        self._model = None if args.coarse else load_coarse(args.model, weights=args.weights, device=args.device)
+        self._model = None if args.coarse else _load(args)
         self.name = f"files in {args.coarse.resolve().name}" if self._model is None else self._model.name
 
     def __call__(self, pair: Pair) -> CoarseModel:
@@ -145,6 +144,18 @@ class CoarseSource:
         if is_resizable(self._model):
             return {}
         return {"equal_time": f"not applicable: the input size of {self.name} is fixed"}
+
+
+def _load(args: argparse.Namespace) -> CoarseModel:
+    from depth_retrofit_ros.coarse.registry import load_coarse
+
+    return load_coarse(
+        chosen_model(args),
+        weights=args.weights,
+        device=args.device,
+        size=args.coarse_size,
+        allow_download=args.allow_download,
+    )
 
 
 def facts(args: argparse.Namespace, source: str, device: str) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from depth_retrofit_ros.cli.options import (
     add_model_options,
     add_trust_option,
     check_camera_options,
+    check_coarse_options,
+    chosen_model,
     given_camera,
     positive_int,
 )
@@ -46,6 +48,12 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--ply", nargs="?", type=positive_int, const=2, metavar="STRIDE", help="a cloud, too, of every STRIDE-th pixel (default: 2)"
     )
+    parser.add_argument(
+        "--sparse-depth",
+        type=Path,
+        metavar="PNG|DIR3",
+        help="for a model that takes it: a sensor's depth of the photo's view (16-bit PNG in mm, 0 unknown), or NAME.png there",
+    )
     add_camera_options(parser)
     add_coarse_option(parser)
     add_model_options(parser)
@@ -56,6 +64,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Returns 1 where some file failed; the others are done."""
     check_camera_options(args)  # before the model is loaded
+    if args.sparse_depth is not None and len(args.files) > 1 and not args.sparse_depth.is_dir():
+        raise UsageError(f"--sparse-depth {args.sparse_depth} is of one photo: give a folder with NAME.png for each")
     from depth_retrofit_ros.io.depth_files import make_folder, write_text
 
     make_folder(args.out)
@@ -78,18 +88,25 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
     from depth_retrofit_ros.retrofit import Retrofit, load
 
+    check_coarse_options(args)
     if args.coarse is not None and args.trust_scale:
         raise UsageError("--trust-scale is of a model, and a coarse map says itself whether it is metric: leave it out")
+    if args.coarse is not None and args.sparse_depth is not None:
+        raise UsageError("--sparse-depth is for a model, and with --coarse none is run: leave it out")
     if args.coarse is None:
         retrofit = load(
-            args.model,
+            chosen_model(args),
             weights=args.weights,
             refiner=args.refiner,
             budget=args.budget,
             device=args.device,
             engine=args.engine,
             trust_scale=args.trust_scale,
+            coarse_size=args.coarse_size,
+            allow_download=args.allow_download,
         )
+        if args.sparse_depth is not None and not retrofit.uses_sparse:
+            raise UsageError(f"{retrofit.coarse.name} takes no sparse depth: leave --sparse-depth out, or name a model that does")
         return lambda file: retrofit
     device = pick_device(args.device)
     refiner = load_refiner(args.refiner, device, args.engine)
@@ -120,6 +137,8 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
     """One photo; results are ``stem`` with endings. Returns what ``images.json`` tells of it. Raises DepthRetrofitError."""
     import numpy as np
 
+    from depth_retrofit_ros.coarse.claim import prompt_problem
+    from depth_retrofit_ros.coarse.sparse_file import read_sparse, sparse_path
     from depth_retrofit_ros.frame import Frame
     from depth_retrofit_ros.io.photos import read_photo
 
@@ -129,7 +148,8 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
     height, width = photo.image.shape[:2]
     camera, camera_source = choose_camera(photo, args)
     read_s = time.perf_counter()
-    frame = Frame(photo.image, camera=camera)
+    sparse = None if args.sparse_depth is None else read_sparse(sparse_path(args.sparse_depth, file.stem), height, width)
+    frame = Frame(photo.image, camera=camera, sparse=sparse)
     with fitting_into_memory(f"{file} ({width}x{height})", "lower --budget or scale it down"):
         result = retrofit(frame)
     if camera is None:
@@ -147,6 +167,8 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
     near, middle, far = (float(v) for v in np.nanpercentile(result.depth.cpu().numpy(), (2, 50, 98)))
     print(f"{file.name}: {width}x{height}, {camera_source}")
     print(f"  depth {near:.3g} to {far:.3g}, median {middle:.3g} ({unit}), {result.refined_pixels} pixels refined")
+    if sparse is not None and (problem := prompt_problem(sparse)):
+        print(f"  {problem}")
     if camera is not None and not result.metric:
         claim = retrofit.coarse.claim
         remedy = f": give --trust-scale if this is from {claim.where}" if claim.needs_trust else ""

@@ -1,64 +1,176 @@
-"""``depth-retrofit models``: what can be had, under which licence, and whether it is here; and the sparse backends."""
+"""``depth-retrofit models``: what can be had, under which licence, and whether it is here; the sparse backends; fetching."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depth_retrofit_ros.errors import DepthRetrofitError, UsageError
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
+    from depth_retrofit_ros.coarse.info import ModelInfo
 
 
-METRIC_FOR = {"camera": "any camera", "one camera": "one camera", "domain": "its domain", "file": "its file", "never": "-"}
+METRIC_FOR = {
+    "camera": "any camera",
+    "one camera": "one camera",
+    "domain": "its domain",
+    "sensor": "a sensor",
+    "file": "its file",
+    "never": "-",
+}
+KINDS = {"metric": "metric", "up-to-scale": "relative", "disparity": "disparity"}
+USES = {"focal length": "f", "sparse depth": "sparse", "several views": "views", "the past": "past"}
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Declare the command."""
-    parser = subparsers.add_parser("models", help="list the coarse models (license, size, how to get them) and the sparse backends")
+    """Declare the command, and the one below it."""
+    parser = subparsers.add_parser(
+        "models",
+        help="list the coarse models (licence, size, how to get them) and the sparse backends; fetch models",
+        description="Without more: the table. With fetch: bring checkpoints into the hub's cache on this machine.",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
+    commands = parser.add_subparsers(dest="action", metavar="fetch")
+    fetch = commands.add_parser(
+        "fetch",
+        help="fetch models by name",
+        description="Resumes what was cut off, and keeps nothing that is not the pinned file. HF_ENDPOINT names a mirror for good.",
+    )
+    fetch.add_argument("names", nargs="+", metavar="NAME", help="see 'depth-retrofit models'")
+    fetch.add_argument("--from", dest="source", metavar="FOLDER|URL", help="a folder that has the files, or a mirror of the hub")
+    fetch.add_argument("--revision", metavar="COMMIT", help="40 hex digits, for a model without a pin of its own")
+    fetch.add_argument("--sha256", metavar="DIGEST", help="of its weights, 64 hex digits, as its page on the hub shows it")
+    fetch.set_defaults(run=run_fetch)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the tables; JSON has the models."""
-    from depth_retrofit_ros.coarse.registry import MODELS, is_present
-    from depth_retrofit_ros.sparse.backends.registry import BACKENDS, is_installed
+    from depth_retrofit_ros.coarse.registry import MODELS
 
-    here = {name: is_present(info) for name, info in MODELS.items()}
+    infos = by_family(list(MODELS.values()))
     if args.json:
-        fields = ("parameters", "size_mb", "description", "how_to_get")
-        rows = [
-            {
-                "name": name,
-                "licence": info.license,
-                **{field: getattr(info, field) for field in fields},
-                "metric": info.claim.word == "camera",  # without a condition; "scale" has the others
-                "scale": asdict(info.claim),
-                "present": here[name],
-            }
-            for name, info in MODELS.items()
-        ]
-        print(json.dumps(rows, indent=2))
-        return 0
-    table = [("name", "licence", "parameters", "size", "depth", "metric for", "present")]
-    for name, info in MODELS.items():
-        parameters, size = f"{info.parameters / 1e6:.2f} M", f"{info.size_mb:.1f} MB"
+        print(json.dumps([entry(info) for info in infos], indent=2))
+    else:
+        _print_models(infos)
+        _print_auto(infos)
+        _print_backends()
+    return 0
+
+
+def by_family(infos: list[ModelInfo]) -> list[ModelInfo]:
+    """Those of one loader's module together, in the order in which they came."""
+    families = list(dict.fromkeys(info.loader.partition(":")[0] for info in infos))
+    return sorted(infos, key=lambda info: families.index(info.loader.partition(":")[0]))
+
+
+def entry(info: ModelInfo) -> dict[str, Any]:
+    """What is known of a model, for programs: the names stay."""
+    from depth_retrofit_ros.coarse.registry import how_to_use, is_present, missing_software
+
+    return {
+        "name": info.name,
+        "licence": info.license,
+        "commercial": info.commercial,
+        "parameters": info.parameters,
+        "size_mb": info.size_mb,
+        "description": info.description,
+        "metric": info.claim.word == "camera",  # without a condition; "scale" has the others
+        "scale": asdict(info.claim),
+        "input": str(info.input),
+        "native_input": str(info.native or info.input),
+        "input_multiple": info.input.multiple,
+        "uncertainty": info.uncertainty,
+        "uses": sorted(info.uses),
+        "present": is_present(info),
+        "missing_software": list(missing_software(info)),
+        "hub": None if info.hub is None else {**info.hub._asdict(), "files": list(info.hub.files)},
+        "auto_rank": info.auto_rank if info.commercial else None,
+        "how_to_get": how_to_use(info),
+    }
+
+
+def _print_models(infos: list[ModelInfo]) -> None:
+    from depth_retrofit_ros.coarse.registry import how_to_use, is_present, is_usable
+
+    table = [("name", "licence", "param.", "size", "depth", "metric for", "input", "uses", "here")]
+    for info in infos:
         table.append(
-            (name, info.license, parameters, size, info.claim.kind, METRIC_FOR[info.claim.word], "yes" if here[name] else "no")
+            (
+                info.name,
+                info.license if info.commercial else "NON-COMMERCIAL",
+                f"{info.parameters / 1e6:.{0 if info.parameters >= 1e8 else 1}f} M",
+                f"{info.size_mb:.0f} MB" if info.size_mb < 1000 else f"{info.size_mb / 1000:.1f} GB",
+                KINDS[info.claim.kind],
+                METRIC_FOR[info.claim.word],
+                str(info.input).replace(" side", "").replace("area of ", ""),
+                ",".join(word for use, word in USES.items() if use in info.uses) or "-",
+                "yes" if is_usable(info) else "partly" if is_present(info) else "no",
+            )
         )
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    print()
-    for name, info in MODELS.items():
-        print(f"{name}: {info.description}; {info.claim}")
-        if not here[name]:
-            print(f"  to get it: {info.how_to_get}")
+    print("\nuses: f, the focal length; sparse, a sensor's depth; views, several at once; past, the frames before\n")
+    for info in infos:
+        licence = "" if info.commercial else f"; for non-commercial use only ({info.license})"
+        print(f"{info.name}: {info.description}; {info.claim}{licence}")
+        if not is_usable(info):
+            print(f"  to get it: {how_to_use(info)}")
+
+
+def _print_auto(infos: list[ModelInfo]) -> None:
+    from depth_retrofit_ros.coarse.auto import CPU_PARAMETERS, order
+
+    print("\nmodel: auto takes the first of these that is here; commercial licences only")
+    print(f"on CUDA: {', '.join(info.name for info in order(infos, 'cuda'))}")
+    print(f"on a CPU (up to {CPU_PARAMETERS / 1e6:.0f} M parameters): {', '.join(info.name for info in order(infos, 'cpu'))}")
+
+
+def _print_backends() -> None:
+    from depth_retrofit_ros.sparse.backends.registry import BACKENDS, is_installed
+
     print("\nsparse backends (--engine; auto is triton on CUDA, torch where that is not installed, cpu on a CPU):")
     for name, backend in BACKENDS.items():
         print(f"{name}: {backend.description}")
         if not is_installed(backend):
             print(f"  not installed; to get it: {backend.how_to_get}")
-    return 0
+
+
+def run_fetch(args: argparse.Namespace) -> int:
+    """Fetch one after the other. Returns 1 where some could not be had; the others are there."""
+    if args.json:
+        raise UsageError("--json is of the list: leave it out, or fetch")
+    if len(args.names) > 1 and (args.revision or args.sha256):
+        raise UsageError("--revision and --sha256 are of one model: fetch it alone")
+    from depth_retrofit_ros.coarse.registry import find_model
+
+    infos = [find_model(name) for name in dict.fromkeys(args.names)]  # all names first: a download may take an hour
+    failed = 0
+    for info in infos:
+        try:
+            print(f"{info.name}: {_fetched(info, args)}", flush=True)
+        except DepthRetrofitError as error:
+            print(f"depth-retrofit: error: {error}", file=sys.stderr)
+            failed += 1
+    return 1 if failed else 0
+
+
+def _fetched(info: ModelInfo, args: argparse.Namespace) -> str:
+    """Fetch it; what to say then."""
+    from depth_retrofit_ros.coarse.fetching import fetch
+    from depth_retrofit_ros.coarse.registry import missing_software
+
+    if info.bundled:
+        return "part of this package, nothing to fetch"
+    if not info.commercial:
+        print(f"{info.name} is for non-commercial use only ({info.license})", flush=True)
+    path: Path = fetch(info, args.source, args.revision, args.sha256)
+    missing = missing_software(info)
+    return f"{path}{f'; to run it: pip install {chr(32).join(missing)}' if missing else ''}"

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.errors import CameraError
+from depth_retrofit_ros.errors import CameraError, UsageError
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.camera import Camera
@@ -15,20 +15,37 @@ if TYPE_CHECKING:
 _ROS_NAME = re.compile(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
-def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, model: str = "compact") -> None:
-    """What ``retrofit.load`` takes; model: the usual one. Without ``defaults`` an option that is not given is None."""
+def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, model: str = "auto") -> None:
+    """What ``retrofit.load`` takes. Without ``defaults`` an option that is not given is None. model: the default one."""
     group = parser.add_argument_group("model")
 
     def add(name: str, default: object, text: str, **more: Any) -> None:
         told = f"{text} (default: {default or 'the bundled one'})"
         group.add_argument(name, default=default if defaults else None, help=told, **more)
 
-    add("--model", model, "see 'depth-retrofit models'", metavar="NAME")
+    told = "see 'depth-retrofit models'; auto: the best that is here" if model == "auto" else "see 'depth-retrofit models', or auto"
+    add("--model", model, told, metavar="NAME")
     group.add_argument("--weights", type=Path, metavar="PATH", help="its checkpoint, or the folder that has it")
+    add("--coarse-size", "default", "of its input: long side [px], or native (its authors' rule)", metavar="PX")
+    group.add_argument(
+        "--allow-download", action="store_true", help="fetch the checkpoint of the model that is named, where it is not here"
+    )
     add("--refiner", None, "a refiner checkpoint", type=Path, metavar="PATH")
     add("--budget", 0.1, "share of the pixels that are refined, 0 to 1", type=share, metavar="SHARE")
     add("--device", "auto", "auto, cpu, cuda or cuda:N")
     add("--engine", "auto", "sparse backend, see 'depth-retrofit models'; auto: the fastest on the device", metavar="NAME")
+
+
+def chosen_model(args: argparse.Namespace) -> str:
+    """The model's name; for ``auto``, which is told, the one that it takes. Raises ModelError."""
+    from depth_retrofit_ros.coarse.auto import AUTO
+    from depth_retrofit_ros.coarse.registry import choose_auto, how_to_use
+
+    if args.model != AUTO:
+        return str(args.model)
+    choice = choose_auto(args.device, args.weights)
+    print(choice.line(how_to_use), flush=True)
+    return choice.taken.name
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +65,12 @@ def add_coarse_option(parser: argparse.ArgumentParser) -> None:
         metavar="DIR2",
         help="take coarse maps from NAME.npz there (depth [h, w]; optional features [C, h, w], metric) instead of running a model",
     )
+
+
+def check_coarse_options(args: argparse.Namespace) -> None:
+    """Raises UsageError for what only a model has, given beside maps from files."""
+    if args.coarse is not None and args.coarse_size != "default":
+        raise UsageError("--coarse-size is of a model, and a coarse map has its own: leave it out, or --coarse")
 
 
 def share(text: str) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_retrofit_ros.cli.evaluate import ALIGNMENTS
-from depth_retrofit_ros.cli.options import add_model_options, add_trust_option, domain_id, positive, positive_int
+from depth_retrofit_ros.cli.options import add_model_options, add_trust_option, chosen_model, domain_id, positive, positive_int
 from depth_retrofit_ros.cli.progress import Progress
 from depth_retrofit_ros.errors import UsageError
 from depth_retrofit_ros.ros.environment import require_ros
@@ -89,12 +89,14 @@ def run(args: argparse.Namespace) -> int:
         make_folder(path.parent)  # told before the run rather than after it
     how = Replay(
         f"Replay of {args.bag.resolve().name}",
-        args.model,
+        chosen_model(args),
         args.weights,
         args.refiner,
         args.budget,
         args.device,
         args.engine,
+        coarse_size=args.coarse_size,
+        allow_download=args.allow_download,
         trust_scale=args.trust_scale,
         mode="every-frame" if args.every_frame else "realtime",
         rate=args.rate or 1.0,

@@ -37,12 +37,14 @@ def run(args: argparse.Namespace) -> int:
 
     # Only what was given: it outranks the parameters after --ros-args, which would otherwise be ignored.
     overrides: dict[str, str | float] = {}
-    for name in ("model", "weights", "refiner", "device", "engine", "budget", "target_fps"):
+    for name in ("model", "weights", "coarse_size", "refiner", "device", "engine", "budget", "target_fps"):
         value = getattr(args, name)
         if value is not None:
             overrides[name] = str(value) if isinstance(value, Path) else value
     if args.trust_scale:
         overrides["trust_scale"] = True
+    if args.allow_download:
+        overrides["allow_download"] = True
     remaps = []
     if args.image_topic is not None:
         overrides["image_transport"] = "compressed" if args.image_topic.endswith("/compressed") else "raw"

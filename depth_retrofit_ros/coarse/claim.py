@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
-from depth_retrofit_ros.frame import ScaleSource
+if TYPE_CHECKING:
+    from depth_retrofit_ros.frame import ScaleSource, SparseDepth
 
 Kind = Literal["metric", "up-to-scale", "disparity"]
-Word = Literal["camera", "one camera", "domain", "file", "never"]
+Word = Literal["camera", "one camera", "domain", "sensor", "file", "never"]
 
 RENDERED_SCENES = "rendered rooms and streets"
+FEWEST_PROMPTS = 30  # known depths in a frame: fewer are no picture of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,8 @@ class ScaleClaim:
     kind: ``metric`` depth [m]; depth ``up-to-scale``, one factor away from metres; ``disparity``, turned into depth, whose scale
     and shift are both unknown, so that no factor makes metres of it.
     word: on whose word metric depth is metric: of any ``camera`` whose focal length is given; of ``one camera``, that of the
-    training; on a ``domain``, one kind of scenes; of the ``file`` that it came from; ``never`` for what is not metric.
+    training; on a ``domain``, one kind of scenes; of the ``sensor`` whose sparse depth the model takes, in the frames that have
+    some; of the ``file`` that it came from; ``never`` for what is not metric.
     where: that camera or that kind of scenes, in words. Raises ValueError for a claim that contradicts itself.
     """
 
@@ -42,19 +45,40 @@ class ScaleClaim:
         """Whether only the user knows that the model is within its word."""
         return self.word in ("one camera", "domain")
 
-    def source(self, trust_scale: bool) -> ScaleSource | None:
-        """On whose word depth with a known camera is in metres; None where it is relative. trust_scale: the user vouches for it."""
+    def source(self, trust_scale: bool, sparse: SparseDepth | None = None) -> ScaleSource | None:
+        """On whose word depth with a known camera is in metres; None where it is relative.
+
+        trust_scale: the user vouches for it; sparse: what a sensor knows of the frame.
+        """
         if self.word == "camera":
             return "model"
         if self.word == "file":
             return "file"
+        if self.word == "sensor":
+            return "sensor" if is_prompt(sparse) else None
         return "user" if self.needs_trust and trust_scale else None
 
     def __str__(self) -> str:
         if self.kind != "metric":
             return "relative, up to an unknown scale" + (" and shift" if self.inverse else "")
-        told = {"camera": "for any camera with a known focal length", "file": "on the word of its file"}
+        told = {
+            "camera": "for any camera with a known focal length",
+            "sensor": "where sparse depth prompts it",
+            "file": "on the word of its file",
+        }
         return f"metric {told.get(self.word) or f'for {self.where} only'}"
+
+
+def is_prompt(sparse: SparseDepth | None) -> TypeGuard[SparseDepth]:
+    """Whether a sensor knows enough of a frame for a model to be prompted by it; else the model's answer is relative."""
+    return sparse is not None and len(sparse.depth) >= FEWEST_PROMPTS
+
+
+def prompt_problem(sparse: SparseDepth) -> str | None:
+    """Why sparse depth is no prompt; None where it is one."""
+    if is_prompt(sparse):
+        return None
+    return f"only {len(sparse.depth)} sparse depths are in the image, and a prompt takes {FEWEST_PROMPTS}: check their calibration"
 
 
 def stored_claim(metric: bool) -> ScaleClaim:

@@ -6,6 +6,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
+from depth_retrofit_ros.coarse.input_size import InputSize, size_of
 from depth_retrofit_ros.device.cuda_graphs import Graphed
 
 
@@ -19,6 +20,12 @@ class GraphedCoarse:
             _copy,
             model.device,
         )
+        self._size = size_of(model)
+
+    @property
+    def size(self) -> InputSize | None:
+        """Of the model's input, which the graphs have for good."""
+        return self._size
 
     def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel.predict``."""

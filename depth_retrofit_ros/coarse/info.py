@@ -14,36 +14,51 @@ Use = Literal["focal length", "sparse depth", "several views", "the past"]
 Uncertainty = Literal["features", "distribution"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """A model, by name.
 
-    loader: ``module:function``, called as ``function(weights, device, claim, size, **options)`` with the checkpoint's path and an
-    ``InputSize``, returns a ``CoarseModel``.
+    loader: ``module:function``, called as ``function(weights, device, claim, size, **options)`` with the checkpoint's path (None
+    where ``files`` is empty) and an ``InputSize``, returns a ``CoarseModel``.
     license: of the weights; commercial: whether it permits commercial use; parameters: their number; size_mb: of the checkpoint.
     claim: what its depth is, and on whose word it is in metres.
     input: the size that suits a live node; native: the rule of the model's authors, None where that is the same.
     uncertainty: whether the selection ranks the entropy of the head's ``features``, or that of its own ``distribution`` over depth.
-    uses: what it takes beside the image.
+    uses: what it takes beside the image; needs: modules that must be installed beside this package.
     files: under which names the checkpoint is looked for; bundled: whether the first of them is part of this package; hub: where
-    else it may come from; how_to_get: what to do where it is not there, one line.
+    else it may come from; how_to_get: what to do where it is not there, one line, for a model without a hub.
+    auto_rank: its place among the models that ``auto`` may take, the lowest is the best; None: it takes no part.
     options: further arguments of the loader.
     """
 
     name: str
     loader: str
     license: str
-    parameters: int
-    size_mb: float
     claim: ScaleClaim
     description: str
-    how_to_get: str
-    files: tuple[str, ...]
     input: InputSize
+    parameters: int = 0
+    size_mb: float = 0.0
+    how_to_get: str = ""
+    files: tuple[str, ...] = ()
     native: InputSize | None = None
     commercial: bool = True
     uncertainty: Uncertainty = "features"
     uses: frozenset[Use] = frozenset()
+    needs: tuple[str, ...] = ()
     bundled: bool = False
     hub: HubModel | None = None
+    auto_rank: int | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def remedy(self) -> str:
+        """What to do where its checkpoint is not there, one line."""
+        if self.how_to_get or self.hub is None:
+            return self.how_to_get
+        if self.hub.is_pinned:
+            return f"depth-retrofit models fetch {self.name}"
+        return (
+            f"its pin is not corroborated: depth-retrofit models fetch {self.name} --revision COMMIT --sha256 DIGEST with both "
+            f"from https://huggingface.co/{self.hub.repo}, or give --weights FOLDER"
+        )

@@ -9,6 +9,8 @@ from depth_retrofit_ros.errors import ModelError
 
 Rule = Literal["long side", "short side", "area", "exact"]
 LARGEST = 4096  # px of a side
+DEFAULT, NATIVE = "default", "native"
+SIZE_WORDS = f"a number of pixels, '{NATIVE}' or '{DEFAULT}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +49,25 @@ def short_side(pixels: int, multiple: int) -> InputSize:
     return InputSize("short side", (pixels,), multiple)
 
 
+def size_of(model: object) -> InputSize | None:
+    """The input size in use, of a coarse model that says it."""
+    size = getattr(model, "size", None)
+    return size if isinstance(size, InputSize) else None
+
+
 def chosen_size(model: str, usual: InputSize, native: InputSize, asked: int | str | None) -> InputSize:
-    """The size that the user asks for: None for the ``usual`` one, ``native``, or the long side [px].
+    """The size that the user asks for: None or ``default`` for the ``usual`` one, ``native``, or the long side [px], in digits too.
 
     usual: what suits a live node; native: the rule of the model's authors. Raises ModelError.
     """
-    if asked is None:
+    if asked is None or asked == DEFAULT:
         return usual
-    if asked == "native":
+    if asked == NATIVE:
         return native
-    if not isinstance(asked, int):
-        raise ModelError(f"a coarse size is a number of pixels or 'native', not '{asked}'")
+    if isinstance(asked, str):
+        if not asked.isdecimal():
+            raise ModelError(f"a coarse size is {SIZE_WORDS}, not '{asked}'")
+        asked = int(asked)
     if usual.rule == "exact":
         raise ModelError(f"{model} takes {usual} only: leave its size out")
     if not usual.multiple <= asked <= LARGEST:

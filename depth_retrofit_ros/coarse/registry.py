@@ -3,36 +3,80 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from depth_retrofit_ros.coarse import hub
+from depth_retrofit_ros.coarse import auto, hub, plugins
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.catalogue import BUILT_IN
 from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.coarse.input_size import chosen_size
 from depth_retrofit_ros.device.choice import pick_device
 from depth_retrofit_ros.errors import ModelError, WeightsError
-from depth_retrofit_ros.io.checkpoints import BUNDLED_FOLDER, find_weights
+from depth_retrofit_ros.io.checkpoints import BUNDLED_FOLDER, find_weights, first_line
 
-MODELS: Mapping[str, ModelInfo] = BUILT_IN
+_LOG = logging.getLogger(__name__)
+_told: set[str] = set()  # the models whose licence was told in this process
 
 
-def load_coarse(name: str, *, weights: Path | None, device: str, size: int | str | None = None) -> CoarseModel:
+class _Models(Mapping[str, ModelInfo]):
+    """The built-in models, and those of other packages: these are imported when the list is asked for, or one of them."""
+
+    def __getitem__(self, name: str) -> ModelInfo:
+        info = BUILT_IN.get(name) or plugins.find_plugin(name)
+        if info is None:
+            raise KeyError(name)
+        return info
+
+    def __iter__(self) -> Iterator[str]:
+        yield from BUILT_IN
+        yield from plugins.plugged_in()
+
+    def __len__(self) -> int:
+        return len(BUILT_IN) + len(plugins.plugged_in())
+
+
+MODELS: Mapping[str, ModelInfo] = _Models()
+
+
+def load_coarse(
+    name: str, *, weights: Path | None, device: str, size: int | str | None = None, allow_download: bool = False
+) -> CoarseModel:
     """A ready model.
 
-    weights: file or folder of its checkpoint; None takes the bundled one, else searches ``DEPTH_RETROFIT_WEIGHTS``, else asks the
-    model's hub if it has one. device: see ``pick_device``. size: of its input, see ``chosen_size``.
+    name: of ``MODELS``, or ``auto``. weights: file or folder of its checkpoint; None takes the bundled one, else searches
+    ``DEPTH_RETROFIT_WEIGHTS``, else the hub's cache. device: see ``pick_device``. size: of its input, see ``chosen_size``.
+    allow_download: fetch a checkpoint that is not here.
     Raises ModelError (unknown name or device, missing software) or WeightsError.
     """
-    info = find_model(name)
+    info = resolved(name, device, weights)
     chosen = pick_device(device)
-    input_size = chosen_size(name, info.input, info.native or info.input, size)
-    path = find_checkpoint(info, weights)
-    module, _, function = info.loader.partition(":")
-    return cast(CoarseModel, getattr(import_module(module), function)(path, chosen, info.claim, input_size, **info.options))
+    input_size = chosen_size(info.name, info.input, info.native or info.input, size)
+    if not info.commercial and info.name not in _told:
+        _told.add(info.name)
+        _LOG.warning("%s is for non-commercial use only (%s)", info.name, info.license)
+    path = find_checkpoint(info, weights, allow_download)
+    return cast(CoarseModel, _loader(info)(path, chosen, info.claim, input_size, **info.options))
+
+
+def resolved(name: str, device: str, weights: Path | None = None) -> ModelInfo:
+    """The model by name; for ``auto``, which the log tells, the one that it takes. Raises ModelError."""
+    if name != auto.AUTO:
+        return find_model(name)
+    choice = choose_auto(device, weights)
+    _LOG.info(choice.line(how_to_use))
+    return choice.taken
+
+
+def choose_auto(device: str, weights: Path | None = None) -> auto.Choice:
+    """What ``auto`` takes on a device. Raises ModelError for a checkpoint, which is one model's, and for a device that is none."""
+    if weights is not None:
+        raise ModelError(f"weights {weights} are of one model, and model is auto: name it")
+    return auto.choose(MODELS.values(), pick_device(device).type, is_usable)
 
 
 def find_model(name: str) -> ModelInfo:
@@ -44,27 +88,72 @@ def find_model(name: str) -> ModelInfo:
     raise ModelError(f"unknown model '{name}': {hint}choose one of {', '.join(MODELS)}")
 
 
-def find_checkpoint(info: ModelInfo, weights: Path | None) -> Path:
-    """The checkpoint's file; the only step that may use the network, and only for a model that has a hub. Raises WeightsError."""
+def find_checkpoint(info: ModelInfo, weights: Path | None, allow_download: bool = False) -> Path | None:
+    """The checkpoint's file; None for a model that has none. allow_download: the only way to the network. Raises WeightsError."""
     if weights is not None:
-        plain_names = (Path(file).name for file in info.files)  # a folder given by hand need not have the hub's name
-        remedy = "without weights of your own, the bundled ones are used" if info.bundled else info.how_to_get
-        return find_weights(list(dict.fromkeys((*info.files, *plain_names))), weights, remedy)
+        return _given_file(info, weights)
+    if found := _find_file(info):
+        return found
     if info.hub is None:
-        return _find_file(info) or find_weights(info.files, None, info.how_to_get)
-    return _find_file(info) or hub.verified(hub.cached(info.hub) or hub.fetch(info.hub, info.how_to_get), info.hub)
+        return find_weights(info.files, None, info.remedy) if info.files else None
+    if found := hub.cached(info.hub):
+        return hub.verified(found, info.hub)
+    if allow_download:
+        from depth_retrofit_ros.coarse.fetching import fetch
+
+        return fetch(info)
+    raise WeightsError(f"the weights of {info.name} are not here: {info.remedy}")
 
 
 def is_present(info: ModelInfo) -> bool:
-    """Whether the model can be loaded here and now without the network."""
-    return _find_file(info) is not None or (info.hub is not None and hub.cached(info.hub) is not None)
+    """Whether the model's checkpoint is here, or it needs none."""
+    if _find_file(info) is not None:
+        return True
+    return not info.files if info.hub is None else hub.cached(info.hub) is not None
+
+
+def is_usable(info: ModelInfo) -> bool:
+    """Whether the model can be loaded here and now: its checkpoint is here, and the software that it needs."""
+    return is_present(info) and not missing_software(info)
+
+
+def missing_software(info: ModelInfo) -> tuple[str, ...]:
+    """The modules that the model needs and that are not installed."""
+    return tuple(module for module in info.needs if find_spec(module) is None)
+
+
+def how_to_use(info: ModelInfo) -> str:
+    """What to do where ``is_usable`` says no, one line."""
+    missing = missing_software(info)
+    install = f"pip install {' '.join(missing)}" if missing else ""
+    if is_present(info):
+        return install
+    return f"{info.remedy}; and {install}" if install else info.remedy
+
+
+def _loader(info: ModelInfo) -> Any:
+    module, _, function = info.loader.partition(":")
+    try:
+        return getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ModelError(f"model '{info.name}' cannot be imported ({first_line(error)}): install what its adapter needs") from None
+
+
+def _given_file(info: ModelInfo, weights: Path) -> Path:
+    plain_names = (Path(file).name for file in info.files)  # a folder given by hand need not have the hub's name
+    names = list(dict.fromkeys((*info.files, *plain_names)))
+    if not names:
+        raise ModelError(f"{info.name} has no checkpoint of its own: leave weights out")
+    return find_weights(names, weights, "without weights of your own, the bundled ones are used" if info.bundled else info.remedy)
 
 
 def _find_file(info: ModelInfo) -> Path | None:
     """The bundled checkpoint, or the one that the user put on the search path."""
     if info.bundled and (BUNDLED_FOLDER / info.files[0]).is_file():
         return BUNDLED_FOLDER / info.files[0]
+    if not info.files:
+        return None
     try:
-        return find_weights(info.files, None, info.how_to_get)
+        return find_weights(info.files, None, info.remedy)
     except WeightsError:
         return None

@@ -267,27 +267,6 @@ def test_run_is_the_node() -> None:
     assert "budget" in process.stderr and "Traceback" not in process.stderr
 
 
-def test_models_table_and_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from depth_retrofit_ros.coarse.registry import MODELS
-
-    monkeypatch.delenv("DEPTH_RETROFIT_WEIGHTS", raising=False)
-    assert cli.main(["models"]) == 0
-    told = capsys.readouterr().out
-    rows = {line.split()[0]: line.split() for line in told.splitlines()[1 : 1 + len(MODELS)]}
-    assert set(rows) == set(MODELS)
-    assert rows["compact"][-4:] == ["metric", "its", "domain", "yes"]
-    assert rows["depth-anything-v2-small"][-3:] == ["disparity", "-", "no"]
-    assert "to get it: " in told
-    assert "metric for rendered rooms and streets only" in told and "metric for the Kinect of NYU Depth v2 only" in told
-    assert "\ntorch: plain torch" in told and "\ncpu: compiled" in told
-    assert cli.main(["models", "--json"]) == 0
-    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
-    assert listed["meter-nyu"]["present"] is False and listed["meter-nyu"]["licence"] == "MIT"
-    assert not any(entry["metric"] for entry in listed.values() if entry["scale"]["word"] != "camera"), "not without a condition"
-    assert any(entry["metric"] for entry in listed.values()) is any(info.claim.word == "camera" for info in MODELS.values())
-    assert listed["meter-nyu"]["scale"] == {"kind": "metric", "word": "one camera", "where": "the Kinect of NYU Depth v2"}
-
-
 def test_a_reader_that_leaves_is_no_error() -> None:
     process = subprocess.Popen([*COMMAND, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None

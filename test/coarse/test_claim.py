@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from depth_retrofit_ros.coarse.claim import RENDERED_SCENES, ScaleClaim, stored_claim
+from depth_retrofit_ros.coarse.claim import FEWEST_PROMPTS, RENDERED_SCENES, ScaleClaim, stored_claim
 from depth_retrofit_ros.coarse.registry import MODELS
+from depth_retrofit_ros.frame import SparseDepth
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,7 @@ from depth_retrofit_ros.coarse.registry import MODELS
         (ScaleClaim("metric", "camera"), "model", "model", "metric for any camera with a known focal length"),
         (ScaleClaim("metric", "one camera", "a Kinect"), None, "user", "metric for a Kinect only"),
         (ScaleClaim("metric", "domain", "streets"), None, "user", "metric for streets only"),
+        (ScaleClaim("metric", "sensor"), None, None, "metric where sparse depth prompts it"),
         (ScaleClaim("metric", "file"), "file", "file", "metric on the word of its file"),
         (ScaleClaim("up-to-scale", "never"), None, None, "relative, up to an unknown scale"),
         (ScaleClaim("disparity", "never"), None, None, "relative, up to an unknown scale and shift"),
@@ -32,6 +35,7 @@ def test_whose_word_it_is(claim: ScaleClaim, alone: str | None, trusted: str | N
     [
         ("metric", "never"),
         ("disparity", "camera"),
+        ("disparity", "sensor"),
         ("up-to-scale", "domain", "streets"),
         ("metric", "domain"),
         ("metric", "one camera"),
@@ -43,9 +47,17 @@ def test_a_claim_that_contradicts_itself_cannot_be_made(claim: Any) -> None:
         ScaleClaim(*claim)
 
 
-def test_no_model_of_ours_is_metric_by_itself() -> None:
+def test_a_sensor_s_word_takes_a_sensor_that_sees_enough() -> None:
+    claim, whole = ScaleClaim("metric", "sensor"), SparseDepth(np.arange(FEWEST_PROMPTS), np.ones(FEWEST_PROMPTS))
+    assert claim.source(False, whole) == "sensor"
+    assert claim.source(True, SparseDepth(*(values[1:] for values in whole))) is None
+    assert ScaleClaim("metric", "camera").source(False, whole) == "model"
+    assert ScaleClaim("disparity", "never").source(False, whole) is None
+
+
+def test_small_models_are_not_metric_by_themselves() -> None:
     """They were trained on one camera or one kind of scenes: on others they are off by factors."""
-    assert {name: info.claim.word for name, info in MODELS.items()} == {
+    words = {
         "compact": "domain",
         "meter-nyu": "one camera",
         "meter-kitti": "one camera",
@@ -53,6 +65,7 @@ def test_no_model_of_ours_is_metric_by_itself() -> None:
         "depth-anything-v2-small-indoor": "domain",
         "depth-anything-v2-small-outdoor": "domain",
     }
+    assert {name: MODELS[name].claim.word for name in words} == words
     assert MODELS["compact"].claim.where == RENDERED_SCENES
 
 

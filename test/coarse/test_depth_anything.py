@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.claim import ScaleClaim
-from depth_retrofit_ros.coarse.depth_anything import NEAREST_M, DepthAnything, depth_from_disparity, load
-from depth_retrofit_ros.coarse.input_size import long_side
+from depth_retrofit_ros.coarse.depth_anything import DepthAnythingNetwork, load
+from depth_retrofit_ros.coarse.input_size import InputSize, long_side
 from depth_retrofit_ros.coarse.registry import MODELS, load_coarse
+from depth_retrofit_ros.coarse.transformers_model import NEAREST_M, TransformersModel, depth_from_disparity
 from depth_retrofit_ros.errors import ModelError, WeightsError
 
 transformers = pytest.importorskip("transformers")
@@ -41,6 +42,16 @@ def _net(depth: dict[str, Any], backbone: dict[str, Any], stages: tuple[int, ...
 
 def _tiny(**depth: Any) -> Any:
     return _net({**TINY, **depth}, TINY_BACKBONE, (1, 2, 3, 4))
+
+
+def _model(
+    net: Any,
+    claim: ScaleClaim = RELATIVE,
+    size: InputSize | None = None,
+    device: torch.device = CPU,
+    dtype: torch.dtype | None = None,
+) -> TransformersModel:
+    return TransformersModel(DepthAnythingNetwork(net), "tiny", claim, device, size or long_side(112, 14), dtype)
 
 
 def _image(height: int, width: int) -> Tensor:
@@ -84,7 +95,7 @@ def _normalized(image: Tensor, size: tuple[int, int]) -> Tensor:
 @pytest.mark.parametrize("frame", [(720, 1280), (1440, 1920), (333, 111), (40, 30)])
 @pytest.mark.parametrize("side", [112, 252])
 def test_input_keeps_the_aspect_in_multiples_of_14(frame: tuple[int, int], side: int) -> None:
-    model = DepthAnything(_tiny(), "tiny", RELATIVE, CPU, size=long_side(side, 14))
+    model = _model(_tiny(), size=long_side(side, 14))
     prediction = model.predict(_image(*frame), None)
     height, width = prediction.depth.shape
     assert height % 14 == 0 and width % 14 == 0
@@ -95,7 +106,7 @@ def test_input_keeps_the_aspect_in_multiples_of_14(frame: tuple[int, int], side:
 
 def test_features_are_those_before_the_last_projection() -> None:
     net = _tiny()
-    model = DepthAnything(net, "tiny", RELATIVE, CPU, size=long_side(112, 14))
+    model = _model(net)
     prediction = model.predict(_image(90, 120), None)
     assert float(prediction.features.min()) == 0.0  # they come out of a ReLU …
     assert float(prediction.features.max()) > 0.0
@@ -107,9 +118,9 @@ def test_features_are_those_before_the_last_projection() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_gives_float32_depth(dtype: torch.dtype) -> None:
     image = _image(90, 120)
-    exact = DepthAnything(_tiny(), "tiny", RELATIVE, CPU, size=long_side(112, 14)).predict(image, None)
+    exact = _model(_tiny()).predict(image, None)
     net = _tiny()
-    half = DepthAnything(net, "tiny", RELATIVE, CPU, size=long_side(112, 14), dtype=dtype).predict(image, None)
+    half = _model(net, dtype=dtype).predict(image, None)
     assert half.depth.dtype == torch.float32
     assert half.features.dtype == dtype
     assert float((half.depth / exact.depth).log().abs().median()) < 0.02
@@ -120,15 +131,15 @@ def test_half_precision_gives_float32_depth(dtype: torch.dtype) -> None:
 @pytest.mark.cuda
 def test_half_precision_is_the_default_on_cuda() -> None:
     image, device = _image(90, 120), torch.device("cuda")
-    exact = DepthAnything(_tiny(), "tiny", RELATIVE, CPU, size=long_side(112, 14)).predict(image, None)
-    half = DepthAnything(_tiny(), "tiny", RELATIVE, device, size=long_side(112, 14)).predict(image.to(device), None)
+    exact = _model(_tiny()).predict(image, None)
+    half = _model(_tiny(), device=device).predict(image.to(device), None)
     assert (half.depth.dtype, half.features.dtype) == (torch.float32, torch.float16)
     assert float((half.depth.cpu() / exact.depth).log().abs().median()) < 0.02
 
 
 def test_metric_depth_is_the_networks_own() -> None:
     net = _tiny(depth_estimation_type="metric", max_depth=20)
-    prediction = DepthAnything(net, "tiny", METRIC, CPU, size=long_side(112, 14)).predict(_image(90, 120), None)
+    prediction = _model(net, METRIC).predict(_image(90, 120), None)
     projected = F.conv2d(prediction.features[None], net.head.conv3.weight, net.head.conv3.bias)[0, 0]
     torch.testing.assert_close(prediction.depth, (20 * projected.sigmoid()).clamp_min(NEAREST_M))
 
@@ -155,7 +166,7 @@ def test_parameter_names_of_any_transformers_version_load(tmp_path: Path, names:
         assert "backbone.encoder.layer.0.attention.attention.query.weight" in tensors
     safetensors.torch.save_file(tensors, weights, {"format": "pt"})
     loaded = load(weights, CPU, RELATIVE, SIZE, "tiny").predict(_image(90, 120), None)
-    torch.testing.assert_close(loaded.depth, DepthAnything(net, "tiny", RELATIVE, CPU, SIZE).predict(_image(90, 120), None).depth)
+    torch.testing.assert_close(loaded.depth, _model(net, size=SIZE).predict(_image(90, 120), None).depth)
 
 
 def _refused(weights: Path, match: str, claim: ScaleClaim = RELATIVE) -> None:
@@ -185,11 +196,11 @@ def test_broken_checkpoints_are_told_in_one_line(tmp_path: Path, capfd: pytest.C
 def test_broken_configurations_are_told_in_one_line(tmp_path: Path) -> None:
     weights = _saved(tmp_path, _tiny())
     config = weights.with_name("config.json")
-    _refused(weights, "is relative but 'tiny' is metric", claim=METRIC)
+    _refused(weights, "has depth_estimation_type relative but 'tiny' has metric", claim=METRIC)
     config.write_text(config.read_text()[:50])
-    _refused(weights, r"config\.json is not a Depth Anything configuration")
+    _refused(weights, r"config\.json is not a configuration of depth_anything")
     config.write_text("[]")
-    _refused(weights, r"config\.json is not a Depth Anything configuration")
+    _refused(weights, r"config\.json is not a configuration of depth_anything")
     config.unlink()
     _refused(weights, r"config\.json is missing")
 

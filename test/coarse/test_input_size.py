@@ -32,13 +32,15 @@ def test_what_the_user_asks_for() -> None:
     usual, native = long_side(504, 14), short_side(518, 14)
     assert chosen_size("model", usual, native, None) == usual
     assert chosen_size("model", usual, native, "native") == native
-    assert chosen_size("model", usual, native, 256) == long_side(256, 14)
+    assert chosen_size("model", usual, native, "default") == usual
+    assert chosen_size("model", usual, native, 256) == chosen_size("model", usual, native, "256") == long_side(256, 14)
 
 
 @pytest.mark.parametrize(
     ("usual", "asked", "told"),
     [
-        (long_side(504, 14), "small", "a coarse size is a number of pixels or 'native', not 'small'"),
+        (long_side(504, 14), "small", "a coarse size is a number of pixels, 'native' or 'default', not 'small'"),
+        (long_side(504, 14), "-256", "not '-256'"),
         (long_side(504, 14), 5000, "a coarse size of 5000 px is outside 14…4096"),
         (long_side(504, 14), 0, "a coarse size of 0 px is outside 14…4096"),
         (InputSize("exact", (192, 256)), 256, "model takes 256x192 only: leave its size out"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 from depth_retrofit_ros.device.cuda_graphs import Captured, Graphed
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.retrofit import load
+from test.coarse.plugin_package import forget_plugins, use_plugins, write_plugin
 
 
 class Recorded(Graphed[torch.Tensor]):
@@ -79,6 +81,15 @@ def test_on_a_cpu_the_work_is_just_called() -> None:
 def test_graphs_without_cuda_are_refused_in_one_line() -> None:
     with pytest.raises(ModelError, match=r"cuda_graphs needs CUDA and engine triton, not cpu and cpu: leave it off"):
         load("compact", device="cpu", cuda_graphs=True)
+
+
+def test_graphs_of_a_model_that_remembers_are_refused_before_it_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "MODEL = entry('rememberer', uses=frozenset({'the past', 'sparse depth', 'focal length'}), loader='nowhere:load')\n"
+    use_plugins(monkeypatch, write_plugin(tmp_path, "rememberer", source, "rememberer = rememberer:MODEL"))
+    told = "cuda_graphs cannot replay rememberer, which uses sparse depth and the past: leave it off"
+    with pytest.raises(ModelError, match=f"^{told}$"):
+        load("rememberer", device="cpu", cuda_graphs=True)
+    forget_plugins()
 
 
 @pytest.mark.cuda

@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.device.faults import is_device_fault
 from depth_retrofit_ros.device.memory import device_mb, resident_mb
 from depth_retrofit_ros.frame import DepthFrame, ScaleSource
@@ -33,8 +34,9 @@ class FrameHealth:
 
     unsubscribed: images that came while nobody subscribed to any output; no other count has them. subscribed: somebody did, last
     time. clock_problem: why their age means nothing, None where it does. calibration_problem: why there are no intrinsics, None
-    where there are. camera: the last image's. info_lost: camera_info came, and is not published any more. answered: there is a
-    depth. scale_source, alignment, blank: of the last one; blank has no finite value. budget: of the last depth. budget_limit: what
+    where there are. camera: the last image's. info_lost: camera_info came, and is not published any more. prompt_problem: why the
+    last image has no sparse depth for a model that takes it, None where it has some or needs none. answered: there is a depth.
+    scale_source, alignment, blank: of the last one; blank has no finite value. budget: of the last depth. budget_limit: what
     memory allows. overloaded: the target rate is out of reach. no_answer: why images come in and nothing goes out, None where
     something does. first_takes: why the first one takes so long, None where it does not. missing_outputs: output → why
     the last frame went out without it. reported_failures: how many are told already.
@@ -49,6 +51,7 @@ class FrameHealth:
     calibration_problem: str | None = None
     camera: Camera | None = None
     info_lost: bool = False
+    prompt_problem: str | None = None
     answered: bool = False
     scale_source: ScaleSource | None = None
     alignment: ScaleReport | None = None
@@ -66,13 +69,15 @@ class FrameHealth:
 class Health:
     """How the node is, kept up to date by node and processor. Fields are replaced as a whole, so any thread may read them.
 
-    device, claim: of the coarse model; None while there is none. engine: of the refiner's sparse convolutions. sparse_topics: depth
-    image, points; empty where depth is not aligned. device_fault: why this process can use its device no more; empty where it can.
-    configuring_s: for how long it has been configuring, 0 where it is not. graph_problems: what on the graph keeps images away or
-    mixes nodes up. lost: images that the transport lost since activation.
+    loaded_model: the name of the coarse model, once there is one; device, claim, coarse_size: its own; None while there is none.
+    engine: of the refiner's sparse convolutions. sparse_topics: depth image, points; empty where nothing takes them.
+    device_fault: why this process can use its device no more; empty where it can. configuring_s: for how long it has been
+    configuring, 0 where it is not. graph_problems: what on the graph keeps images away or mixes nodes up. lost: images that the
+    transport lost since activation.
     """
 
     settings: Settings
+    loaded_model: str = ""
     stage: Stage = "unconfigured"
     load_error: str = ""
     device_fault: str = ""
@@ -81,11 +86,17 @@ class Health:
     lost: int = 0
     device: torch.device | None = None
     claim: ScaleClaim | None = None
+    coarse_size: InputSize | None = None
     engine: str = ""
     image_topic: str = ""
     info_topic: str = ""
     sparse_topics: tuple[str, ...] = ()
     frames: FrameHealth = field(default_factory=FrameHealth)
+
+    @property
+    def model(self) -> str:
+        """The model's name: of the one that is loaded, before that of the one that is asked for."""
+        return self.loaded_model or self.settings.model
 
     def note_fault(self, error: BaseException) -> bool:
         """Whether the device is lost to this process by this error, wherever it was raised. It is noted then, and the node's main
@@ -222,11 +233,13 @@ def not_aligned(problem: str, source: ScaleSource | None) -> str:
 
 def _unaligned(health: Health, values: dict[str, str]) -> Report:
     """On whose word depth is metric without a sensor. A missing calibration is told as such."""
-    if health.frames.camera is None:
+    if health.frames.scale_source is None and (problem := health.frames.prompt_problem):
+        return WARN, f"relative: {problem}", values
+    if health.frames.camera is None and health.frames.scale_source is None:
         return OK, "relative without usable camera_info", values
     if health.frames.scale_source is None:
-        return WARN, f"relative: {health.settings.model} is {health.claim}", values
-    return OK, f"metric on the word of the {health.frames.scale_source}: {health.settings.model} is {health.claim}", values
+        return WARN, f"relative: {health.model} is {health.claim}", values
+    return OK, f"metric on the word of the {health.frames.scale_source}: {health.model} is {health.claim}", values
 
 
 def _pipeline(health: Health) -> Report:
@@ -267,7 +280,8 @@ def _model(health: Health) -> Report:
     scale = ("metric" if metric else "relative") if health.frames.answered else "unknown until the first image"
     device = health.device
     values = {
-        "name": health.settings.model,
+        "name": health.model,
+        "input": _input_size(health),
         "engine": health.engine,
         "device": "" if device is None else str(device),
         "scale": scale,
@@ -282,10 +296,19 @@ def _model(health: Health) -> Report:
     if health.stage == "unconfigured":
         return OK, health.stage, values
     if health.frames.blank:
-        return ERROR, f"{health.settings.model}: the last depth has no finite value", values
+        return ERROR, f"{health.model}: the last depth has no finite value", values
     if health.frames.answered and not metric:
-        return WARN, f"{health.settings.model}: depth is relative, not metres", values
-    return OK, f"{health.settings.model} on {device}", values
+        return WARN, f"{health.model}: depth is relative, not metres", values
+    return OK, f"{health.model} on {device}", values
+
+
+def _input_size(health: Health) -> str:
+    """Of the coarse model: the rule and, where the image's size is known, what it comes to."""
+    size, camera = health.coarse_size, health.frames.camera
+    if size is None or camera is None or size.rule == "exact":
+        return "" if size is None else str(size)
+    height, width = size.of(camera.height, camera.width)
+    return f"{width}x{height} ({size})"
 
 
 def _numbers(*values: float) -> str:

@@ -58,6 +58,10 @@ class FrameMonitor:
         self._watch.see(frame.stamp_ns, frame.frame_id)
         frames.clock_problem = clock_problem(frame.stamp_ns, self.now_ns(), self._simulated)
 
+    def prompted(self, problem: str | None) -> None:
+        """The frame's sparse depth was looked for, for a model that takes it. problem: why it has none; None where it has."""
+        self._frames.prompt_problem = problem
+
     def refined(self, result: DepthFrame, asked: float, limit: float) -> None:
         """A frame has its depth. asked: the budget that the governor chose; limit: the largest that memory allows at present."""
         self._frames.budget_limit = limit
@@ -72,10 +76,12 @@ class FrameMonitor:
         frames.answered, frames.scale_source, frames.alignment = True, result.scale_source, alignment
         if alignment is not None:
             problem = None if alignment.correction else f"depth is {not_aligned(alignment.problem, result.scale_source)}"
-        elif result.camera is None:
+        elif frames.prompt_problem and not result.metric:
+            problem = f"depth is relative, not in metres: {frames.prompt_problem}"
+        elif result.camera is None and not result.metric:
             return  # told as such, and it says nothing about the model
         else:
-            problem = None if result.metric else relative_depth(self._health.settings.model, self._claim)
+            problem = None if result.metric else relative_depth(self._health.model, self._claim)
         if problem is None or without_numbers(problem) != without_numbers(self._scale_problem or ""):
             self._scale_problem = problem  # a residual that is another with every frame is no news
         self._log.state("scale of the depth", self._scale_problem)
@@ -139,7 +145,7 @@ class FrameMonitor:
         problem = self._frames.calibration_problem
         if problem and not self._has_info and time.monotonic() - self._started_s < GRACE_S:
             return
-        aligned = self._health.settings.align != "none"
+        aligned = self._health.settings.align != "none" or self._claim.word == "sensor"
         depth = "depth is in metres by sparse_depth alone" if aligned else "depth is published up to scale"
         self._log.state("camera_info", problem and f"{problem}: {depth}, the cloud is not published")
 
@@ -147,7 +153,7 @@ class FrameMonitor:
         """A few pixels are enough to tell a model that answers nothing: a half-precision overflow, a broken engine."""
         blank = not bool(result.depth[::SAMPLED, ::SAMPLED].isfinite().any())
         self._frames.blank = blank
-        problem = f"{self._health.settings.model} answered no depth at all (NaN): try another image, checkpoint, or device cpu"
+        problem = f"{self._health.model} answered no depth at all (NaN): try another image, checkpoint, or device cpu"
         self._log.state("depth", problem if blank else None)
 
 

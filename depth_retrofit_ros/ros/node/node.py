@@ -1,6 +1,6 @@
 """The ROS 2 node: images in, depth and points out. Callbacks only store the newest image; a worker does the rest.
 
-Subscribes   image or image/compressed (rectified), camera_info; to align: sparse_depth, sparse_points
+Subscribes   image or image/compressed (rectified), camera_info; to align, and for models that take it: sparse_depth, sparse_points
 Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/depth/preview, ~/depth/selection, ~/points,
              ~/frame_stats, /diagnostics
 """
@@ -27,6 +27,7 @@ from depth_retrofit_ros.io.raw_depth import compile_millimeters
 from depth_retrofit_ros.pointcloud.organized import compile_cloud
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.health.diagnostics import Health, diagnostics
+from depth_retrofit_ros.ros.health.package_log import package_log
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_line
 from depth_retrofit_ros.ros.node import parameters
 from depth_retrofit_ros.ros.node.parameters import Settings
@@ -58,6 +59,8 @@ def load_retrofit(settings: Settings) -> Retrofit:
         engine=settings.engine,
         cuda_graphs=settings.cuda_graphs,
         trust_scale=settings.trust_scale,
+        coarse_size=settings.coarse_size,
+        allow_download=settings.allow_download,
     )
 
 
@@ -145,7 +148,8 @@ class DepthNode(LifecycleNode):
             self._health.configuring_s = 0.0
         self._health.device, self._health.engine = method.coarse.device, method.refiner.backend_name
         self._health.stage = "inactive"
-        ready = f"{self.settings.model} is ready on {self._health.device}, sparse backend {self._health.engine}"
+        size = f", input {self._health.coarse_size}" if self._health.coarse_size else ""
+        ready = f"{self._health.model} is ready on {self._health.device}{size}, sparse backend {self._health.engine}"
         self.get_logger().info(f"{ready}; its depth is {method.coarse.claim}{', and trusted' if method.trust_scale else ''}")
         return SUCCESS
 
@@ -219,7 +223,7 @@ class DepthNode(LifecycleNode):
             if not processor.destroy(at_most_s):
                 self._abandon()
         self._health.stage, self._health.device, self._health.engine = "unconfigured", None, ""
-        self._health.claim = None
+        self._health.claim, self._health.coarse_size, self._health.loaded_model = None, None, ""
 
     def _subscribe(self, processor: Processor) -> None:
         def on_info(info: CameraInfo) -> None:
@@ -231,7 +235,7 @@ class DepthNode(LifecycleNode):
         # camera_info and sparse depth first, so that they are there when the first image is.
         self._health.info_topic = self._listen(CameraInfo, "camera_info", on_info)
         self._health.sparse_topics = ()
-        if self.settings.align != "none":
+        if processor.wants_sparse:
             sparse = ((Image, "sparse_depth"), (PointCloud2, "sparse_points"))
             self._health.sparse_topics = tuple(self._listen(kind, name, processor.offer) for kind, name in sparse)
         self._losses = losses = LossWatch()
@@ -286,7 +290,7 @@ class DepthNode(LifecycleNode):
         reason = parameters.refusal(values, self._health.stage)
         if reason is None and (claim := self._health.claim):
             after = self.settings.changed(values)
-            reason = mode_refusal(after.align, after.model, claim)
+            reason = mode_refusal(after.align, self._health.model, claim)
         return SetParametersResult(successful=reason is None, reason=reason or "")
 
     def _apply(self, changes: list[Parameter]) -> None:
@@ -302,8 +306,9 @@ class DepthNode(LifecycleNode):
 
     def _prepared(self) -> tuple[Retrofit, float]:
         """The method, warm, and what an image takes [s]."""
-        method = self._load(self.settings)
-        if reason := mode_refusal(self.settings.align, self.settings.model, method.coarse.claim):
+        with package_log(self.get_logger()):
+            method = self._load(self.settings)
+        if reason := mode_refusal(self.settings.align, method.coarse.name, method.coarse.claim):
             raise ModelError(reason)
         usual_s = self_check(method)
         compile_cloud()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import rclpy.parameter
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
+from depth_retrofit_ros.coarse.input_size import DEFAULT, NATIVE
 from depth_retrofit_ros.errors import SetupError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Parameter:
 
     until: the last lifecycle stage in which it may be changed; "active" is live, from the next frame on; None is at start only.
     span: smallest and largest value; choices: the accepted words, of which a list takes one or more; pose: seven numbers, a
-    position and a unit quaternion.
+    position and a unit quaternion; number_text: a text that may be a whole number, which YAML and ``-p`` take for an integer.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Parameter:
     span: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     pose: bool = False
+    number_text: bool = False
 
     @property
     def constraint(self) -> str:
@@ -47,10 +49,14 @@ class Parameter:
             return f"{'some' if isinstance(self.default, tuple) else 'one'} of {', '.join(self.choices)}"
         if self.pose:
             return "x y z [m] and a unit quaternion qx qy qz qw"
+        if self.number_text:
+            return f"a number of pixels, {NATIVE} or {DEFAULT}"
         return f"{self.span[0]:g} to {self.span[1]:g}" if self.span else ""
 
     def converted(self, value: Any) -> Any:
-        """``value`` with integers as the doubles that are meant. Of whatever type."""
+        """``value`` with integers as the doubles, or the text, that are meant. Of whatever type."""
+        if self.number_text and _is_integer(value):
+            return str(value)
         if isinstance(self.default, float) and _is_integer(value):
             return float(value)
         if self.pose and isinstance(value, Sequence) and value and all(map(_is_integer, value)):  # YAML's lists are of one type
@@ -67,6 +73,8 @@ class Parameter:
                 return f"{self.name} must be {self.constraint}, not {repr(', '.join(words)) if words else EMPTY}"
         if self.pose and not (len(value) == 7 and abs(math.hypot(*value[3:]) - 1) < 1e-3 and all(map(math.isfinite, value))):
             return f"{self.name} must be {self.constraint}, not {', '.join(f'{number:g}' for number in value) or EMPTY}"
+        if self.number_text and not (value.isdecimal() or value in (DEFAULT, NATIVE)):
+            return f"{self.name} must be {self.constraint}, not '{value}'"
         if self.span and not self.span[0] <= value <= self.span[1]:  # written so that NaN fails
             return f"{self.name} must be {self.constraint}, not {value}"
         return None
@@ -93,8 +101,21 @@ RENAMED = {"least_budget": "min_budget"}
 """Old name → new name. Whoever sets an old one is told the new one: it is neither taken nor ignored."""
 
 PARAMETERS = (
-    Parameter("model", "compact", "unconfigured", "Coarse depth model; `depth-retrofit models` lists them"),
+    Parameter("model", "auto", "unconfigured", "Coarse depth model, see `depth-retrofit models`; auto: the best that is here"),
     Parameter("weights", "", "unconfigured", "Checkpoint of the model, file or folder; empty: the bundled or found one"),
+    Parameter(
+        "allow_download",
+        False,
+        "unconfigured",
+        "Fetch the checkpoint of a model that is named and is not here; not for auto",
+    ),
+    Parameter(
+        "coarse_size",
+        "default",
+        "unconfigured",
+        "Size of the model's input: its long side [px], native (its authors' rule), or default",
+        number_text=True,
+    ),
     Parameter("refiner", "", "unconfigured", "Checkpoint of the refiner; empty: the bundled one"),
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
     Parameter("engine", "auto", "unconfigured", "Sparse backend, see `depth-retrofit models`; auto: the fastest on the device"),
@@ -159,6 +180,8 @@ class Settings:
 
     model: str
     weights: str
+    allow_download: bool
+    coarse_size: str
     refiner: str
     device: str
     engine: str
@@ -206,8 +229,8 @@ def _given(node: Node, name: str, default: Value | None) -> Any:
 
 
 def converted(changes: Iterable[rclpy.parameter.Parameter]) -> list[rclpy.parameter.Parameter]:
-    """Changes as rclpy gives them, with integers as the doubles that are meant, and an empty list, which has no type of its own, as
-    one of ours; what is not ours stays as it is."""
+    """Changes as rclpy gives them, with integers as the doubles, or the text, that are meant, and an empty list, which has no type
+    of its own, as one of ours; what is not ours stays as it is."""
     rows = {row.name: row for row in PARAMETERS}
 
     def convert(change: rclpy.parameter.Parameter) -> rclpy.parameter.Parameter:

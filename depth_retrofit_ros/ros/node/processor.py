@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from rclpy._rclpy_pybind11 import RCLError
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.errors import CameraError
+from depth_retrofit_ros.coarse.claim import prompt_problem
+from depth_retrofit_ros.coarse.input_size import size_of
+from depth_retrofit_ros.errors import CameraError, SparseDepthError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
 from depth_retrofit_ros.ros.health.diagnostics import Health, frame_stats
@@ -23,6 +26,7 @@ from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.messages.images import decode
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
 from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
+from depth_retrofit_ros.ros.node.sparse_input import SparseInput
 from depth_retrofit_ros.ros.transport.qos import publish_to
 from depth_retrofit_ros.runtime.governor import BudgetGovernor
 from depth_retrofit_ros.runtime.memory_guard import MemoryGuard, is_out_of_memory
@@ -54,7 +58,7 @@ class InFlightImage:
 class Processor:
     """Owns the method, the outputs and, between ``start`` and ``stop``, the worker that takes images through the steps.
 
-    info: the newest camera_info; the node's callback sets it. alignment: takes sparse depth; None where none is asked for.
+    info: the newest camera_info; the node's callback sets it.
     make: of each output's publisher. patience_s, first_s: see ``Watchdog``. usual_s: what an image is thought to take until one is
     answered.
     """
@@ -72,7 +76,8 @@ class Processor:
         usual_s: float = 0.0,
     ) -> None:
         self.info: CameraInfo | None = None
-        self.alignment: ScaleFitter | None = None
+        self._sparse: SparseInput | None = None
+        self._alignment: ScaleFitter | None = None
         self._node = node
         self._retrofit = retrofit
         self._health = health
@@ -86,18 +91,26 @@ class Processor:
         self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
         self._watchdog = Watchdog(patience_s, self._first_s)
         self._worker: Worker[Image | CompressedImage, InFlightImage] | None = None
-        health.claim = retrofit.coarse.claim  # last: only of a processor that there is
+        # Last: only of a processor that there is.
+        health.loaded_model, health.coarse_size = retrofit.coarse.name, size_of(retrofit.coarse)
+        health.claim = retrofit.coarse.claim
+
+    @property
+    def wants_sparse(self) -> bool:
+        """Whether sparse depth is of use: to align depth by, or to the model."""
+        return self._health.settings.align != "none" or self._retrofit.uses_sparse
 
     # The executor's thread
 
     def start(self) -> None:
         """Begin to process what ``submit`` brings; counts and statistics begin anew."""
         settings = self._health.settings
-        self.info, self.alignment = None, None
-        if settings.align != "none":
-            topics = f"{self._health.sparse_topics[0]} or {self._health.sparse_topics[1]}"
-            claim, pose = self._retrofit.coarse.claim, settings.sparse_points_pose
-            self.alignment = ScaleFitter(cast(Mode, settings.align), claim, settings.max_residual, pose, topics)
+        self.info, self._sparse, self._alignment = None, None, None
+        if self.wants_sparse:
+            self._sparse = SparseInput(settings.sparse_points_pose, " or ".join(self._health.sparse_topics))
+            if settings.align != "none":
+                mode, claim = cast(Mode, settings.align), self._retrofit.coarse.claim
+                self._alignment = ScaleFitter(mode, claim, settings.max_residual, self._sparse.of)
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(self._node, self._health, self._log, self._retrofit.coarse.claim)
         self._watchdog = Watchdog(self._patience_s, self._first_s)
@@ -124,8 +137,8 @@ class Processor:
 
     def offer(self, message: Image | PointCloud2) -> None:
         """Take sparse depth in."""
-        if self.alignment is not None:
-            self.alignment.offer(message)
+        if self._sparse is not None:
+            self._sparse.offer(message)
 
     def settings_changed(self) -> None:
         """The outputs change and the rate limit applies at once, also to a wait in progress; the rest is read for each image."""
@@ -178,6 +191,7 @@ class Processor:
         header = message.header
         frame = Frame(image, 1_000_000_000 * header.stamp.sec + header.stamp.nanosec, header.frame_id, camera)
         self._monitor.decoded(frame, problem, has_info=info is not None)
+        frame = self._prompted(frame)
         return InFlightImage(header, info, frame, self._launched(frame), decode_ms, _since_ms(start_s))
 
     def _collect(self, work: InFlightImage) -> None:
@@ -193,6 +207,18 @@ class Processor:
             self._monitor.sent(sent.failed)
             self._tell(work, result, sent.times_ms, work.launch_ms + _since_ms(start_s))
 
+    def _prompted(self, frame: Frame) -> Frame:
+        """With the sparse depth that the model takes, where there is some."""
+        if self._sparse is None or not self._retrofit.uses_sparse:
+            return frame
+        try:
+            sparse = self._sparse.of(frame)
+        except SparseDepthError as error:
+            self._monitor.prompted(str(error))
+            return frame
+        self._monitor.prompted(prompt_problem(sparse))
+        return dataclasses.replace(frame, sparse=sparse)
+
     def _launched(self, frame: Frame) -> InFlightFrame | None:
         try:
             return self._retrofit.launch(frame)
@@ -207,8 +233,8 @@ class Processor:
 
     def _scaled(self, result: DepthFrame, frame: Frame) -> DepthFrame:
         report = None
-        if self.alignment is not None:
-            result, report = self.alignment.align(result, frame)
+        if self._alignment is not None:
+            result, report = self._alignment.align(result, frame)
         self._monitor.scaled(result, report)
         return result
 
@@ -223,7 +249,7 @@ class Processor:
         if worker is None:
             return  # abandoned, see ``stop``
         counts, publish_ms = worker.counts(), math.fsum(sent_ms.values())
-        model = self._health.settings.model
+        model = self._retrofit.coarse.name
         stats = frame_stats(work.header, result, model, budget, counts, publish_ms, total_ms, age_ms)
         self._outputs.publish_stats(stats)
 

@@ -43,7 +43,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """How to run: the model as in ``retrofit.load``.
+    """How to run: the model as in ``retrofit.load``, by its own name.
 
     mode: ``realtime``, or ``every-frame``, to which rate and domain mean nothing. rate: 2 plays twice as fast; domain: ROS domain,
     None for a free one. bag: whether a bag with inputs and outputs is written. align: see ``evaluation.alignment``. evaluated: at
@@ -58,6 +58,8 @@ class Replay:
     budget: float
     device: str
     engine: str
+    coarse_size: str = "default"
+    allow_download: bool = False
     trust_scale: bool = False
     mode: RunMode = "realtime"
     rate: float = 1.0
@@ -75,6 +77,8 @@ class Replay:
             "refiner": "" if self.refiner is None else str(self.refiner.absolute()),
             "device": self.device,
             "engine": self.engine,
+            "coarse_size": self.coarse_size,
+            "allow_download": self.allow_download,
             "budget": self.budget,
             "trust_scale": self.trust_scale,
         }
@@ -100,7 +104,7 @@ def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say) -> S
     chosen = set(answers) if how.mode == "every-frame" else spread(sorted(answers), how.evaluated)
 
     def load() -> Any:
-        return load_coarse(how.model, weights=how.weights, device=how.device)
+        return load_coarse(how.model, weights=how.weights, device=how.device, size=how.coarse_size)
 
     evaluated = {number: answers[number] for number in sorted(chosen)}
     assessment = assess(source, out, evaluated, SequenceEvaluator(how.align, find_model(how.model).claim.inverse), load, progress)
@@ -235,7 +239,8 @@ def _summary(
     stats = run.recording.stats
     scale = _scale(stats[-1]) if stats else "no answer"
     model = run.recording.reports.get(f"{NODE}: model", {})
-    where = f"on {model.get('device', how.device)}, sparse backend {model.get('engine', how.engine)}"
+    size = f"input {model['input']}, " if model.get("input") else ""
+    where = f"{size}on {model.get('device', how.device)}, sparse backend {model.get('engine', how.engine)}"
     facts = {
         "source": source.described,
         "model": f"{how.model} ({scale}), refiner {'bundled' if how.refiner is None else how.refiner.name}, {where}",

@@ -225,13 +225,13 @@ def test_a_model_outside_of_its_word_gives_relative_depth_and_one_line_says_why_
         wait_until(functools.partial(has, depths, number), f"depth {number}")
     wait_until(lambda: len(stats) == len(previews) == 2 and graph.warnings(node), "statistics, previews and the warning")
     assert graph.warnings(node) == [
-        "compact is metric for streets only: depth is relative, not in metres, and there is no cloud; set align to scale-shift and "
-        "give sparse_depth or sparse_points, or set trust_scale to true if the camera sees just these"
+        "slanted-wall is metric for streets only: depth is relative, not in metres, and there is no cloud; set align to "
+        "scale-shift and give sparse_depth or sparse_points, or set trust_scale to true if the camera sees just these"
     ]
     assert not clouds and (stats[1].metric, stats[1].scale_source) == (False, "")
     wait_until(lambda: reports and value(reports[-1], "model", "scale") == "relative", "the report")
     told = status(reports[-1], "metric scale")
-    assert (told.level, told.message) == (DiagnosticStatus.WARN, "relative: compact is metric for streets only")
+    assert (told.level, told.message) == (DiagnosticStatus.WARN, "relative: slanted-wall is metric for streets only")
 
 
 def test_with_trust_it_is_metric_and_everything_says_on_whose_word(graph: Graph) -> None:
@@ -244,7 +244,10 @@ def test_with_trust_it_is_metric_and_everything_says_on_whose_word(graph: Graph)
     assert (stats[0].metric, stats[0].scale_source) == (True, "user") and not graph.warnings(node)
     wait_until(lambda: reports and value(reports[-1], "metric scale", "metric on the word of") == "user", "the report")
     told = status(reports[-1], "metric scale")
-    assert (told.level, told.message) == (DiagnosticStatus.OK, "metric on the word of the user: compact is metric for streets only")
+    assert (told.level, told.message) == (
+        DiagnosticStatus.OK,
+        "metric on the word of the user: slanted-wall is metric for streets only",
+    )
 
 
 def test_relative_depth_has_no_scale_to_trust(graph: Graph) -> None:

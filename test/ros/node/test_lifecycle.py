@@ -101,8 +101,8 @@ def corrupt(tmp_path: Path) -> Path:
 def test_configuring_fails_with_one_actionable_line_and_can_be_tried_again(graph: Graph, corrupt: Path, case: str) -> None:
     wrong: dict[str, str] = {
         "unknown model": {"model": "no-such-model"},
-        "missing weights": {"weights": "/nowhere/compact.safetensors"},
-        "corrupt weights": {"weights": str(corrupt)},
+        "missing weights": {"weights": "/nowhere/compact.safetensors", "model": "compact"},
+        "corrupt weights": {"weights": str(corrupt), "model": "compact"},
         "missing refiner": {"refiner": "/nowhere/refiner.safetensors"},
         "unknown device": {"device": "tpu"},
     }[case]

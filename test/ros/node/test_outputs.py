@@ -77,9 +77,7 @@ def test_a_frame_becomes_depth_info_cloud_preview_and_statistics(graph: Graph) -
     assert values.tolist() == [0, 255] and counts[1] == stat.refined_pixels
 
     assert (stat.received, stat.processed, stat.dropped, stat.failed) == (1, 1, 0, 0)
-    assert (
-        stat.metric and stat.scale_source == "model" and stat.model == "compact"
-    )  # the parameter, which the test's loader does not look at
+    assert stat.metric and stat.scale_source == "model" and stat.model == "slanted-wall"  # what runs, whatever the parameter says
     assert stat.budget == pytest.approx(0.1) and abs(stat.refined_pixels - 0.1 * 96 * 128) < 2
     stages = [stat.coarse_ms, stat.upsample_ms, stat.select_ms, stat.refine_ms, stat.fuse_ms, stat.publish_ms]
     assert min(stages) > 0.0 and sum(stages) <= stat.total_ms * 1.01

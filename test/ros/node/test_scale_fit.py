@@ -14,7 +14,8 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.frame import DepthFrame, Frame, ScaleSource
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
-from depth_retrofit_ros.ros.node.scale_fit import REMEMBERED_ALL, REMEMBERED_S, TOLERANCE_S, ScaleFitter
+from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
+from depth_retrofit_ros.ros.node.sparse_input import REMEMBERED_ALL, REMEMBERED_S, TOLERANCE_S, SparseInput
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 SECOND = 1_000_000_000
@@ -23,8 +24,9 @@ CAMERA = Camera.from_hfov(WIDTH, HEIGHT, 60.0)
 DEPTH = np.linspace(1.0, 3.0, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
 
 
-def fitter() -> ScaleFitter:
-    return ScaleFitter("scale", ScaleClaim("metric", "domain", "streets"), 0.15, NO_POSE, "/sparse_depth")
+def fitter() -> tuple[SparseInput, ScaleFitter]:
+    depths = SparseInput(NO_POSE, "/sparse_depth")
+    return depths, ScaleFitter("scale", ScaleClaim("metric", "domain", "streets"), 0.15, depths.of)
 
 
 def sparse(depth: np.ndarray, stamp_ns: int) -> Image:
@@ -52,8 +54,8 @@ def answer(source: ScaleSource | None = "user") -> DepthFrame:
 )
 def test_a_correction_does_not_outlive_its_camera(changed: dict[str, object]) -> None:
     """Within the time in which it would hold for the same camera."""
-    align = fitter()
-    align.offer(sparse(2 * DEPTH, 10 * SECOND))
+    depths, align = fitter()
+    depths.offer(sparse(2 * DEPTH, 10 * SECOND))
     assert align.align(answer(), frame(10 * SECOND))[0].scale_source == "sensor"
     later = 10 * SECOND + SECOND // 2
     assert align.align(answer(None), frame(later))[0].scale_source == "sensor", "it holds for a while"
@@ -62,11 +64,30 @@ def test_a_correction_does_not_outlive_its_camera(changed: dict[str, object]) ->
     assert align.align(answer(None), frame(later))[0].scale_source is None, "nor does it come back"
 
 
+def test_a_correction_of_prompted_depth_is_none_of_relative_depth() -> None:
+    """A model that takes sparse depth answers on another scale in a frame without."""
+    depths, align = fitter()
+    depths.offer(sparse(1.1 * DEPTH, 10 * SECOND))
+    result, report = align.align(answer("sensor"), frame(10 * SECOND))
+    assert report.correction is not None and report.correction.scale == pytest.approx(1.1, rel=1e-3)
+    result, report = align.align(answer(None), frame(10 * SECOND + SECOND // 2))
+    assert result.scale_source is None and report.correction is None
+
+
+def test_what_a_frame_carries_is_its_sparse_depth() -> None:
+    depths, _ = fitter()
+    depths.offer(sparse(DEPTH, 10 * SECOND))
+    found = depths.of(frame(10 * SECOND))
+    depths.offer(sparse(2 * DEPTH, 10 * SECOND))
+    np.testing.assert_allclose(depths.of(frame(10 * SECOND)).depth, 2 * found.depth)
+    assert depths.of(dataclasses.replace(frame(10 * SECOND), sparse=found)) is found
+
+
 @pytest.mark.parametrize("source", ["user", "model"])
 def test_what_the_sensor_contradicts_is_metres_on_nobodys_word(source: ScaleSource) -> None:
-    align = fitter()
+    depths, align = fitter()
     wrong = np.random.default_rng(0).permutation(DEPTH.ravel()).reshape(HEIGHT, WIDTH)
-    align.offer(sparse(wrong, 10 * SECOND))
+    depths.offer(sparse(wrong, 10 * SECOND))
     result, report = align.align(answer(source), frame(10 * SECOND))
     assert result.scale_source is None and not result.metric
     assert "disagree" in report.problem
@@ -75,10 +96,10 @@ def test_what_the_sensor_contradicts_is_metres_on_nobodys_word(source: ScaleSour
 
 @pytest.mark.parametrize("source", ["user", "model", None])
 def test_where_sparse_depth_is_missing_the_word_stands(source: ScaleSource | None) -> None:
-    align = fitter()
+    depths, align = fitter()
     result, report = align.align(answer(source), frame(10 * SECOND))
     assert result.scale_source == source and "no sparse depth" in report.problem
-    align.offer(sparse(np.where(np.arange(WIDTH) == 0, 2 * DEPTH, np.nan), 10 * SECOND))
+    depths.offer(sparse(np.where(np.arange(WIDTH) == 0, 2 * DEPTH, np.nan), 10 * SECOND))
     result, report = align.align(answer(source), frame(10 * SECOND))
     assert result.scale_source == source and "only 12" in report.problem
 
@@ -87,35 +108,35 @@ def test_where_sparse_depth_is_missing_the_word_stands(source: ScaleSource | Non
 @pytest.mark.parametrize("age_s", [0.0, 0.9, 2.5])
 def test_a_slow_model_finds_the_sparse_depth_of_its_image(rate_hz: int, age_s: float) -> None:
     """However many messages came since."""
-    align, now = fitter(), 100 * SECOND
+    (depths, align), now = fitter(), 100 * SECOND
     for number in range(5 * rate_hz + 1):
         stamp_ns = now - 5 * SECOND + round(number * SECOND / rate_hz)
-        align.offer(sparse(2 * DEPTH, stamp_ns))
-    assert align.remembered <= REMEMBERED_ALL + 2 * REMEMBERED_S / TOLERANCE_S + 1
+        depths.offer(sparse(2 * DEPTH, stamp_ns))
+    assert depths.remembered <= REMEMBERED_ALL + 2 * REMEMBERED_S / TOLERANCE_S + 1
     result, report = align.align(answer(None), frame(now - round(age_s * SECOND)))
     assert report.problem == "" and result.scale_source == "sensor"
 
 
 def test_the_newest_sparse_depth_is_not_thinned() -> None:
     """A depth camera's images have the stamps of the color images, and those of their neighbors show another moment."""
-    align = fitter()
+    depths, align = fitter()
     for number in range(40):
-        align.offer(sparse((1 + number) * DEPTH, 10 * SECOND + number * SECOND // 30))
+        depths.offer(sparse((1 + number) * DEPTH, 10 * SECOND + number * SECOND // 30))
     for number in range(40 - REMEMBERED_ALL, 40):
         _, report = align.align(answer(None), frame(10 * SECOND + number * SECOND // 30))
         assert report.fit is not None and report.fit.correction.scale == pytest.approx(1 + number)
 
 
 def test_of_one_stamp_the_last_that_came_counts() -> None:
-    align = fitter()
+    depths, align = fitter()
     for number in range(3 * REMEMBERED_ALL):
-        align.offer(sparse((1 + number) * DEPTH, 10 * SECOND))
+        depths.offer(sparse((1 + number) * DEPTH, 10 * SECOND))
         _, report = align.align(answer(None), frame(10 * SECOND))
         assert report.fit is not None and report.fit.correction.scale == pytest.approx(1 + number)
 
 
 def test_what_is_remembered_is_bounded_whatever_the_stamps() -> None:
-    align, rng = fitter(), np.random.default_rng(0)
+    (depths, _), rng = fitter(), np.random.default_rng(0)
     for stamp_ns in rng.integers(0, 20 * SECOND, 2000):
-        align.offer(sparse(DEPTH, int(stamp_ns)))
-    assert align.remembered <= REMEMBERED_ALL + 4 * REMEMBERED_S / TOLERANCE_S + 1
+        depths.offer(sparse(DEPTH, int(stamp_ns)))
+    assert depths.remembered <= REMEMBERED_ALL + 4 * REMEMBERED_S / TOLERANCE_S + 1

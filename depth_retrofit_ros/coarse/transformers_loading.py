@@ -1,0 +1,105 @@
+"""Networks of ``transformers`` (optional extra ``depth-anything``) from a checkpoint: complete, silent, nothing of it executed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from depth_retrofit_ros.errors import ModelError, WeightsError
+from depth_retrofit_ros.io.checkpoints import first_line, load_tensors, require_finite
+
+NEVER_RUN = "neck.fusion_stage.layers.0.residual_layer1."
+"""The first layer of a DPT's fusion has nothing to add to: its network lists these weights, most checkpoints leave them out."""
+_DERIVED = ".relative_position_index"  # stored by some versions of the library, computed by others
+
+
+def load_network(weights: Path, name: str, class_name: str, optional: tuple[str, ...] = ()) -> Any:
+    """A network of the class ``transformers.<class_name>``, every parameter of it read from the file.
+
+    weights: the tensors' file, with its ``config.json`` beside it; name: of the model, for the words; optional: prefixes of
+    parameters that never run, and may be missing. Raises ModelError without ``transformers``, WeightsError for a checkpoint that is
+    incomplete, corrupt, or of another network.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise ModelError(f"model '{name}' needs transformers: pip install 'depth_retrofit_ros[depth-anything]'") from None
+    if not hasattr(transformers, class_name):
+        raise ModelError(
+            f"model '{name}' needs a newer transformers than {transformers.__version__}, one with {class_name}: "
+            "pip install --upgrade transformers"
+        )
+    net_class = getattr(transformers, class_name)
+    tensors, _ = load_tensors(weights)
+    require_finite(tensors, weights)
+    return _build(net_class, _read_config(net_class.config_class, weights.with_name("config.json")), tensors, weights, optional)
+
+
+def require_setting(net: Any, key: str, wanted: object, weights: Path, name: str) -> None:
+    """Raises WeightsError where the checkpoint's configuration makes it another model than the one of this name."""
+    found = getattr(net.config, key)
+    if found != wanted:
+        raise WeightsError(f"checkpoint {weights} has {key} {found} but '{name}' has {wanted}: give it to the other model")
+
+
+def _read_config(config_class: Any, path: Path) -> Any:
+    kind = config_class.model_type
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing: it belongs beside the weights, fetch both")
+    try:
+        found = json.loads(path.read_text()).get("model_type", kind)
+        config = config_class.from_json_file(path) if found == kind else None
+    except Exception as error:  # a configuration of another kind fails in as many ways as there are kinds
+        raise WeightsError(f"{path} is not a configuration of {kind} ({first_line(error)}): fetch it again") from None
+    if config is None:
+        raise WeightsError(f"{path} is a configuration of {str(found)[:40]}, not of {kind}: give the checkpoint to its own model")
+    return config
+
+
+def _build(net_class: Any, config: Any, tensors: dict[str, Tensor], weights: Path, optional: tuple[str, ...]) -> Any:
+    """``from_pretrained`` rather than a plain state dict: it knows the parameters' names in each version of transformers."""
+    try:
+        with quiet():
+            net, report = net_class.from_pretrained(
+                None, config=config, state_dict=tensors, ignore_mismatched_sizes=True, output_loading_info=True
+            )
+    except Exception as error:  # a configuration that parses can still describe a network that cannot be built
+        raise WeightsError(f"checkpoint {weights} does not fit its config.json ({first_line(error)}): fetch both again") from None
+    problems = []
+    for kind, entries in report.items():
+        names = sorted(_name(entry) for entry in entries)
+        if kind == "missing_keys":
+            names = [entry for entry in names if not entry.startswith(optional)]
+        if kind == "unexpected_keys":
+            names = [entry for entry in names if not entry.endswith(_DERIVED)]
+        problems += [f"{kind.removesuffix('_keys')} {names[0]}"] if names else []
+    if problems:
+        raise WeightsError(f"checkpoint {weights} was made for another network ({'; '.join(problems)}): use its own model")
+    return net
+
+
+def _name(entry: str | tuple[str, Any, Any]) -> str:
+    """Of a parameter in the load report, where mismatched ones come with both shapes."""
+    return entry if isinstance(entry, str) else entry[0]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' progress bar and load report: what is wrong is raised, in one line."""
+    library: Any = import_module("transformers.utils.logging")
+    verbosity, progress = library.get_verbosity(), library.is_progress_bar_enabled()
+    library.set_verbosity(logging.CRITICAL)
+    library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library.set_verbosity(verbosity)
+        if progress:
+            library.enable_progress_bar()

@@ -1,0 +1,107 @@
+"""What the models that come through ``transformers`` have in common: how a frame goes in, and how depth comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
+from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.input_size import InputSize
+from depth_retrofit_ros.upsampling.area_average import downsample
+
+Rgb = tuple[float, float, float]
+IMAGENET: tuple[Rgb, Rgb] = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CENTERED: tuple[Rgb, Rgb] = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+AS_IT_IS: tuple[Rgb, Rgb] = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+FAR_SHARE = 0.01
+NEAREST_M = 1e-3
+LEAST_SHARE = 1e-12  # of a distribution: its logarithm stays finite
+
+
+class DepthNetwork(nn.Module):
+    """A family's network that returns its features beside its answer, by calling the library's own parts.
+
+    No hooks, so that an exported or compiled form has the same two outputs. net: the library's network.
+    normalization: mean and standard deviation of the RGB in 0…1 that it was trained with.
+    """
+
+    normalization: ClassVar[tuple[Rgb, Rgb]] = IMAGENET
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def exact(self) -> Iterator[nn.Module]:
+        """The parts that compute in float32 in any case: the last projection, and what is behind it."""
+        raise NotImplementedError
+
+    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        """planes: the normalised image ``[1, 3, H, W]`` → answer ``float32 [1, h, w]``, features ``[1, C, h, w]``."""
+        raise NotImplementedError
+
+
+class TransformersModel:
+    """``CoarseModel``. Input, depth and features keep the frame's aspect but for the rounding of ``size``.
+
+    size: of the input; dtype: None for float16 on CUDA and float32 elsewhere. Depth is float32 in any case.
+    """
+
+    def __init__(
+        self,
+        network: DepthNetwork,
+        name: str,
+        claim: ScaleClaim,
+        device: torch.device,
+        size: InputSize,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.name = name
+        self.claim = claim
+        self.device = device
+        self.size = size
+        self.dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
+        self.network = in_precision(network, self.dtype).to(device).eval()
+        self._mean, self._std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in network.normalization)
+
+    @torch.no_grad()
+    def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
+        """See ``CoarseModel``. The camera is not used."""
+        answer, features = self.network(self.planes(image))
+        return CoarsePrediction(depth_of(answer[0], self.claim), features[0])
+
+    def planes(self, image: Tensor) -> Tensor:
+        """The network's input ``[1, 3, h, w]`` for a frame ``uint8 [H, W, 3]``."""
+        small = downsample(image, self.size.of(image.shape[0], image.shape[1]))
+        return ((small - self._mean) / self._std).to(self.dtype)
+
+
+def depth_of(answer: Tensor, claim: ScaleClaim) -> Tensor:
+    """Depth > 0 of an answer ``[h, w]`` that is disparity where the claim says so, else depth."""
+    return depth_from_disparity(answer) if claim.inverse else answer.clamp_min(NEAREST_M)
+
+
+def depth_from_disparity(disparity: Tensor) -> Tensor:
+    """Relative depth > 0 of a disparity ≥ 0 ``[h, w]``; where that is 0 (sky), 100 times the depth of the frame's mean disparity.
+
+    The floor follows the frame's own scale, so that scaling the disparity scales the depth and nothing else.
+    """
+    floor = FAR_SHARE * disparity.mean()
+    return 1.0 / (disparity + floor).clamp_min(torch.finfo(torch.float32).tiny ** 0.5)
+
+
+def in_precision(network: DepthNetwork, dtype: torch.dtype) -> DepthNetwork:
+    """The network itself with its floating-point numbers in ``dtype``, but for its exact parts, which are float32."""
+    exact = {id(module) for part in network.exact() for module in part.modules()}
+    for module in network.modules():
+        wanted = torch.float32 if id(module) in exact else dtype
+        for parameter in module.parameters(recurse=False):
+            parameter.data = parameter.data.to(wanted)
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_floating_point():
+                setattr(module, name, buffer.to(wanted))
+    return network

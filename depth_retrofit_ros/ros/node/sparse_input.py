@@ -1,0 +1,92 @@
+"""Sparse depth as it comes in on two topics: which message belongs to a frame, and what it knows of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sensor_msgs.msg import Image, PointCloud2
+
+from depth_retrofit_ros.errors import SparseDepthError
+from depth_retrofit_ros.frame import Frame, SparseDepth
+from depth_retrofit_ros.ros.health.throttled_log import quoted
+from depth_retrofit_ros.ros.messages.sparse_depth import from_image, from_points
+from depth_retrofit_ros.ros.node.parameters import NO_POSE
+
+if TYPE_CHECKING:
+    from std_msgs.msg import Header
+
+TOLERANCE_S = 0.1  # between the stamps of image and sparse depth
+REMEMBERED_S = 3.0  # of sparse depth, by its stamps: an image that a slow model answers is as old
+REMEMBERED_ALL = 10  # messages, the newest; older ones are thinned to one per half tolerance, which bounds their memory
+
+
+class SparseInput:
+    """Takes messages in from the executor's thread (``offer``) and finds those of frames in the worker's (``of``).
+
+    pose: of the points' frame in the image's optical frame. topics: their names, for the words.
+    """
+
+    def __init__(self, pose: tuple[float, ...], topics: str) -> None:
+        self._pose = pose
+        self._topics = topics
+        self._lock = threading.Lock()
+        self._newest: deque[Image | PointCloud2] = deque()
+        self._older: dict[int, Image | PointCloud2] = {}  # by their stamp in half tolerances
+
+    def offer(self, message: Image | PointCloud2) -> None:
+        """Remember a message; it is read only if a frame needs it."""
+        stamp_ns = _stamp_ns(message.header)
+        with self._lock:
+            self._newest.append(message)
+            if len(self._newest) > REMEMBERED_ALL:
+                older = self._newest.popleft()
+                self._older[round(2e-9 * _stamp_ns(older.header) / TOLERANCE_S)] = older
+            self._older = {slot: older for slot, older in self._older.items() if _apart_s(older, stamp_ns) <= REMEMBERED_S}
+
+    @property
+    def remembered(self) -> int:
+        """Number of messages that are kept."""
+        with self._lock:
+            return len(self._newest) + len(self._older)
+
+    def of(self, frame: Frame) -> SparseDepth:
+        """What is known of a frame: what it carries, else what the message nearest in time says. Raises SparseDepthError where
+        none fits."""
+        if frame.sparse is not None:
+            return frame.sparse
+        message = self._nearest(frame.stamp_ns)
+        height, width = frame.image.shape[:2]
+        if isinstance(message, Image):
+            return from_image(message, width, height)
+        if frame.camera is None:
+            raise SparseDepthError("sparse points need the camera_info of the image: publish it")
+        there, here = message.header.frame_id, frame.frame_id
+        if there != here and self._pose == NO_POSE:
+            raise SparseDepthError(
+                f"sparse points are in frame {quoted(there)}, the image in {quoted(here)}: set sparse_points_pose"
+            )
+        return from_points(message, frame.camera, self._pose)
+
+    def _nearest(self, stamp_ns: int) -> Image | PointCloud2:
+        with self._lock:
+            messages = [*reversed(self._newest), *self._older.values()]  # of one stamp, the last that came
+        if not messages:
+            raise SparseDepthError(f"no sparse depth on {self._topics}")
+        nearest = min(messages, key=lambda message: _apart_s(message, stamp_ns))
+        apart_s = _apart_s(nearest, stamp_ns)
+        if apart_s > TOLERANCE_S:
+            raise SparseDepthError(
+                f"the nearest sparse depth on {self._topics} is {apart_s:.2f} s from the image ({TOLERANCE_S} s are allowed): "
+                "check its rate and its clock"
+            )
+        return nearest
+
+
+def _apart_s(message: Image | PointCloud2, stamp_ns: int) -> float:
+    return 1e-9 * abs(_stamp_ns(message.header) - stamp_ns)
+
+
+def _stamp_ns(header: Header) -> int:
+    return 1_000_000_000 * int(header.stamp.sec) + int(header.stamp.nanosec)

@@ -1,0 +1,93 @@
+"""``depth-retrofit image`` with sparse depth: a prompted model's metres, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_retrofit_ros.cli import main as cli
+from depth_retrofit_ros.coarse.sparse_file import read_sparse
+from depth_retrofit_ros.errors import OutputError, SparseDepthError
+from test.coarse import tiny_networks as tiny
+from test.coarse.families import image, saved
+
+PROMPTED = "prompt-depth-anything-small"
+
+
+def write_sparse(path: Path, height: int, width: int, step: int = 4) -> Path:
+    millimeters = np.zeros((height, width), np.uint16)
+    millimeters[::step, ::step] = 4000
+    millimeters[0, 0] = 6000
+    cv2.imwrite(str(path), millimeters)
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    cv2.imwrite(str(path), image(90, 120).numpy())
+    return path
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    pytest.importorskip("transformers")
+    return saved(tiny.prompt_depth_anything(), tmp_path / "net")
+
+
+def run(photo: Path, *options: str) -> int:
+    small = ["--coarse-size", "112", "--device", "cpu", "--budget", "0.02"]
+    return cli.main(["image", str(photo), "--out", str(photo.parent / "out"), *small, *options])
+
+
+@pytest.mark.parametrize("given", ["file", "folder"])
+def test_sparse_depth_makes_metres_of_a_photo(photo: Path, weights: Path, given: str) -> None:
+    folder = photo.parent / "sparse"
+    folder.mkdir()
+    file = write_sparse(folder / "photo.png", 45, 60)
+    sparse = file if given == "file" else folder
+    assert run(photo, "--model", PROMPTED, "--weights", str(weights), "--sparse-depth", str(sparse)) == 0
+    (entry,) = json.loads((photo.parent / "out" / "images.json").read_text())
+    assert (entry["metric"], entry["scale_source"]) == (True, "sensor")
+    depth = np.load(photo.parent / "out" / "photo_depth.npy")
+    assert float(np.nanmin(depth)) > 3.9 and float(np.nanmax(depth)) < 6.1
+
+
+def test_too_little_of_it_is_told(photo: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sparse = write_sparse(photo.parent / "sparse.png", 45, 60, step=30)
+    assert run(photo, "--model", PROMPTED, "--weights", str(weights), "--sparse-depth", str(sparse)) == 0
+    assert "only 4 sparse depths are in the image" in capsys.readouterr().out
+    assert (photo.parent / "out" / "photo_relative.npy").is_file()
+
+
+def test_a_model_that_takes_none_refuses_it(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sparse = str(write_sparse(photo.parent / "sparse.png", 45, 60))
+    assert cli.main(["image", str(photo), "--out", str(photo.parent / "out"), "--model", "compact", "--sparse-depth", sparse]) != 0
+    assert "compact takes no sparse depth" in capsys.readouterr().err
+    assert cli.main(["image", str(photo), "--out", str(photo.parent / "out"), "--coarse", ".", "--sparse-depth", sparse]) != 0
+    assert "with --coarse none is run" in capsys.readouterr().err
+    assert cli.main(["image", str(photo), str(photo), "--out", str(photo.parent / "out"), "--sparse-depth", sparse]) != 0
+    assert "is of one photo" in capsys.readouterr().err
+
+
+def test_pixels_of_a_small_map_lie_where_their_centres_are(tmp_path: Path) -> None:
+    millimeters = np.zeros((2, 4), np.uint16)
+    millimeters[1, 2] = 2500
+    cv2.imwrite(str(tmp_path / "sparse.png"), millimeters)
+    sparse = read_sparse(tmp_path / "sparse.png", 20, 40)
+    np.testing.assert_array_equal(sparse.pixels, [15 * 40 + 25])
+    np.testing.assert_allclose(sparse.depth, [2.5])
+
+
+def test_what_is_no_sparse_depth_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SparseDepthError, match="no sparse depth at"):
+        read_sparse(tmp_path / "absent.png", 20, 40)
+    with pytest.raises(SparseDepthError, match="cannot show the view of a 20x40 photo"):
+        read_sparse(write_sparse(tmp_path / "wide.png", 20, 40), 40, 20)
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(OutputError, match="is not a 16-bit grey PNG"):
+        read_sparse(tmp_path / "text.png", 20, 40)
