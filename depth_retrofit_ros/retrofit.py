@@ -12,6 +12,7 @@ from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 from depth_retrofit_ros.coarse.registry import load_coarse, resolved
+from depth_retrofit_ros.coarse.window import windowed
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
@@ -152,6 +153,7 @@ def load(
     trust_scale: bool = False,
     coarse_size: int | str | None = None,
     allow_download: bool = False,
+    views: int = 1,
 ) -> Retrofit:
     """A ready ``Retrofit``.
 
@@ -161,14 +163,18 @@ def load(
     ``cuda``, ``cuda:N``; engine: the backend of the sparse convolutions, a name of ``sparse.backends.registry.BACKENDS``, or
     ``auto`` (the fastest on that device); cuda_graphs: see ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the
     long side of the coarse model's input [px], ``native`` for its authors' rule, None for what suits a live node; allow_download:
-    fetch the checkpoint of a named model that is not here. Raises ModelError or WeightsError, each one line.
+    fetch the checkpoint of a named model that is not here; views: how many of the newest frames a model of several views sees at
+    once, see ``coarse.window``. Raises ModelError or WeightsError, each one line.
     """
     info = resolved(model, device, weights)
     if trust_scale:  # what cannot be is told before a checkpoint is read
         _require_trustworthy(info.name, info.claim)
     if cuda_graphs and (used := sorted(info.uses & {"sparse depth", "the past"})):
         raise ModelError(f"cuda_graphs cannot replay {info.name}, which uses {' and '.join(used)}: leave it off")
+    if cuda_graphs and views > 1:
+        raise ModelError("cuda_graphs cannot replay a window of frames: leave it off, or views at 1")
     coarse = load_coarse(info.name, weights=weights, device=device, size=coarse_size, allow_download=allow_download)
+    coarse = windowed(coarse, views)
     loaded = load_refiner(refiner, coarse.device, engine)
     if not cuda_graphs:
         return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses)

@@ -94,7 +94,9 @@ def _load(args: argparse.Namespace) -> MultiViewModel:
             raise UsageError(f"two photos are called {repeated}, which is where --coarse looks for their predictions: rename one")
         print(f"the views' predictions from files in {args.coarse}; no model is run")
         return StoredViews(args.coarse, names, pick_device(args.device))
-    model = load_coarse(args.model, weights=args.weights, device=args.device)
+    model = load_coarse(
+        args.model, weights=args.weights, device=args.device, size=args.coarse_size, allow_download=args.allow_download
+    )
     if not isinstance(model, MultiViewModel):
         raise ModelError(f"{args.model} sees one image at a time: choose a model of several views, such as vggt, or give --coarse")
     return model

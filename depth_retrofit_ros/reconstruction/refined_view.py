@@ -58,7 +58,6 @@ class ViewRefiner:
             prediction, confidence = view.prediction, view.confidence
         else:
             prediction, confidence = depth_of_points(view, of_points)
-        confidence = without_sky(prediction, confidence)
         retrofit = Retrofit(GivenCoarse(prediction, self._name, self._claim), self._refiner, self._budget)
         frame = retrofit(Frame(image, camera=view.camera))
         world = inverse(view.camera_from_world)
@@ -66,17 +65,18 @@ class ViewRefiner:
             points = moved(rays(view.camera) * frame.depth.cpu().numpy(), world)
         else:
             points = _fused_points(frame, view, of_points)
-        size = (image.shape[0], image.shape[1])
-        full = None if confidence is None else bilinear(confidence[None], size)[0].cpu().numpy()
+        full = full_confidence(prediction, confidence, (image.shape[0], image.shape[1]))
         return RefinedView(image, frame, points, full, view.camera, view.camera_from_world)
 
 
-def without_sky(prediction: CoarsePrediction, confidence: torch.Tensor | None) -> torch.Tensor | None:
-    """The confidence ``[h, w]``, 0 where the prediction itself says that there is sky: no surface is there."""
-    if prediction.sky is None:
-        return confidence
+def full_confidence(prediction: CoarsePrediction, confidence: torch.Tensor | None, size: tuple[int, int]) -> np.ndarray | None:
+    """The confidence ``[h, w]`` at the image's ``size`` (H, W), 0 where the prediction says that there is sky and no surface."""
+    if confidence is None and prediction.sky is None:
+        return None
     known = torch.ones_like(prediction.depth) if confidence is None else confidence
-    return torch.where(prediction.sky, 0.0, known)
+    if prediction.sky is not None:
+        known = torch.where(prediction.sky, 0.0, known)
+    return bilinear(known[None], size)[0].cpu().numpy()
 
 
 def depth_of_points(view: CoarseView, point_map: PointMap) -> tuple[CoarsePrediction, torch.Tensor]:

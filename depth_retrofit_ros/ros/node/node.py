@@ -61,6 +61,7 @@ def load_retrofit(settings: Settings) -> Retrofit:
         trust_scale=settings.trust_scale,
         coarse_size=settings.coarse_size,
         allow_download=settings.allow_download,
+        views=settings.views,
     )
 
 
@@ -290,7 +291,7 @@ class DepthNode(LifecycleNode):
         reason = parameters.refusal(values, self._health.stage)
         if reason is None and (claim := self._health.claim):
             after = self.settings.changed(values)
-            reason = mode_refusal(after.align, self._health.model, claim)
+            reason = mode_refusal(after.align, self._health.model, claim, after.views)
         return SetParametersResult(successful=reason is None, reason=reason or "")
 
     def _apply(self, changes: list[Parameter]) -> None:
@@ -308,7 +309,7 @@ class DepthNode(LifecycleNode):
         """The method, warm, and what an image takes [s]."""
         with package_log(self.get_logger()):
             method = self._load(self.settings)
-        if reason := mode_refusal(self.settings.align, method.coarse.name, method.coarse.claim):
+        if reason := mode_refusal(self.settings.align, method.coarse.name, method.coarse.claim, self.settings.views):
             raise ModelError(reason)
         usual_s = self_check(method)
         compile_cloud()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from geometry_msgs.msg import PoseArray
 from rclpy.exceptions import InvalidHandle
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from std_msgs.msg import Header
 
+    from depth_retrofit_ros.retrofit import Retrofit
     from depth_retrofit_ros.ros.node.parameters import Settings
+    from depth_retrofit_ros.ros.node.views import Window
 
 
 class Destination(Protocol):
@@ -56,8 +59,11 @@ _TOPICS: dict[str, tuple[type, str, int]] = {
     "selection": (Image, "~/depth/selection", LARGE_DEPTH),
     "camera_info": (CameraInfo, "~/depth/camera_info", SMALL_DEPTH),
     "frame_stats": (FrameStats, "~/frame_stats", SMALL_DEPTH),
+    "view_points": (PointCloud2, "~/views/points", LARGE_DEPTH),
+    "view_poses": (PoseArray, "~/views/poses", SMALL_DEPTH),
 }
 _ALWAYS = ("camera_info", "frame_stats")
+_OF_VIEWS = ("view_points", "view_poses")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +121,15 @@ def _memory(message: Any, size: int) -> np.ndarray:
 class Outputs:
     """The publishers, and the work that each of them needs; what nobody subscribes to is not computed.
 
-    chosen: names of ``parameters.OUTPUTS``; camera_info and the statistics are always offered. make: of each publisher; what it
+    chosen: names of ``parameters.OUTPUTS``; camera_info and the statistics are always offered, and what only a window of frames has
+    where there is one (``views``). make: of each publisher; what it
     raises is raised.
     """
 
-    def __init__(self, node: Node, chosen: Collection[str], make: MakeDestination = publish_to) -> None:
+    def __init__(self, node: Node, chosen: Collection[str], make: MakeDestination = publish_to, views: bool = False) -> None:
         self._node = node
         self._make = make
+        self._always = (*_ALWAYS, *_OF_VIEWS) if views else _ALWAYS
         # Replaced as a whole by the executor's thread. The worker's keeps to the one it began a frame with, and holds no lock while
         # it computes: a device that hangs there must not take the executor with it.
         self._publishers: dict[str, Destination] = {}
@@ -130,6 +138,7 @@ class Outputs:
         self._depth_message = ImageMessage("32FC1", np.float32, 1)
         self._millimeters_message = ImageMessage("16UC1", np.uint16, 1)
         self._points_message = CloudMessage()
+        self._view_points_message = CloudMessage()
         self._preview_message = ImageMessage("rgb8", np.uint8, 3)
         self._selection_message = ImageMessage("mono8", np.uint8, 1)
         self.choose(chosen)
@@ -141,7 +150,7 @@ class Outputs:
 
     def choose(self, chosen: Collection[str]) -> None:
         """Offer these from the next frame on. Raises what ``make`` raises, and then changes nothing."""
-        self._offer((*_ALWAYS, *chosen))
+        self._offer((*self._always, *chosen))
 
     def publish(self, frame: Frame, result: DepthFrame, header: Header, info: CameraInfo | None, settings: Settings) -> Sent:
         """Send what is chosen to whoever listens.
@@ -182,6 +191,21 @@ class Outputs:
         if failed and not times_ms:
             raise next(iter(failed.values()))
         return Sent(times_ms, failed)
+
+    def publish_views(self, window: Window, retrofit: Retrofit, header: Header, settings: Settings) -> dict[str, float]:
+        """Send the window's poses and merged cloud to whoever listens; returns the wall time of each that went out."""
+        times_ms: dict[str, float] = {}
+        for name, make in (
+            ("view_poses", lambda: window.poses(header)),
+            ("view_points", lambda: self._make_view_points(window, retrofit, header, settings.cloud_stride)),
+        ):
+            publisher = self._publishers.get(name)
+            if publisher is None or not _is_subscribed(publisher):
+                continue
+            start = time.perf_counter()
+            if _send(publisher, make()):
+                times_ms[name] = 1e3 * (time.perf_counter() - start)
+        return times_ms
 
     def publish_stats(self, stats: FrameStats) -> None:
         """Send the statistics of one frame, if anybody listens."""
@@ -243,6 +267,13 @@ class Outputs:
 
             torch.from_numpy(points).copy_(make_cloud_on_device(result.depth, result.image, frame.camera, stride))
         return self._points_message.message
+
+    def _make_view_points(self, window: Window, retrofit: Retrofit, header: Header, stride: int) -> PointCloud2:
+        positions, colors = window.points(retrofit, stride)
+        points = self._view_points_message.prepare(1, len(positions), header)[0]
+        red, green, blue = colors.T.astype(np.uint32)
+        points[:, :3], points.view(np.uint32)[:, 3] = positions, (red << 16) | (green << 8) | blue
+        return self._view_points_message.message
 
     def _make_preview(self, depth: np.ndarray, header: Header) -> Image:
         colorize(depth, out=self._preview_message.prepare(depth.shape[0], depth.shape[1], header))

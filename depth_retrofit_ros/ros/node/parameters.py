@@ -126,6 +126,13 @@ PARAMETERS = (
         "unconfigured",
         "Depth in metres also by a model that is metric for one camera or kind of scenes only: these are it",
     ),
+    Parameter(
+        "views",
+        1,
+        "unconfigured",
+        "Newest images that a model of several views sees at once; from 2 on, where depth is metric, also their cloud and poses",
+        span=(1, 32),
+    ),
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
     Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined, at most", span=(0.0, 1.0)),
     Parameter(
@@ -187,6 +194,7 @@ class Settings:
     engine: str
     cuda_graphs: bool
     trust_scale: bool
+    views: int
     image_transport: str
     budget: float
     min_budget: float

@@ -14,8 +14,10 @@ from rclpy._rclpy_pybind11 import RCLError
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.claim import prompt_problem
 from depth_retrofit_ros.coarse.input_size import size_of
+from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.errors import CameraError, SparseDepthError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
@@ -27,6 +29,7 @@ from depth_retrofit_ros.ros.messages.images import decode
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
 from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
 from depth_retrofit_ros.ros.node.sparse_input import SparseInput
+from depth_retrofit_ros.ros.node.views import window_of
 from depth_retrofit_ros.ros.transport.qos import publish_to
 from depth_retrofit_ros.runtime.governor import BudgetGovernor
 from depth_retrofit_ros.runtime.memory_guard import MemoryGuard, is_out_of_memory
@@ -85,7 +88,7 @@ class Processor:
         self._patience_s = patience_s
         self._first_s = first_s if retrofit.compiles_for_size else patience_s
         self._expected_s = usual_s
-        self._outputs = Outputs(node, health.settings.outputs, make)
+        self._outputs = Outputs(node, health.settings.outputs, make, isinstance(retrofit.coarse, ViewWindow))
         self._guard = MemoryGuard()
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
@@ -199,11 +202,13 @@ class Processor:
         start_s = time.perf_counter()
         settings = self._health.settings
         asked = self._governor.budget(settings.target_fps, settings.budget, settings.min_budget)
-        result = self._guard.run(asked, lambda budget: self._refined(work, budget))
-        self._monitor.refined(result, asked, self._guard.limit)
-        result = self._scaled(result, work.frame)
+        coarse, refined = self._guard.run(asked, lambda budget: self._refined(work, budget))
+        self._monitor.refined(refined, asked, self._guard.limit)
+        result = self._scaled(refined, work.frame)
         with unless_shut_down(self._node):
             sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)
+            if (window := window_of(coarse, refined, result)) is not None:
+                sent.times_ms.update(self._outputs.publish_views(window, self._retrofit, work.header, settings))
             self._monitor.sent(sent.failed)
             self._tell(work, result, sent.times_ms, work.launch_ms + _since_ms(start_s))
 
@@ -227,9 +232,10 @@ class Processor:
                 raise
             return None  # once more when the frame before it is done, and has left its memory
 
-    def _refined(self, work: InFlightImage, budget: float) -> DepthFrame:
+    def _refined(self, work: InFlightImage, budget: float) -> tuple[CoarsePrediction, DepthFrame]:
         self._retrofit.budget = budget
-        return self._retrofit.collect(work.in_flight or self._retrofit.launch(work.frame))
+        in_flight = work.in_flight or self._retrofit.launch(work.frame)
+        return in_flight.coarse, self._retrofit.collect(in_flight)
 
     def _scaled(self, result: DepthFrame, frame: Frame) -> DepthFrame:
         report = None

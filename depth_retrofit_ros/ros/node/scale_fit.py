@@ -66,8 +66,10 @@ class ScaleFitter:
         return dataclasses.replace(result, depth=depth, base=base, coarse=coarse, scale_source="sensor"), report
 
 
-def mode_refusal(mode: str, model: str, claim: ScaleClaim) -> str | None:
-    """Why a model's depth cannot be aligned in this way, and what to do; None where it can."""
+def mode_refusal(mode: str, model: str, claim: ScaleClaim, views: int = 1) -> str | None:
+    """Why a model's depth cannot be aligned in this way, and what to do; None where it can. views: seen at once."""
+    if mode == "scale-shift" and views > 1:
+        return f"align cannot be scale-shift with {views} views, whose poses have a scale and no shift: set align to scale"
     if mode == "scale" and claim.inverse:
         return f"align cannot be scale: {model} is {claim}, and no scale makes metres of that: set align to scale-shift"
     return None

@@ -1,0 +1,76 @@
+"""Which frames a window holds, and what of it a frame's prediction is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+import torch
+
+from depth_retrofit_ros.coarse.base import Hints
+from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.far_limit import limit_far
+from depth_retrofit_ros.coarse.views import CoarseView, GivenCoarse
+from depth_retrofit_ros.coarse.window import LONGEST_GAP_NS, ViewWindow, WindowPrediction, windowed
+from depth_retrofit_ros.errors import ModelError
+from test.reconstruction.scene import ExactModel
+from test.refinement.nets import two_planes
+
+
+class Remembering(ExactModel):
+    """Also tells what it was given: the first value of each image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[list[int]] = []
+
+    def predict_views(self, images: Iterable[torch.Tensor], point_maps: bool = False) -> list[CoarseView]:
+        images = list(images)
+        self.given.append([int(image[0, 0, 0]) for image in images])
+        return super().predict_views(images, point_maps)
+
+
+def frame(number: int, height: int = 72) -> torch.Tensor:
+    return torch.full((height, 96, 3), number, dtype=torch.uint8)
+
+
+def test_the_newest_comes_first_and_the_oldest_leaves() -> None:
+    model = Remembering()
+    window = ViewWindow(model, 3)
+    for number in range(5):
+        prediction = window.predict(frame(number), None, Hints(number + 1))
+    assert model.given == [[0], [1, 0], [2, 1, 0], [3, 2, 1], [4, 3, 2]]
+    assert isinstance(prediction, WindowPrediction)
+    assert torch.equal(prediction.depth, prediction.views[0].prediction.depth)
+    assert [int(image[0, 0, 0]) for image in prediction.images] == [4, 3, 2]
+
+
+def test_it_keeps_images_of_its_own() -> None:
+    window, buffer = ViewWindow(Remembering(), 2), frame(1)
+    window.predict(buffer, None, Hints(1))
+    buffer.fill_(9)
+    assert [int(image[0, 0, 0]) for image in window.predict(frame(2), None, Hints(2)).images] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("stamp_ns", "height", "held"),
+    [(2, 72, 2), (2, 60, 1), (1, 72, 1), (0, 72, 1), (1 + LONGEST_GAP_NS, 72, 2), (2 + LONGEST_GAP_NS, 72, 1), (None, 72, 2)],
+)
+def test_when_it_begins_anew(stamp_ns: int | None, height: int, held: int) -> None:
+    window = ViewWindow(Remembering(), 3)
+    window.predict(frame(1), None, Hints(1))
+    assert len(window.predict(frame(2, height), None, Hints(stamp_ns)).images) == held
+
+
+def test_the_far_limit_leaves_the_window_where_it_is() -> None:
+    window = ViewWindow(ExactModel(), 2)
+    window.predict(frame(1), None, Hints(1))
+    limited = limit_far(window.predict(frame(2), None, Hints(2)), ScaleClaim("metric", "file"))
+    assert isinstance(limited, WindowPrediction) and len(limited.views) == 2
+
+
+def test_a_model_of_one_view_has_no_window() -> None:
+    single = GivenCoarse(two_planes(), "single", ScaleClaim("up-to-scale", "never"))
+    assert windowed(single, 1) is single
+    with pytest.raises(ModelError, match="single sees one image at a time: leave views at 1"):
+        windowed(single, 2)
