@@ -290,3 +290,10 @@ def test_on_a_device_nothing_between_coarse_and_u_net_waits_for_values() -> None
     assert depth.shape == (90, 160) and gate.shape == change.shape == (1440,)
     logits, log_median = CompactNet().to(meta)(torch.empty(1, 3, 144, 256, device=meta))
     assert (expected_log_depth(logits) + log_median).shape == (1, 72, 128)
+
+
+def test_a_window_is_asked_of_a_model_of_several_views_only() -> None:
+    with pytest.raises(ModelError, match="compact sees one image at a time: leave views at 1, or choose a model of several"):
+        load("compact", device="cpu", engine="torch", views=2)
+    with pytest.raises(ModelError, match="cuda_graphs cannot replay a window of frames"):
+        load("compact", device="cpu", engine="torch", cuda_graphs=True, views=2)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -162,23 +162,8 @@ class Outputs:
         times_ms: dict[str, float] = {}
         failed: dict[str, Exception] = {}
         depth = cache(lambda: self._on_host(result.depth, header))  # only if somebody listens
-        camera, publishers = frame.camera, self._publishers
-
-        def send(name: str, make: Callable[[], Any]) -> None:
-            publisher = publishers.get(name)
-            if publisher is None or not _is_subscribed(publisher):
-                return
-            start = time.perf_counter()
-            try:
-                went = _send(publisher, make())
-            except Exception as error:
-                if not self._node.context.ok():
-                    raise  # a signal has shut the context down: nothing more can be sent
-                failed[name] = error
-            else:
-                if went:
-                    times_ms[name] = 1e3 * (time.perf_counter() - start)
-
+        camera = frame.camera
+        send = partial(self._try, self._publishers, times_ms, failed)
         send("depth", lambda: self._make_depth(depth(), header))
         if result.metric:
             send("depth_mm", lambda: self._make_millimeters(depth(), header))
@@ -192,20 +177,36 @@ class Outputs:
             raise next(iter(failed.values()))
         return Sent(times_ms, failed)
 
-    def publish_views(self, window: Window, retrofit: Retrofit, header: Header, settings: Settings) -> dict[str, float]:
-        """Send the window's poses and merged cloud to whoever listens; returns the wall time of each that went out."""
-        times_ms: dict[str, float] = {}
-        for name, make in (
-            ("view_poses", lambda: window.poses(header)),
-            ("view_points", lambda: self._make_view_points(window, retrofit, header, settings.cloud_stride)),
-        ):
-            publisher = self._publishers.get(name)
-            if publisher is None or not _is_subscribed(publisher):
-                continue
-            start = time.perf_counter()
-            if _send(publisher, make()):
+    def publish_views(self, window: Window, retrofit: Retrofit, header: Header, settings: Settings) -> Sent:
+        """Send the window's poses and merged cloud to whoever listens; what fails is missing alone."""
+        sent = Sent({}, {})
+        send = partial(self._try, self._publishers, sent.times_ms, sent.failed)
+        send("view_poses", lambda: window.poses(header))
+        send("view_points", lambda: self._make_view_points(window, retrofit, header, settings.cloud_stride))
+        return sent
+
+    def _try(
+        self,
+        publishers: dict[str, Destination],
+        times_ms: dict[str, float],
+        failed: dict[str, Exception],
+        name: str,
+        make: Callable[[], Any],
+    ) -> None:
+        """Make and send one output if anybody listens, and note what it took, or why it failed."""
+        publisher = publishers.get(name)
+        if publisher is None or not _is_subscribed(publisher):
+            return
+        start = time.perf_counter()
+        try:
+            went = _send(publisher, make())
+        except Exception as error:
+            if not self._node.context.ok():
+                raise  # a signal has shut the context down: nothing more can be sent
+            failed[name] = error
+        else:
+            if went:
                 times_ms[name] = 1e3 * (time.perf_counter() - start)
-        return times_ms
 
     def publish_stats(self, stats: FrameStats) -> None:
         """Send the statistics of one frame, if anybody listens."""

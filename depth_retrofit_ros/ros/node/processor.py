@@ -208,7 +208,9 @@ class Processor:
         with unless_shut_down(self._node):
             sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)
             if (window := window_of(coarse, refined, result)) is not None:
-                sent.times_ms.update(self._outputs.publish_views(window, self._retrofit, work.header, settings))
+                of_views = self._outputs.publish_views(window, self._retrofit, work.header, settings)
+                sent.times_ms.update(of_views.times_ms)
+                sent.failed.update(of_views.failed)
             self._monitor.sent(sent.failed)
             self._tell(work, result, sent.times_ms, work.launch_ms + _since_ms(start_s))
 

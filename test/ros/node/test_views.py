@@ -17,7 +17,7 @@ from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.reconstruction.geometry import moved
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.node.scale_fit import mode_refusal
-from depth_retrofit_ros.ros.node.views import quaternion, window_of
+from depth_retrofit_ros.ros.node.views import Window, quaternion, window_of
 from depth_retrofit_ros.training.scenes.scene import rotation_ypr
 from test.reconstruction.scene import BOX, FULL, WALL, WORLD_FROM, ExactModel, image
 from test.refinement.nets import random_refiner
@@ -71,6 +71,21 @@ def test_cloud_and_poses_of_the_window(graph: Graph) -> None:
     points = np.frombuffer(bytes(cloud.data), np.float32).reshape(-1, 4)
     assert np.median(off_surface(points)) < 5e-3
     assert (off_surface(points) > 0.05).mean() < 0.2  # the images are noise, which the upsampling follows along the box's outline
+
+
+def test_a_cloud_that_cannot_be_made_is_missing_alone(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise ValueError("no cloud today")
+
+    monkeypatch.setattr(Window, "points", broken)
+    node = graph.depth_node(ViewWindow(ExactModel(), 2))
+    poses, clouds = graph.listen(PoseArray, f"{NODE}/views/poses"), graph.listen(PointCloud2, f"{NODE}/views/points")
+    depths = graph.listen(Image, f"{NODE}/depth/image_rect")
+    images = graph.publisher(Image, "/image")
+    graph.publisher(CameraInfo, "/camera_info").publish(info_of_scene(message(0).header))
+    images.publish(message(0))
+    wait_until(lambda: poses and depths and any("no cloud today" in line for line in graph.warnings(node)), "all but the cloud")
+    assert not clouds
 
 
 def test_without_a_window_there_are_no_such_topics(graph: Graph) -> None:
