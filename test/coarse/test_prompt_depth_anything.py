@@ -67,6 +67,7 @@ def test_a_prompted_network_can_be_exported() -> None:
 def test_a_frame_is_metric_on_the_sensor_s_word_where_it_is_prompted() -> None:
 
     retrofit = Retrofit(model_of(FAMILIES["prompt"]), load_refiner(None, CPU, "torch"), budget=0.0)
+    assert retrofit.uses_sparse
     pixels = image(90, 120).numpy()
     assert retrofit(Frame(pixels, sparse=_sparse(90, 120))).scale_source == "sensor"
     for frame in (Frame(pixels), Frame(pixels, camera=Camera.from_hfov(120, 90, 60.0)), Frame(pixels, sparse=_sparse(90, 120, 5))):

@@ -19,7 +19,7 @@ from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.coarse.registry import MODELS, load_coarse
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from test.coarse import tiny_networks as tiny
-from test.coarse.families import CPU, FAMILIES, Family, image, input_size, saved
+from test.coarse.families import CPU, FAMILIES, Family, image, input_size, library_answer, saved
 
 transformers = pytest.importorskip("transformers")
 
@@ -55,13 +55,17 @@ def load_tiny(info: ModelInfo, weights: Path) -> Any:
 
 @pytest.mark.parametrize("info", THROUGH_TRANSFORMERS, ids=lambda info: info.name)
 def test_every_entry_loads_a_network_of_its_kind(info: ModelInfo, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    weights = saved(tiny_of(info).net(), tmp_path)
+    net = tiny_of(info).net()
+    weights = saved(net, tmp_path)
     capfd.readouterr()
     model = load_tiny(info, weights)
     assert capfd.readouterr() == ("", "")
     assert (model.name, model.claim) == (info.name, info.claim)
     prediction = model.predict(image(90, 120), Camera.from_hfov(120, 90, 60.0))
     assert bool((prediction.depth > 0).all()) and bool(prediction.depth.isfinite().all())
+    square = model.planes(image(96, 96))
+    if info.name != "zoedepth-kitti":  # whose range is not the file's
+        torch.testing.assert_close(model.network(square)[0][0], library_answer(net, square), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("info", {info.loader: info for info in THROUGH_TRANSFORMERS}.values(), ids=lambda info: info.name)
@@ -126,6 +130,41 @@ def test_weights_that_never_run_may_be_missing(name: str, tmp_path: Path) -> Non
     kept["backbone.encoder.layer.0.attention.attention.relative_position_bias.relative_position_index"] = torch.zeros(2, 2)
     safetensors.torch.save_file(kept, weights, {"format": "pt"})
     torch.testing.assert_close(load_tiny(MODELS[name], weights).predict(image(90, 120), None).depth, whole, rtol=0, atol=0)
+
+
+PUBLISHED = {
+    "depth-anything-v1-base": "backbone.encoder.layer.0.attention.attention.query.weight",
+    "prompt-depth-anything-large": "neck.fusion_stage.layers.3.prompt_depth_layer.convolution3.weight",
+    "depth-pro": "depth_pro.encoder.patch_encoder.model.encoder.layer.0.attention.attention.query.weight",
+    "zoedepth-nyu": "backbone.encoder.layer.0.attention.attention.relative_position_bias.relative_position_bias_table",
+    "zoedepth-nyu-kitti": "metric_head.conditional_log_binomial.nyu.mlp.0.weight",
+    "dpt-large": "dpt.encoder.layer.0.attention.attention.query.weight",
+    "dpt-hybrid": "dpt.embeddings.backbone.bit.encoder.stages.0.layers.0.conv1.weight",
+    "dpt-dinov2-large-kitti": "backbone.encoder.layer.0.attention.attention.query.weight",
+    "glpn-nyu": "glpn.encoder.block.0.0.attention.self.query.weight",
+    "tipsv2-base": "depth_head.depth_head.weight",
+}
+
+
+@pytest.mark.parametrize(("name", "key"), PUBLISHED.items(), ids=PUBLISHED)
+def test_published_names_and_settings_of_older_versions_load(name: str, key: str, tmp_path: Path) -> None:
+    """The library writes the published names; and the published files say more than the network needs to know."""
+    weights = saved(tiny_of(MODELS[name]).net(), tmp_path)
+    tensors = safetensors.torch.load_file(weights)
+    assert key in tensors
+    if name == "tipsv2-base":
+        tensors |= {"normals_head.project.weight": torch.zeros(2), "segmentation_head.project.weight": torch.zeros(2)}
+        safetensors.torch.save_file(tensors, weights, {"format": "pt"})
+    config = weights.with_name("config.json")
+    old: dict[str, object] = {
+        "backbone": None,
+        "backbone_kwargs": None,
+        "use_pretrained_backbone": False,
+        "use_timm_backbone": False,
+    }
+    old |= {"torch_dtype": "float32", "transformers_version": "4.38.0", "_commit_hash": None, "_name_or_path": "somewhere"}
+    config.write_text(json.dumps({**json.loads(config.read_text()), **old}))
+    assert bool((load_tiny(MODELS[name], weights).predict(image(90, 120), None).depth > 0).all())
 
 
 def test_an_older_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
