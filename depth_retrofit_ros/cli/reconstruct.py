@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_retrofit_ros.cli.options import add_model_options, positive_int, share
+from depth_retrofit_ros.cli.options import add_model_options, check_coarse_options, positive_int, share
 from depth_retrofit_ros.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.reconstruction.result_files import write_reconstruction
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 
+    check_coarse_options(args)
     make_folder(args.out)
     model = _load(args)
     refiner = load_refiner(args.refiner, model.device, args.engine)
@@ -71,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
 
     count = write_reconstruction(args.out, unique_names(args.files), result, args.stride, args.point_maps, tell)
     unit = "metres" if result.metric else "one unit that is unknown"
-    print(f"{count} points of {len(args.files)} views in {unit}, peak memory {peak_memory_mb():.0f} MB, results in {args.out}")
+    views = f"{len(args.files)} views" if len(args.files) > 1 else "one view"
+    print(f"{count} points of {views} in {unit}, peak memory {peak_memory_mb():.0f} MB, results in {args.out}")
     return 0
 
 

@@ -115,6 +115,13 @@ def test_a_prediction_that_is_missing_is_told(tmp_path: Path, capsys: pytest.Cap
     assert "view1.npz" in error_line(capsys)
 
 
+def test_the_size_of_a_model_s_input_is_not_that_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos, coarse = write_photos(tmp_path / "in"), write_predictions(tmp_path / "coarse")
+    assert cli.main(["reconstruct", *photos, "--coarse", coarse, "--coarse-size", "300", "--out", str(tmp_path / "out")]) == 2
+    assert "--coarse-size is of a model" in error_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_photos_of_one_name_have_no_prediction_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos = [*write_photos(tmp_path / "in"), *write_photos(tmp_path / "more")]
     coarse = write_predictions(tmp_path / "coarse")
