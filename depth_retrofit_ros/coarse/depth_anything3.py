@@ -89,8 +89,9 @@ def load(weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize
     _require_model(weights.with_name("config.json"), name)
     _, architecture = PUBLISHED[name]
     tensors, _ = load_tensors(weights)
-    net = networks.build(architecture)
-    load_strict(net, networks.depth_weights(tensors), weights)
+    with torch.device("meta"):  # no weights of its own: all come from the file
+        net = networks.build(architecture)
+    load_strict(net.to_empty(device="cpu"), networks.depth_weights(tensors), weights)
     return DepthAnything3(net, name, claim, device, size)
 
 

@@ -27,7 +27,7 @@ LONGEST_GAP_NS = 1_000_000_000  # between two frames of one video
 
 
 class VideoDepthAnything:
-    """``CoarseModel`` with a memory: of the video's first frame and its last 41, bounded (40 MB in float16 for each 100,000 px of
+    """``CoarseModel`` with a memory: of the video's first frame and its last 41, bounded (53 MB in float16 for each 100,000 px of
     the input).
 
     A frame belongs to the video if its stamp is later than the last one's by ``LONGEST_GAP_NS`` at most, and its size the same; any
@@ -67,6 +67,7 @@ class VideoDepthAnything:
 def load(weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize) -> VideoDepthAnything:
     """weights: the published ``video_depth_anything_vits.pth``, read as tensors only. Raises WeightsError."""
     tensors, _ = load_tensors(weights)
-    net = VideoDepth(SMALL)
-    load_strict(net, tensors, weights)
+    with torch.device("meta"):  # no weights of its own: all come from the file
+        net = VideoDepth(SMALL)
+    load_strict(net.to_empty(device="cpu"), tensors, weights)
     return VideoDepthAnything(net, claim, device, size)

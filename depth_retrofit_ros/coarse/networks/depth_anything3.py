@@ -109,7 +109,7 @@ class AnyViewEncoder(Encoder):
         self.camera_token = nn.Parameter(torch.zeros(1, 2, size.width))  # of the first view, and of any other
 
     def depth_tokens(self, image: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """After each of the given blocks, patch tokens ``[B, N, 2 C]``: of the last block within a view, and of this one, normed."""
+        """After each of the given blocks, patch tokens ``[B, N, 2 C]``: of the last block within a view, and its own, normed."""
         x = self.embed(image)
         batch, rows, columns = x.shape[0], image.shape[2] // self.patch, image.shape[3] // self.patch
         within, across = (places.expand(batch, -1, -1) for places in patch_places(rows, columns, image.device))

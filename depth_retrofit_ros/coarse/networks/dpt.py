@@ -1,4 +1,4 @@
-"""The dense prediction transformer's head (DPT, arXiv 2103.13413), as depth models on DINOv2 have it; names as in their checkpoints.
+"""The head of the dense prediction transformer (DPT, arXiv 2103.13413), as models on DINOv2 have it; names as in their checkpoints.
 
 Four token maps of one size become a pyramid with strides of 1/4, 1/2, 1 and 2 patches, fused from coarse to fine.
 """
@@ -116,25 +116,32 @@ class ResidualConvUnit(nn.Module):
         return y
 
 
+class Projection(nn.Conv2d):
+    """Features ``[B, 32, h, w]`` → outputs, computed in the precision of its own weights, see ``to_precision``."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__(HEAD_CHANNELS, outputs, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features.to(self.weight.dtype))
+
+
 def output_layers(channels: int, outputs: int) -> nn.Sequential:
     """To the features and on to the outputs."""
-    return nn.Sequential(nn.Conv2d(channels, HEAD_CHANNELS, 3, padding=1), nn.ReLU(), nn.Conv2d(HEAD_CHANNELS, outputs, 1))
+    return nn.Sequential(nn.Conv2d(channels, HEAD_CHANNELS, 3, padding=1), nn.ReLU(), Projection(outputs))
 
 
 def project(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
-    """``output_layers`` → features before the last projection, and the outputs, in the projection's own precision."""
+    """Through ``output_layers``: the features before the projection, and the outputs."""
     features: Tensor = layers[:2](x)
-    last = layers[2]
-    assert isinstance(last, nn.Conv2d)
-    outputs: Tensor = last(features.to(last.weight.dtype))
-    return features, outputs
+    return features, layers[2](features)
 
 
 def to_precision(net: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The network in ``dtype``, but for its last projections: what they answer stays ``float32``."""
+    """The network in ``dtype``, but for its last projections: they stay ``float32``, and so does what they answer."""
     net.to(dtype)
     for module in net.modules():
-        if isinstance(module, nn.Conv2d) and module.in_channels == HEAD_CHANNELS and module.kernel_size == (1, 1):
+        if isinstance(module, Projection):
             module.float()
     return net
 

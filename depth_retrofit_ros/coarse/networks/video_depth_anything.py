@@ -42,7 +42,7 @@ class VideoDepth(nn.Module):
         self.head = TemporalHead(architecture.encoder.width, architecture.channels, architecture.features)
 
     def forward(self, image: Tensor, past: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """image ``[1, 3, H, W]``, normalised, sides multiples of the patch; past: of ``TemporalMemory.past``, None for a first frame.
+        """image ``[1, 3, H, W]``, normalised, sides multiples of the patch; past: of ``TemporalMemory.past``, None at the start.
 
         Gives disparity ``float32 [1, H, W]`` ≥ 0 of unknown scale and shift, the 32 features before its projection
         ``[1, 32, H, W]``, and the frame's state, ``STATES`` tensors ``[places, 1, C]``.
