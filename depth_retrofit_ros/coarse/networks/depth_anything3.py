@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.networks.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, Block, DinoV2, VitSize
-from depth_retrofit_ros.coarse.networks.dpt import DptHead, output_layers, project
+from depth_retrofit_ros.coarse.networks.dpt import DptHead, project
 
 PATCH = 14
 NORM_EPS = 1e-5  # of the encoder's last norm, where DINOv2's own has 1e-6
@@ -146,8 +146,7 @@ class SkyHead(DptHead):
     """Depth, and the sky beside it."""
 
     def __init__(self, width: int, channels: Sequence[int], features: int) -> None:
-        super().__init__(width, channels, features, outputs=1, lateral4=False)
-        self.scratch.sky_output_conv2 = output_layers(features // 2, 1)
+        super().__init__(width, channels, features, lateral4=False, sky=True)
 
     def forward(self, tokens: Sequence[Tensor], size: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
         """tokens: four times ``[B, N, width]``; size: of the image → features of depth ``[B, 32, H, W]``, logits of depth and of

@@ -20,11 +20,18 @@ class DptHead(nn.Module):
 
     width: of the tokens; channels: of the four levels; features: of the fused maps; outputs: of the last projection;
     lateral4: whether the coarsest fusion has the weights of a lateral input, which it never gets (the checkpoint decides);
-    positions: whether the position in the image plane is added to the maps.
+    sky: whether there are output layers for the sky, too; positions: whether the position in the image plane is added to the maps.
     """
 
     def __init__(
-        self, width: int, channels: Sequence[int], features: int, outputs: int = 1, lateral4: bool = True, positions: bool = False
+        self,
+        width: int,
+        channels: Sequence[int],
+        features: int,
+        outputs: int = 1,
+        lateral4: bool = True,
+        sky: bool = False,
+        positions: bool = False,
     ) -> None:
         super().__init__()
         self.positions = positions
@@ -37,7 +44,7 @@ class DptHead(nn.Module):
                 nn.Conv2d(channels[3], channels[3], 3, 2, 1),
             ]
         )
-        self.scratch = Scratch(channels, features, outputs, lateral4)
+        self.scratch = Scratch(channels, features, outputs, lateral4, sky)
 
     def reassemble(self, tokens: Sequence[Tensor], rows: int, columns: int) -> list[Tensor]:
         """Four times patch tokens ``[B, rows · columns, width]`` → the pyramid, finest level first."""
@@ -69,7 +76,7 @@ class DptHead(nn.Module):
 class Scratch(nn.Module):
     """The head's fusion and its output layers."""
 
-    def __init__(self, channels: Sequence[int], features: int, outputs: int, lateral4: bool) -> None:
+    def __init__(self, channels: Sequence[int], features: int, outputs: int, lateral4: bool, sky: bool) -> None:
         super().__init__()
         self.layer1_rn, self.layer2_rn, self.layer3_rn, self.layer4_rn = (
             nn.Conv2d(count, features, 3, padding=1, bias=False) for count in channels
@@ -78,6 +85,8 @@ class Scratch(nn.Module):
         self.refinenet4 = Fusion(features, lateral4)
         self.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
         self.output_conv2 = output_layers(features // 2, outputs)
+        if sky:
+            self.sky_output_conv2 = output_layers(features // 2, 1)
 
     def adapt(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Each level with the fused maps' number of channels."""

@@ -45,7 +45,7 @@ def test_a_video_is_answered_as_by_the_published_loop() -> None:
             memory.add(state)
             if number in expected:
                 told[number] = mismatches({"disparity": disparity, "features": features}, expected[number])
-    assert told == dict.fromkeys(expected, [])
+    assert told == {number: [] for number in expected}
 
 
 def test_names_and_shapes_are_those_of_the_published_network() -> None:
