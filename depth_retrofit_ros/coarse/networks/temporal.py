@@ -31,7 +31,7 @@ class TemporalMemory:
         return len(self._last) + (self._first is not None)
 
     def past(self) -> list[Tensor] | None:
-        """What the next frame attends to, oldest first: ``[places, WINDOW - 1, C]`` for each of a state's tensors; None at the start."""
+        """What the next frame attends to, oldest first, as ``[places, WINDOW - 1, C]`` for each tensor; None at the start."""
         if self._first is None:
             return None
         frames = [self._first, self._last[0], *list(self._last)[-RECENT:]]
