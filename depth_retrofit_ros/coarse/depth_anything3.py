@@ -16,13 +16,12 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
-from depth_retrofit_ros.coarse.depth_anything import IMAGENET_MEAN, IMAGENET_STD
+from depth_retrofit_ros.coarse.imagenet import NormalizedInput, usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.networks import depth_anything3 as networks
 from depth_retrofit_ros.coarse.networks.dpt import to_precision
 from depth_retrofit_ros.errors import WeightsError
 from depth_retrofit_ros.io.checkpoints import load_strict, load_tensors
-from depth_retrofit_ros.upsampling.area_average import downsample
 
 CANONICAL_F_PX = 300.0
 SKY = 0.3  # score from which on a cell is sky
@@ -55,23 +54,20 @@ class DepthAnything3:
         dtype: torch.dtype | None = None,
     ) -> None:
         self.name, self.claim, self.device, self.size = name, claim, device, size
-        self._dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
-        self._net = to_precision(net.to(device), self._dtype).eval()
+        self._input = NormalizedInput(device, dtype or usual_precision(device))
+        self._net = to_precision(net.to(device), self._input.dtype).eval()
         self._knows_sky = isinstance(net, networks.MonocularDepth)
-        self._mean, self._std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
 
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel``. features: the 32 channels before the depth's last projection."""
-        height, width = size = self.size.of(image.shape[0], image.shape[1])
-        planes = (downsample(image, size) - self._mean) / self._std
-        depth, features, beside = self._net(planes.to(self._dtype))
+        depth, features, beside = self._net(self._input(image, self.size.of(image.shape[0], image.shape[1])))
         depth, sky = depth[0].clamp(LEAST, MOST), None
         if self._knows_sky:
             sky = beside[0] >= SKY
             depth = put_far(depth, sky)
         if self.claim.kind == "metric" and camera is not None:
-            seen = camera.resized(width, height)
+            seen = camera.resized(depth.shape[1], depth.shape[0])
             depth = depth * ((seen.fx + seen.fy) / 2 / CANONICAL_F_PX)
         return CoarsePrediction(depth, features[0], sky)
 

@@ -14,13 +14,13 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
-from depth_retrofit_ros.coarse.depth_anything import IMAGENET_MEAN, IMAGENET_STD, depth_from_disparity
+from depth_retrofit_ros.coarse.depth_anything import depth_from_disparity
+from depth_retrofit_ros.coarse.imagenet import NormalizedInput, usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.networks.dpt import to_precision
 from depth_retrofit_ros.coarse.networks.temporal import TemporalMemory
 from depth_retrofit_ros.coarse.networks.video_depth_anything import SMALL, VideoDepth
 from depth_retrofit_ros.io.checkpoints import load_strict, load_tensors
-from depth_retrofit_ros.upsampling.area_average import downsample
 
 NAME = "video-depth-anything-small"
 LONGEST_GAP_NS = 1_000_000_000  # between two frames of one video
@@ -38,28 +38,28 @@ class VideoDepthAnything:
         self, net: VideoDepth, claim: ScaleClaim, device: torch.device, size: InputSize, dtype: torch.dtype | None = None
     ) -> None:
         self.name, self.claim, self.device, self.size = NAME, claim, device, size
-        self._dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
-        self._net = to_precision(net.to(device), self._dtype).eval()
-        self._mean, self._std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        self._input = NormalizedInput(device, dtype or usual_precision(device))
+        self._net = to_precision(net.to(device), self._input.dtype).eval()
         self._memory = TemporalMemory()
-        self._last_stamp_ns, self._frame_size = 0, (0, 0)
+        self._last_stamp_ns = 0
+        self._sizes = (0, 0), (0, 0)  # of the last frame, and of the network's input for it
 
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel``. The camera is not used. features: the 32 channels before the disparity's last projection."""
-        frame_size = (image.shape[0], image.shape[1])
-        if not self._continues(hints.stamp_ns, frame_size):
+        height, width = image.shape[:2]
+        sizes = (height, width), self.size.of(height, width)
+        if not self._continues(hints.stamp_ns, sizes):
             self._memory.clear()
-        planes = (downsample(image, self.size.of(*frame_size)) - self._mean) / self._std
-        disparity, features, state = self._net(planes.to(self._dtype), self._memory.past())
+        disparity, features, state = self._net(self._input(image, sizes[1]), self._memory.past())
         if hints.stamp_ns is not None:
             self._memory.add(state)
-            self._last_stamp_ns, self._frame_size = hints.stamp_ns, frame_size
+            self._last_stamp_ns, self._sizes = hints.stamp_ns, sizes
         return CoarsePrediction(depth_from_disparity(disparity[0]), features[0])
 
-    def _continues(self, stamp_ns: int | None, frame_size: tuple[int, int]) -> bool:
+    def _continues(self, stamp_ns: int | None, sizes: tuple[tuple[int, int], tuple[int, int]]) -> bool:
         """Whether a frame belongs to the video that is remembered."""
-        if stamp_ns is None or frame_size != self._frame_size:
+        if stamp_ns is None or sizes != self._sizes:
             return False
         return 0 < stamp_ns - self._last_stamp_ns <= LONGEST_GAP_NS
 

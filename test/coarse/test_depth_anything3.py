@@ -127,6 +127,13 @@ def test_half_precision_gives_finite_float32_depth(name: str) -> None:
     assert float((half.depth / exact.depth).log().abs().median()) < 0.05
 
 
+def test_the_input_size_may_change_between_frames() -> None:
+    model = model_of("depth-anything-3-small")
+    assert model.predict(image_of(), None).depth.shape == (84, 112)
+    model.size = long_side(70, 14)
+    assert model.predict(image_of(), None).depth.shape == (56, 70)
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_half_precision_is_the_default_on_cuda(name: str) -> None:

@@ -98,6 +98,14 @@ def test_another_size_begins_a_new_video() -> None:
     assert torch.equal(larger, alone(9, height=120, width=180))
 
 
+def test_another_input_size_begins_a_new_video() -> None:
+    remembering, fresh = model(), model()
+    play(remembering, range(3))
+    remembering.size = fresh.size = long_side(84, 14)
+    resized = remembering.predict(image(3), None, Hints(START + 3 * STEP)).depth
+    assert torch.equal(resized, fresh.predict(image(3), None).depth)
+
+
 def test_a_video_played_again_is_answered_the_same() -> None:
     remembering = model()
     first = play(remembering, range(5))
