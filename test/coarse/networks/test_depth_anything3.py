@@ -59,6 +59,12 @@ def test_names_and_shapes_are_those_of_the_published_network(name: str, architec
     assert FIXTURE["full"][name]["left_out"] == (sorted(LEFT_OUT) if architecture.any_view is not None else [])
 
 
+@pytest.mark.parametrize(("name", "size"), [("small", 137_248_940), ("base", 541_518_028), ("large", 1_336_734_448)])
+def test_published_files_have_room_for_these_parameters_and_a_header(name: str, size: int) -> None:
+    """``model.safetensors`` of DA3-SMALL, DA3-BASE and DA3METRIC-LARGE, in float32."""
+    assert 0 < size - 4 * FIXTURE["full"][name]["parameters"] < 60_000
+
+
 def test_of_a_published_checkpoint_only_what_depth_does_not_need_is_left_out() -> None:
     net = tiny("any_view")
     weights = net.state_dict()
