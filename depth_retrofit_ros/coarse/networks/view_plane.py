@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 SAMPLES = 64  # rows and columns of the cells that the shift is found from
-ITERATIONS = 40
+ITERATIONS = 16
 NEVER_BEHIND = 1e30  # z of a cell that does not count
 CAUTION, FIRST_CAUTION = (0.2, 5.0), 1e-3  # factor of the damping after a step that helped, and after one that did not
 
