@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,18 +16,27 @@ ScaleSource = Literal["model", "user", "sensor", "file"]
 """On whose word depth is in metres: a model for any camera, the user who trusts one, a sensor's sparse depth, a stored map."""
 
 
+class SparseDepth(NamedTuple):
+    """Known depths: pixels ``int64 [N]``, flat indices into the camera image; depth ``float64 [N]`` m along the optical axis."""
+
+    pixels: np.ndarray
+    depth: np.ndarray
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One rectified camera image.
 
     image: ``uint8 [H, W, 3]`` RGB; stamp_ns: acquisition time [ns] of the source's clock; frame_id: the optical frame (REP-103);
-    camera: its intrinsics at exactly [H, W], or None when unknown.
+    camera: its intrinsics at exactly [H, W], or None when unknown; sparse: what a sensor knows of its depth, for models that take
+    it.
     """
 
     image: np.ndarray
     stamp_ns: int = 0
     frame_id: str = ""
     camera: Camera | None = None
+    sparse: SparseDepth | None = None
 
     def __post_init__(self) -> None:
         image = self.image

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
@@ -88,7 +88,7 @@ class Retrofit:
         with self._coarse_stream():
             image = self._upload(frame.image)
             with stage("coarse"):
-                coarse = limit_far(self.coarse.predict(image, frame.camera), self.coarse.claim)
+                coarse = limit_far(self.coarse.predict(image, frame.camera, Hints(frame.stamp_ns, frame.sparse)), self.coarse.claim)
         return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage)
 
     @torch.inference_mode()

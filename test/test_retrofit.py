@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim, stored_claim
 from depth_retrofit_ros.coarse.compact_net import CompactNet, expected_log_depth
 from depth_retrofit_ros.coarse.far_limit import far_limit, limit_far
@@ -45,7 +45,7 @@ class ToldCoarse:
         self.device = self.answer.depth.device
         self.seen: tuple[torch.Tensor, Camera | None] | None = None
 
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel.predict``."""
         self.seen = image, camera
         return self.answer

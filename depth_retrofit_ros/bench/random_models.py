@@ -52,9 +52,8 @@ def random_network(size: str) -> nn.Module:
 
 def random_model(size: str, device: torch.device) -> DepthAnything:
     """A coarse model of one of ``SIZES``."""
-    return DepthAnything(
-        random_network(size), f"depth-anything-v2-{size} (random weights)", find_model("depth-anything-v2-small").claim, device
-    )
+    info = find_model("depth-anything-v2-small")
+    return DepthAnything(random_network(size), f"depth-anything-v2-{size} (random weights)", info.claim, device, info.input)
 
 
 def save_random_checkpoint(size: str, folder: Path) -> Path:

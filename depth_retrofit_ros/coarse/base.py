@@ -9,6 +9,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.frame import SparseDepth
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +19,32 @@ class CoarsePrediction:
     depth: ``float32 [h, w]`` along the optical axis, > 0 and finite (a model that speaks disparity converts it); what it means
     is the model's ``ScaleClaim``.
     features: ``[C, h', w']``, the head's features before its last projection: the softmax entropy over C is the selection score.
+    A model that classifies depth gives the logarithm of its distribution instead, whose softmax is that distribution.
+    sky: ``bool [h, w]``, where the model itself says that there is no surface; None of a model that does not say. Depth there is
+    finite like elsewhere, however far.
+    normals: ``float32 [3, h, w]``, unit normals of the surfaces in the optical frame (x right, y down, z forward) that face the
+    camera; None of a model that has none.
     """
 
     depth: torch.Tensor
     features: torch.Tensor
+    sky: torch.Tensor | None = None
+    normals: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What is known of a frame beside its image and camera; most models use none of it.
+
+    stamp_ns: when it was taken [ns], for models that remember the frames before it; None for an image that stands alone.
+    sparse: depth that a sensor knows, for models that take it as a prompt.
+    """
+
+    stamp_ns: int | None = None
+    sparse: SparseDepth | None = None
+
+
+NO_HINTS = Hints()
 
 
 class CoarseModel(Protocol):
@@ -34,12 +57,6 @@ class CoarseModel(Protocol):
     claim: ScaleClaim
     device: torch.device
 
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """image: ``uint8 [H, W, 3]`` RGB on ``device``, any size; camera: its intrinsics at [H, W]. Runs without gradient."""
         ...
-
-
-def fit_long_side(height: int, width: int, long_side: int, multiple: int) -> tuple[int, int]:
-    """The size (h, w) with the frame's aspect, the given long side, both rounded to ``multiple`` (at least one multiple)."""
-    scale = long_side / max(height, width)
-    return max(multiple, round(height * scale / multiple) * multiple), max(multiple, round(width * scale / multiple) * multiple)

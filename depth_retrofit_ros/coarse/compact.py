@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction, fit_long_side
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
-from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, LONG_SIDE, MULTIPLE, CompactNet, expected_log_depth
+from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, CompactNet, expected_log_depth
+from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
 from depth_retrofit_ros.upsampling.area_average import downsample
 
@@ -19,16 +20,16 @@ class Compact:
 
     name = "compact"
 
-    def __init__(self, network: CompactNet, device: torch.device, claim: ScaleClaim, long_side: int = LONG_SIDE) -> None:
+    def __init__(self, network: CompactNet, device: torch.device, claim: ScaleClaim, size: InputSize) -> None:
         self.network = network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
         self.claim = claim
-        self.long_side = long_side
+        self.size = size
 
     @torch.inference_mode()
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel.predict``."""
-        size = fit_long_side(image.shape[0], image.shape[1], self.long_side, MULTIPLE)
+        size = self.size.of(image.shape[0], image.shape[1])
         logits, log_median = self.network(downsample(image, size).contiguous(memory_format=torch.channels_last))
         depth = (expected_log_depth(logits) + log_median)[0].exp()
         if camera is not None:
@@ -36,9 +37,9 @@ class Compact:
         return CoarsePrediction(depth, logits[0])
 
 
-def load(weights: Path | None, device: torch.device, claim: ScaleClaim) -> Compact:
+def load(weights: Path | None, device: torch.device, claim: ScaleClaim, size: InputSize) -> Compact:
     """From the bundled checkpoint or another one of the same network. Raises WeightsError in one line."""
     path = weights or bundled("compact.safetensors")
     network = CompactNet()
     load_strict(network, load_tensors(path)[0], path)
-    return Compact(network, device, claim)
+    return Compact(network, device, claim, size)

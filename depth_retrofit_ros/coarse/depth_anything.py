@@ -17,14 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction, fit_long_side
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import first_line, load_tensors, require_finite
 from depth_retrofit_ros.upsampling.area_average import downsample
 
-PATCH = 14
-LONG_SIDE = 518  # the side of the square it was trained at; the paper (arXiv 2603.19964) runs its coarse pass at 256
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FAR_SHARE = 0.01
 NEAREST_M = 1e-3
@@ -33,7 +32,7 @@ NEAREST_M = 1e-3
 class DepthAnything:
     """``CoarseModel``. The frame keeps its aspect; both sides of the input, depth and features are multiples of 14.
 
-    net: a ``DepthAnythingForDepthEstimation``; long_side: of the input [px]; dtype: None for float16 on CUDA and float32 elsewhere.
+    net: a ``DepthAnythingForDepthEstimation``; size: of its input; dtype: None for float16 on CUDA and float32 elsewhere.
     Depth is float32 in any case: the last projection runs in float32 on the features, which stay in ``dtype``.
     """
 
@@ -43,13 +42,13 @@ class DepthAnything:
         name: str,
         claim: ScaleClaim,
         device: torch.device,
-        long_side: int = LONG_SIDE,
+        size: InputSize,
         dtype: torch.dtype | None = None,
     ) -> None:
         self.name = name
         self.claim = claim
         self.device = device
-        self.long_side = long_side
+        self.size = size
         self._dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
         self._net = net.to(device, self._dtype).eval()
         self._features: Tensor | None = None
@@ -59,9 +58,9 @@ class DepthAnything:
         self._std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
 
     @torch.no_grad()
-    def predict(self, image: Tensor, camera: Camera | None) -> CoarsePrediction:
+    def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel``. The camera is not used. features: the 32 channels after the head's last ReLU."""
-        size = fit_long_side(image.shape[0], image.shape[1], self.long_side, PATCH)
+        size = self.size.of(image.shape[0], image.shape[1])
         planes = (downsample(image, size) - self._mean) / self._std
         output = self._net(pixel_values=planes.to(self._dtype)).predicted_depth[0]
         features, self._features = self._features, None
@@ -83,7 +82,7 @@ def depth_from_disparity(disparity: Tensor) -> Tensor:
     return 1.0 / (disparity + floor).clamp_min(torch.finfo(torch.float32).tiny ** 0.5)
 
 
-def load(weights: Path, device: torch.device, claim: ScaleClaim, name: str) -> DepthAnything:
+def load(weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize, name: str) -> DepthAnything:
     """weights: the tensors' file, with its ``config.json`` beside it; claim: what the model of this name must be.
 
     Raises ModelError without ``transformers``, WeightsError for a checkpoint that is incomplete, corrupt, or of another network.
@@ -100,7 +99,7 @@ def load(weights: Path, device: torch.device, claim: ScaleClaim, name: str) -> D
         raise WeightsError(
             f"checkpoint {weights} is {config.depth_estimation_type} but '{name}' is {wanted}: give it to the other model"
         )
-    return DepthAnything(_build(DepthAnythingForDepthEstimation, config, tensors, weights), name, claim, device)
+    return DepthAnything(_build(DepthAnythingForDepthEstimation, config, tensors, weights), name, claim, device, size)
 
 
 def _read_config(config_class: Any, path: Path) -> Any:

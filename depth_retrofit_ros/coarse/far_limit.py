@@ -40,9 +40,15 @@ def far_limit(depth: torch.Tensor) -> torch.Tensor:
 def limit_far(coarse: CoarsePrediction, claim: ScaleClaim) -> CoarsePrediction:
     """The prediction with everything beyond ``far_limit`` at that limit. NaN stays NaN.
 
-    claim: of the model. Where its depth is metric, what lies within ``NEVER_SKY_M`` is left as it is.
+    claim: of the model. Where its depth is metric, what lies within ``NEVER_SKY_M`` is left as it is. What the model itself calls
+    sky has no part in the limit, and lies at it.
     """
-    limit = far_limit(coarse.depth)
+    seen = coarse.depth if coarse.sky is None else torch.where(coarse.sky, torch.nan, coarse.depth)
+    limit = far_limit(seen)
+    limit = torch.where(limit.isnan(), torch.inf, limit)  # of a frame that is nothing but sky
     if claim.kind == "metric":
         limit = limit.clamp_min(NEVER_SKY_M)
-    return replace(coarse, depth=torch.minimum(coarse.depth, limit))
+    depth = torch.minimum(coarse.depth, limit)
+    if coarse.sky is not None:
+        depth = torch.where(coarse.sky & limit.isfinite(), limit, depth)
+    return replace(coarse, depth=depth)

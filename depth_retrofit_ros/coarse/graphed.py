@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.device.cuda_graphs import Graphed
 
 
 class GraphedCoarse:
-    """A ``CoarseModel`` replayed as a graph: one per image size and camera."""
+    """A ``CoarseModel`` replayed as a graph: one per image size and camera. Not for models that use hints."""
 
     def __init__(self, model: CoarseModel) -> None:
         self.name, self.claim, self.device = model.name, model.claim, model.device
         self._graphed = Graphed(
             lambda camera, image: model.predict(image, camera),
-            lambda made: replace(made, depth=made.depth.clone(), features=made.features.clone()),
+            _copy,
             model.device,
         )
 
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel.predict``."""
         return self._graphed(camera, image)
+
+
+def _copy(made: CoarsePrediction) -> CoarsePrediction:
+    """The prediction in tensors of its own."""
+    sky, normals = (None if values is None else values.clone() for values in (made.sky, made.normals))
+    return CoarsePrediction(made.depth.clone(), made.features.clone(), sky, normals)

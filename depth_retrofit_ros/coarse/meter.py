@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.meter_net import MeterXXS
 from depth_retrofit_ros.io.checkpoints import load_strict, load_tensors
 from depth_retrofit_ros.upsampling.area_average import downsample
@@ -22,17 +23,16 @@ NEAREST_M = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What a checkpoint was trained with. size: (h, w) of the input; mean, std: of its RGB; unit_m: metres per unit of output."""
+    """What a checkpoint was trained with. mean, std: of its RGB; unit_m: metres per unit of output."""
 
-    size: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     unit_m: float
 
 
 VARIANTS = {
-    "nyu": Variant((192, 256), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.01),
-    "kitti": Variant((192, 636), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0.1),
+    "nyu": Variant((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.01),
+    "kitti": Variant((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0.1),
 }
 
 
@@ -44,25 +44,26 @@ class Meter:
     input and is not verified: mirrored frames suggest an offset of up to half a coarse column.
     """
 
-    def __init__(self, net: MeterXXS, variant: str, device: torch.device, claim: ScaleClaim) -> None:
+    def __init__(self, net: MeterXXS, variant: str, device: torch.device, claim: ScaleClaim, size: InputSize) -> None:
         self.name = f"meter-{variant}"
         self.device = device
         self.claim = claim
+        self.size = size
         self._variant = VARIANTS[variant]
         self._net = net.to(device).eval()
         self._mean = torch.tensor(self._variant.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(self._variant.std, device=device).view(1, 3, 1, 1)
 
     @torch.no_grad()
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel``. The camera is not used."""
-        planes = (downsample(image, self._variant.size) - self._mean) / self._std
+        planes = (downsample(image, self.size.of(image.shape[0], image.shape[1])) - self._mean) / self._std
         depth, features = self._net(planes)
         return CoarsePrediction((depth[0, 0] * self._variant.unit_m).clamp_min(NEAREST_M), features[0])
 
 
-def load(weights: Path, device: torch.device, claim: ScaleClaim, variant: str) -> Meter:
+def load(weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize, variant: str) -> Meter:
     """weights: the public checkpoint of ``variant`` (``nyu`` or ``kitti``). Raises WeightsError."""
     net = MeterXXS()
     load_strict(net, load_tensors(weights)[0], weights)
-    return Meter(net, variant, device, claim)
+    return Meter(net, variant, device, claim, size)

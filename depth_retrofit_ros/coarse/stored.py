@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import stored_claim
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.io.npz import open_npz
@@ -31,7 +31,7 @@ class StoredCoarse:
         self.claim = stored_claim(metric)
         self.device = prediction.depth.device
 
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel.predict``. Raises DatasetError where the stored map is larger than the frame."""
         height, width = image.shape[:2]
         h, w = self.prediction.depth.shape

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.evaluation.baselines.equal_time import highest_resolution, is_resizable, predict_at
 from depth_retrofit_ros.evaluation.baselines.upsampling import UPSAMPLERS
@@ -199,6 +199,6 @@ class _Recorder:
         self.name, self.claim, self.device = model.name, model.claim, model.device
         self.prediction: CoarsePrediction
 
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
-        self.prediction = self._model.predict(image, camera)
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
+        self.prediction = self._model.predict(image, camera, hints)
         return self.prediction

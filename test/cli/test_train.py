@@ -72,10 +72,14 @@ def test_refiner_from_a_checkpoint(pool_folder: Path, tmp_path: Path) -> None:
 
 def test_compact_and_resuming_it(pool_folder: Path, tmp_path: Path) -> None:
     assert train("compact", pool_folder, tmp_path) == 0
-    first = compact.load(tmp_path / "compact.safetensors", CPU, MODELS["compact"].claim).network.state_dict()
+    first = compact.load(
+        tmp_path / "compact.safetensors", CPU, MODELS["compact"].claim, MODELS["compact"].input
+    ).network.state_dict()
     assert train("compact", pool_folder, tmp_path, "--resume", "--steps", "3") == 0
     assert "trained 3 steps" in (tmp_path / "compact.md").read_text()
-    again = compact.load(tmp_path / "compact.safetensors", CPU, MODELS["compact"].claim).network.state_dict()
+    again = compact.load(
+        tmp_path / "compact.safetensors", CPU, MODELS["compact"].claim, MODELS["compact"].input
+    ).network.state_dict()
     assert not all(torch.equal(first[name], again[name]) for name in first)
 
 

@@ -28,7 +28,7 @@ def model() -> Compact:
     network = CompactNet()
     with torch.no_grad():
         network.logits.weight.mul_(5)
-    return Compact(network, CPU, MODELS["compact"].claim)
+    return Compact(network, CPU, MODELS["compact"].claim, MODELS["compact"].input)
 
 
 def test_expected_log_depth_by_hand() -> None:
@@ -120,15 +120,18 @@ def test_prediction_needs_no_gradient_and_repeats(model: Compact) -> None:
 def test_checkpoint_round_trip(model: Compact, tmp_path: Path) -> None:
     path = tmp_path / "compact.safetensors"
     save_tensors(path, model.network.state_dict(), {"network": '"compact"'})
-    assert torch.equal(load(path, CPU, MODELS["compact"].claim).predict(IMAGE, None).depth, model.predict(IMAGE, None).depth)
+    assert torch.equal(
+        load(path, CPU, MODELS["compact"].claim, MODELS["compact"].input).predict(IMAGE, None).depth,
+        model.predict(IMAGE, None).depth,
+    )
 
 
 def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "compact.safetensors"
     save_tensors(path, EfficientNetLite0().state_dict(), {})
     with pytest.raises(WeightsError, match="made for another network") as caught:
-        load(path, CPU, MODELS["compact"].claim)
+        load(path, CPU, MODELS["compact"].claim, MODELS["compact"].input)
     assert "\n" not in str(caught.value)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(WeightsError, match="corrupt"):
-        load(path, CPU, MODELS["compact"].claim)
+        load(path, CPU, MODELS["compact"].claim, MODELS["compact"].input)

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.depth_anything import NEAREST_M, DepthAnything, depth_from_disparity, load
+from depth_retrofit_ros.coarse.input_size import long_side
 from depth_retrofit_ros.coarse.registry import MODELS, load_coarse
 from depth_retrofit_ros.errors import ModelError, WeightsError
 
 transformers = pytest.importorskip("transformers")
 
 CPU = torch.device("cpu")
+SIZE = MODELS["depth-anything-v2-small"].input
 RELATIVE, METRIC = (MODELS[name].claim for name in ("depth-anything-v2-small", "depth-anything-v2-small-indoor"))
 TINY = {"reassemble_hidden_size": 24, "neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 16}
 TINY_BACKBONE = {"hidden_size": 24, "num_attention_heads": 2, "num_hidden_layers": 4, "image_size": 56}
@@ -80,20 +82,20 @@ def _normalized(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @pytest.mark.parametrize("frame", [(720, 1280), (1440, 1920), (333, 111), (40, 30)])
-@pytest.mark.parametrize("long_side", [112, 252])
-def test_input_keeps_the_aspect_in_multiples_of_14(frame: tuple[int, int], long_side: int) -> None:
-    model = DepthAnything(_tiny(), "tiny", RELATIVE, CPU, long_side=long_side)
+@pytest.mark.parametrize("side", [112, 252])
+def test_input_keeps_the_aspect_in_multiples_of_14(frame: tuple[int, int], side: int) -> None:
+    model = DepthAnything(_tiny(), "tiny", RELATIVE, CPU, size=long_side(side, 14))
     prediction = model.predict(_image(*frame), None)
     height, width = prediction.depth.shape
     assert height % 14 == 0 and width % 14 == 0
-    assert max(height, width) == long_side
-    assert abs(min(height, width) - long_side * min(frame) / max(frame)) <= 7
+    assert max(height, width) == side
+    assert abs(min(height, width) - side * min(frame) / max(frame)) <= 7
     assert prediction.features.shape == (32, height, width)
 
 
 def test_features_are_those_before_the_last_projection() -> None:
     net = _tiny()
-    model = DepthAnything(net, "tiny", RELATIVE, CPU, long_side=112)
+    model = DepthAnything(net, "tiny", RELATIVE, CPU, size=long_side(112, 14))
     prediction = model.predict(_image(90, 120), None)
     assert float(prediction.features.min()) == 0.0  # they come out of a ReLU …
     assert float(prediction.features.max()) > 0.0
@@ -105,9 +107,9 @@ def test_features_are_those_before_the_last_projection() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_gives_float32_depth(dtype: torch.dtype) -> None:
     image = _image(90, 120)
-    exact = DepthAnything(_tiny(), "tiny", RELATIVE, CPU, long_side=112).predict(image, None)
+    exact = DepthAnything(_tiny(), "tiny", RELATIVE, CPU, size=long_side(112, 14)).predict(image, None)
     net = _tiny()
-    half = DepthAnything(net, "tiny", RELATIVE, CPU, long_side=112, dtype=dtype).predict(image, None)
+    half = DepthAnything(net, "tiny", RELATIVE, CPU, size=long_side(112, 14), dtype=dtype).predict(image, None)
     assert half.depth.dtype == torch.float32
     assert half.features.dtype == dtype
     assert float((half.depth / exact.depth).log().abs().median()) < 0.02
@@ -118,15 +120,15 @@ def test_half_precision_gives_float32_depth(dtype: torch.dtype) -> None:
 @pytest.mark.cuda
 def test_half_precision_is_the_default_on_cuda() -> None:
     image, device = _image(90, 120), torch.device("cuda")
-    exact = DepthAnything(_tiny(), "tiny", RELATIVE, CPU, long_side=112).predict(image, None)
-    half = DepthAnything(_tiny(), "tiny", RELATIVE, device, long_side=112).predict(image.to(device), None)
+    exact = DepthAnything(_tiny(), "tiny", RELATIVE, CPU, size=long_side(112, 14)).predict(image, None)
+    half = DepthAnything(_tiny(), "tiny", RELATIVE, device, size=long_side(112, 14)).predict(image.to(device), None)
     assert (half.depth.dtype, half.features.dtype) == (torch.float32, torch.float16)
     assert float((half.depth.cpu() / exact.depth).log().abs().median()) < 0.02
 
 
 def test_metric_depth_is_the_networks_own() -> None:
     net = _tiny(depth_estimation_type="metric", max_depth=20)
-    prediction = DepthAnything(net, "tiny", METRIC, CPU, long_side=112).predict(_image(90, 120), None)
+    prediction = DepthAnything(net, "tiny", METRIC, CPU, size=long_side(112, 14)).predict(_image(90, 120), None)
     projected = F.conv2d(prediction.features[None], net.head.conv3.weight, net.head.conv3.bias)[0, 0]
     torch.testing.assert_close(prediction.depth, (20 * projected.sigmoid()).clamp_min(NEAREST_M))
 
@@ -152,13 +154,13 @@ def test_parameter_names_of_any_transformers_version_load(tmp_path: Path, names:
             tensors = {key.replace(f"attention.{new}", f"attention.{old}"): value for key, value in tensors.items()}
         assert "backbone.encoder.layer.0.attention.attention.query.weight" in tensors
     safetensors.torch.save_file(tensors, weights, {"format": "pt"})
-    loaded = load(weights, CPU, RELATIVE, "tiny").predict(_image(90, 120), None)
-    torch.testing.assert_close(loaded.depth, DepthAnything(net, "tiny", RELATIVE, CPU).predict(_image(90, 120), None).depth)
+    loaded = load(weights, CPU, RELATIVE, SIZE, "tiny").predict(_image(90, 120), None)
+    torch.testing.assert_close(loaded.depth, DepthAnything(net, "tiny", RELATIVE, CPU, SIZE).predict(_image(90, 120), None).depth)
 
 
 def _refused(weights: Path, match: str, claim: ScaleClaim = RELATIVE) -> None:
     with pytest.raises(WeightsError, match=match) as caught:
-        load(weights, CPU, claim, "tiny")
+        load(weights, CPU, claim, SIZE, "tiny")
     assert "\n" not in str(caught.value)
 
 
@@ -195,4 +197,4 @@ def test_broken_configurations_are_told_in_one_line(tmp_path: Path) -> None:
 def test_without_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ModelError, match=r"needs transformers: pip install 'depth_retrofit_ros\[depth-anything\]'"):
-        load(tmp_path / "model.safetensors", CPU, RELATIVE, "tiny")
+        load(tmp_path / "model.safetensors", CPU, RELATIVE, SIZE, "tiny")

@@ -84,3 +84,19 @@ def test_metric_depth_of_a_hall_behind_a_tabletop_is_not_cut_off() -> None:
     assert torch.equal(limit_far(prediction, stored_claim(metric=True)).depth, depth)
     sky = CoarsePrediction(torch.where(depth > 1, 500.0, depth), torch.zeros(1, H, W))
     assert float(limit_far(sky, ScaleClaim("metric", "camera")).depth.max()) == NEVER_SKY_M
+
+
+def test_what_the_model_calls_sky_has_no_part_in_the_limit_and_lies_at_it() -> None:
+    depth = torch.linspace(2.0, 8.0, H * W).view(H, W)
+    sky = torch.zeros(H, W, dtype=torch.bool)
+    sky[: H // 2] = True
+    limited = [
+        limit_far(CoarsePrediction(torch.where(sky, far, depth), torch.zeros(1, H, W), sky), RELATIVE).depth for far in (9.0, 1e4)
+    ]
+    assert torch.equal(*limited) and torch.equal(limited[0][~sky], depth[~sky])
+    assert bool((limited[0][sky] == far_limit(depth[~sky][None])).all())
+
+
+def test_a_frame_of_sky_alone_stays_finite() -> None:
+    sky = CoarsePrediction(torch.full((H, W), 300.0), torch.zeros(1, H, W), torch.ones(H, W, dtype=torch.bool))
+    assert torch.equal(limit_far(sky, RELATIVE).depth, sky.depth)

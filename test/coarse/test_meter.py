@@ -33,7 +33,7 @@ def _random_net() -> MeterXXS:
 @pytest.mark.parametrize(("variant", "size"), [("nyu", (48, 64)), ("kitti", (48, 160))])
 @pytest.mark.parametrize("frame", [(720, 1280), (101, 57)])
 def test_shapes_and_positive_metres(variant: str, size: tuple[int, int], frame: tuple[int, int]) -> None:
-    prediction = Meter(_random_net(), variant, CPU, CLAIM).predict(_image(*frame), None)
+    prediction = Meter(_random_net(), variant, CPU, CLAIM, MODELS[f"meter-{variant}"].input).predict(_image(*frame), None)
     assert prediction.depth.shape == size
     assert prediction.depth.dtype == torch.float32
     assert prediction.features.shape == (8, *size)
@@ -48,14 +48,14 @@ def test_units_and_projection() -> None:
     with torch.no_grad():
         net.decoder.conv2d_out.weight.abs_()  # after a ReLU: no depth is clamped
     for variant, unit_m in (("nyu", 0.01), ("kitti", 0.1)):
-        prediction = Meter(net, variant, CPU, CLAIM).predict(_image(96, 128), None)
+        prediction = Meter(net, variant, CPU, CLAIM, MODELS[f"meter-{variant}"].input).predict(_image(96, 128), None)
         projected = F.conv2d(prediction.features[None], net.decoder.conv2d_out.weight, padding=1)[0, 0]
         torch.testing.assert_close(prediction.depth, (unit_m * projected).clamp_min(NEAREST_M))
         assert float(prediction.depth.max()) > NEAREST_M
 
 
 def test_the_whole_frame_is_averaged_by_area() -> None:
-    model, image = Meter(_random_net(), "nyu", CPU, CLAIM), _image(192, 256)
+    model, image = Meter(_random_net(), "nyu", CPU, CLAIM, MODELS["meter-nyu"].input), _image(192, 256)
     larger = image.repeat_interleave(3, dim=0).repeat_interleave(3, dim=1)
     torch.testing.assert_close(model.predict(larger, None).features, model.predict(image, None).features)
 
@@ -85,7 +85,7 @@ def test_checkpoint_of_another_network(tmp_path: Path) -> None:
     tensors["decoder.conv2d_out.weight"] = torch.zeros(1, 16, 3, 3)  # as in METER-S
     save_tensors(tmp_path / "s", tensors, {})
     with pytest.raises(WeightsError, match="made for another network"):
-        load(tmp_path / "s", CPU, CLAIM, "nyu")
+        load(tmp_path / "s", CPU, CLAIM, MODELS["meter-nyu"].input, "nyu")
 
 
 def test_absent_checkpoint_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:

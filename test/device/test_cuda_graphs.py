@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 from depth_retrofit_ros.device.cuda_graphs import Captured, Graphed
@@ -66,7 +66,7 @@ def test_on_a_cpu_the_work_is_just_called() -> None:
     class Model:
         name, claim, device = "model", ScaleClaim("metric", "camera"), torch.device("cpu")
 
-        def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+        def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
             return CoarsePrediction(image[..., 0].float(), image.permute(2, 0, 1).float())
 
     image, camera = torch.full((4, 6, 3), 7, dtype=torch.uint8), Camera(6, 4, 5.0, 5.0, 3.0, 2.0)

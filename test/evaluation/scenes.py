@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.input_size import long_side
 from depth_retrofit_ros.evaluation.data.dataset import Sample, find_pairs, read_pair
 
 HEIGHT, WIDTH = 96, 128
@@ -61,11 +62,11 @@ class Resizable:
 
     def __init__(self, depth: np.ndarray, scale: float = 1.0) -> None:
         self.depth, self.scale = depth, scale
-        self.long_side = 16
+        self.size = long_side(16, 1)
         self.asked: list[int] = []
 
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
-        self.asked.append(self.long_side)
-        factor = max(1, WIDTH // self.long_side)
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
+        self.asked.append(self.size.pixels[0])
+        factor = max(1, WIDTH // self.size.pixels[0])
         depth = torch.from_numpy(self.scale * coarse_of(self.depth, factor if HEIGHT % factor == 0 else 8))
         return CoarsePrediction(depth, torch.stack([depth.log(), torch.zeros_like(depth)]))

@@ -14,6 +14,7 @@ from depth_retrofit_ros.cli import main as cli
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.claim import stored_claim
 from depth_retrofit_ros.coarse.far_limit import limit_far
+from depth_retrofit_ros.coarse.input_size import long_side
 from depth_retrofit_ros.coarse.stored import StoredCoarse
 from depth_retrofit_ros.evaluation.baselines import equal_time
 from depth_retrofit_ros.evaluation.data.dataset import Sample
@@ -187,7 +188,7 @@ def test_equal_time_takes_the_highest_resolution_that_is_fast_enough(scene: Samp
     assert equal_time.highest_resolution(model, scene.frame, limit_ms=30.0) == 48  # 16 + 32: 22 ms; 80 px take 42 ms
     assert equal_time.highest_resolution(model, scene.frame, limit_ms=1e9) == 112  # 144 is beyond the frame
     assert equal_time.highest_resolution(model, scene.frame, limit_ms=0.1) == 16
-    assert model.long_side == 16
+    assert model.size == long_side(16, 1)
 
 
 def test_equal_time_is_the_models_own_answer_at_that_resolution(scene: Sample) -> None:
@@ -195,7 +196,7 @@ def test_equal_time_is_the_models_own_answer_at_that_resolution(scene: Sample) -
     result = Evaluator(random_refiner(), 0.1, "none")(scene, model)
     assert result.equal_time_px is not None and result.methods["equal_time"] is not None
     assert np.array_equal(result.maps["equal_time"], equal_time.predict_at(model, result.equal_time_px, scene.frame))
-    assert model.asked[-1] == result.equal_time_px and model.long_side == 16
+    assert model.asked[-1] == result.equal_time_px and model.size == long_side(16, 1)
 
 
 def test_a_slow_run_gets_a_second_chance(scene: Sample) -> None:
@@ -213,7 +214,7 @@ def test_the_search_needs_few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(equal_time, "best_ms", timed)
     model, frame = Resizable(truth()), Frame(np.zeros((1440, 2560, 3), np.uint8))
-    model.long_side = 256
+    model.size = long_side(256, 1)
     for limit_ms in (150.0, 1000.0, 3000.0):
         asked.clear()
         size = equal_time.highest_resolution(model, frame, limit_ms)

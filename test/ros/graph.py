@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.node.node import DepthNode, load_retrofit
@@ -65,7 +65,7 @@ class SlantedWall:
         self.hold = threading.Event()
         self.hold.set()
 
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         self.calls += 1
         assert self.hold.wait(PATIENCE_S)
         if self.error is not None:

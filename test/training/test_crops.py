@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import far_limit
 from depth_retrofit_ros.errors import DatasetError
@@ -238,7 +238,7 @@ class ToldModel:
         self.name = name
         self.calls: list[tuple[torch.Size, Camera]] = []
 
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel.predict``."""
         assert camera is not None
         self.calls.append((image.shape, camera))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.training import pseudo_labels
@@ -29,7 +29,7 @@ class BrightnessTeacher:
     def __init__(self, name: str, doubt: bool = False) -> None:
         self.name, self.doubt = name, doubt
 
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """As ``CoarseModel``, at a quarter of the size."""
         assert camera is None
         depth = 1 + image[2::4, 2::4, 0].float() / 100

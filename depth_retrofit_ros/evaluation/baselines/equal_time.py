@@ -13,6 +13,7 @@ import torch
 
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.far_limit import limit_far
+from depth_retrofit_ros.coarse.input_size import InputSize, long_side
 from depth_retrofit_ros.evaluation.baselines.upsampling import bilinear
 from depth_retrofit_ros.frame import Frame
 
@@ -20,19 +21,20 @@ STEP_PX = 32
 
 
 class ResizableModel(CoarseModel, Protocol):
-    """A coarse model whose input size can be chosen; ``long_side`` [px]."""
+    """A coarse model whose input size can be chosen, between frames too."""
 
-    long_side: int
+    size: InputSize
 
 
 def is_resizable(model: CoarseModel) -> TypeGuard[ResizableModel]:
     """Whether the model's input size can be chosen."""
-    return hasattr(model, "long_side")
+    size = getattr(model, "size", None)
+    return isinstance(size, InputSize) and size.rule != "exact"
 
 
-def predict_at(model: ResizableModel, long_side: int, frame: Frame) -> np.ndarray:
-    """The model's depth at this input size, upsampled bilinearly: ``float32 [H, W]``. The model is left as it was."""
-    with _resolution(model, long_side), torch.inference_mode():
+def predict_at(model: ResizableModel, side: int, frame: Frame) -> np.ndarray:
+    """The model's depth at this long side [px], upsampled bilinearly: ``float32 [H, W]``. The model is left as it was."""
+    with _resolution(model, side), torch.inference_mode():
         coarse = limit_far(model.predict(torch.from_numpy(frame.image).to(model.device), frame.camera), model.claim)
         return bilinear(frame.image, coarse.depth)
 
@@ -43,7 +45,7 @@ def highest_resolution(model: ResizableModel, frame: Frame, limit_ms: float) -> 
     A bisection whose next size is guessed from the last time, as if time grew with the number of pixels. A size is fast enough if
     one of two runs is. The model's usual size where none above it is fast enough.
     """
-    usual = size = model.long_side
+    usual = size = max(model.size.of(*frame.image.shape[:2]))
     fits, too_large = 0, max(0, max(frame.image.shape[:2]) - usual) // STEP_PX + 1
     ms = best_ms(model, size, frame, limit_ms)
     while too_large - fits > 1:
@@ -58,12 +60,12 @@ def highest_resolution(model: ResizableModel, frame: Frame, limit_ms: float) -> 
     return usual + fits * STEP_PX
 
 
-def best_ms(model: ResizableModel, long_side: int, frame: Frame, limit_ms: float) -> float:
+def best_ms(model: ResizableModel, side: int, frame: Frame, limit_ms: float) -> float:
     """Wall time [ms] of ``predict_at``; a run that takes longer than the limit gets a second chance, and the faster one counts."""
     best = math.inf
     for _ in range(2):
         start = time.perf_counter()
-        predict_at(model, long_side, frame)
+        predict_at(model, side, frame)
         best = min(best, 1e3 * (time.perf_counter() - start))
         if best <= limit_ms:
             break
@@ -71,10 +73,10 @@ def best_ms(model: ResizableModel, long_side: int, frame: Frame, limit_ms: float
 
 
 @contextmanager
-def _resolution(model: ResizableModel, long_side: int) -> Iterator[None]:
-    usual = model.long_side
-    model.long_side = long_side
+def _resolution(model: ResizableModel, side: int) -> Iterator[None]:
+    usual = model.size
+    model.size = long_side(side, usual.multiple)
     try:
         yield
     finally:
-        model.long_side = usual
+        model.size = usual

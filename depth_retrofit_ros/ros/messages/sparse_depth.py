@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import SparseDepthError
+from depth_retrofit_ros.frame import SparseDepth
 from depth_retrofit_ros.io.encodings import DEPTHS, TABLE
 from depth_retrofit_ros.ros.messages.calibration import same_view
 
@@ -21,13 +22,6 @@ _MOST_POINTS = 65_536  # that are projected at first: of a scanner's full turn t
 _NEAREST_M = 0.05  # nearer points are the robot itself, or noise
 
 _POINT_TYPES = {7: "f4", 8: "f8"}  # PointField.FLOAT32, FLOAT64
-
-
-class SparseDepth(NamedTuple):
-    """Known depths: pixels ``int64 [N]``, flat indices into the camera image; depth ``float64 [N]`` m along the optical axis."""
-
-    pixels: np.ndarray
-    depth: np.ndarray
 
 
 def from_image(message: Image, width: int, height: int) -> SparseDepth:

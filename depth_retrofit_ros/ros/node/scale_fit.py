@@ -15,9 +15,9 @@ from sensor_msgs.msg import Image, PointCloud2
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.errors import SparseDepthError
-from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.frame import DepthFrame, Frame, SparseDepth
 from depth_retrofit_ros.ros.health.throttled_log import quoted
-from depth_retrofit_ros.ros.messages.sparse_depth import SparseDepth, from_image, from_points
+from depth_retrofit_ros.ros.messages.sparse_depth import from_image, from_points
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
 from depth_retrofit_ros.scale.fit import Correction, Fit, Mode, ScaleTracker
 

@@ -15,7 +15,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import CameraInfo, Image
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.node.node import load_retrofit
 from depth_retrofit_ros.ros.node.parameters import PARAMETERS, Settings
@@ -130,7 +130,7 @@ def test_a_model_that_gives_no_depth_does_not_configure(graph: Graph) -> None:
     """As broken weights or an overflow in half precision do: they load, and answer NaN."""
 
     class Blank(SlantedWall):
-        def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+        def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
             return dataclasses.replace(super().predict(image, camera), depth=torch.full((12, 16), torch.nan))
 
     node = graph.depth_node(Blank(), start=False)

@@ -20,7 +20,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit
@@ -102,7 +102,7 @@ class Broken(SlantedWall):
         super().__init__()
         self.damaged: dict[str, Any] = {}
 
-    def predict(self, image: torch.Tensor, camera: Camera | None) -> CoarsePrediction:
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         return dataclasses.replace(super().predict(image, camera), **self.damaged)
 
 

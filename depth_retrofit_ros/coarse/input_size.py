@@ -1,0 +1,67 @@
+"""Which size a frame is brought to for a coarse model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from depth_retrofit_ros.errors import ModelError
+
+Rule = Literal["long side", "short side", "area", "exact"]
+LARGEST = 4096  # px of a side
+
+
+@dataclass(frozen=True, slots=True)
+class InputSize:
+    """The frame's aspect is kept, and both sides are rounded to multiples of ``multiple`` px; but for the rule ``exact``.
+
+    rule, pixels: the ``long side`` or the ``short side`` has that many pixels, (p,); or the square of p px has the ``area``; or the
+    input is exactly (h, w), to which the frame is stretched.
+    """
+
+    rule: Rule
+    pixels: tuple[int, ...]
+    multiple: int = 1
+
+    def of(self, height: int, width: int) -> tuple[int, int]:
+        """The input's size (h, w) for a frame ``height x width``, at least one multiple a side."""
+        if self.rule == "exact":
+            return self.pixels[0], self.pixels[1]
+        side = {"long side": max(height, width), "short side": min(height, width), "area": (height * width) ** 0.5}[self.rule]
+        scale = self.pixels[0] / side / self.multiple
+        return max(1, round(height * scale)) * self.multiple, max(1, round(width * scale)) * self.multiple
+
+    def __str__(self) -> str:
+        if self.rule == "exact":
+            return f"{self.pixels[1]}x{self.pixels[0]}"
+        return f"{self.rule} {self.pixels[0]}" if self.rule != "area" else f"area of {self.pixels[0]}x{self.pixels[0]}"
+
+
+def long_side(pixels: int, multiple: int) -> InputSize:
+    """The frame's aspect, with that long side [px]."""
+    return InputSize("long side", (pixels,), multiple)
+
+
+def short_side(pixels: int, multiple: int) -> InputSize:
+    """The frame's aspect, with that short side [px]."""
+    return InputSize("short side", (pixels,), multiple)
+
+
+def chosen_size(model: str, usual: InputSize, native: InputSize, asked: int | str | None) -> InputSize:
+    """The size that the user asks for: None for the ``usual`` one, ``native``, or the long side [px].
+
+    usual: what suits a live node; native: the rule of the model's authors. Raises ModelError.
+    """
+    if asked is None:
+        return usual
+    if asked == "native":
+        return native
+    if not isinstance(asked, int):
+        raise ModelError(f"a coarse size is a number of pixels or 'native', not '{asked}'")
+    if usual.rule == "exact":
+        raise ModelError(f"{model} takes {usual} only: leave its size out")
+    if not usual.multiple <= asked <= LARGEST:
+        raise ModelError(
+            f"a coarse size of {asked} px is outside {usual.multiple}…{LARGEST}: it is the long side of {model}'s input"
+        )
+    return long_side(asked, usual.multiple)
