@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ class MoGe(nn.Module):
         self.scale_head = perceptron(config.scale_widths)
 
     def maps(self, image: Tensor, aspect: float) -> MoGeMaps:
-        """image: ``[1, 3, H, W]`` RGB in 0…1, sides multiples of 14; aspect: width over height of the frame that it was made from."""
+        """image: ``[1, 3, H, W]`` RGB in 0…1, sides multiples of 14; aspect: width over height of its frame."""
         return MoGeMaps(*self(image, aspect))
 
     def forward(self, image: Tensor, aspect: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -96,7 +97,7 @@ class MoGe(nn.Module):
 
 
 class Encoder(nn.Module):
-    """image ``[1, 3, H, W]`` in 0…1 → the sum of the projected tokens of some blocks ``[1, C, H/14, W/14]`` and the last class token."""
+    """image ``[1, 3, H, W]`` in 0…1 → the sum of some blocks' projected tokens ``[1, C, H/14, W/14]``, and the last class token."""
 
     image_mean: Tensor
     image_std: Tensor
@@ -142,7 +143,9 @@ class ConvStack(nn.Module):
         """``[1, inputs[i], h·2^i, w·2^i]`` → features of each level, ``[1, widths[i], h·2^i, w·2^i]``."""
         x = self.res_blocks[0](self.input_blocks[0](levels[0]))
         features = [x]
-        for level, resample, block, take in zip(levels[1:], self.resamplers, self.res_blocks[1:], self.input_blocks[1:], strict=True):
+        for level, resample, block, take in zip(
+            levels[1:], self.resamplers, self.res_blocks[1:], self.input_blocks[1:], strict=True
+        ):
             x = block(resample(x) + take(level))
             features.append(x)
         return features
@@ -150,7 +153,7 @@ class ConvStack(nn.Module):
     def project(self, features: Tensor) -> Tensor:
         """A head's last projection of its finest features, in that projection's own type, as float32."""
         projection = self.output_blocks[-1]
-        out: Tensor = projection(features.to(projection.weight.dtype)).float()
+        out: Tensor = projection(features.to(next(projection.parameters()).dtype)).float()
         return out
 
 
@@ -159,7 +162,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Identity(), nn.ReLU(), conv3x3(width, width), nn.Identity(), nn.ReLU(), conv3x3(width, width))
+        self.layers = nn.Sequential(
+            nn.Identity(), nn.ReLU(), conv3x3(width, width), nn.Identity(), nn.ReLU(), conv3x3(width, width)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = x + self.layers(x)
@@ -181,7 +186,7 @@ def conv3x3(width: int, out: int) -> nn.Conv2d:
 def perceptron(widths: Sequence[int]) -> nn.Sequential:
     """Linear layers with ReLU between them."""
     layers: list[nn.Module] = []
-    for a, b in zip(widths[:-1], widths[1:], strict=True):
+    for a, b in pairwise(widths):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -220,7 +225,9 @@ def _require_plain(name: str, stack: Mapping[str, Any] | None, channels: int | N
     """Raises ValueError for a stack with norms, other activations or steps than the released ones."""
     assert stack is not None
     norms = (stack.get("res_block_in_norm"), stack.get("res_block_hidden_norm"))
-    plain = norms == ("none", "none") and stack.get("activation", "relu") == "relu" and stack.get("dim_times_res_block_hidden", 1) == 1
+    plain = (
+        norms == ("none", "none") and stack.get("activation", "relu") == "relu" and stack.get("dim_times_res_block_hidden", 1) == 1
+    )
     outputs = None if channels is None else [*(None,) * (LEVELS - 1), channels]
     if not plain or tuple(stack.get("resamplers", ())) != RESAMPLERS or stack.get("dim_out") != outputs:
         raise ValueError(f"its {name} is not built as in the released models")

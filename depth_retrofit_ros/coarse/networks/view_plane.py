@@ -15,7 +15,7 @@ CAUTION, FIRST_CAUTION = (0.2, 5.0), 1e-3  # factor of the damping after a step 
 
 
 def view_plane(rows: int, columns: int, aspect: float, device: torch.device) -> Tensor:
-    """Where the centers of the cells lie on the view plane, ``float32 [2, rows, columns]`` (right, down); aspect: width / height."""
+    """The centers of the cells on the view plane, ``float32 [2, rows, columns]`` (right, down); aspect: width / height."""
     diagonal = (1 + aspect**2) ** 0.5
     x, y = aspect / diagonal * (columns - 1) / columns, 1 / diagonal * (rows - 1) / rows
     u, v = torch.linspace(-x, x, columns, device=device), torch.linspace(-y, y, rows, device=device)
@@ -23,7 +23,7 @@ def view_plane(rows: int, columns: int, aspect: float, device: torch.device) -> 
 
 
 def recover_shift(points: Tensor, mask: Tensor, aspect: float, focal: float | None) -> tuple[Tensor, Tensor]:
-    """What to add to z so that the points lie on the rays of a camera, and that camera's focal length [half diagonals], both ``[]``.
+    """What to add to z so that points lie on the rays of a camera, and that camera's focal length [half diagonals], both ``[]``.
 
     points: ``float32 [3, h, w]``, z > 0; mask: ``bool [h, w]``, the cells that count; aspect: of the image; focal: if it is known.
     The shift s minimises Σ |f · (x, y) / (z + s) − (u, v)|² over 64 x 64 cells, where an unknown f takes its best value
@@ -53,6 +53,17 @@ def recover_shift(points: Tensor, mask: Tensor, aspect: float, focal: float | No
         damping = damping * torch.where(better, CAUTION[0], CAUTION[1])
     unknown = 1.0 if focal is None else focal
     return torch.where(enough, shift, 0.0).float(), torch.where(enough, f, unknown).float()
+
+
+def turned_to_camera(normals: Tensor, rays: Tensor) -> Tensor:
+    """Unit normals ``[3, h, w]``; those of surfaces that would be seen from behind, until they are seen edge on.
+
+    rays: ``[3, h, w]``, through the cells, of any length.
+    """
+    ray = rays / rays.norm(dim=0)
+    away = (normals * ray).sum(0).clamp_min(0.0)
+    turned = normals - away * ray
+    return turned / turned.norm(dim=0).clamp_min(torch.finfo(torch.float32).tiny)
 
 
 def _residual(xy: Tensor, z: Tensor, uv: Tensor, shift: Tensor, focal: float | None) -> tuple[Tensor, Tensor, Tensor]:

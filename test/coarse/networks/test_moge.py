@@ -15,7 +15,7 @@ from depth_retrofit_ros.coarse.moge import metric_depth
 from depth_retrofit_ros.coarse.networks import moge
 from depth_retrofit_ros.coarse.networks.dinov2 import VitSize
 from depth_retrofit_ros.coarse.networks.moge import MoGe, config_of
-from test.coarse.networks.parity import digest, fill, mismatches, random_input, read_fixture, signature
+from test.coarse.networks.parity import fill, mismatches, random_input, read_fixture, signature
 
 TINY = VitSize(48, 4, 2)
 WIDTHS = (48, 32, 24, 16, 16)
@@ -59,7 +59,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moge, "ENCODERS", {**moge.ENCODERS, "tiny": TINY})
 
 
-def filled(network: torch.nn.Module, projection: list[list[float]]) -> torch.nn.Module:
+def filled(network: Any, projection: list[list[float]]) -> Any:
     """With its weights by name; the image's mean and deviation stay as published.
 
     projection: of the points, ``[3][C + 1]`` with the bias last, fitted so that the points look like those of a camera: where
@@ -81,9 +81,8 @@ def answers(network: MoGe, case: str) -> dict[str, Tensor]:
     image = F.interpolate(random_input(case, (1, 3, height, width)), (rows * 14, columns * 14), mode="bilinear", antialias=True)
     with torch.no_grad():
         maps = network.maps(image, aspect)
-    full = replace(
-        maps, **{name: _resized(getattr(maps, name), (height, width)) for name in ("points", "normals")}, mask=_resized(maps.mask[None], (height, width))[0]
-    )
+    resized = {name: _resized(getattr(maps, name), (height, width)) for name in ("points", "normals")}
+    full = replace(maps, **resized, mask=_resized(maps.mask[None], (height, width))[0])
     focal = None if fov_x is None else aspect / (1 + aspect**2) ** 0.5 / torch.tensor(fov_x / 2).deg2rad().tan().item()
     depth, known, f = metric_depth(full, aspect, focal)
     z = full.points[2].exp()
@@ -91,10 +90,9 @@ def answers(network: MoGe, case: str) -> dict[str, Tensor]:
         "points": torch.cat((full.points[:2] * z, z[None])),
         "normals": F.normalize(full.normals, dim=0),
         "mask": full.mask.sigmoid(),
-        "scale": maps.log_scale.exp()[None],
         "features": maps.features,
         "known": known.float(),
-        "focal": f[None],
+        "scale_and_focal": torch.stack((maps.log_scale.exp(), f)),
         "depth": torch.where(known, depth, 0.0),
     }
 
@@ -109,3 +107,46 @@ def test_answers_are_those_of_the_published_code(case: str) -> None:
     fixture = read_fixture("moge")
     network = filled(MoGe(config_of(tiny_config())), fixture["projection"])
     assert not mismatches(answers(network, case), fixture["answers"][case])
+
+
+@pytest.mark.parametrize("size", RELEASED)
+def test_names_and_shapes_are_those_of_the_published_code(size: str) -> None:
+    with torch.device("meta"):
+        network = MoGe(config_of(RELEASED[size]))
+    assert signature(network) == read_fixture("moge")["signatures"][size]
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_it_can_be_exported_at_a_fixed_size() -> None:
+    network = filled(MoGe(config_of(tiny_config())), read_fixture("moge")["projection"])
+    image = random_input("exported", (1, 3, 56, 84))
+    exported = torch.export.export(network, (image, 1.5)).module()
+    with torch.no_grad():
+        for ours, theirs in zip(network(image, 1.5), exported(image, 1.5), strict=True):
+            torch.testing.assert_close(theirs, ours)
+
+
+def _changed(*path: str, to: Any) -> dict[str, Any]:
+    config: Any = copy.deepcopy(RELEASED["s"])
+    part = config
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = to
+    return dict(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (_changed("normal_head", to=None), "no normal_head"),
+        (_changed("encoder", "backbone", to="dinov2_vitg14"), "encoder is dinov2_vitg14, not one of dinov2_vits14"),
+        (_changed("remap_output", to="linear"), "mapped by linear, not by exp"),
+        (_changed("neck", "res_block_in_norm", to="layer_norm"), "neck is not built"),
+        (_changed("mask_head", "resamplers", to=["bilinear"] * 4), "mask_head is not built"),
+        (_changed("neck", "dim_res_blocks", to=[384, 256]), "neck has not 5 levels"),
+        (_changed("mask_head", "num_res_blocks", to=[0, 2, 2, 2, 0]), "heads are not of one shape"),
+    ],
+)
+def test_other_networks_are_refused_in_words(config: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        config_of(config)
