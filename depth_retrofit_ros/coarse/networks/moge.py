@@ -175,7 +175,7 @@ def resampler(kind: str, width: int, out: int) -> nn.Sequential:
     """Twice the size, learned (``conv_transpose``) or ``bilinear``, then a convolution."""
     if kind == "conv_transpose":
         return nn.Sequential(nn.ConvTranspose2d(width, out, 2, 2), conv3x3(out, out))
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False), conv3x3(width, out))
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), conv3x3(width, out))
 
 
 def conv3x3(width: int, out: int) -> nn.Conv2d:
