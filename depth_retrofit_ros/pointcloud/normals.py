@@ -93,7 +93,7 @@ def fit_by_torch(cells: Tensor, stride: int) -> CellPlanes:
     determinant = xx * yy - xy * xy
     fitting = (determinant > CONDITION * xx * yy) & (xx * yy > 0)
     across, down = (yy * xe - xy * ye) / determinant, (xx * ye - xy * xe) / determinant
-    support = (counts.sum(2) - 1) / (x.numel() - 1)
+    support = (counts.sum(2) - counts[..., x.numel() // 2]) / (x.numel() - 1)  # without the cell itself
     across, down = (torch.where(fitting, slope / stride, torch.nan) for slope in (across, down))
     return CellPlanes(cells, across, down, support)
 
@@ -128,9 +128,10 @@ def normals_by_torch(depth: Tensor, planes: CellPlanes, camera: Camera, stride: 
     for row, row_weight, dy in rows:
         for column, column_weight, dx in columns:
             value, right, below = (part[row][:, column] for part in planes[:3])
-            off = ((value + right * dx + below * dy[:, None] - inverse) / inverse).abs().nan_to_num(nan=torch.inf)
+            off = ((value + right * dx + below * dy[:, None] - inverse) / inverse).abs()
+            off = torch.where(off.isnan(), torch.inf, off)
             weight = torch.where(off <= ON_PLANE, row_weight[:, None] * column_weight, 0.0)
-            right, below = right.nan_to_num(), below.nan_to_num()
+            right, below = (torch.where(off.isfinite(), slope, 0.0) for slope in (right, below))
             total, across, down = total + weight, across + weight * right, down + weight * below
             nearer = off < best
             best = torch.where(nearer, off, best)
@@ -167,8 +168,8 @@ def local_slopes(inverse: Tensor) -> tuple[Tensor, Tensor]:
     for axis in (1, 0):
         step = inverse.diff(dim=axis)
         unknown = torch.full_like(step.narrow(axis, 0, 1) if step.shape[axis] else inverse.narrow(axis, 0, 1), torch.inf)
-        ahead = torch.cat((step, unknown), axis).nan_to_num(nan=torch.inf)
-        behind = torch.cat((unknown, step), axis).nan_to_num(nan=torch.inf)
+        step = torch.where(step.isnan(), torch.inf, step)
+        ahead, behind = torch.cat((step, unknown), axis), torch.cat((unknown, step), axis)
         slope = torch.where(ahead.abs() <= behind.abs(), ahead, behind)
         slopes.append(torch.where(slope.isfinite(), slope, 0.0))
     return slopes[0], slopes[1]
