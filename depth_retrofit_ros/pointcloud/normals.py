@@ -167,7 +167,7 @@ def local_slopes(inverse: Tensor) -> tuple[Tensor, Tensor]:
     slopes = []
     for axis in (1, 0):
         step = inverse.diff(dim=axis)
-        unknown = torch.full_like(step.narrow(axis, 0, 1) if step.shape[axis] else inverse.narrow(axis, 0, 1), torch.inf)
+        unknown = torch.full_like(inverse.narrow(axis, 0, 1), torch.inf)
         step = torch.where(step.isnan(), torch.inf, step)
         ahead, behind = torch.cat((step, unknown), axis), torch.cat((unknown, step), axis)
         slope = torch.where(ahead.abs() <= behind.abs(), ahead, behind)
