@@ -53,6 +53,18 @@ def load_configured(path: Path, tensors: str, config: str) -> tuple[dict[str, Te
     return _plain_tensors(path, content[tensors]), content[config]
 
 
+def load_nested(path: Path, key: str, prefix: str) -> dict[str, Tensor]:
+    """Of a PyTorch file that holds a dict: its state dict under ``key``, whose names all begin with ``prefix``, without that.
+
+    Raises WeightsError: missing, unreadable, corrupt, or not so.
+    """
+    content = _read_content(path, _bytes_of(path))
+    nested = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(nested, dict) or not all(isinstance(name, str) and name.startswith(prefix) for name in nested):
+        raise WeightsError(f"checkpoint {path} holds no {key} of names in {prefix}*: give the published file as it is")
+    return _plain_tensors(path, {name[len(prefix) :]: value for name, value in nested.items()})
+
+
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file, folders included; it appears whole or not at all. Raises WeightsError if it cannot be written."""
     owned = {name: tensor.detach().clone(memory_format=torch.contiguous_format).cpu() for name, tensor in tensors.items()}

@@ -63,10 +63,11 @@ class Metric3D(nn.Module):
 
 
 class Decoder(nn.Module):
-    """tokens ``[1, 1 + registers + N, C]`` → depth ``[h, w]`` of the canonical camera, normals ``[3, h, w]``, both float32 and of the
-    input's size, and ln of the share of each depth bin ``[256, h/4, w/4]``, before the correction."""
+    """Tokens ``[1, 1 + registers + N, C]`` and their grid → three float32 maps.
 
-    bins: Tensor
+    Depth ``[h, w]`` m of the canonical camera and normals ``[3, h, w]``, at the input's size; and before their correction the
+    logarithm of the share of each depth bin, ``[256, h/4, w/4]``.
+    """
 
     def __init__(self, config: Metric3DConfig) -> None:
         super().__init__()
@@ -82,14 +83,14 @@ class Decoder(nn.Module):
         self.context_feature_encoder = Context(config.features[:3], hidden)
         self.context_zqr_convs = nn.ModuleList([conv3x3(hidden, 3 * hidden) for _ in range(3)])
         self.update_block = Update(hidden)
-        self.register_buffer("bins", torch.linspace(math.log(NEAREST_M), math.log(FARTHEST_M), BINS).exp(), persistent=False)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         deep, mid, fine, finest = self.token2feature(tokens, grid)
         read = self.decoder_mono(deep, mid, fine)
         shared, depth_confidence, normal_confidence = read[:, :-2], read[:, -2:-1], read[:, -1:]
         scores = self.depth_regressor(shared).float()
-        depth = (scores.softmax(1) * self.bins.view(1, -1, 1, 1)).sum(1, keepdim=True).clamp(NEAREST_M, FARTHEST_M)
+        bins = torch.linspace(math.log(NEAREST_M), math.log(FARTHEST_M), BINS, device=scores.device).exp()
+        depth = (scores.softmax(1) * bins.view(1, -1, 1, 1)).sum(1, keepdim=True).clamp(NEAREST_M, FARTHEST_M)
         normal = normalized(torch.cat((self.normal_predictor(shared), normal_confidence), 1).float())
         state = torch.cat(((depth - FARTHEST_M) / UNIT_M, depth_confidence.float(), normal), 1)
 
@@ -98,7 +99,6 @@ class Decoder(nn.Module):
         gates = [
             convolve(context.relu()).chunk(3, 1) for convolve, (_, context) in zip(self.context_zqr_convs, contexts, strict=True)
         ]
-        weights = state
         for _ in range(self.steps):
             units, weights, change = self.update_block(units, gates, state.to(units[0].dtype))
             state = state + change.float()
@@ -308,10 +308,10 @@ def upsampled(state: Tensor, weights: Tensor) -> Tensor:
     """``[1, C, h, w]`` → ``[1, C, 4h, 4w]``: each fine place is the mean of 3 × 3 coarse ones, by weights ``[1, 16 · 9, h, w]``."""
     _, channels, rows, columns = state.shape
     shares = weights.view(1, 1, 9, FACTOR, FACTOR, rows, columns).softmax(2)
-    around = F.unfold(state, [3, 3], padding=1).view(1, channels, 9, 1, 1, rows, columns)
+    around = F.unfold(state, (3, 3), padding=1).view(1, channels, 9, 1, 1, rows, columns)
     return (shares * around).sum(2).permute(0, 1, 4, 2, 5, 3).reshape(1, channels, FACTOR * rows, FACTOR * columns)
 
 
 def published_name(name: str) -> str:
-    """The checkpoints' name of a tensor of ours, without their prefix ``depth_model.``: their encoder has its blocks in one chunk."""
+    """The checkpoints' name of a tensor of ours, without their prefix: their encoder has its blocks in one chunk."""
     return name.replace("encoder.blocks.", "encoder.blocks.0.")
