@@ -33,6 +33,7 @@ from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit, load
 from depth_retrofit_ros.training.fields import smooth_noise
 from depth_retrofit_ros.upsampling.area_average import box_average
+from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 GRID = 592
 SIMULATED_DEG = (8.0, 20.0)
@@ -92,15 +93,11 @@ def measure(path: Path, answer: Callable[[str, Frame], DepthFrame]) -> list[tupl
         "upsampled coarse depth": lambda: ours.normals_of(result.base, camera),
         "refined depth": lambda: ours.normals_of(result.depth, camera),
     }
-    refined, nowhere = result.selection.mask(), torch.zeros_like(result.depth, dtype=torch.bool)
     for degrees in SIMULATED_DEG:
         predicted = simulated(truth, degrees, np.random.default_rng(0))
         kinds |= {
-            f"model {degrees:.0f} deg: interpolated": lambda p=predicted: interpolated(p, result),
-            f"model {degrees:.0f} deg: smooth cells": lambda p=predicted: ours.normals_of(result.depth, camera, p, nowhere),
-            f"model {degrees:.0f} deg: smooth, unrefined cells": lambda p=predicted: ours.normals_of(
-                result.depth, camera, p, refined
-            ),
+            f"model's, off by {degrees:.0f} deg: interpolated": lambda p=predicted: interpolated(p, result),
+            f"model's, off by {degrees:.0f} deg: by depth": lambda p=predicted: ours.normals_of(result.depth, camera, p),
         }
     rows = []
     for name, make in kinds.items():
@@ -137,7 +134,7 @@ def simulated(truth: np.ndarray, degrees: float, rng: np.random.Generator) -> to
 def interpolated(predicted: torch.Tensor, result: DepthFrame) -> torch.Tensor:
     """The model's, bilinearly."""
     size = (result.depth.shape[0], result.depth.shape[1])
-    return torch.nn.functional.normalize(ours.bilinear(predicted, size), dim=0)
+    return torch.nn.functional.normalize(bilinear(predicted, size), dim=0)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ depth is fitted around each of some 320 cells along the frame's long side, in a 
 lie on the same surface; and each pixel takes the slopes of those of the four cells around it whose planes it lies on. Refined depth
 is no smoother than the coarse model made it: narrower windows show that model's noise instead of surfaces.
 
-A model that predicts normals itself knows better than the slope of its depth, where that is smooth; see ``PREDICTED_SUPPORT``.
+A model that predicts normals itself knows better than the slopes of its depth, refined or not (``benchmarks/normals.py``): then a
+cell's slopes are those of its normal, the cells are as fine as its grid, and a pixel takes the nearest plane however far it is.
 """
 
 from __future__ import annotations
@@ -19,27 +20,25 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.frame import DepthFrame
 from depth_retrofit_ros.pointcloud import normals_cpu
-from depth_retrofit_ros.upsampling.interpolation import bilinear
+from depth_retrofit_ros.upsampling.interpolation import cell_index
 
 CELLS = 320  # along the frame's long side
 REACH, STEP = 8, 2  # of the window, in cells: every second cell up to the eighth
 STRAIGHT = 0.01  # share of inverse depth that a pixel of the same surface may be off the level, or off a straight line
 CONDITION = 0.01  # least determinant of the fit, as a share of that of pixels all around
 ON_PLANE, NEAR_PLANE = 0.02, 0.10  # share of inverse depth: a pixel on a cell's plane, and one that may belong to it if to any
-PREDICTED_SUPPORT = 0.5  # share of the window on the same surface, from which on the model's normals are taken
 GRAZING = 0.02  # least cosine to the ray of a predicted normal
 
 
 class CellPlanes(NamedTuple):
     """Planes in inverse depth at the cells' centers, all ``float32 [h, w]``; NaN where there is none.
 
-    value: inverse depth; across, down: its slopes by a pixel; support: share of the window that lies on the same surface.
+    value: inverse depth; across, down: its slopes by a pixel.
     """
 
     value: Tensor
     across: Tensor
     down: Tensor
-    support: Tensor
 
 
 def surface_normals(result: DepthFrame) -> Tensor:
@@ -47,21 +46,20 @@ def surface_normals(result: DepthFrame) -> Tensor:
     forward) that face the camera; NaN where depth is unknown. Scale does not matter. Raises ValueError without a camera."""
     if result.camera is None:
         raise ValueError("normals take the frame's intrinsics: give it a camera")
-    return normals_of(result.depth, result.camera, result.normals, result.selection.mask())
+    return normals_of(result.depth, result.camera, result.normals)
 
 
-def normals_of(depth: Tensor, camera: Camera, predicted: Tensor | None = None, refined: Tensor | None = None) -> Tensor:
-    """Normals ``float32 [3, H, W]`` of depth ``float32 [H, W]``.
-
-    predicted: ``float32 [3, h, w]``, the model's own; refined: ``bool [H, W]``, the pixels that are not the model's any more.
-    """
-    stride = cell_stride(*depth.shape)
-    planes = fit_planes(depth, stride)
-    if predicted is not None and refined is not None:
-        planes = with_predicted(planes, predicted, refined, camera, stride)
+def normals_of(depth: Tensor, camera: Camera, predicted: Tensor | None = None) -> Tensor:
+    """Normals ``float32 [3, H, W]`` of depth ``float32 [H, W]``; predicted: ``float32 [3, h, w]``, the model's own."""
+    if predicted is None:
+        stride, near = cell_stride(*depth.shape), NEAR_PLANE
+        planes = fit_planes(depth, stride)
+    else:
+        stride, near = max(1, round(depth.shape[1] / predicted.shape[2])), float("inf")
+        planes = predicted_planes(depth, predicted, camera, stride)
     if depth.device.type == "cpu":
-        return normals_cpu.take_normals(depth, planes, camera, stride, (ON_PLANE, NEAR_PLANE))
-    return normals_by_torch(depth, planes, camera, stride)
+        return normals_cpu.take_normals(depth, planes, camera, stride, (ON_PLANE, near))
+    return normals_by_torch(depth, planes, camera, stride, near)
 
 
 def cell_stride(height: int, width: int) -> int:
@@ -93,33 +91,26 @@ def fit_by_torch(cells: Tensor, stride: int) -> CellPlanes:
     determinant = xx * yy - xy * xy
     fitting = (determinant > CONDITION * xx * yy) & (xx * yy > 0)
     across, down = (yy * xe - xy * ye) / determinant, (xx * ye - xy * xe) / determinant
-    support = (counts.sum(2) - counts[..., x.numel() // 2]) / (x.numel() - 1)  # without the cell itself
     across, down = (torch.where(fitting, slope / stride, torch.nan) for slope in (across, down))
-    return CellPlanes(cells, across, down, support)
+    return CellPlanes(cells, across, down)
 
 
-def with_predicted(planes: CellPlanes, predicted: Tensor, refined: Tensor, camera: Camera, stride: int) -> CellPlanes:
-    """The slopes of predicted normals in place of those of cells that are smooth and not refined; see ``normals_of``."""
+def predicted_planes(depth: Tensor, predicted: Tensor, camera: Camera, stride: int) -> CellPlanes:
+    """Planes with the predicted normals through the depth ``[H, W]`` at the cells; see ``normals_of``."""
     start = stride // 2
-    x, y = (torch.from_numpy(slopes[start::stride]).to(predicted.device) for slopes in camera.ray_slopes())
-    size = (refined.shape[0], refined.shape[1])
-    normals = _at_cells(predicted, size, stride)
-    facing = (normals[0] * x + normals[1] * y[:, None] + normals[2]).clamp_max(-GRAZING)
-    scale = planes.value / facing
-    taken = (planes.support >= PREDICTED_SUPPORT) & ~refined[start::stride, start::stride]
-    return planes._replace(
-        across=torch.where(taken, scale * normals[0] / camera.fx, planes.across),
-        down=torch.where(taken, scale * normals[1] / camera.fy, planes.down),
+    value = _inverse(depth[start::stride, start::stride])
+    x, y = (torch.from_numpy(slopes[start::stride]).to(depth.device) for slopes in camera.ray_slopes())
+    rows, columns = (
+        cell_index(torch.arange(start, high, stride, device=depth.device), low, high)
+        for low, high in zip(predicted.shape[1:], depth.shape, strict=True)
     )
+    normals = predicted[:, rows][:, :, columns]  # of the cell that the pixel lies in: nothing is mixed across an edge
+    facing = (normals[0] * x + normals[1] * y[:, None] + normals[2]).clamp_max(-GRAZING)
+    scale = value / facing
+    return CellPlanes(value, scale * normals[0] / camera.fx, scale * normals[1] / camera.fy)
 
 
-def _at_cells(maps: Tensor, size: tuple[int, int], stride: int) -> Tensor:
-    """Maps ``[C, h, w]`` over a frame of that size → their values at the cells."""
-    start = stride // 2
-    return bilinear(maps, size)[:, start::stride, start::stride]
-
-
-def normals_by_torch(depth: Tensor, planes: CellPlanes, camera: Camera, stride: int) -> Tensor:
+def normals_by_torch(depth: Tensor, planes: CellPlanes, camera: Camera, stride: int, near: float) -> Tensor:
     """The plain specification of the compiled pass over the pixels, and what runs on CUDA."""
     inverse = _inverse(depth)
     rows, columns = (_neighbors(side, low, stride, depth.device) for side, low in zip(depth.shape, planes.value.shape, strict=True))
@@ -127,20 +118,22 @@ def normals_by_torch(depth: Tensor, planes: CellPlanes, camera: Camera, stride: 
     best, best_across, best_down = torch.full_like(inverse, torch.inf), torch.zeros_like(inverse), torch.zeros_like(inverse)
     for row, row_weight, dy in rows:
         for column, column_weight, dx in columns:
-            value, right, below = (part[row][:, column] for part in planes[:3])
-            off = ((value + right * dx + below * dy[:, None] - inverse) / inverse).abs()
+            value, right, below = (part[row][:, column] for part in planes)
+            there = value + right * dx + below * dy[:, None]
+            off = ((there - inverse) / inverse).abs()
             off = torch.where(off.isnan(), torch.inf, off)
             weight = torch.where(off <= ON_PLANE, row_weight[:, None] * column_weight, 0.0)
             right, below = (torch.where(off.isfinite(), slope, 0.0) for slope in (right, below))
             total, across, down = total + weight, across + weight * right, down + weight * below
-            nearer = off < best
-            best = torch.where(nearer, off, best)
-            best_across, best_down = torch.where(nearer, right, best_across), torch.where(nearer, below, best_down)
+            nearer = (off < best) & (there > 0)
+            best, share = torch.where(nearer, off, best), inverse / there  # parallel to that plane, through the pixel
+            best_across = torch.where(nearer, right * share, best_across)
+            best_down = torch.where(nearer, below * share, best_down)
     alone = total <= 0
     local_across, local_down = local_slopes(inverse)
-    near = best <= NEAR_PLANE
-    across = torch.where(alone, torch.where(near, best_across, local_across), across / total)
-    down = torch.where(alone, torch.where(near, best_down, local_down), down / total)
+    parallel = (best <= near) & best.isfinite()
+    across = torch.where(alone, torch.where(parallel, best_across, local_across), across / total)
+    down = torch.where(alone, torch.where(parallel, best_down, local_down), down / total)
     x, y = (torch.from_numpy(slopes).to(depth.device) for slopes in camera.ray_slopes())
     across, down = across * camera.fx, down * camera.fy
     normals = torch.stack((across, down, inverse - across * x - down * y[:, None]))

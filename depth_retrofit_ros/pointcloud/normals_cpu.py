@@ -17,19 +17,19 @@ POOL = BufferPool()
 
 def fit_planes(
     cells: torch.Tensor, window: tuple[int, int], straight: float, condition: float, stride: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Slopes across and down, and support, of inverse depth ``float32 [h, w]``. window: reach and step; see ``normals``."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Slopes across and down of inverse depth ``float32 [h, w]``. window: reach and step; see ``normals``."""
     reach, step = window
     steps = range(-reach, reach + 1, step)
     ahead = [(y, x) for y in steps for x in steps if (y, x) > (0, 0)]  # the other half are their opposites
     padded = np.full((cells.shape[0] + 2 * reach, cells.shape[1] + 2 * reach), np.nan, np.float32)
     padded[reach:-reach, reach:-reach] = cells.numpy()
-    out = np.empty((3, *cells.shape), np.float32)
+    out = np.empty((2, *cells.shape), np.float32)
     arguments = np.array(ahead, np.int64), padded, reach, np.float32(straight), np.float32(condition), np.float32(stride), out
     next_row = np.zeros(1, np.int64)
     THREAD_POOL.run(lambda: _fit_rows(*arguments, next_row))
-    across, down, support = torch.from_numpy(out)
-    return across, down, support
+    across, down = torch.from_numpy(out)
+    return across, down
 
 
 @cached_njit(nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")
@@ -46,7 +46,7 @@ def _fit_rows(
     """A row at a time, taken from ``next_row``; offsets: ``int64 [n, 2]`` (row, column), each standing for its opposite as well."""
     width = out.shape[2]
     zero, one = np.float32(0), np.float32(1)
-    sums = np.empty((6, width), np.float32)
+    sums = np.empty((5, width), np.float32)
     while True:
         row = fetch_add(next_row, 1)
         if row >= out.shape[1]:
@@ -71,7 +71,6 @@ def _fit_rows(
                 sums[2, column] += count * (y * y)
                 sums[3, column] += change * x
                 sums[4, column] += change * y
-                sums[5, column] += count
         for column in range(width):
             xx, xy, yy = sums[0, column], sums[1, column], sums[2, column]
             both = xx * yy
@@ -82,7 +81,6 @@ def _fit_rows(
                 out[1, row, column] = (xx * sums[4, column] - xy * sums[3, column]) * scale
             else:
                 out[0, row, column] = out[1, row, column] = np.float32(np.nan)
-            out[2, row, column] = sums[5, column] / np.float32(2 * offsets.shape[0])
 
 
 def take_normals(
@@ -92,7 +90,7 @@ def take_normals(
     POOL.sweep()
     out = POOL.empty((3, *depth.shape))
     x, y = camera.ray_slopes()
-    value, across, down = (part.contiguous().numpy() for part in planes[:3])
+    value, across, down = (part.contiguous().numpy() for part in planes)
     limits = np.float32(tolerances[0]), np.float32(tolerances[1])
     focal = np.float32(camera.fx), np.float32(camera.fy)
     arguments = depth.contiguous().numpy(), value, across, down, x, y, focal, stride, limits, out.numpy()
@@ -156,19 +154,20 @@ def _take_rows(
             for x in range(first, last):
                 w, fx = inverse[x], np.float32(x)
                 share = min(max(np.float32(x - start - j * stride) / np.float32(stride), zero), one)
-                e00, e01 = abs(l00 + a00 * fx - w), abs(l01 + a01 * fx - w)
-                e10, e11 = abs(l10 + a10 * fx - w), abs(l11 + a11 * fx - w)
+                p00, p01, p10, p11 = l00 + a00 * fx, l01 + a01 * fx, l10 + a10 * fx, l11 + a11 * fx
+                e00, e01, e10, e11 = abs(p00 - w), abs(p01 - w), abs(p10 - w), abs(p11 - w)
                 limit = on_plane * w
                 w00 = (one - share_y) * (one - share) if e00 <= limit else zero
                 w01 = (one - share_y) * share if e01 <= limit else zero
                 w10 = share_y * (one - share) if e10 <= limit else zero
                 w11 = share_y * share if e11 <= limit else zero
                 total = w00 + w01 + w10 + w11
-                best, a, b = e00, a00, b00
-                a, b, best = (a01, b01, e01) if e01 < best else (a, b, best)
-                a, b, best = (a10, b10, e10) if e10 < best else (a, b, best)
-                a, b, best = (a11, b11, e11) if e11 < best else (a, b, best)
-                a = a if best <= near_plane * w else infinite
+                best, p, a, b = (e00, p00, a00, b00) if p00 > zero else (infinite, one, zero, zero)
+                best, p, a, b = (e01, p01, a01, b01) if e01 < best and p01 > zero else (best, p, a, b)
+                best, p, a, b = (e10, p10, a10, b10) if e10 < best and p10 > zero else (best, p, a, b)
+                best, p, a, b = (e11, p11, a11, b11) if e11 < best and p11 > zero else (best, p, a, b)
+                share = w / p  # parallel to that plane, through the pixel
+                a, b = (a * share, b * share) if best <= near_plane * w and best < infinite else (infinite, infinite)
                 mean = one / total
                 slope_x[x] = (w00 * a00 + w01 * a01 + w10 * a10 + w11 * a11) * mean if total > zero else a
                 slope_y[x] = (w00 * b00 + w01 * b01 + w10 * b10 + w11 * b11) * mean if total > zero else b

@@ -88,7 +88,7 @@ def test_half_precision_gives_float32_depth(dtype: torch.dtype) -> None:
     exact, half = _model().predict(_image(90, 150), None), _model(dtype).predict(_image(90, 150), None)
     assert half.depth.dtype == half.features.dtype == torch.float32
     assert float((half.depth / exact.depth).log().abs().median()) < 0.05
-    assert half.depth.unique().numel() > 0.9 * half.depth.numel()
+    assert half.depth.unique().numel() > 0.8 * half.depth.numel()  # not rounded to half precision
 
 
 def _saved(path: Path, **changes: Any) -> Path:
