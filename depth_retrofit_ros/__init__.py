@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from depth_retrofit_ros.frame import DepthFrame, Frame
+    from depth_retrofit_ros.pointcloud.normals import surface_normals
     from depth_retrofit_ros.retrofit import Retrofit, load
 
 __version__ = "0.1.0"
@@ -35,9 +36,17 @@ __all__ = [
     "WeightsError",
     "__version__",
     "load",
+    "surface_normals",
 ]
 
-_HOMES = {"Camera": "camera", "DepthFrame": "frame", "Frame": "frame", "Retrofit": "retrofit", "load": "retrofit"}
+_HOMES = {
+    "Camera": "camera",
+    "DepthFrame": "frame",
+    "Frame": "frame",
+    "Retrofit": "retrofit",
+    "load": "retrofit",
+    "surface_normals": "pointcloud.normals",
+}
 
 
 if not TYPE_CHECKING:  # a type checker shall see the names above, and no others

@@ -119,9 +119,8 @@ class Retrofit:
         if frame.camera is None and source not in ("file", "sensor"):
             source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
         times_ms = stage.times_ms()
-        return DepthFrame(
-            fused, depth, coarse.depth, source, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image
-        )
+        made = (fused, depth, coarse.depth, source, pixels, gate)
+        return DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image, coarse.normals)
 
     def select(self, coarse: CoarsePrediction, image: torch.Tensor) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of the frame ``uint8 [H, W, 3]``."""

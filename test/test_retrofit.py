@@ -19,6 +19,7 @@ from depth_retrofit_ros.coarse.far_limit import far_limit, limit_far
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.checkpoints import save_tensors
+from depth_retrofit_ros.pointcloud.normals import surface_normals
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT
 from depth_retrofit_ros.refinement.pixels.features import pixel_features
 from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
@@ -134,6 +135,16 @@ def test_wherever_a_model_puts_the_sky_the_answer_is_the_same(frame: Frame, sky:
     assert torch.equal(got.selection.indices, wanted.selection.indices)
     assert torch.equal(got.base, wanted.base) and torch.equal(got.depth, wanted.depth)
     assert float(got.base.max()) <= 1.01 * float(far_limit(with_sky.depth)) < sky and bool(torch.isfinite(got.depth).all())
+
+
+def test_the_models_normals_are_those_of_the_frame(frame: Frame) -> None:
+    said = torch.tensor([0.6, 0.0, -0.8]).view(3, 1, 1).expand(3, 9, 12).contiguous()
+    retrofit = Retrofit(ToldCoarse(replace(two_planes(), normals=said)), random_refiner())
+    result = retrofit(replace(frame, camera=CAMERA))
+    assert result.normals is not None and torch.equal(result.normals, said)
+    off = torch.rad2deg((surface_normals(result) * said[:, :1, :1]).sum(0).clamp(-1, 1).acos())
+    assert float(off.max()) < 2.0
+    assert run(frame).normals is None
 
 
 def test_same_frame_same_answer(frame: Frame) -> None:

@@ -54,6 +54,9 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="PNG|DIR3",
         help="for a model that takes it: a sensor's depth of the photo's view (16-bit PNG in mm, 0 unknown), or NAME.png there",
     )
+    parser.add_argument(
+        "--normals", action="store_true", help="surface normals, too, as .npz and as a picture; takes the focal length"
+    )
     add_camera_options(parser)
     add_coarse_option(parser)
     add_model_options(parser)
@@ -156,7 +159,7 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
         camera_source += f": depth is {retrofit.coarse.claim if result.metric else 'relative, its scale unknown'}"
     done_s = time.perf_counter()
     with fitting_into_memory(f"the results of {file} ({width}x{height})", "give a larger --ply STRIDE, or scale it down"):
-        written = write_results(stem, frame, result, args.ply)
+        written = write_results(stem, frame, result, args.ply, args.normals)
     times_ms = {
         "read": 1e3 * (read_s - start_s),
         **result.times_ms,
@@ -202,7 +205,7 @@ def choose_camera(photo: Photo, args: argparse.Namespace) -> tuple[Camera | None
     return None, f"focal length unknown ({exif}; give --hfov or --fx --fy --cx --cy)"
 
 
-def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int | None) -> dict[str, Any]:
+def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int | None, normals: bool) -> dict[str, Any]:
     """The files of one image; relative depth gets other names, so that nobody takes it for metres. Returns names and units."""
     from depth_retrofit_ros.camera import Camera
     from depth_retrofit_ros.io.color_map import colorize, depth_range
@@ -233,7 +236,28 @@ def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int 
         path = stem.with_name(names["ply"])
         with writing(path):
             write_ply(path, make_cloud(depth, frame.image, camera, ply_stride), result.metric)
+    if normals and frame.camera is None:
+        print("  no normals: they take the focal length")
+    elif normals:
+        names |= write_normals(stem, result)
     return {"files": names, "png_unit": png.unit, "png_beyond": png.beyond}
+
+
+def write_normals(stem: Path, result: DepthFrame) -> dict[str, str]:
+    """Normals as ``normals`` float32 [3, H, W] and as a picture. Returns the names of the files."""
+    import numpy as np
+
+    from depth_retrofit_ros.io.color_map import colorize_normals
+    from depth_retrofit_ros.io.depth_files import write_image, writing
+    from depth_retrofit_ros.pointcloud.normals import surface_normals
+
+    normals = surface_normals(result).cpu().numpy()
+    names = {"normals": f"{stem.name}_normals.npz", "normals_preview": f"{stem.name}_normals.png"}
+    path = stem.with_name(names["normals"])
+    with writing(path):
+        np.savez_compressed(path, normals=normals)
+    write_image(stem.with_name(names["normals_preview"]), colorize_normals(normals))
+    return names
 
 
 def peak_memory_mb() -> float:

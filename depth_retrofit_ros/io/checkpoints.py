@@ -14,6 +14,7 @@ import pickle
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -31,10 +32,7 @@ def load_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tenso
     The format is told by content, not by suffix. sha256: hex digest that the file must have.
     Raises WeightsError: missing, unreadable, other digest, corrupt, or not a state dict.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"cannot read checkpoint {path} ({error.strerror}): check the path") from None
+    data = _bytes_of(path)
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256.lower():
         raise WeightsError(f"checkpoint {path} is not the expected file (SHA-256 differs): fetch it again")
     if _is_safetensors(data):
@@ -42,6 +40,29 @@ def load_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tenso
     if data[:2] in (b"PK", b"\x80\x02"):  # a zip archive, or the bare pickle of PyTorch before 1.6
         return _read_torch(path, data), {}
     raise _corrupt(path, "starts neither like safetensors nor like PyTorch")
+
+
+def load_configured(path: Path, tensors: str, config: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Of a PyTorch file that holds a dict: its state dict under the key ``tensors``, its network's configuration under ``config``.
+
+    Raises WeightsError: missing, unreadable, corrupt, or without these two.
+    """
+    content = _read_content(path, _bytes_of(path))
+    if not isinstance(content, dict) or not isinstance(content.get(config), dict) or tensors not in content:
+        raise WeightsError(f"checkpoint {path} holds no {tensors} with its {config}: give the published file as it is")
+    return _plain_tensors(path, content[tensors]), content[config]
+
+
+def load_nested(path: Path, key: str, prefix: str) -> dict[str, Tensor]:
+    """Of a PyTorch file that holds a dict: its state dict under ``key``, whose names all begin with ``prefix``, without that.
+
+    Raises WeightsError: missing, unreadable, corrupt, or not so.
+    """
+    content = _read_content(path, _bytes_of(path))
+    nested = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(nested, dict) or not all(isinstance(name, str) and name.startswith(prefix) for name in nested):
+        raise WeightsError(f"checkpoint {path} holds no {key} of names in {prefix}*: give the published file as it is")
+    return _plain_tensors(path, {name[len(prefix) :]: value for name, value in nested.items()})
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -125,6 +146,13 @@ def first_line(error: Exception) -> str:
     return lines[0][:120] if lines else type(error).__name__
 
 
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read checkpoint {path} ({error.strerror}): check the path") from None
+
+
 def _candidates(folder: Path, filenames: Sequence[str]) -> Iterator[Path]:
     yield from (folder / name for name in filenames)
     try:
@@ -150,16 +178,25 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[
 
 
 def _read_torch(path: Path, data: bytes) -> dict[str, Tensor]:
+    return _plain_tensors(path, _read_content(path, data))
+
+
+def _read_content(path: Path, data: bytes) -> object:
+    """What a PyTorch file holds: tensors in plain containers."""
     stream = io.BytesIO(data)
     try:
         if zipfile.is_zipfile(stream):
             _check_crc(stream)
         stream.seek(0)
-        content = torch.load(stream, map_location="cpu", weights_only=True)
+        content: object = torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # its own message advises to switch the protection off
         raise _corrupt(path, "damaged, or holds code and not just tensors") from None
     except Exception as error:  # a broken or hostile file can fail anywhere in the reader, with any type
         raise _corrupt(path, first_line(error)) from None
+    return content
+
+
+def _plain_tensors(path: Path, content: object) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
         raise WeightsError(f"checkpoint {path} holds {type(content).__name__}, not a state dict: save model.state_dict()")
     for name, tensor in content.items():

@@ -57,5 +57,16 @@ def colorize(depth: np.ndarray, near_far: tuple[float, float] | None = None, out
     return np.asarray(cv2.applyColorMap(level.astype(np.uint8), _palette(), dst=out))
 
 
+def colorize_normals(normals: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Unit normals ``float32 [3, H, W]`` in the customary colours: red to the right, green up, blue towards the camera, each from 0
+    for the opposite direction; unknown is dark grey. out: ``uint8 [H, W, 3]`` to write into. Returns RGB."""
+    picture = np.empty((*normals.shape[1:], 3), np.uint8) if out is None else out
+    with np.errstate(invalid="ignore"):
+        for channel, (plane, sign) in enumerate(zip(normals, (1, -1, -1), strict=True)):
+            np.copyto(picture[..., channel], plane * np.float32(127.5 * sign) + np.float32(128), casting="unsafe")
+    picture[np.isnan(normals[0])] = UNKNOWN_RGB
+    return picture
+
+
 def _is_known(depth: np.ndarray) -> np.ndarray:
     return (depth > 0) & (depth < np.inf)  # false for NaN as well

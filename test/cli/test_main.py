@@ -129,6 +129,25 @@ def test_image_without_focal_length_is_relative(tmp_path: Path, capsys: pytest.C
     assert "depth is relative, its scale unknown" in told and "65 deg across assumed" in told and "(relative)" in told
 
 
+def test_image_with_normals_writes_them_and_their_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo, out = write_photo(tmp_path / "a.png"), tmp_path / "out"
+    assert cli.main(["image", str(photo), "--out", str(out), "--hfov", "60", "--normals"]) == 0
+    with np.load(out / "a_normals.npz") as stored:
+        normals = stored["normals"]
+    assert normals.shape == (3, 90, 120) and normals.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=0), 1.0, atol=1e-5)
+    assert normals[2].mean() < -0.1, "they face the camera"
+    picture = cv2.imread(str(out / "a_normals.png"))
+    assert picture is not None and picture.shape == (90, 120, 3)
+    np.testing.assert_allclose(picture[..., 2], 127.5 + 127.5 * normals[0], atol=1.0)
+    (entry,) = json.loads((out / "images.json").read_text())
+    assert entry["files"]["normals"] == "a_normals.npz" and entry["files"]["normals_preview"] == "a_normals.png"
+    capsys.readouterr()
+    assert cli.main(["image", str(photo), "--out", str(out / "b"), "--normals"]) == 0
+    assert "no normals: they take the focal length" in capsys.readouterr().out
+    assert not (out / "b" / "a_normals.npz").exists()
+
+
 def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 not really")

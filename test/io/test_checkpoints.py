@@ -13,7 +13,7 @@ from torch import nn
 from depth_retrofit_ros.device.choice import pick_device
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io import checkpoints as checkpoint
-from depth_retrofit_ros.io.checkpoints import bundled, find_weights, load_strict, load_tensors, save_tensors
+from depth_retrofit_ros.io.checkpoints import bundled, find_weights, load_configured, load_strict, load_tensors, save_tensors
 
 
 def _tensors() -> dict[str, torch.Tensor]:
@@ -234,3 +234,20 @@ def test_a_card_is_that_of_the_checkpoint_beside_it(name: str) -> None:
     card = path.with_suffix(".md").read_text()
     assert f"{int(metadata['steps']):,} steps" in card
     assert f"{sum(t.numel() for t in tensors.values() if t.is_floating_point()):,} parameters" in card
+
+
+def test_a_file_with_its_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"settings": {"width": 3, "names": ["a", None]}, "net": {"w": torch.arange(3.0)}}, path)
+    tensors, config = load_configured(path, "net", "settings")
+    assert config == {"width": 3, "names": ["a", None]}
+    torch.testing.assert_close(tensors["w"], torch.arange(3.0))
+    for wrong in (("model", "settings"), ("net", "config"), ("settings", "net")):
+        with pytest.raises(WeightsError, match=rf"holds no {wrong[0]} with its {wrong[1]}|not a state dict") as caught:
+            load_configured(path, *wrong)
+        assert "\n" not in str(caught.value)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(WeightsError, match="corrupt"):
+        load_configured(path, "net", "settings")
+    with pytest.raises(WeightsError, match="check the path"):
+        load_configured(tmp_path / "none.pt", "net", "settings")

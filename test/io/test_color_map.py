@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from depth_retrofit_ros.io.color_map import UNKNOWN_RGB, colorize, depth_range
+from depth_retrofit_ros.io.color_map import UNKNOWN_RGB, colorize, colorize_normals, depth_range
 
 
 def test_near_is_warm_far_is_cold_unknown_is_grey() -> None:
@@ -45,3 +45,14 @@ def test_constant_depth_and_a_single_known_pixel_are_fine() -> None:
     near_far = depth_range(lonely)
     assert near_far == (2.0, 2.0)
     assert (colorize(lonely)[333, 331] != UNKNOWN_RGB).any()
+
+
+def test_normals_have_the_customary_colours() -> None:
+    normals = np.zeros((3, 1, 5), np.float32)
+    normals[:, 0, :4] = np.array([[0, 0, -1], [1, 0, 0], [0, -1, 0], [-1, 0, 0]], np.float32).T
+    normals[:, 0, 4] = np.nan
+    picture = colorize_normals(normals)
+    assert picture[0].tolist() == [[128, 128, 255], [255, 128, 128], [128, 255, 128], [0, 128, 128], [40, 40, 40]]
+    out = np.empty((1, 5, 3), np.uint8)
+    assert colorize_normals(normals, out=out) is out
+    np.testing.assert_array_equal(out, picture)

@@ -24,6 +24,7 @@ from depth_retrofit_ros import retrofit
 from depth_retrofit_ros.device.memory import release_memory
 from depth_retrofit_ros.errors import DepthRetrofitError, GraphError, ModelError
 from depth_retrofit_ros.io.raw_depth import compile_millimeters
+from depth_retrofit_ros.pointcloud.normals import compile_normals
 from depth_retrofit_ros.pointcloud.organized import compile_cloud
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.health.diagnostics import Health, diagnostics
@@ -316,6 +317,8 @@ class DepthNode(LifecycleNode):
         usual_s = self_check(method)
         compile_cloud()
         compile_millimeters()
+        if method.coarse.device.type == "cpu" and any(name.startswith("normals") for name in self.settings.outputs):
+            compile_normals()
         return method, usual_s
 
     def _report_configuring(self, seconds: float) -> None:

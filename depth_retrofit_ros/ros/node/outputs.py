@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from geometry_msgs.msg import PoseArray
@@ -20,9 +21,10 @@ from rclpy.exceptions import InvalidHandle
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 from depth_retrofit_ros.frame import DepthFrame, Frame
-from depth_retrofit_ros.io.color_map import colorize
+from depth_retrofit_ros.io.color_map import colorize, colorize_normals
 from depth_retrofit_ros.io.raw_depth import fill_millimeters
 from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.pointcloud.normals import surface_normals
 from depth_retrofit_ros.pointcloud.organized import POINT_STEP, cloud_size, fill_cloud, is_device_cloud_installed
 from depth_retrofit_ros.ros.messages.calibration import info_for_image
 from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH, publish_to
@@ -57,6 +59,8 @@ _TOPICS: dict[str, tuple[type, str, int]] = {
     "points": (PointCloud2, "~/points", LARGE_DEPTH),
     "preview": (Image, "~/depth/preview", LARGE_DEPTH),
     "selection": (Image, "~/depth/selection", LARGE_DEPTH),
+    "normals": (Image, "~/normals", LARGE_DEPTH),
+    "normals_preview": (Image, "~/normals/preview", LARGE_DEPTH),
     "camera_info": (CameraInfo, "~/depth/camera_info", SMALL_DEPTH),
     "frame_stats": (FrameStats, "~/frame_stats", SMALL_DEPTH),
     "view_points": (PointCloud2, "~/views/points", LARGE_DEPTH),
@@ -141,6 +145,8 @@ class Outputs:
         self._view_points_message = CloudMessage()
         self._preview_message = ImageMessage("rgb8", np.uint8, 3)
         self._selection_message = ImageMessage("mono8", np.uint8, 1)
+        self._normals_message = ImageMessage("32FC3", np.float32, 3)
+        self._normals_preview_message = ImageMessage("rgb8", np.uint8, 3)
         self.choose(chosen)
 
     @property
@@ -156,12 +162,14 @@ class Outputs:
         """Send what is chosen to whoever listens.
 
         header: the image's own, used as it is. info: as received, None where there is none for this image. Millimetres and the
-        cloud are sent only where the depth is metric. Each output goes out as soon as it is made, so that none waits for another,
-        and one that fails is missing alone: only where nothing at all went out its error is raised.
+        cloud are sent only where the depth is metric, normals only where the camera is known. Each output goes out as soon as it is
+        made, so that none waits for another, and one that fails is missing alone: only where nothing at all went out its error is
+        raised.
         """
         times_ms: dict[str, float] = {}
         failed: dict[str, Exception] = {}
         depth = cache(lambda: self._on_host(result.depth, header))  # only if somebody listens
+        normals = cache(lambda: surface_normals(result).cpu().numpy())
         camera = frame.camera
         send = partial(self._try, self._publishers, times_ms, failed)
         send("depth", lambda: self._make_depth(depth(), header))
@@ -173,6 +181,9 @@ class Outputs:
             send("points", lambda: self._make_cloud(result, depth, frame, header, settings.cloud_stride))
         send("preview", lambda: self._make_preview(depth(), header))
         send("selection", lambda: self._make_selection(result.selection.mask().cpu().numpy(), header))
+        if camera is not None:
+            send("normals", lambda: self._make_normals(normals(), header))
+            send("normals_preview", lambda: self._make_normals_preview(normals(), header))
         if failed and not times_ms:
             raise next(iter(failed.values()))
         return Sent(times_ms, failed)
@@ -283,6 +294,14 @@ class Outputs:
     def _make_selection(self, refined: np.ndarray, header: Header) -> Image:
         np.multiply(refined, np.uint8(255), out=self._selection_message.prepare(refined.shape[0], refined.shape[1], header))
         return self._selection_message.message
+
+    def _make_normals(self, normals: np.ndarray, header: Header) -> Image:
+        cv2.merge(list(normals), dst=self._normals_message.prepare(normals.shape[1], normals.shape[2], header))
+        return self._normals_message.message
+
+    def _make_normals_preview(self, normals: np.ndarray, header: Header) -> Image:
+        colorize_normals(normals, out=self._normals_preview_message.prepare(normals.shape[1], normals.shape[2], header))
+        return self._normals_preview_message.message
 
 
 def _is_subscribed(publisher: Destination) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Value: TypeAlias = "str | bool | int | float | tuple[str, ...] | tuple[float, ...]"
 Stage = Literal["unconfigured", "inactive", "active"]
 
-OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection")
+OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview")
 EMPTY = "an empty list"
 NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -153,7 +153,8 @@ PARAMETERS = (
         "outputs",
         ("depth", "points", "preview", "selection"),
         "active",
-        "Images and clouds; depth: float, in metres where metric; depth_mm: 16-bit millimetres; selection: the refined pixels",
+        "Images and clouds; depth: float, in metres where metric; depth_mm: 16-bit millimetres; selection: the refined pixels; "
+        "normals: of the surfaces, float; normals_preview: the same for people",
         choices=OUTPUTS,
     ),
     Parameter("cloud_stride", 2, "active", "The cloud takes every n-th pixel in both directions", span=(1, 64)),

@@ -21,9 +21,11 @@ OUTPUTS = (
     "depth/preview",
     "depth/selection",
     "points",
+    "normals",
+    "normals/preview",
     "frame_stats",
 )
-ALL = ["depth", "depth_mm", "points", "preview", "selection"]
+ALL = ["depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview"]
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -123,7 +125,7 @@ def test_the_frame_is_kept_and_no_transform_published(graph: Graph) -> None:
     graph.depth_node(SlantedWall(), outputs=ALL)
     received = {
         name: graph.listen(kind, f"{NODE}/{name}")
-        for name, kind in zip(OUTPUTS, (Image, Image, CameraInfo, Image, Image, PointCloud2, FrameStats), strict=True)
+        for name, kind in zip(OUTPUTS, (Image, Image, CameraInfo, Image, Image, PointCloud2, Image, Image, FrameStats), strict=True)
     }
     info = info_message()
     info.header.frame_id = "elsewhere"

@@ -20,7 +20,9 @@ from std_msgs.msg import Header
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.io.color_map import colorize_normals
 from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.pointcloud.normals import normals_of
 from depth_retrofit_ros.pointcloud.organized import make_cloud
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.node.outputs import Outputs
@@ -123,6 +125,33 @@ def test_remapping_the_base_topic_remaps_its_transports(graph: Graph, transport:
     arguments = ["--ros-args", *(word for rule in rules for word in ("-r", rule))]
     graph.depth_node(SlantedWall(), image_transport=transport, cli_args=arguments)
     wait_until(lambda: graph.client.count_subscribers(topic) == 1, f"the node's subscription of {topic}")
+
+
+def test_normals_are_those_of_the_depth(graph: Graph) -> None:
+    graph.depth_node(SlantedWall(), outputs=["depth", "normals", "normals_preview"])
+    depths, normals = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(Image, f"{NODE}/normals")
+    previews = graph.listen(Image, f"{NODE}/normals/preview")
+    image, calibration = image_message(96, 128), info_message(96, 128)
+    send_with_info(graph, image, calibration)
+    wait_until(lambda: depths and normals and previews, "depth and normals")
+    (depth,), (message,), (preview,) = depths, normals, previews
+    assert (message.encoding, message.height, message.width, message.step) == ("32FC3", 96, 128, 128 * 12)
+    assert message.header == preview.header == image.header
+    camera = camera_from_info(calibration, 128, 96)
+    assert camera is not None
+    found = np.frombuffer(message.data, np.float32).reshape(96, 128, 3)
+    expected = normals_of(torch.from_numpy(pixels_of(depth).copy()), camera).numpy()
+    np.testing.assert_array_equal(found, expected.transpose(1, 2, 0))
+    assert (preview.encoding, preview.step) == ("rgb8", 128 * 3)
+    np.testing.assert_array_equal(pixels_of(preview), colorize_normals(expected))
+
+
+def test_without_a_camera_there_are_no_normals(graph: Graph) -> None:
+    graph.depth_node(SlantedWall(), outputs=["depth", "normals", "normals_preview"])
+    depths, normals = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(Image, f"{NODE}/normals")
+    graph.publisher(Image, "/image").publish(image_message(96, 128))
+    wait_until(lambda: depths, "depth")
+    assert not normals
 
 
 def test_the_size_may_change_mid_stream(graph: Graph) -> None:
