@@ -22,6 +22,7 @@ from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
+from depth_retrofit_ros.upsampling.interpolation import upsample
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +109,14 @@ class Retrofit:
             with stage("fuse"):
                 gate, fused_at_pixels = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
+                fused, depth, seen = (_without(known, coarse.unknown) for known in (fused, depth, coarse.depth))
         self._refine_stream.synchronize()
 
         source = self.coarse.claim.source(self.trust_scale)
         if frame.camera is None and source != "file":
             source = None  # a stored map was made with a camera; a model without one does not know
         times_ms = stage.times_ms()
-        return DepthFrame(
-            fused, depth, coarse.depth, source, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image
-        )
+        return DepthFrame(fused, depth, seen, source, pixels, gate, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image)
 
     def select(self, coarse: CoarsePrediction, image: torch.Tensor) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of the frame ``uint8 [H, W, 3]``."""
@@ -128,6 +128,14 @@ class Retrofit:
         """Run one synthetic frame, so that the first real one is not the slow one."""
         image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         return self(Frame(image.numpy()))
+
+
+def _without(depth: torch.Tensor, unknown: torch.Tensor | None) -> torch.Tensor:
+    """Depth ``[H, W]``, NaN in the cells that are unknown ``bool [h, w]``."""
+    if unknown is None:
+        return depth
+    hidden = upsample(unknown.float(), (depth.shape[0], depth.shape[1]), "nearest") > 0.5
+    return depth.masked_fill(hidden, torch.nan)
 
 
 def _require_trustworthy(model: str, claim: ScaleClaim) -> None:

@@ -40,16 +40,6 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_coarse_option(parser: argparse.ArgumentParser) -> None:
-    """Coarse maps from files instead of a model."""
-    parser.add_argument(
-        "--coarse",
-        type=Path,
-        metavar="DIR2",
-        help="take coarse maps from NAME.npz there (depth [h, w]; optional features [C, h, w], metric) instead of running a model",
-    )
-
-
 def share(text: str) -> float:
     """A number from 0 to 1, for argparse."""
     value = float(text)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from depth_retrofit_ros.frame import ScaleSource
 
-Kind = Literal["metric", "up-to-scale", "disparity"]
+Kind = Literal["metric", "up-to-scale", "affine", "disparity"]
 Word = Literal["camera", "one camera", "domain", "file", "never"]
 
 RENDERED_SCENES = "rendered rooms and streets"
@@ -17,8 +17,8 @@ RENDERED_SCENES = "rendered rooms and streets"
 class ScaleClaim:
     """What the depth is, and where it can be taken for metres.
 
-    kind: ``metric`` depth [m]; depth ``up-to-scale``, one factor away from metres; ``disparity``, turned into depth, whose scale
-    and shift are both unknown, so that no factor makes metres of it.
+    kind: ``metric`` depth [m]; depth ``up-to-scale``, one factor away from metres; ``affine`` depth, whose scale and shift are both
+    unknown, so that no factor makes metres of it; ``disparity``, turned into depth, of which scale and shift are unknown likewise.
     word: on whose word metric depth is metric: of any ``camera`` whose focal length is given; of ``one camera``, that of the
     training; on a ``domain``, one kind of scenes; of the ``file`` that it came from; ``never`` for what is not metric.
     where: that camera or that kind of scenes, in words. Raises ValueError for a claim that contradicts itself.
@@ -52,7 +52,7 @@ class ScaleClaim:
 
     def __str__(self) -> str:
         if self.kind != "metric":
-            return "relative, up to an unknown scale" + (" and shift" if self.inverse else "")
+            return "relative, up to an unknown scale" + (" and shift" if self.kind in ("affine", "disparity") else "")
         told = {"camera": "for any camera with a known focal length", "file": "on the word of its file"}
         return f"metric {told.get(self.word) or f'for {self.where} only'}"
 
