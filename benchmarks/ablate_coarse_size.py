@@ -8,6 +8,7 @@
 DIR: pairs of images and true depth, as ``depth-retrofit evaluate`` takes them. Each source answers each frame at several sizes (the
 long side of its input [px]; of a simulated model that of its answer), which is stretched, or refined; METER has one size.
 ``accuracy_per_pixels``: how many times the pixels a stretched answer would need for the accuracy of a refined one, by size.
+``enlarged``: maps of ``ENLARGED`` px that were made as large as the frame, as programs store them, refined on grids of several sizes.
 ``--times`` measures the wall times on the first frame of the largest size and adds them to the JSON that is there, for a quiet
 machine: the best of ``ROUNDS``. The plot needs matplotlib.
 """
@@ -47,6 +48,7 @@ SIMULATED_SIZES = (128, 192, 256, 384, 518, 768, 1036, 1554)
 FINEST = 2  # times the answer that is simulated: the view that it is made of
 DRAWS = 6  # simulated answers to each frame at each size
 ROUNDS = 5
+ENLARGED, GRIDS = 518, ("native", 1200, 800, 518, 400, 320, "default")
 SHOWN = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "abs_rel")
 COMPACT, METER, SIMULATED = "compact", "meter-nyu", "simulated"
 Source = Callable[[Sample, int, int], CoarseModel]
@@ -78,6 +80,7 @@ def main() -> None:
         }
     else:
         document = {"frames": len(pairs), "budget": BUDGET, "accuracy": accuracy(samples, refiner, args.meter)}
+        document["enlarged"] = enlarged((read_pair(pair) for pair in pairs), refiner)
         document["accuracy_per_pixels"] = {name: worth(curve) for name, curve in document["accuracy"].items()}
     args.json.write_text(json.dumps(document, indent=1) + "\n")
     show(document)
@@ -141,6 +144,23 @@ def measured(sample: Sample, retrofit: Retrofit, align: Mode) -> dict[str, dict[
     return {m: figures_of(alignment.apply(depth), sample.depth, band, sample.frame.camera.fx) for m, depth in maps.items()}
 
 
+def enlarged(samples: Iterator[Sample], refiner: Refiner) -> dict[str, dict[str, float]]:
+    """The mean figures of the refined answers of ``ENLARGED`` px, as they are (``small``), and from maps as large as the frame that
+    are brought to each of ``GRIDS``, see ``map_detail.grid_for``."""
+    rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for sample in samples:
+        for draw in range(DRAWS):
+            small = simulated(sample, ENLARGED, draw)
+            large = bilinear(sample.frame.image, small.prediction.depth)
+            prediction = CoarsePrediction(torch.from_numpy(large), torch.zeros(1, *large.shape))
+            grids = {str(grid): StoredCoarse(prediction, False, small.claim, grid) for grid in GRIDS}
+            for name, coarse in {"small": small, **grids}.items():
+                figures = measured(sample, Retrofit(coarse, refiner, BUDGET), "scale-shift")["refined"]
+                for key in SHOWN:
+                    rows[name][key].append(figures[key])
+    return {name: {key: round(float(np.nanmean(values)), 5) for key, values in row.items()} for name, row in rows.items()}
+
+
 def worth(curve: Curve) -> dict[str, dict[str, float | None]]:
     """By size, how many times the pixels a stretched answer needs to be as accurate as the refined one: by AbsRel at edges and by
     boundary F1, interpolated in the logarithm of the size; None where no measured size is enough."""
@@ -200,6 +220,8 @@ def best_ms(run: Callable[[], object]) -> float:
 
 def show(document: dict[str, Any]) -> None:
     """The tables."""
+    for name, row in document.get("enlarged", {}).items():
+        print(f"enlarged   {name:16s} " + "  ".join(f"{key} {row[key]:.4f}" for key in SHOWN))
     for name, curve in document.get("accuracy", {}).items():
         for size, methods in curve.items():
             ms = document.get("times", {}).get(name, {}).get(size, {})

@@ -34,9 +34,7 @@ def grid_for(inverse: np.ndarray, frame: tuple[int, int], asked: int | str) -> t
     """
     h, w = inverse.shape
     if (h > TURNED * w and frame[1] > TURNED * frame[0]) or (w > TURNED * h and frame[0] > TURNED * frame[1]):
-        raise DatasetError(
-            f"the coarse map is {w}x{h} but its image {frame[1]}x{frame[0]}: turn it as the image is shown, or give that of this image"
-        )
+        raise DatasetError(f"the coarse map is {w}x{h} but its image {frame[1]}x{frame[0]}: turn it as the image is shown")
     if isinstance(asked, int):
         shrink = max(h, w) / asked
     elif asked == NATIVE or max(h, w) <= ROOMY * max(frame):
