@@ -8,7 +8,7 @@
 DIR: pairs of images and true depth, as ``depth-retrofit evaluate`` takes them. Each source answers each frame at several sizes (the
 long side of its input [px]; of a simulated model that of its answer), which is stretched, or refined; METER has one size.
 ``accuracy_per_pixels``: how many times the pixels a stretched answer would need for the accuracy of a refined one, by size.
-``enlarged``: maps of ``ENLARGED`` px that were made as large as the frame, as programs store them, refined on grids of several sizes.
+``enlarged``: maps of ``ENLARGED`` px that were made as large as the frame, as programs store them, and refined on several grids.
 ``--times`` measures the wall times on the first frame of the largest size and adds them to the JSON that is there, for a quiet
 machine: the best of ``ROUNDS``. The plot needs matplotlib.
 """
@@ -30,6 +30,7 @@ import torch
 
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
 from depth_retrofit_ros.coarse.claim import stored_claim
+from depth_retrofit_ros.coarse.map_detail import Grid
 from depth_retrofit_ros.coarse.registry import load_coarse
 from depth_retrofit_ros.coarse.stored import StoredCoarse
 from depth_retrofit_ros.evaluation.baselines.upsampling import bilinear
@@ -46,9 +47,10 @@ BUDGET = 0.1
 SIZES = (128, 192, 256, 384, 512, 640, 768, 1024, 1536)  # px
 SIMULATED_SIZES = (128, 192, 256, 384, 518, 768, 1036, 1554)
 FINEST = 2  # times the answer that is simulated: the view that it is made of
-DRAWS = 6  # simulated answers to each frame at each size
+DRAWS = 3  # simulated answers to each frame at each size
 ROUNDS = 5
-ENLARGED, GRIDS = 518, ("native", 1200, 800, 518, 400, 320, "default")
+ENLARGED = 518
+GRIDS: tuple[Grid, ...] = ("native", 1036, 777, 518, 388, None)
 SHOWN = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "abs_rel")
 COMPACT, METER, SIMULATED = "compact", "meter-nyu", "simulated"
 Source = Callable[[Sample, int, int], CoarseModel]
@@ -80,8 +82,9 @@ def main() -> None:
         }
     else:
         document = {"frames": len(pairs), "budget": BUDGET, "accuracy": accuracy(samples, refiner, args.meter)}
-        document["enlarged"] = enlarged((read_pair(pair) for pair in pairs), refiner)
         document["accuracy_per_pixels"] = {name: worth(curve) for name, curve in document["accuracy"].items()}
+        args.json.write_text(json.dumps(document, indent=1) + "\n")
+        document["enlarged"] = enlarged((read_pair(pair) for pair in pairs), refiner)
     args.json.write_text(json.dumps(document, indent=1) + "\n")
     show(document)
 
@@ -118,7 +121,7 @@ def simulated(sample: Sample, size: int, draw: int) -> StoredCoarse:
 
 
 def accuracy(samples: Iterator[Sample], refiner: Refiner, meter: Path | None) -> dict[str, Curve]:
-    """The mean figures of each source at each size, stretched and refined."""
+    """The median figures of each source at each size, stretched and refined (a few simulated answers cannot be aligned at all)."""
     rows: dict[tuple[str, int, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for sample in samples:
         for name, (source, sizes, draws, align) in sources(meter).items():
@@ -130,7 +133,7 @@ def accuracy(samples: Iterator[Sample], refiner: Refiner, meter: Path | None) ->
         print(sample.name, flush=True)
     curves: dict[str, Curve] = defaultdict(lambda: defaultdict(dict))
     for (name, size, method), row in rows.items():
-        curves[name][str(size)][method] = {key: round(float(np.nanmean(values)), 5) for key, values in row.items()}
+        curves[name][str(size)][method] = {key: round(float(np.nanmedian(values)), 5) for key, values in row.items()}
     return curves
 
 
@@ -145,20 +148,20 @@ def measured(sample: Sample, retrofit: Retrofit, align: Mode) -> dict[str, dict[
 
 
 def enlarged(samples: Iterator[Sample], refiner: Refiner) -> dict[str, dict[str, float]]:
-    """The mean figures of the refined answers of ``ENLARGED`` px, as they are (``small``), and from maps as large as the frame that
-    are brought to each of ``GRIDS``, see ``map_detail.grid_for``."""
+    """The median figures of the refined answers of ``ENLARGED`` px, as they are (``small``), and from maps as large as the frame
+    that are brought to each of ``GRIDS``, see ``map_detail.grid_for``."""
     rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for sample in samples:
         for draw in range(DRAWS):
             small = simulated(sample, ENLARGED, draw)
             large = bilinear(sample.frame.image, small.prediction.depth)
             prediction = CoarsePrediction(torch.from_numpy(large), torch.zeros(1, *large.shape))
-            grids = {str(grid): StoredCoarse(prediction, False, small.claim, grid) for grid in GRIDS}
+            grids = {str(grid or "by detail"): StoredCoarse(prediction, False, small.claim, grid) for grid in GRIDS}
             for name, coarse in {"small": small, **grids}.items():
                 figures = measured(sample, Retrofit(coarse, refiner, BUDGET), "scale-shift")["refined"]
                 for key in SHOWN:
                     rows[name][key].append(figures[key])
-    return {name: {key: round(float(np.nanmean(values)), 5) for key, values in row.items()} for name, row in rows.items()}
+    return {name: {key: round(float(np.nanmedian(values)), 5) for key, values in row.items()} for name, row in rows.items()}
 
 
 def worth(curve: Curve) -> dict[str, dict[str, float | None]]:

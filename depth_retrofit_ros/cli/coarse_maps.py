@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from depth_retrofit_ros.errors import UsageError
 
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
     from depth_retrofit_ros.coarse.stored import StoredCoarse
 
-KINDS = ("depth", "metric", "normalized", "disparity", "inverted-disparity")  # as in coarse.map_kinds, which imports torch
+KINDS = ("depth", "metric", "normalized", "disparity", "inverted-disparity")  # as in coarse.map_kinds, which imports OpenCV
+LEAST_GRID = 16  # px
 
 
 def add_coarse_maps_options(parser: argparse.ArgumentParser) -> None:
-    """Where the maps are, and what their values mean."""
+    """Where the maps are, what their values mean, and on which grid they are refined."""
     group = parser.add_argument_group("coarse maps from files, instead of a model")
     group.add_argument(
         "--coarse", type=Path, metavar="DIR2", help="take the coarse map of each image from NAME.npz, .npy, .pfm or .png there"
@@ -27,30 +28,32 @@ def add_coarse_maps_options(parser: argparse.ArgumentParser) -> None:
         choices=KINDS,
         help="what their values are (docs/coarse-maps.md); an .npz with depth or disparity says so itself",
     )
+    group.add_argument(
+        "--coarse-grid",
+        type=_grid,
+        metavar="PX",
+        help="long side of the grid that they are refined on, or native: as they are stored (default: what their detail is worth)",
+    )
 
 
 def check_coarse_maps_options(args: argparse.Namespace) -> None:
     """Raises UsageError."""
-    if args.coarse is None and args.coarse_kind is not None:
-        raise UsageError("--coarse-kind is of the maps in --coarse DIR2: give that too, or leave it out")
+    for name in ("kind", "grid"):
+        if args.coarse is None and getattr(args, f"coarse_{name}") is not None:
+            raise UsageError(f"--coarse-{name} is of the maps in --coarse DIR2: give that too, or leave it out")
 
 
 def read_coarse_map(args: argparse.Namespace, name: str, device: torch.device) -> StoredCoarse:
-    """The map of the image ``name`` (without suffix). Raises DatasetError or UsageError, one line."""
+    """The map of the image ``name`` (without suffix). Raises DatasetError, one line."""
     from depth_retrofit_ros.coarse.stored import read_stored, stored_path
 
-    return read_stored(stored_path(args.coarse, name), device, args.coarse_kind, coarse_map_size(args))
+    return read_stored(stored_path(args.coarse, name), device, args.coarse_kind, args.coarse_grid)
 
 
-def coarse_map_size(args: argparse.Namespace) -> int | str:
-    """``default``, ``native`` or a long side [px], see ``coarse.map_detail.grid_for``. Raises UsageError."""
-    from depth_retrofit_ros.coarse.map_detail import DEFAULT, LEAST_SIDE, NATIVE
-
-    text = str(getattr(args, "coarse_size", None) or DEFAULT)
-    if text in (DEFAULT, NATIVE):
-        return text
-    if not text.isdecimal() or int(text) < LEAST_SIDE:
-        raise UsageError(
-            f"--coarse-size {text} of stored maps is a long side of {LEAST_SIDE} px and more, '{NATIVE}' or '{DEFAULT}'"
-        )
+def _grid(text: str) -> int | Literal["native"]:
+    """A long side [px], or ``native``, for argparse."""
+    if text == "native":
+        return "native"
+    if not text.isdecimal() or int(text) < LEAST_GRID:
+        raise argparse.ArgumentTypeError(f"{text} is neither {LEAST_GRID} px and more nor native")
     return int(text)

@@ -6,12 +6,14 @@ there is nothing to choose from and nothing to sharpen. The map's own resolution
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import numpy as np
 
 from depth_retrofit_ros.errors import DatasetError
 
-DEFAULT, NATIVE = "default", "native"
+Grid = int | Literal["native"] | None  # long side [px]; as it is stored; what the map's detail is worth
 ROOMY = 0.5  # of the frame's long side: up to that a map is as it was made, and beyond there is little to choose from
 REACH = 8  # px to both sides of an edge, within which its step is looked for
 LEAST_STEP = 0.2  # of ln depth
@@ -26,18 +28,18 @@ FAR = 0.1  # of the mean inverse depth: what is farther is of no interest here
 TURNED = 1.2  # a map this much taller than wide is no view of a frame that is as much wider than tall
 
 
-def grid_for(inverse: np.ndarray, frame: tuple[int, int], asked: int | str) -> tuple[int, int]:
+def grid_for(inverse: np.ndarray, frame: tuple[int, int], asked: Grid) -> tuple[int, int]:
     """The size (h, w) to which inverse depth ``[h, w]`` is to be brought for a frame (H, W); never a larger one.
 
-    asked: ``default`` (as stored where that is at most half of the frame's size, else by the detail of the map), ``native`` (as
-    stored, but within the frame), or the long side [px]. Raises DatasetError for a map that is turned.
+    asked: None (as stored where that is at most half of the frame's size, else by the detail of the map), ``native`` (as stored,
+    but within the frame), or the long side [px]. Raises DatasetError for a map that is turned.
     """
     h, w = inverse.shape
     if (h > TURNED * w and frame[1] > TURNED * frame[0]) or (w > TURNED * h and frame[0] > TURNED * frame[1]):
         raise DatasetError(f"the coarse map is {w}x{h} but its image {frame[1]}x{frame[0]}: turn it as the image is shown")
     if isinstance(asked, int):
         shrink = max(h, w) / asked
-    elif asked == NATIVE or max(h, w) <= ROOMY * max(frame):
+    elif asked == "native" or max(h, w) <= ROOMY * max(frame):
         shrink = 1.0
     else:
         edge = edge_width(inverse)

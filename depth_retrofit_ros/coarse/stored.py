@@ -11,7 +11,7 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim, stored_claim
-from depth_retrofit_ros.coarse.map_detail import DEFAULT, NATIVE, averaged, grid_for
+from depth_retrofit_ros.coarse.map_detail import Grid, averaged, grid_for
 from depth_retrofit_ros.coarse.map_kinds import KINDS, Kind, to_depth
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.io.map_files import SUFFIXES, read_map
@@ -25,7 +25,7 @@ class StoredCoarse:
     """``CoarseModel`` that answers every frame with one stored prediction: make one per frame.
 
     prediction: at the size that it is stored in. has_features: whether the file had any; without them only
-    the depth's own edges tell which pixels are uncertain. claim: what its depth is. size: of the grid that is refined, see
+    the depth's own edges tell which pixels are uncertain. claim: what its depth is. grid: the one that is refined, see
     ``map_detail.grid_for``. remarks: what was made of the map; ``predict`` adds what it did to it.
     """
 
@@ -36,13 +36,13 @@ class StoredCoarse:
         prediction: CoarsePrediction,
         has_features: bool,
         claim: ScaleClaim,
-        size: int | str = NATIVE,
+        grid: Grid = "native",
         remarks: tuple[str, ...] = (),
     ) -> None:
         self.prediction = prediction
         self.has_features = has_features
         self.claim = claim
-        self.grid = size
+        self.grid = grid
         self.remarks = list(remarks)
         self.device = prediction.depth.device
         self._fitted: dict[tuple[int, int], CoarsePrediction] = {}
@@ -65,7 +65,7 @@ class StoredCoarse:
             self.remarks.append(f"it is {w}x{h} and the image {frame[1]}x{frame[0]}: taken for the whole view, stretched")
         if size == (h, w):
             return self.prediction
-        self.remarks.append(f"it is {w}x{h} and has the detail of {size[1]}x{size[0]}, at which it is refined")
+        self.remarks.append(f"it is {w}x{h} and is refined at {size[1]}x{size[0]}")
         with np.errstate(divide="ignore"):
             return prediction_of(1 / averaged(cells, size), self.prediction.features)
 
@@ -107,11 +107,11 @@ def stored_path(folder: Path, name: str) -> Path:
     raise DatasetError(f"{paths[0]} is missing, and so is {name}{', '.join(SUFFIXES[1:])}: put the coarse map there")
 
 
-def read_stored(path: Path, device: torch.device, kind: Kind | None = None, size: int | str = DEFAULT) -> StoredCoarse:
+def read_stored(path: Path, device: torch.device, kind: Kind | None = None, grid: Grid = None) -> StoredCoarse:
     """A map of the frame's whole view, in a file of ``io.map_files``.
 
     kind: what its values are, see ``map_kinds.to_depth``; None for what the file itself says, which only an ``.npz`` does.
-    size: see ``StoredCoarse``. Raises DatasetError, one line that names the file.
+    grid: see ``StoredCoarse``. Raises DatasetError, one line that names the file.
     """
     file = read_map(path)
     if file.values.size < 2:
@@ -129,4 +129,4 @@ def read_stored(path: Path, device: torch.device, kind: Kind | None = None, size
     given = np.zeros((1, *file.values.shape), np.float32) if file.features is None else file.features
     prediction = prediction_of(found.depth, torch.from_numpy(given).to(device))
     remarks = found.remarks if file.features is not None else (NO_FEATURES, *found.remarks)
-    return StoredCoarse(prediction, file.features is not None, claim, size, remarks)
+    return StoredCoarse(prediction, file.features is not None, claim, grid, remarks)

@@ -127,9 +127,24 @@ def test_what_cannot_be_taken_is_one_line(
 
 
 @pytest.mark.parametrize("command", [["image", "a.png", "--out", "out"], ["evaluate", "."]])
-def test_a_kind_without_maps_is_a_mistake(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([*command, "--coarse-kind", "depth"]) == 2
-    assert "--coarse-kind is of the maps in --coarse" in capsys.readouterr().err
+@pytest.mark.parametrize(("option", "value"), [("--coarse-kind", "depth"), ("--coarse-grid", "256")])
+def test_an_option_of_maps_without_maps_is_a_mistake(
+    command: list[str], option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*command, option, value]) == 2
+    assert f"{option} is of the maps in --coarse" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("grid", "told"), [(None, "is refined at 60x45"), ("native", ""), ("30", "is refined at 30x22")])
+def test_the_grid_of_a_map_that_was_made_larger(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], grid: str | None, told: str
+) -> None:
+    blocks = np.repeat(np.repeat(np.random.default_rng(1).uniform(0.2, 1, (9, 12)).astype(np.float32), 5, 0), 5, 1)
+    np.save(photo.with_name("a.npy"), cv2.resize(blocks, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR))
+    command = ["image", str(photo), "--out", str(tmp_path / "out"), "--coarse", str(photo.parent), "--coarse-kind", "disparity"]
+    assert cli.main([*command, *([] if grid is None else ["--coarse-grid", grid])]) == 0
+    output = capsys.readouterr().out
+    assert told in output and ("is refined at" in output) is bool(told)
 
 
 def test_evaluate_takes_the_same_maps_and_says_what_it_made_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

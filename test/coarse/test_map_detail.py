@@ -26,24 +26,24 @@ def enlarged(inverse: np.ndarray, times: float) -> np.ndarray:
 
 def test_a_map_up_to_half_of_the_frame_is_as_it_was_made() -> None:
     for soft in (blocks(), enlarged(blocks(60, 80), 2)):
-        assert grid_for(soft, (240, 320), "default") == (120, 160)
+        assert grid_for(soft, (240, 320), None) == (120, 160)
 
 
 def test_a_sharp_map_is_at_its_own_resolution_however_large() -> None:
     assert edge_width(blocks()) == pytest.approx(1.0, abs=0.05)
-    assert grid_for(blocks(), (120, 160), "default") == (120, 160)
+    assert grid_for(blocks(), (120, 160), None) == (120, 160)
 
 
 @pytest.mark.parametrize("times", [2.0, 3.0])
 def test_a_map_that_was_made_larger_comes_back_to_about_its_own_size(times: float) -> None:
     large = enlarged(blocks(), times)
-    height, width = grid_for(large, large.shape, "default")
+    height, width = grid_for(large, large.shape, None)
     assert 0.6 * 160 <= width <= 1.3 * 160 and abs(height / width - 120 / 160) < 0.02
 
 
 def test_a_map_without_edges_is_left_as_it_is() -> None:
     flat = np.full((120, 160), 0.5, np.float32)
-    assert edge_width(flat) == 0.0 and grid_for(flat, (120, 160), "default") == (120, 160)
+    assert edge_width(flat) == 0.0 and grid_for(flat, (120, 160), None) == (120, 160)
 
 
 def test_holes_are_no_edges() -> None:
@@ -67,14 +67,14 @@ def test_no_grid_is_larger_than_its_frame() -> None:
 @pytest.mark.parametrize("frame", [(480, 640), (640, 480), (481, 480)])
 def test_square_and_hardly_stretched_maps_are_of_any_frame_and_turned_ones_of_none(frame: tuple[int, int]) -> None:
     assert grid_for(np.ones((384, 384), np.float32), frame, "native") == (384, 384)
-    assert grid_for(np.ones((37, 49), np.float32), (480, 640), "default") == (37, 49)
+    assert grid_for(np.ones((37, 49), np.float32), (480, 640), None) == (37, 49)
     if frame[0] != 481:
         with pytest.raises(DatasetError, match="turn it as the image is shown"):
-            grid_for(np.ones((frame[1] // 4, frame[0] // 4), np.float32), frame, "default")
+            grid_for(np.ones((frame[1] // 4, frame[0] // 4), np.float32), frame, None)
 
 
 def test_one_row_stays_one() -> None:
-    assert grid_for(np.ones((1, 200), np.float32), (90, 120), "default") == (1, 120)
+    assert grid_for(np.ones((1, 200), np.float32), (90, 120), None) == (1, 120)
     assert averaged(np.ones((1, 200), np.float32), (1, 120)).shape == (1, 120)
 
 

@@ -110,7 +110,7 @@ def test_a_map_larger_than_its_image_is_averaged_to_it_and_that_is_told(tmp_path
     stored = read_stored(write(tmp_path / "a.npz", depth=np.full((8, 12), 3, np.float32)), CPU)
     depth = stored.predict(torch.zeros(6, 9, 3, dtype=torch.uint8), None).depth
     assert depth.shape == (6, 9) and torch.allclose(depth, torch.tensor(3.0))
-    assert any("12x8 and has the detail of 9x6" in remark for remark in stored.remarks)
+    assert any("12x8 and is refined at 9x6" in remark for remark in stored.remarks)
 
 
 def test_a_turned_map_is_refused(tmp_path: Path) -> None:
