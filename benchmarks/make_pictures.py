@@ -31,6 +31,7 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import stored_claim
 from depth_retrofit_ros.coarse.stored import StoredCoarse
 from depth_retrofit_ros.errors import DepthRetrofitError, UsageError
 from depth_retrofit_ros.frame import DepthFrame, Frame
@@ -118,7 +119,9 @@ class Models:
 
     def simulated(self, prediction: CoarsePrediction) -> Retrofit:
         """One that answers with this."""
-        return Retrofit(StoredCoarse(prediction, True, metric=False), load_refiner(self._refiner, torch.device("cpu")))
+        return Retrofit(
+            StoredCoarse(prediction, True, stored_claim(metric=False)), load_refiner(self._refiner, torch.device("cpu"))
+        )
 
 
 def room_rows(models: Models, views: Sequence[VideoFrame], seed: int) -> Iterator[np.ndarray]:

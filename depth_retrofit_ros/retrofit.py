@@ -23,6 +23,7 @@ from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
+from depth_retrofit_ros.upsampling.interpolation import upsample
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,14 @@ class Retrofit:
             with stage("fuse"):
                 gate, fused_at_pixels = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
+                fused, depth, seen = (_without(known, coarse.unknown) for known in (fused, depth, coarse.depth))
         self._refine_stream.synchronize()
 
         source = self.coarse.claim.source(self.trust_scale, frame.sparse)
         if frame.camera is None and source not in ("file", "sensor"):
             source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
         times_ms = stage.times_ms()
-        made = (fused, depth, coarse.depth, source, pixels, gate)
+        made = (fused, depth, seen, source, pixels, gate)
         return DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image, coarse.normals)
 
     def select(self, coarse: CoarsePrediction, image: torch.Tensor) -> tuple[torch.Tensor, PixelSet]:
@@ -132,6 +134,14 @@ class Retrofit:
         """Run one synthetic frame, so that the first real one is not the slow one."""
         image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         return self(Frame(image.numpy()))
+
+
+def _without(depth: torch.Tensor, unknown: torch.Tensor | None) -> torch.Tensor:
+    """Depth ``[H, W]``, NaN in the cells that are unknown ``bool [h, w]``."""
+    if unknown is None:
+        return depth
+    hidden = upsample(unknown.float(), (depth.shape[0], depth.shape[1]), "nearest") > 0.5
+    return depth.masked_fill(hidden, torch.nan)
 
 
 def _require_trustworthy(model: str, claim: ScaleClaim) -> None:

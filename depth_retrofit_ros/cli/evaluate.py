@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.cli.options import add_coarse_option, add_model_options, check_coarse_options, chosen_model, positive
+from depth_retrofit_ros.cli.coarse_maps import add_coarse_maps_options, check_coarse_maps_options, read_coarse_map
+from depth_retrofit_ros.cli.options import add_model_options, check_coarse_options, chosen_model, positive
 from depth_retrofit_ros.errors import ImageError
 
 if TYPE_CHECKING:
@@ -47,14 +49,15 @@ def add_parser(subparsers: Subparsers) -> None:
         "--min-depth", type=positive, default=1e-3, metavar="M", help="nearer true depths count as unknown (default: 0.001)"
     )
     parser.add_argument("--max-depth", type=positive, metavar="M", help="farther true depths count as unknown (default: none does)")
-    add_coarse_option(parser)
+    add_coarse_maps_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate every pair. Returns 1 where memory ran out for some; the others are done."""
-    from depth_retrofit_ros.coarse.stored import StoredCoarse
+    check_coarse_maps_options(args)
+    from depth_retrofit_ros.coarse.stored import NO_FEATURES, StoredCoarse
     from depth_retrofit_ros.device.choice import pick_device
     from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
     from depth_retrofit_ros.evaluation.evaluator import Evaluator, with_oracles
@@ -75,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     far = float("inf") if args.max_depth is None else args.max_depth
     refiner = load_refiner(args.refiner, pick_device(args.device), args.engine)
     evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far))
-    report, entries, without_features, relative = Report(), [], 0, 0
+    report, entries, relative, remarks = Report(), [], 0, Counter[str]()
     for pair in pairs:
         start = time.perf_counter()
         try:
@@ -90,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         if args.html is not None:
             report.add(result)
         entries.append(image_entry(result))
-        without_features += isinstance(coarse, StoredCoarse) and not coarse.has_features
+        remarks.update(coarse.remarks if isinstance(coarse, StoredCoarse) else ())
         relative += coarse.claim.source(trust_scale=False) is None
         _print_line(entries[-1], time.perf_counter() - start)
     if not entries:
@@ -98,8 +101,10 @@ def run(args: argparse.Namespace) -> int:
     notes = source.notes()
     if len(entries) < len(pairs):
         notes["memory"] = f"{len(pairs) - len(entries)} of {len(pairs)} images did not fit into memory and are left out"
-    if without_features:
+    if without_features := remarks.pop(NO_FEATURES, 0):
         notes["selection"] = f"by depth edges alone for {without_features} of {len(pairs)} images: their files have no features"
+    if remarks:
+        notes["coarse_maps"] = "; ".join(f"{count} of {len(pairs)}: {remark}" for remark, count in remarks.most_common())
     if relative and args.align == "none":
         notes["align"] = (
             f"{relative} of {len(pairs)} coarse maps do not claim metres by themselves, yet are measured so: see --align"
@@ -121,16 +126,15 @@ class CoarseSource:
     """Where the coarse depth of a pair comes from: one model for all, or a file for each."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self._folder, self._device = args.coarse, args.device
+        self._args = args
         self._model = None if args.coarse else _load(args)
         self.name = f"files in {args.coarse.resolve().name}" if self._model is None else self._model.name
 
     def __call__(self, pair: Pair) -> CoarseModel:
         """Raises DatasetError for a file that is missing or not a coarse map."""
-        from depth_retrofit_ros.coarse.stored import read_stored, stored_path
         from depth_retrofit_ros.device.choice import pick_device
 
-        return self._model or read_stored(stored_path(self._folder, pair.name), pick_device(self._device))
+        return self._model or read_coarse_map(self._args, pair.name, pick_device(self._args.device))
 
     def notes(self) -> dict[str, str]:
         """What a reader of the figures must know of this source."""

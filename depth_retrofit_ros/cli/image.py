@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depth_retrofit_ros.cli.coarse_maps import add_coarse_maps_options, check_coarse_maps_options, read_coarse_map
 from depth_retrofit_ros.cli.options import (
     add_camera_options,
-    add_coarse_option,
     add_model_options,
     add_trust_option,
     check_camera_options,
@@ -28,6 +28,7 @@ from depth_retrofit_ros.errors import DepthRetrofitError, ImageError, UsageError
 if TYPE_CHECKING:
     from depth_retrofit_ros.camera import Camera
     from depth_retrofit_ros.cli import Subparsers
+    from depth_retrofit_ros.coarse.base import CoarseModel
     from depth_retrofit_ros.frame import DepthFrame, Frame
     from depth_retrofit_ros.io.photos import Photo
     from depth_retrofit_ros.retrofit import Retrofit
@@ -58,7 +59,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--normals", action="store_true", help="surface normals, too, as .npz and as a picture; takes the focal length"
     )
     add_camera_options(parser)
-    add_coarse_option(parser)
+    add_coarse_maps_options(parser)
     add_model_options(parser)
     add_trust_option(parser)
     parser.set_defaults(run=run)
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     check_camera_options(args)  # before the model is loaded
     if args.sparse_depth is not None and len(args.files) > 1 and not args.sparse_depth.is_dir():
         raise UsageError(f"--sparse-depth {args.sparse_depth} is of one photo: give a folder with NAME.png for each")
+    check_coarse_maps_options(args)
     from depth_retrofit_ros.io.depth_files import make_folder, write_text
 
     make_folder(args.out)
@@ -86,7 +88,6 @@ def run(args: argparse.Namespace) -> int:
 
 def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     """What to run on a file: one model for all or, with ``--coarse``, the map stored for each. Raises DepthRetrofitError."""
-    from depth_retrofit_ros.coarse.stored import read_stored, stored_path
     from depth_retrofit_ros.device.choice import pick_device
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
     from depth_retrofit_ros.retrofit import Retrofit, load
@@ -115,13 +116,7 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     refiner = load_refiner(args.refiner, device, args.engine)
     print(f"coarse depth from files in {args.coarse}; no model is run")
 
-    def stored(file: Path) -> Retrofit:
-        coarse = read_stored(stored_path(args.coarse, file.stem), device)
-        if not coarse.has_features:
-            print(f"{file.name}: its coarse file has no features, so pixels are selected by depth edges alone")
-        return Retrofit(coarse, refiner, args.budget)
-
-    return stored
+    return lambda file: Retrofit(read_coarse_map(args, file.stem, device), refiner, args.budget)
 
 
 def unique_names(files: list[Path]) -> list[str]:
@@ -167,11 +162,16 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
         "total": 1e3 * (time.perf_counter() - start_s),
     }
     unit = "m" if result.metric else "relative"
-    near, middle, far = (float(v) for v in np.nanpercentile(result.depth.cpu().numpy(), (2, 50, 98)))
+    depth = result.depth.cpu().numpy()
+    near, middle, far = (float(v) for v in np.nanpercentile(depth, (2, 50, 98)))
     print(f"{file.name}: {width}x{height}, {camera_source}")
     print(f"  depth {near:.3g} to {far:.3g}, median {middle:.3g} ({unit}), {result.refined_pixels} pixels refined")
     if sparse is not None and (problem := prompt_problem(sparse)):
         print(f"  {problem}")
+    for remark in remarks_of(retrofit.coarse):
+        print(f"  coarse map: {remark}")
+    if unknown := np.count_nonzero(np.isnan(depth)):
+        print(f"  {unknown / depth.size:.1%} of the pixels are unknown, as in the coarse map: NaN, and 0 in the PNG")
     if camera is not None and not result.metric:
         claim = retrofit.coarse.claim
         remedy = f": give --trust-scale if this is from {claim.where}" if claim.needs_trust else ""
@@ -190,6 +190,13 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
         "times_ms": {name: round(value, 2) for name, value in times_ms.items()},
         **written,
     }
+
+
+def remarks_of(coarse: CoarseModel) -> tuple[str, ...]:
+    """What was made of a stored map; nothing of a model that runs."""
+    from depth_retrofit_ros.coarse.stored import StoredCoarse
+
+    return tuple(coarse.remarks) if isinstance(coarse, StoredCoarse) else ()
 
 
 def choose_camera(photo: Photo, args: argparse.Namespace) -> tuple[Camera | None, str]:

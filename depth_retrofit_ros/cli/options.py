@@ -57,16 +57,6 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_coarse_option(parser: argparse.ArgumentParser) -> None:
-    """Coarse maps from files instead of a model."""
-    parser.add_argument(
-        "--coarse",
-        type=Path,
-        metavar="DIR2",
-        help="take coarse maps from NAME.npz there (depth [h, w]; optional features [C, h, w], metric) instead of running a model",
-    )
-
-
 def check_coarse_options(args: argparse.Namespace) -> None:
     """Raises UsageError for what only a model has, given beside maps from files."""
     if args.coarse is not None and args.coarse_size != "default":

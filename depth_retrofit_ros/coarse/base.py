@@ -22,6 +22,8 @@ class CoarsePrediction:
     A model that classifies depth gives the logarithm of its distribution instead, whose softmax is that distribution.
     sky: ``bool [h, w]``, where the model itself says that there is no surface; None of a model that does not say. Depth there is
     finite like elsewhere, however far.
+    unknown: ``bool [h, w]``, where nothing is known, as in the holes of a stored map; None where everything is. Depth there is
+    finite like elsewhere, of what is known nearby, but the answer is NaN.
     normals: ``float32 [3, h, w]``, unit normals of the surfaces in the optical frame (x right, y down, z forward) that face the
     camera; None of a model that has none.
     """
@@ -30,6 +32,7 @@ class CoarsePrediction:
     features: torch.Tensor
     sky: torch.Tensor | None = None
     normals: torch.Tensor | None = None
+    unknown: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from depth_retrofit_ros.coarse.catalogue_own import OF_OUR_OWN
 from depth_retrofit_ros.coarse.catalogue_transformers import THROUGH_TRANSFORMERS
 from depth_retrofit_ros.coarse.claim import RENDERED_SCENES, ScaleClaim
 from depth_retrofit_ros.coarse.info import ModelInfo
@@ -51,6 +52,7 @@ _ALL = (
     ),
     _meter("nyu", (192, 256), "indoor scenes (NYU Depth v2)", "the Kinect of NYU Depth v2"),
     _meter("kitti", (192, 636), "driving scenes (KITTI)", "the car camera of KITTI"),
+    *OF_OUR_OWN,
     *THROUGH_TRANSFORMERS,
 )
 BUILT_IN: Mapping[str, ModelInfo] = MappingProxyType({info.name: info for info in _ALL})

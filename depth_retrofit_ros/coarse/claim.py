@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeGuard
 if TYPE_CHECKING:
     from depth_retrofit_ros.frame import ScaleSource, SparseDepth
 
-Kind = Literal["metric", "up-to-scale", "disparity"]
+Kind = Literal["metric", "up-to-scale", "affine", "disparity"]
 Word = Literal["camera", "one camera", "domain", "sensor", "file", "never"]
 
 RENDERED_SCENES = "rendered rooms and streets"
@@ -19,8 +19,8 @@ FEWEST_PROMPTS = 30  # known depths in a frame: fewer are no picture of it
 class ScaleClaim:
     """What the depth is, and where it can be taken for metres.
 
-    kind: ``metric`` depth [m]; depth ``up-to-scale``, one factor away from metres; ``disparity``, turned into depth, whose scale
-    and shift are both unknown, so that no factor makes metres of it.
+    kind: ``metric`` depth [m]; depth ``up-to-scale``, one factor away from metres; ``affine`` depth, whose scale and shift are both
+    unknown, so that no factor makes metres of it; ``disparity``, turned into depth, of which scale and shift are unknown likewise.
     word: on whose word metric depth is metric: of any ``camera`` whose focal length is given; of ``one camera``, that of the
     training; on a ``domain``, one kind of scenes; of the ``sensor`` whose sparse depth the model takes, in the frames that have
     some; of the ``file`` that it came from; ``never`` for what is not metric.
@@ -60,7 +60,7 @@ class ScaleClaim:
 
     def __str__(self) -> str:
         if self.kind != "metric":
-            return "relative, up to an unknown scale" + (" and shift" if self.inverse else "")
+            return "relative, up to an unknown scale" + (" and shift" if self.kind in ("affine", "disparity") else "")
         told = {
             "camera": "for any camera with a known focal length",
             "sensor": "where sparse depth prompts it",

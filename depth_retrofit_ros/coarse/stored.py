@@ -4,64 +4,129 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
-from depth_retrofit_ros.coarse.claim import stored_claim
+from depth_retrofit_ros.coarse.claim import ScaleClaim, stored_claim
+from depth_retrofit_ros.coarse.map_detail import Grid, averaged, grid_for
+from depth_retrofit_ros.coarse.map_kinds import KINDS, Kind, to_depth
 from depth_retrofit_ros.errors import DatasetError
-from depth_retrofit_ros.io.npz import open_npz
+from depth_retrofit_ros.io.map_files import SUFFIXES, read_map
 
 NAME = "files"
+NO_FEATURES = "its file has no features, so pixels are selected by depth edges alone"
+OTHER_ASPECT = 1.05  # times: a map that is stretched by more than that is told of
 
 
 class StoredCoarse:
     """``CoarseModel`` that answers every frame with one stored prediction: make one per frame.
 
-    has_features: whether the file had any; without them only the depth's own edges tell which pixels are uncertain. metric: whether
-    the file says that its depth is in metres.
+    prediction: at the size that it is stored in. has_features: whether the file had any; without them only
+    the depth's own edges tell which pixels are uncertain. claim: what its depth is. grid: the one that is refined, see
+    ``map_detail.grid_for``. remarks: what was made of the map; ``predict`` adds what it did to it.
     """
 
     name = NAME
 
-    def __init__(self, prediction: CoarsePrediction, has_features: bool, metric: bool) -> None:
+    def __init__(
+        self,
+        prediction: CoarsePrediction,
+        has_features: bool,
+        claim: ScaleClaim,
+        grid: Grid = "native",
+        remarks: tuple[str, ...] = (),
+    ) -> None:
         self.prediction = prediction
         self.has_features = has_features
-        self.claim = stored_claim(metric)
+        self.claim = claim
+        self.grid = grid
+        self.remarks = list(remarks)
         self.device = prediction.depth.device
+        self._fitted: dict[tuple[int, int], CoarsePrediction] = {}
 
     def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
-        """See ``CoarseModel.predict``. Raises DatasetError where the stored map is larger than the frame."""
-        height, width = image.shape[:2]
-        h, w = self.prediction.depth.shape
-        if h > height or w > width:
-            raise DatasetError(f"the coarse map is {w}x{h}, larger than its image ({width}x{height}): give the one of this image")
-        return self.prediction
+        """See ``CoarseModel.predict``. Raises DatasetError where the map is turned."""
+        frame = (image.shape[0], image.shape[1])
+        if frame not in self._fitted:
+            self._fitted[frame] = self._fit(frame)
+        return self._fitted[frame]
+
+    def _fit(self, frame: tuple[int, int]) -> CoarsePrediction:
+        depth, sky = self.prediction.depth, self.prediction.sky
+        inverse = depth.reciprocal() if sky is None else torch.where(sky, 0.0, depth.reciprocal())
+        unknown = self.prediction.unknown
+        cells = (inverse if unknown is None else torch.where(unknown, torch.nan, inverse)).cpu().numpy()
+        (h, w), size = cells.shape, grid_for(cells, frame, self.grid)
+        stretch = (w / h) / (frame[1] / frame[0])
+        if max(stretch, 1 / stretch) > OTHER_ASPECT and min(h, w) > 1:
+            self.remarks.append(f"it is {w}x{h} and the image {frame[1]}x{frame[0]}: taken for the whole view, stretched")
+        if size == (h, w):
+            return self.prediction
+        self.remarks.append(f"it is {w}x{h} and is refined at {size[1]}x{size[0]}")
+        with np.errstate(divide="ignore"):
+            return prediction_of(1 / averaged(cells, size), self.prediction.features)
+
+
+def prediction_of(depth: np.ndarray, features: torch.Tensor) -> CoarsePrediction:
+    """Of depth ``float32 [h, w]``, inf where there is sky, NaN where it is unknown; on the features' device."""
+
+    def mask(where: np.ndarray) -> torch.Tensor | None:
+        return torch.from_numpy(where).to(features.device) if where.any() else None
+
+    unknown = np.isnan(depth)
+    filled = _filled(depth, unknown)
+    sky = np.isposinf(filled)
+    finite = np.where(sky, filled[~sky].max(initial=0.0) or np.float32(1), filled)
+    return CoarsePrediction(torch.from_numpy(finite).to(features.device), features, mask(sky), unknown=mask(unknown))
+
+
+def _filled(depth: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """Every unknown cell with the depth of the nearest known one, so that a hole makes no edge."""
+    if not unknown.any() or unknown.all():
+        return depth
+    _, nearest = cv2.distanceTransformWithLabels(
+        unknown.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    depths = np.empty(int(nearest.max()) + 1, np.float32)
+    depths[nearest[~unknown]] = depth[~unknown]
+    return depths[nearest]
 
 
 def stored_path(folder: Path, name: str) -> Path:
-    """Where the coarse map of image ``name`` (without suffix) lies."""
-    return folder / f"{name}.npz"
+    """Where the coarse map of image ``name`` (without suffix) lies: the first of NAME.npz, .npy, .pfm, .png that is there.
 
-
-def read_stored(path: Path, device: torch.device) -> StoredCoarse:
-    """An ``.npz`` with ``depth`` [h, w], the frame's whole view at any lower size, all finite and > 0.
-
-    Optional: ``features`` [C, h', w'], whose softmax entropy over C tells uncertainty; ``metric`` (default false): whether the
-    depth is in metres. Raises DatasetError, one line that names the file.
+    Raises DatasetError where none is.
     """
-    with open_npz(path) as arrays:
-        depth = arrays.array("depth", 2)
-        features = arrays.array("features", 3) if "features" in arrays else None
-        metric = bool(arrays.number("metric")) if "metric" in arrays else False
-    if not (np.isfinite(depth) & (depth > 0)).all():
-        raise DatasetError(
-            f"{path}: depth must be finite and above 0 everywhere: fill its unknown values, and turn disparity into depth"
-        )
-    if features is not None and not np.isfinite(features).all():
-        raise DatasetError(f"{path}: features must be finite: save the ones of the model's last layer before its projection")
+    paths = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise DatasetError(f"{paths[0]} is missing, and so is {name}{', '.join(SUFFIXES[1:])}: put the coarse map there")
+
+
+def read_stored(path: Path, device: torch.device, kind: Kind | None = None, grid: Grid = None) -> StoredCoarse:
+    """A map of the frame's whole view, in a file of ``io.map_files``.
+
+    kind: what its values are, see ``map_kinds.to_depth``; None for what the file itself says, which only an ``.npz`` does.
+    grid: see ``StoredCoarse``. Raises DatasetError, one line that names the file.
+    """
+    file = read_map(path)
+    if file.values.size < 2:
+        raise DatasetError(f"{path} holds one value, which is no map")
+    meant = kind or file.said
+    if meant is None:
+        raise DatasetError(f"{path} does not say what its values are: give --coarse-kind {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+    try:
+        found = to_depth(file.values, meant, file.whole)
+    except ValueError as error:
+        raise DatasetError(f"{path}: {error}") from None
+    # Nobody vouches for a file's bare "depth": no more than disparity is taken for granted.
+    claim = found.claim if kind is not None or meant == "metric" else stored_claim(metric=False)
     # One channel has entropy 0 everywhere: it adds nothing to the edges.
-    given = np.zeros((1, *depth.shape), np.float32) if features is None else features
-    prediction = CoarsePrediction(torch.from_numpy(depth).to(device), torch.from_numpy(given).to(device))
-    return StoredCoarse(prediction, features is not None, metric)
+    given = np.zeros((1, *file.values.shape), np.float32) if file.features is None else file.features
+    prediction = prediction_of(found.depth, torch.from_numpy(given).to(device))
+    remarks = found.remarks if file.features is not None else (NO_FEATURES, *found.remarks)
+    return StoredCoarse(prediction, file.features is not None, claim, grid, remarks)

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.imagenet import DEVIATION, MEAN, NormalizedInput, Rgb, usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
-from depth_retrofit_ros.upsampling.area_average import downsample
 
-Rgb = tuple[float, float, float]
-IMAGENET: tuple[Rgb, Rgb] = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET: tuple[Rgb, Rgb] = MEAN, DEVIATION
 CENTERED: tuple[Rgb, Rgb] = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 AS_IT_IS: tuple[Rgb, Rgb] = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 FAR_SHARE = 0.01
@@ -64,9 +63,9 @@ class TransformersModel:
         self.claim = claim
         self.device = device
         self.size = size
-        self.dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
+        self.dtype = dtype or usual_precision(device)
         self.network = in_precision(network, self.dtype).to(device).eval()
-        self._mean, self._std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in network.normalization)
+        self._normalized = NormalizedInput(device, self.dtype, *network.normalization)
 
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
@@ -76,8 +75,7 @@ class TransformersModel:
 
     def planes(self, image: Tensor) -> Tensor:
         """The network's input ``[1, 3, h, w]`` for a frame ``uint8 [H, W, 3]``."""
-        small = downsample(image, self.size.of(image.shape[0], image.shape[1]))
-        return ((small - self._mean) / self._std).to(self.dtype)
+        return self._normalized(image, self.size.of(image.shape[0], image.shape[1]))
 
 
 def depth_of(answer: Tensor, claim: ScaleClaim) -> Tensor:

@@ -95,6 +95,8 @@ class Evaluator:
         maps["base"], ms["base"] = base, result.times_ms["coarse"] + result.times_ms["upsample"]
         maps["refined"], ms["refined"] = refined, refined_ms
 
+        if recorder.prediction.unknown is not None:  # every way to the frame's size is measured where there is something to bring
+            maps = {name: depth if name == "equal_time" else np.where(np.isnan(base), base, depth) for name, depth in maps.items()}
         truth = np.where((sample.depth > self.valid_m[0]) & (sample.depth < self.valid_m[1]), sample.depth, np.float32(np.nan))
         # All upsamplings of one coarse map share its alignment, so that none gains by a refit; another prediction has its own.
         shared = fit(maps["bilinear"], truth, self.align, coarse.claim.inverse)

@@ -17,7 +17,8 @@ from depth_retrofit_ros.errors import OutputError
 
 MILLIMETER = 1e-3
 _PNG_MAX = 65535
-_RELATIVE_MEDIAN = 8192  # PNG value of the median of a relative depth map: 1/8192 of it is resolved, 8 times it still fits
+_RELATIVE_MEDIAN = 8192  # PNG value of the median of a relative depth map, 1/8192 of which is resolved, unless that is too fine
+_LEAST_MEDIAN = 256  # its least one
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,13 @@ def write_image(path: Path, image: np.ndarray) -> None:
 
 
 def write_depth_png(path: Path, depth: np.ndarray, metric: bool) -> PngDepth:
-    """``float32 [H, W]`` as a 16-bit PNG: millimetres where ``metric`` (REP-118's raw form), else see ``PngDepth``."""
+    """``float32 [H, W]`` as a 16-bit PNG: millimetres where ``metric`` (REP-118's raw form), else see ``PngDepth``.
+
+    Relative depth has a unit in which its farthest fits, too, as long as the median is left with ``_LEAST_MEDIAN`` of them.
+    """
     known = np.isfinite(depth) & (depth > 0)
-    median = float(np.median(depth[known])) if known.any() else 1.0
-    unit = MILLIMETER if metric else median / _RELATIVE_MEDIAN
+    median, farthest = (float(np.median(depth[known])), float(depth[known].max())) if known.any() else (1.0, 1.0)
+    unit = MILLIMETER if metric else min(max(median / _RELATIVE_MEDIAN, farthest / _PNG_MAX), median / _LEAST_MEDIAN)
     with np.errstate(invalid="ignore", over="ignore"):
         counts = np.rint(depth / np.float32(unit))
         fits = known & (counts <= _PNG_MAX)

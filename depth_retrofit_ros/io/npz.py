@@ -38,6 +38,18 @@ class NpzReader:
             raise DatasetError(f"{self._path}: '{name}' is {values.dtype} {list(values.shape)} but must be one number")
         return float(values.reshape(()))
 
+    def raw(self, name: str) -> np.ndarray:
+        """As stored, whatever it is."""
+        return self._read(name)
+
+    def only_map(self) -> str:
+        """The name of the only array of two dimensions (those of one element aside). Raises DatasetError where there is not one."""
+        names = [name for name in self._archive.files if self._read(name).squeeze().ndim == 2]
+        if len(names) != 1:
+            held = ", ".join(self._archive.files) or "nothing"
+            raise DatasetError(f"{self._path} has no 'depth' and no 'disparity', only {held}: add it")
+        return names[0]
+
     def _read(self, name: str) -> np.ndarray:
         if name not in self:
             raise DatasetError(f"{self._path} has no '{name}', only {', '.join(self._archive.files) or 'nothing'}: add it")

@@ -39,7 +39,7 @@ FACTS = {"align": "median", "budget": 0.1, "model": "m", "device": "cpu", "valid
 
 def stored(depth: np.ndarray, scale: float = 1.0, metric: bool = True) -> StoredCoarse:
     coarse = torch.from_numpy(scale * coarse_of(depth))
-    return StoredCoarse(CoarsePrediction(coarse, torch.zeros(1, *coarse.shape)), has_features=False, metric=metric)
+    return StoredCoarse(CoarsePrediction(coarse, torch.zeros(1, *coarse.shape)), has_features=False, claim=stored_claim(metric))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_every_method_has_the_far_limit_of_the_node(scene: Sample) -> None:
     coarse = stored(scene.depth).prediction
     coarse.depth[:3] = 1e6
     limited_first = limit_far(coarse, stored_claim(metric=False))
-    answers = (StoredCoarse(answer, has_features=False, metric=False) for answer in (limited_first, coarse))
+    answers = (StoredCoarse(answer, has_features=False, claim=stored_claim(metric=False)) for answer in (limited_first, coarse))
     limited, raw = (Evaluator(random_refiner(), 0.1, "none")(scene, answer) for answer in answers)
     for name in limited.maps:
         assert np.array_equal(raw.maps[name], limited.maps[name]), name
@@ -119,7 +119,7 @@ def test_classes_are_in_units_of_the_coarse_map_and_know_the_sky(scene: Sample) 
     assert wire.any() and (result.classes[wire] == CLASSES.index("thin")).all()
     assert np.array_equal(result.classes == UNKNOWN, sky)
     fine = torch.from_numpy(np.where(sky, 50.0, scene.depth).astype(np.float32))
-    as_fine = StoredCoarse(CoarsePrediction(fine, torch.zeros(1, *fine.shape)), has_features=False, metric=True)
+    as_fine = StoredCoarse(CoarsePrediction(fine, torch.zeros(1, *fine.shape)), has_features=False, claim=stored_claim(metric=True))
     assert not (Evaluator(random_refiner(), 0.1, "none")(scene, as_fine).classes == CLASSES.index("thin")).any()
 
 

@@ -39,6 +39,16 @@ def test_relative_png_resolves_any_scale(tmp_path: Path, scale: float) -> None:
     np.testing.assert_allclose(read_depth_png(tmp_path / "d.png", told.unit), depth, rtol=1e-3)
 
 
+def test_relative_png_reaches_the_sky(tmp_path: Path) -> None:
+    depth = np.geomspace(0.5, 200.0, 500, dtype=np.float32).reshape(20, 25)
+    depth[0, 0] = 100 * np.median(depth)
+    told = write_depth_png(tmp_path / "d.png", depth, metric=False)
+    assert told.beyond == 0
+    np.testing.assert_allclose(read_depth_png(tmp_path / "d.png", told.unit), depth, rtol=0.05)
+    depth[0, 0] = 1e6 * np.median(depth)
+    assert write_depth_png(tmp_path / "d.png", depth, metric=False).beyond == 1  # else nothing else would be resolved
+
+
 def test_png_of_nothing_known(tmp_path: Path) -> None:
     told = write_depth_png(tmp_path / "d.png", np.full((3, 4), np.nan, np.float32), metric=False)
     assert told.beyond == 0 and np.isnan(read_depth_png(tmp_path / "d.png")).all()

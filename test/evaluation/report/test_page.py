@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import stored_claim
 from depth_retrofit_ros.coarse.stored import StoredCoarse
 from depth_retrofit_ros.evaluation.data.dataset import Sample
 from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluator, with_oracles
@@ -60,7 +61,9 @@ def result(tmp_path: Path) -> Evaluated:
 
 def evaluated(scene: Sample) -> Evaluated:
     coarse = torch.from_numpy(coarse_of(scene.depth))
-    model = StoredCoarse(CoarsePrediction(coarse, torch.zeros(1, *coarse.shape)), has_features=False, metric=True)
+    model = StoredCoarse(
+        CoarsePrediction(coarse, torch.zeros(1, *coarse.shape)), has_features=False, claim=stored_claim(metric=True)
+    )
     return Evaluator(random_refiner(), 0.1, "none")(scene, model)
 
 

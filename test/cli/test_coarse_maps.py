@@ -1,0 +1,187 @@
+"""``--coarse``: maps of every kind of file and of values; and real ones of foundation models, where they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_retrofit_ros.cli import main as cli
+from depth_retrofit_ros.io.depth_files import read_depth_png
+from test.evaluation.scenes import coarse_of, write_scene
+from test.io.test_map_files import save_pfm
+
+HEIGHT, WIDTH = 90, 120
+REAL = {
+    "dav2b_street": "inverted-disparity",
+    "dav2b_sunflowers": "inverted-disparity",
+    "dav2_bear_ros": "disparity",
+    "da3_opera_000": "normalized",
+    "da3_toy_01": "depth",
+    "dpt_duy": "disparity",
+    "dpt_richard": "disparity",
+    "depthpro_stairs": "disparity",
+    "unidepth_street": "metric",
+    "da_tape_a": "depth",
+    "midas_moon": "disparity",
+}
+
+
+def depth_map() -> np.ndarray:
+    """A box before a wall, ``float32 [30, 40]`` m."""
+    depth = np.full((30, 40), 4.0, np.float32) + np.linspace(0, 0.5, 40, dtype=np.float32)
+    depth[8:20, 10:25] = 1.5
+    return depth
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    image = np.random.default_rng(0).integers(0, 60, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    image[24:60, 30:75] += 120
+    cv2.imwrite(str(tmp_path / "photos/a.png"), image)
+    return tmp_path / "photos/a.png"
+
+
+def to_png(values: np.ndarray, path: Path, highest: int) -> None:
+    cv2.imwrite(str(path), np.rint(values).astype(np.uint16 if highest > 255 else np.uint8))
+
+
+def write_as(suffix: str, kind: str, folder: Path) -> None:
+    """The map as a program might store it: floats, or whole numbers that use the range."""
+    depth = depth_map()
+    stretched = lambda v: (v - v.min()) / (v.max() - v.min())  # noqa: E731
+    values = {
+        "depth": depth / depth.max(),
+        "metric": depth,
+        "normalized": stretched(depth),
+        "disparity": stretched(1 / depth),
+        "inverted-disparity": 1 - stretched(1 / depth),
+    }[kind]
+    if suffix == ".npy":
+        np.save(folder / "a.npy", values)
+    elif suffix == ".npz":
+        np.savez(folder / "a.npz", value=values)
+    elif suffix == ".pfm":
+        save_pfm(folder / "a.pfm", values)
+    else:
+        highest = int(suffix[1:])
+        to_png(1000 * values if kind == "metric" else highest * values, folder / "a.png", highest)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".pfm", ".255", ".65535"])
+@pytest.mark.parametrize("kind", ["depth", "metric", "normalized", "disparity", "inverted-disparity"])
+def test_every_kind_of_values_in_every_kind_of_file(photo: Path, tmp_path: Path, suffix: str, kind: str) -> None:
+    if (suffix, kind) == (".255", "metric"):
+        kind = "depth"  # 8 bit holds no metres
+    maps, out = tmp_path / "maps", tmp_path / "out"
+    maps.mkdir()
+    write_as(suffix, kind, maps)
+    assert cli.main(["image", str(photo), "--out", str(out), "--coarse", str(maps), "--coarse-kind", kind]) == 0
+    (entry,) = json.loads((out / "images.json").read_text())
+    assert entry["metric"] is (kind == "metric") and entry["png_beyond"] == 0
+    name = "depth" if kind == "metric" else "relative"
+    depth = np.load(out / f"a_{name}.npy")
+    box, wall = depth[30:54, 36:69], depth[:18, :]
+    assert np.isfinite(depth).all() and np.median(wall) > 1.8 * np.median(box)
+    np.testing.assert_allclose(read_depth_png(out / f"a_{name}.png", entry["png_unit"]), depth, rtol=0.02, atol=entry["png_unit"])
+    if kind == "metric":
+        assert np.median(box) == pytest.approx(1.5, abs=0.01)
+
+
+def test_holes_of_a_map_are_unknown_in_every_file_and_told(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    depth = depth_map()
+    depth[2:5, 30:36] = 0
+    np.save(photo.with_name("a.npy"), depth)
+    out = tmp_path / "out"
+    command = ["image", str(photo), "--out", str(out), "--coarse", str(photo.parent), "--coarse-kind", "metric", "--ply", "1"]
+    assert cli.main([*command, "--hfov", "60"]) == 0
+    unknown = np.kron(depth == 0, np.ones((3, 3), bool))
+    assert np.array_equal(np.isnan(np.load(out / "a_depth.npy")), unknown)
+    assert np.array_equal(np.isnan(read_depth_png(out / "a_depth.png")), unknown)
+    assert f"element vertex {HEIGHT * WIDTH - unknown.sum()}\n".encode() in (out / "a.ply").read_bytes()[:200]
+    assert "1.5% of the pixels are unknown" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("write", "options", "words"),
+    [
+        (lambda folder: np.save(folder / "a.npy", depth_map()), [], "does not say what its values are: give --coarse-kind"),
+        (lambda folder: np.save(folder / "a.npy", depth_map().T), ["--coarse-kind", "depth"], "turn it as the image is shown"),
+        (lambda folder: np.save(folder / "a.npy", depth_map() - 2), ["--coarse-kind", "depth"], "below 0"),
+        (lambda folder: None, ["--coarse-kind", "depth"], "is missing"),
+    ],
+)
+def test_what_cannot_be_taken_is_one_line(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], write: object, options: list[str], words: str
+) -> None:
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    write(maps)  # type: ignore[operator]
+    assert cli.main(["image", str(photo), "--out", str(tmp_path / "out"), "--coarse", str(maps), *options]) == 1
+    error = capsys.readouterr().err
+    assert words in error and error.startswith("depth-retrofit: error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["image", "a.png", "--out", "out"], ["evaluate", "."]])
+@pytest.mark.parametrize(("option", "value"), [("--coarse-kind", "depth"), ("--coarse-grid", "256")])
+def test_an_option_of_maps_without_maps_is_a_mistake(
+    command: list[str], option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*command, option, value]) == 2
+    assert f"{option} is of the maps in --coarse" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("grid", "told"), [(None, "is refined at 60x45"), ("native", ""), ("30", "is refined at 30x22")])
+def test_the_grid_of_a_map_that_was_made_larger(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], grid: str | None, told: str
+) -> None:
+    blocks = np.repeat(np.repeat(np.random.default_rng(1).uniform(0.2, 1, (9, 12)).astype(np.float32), 5, 0), 5, 1)
+    np.save(photo.with_name("a.npy"), cv2.resize(blocks, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR))
+    command = ["image", str(photo), "--out", str(tmp_path / "out"), "--coarse", str(photo.parent), "--coarse-kind", "disparity"]
+    assert cli.main([*command, *([] if grid is None else ["--coarse-grid", grid])]) == 0
+    output = capsys.readouterr().out
+    assert told in output and ("is refined at" in output) is bool(told)
+
+
+def test_evaluate_takes_the_same_maps_and_says_what_it_made_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs, maps = tmp_path / "pairs", tmp_path / "maps"
+    pairs.mkdir()
+    maps.mkdir()
+    depth = coarse_of(write_scene(pairs, "a", 0))
+    to_png(np.where(depth > 0, 1000 * depth, 0), maps / "a.png", 65535)
+    command = ["evaluate", str(pairs), "--coarse", str(maps), "--coarse-kind", "metric", "--align", "none"]
+    assert cli.main([*command, "--json", str(tmp_path / "metric.json")]) == 0
+    summary = json.loads((tmp_path / "metric.json").read_text())["summary"]
+    assert summary["methods"]["bilinear"]["abs_rel"] < 0.2 and "align" not in summary["notes"]
+    half = depth.copy()
+    half[:, : half.shape[1] // 2] = 0
+    to_png(1000 * half, maps / "a.png", 65535)
+    assert cli.main([*command, "--json", str(tmp_path / "half.json")]) == 0
+    methods = json.loads((tmp_path / "half.json").read_text())["summary"]["methods"]
+    assert methods["refined"]["unknown_share"] == methods["bilinear"]["unknown_share"] == pytest.approx(0.5, abs=0.1)
+    assert "selection: by depth edges alone for 1 of 1 images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_maps_of_foundation_models(shared_data: Path, tmp_path: Path, name: str) -> None:
+    folder = shared_data / "predictions"
+    if not (folder / f"{name}.npz").is_file():
+        pytest.skip(f"no stored answers of foundation models in {folder}")
+    photo = cv2.imread(str(folder / f"{name}.jpg"))
+    assert photo is not None
+    small = cv2.resize(photo, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(tmp_path / f"{name}.png"), small)
+    command = ["image", str(tmp_path / f"{name}.png"), "--out", str(tmp_path), "--coarse", str(folder)]
+    assert cli.main([*command, "--coarse-kind", REAL[name]]) == 0
+    depth = np.load(tmp_path / f"{name}_{'depth' if REAL[name] == 'metric' else 'relative'}.npy")
+    with np.load(folder / f"{name}.npz") as file:
+        value = cv2.resize(file["value"], small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.isfinite(depth).all() and (depth > 0).all()
+    known = value > 0 if REAL[name] in ("depth", "metric") else np.ones_like(value, bool)
+    ranks = np.argsort(np.argsort(depth[known])), np.argsort(np.argsort(value[known]))
+    order = float(np.corrcoef(*ranks)[0, 1])
+    assert (-order if REAL[name] == "disparity" else order) > 0.8  # many are equal in 8 bit
