@@ -10,10 +10,6 @@ from depth_retrofit_ros.coarse.input_size import InputSize, long_side, short_sid
 _MODULES = "depth_retrofit_ros.coarse"
 _RELATIVE, _DISPARITY = ScaleClaim("up-to-scale", "never"), ScaleClaim("disparity", "never")
 _METRIC = ScaleClaim("metric", "camera")
-    ScaleClaim("up-to-scale", "never"),
-    ScaleClaim("metric", "camera"),
-    ScaleClaim("disparity", "never"),
-)
 _FOCAL: frozenset[Use] = frozenset({"focal length"})
 
 

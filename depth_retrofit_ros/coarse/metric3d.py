@@ -15,13 +15,12 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.imagenet import NormalizedInput, usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.networks.metric3d import CANONICAL_F_PX, LARGE, SMALL, Metric3D, published_name
 from depth_retrofit_ros.coarse.networks.view_plane import turned_to_camera, view_plane
 from depth_retrofit_ros.io.checkpoints import load_nested, load_strict
-from depth_retrofit_ros.upsampling.area_average import downsample
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 QUARTER = 4  # px of the input to a cell of the features, with which the fitted frame is aligned
 CONFIGS = {"small": SMALL, "large": LARGE}
 
@@ -43,10 +42,8 @@ class Metric3DV2:
         dtype: torch.dtype | None = None,
     ) -> None:
         self.name, self.claim, self.device, self.size = name, claim, device, size
-        self._dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
-        self._net = net.to(device, self._dtype).eval()
-        self._mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
+        self._normalized = NormalizedInput(device, dtype or usual_precision(device))
+        self._net = net.to(device, self._normalized.dtype).eval()
 
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
@@ -56,9 +53,8 @@ class Metric3DV2:
         scale = min(rows / height, columns / width)
         fitted_h, fitted_w = (int(side * scale) // QUARTER * QUARTER for side in (height, width))
         top, left = ((free // 2) // QUARTER * QUARTER for free in (rows - fitted_h, columns - fitted_w))
-        planes = (downsample(image, (fitted_h, fitted_w)) - self._mean) / self._std
-        padded = F.pad(planes, (left, columns - fitted_w - left, top, rows - fitted_h - top))
-        depth, normals, bins = self._net(padded.to(self._dtype))
+        planes = self._normalized(image, (fitted_h, fitted_w))
+        depth, normals, bins = self._net(F.pad(planes, (left, columns - fitted_w - left, top, rows - fitted_h - top)))
 
         depth, normals = (maps[..., top : top + fitted_h, left : left + fitted_w] for maps in (depth, normals))
         top, left = top // QUARTER, left // QUARTER
