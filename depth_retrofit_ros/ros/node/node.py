@@ -42,6 +42,7 @@ from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S
 
 REPORT_S = 1.0
 CONFIGURE_S = 600.0  # a slow disk, an export and a first compilation of every kernel take minutes; more is a device that hangs
+FETCH_S = 6 * 3600.0  # where it may download before: gigabytes over a poor network
 LEAVE_S = 3.0  # ros2 launch sends SIGTERM five seconds after SIGINT, and SIGKILL five after that
 
 SUCCESS, FAILURE, ERROR = (getattr(TransitionCallbackReturn, name) for name in ("SUCCESS", "FAILURE", "ERROR"))
@@ -130,8 +131,9 @@ class DepthNode(LifecycleNode):
         """Load the model and check its answer to one image. Where that fails, one line says why; the node stays unconfigured."""
         self._health.load_error = ""
         try:
+            limit_s = FETCH_S if self.settings.allow_download else CONFIGURE_S
             method, usual_s = run_within(
-                CONFIGURE_S, self._prepared, name="configure", every_s=REPORT_S, meanwhile=self._report_configuring
+                limit_s, self._prepared, name="configure", every_s=REPORT_S, meanwhile=self._report_configuring
             )
             self._processor = Processor(
                 self, method, self._health, self._log, patience_s=self._patience_s, first_s=self._first_s, usual_s=usual_s

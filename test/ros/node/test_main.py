@@ -166,4 +166,4 @@ def test_overrides_outrank_ros_arguments(own_signals: None, monkeypatch: pytest.
 
     monkeypatch.setattr(ros_main, "_run", look)
     assert ros_main.run_node({"budget": 0.02}, ["--ros-args", "-p", "budget:=0.3", "-p", "target_fps:=4.0"]) == 0
-    assert (seen[0].budget, seen[0].target_fps, seen[0].model) == (0.02, 4.0, "compact")
+    assert (seen[0].budget, seen[0].target_fps, seen[0].device) == (0.02, 4.0, "auto")

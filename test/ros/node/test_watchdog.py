@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,17 @@ def test_configuring_that_does_not_end_is_reported_and_given_up_with_one_line(
     wait_until(lambda: any(status(report, "model").message.startswith("configuring for") for report in reports), "the reports")
     wait_until(lambda: status(reports[-1], "model").level == DiagnosticStatus.ERROR, "the reason")
     release.set()
+
+
+def test_configuring_may_take_as_long_as_a_download_where_one_is_allowed(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "CONFIGURE_S", 0.05)
+
+    def slow(settings: Settings) -> Retrofit:
+        time.sleep(0.5)
+        return small_retrofit(SlantedWall(), settings)
+
+    assert not graph.depth_node(load=slow, start=False, name="hasty").autostart()
+    assert graph.depth_node(load=slow, start=False, name="patient", allow_download=True).autostart()
 
 
 def test_images_that_all_fail_are_an_error_with_the_reason(graph: Graph) -> None:

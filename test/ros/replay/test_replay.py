@@ -130,7 +130,7 @@ def test_a_node_that_cannot_start_tells_why(tmp_path: Path, capsys: pytest.Captu
     bag = write_bag(tmp_path / "bag", "mcap", frames=1, height=HEIGHT, width=WIDTH)
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"not a checkpoint")
-    assert replay(bag, tmp_path / "out", "--weights", str(broken)) == 2
+    assert replay(bag, tmp_path / "out", "--model", "compact", "--weights", str(broken)) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("depth-retrofit: error: the depth node ended with code 2: cannot configure: checkpoint")
     assert str(broken) in line
