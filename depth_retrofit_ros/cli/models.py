@@ -24,7 +24,7 @@ METRIC_FOR = {
     "file": "its file",
     "never": "-",
 }
-KINDS = {"metric": "metric", "up-to-scale": "relative", "disparity": "disparity"}
+KINDS = {"metric": "metric", "up-to-scale": "relative", "affine": "affine", "disparity": "disparity"}
 USES = {"focal length": "f", "sparse depth": "sparse", "several views": "views", "the past": "past"}
 
 
@@ -104,7 +104,7 @@ def _print_models(infos: list[ModelInfo]) -> None:
         table.append(
             (
                 info.name,
-                info.license if info.commercial else "NON-COMMERCIAL",
+                _license(info),
                 f"{info.parameters / 1e6:.{0 if info.parameters >= 1e8 else 1}f} M",
                 f"{info.size_mb:.0f} MB" if info.size_mb < 1000 else f"{info.size_mb / 1000:.1f} GB",
                 KINDS[info.claim.kind],
@@ -170,7 +170,16 @@ def _fetched(info: ModelInfo, args: argparse.Namespace) -> str:
     if info.bundled:
         return "part of this package, nothing to fetch"
     if not info.commercial:
-        print(f"{info.name} is for non-commercial use only ({info.license})", flush=True)
+        print(info.restriction, flush=True)
     path: Path = fetch(info, args.source, args.revision, args.sha256)
     missing = missing_software(info)
     return f"{path}{f'; to run it: pip install {chr(32).join(missing)}' if missing else ''}"
+
+
+def _license(info: ModelInfo) -> str:
+    """In a column: what it does not permit is what must be seen."""
+    from depth_retrofit_ros.coarse.info import NOT_STATED
+
+    if info.license.startswith(NOT_STATED):
+        return "NOT STATED"
+    return info.license if info.commercial else "NON-COMMERCIAL"

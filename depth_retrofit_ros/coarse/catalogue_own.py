@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.hub import HubModel
-from depth_retrofit_ros.coarse.info import ModelInfo, Use
+from depth_retrofit_ros.coarse.info import NOT_STATED, ModelInfo, Use
 from depth_retrofit_ros.coarse.input_size import InputSize, long_side, short_side
 
 _MODULES = "depth_retrofit_ros.coarse"
@@ -60,7 +60,7 @@ def _metric3d(size: str, sha256: str, parameters: int, size_mb: float) -> ModelI
     return ModelInfo(
         name=name,
         loader=f"{_MODULES}.metric3d:load",
-        license="not stated for the weights (code BSD-2-Clause)",
+        license=f"{NOT_STATED} for the weights (code BSD-2-Clause)",
         commercial=False,
         parameters=parameters,
         size_mb=size_mb,

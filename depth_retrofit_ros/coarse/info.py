@@ -12,6 +12,7 @@ from depth_retrofit_ros.coarse.input_size import InputSize
 
 Use = Literal["focal length", "sparse depth", "several views", "the past"]
 Uncertainty = Literal["features", "distribution"]
+NOT_STATED = "not stated"  # how a licence begins that nobody states: it permits nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +63,10 @@ class ModelInfo:
             f"its pin is not corroborated: depth-retrofit models fetch {self.name} --revision COMMIT --sha256 DIGEST with both "
             f"from https://huggingface.co/{self.hub.repo}, or give --weights FOLDER"
         )
+
+    @property
+    def restriction(self) -> str:
+        """What must be said before the first use of a model that permits no commercial one, one line."""
+        if self.license.startswith(NOT_STATED):
+            return f"{self.name}: its licence is {self.license}: ask its authors before any commercial use"
+        return f"{self.name} is for non-commercial use only ({self.license})"

@@ -15,6 +15,7 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.imagenet import usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.networks.moge import MoGe, MoGeMaps, config_of
 from depth_retrofit_ros.coarse.networks.view_plane import recover_shift, turned_to_camera, view_plane
@@ -43,7 +44,7 @@ class MoGe2:
         dtype: torch.dtype | None = None,
     ) -> None:
         self.name, self.claim, self.device, self.size = name, claim, device, size
-        self._dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
+        self._dtype = dtype or usual_precision(device)
         self._net = net.to(device).eval()
         self._net.set_precision(self._dtype)
 

@@ -58,7 +58,7 @@ def load_coarse(
     input_size = chosen_size(info.name, info.input, info.native or info.input, size)
     if not info.commercial and info.name not in _told:
         _told.add(info.name)
-        _LOG.warning("%s is for non-commercial use only (%s)", info.name, info.license)
+        _LOG.warning(info.restriction)
     path = find_checkpoint(info, weights, allow_download)
     return cast(CoarseModel, _loader(info)(path, chosen, info.claim, input_size, **info.options))
 
