@@ -75,8 +75,7 @@ def _metric3d(size: str, sha256: str, parameters: int, size_mb: float) -> ModelI
     )
 
 
-def _vggt(name: str, repo: str, file: str, license: str, commercial: bool, told: str) -> ModelInfo:
-    hub = HubModel(f"facebook/{repo}", files=(file,))
+def _vggt(name: str, hub: HubModel, license: str, commercial: bool, told: str) -> ModelInfo:
     return ModelInfo(
         name=name,
         loader=f"{_MODULES}.vggt:load",
@@ -86,7 +85,7 @@ def _vggt(name: str, repo: str, file: str, license: str, commercial: bool, told:
         size_mb=5026.2,
         claim=_RELATIVE,
         description=f"VGGT: depth, poses and points of any number of views{told}",
-        files=(f"{hub.folder}/{file}",),
+        files=(f"{hub.folder}/{hub.files[-1]}",),
         input=long_side(518, 14),
         uses=frozenset({"several views"}),
         hub=hub,
@@ -195,13 +194,23 @@ OF_OUR_OWN: tuple[ModelInfo, ...] = (
     ),
     _metric3d("small", "b34b2a2be9148054991cef7e417930e1320602ba7bc503b0ee4e7888543728f6", 37_495_051, 150.1),
     _metric3d("large", "15328ffc42b528b95f188687418f6f03b3f123eb34ccdbd686c112abbea6d972", 411_941_915, 1648.0),
-    _vggt("vggt", "VGGT-1B", "model.safetensors", "CC BY-NC 4.0", False, ""),
+    _vggt(
+        "vggt",
+        HubModel(
+            "facebook/VGGT-1B",
+            "860abec7937da0a4c03c41d3c269c366e82abdf9",
+            "f164acf60724910d8fe1578bb499d800850c7bb0948db7555c413f9fbe60467e",
+            ("model.safetensors",),
+        ),
+        "CC BY-NC 4.0",
+        False,
+        "",
+    ),
     _vggt(
         "vggt-commercial",
-        "VGGT-1B-Commercial",
-        "vggt_1B_commercial.pt",
-        "VGGT licence (gated; no military use)",
+        HubModel("facebook/VGGT-1B-Commercial", files=("vggt_1B_commercial.pt",)),
+        "VGGT licence (gated)",
         True,
-        ", its authors' checkpoint for commercial use",
+        "; its authors' checkpoint for commercial, not for military use",
     ),
 )

@@ -50,19 +50,22 @@ def _domain(where: str) -> ScaleClaim:
     return ScaleClaim("metric", "domain", where)
 
 
-# V2 small: 99.2 MB with the names and shapes, weighed.
-_V2_SMALL = {
-    "": (
+_V2_PINS = {
+    "small": (
         "5426e4f0f36572d16453bbda7a8389317b1bef99",
         "3152477ce0d8d6978d76b995120de97cb5b928701fd0f817769f59e249a16b70",
     ),
-    "-indoor": (
+    "small-indoor": (
         "8078d68a9c75a972131914f6afd0c1723be0da7f",
         "e990eb82fbf11b05b7813261196a2b841bdcf5a05f64396724a8987fa90504a3",
     ),
-    "-outdoor": (
+    "small-outdoor": (
         "fd2c22027eaf20374204f14099b8341e1925ad39",
         "ad065c77a7421ca55159a1f0db9433397a607690f2d76bb8a6fc54b1be7a3124",
+    ),
+    "large": (
+        "7581137eff8d4e94f6e796d3baea0e9fa79b22d2",
+        "4e01e34ed5549b529b70b92d53226bc370f03041977b390d3dde45d47f516cf9",
     ),
 }
 
@@ -76,7 +79,7 @@ def _depth_anything(
         license=license,
         commercial=license != _NON_COMMERCIAL,
         parameters=size.parameters,
-        size_mb=99.2 if size.name == "small" else _weights_mb(size.parameters),
+        size_mb=99.2 if size.name == "small" else _weights_mb(size.parameters),  # the small ones were weighed
         claim=claim,
         description=told,
         files=_files(hub),
@@ -109,7 +112,7 @@ def _v2(size: _Size) -> tuple[ModelInfo, ...]:
             size,
             HubModel(
                 f"depth-anything/Depth-Anything-V2-{part}{size.name.capitalize()}-hf",
-                *(_V2_SMALL[suffix] if size.name == "small" else (None, None)),
+                *_V2_PINS.get(f"{size.name}{suffix}", (None, None)),
             ),
             license,
             claim,
@@ -161,8 +164,20 @@ def _depth_pro() -> ModelInfo:
     )
 
 
+_ZOE_PINS = {
+    "nyu": (
+        "52ae69caf7896c927909b3ceab4249c235e16dc1",
+        "b616e347efc30e64822be28d2464c2fcd0b665b5fdbc9a135d53d168c31c77ab",
+    ),
+    "nyu-kitti": (
+        "f364d4c7936e91f465abba182208dd68142bf0ca",
+        "c5494fa0938f18d71e215e245472470c3aefebd7b434abd89750e5ae4008e2dc",
+    ),
+}
+
+
 def _zoe(variant: str, parameters: int, where: str, size: InputSize, max_depths: tuple[float, ...]) -> ModelInfo:
-    hub, name = HubModel(f"Intel/zoedepth-{variant}"), f"zoedepth-{variant}"
+    hub, name = HubModel(f"Intel/zoedepth-{variant}", *_ZOE_PINS.get(variant, (None, None))), f"zoedepth-{variant}"
     told = f"tuned on {variant.upper()}" if len(max_depths) == 1 else "a head of NYU and one of KITTI behind a router"
     return ModelInfo(
         name=name,
