@@ -23,10 +23,9 @@ from depth_retrofit_ros.device.launches import observed
 
 META = torch.device("meta")
 PACKAGE = Path(__file__).resolve().parents[1]
-LOOKS = {  # at values, or gives a shape that depends on them
-    "_local_scalar_dense", "item", "nonzero", "masked_select", "unique_consecutive", "_unique2", "unique_dim", "equal", "is_nonzero",
-    "bincount", "nonzero_numpy",
-}  # fmt: skip
+# Of operations that look at values, or whose result has a shape that depends on them.
+LOOKS = {"_local_scalar_dense", "item", "nonzero", "nonzero_numpy", "masked_select", "equal", "is_nonzero", "bincount"}
+LOOKS |= {"unique_consecutive", "unique_dim", "_unique2"}
 SENT = {torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy}  # what they make lies on the host first
 
 
@@ -84,9 +83,9 @@ class Audit:
         """Of all stages."""
         total = Cost()
         for cost in self.stages.values():
-            total.launches, total.read, total.written = (
-                total.launches + cost.launches, total.read + cost.read, total.written + cost.written,
-            )  # fmt: skip
+            total.launches += cost.launches
+            total.read += cost.read
+            total.written += cost.written
         return total
 
     def wait(self, what: str) -> None:
@@ -121,7 +120,7 @@ class _Operations(TorchDispatchMode):
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         if not on_device and not any(tensor.is_meta for tensor in made):
             return result
-        crosses = on_host and any(tensor.dim() for tensor in on_host) or (on_device and any(not tensor.is_meta for tensor in made))
+        crosses = any(tensor.dim() for tensor in on_host) or (on_device and not all(tensor.is_meta for tensor in made))
         if crosses or (on_host and name.startswith(("_to_copy", "copy_"))):
             self._audit.wait(f"{name} between host and device")
         elif name.startswith("index_put") and args[2].dim() == 0:

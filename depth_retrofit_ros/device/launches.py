@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 Observer = Callable[[str, tuple[torch.Tensor, ...]], None]
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # NumPy executes the kernels, on CPU tensors
 _OBSERVER: ContextVar[Observer | None] = ContextVar("observer", default=None)
+
+
+def has_kernels(device: torch.device) -> bool:
+    """Whether Triton's kernels compute on this device: where Triton is installed, on CUDA; on ``meta``, which stands for it; and on
+    a CPU where its interpreter was asked for."""
+    return (device.type in ("cuda", "meta") or (INTERPRETED and device.type == "cpu")) and _installed()
+
+
+@functools.cache
+def _installed() -> bool:
+    return find_spec("triton") is not None
 
 
 def launch(kernel: Any, grid: Any, *arguments: Any, **constants: Any) -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 Mode = Literal["entropy", "edges", "both"]
@@ -58,14 +59,32 @@ def doubt(coarse: CoarsePrediction, mode: Mode = "both") -> torch.Tensor:
     size = (coarse.depth.shape[0], coarse.depth.shape[1])
     parts = []
     if mode != "edges":
-        h = _least_where_broken(entropy(coarse.features))
+        h = _least_where_broken(_entropy(coarse.features))
         h = bilinear(h[None], size, antialias=True)[0]
         parts.append((h - h.amin()) / (h - h.amin()).mean().clamp_min(FLOOR))
     if mode != "entropy":
-        g = _least_where_broken(edge_strength(coarse.depth))
+        g = _least_where_broken(_edge_strength(coarse.depth))
         parts.append(g / g.mean().clamp_min(FLOOR))
     # Not widened: on soft coarse maps that spends the budget beside the errors (docs/ablations.md).
     return torch.stack(parts).mean(0)
+
+
+def _entropy(features: torch.Tensor) -> torch.Tensor:
+    """``entropy``, in one kernel where there is one."""
+    if not has_kernels(features.device):
+        return entropy(features)
+    from depth_retrofit_ros.selection import score_triton
+
+    return score_triton.entropy(features)
+
+
+def _edge_strength(depth: torch.Tensor) -> torch.Tensor:
+    """``edge_strength``, in one kernel where there is one."""
+    if not has_kernels(depth.device):
+        return edge_strength(depth)
+    from depth_retrofit_ros.selection import score_triton
+
+    return score_triton.edge_strength(depth, HALF_STEP)
 
 
 def weighted(doubt: torch.Tensor, contrast: torch.Tensor) -> torch.Tensor:

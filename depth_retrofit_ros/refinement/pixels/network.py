@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.refinement.fusion import GatedFusion
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT, SURFACES
 from depth_retrofit_ros.refinement.pixels.decision import OUTPUTS, TERMS, Refinement, decide
@@ -50,7 +51,8 @@ class RefinerNet(nn.Module):
         """dtype: of the U-Net; features, choice and gate are float32 in any case."""
         rows, weight, bias = (tensor.to(dtype) for tensor in (features.rows, self.mix.weight, self.mix.bias))
         mixed = pyramid[0].backend.linear(rows, weight, bias)
-        return self.decide(self.unet(mixed.relu_(), pyramid).float(), features)
+        out = self.unet(mixed.relu_(), pyramid)
+        return self.decide(out if has_kernels(out.device) else out.float(), features)
 
     def decide(self, out: torch.Tensor, features: PixelFeatures) -> Refinement:
         """What the U-Net's output ``[K, OUTPUTS]`` says; ablations replace it."""

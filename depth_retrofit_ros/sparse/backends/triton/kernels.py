@@ -5,13 +5,12 @@ At the widths of these networks everything is bound by memory, so nothing is sto
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import triton
 import triton.language as tl
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # NumPy executes the kernels, on CPU tensors
+from depth_retrofit_ros.device.launches import INTERPRETED
 
 # Timed once for each pair of widths, at the first call; of the interpreter only the values are of interest.
 CONFIGS = [
@@ -134,3 +133,79 @@ def neighbors(
     inside = (pixel < count) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
     row = tl.load(index_image + y * width + x, inside, -1)
     tl.store(out + pixel.to(tl.int64) * 9 + tl.program_id(1), tl.where(row < 0, count, row), pixel < count)
+
+
+@triton.jit
+def children_of(
+    fine: tl.tensor, cell: tl.tensor, height: tl.tensor, width: tl.tensor, h: tl.tensor, w: tl.tensor
+) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
+    """The rows of the four pixels of a cell, −1 where there is none."""
+    y, x = 2 * (cell // w), 2 * (cell % w)
+    there = cell < h * w
+    below, beside = there & (y + 1 < height), there & (x + 1 < width)
+    place = fine + y * width + x
+    first, second = tl.load(place, there, -1), tl.load(place + 1, beside, -1)
+    third, fourth = tl.load(place + width, below, -1), tl.load(place + width + 1, below & beside, -1)
+    return first, second, third, fourth
+
+
+@triton.jit
+def count_cells(
+    fine: tl.tensor,  # int32 [height, width]: the row of each pixel, −1 for none
+    counts: tl.tensor,  # int32 [blocks]
+    height: tl.tensor,
+    width: tl.tensor,
+    h: tl.tensor,
+    w: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """How many 2×2 cells of each block have a pixel. Grid: blocks of cells."""
+    cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    first, second, third, fourth = children_of(fine, cell, height, width, h, w)
+    occupied = (first >= 0) | (second >= 0) | (third >= 0) | (fourth >= 0)
+    tl.store(counts + tl.program_id(0), tl.sum(occupied.to(tl.int32), 0))
+
+
+@triton.jit
+def sum_before(counts: tl.tensor, total: tl.tensor, blocks: tl.tensor, BLOCK: tl.constexpr) -> None:
+    """``int32 [blocks]`` becomes the sum of what comes before each; total ``int32 [1]``: of all. One program."""
+    before = blocks * 0
+    for start in range(0, blocks, BLOCK):
+        place = start + tl.arange(0, BLOCK)
+        number = tl.load(counts + place, place < blocks, 0)
+        tl.store(counts + place, before + tl.cumsum(number, 0) - number, place < blocks)
+        before += tl.sum(number, 0)
+    tl.store(total, before)
+
+
+@triton.jit
+def link_cells(
+    fine: tl.tensor,  # int32 [height, width]
+    before: tl.tensor,  # int32 [blocks]
+    index_image: tl.tensor,  # int32 [h, w]
+    indices: tl.tensor,  # int64 [most]
+    children: tl.tensor,  # int32 [most, 4]
+    slots: tl.tensor,  # int32 [count]
+    count: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
+    h: tl.tensor,
+    w: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """``kernel_map.coarsen`` once it is known how many cells come before each block. Grid: blocks of cells."""
+    cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    first, second, third, fourth = children_of(fine, cell, height, width, h, w)
+    occupied = (first >= 0) | (second >= 0) | (third >= 0) | (fourth >= 0)
+    row = tl.load(before + tl.program_id(0)) + tl.cumsum(occupied.to(tl.int32), 0) - 1
+    tl.store(index_image + cell, tl.where(occupied, row, -1), cell < h * w)
+    tl.store(indices + row, cell.to(tl.int64), occupied)
+    place = 4 * row
+    tl.store(children + place, tl.where(first < 0, count, first), occupied)
+    tl.store(children + place + 1, tl.where(second < 0, count, second), occupied)
+    tl.store(children + place + 2, tl.where(third < 0, count, third), occupied)
+    tl.store(children + place + 3, tl.where(fourth < 0, count, fourth), occupied)
+    tl.store(slots + first, place, first >= 0)
+    tl.store(slots + second, place + 1, second >= 0)
+    tl.store(slots + third, place + 2, third >= 0)
+    tl.store(slots + fourth, place + 3, fourth >= 0)
