@@ -14,19 +14,11 @@ BINS: tl.constexpr = tl.constexpr(1 << 16)
 
 
 @triton.jit
-def keys_kernel(
-    score: tl.tensor,  # float32 [low_h, low_w]
-    keys: tl.tensor,  # int32 [height · width]: whose order is that of the interpolated scores
-    histogram: tl.tensor,  # int32 [BINS], zeros
-    low_h: tl.tensor,
-    low_w: tl.tensor,
-    height: tl.tensor,
-    width: tl.tensor,
-    BLOCK: tl.constexpr,
-) -> None:
-    """Grid: blocks of pixels."""
-    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    there = pixel < height * width
+def key_of(
+    score: tl.tensor, pixel: tl.tensor, there: tl.tensor, low_h: tl.tensor, low_w: tl.tensor, height: tl.tensor, width: tl.tensor
+) -> tl.tensor:
+    """An int32 for each pixel, whose order is that of the scores interpolated there. Made anew wherever it is wanted: the score's
+    small map stays in the cache, a full-size map of keys would not."""
     y, x = pixel // width, pixel % width
     at_y = tl.minimum(tl.maximum((y.to(tl.float32) + 0.5) * (low_h / height) - 0.5, 0.0), low_h - 1.0)
     at_x = tl.minimum(tl.maximum((x.to(tl.float32) + 0.5) * (low_w / width) - 0.5, 0.0), low_w - 1.0)
@@ -38,8 +30,23 @@ def keys_kernel(
     lower = (1.0 - across) * tl.load(score + bottom * low_w + left, there, 0.0)
     lower += across * tl.load(score + bottom * low_w + right, there, 0.0)
     bits = ((1.0 - down) * upper + down * lower + 0.0).to(tl.int32, bitcast=True)
-    key = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    tl.store(keys + pixel, key, there)
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
+
+
+@triton.jit
+def upper_kernel(
+    score: tl.tensor,  # float32 [low_h, low_w]
+    histogram: tl.tensor,  # int32 [BINS], zeros: of the upper halves of the keys
+    low_h: tl.tensor,
+    low_w: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Grid: blocks of pixels."""
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    there = pixel < height * width
+    key = key_of(score, pixel, there, low_h, low_w, height, width)
     tl.atomic_add(histogram + ((key >> 16) + BINS // 2), 1, there)
 
 
@@ -70,17 +77,21 @@ def rank_kernel(
 
 
 @triton.jit
-def inside_kernel(
-    keys: tl.tensor,  # int32 [pixels]
+def lower_kernel(
+    score: tl.tensor,  # float32 [low_h, low_w]
     found: tl.tensor,  # int32 [4]
     histogram: tl.tensor,  # int32 [BINS], zeros: of the lower halves of the keys in the upper bin
-    pixels: tl.tensor,
+    low_h: tl.tensor,
+    low_w: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
     BLOCK: tl.constexpr,
 ) -> None:
     """Grid: blocks of pixels."""
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    key = tl.load(keys + pixel, pixel < pixels, 0)
-    inside = (pixel < pixels) & ((key >> 16) + BINS // 2 == tl.load(found))
+    there = pixel < height * width
+    key = key_of(score, pixel, there, low_h, low_w, height, width)
+    inside = there & ((key >> 16) + BINS // 2 == tl.load(found))
     tl.atomic_add(histogram + (key & (BINS - 1)), 1, inside)
 
 
@@ -95,11 +106,20 @@ def over_and_ties(key: tl.tensor, there: tl.tensor, found: tl.tensor) -> tuple[t
 
 @triton.jit
 def count_kernel(
-    keys: tl.tensor, found: tl.tensor, counts: tl.tensor, pixels: tl.tensor, blocks: tl.tensor, BLOCK: tl.constexpr
+    score: tl.tensor,  # float32 [low_h, low_w]
+    found: tl.tensor,  # int32 [4]
+    counts: tl.tensor,  # int32 [2, blocks]: pixels over and ties of each block
+    blocks: tl.tensor,
+    low_h: tl.tensor,
+    low_w: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
+    BLOCK: tl.constexpr,
 ) -> None:
-    """counts ``int32 [2, blocks]``: pixels over and ties of each block. Grid: blocks of pixels."""
+    """Grid: blocks of pixels."""
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    over, ties = over_and_ties(tl.load(keys + pixel, pixel < pixels, 0), pixel < pixels, found)
+    there = pixel < height * width
+    over, ties = over_and_ties(key_of(score, pixel, there, low_h, low_w, height, width), there, found)
     tl.store(counts + tl.program_id(0), tl.sum(over.to(tl.int32), 0))
     tl.store(counts + blocks + tl.program_id(0), tl.sum(ties.to(tl.int32), 0))
 
@@ -118,20 +138,23 @@ def scan_kernel(counts: tl.tensor, blocks: tl.tensor, BLOCK: tl.constexpr) -> No
 
 @triton.jit
 def write_kernel(
-    keys: tl.tensor,  # int32 [pixels]
+    score: tl.tensor,  # float32 [low_h, low_w]
     found: tl.tensor,  # int32 [4]
     before: tl.tensor,  # int32 [2, blocks]
     indices: tl.tensor,  # int64 [count]
-    index_image: tl.tensor,  # int32 [pixels]
+    index_image: tl.tensor,  # int32 [height, width]
     count: tl.tensor,
-    pixels: tl.tensor,
     blocks: tl.tensor,
+    low_h: tl.tensor,
+    low_w: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
     BLOCK: tl.constexpr,
 ) -> None:
     """Grid: blocks of pixels."""
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    there = pixel < pixels
-    over, ties = over_and_ties(tl.load(keys + pixel, there, 0), there, found)
+    there = pixel < height * width
+    over, ties = over_and_ties(key_of(score, pixel, there, low_h, low_w, height, width), there, found)
     wanted = count - tl.load(found + 1) - tl.load(found + 3)  # of the ties, the first
     before_over, before_ties = tl.load(before + tl.program_id(0)), tl.load(before + blocks + tl.program_id(0))
     tie_rank = before_ties + tl.cumsum(ties.to(tl.int32), 0)  # from 1 on
@@ -145,20 +168,20 @@ def write_kernel(
 def select_top(score: torch.Tensor, size: tuple[int, int], count: int) -> PixelSet:
     """``top_k.select_top_by_torch`` of score ``[h, w]``, of 1 to H·W pixels."""
     score = score.float().contiguous()
-    (h, w), pixels = score.shape, size[0] * size[1]
-    blocks = triton.cdiv(pixels, BLOCK)
+    sizes = *score.shape, *size
+    blocks = triton.cdiv(size[0] * size[1], BLOCK)
 
     def made(*shape: int, dtype: torch.dtype = torch.int32) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype, device=score.device)
 
-    keys, found, counts = made(pixels), made(4), made(2, blocks)
+    found, counts = made(4), made(2, blocks)
     indices, index_image = made(count, dtype=torch.int64), made(*size)
-    histograms = torch.zeros(2, 1 << 16, dtype=torch.int32, device=score.device)
-    launch(keys_kernel, (blocks,), score, keys, histograms[0], h, w, *size, BLOCK=BLOCK)
-    launch(rank_kernel, (1,), histograms[0], found, count, SECOND=False, BLOCK=1024)
-    launch(inside_kernel, (blocks,), keys, found, histograms[1], pixels, BLOCK=BLOCK)
-    launch(rank_kernel, (1,), histograms[1], found, count, SECOND=True, BLOCK=1024)
-    launch(count_kernel, (blocks,), keys, found, counts, pixels, blocks, BLOCK=BLOCK)
+    upper, lower = torch.zeros(2, BINS.value, dtype=torch.int32, device=score.device)
+    launch(upper_kernel, (blocks,), score, upper, *sizes, BLOCK=BLOCK)
+    launch(rank_kernel, (1,), upper, found, count, SECOND=False, BLOCK=1024)
+    launch(lower_kernel, (blocks,), score, found, lower, *sizes, BLOCK=BLOCK)
+    launch(rank_kernel, (1,), lower, found, count, SECOND=True, BLOCK=1024)
+    launch(count_kernel, (blocks,), score, found, counts, blocks, *sizes, BLOCK=BLOCK)
     launch(scan_kernel, (1,), counts, blocks, BLOCK=1024)
-    launch(write_kernel, (blocks,), keys, found, counts, indices, index_image, count, pixels, blocks, BLOCK=BLOCK)
+    launch(write_kernel, (blocks,), score, found, counts, indices, index_image, count, blocks, *sizes, BLOCK=BLOCK)
     return PixelSet(indices, index_image)

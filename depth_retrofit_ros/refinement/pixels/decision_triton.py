@@ -56,7 +56,8 @@ def decide_kernel(
 
 @triton.jit
 def gate_kernel(
-    rows: tl.tensor,  # float32 [count, columns]
+    level: tl.tensor,  # float32 [count], with a stride
+    coarse_entropy: tl.tensor,  # float32 [count], with the same
     change: tl.tensor,  # float32 [count]
     entropy: tl.tensor,  # float32 [count]
     coarse: tl.tensor,  # float32 [count]
@@ -67,21 +68,19 @@ def gate_kernel(
     gate: tl.tensor,  # float32 [count]
     fused: tl.tensor,  # float32 [count]
     count: tl.tensor,
-    columns: tl.tensor,
-    AT_LEVEL: tl.constexpr,
-    AT_ENTROPY: tl.constexpr,
+    stride: tl.tensor,
     HIDDEN: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
     """Grid: blocks of pixels."""
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     there = pixel < count
-    row = rows + pixel.to(tl.int64) * columns
-    level, of_coarse = tl.load(row + AT_LEVEL, there, 0.0), tl.load(row + AT_ENTROPY, there, 0.0)
+    at = pixel.to(tl.int64) * stride
+    own_level, of_coarse = tl.load(level + at, there, 0.0), tl.load(coarse_entropy + at, there, 0.0)
     moved, of_refined = tl.load(change + pixel, there, 0.0), tl.load(entropy + pixel, there, 0.0)
     logit = tl.zeros_like(moved) + tl.load(second_bias)
     for unit in tl.static_range(HIDDEN):
-        hidden = tl.load(first_bias + unit) + tl.load(first + 4 * unit) * level + tl.load(first + 4 * unit + 1) * moved
+        hidden = tl.load(first_bias + unit) + tl.load(first + 4 * unit) * own_level + tl.load(first + 4 * unit + 1) * moved
         hidden += tl.load(first + 4 * unit + 2) * of_coarse + tl.load(first + 4 * unit + 3) * of_refined
         logit += tl.load(second + unit) * tl.where(hidden < 0.0, 0.0, hidden)
     kept = 1.0 / (1.0 + tl.exp(-logit))
@@ -121,22 +120,23 @@ def decide(
 
 
 def fuse(
-    rows: torch.Tensor,
+    level: torch.Tensor,
+    coarse_entropy: torch.Tensor,
     change: torch.Tensor,
     entropy: torch.Tensor,
     coarse: torch.Tensor,
     layers: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
-    at: tuple[int, int],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gate and fused depth, both ``float32 [K]``. layers: weight and bias of both layers of ``GatedFusion.mlp``; at: the columns of
-    ``rows`` with level and entropy; coarse ``[K]``."""
-    count, columns = rows.shape
-    gate, fused = rows.new_empty(count), rows.new_empty(count)
+    """Gate and fused depth, both ``float32 [K]``. level, coarse_entropy: columns of ``PixelFeatures.rows``; change, entropy: of the
+    ``Refinement``; coarse: coarse depth, all ``[K]``; layers: weight and bias of both layers of ``GatedFusion.mlp``."""
+    count = change.numel()
+    gate, fused = torch.empty_like(change), torch.empty_like(change)
     if count:
         launch(
             gate_kernel,
             (triton.cdiv(count, BLOCK),),
-            rows,
+            level,
+            coarse_entropy,
             change,
             entropy,
             coarse,
@@ -144,9 +144,7 @@ def fuse(
             gate,
             fused,
             count,
-            columns,
-            AT_LEVEL=at[0],
-            AT_ENTROPY=at[1],
+            level.stride(0),
             HIDDEN=layers[1].numel(),
             BLOCK=BLOCK,
         )

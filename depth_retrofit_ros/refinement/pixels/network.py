@@ -33,7 +33,7 @@ class RefinerNet(nn.Module):
         super().__init__()
         self.widths, self.blocks = tuple(widths), blocks
         self.mix = nn.Linear(IN_CHANNELS, MIXED)
-        self.unet = SparseUNet(MIXED, self.widths, blocks, out_channels=OUTPUTS)
+        self.unet = SparseUNet(MIXED, self.widths, blocks, out_channels=OUTPUTS, relu_input=True)
         self.fusion = GatedFusion()
         with torch.no_grad():
             self.unet.head.weight.mul_(0.1)
@@ -49,9 +49,8 @@ class RefinerNet(nn.Module):
 
     def forward(self, features: PixelFeatures, pyramid: Pyramid, dtype: torch.dtype = torch.float32) -> Refinement:
         """dtype: of the U-Net; features, choice and gate are float32 in any case."""
-        rows, weight, bias = (tensor.to(dtype) for tensor in (features.rows, self.mix.weight, self.mix.bias))
-        mixed = pyramid[0].backend.linear(rows, weight, bias)
-        out = self.unet(mixed.relu_(), pyramid)
+        weight, bias = self.mix.weight.to(dtype), self.mix.bias.to(dtype)
+        out = self.unet(pyramid[0].backend.linear(features.rows, weight, bias), pyramid)
         return self.decide(out if has_kernels(out.device) else out.float(), features)
 
     def decide(self, out: torch.Tensor, features: PixelFeatures) -> Refinement:

@@ -15,7 +15,7 @@ from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.errors import WeightsError
 from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
 from depth_retrofit_ros.refinement.pixels.decision import Refinement
-from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, pixel_features, start_of
+from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, pixel_features
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
@@ -90,8 +90,8 @@ class SparseRefiner:
         if torch.is_inference_mode_enabled() and has_kernels(f.rows.device):
             from depth_retrofit_ros.refinement.pixels import decision_triton
 
-            at = start_of("level"), start_of("entropy")
-            return decision_triton.fuse(f.rows, r.change, r.entropy, refined.coarse, self.network.fusion.layers, at)
+            layers = self.network.fusion.layers
+            return decision_triton.fuse(f.level, f.entropy, r.change, r.entropy, refined.coarse, layers)
         gate, change = self.network.fusion(f.level, r.change, f.entropy, r.entropy)
         return gate, refined.coarse * change.exp()
 

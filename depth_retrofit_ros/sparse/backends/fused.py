@@ -39,7 +39,8 @@ class Convolution:
     def check(self) -> None:
         """Raise ValueError or ModelError where the operands do not fit each other."""
         features, matrices = self.features, self.matrices
-        if any(tensor.dtype != features.dtype for tensor in self.operands()):
+        converted = self.sources is None and self.targets is None and features.dtype == torch.float32  # as they are read
+        if any(tensor.dtype != matrices.dtype and not (converted and tensor is features) for tensor in self.operands()):
             raise ModelError(f"features are {features.dtype}, weights {matrices.dtype}: convert network and features to one type")
         channels, outputs = features.shape[1], matrices.shape[2]
         taps = 1 if self.sources is None else self.sources.shape[1]

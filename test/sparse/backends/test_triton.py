@@ -38,8 +38,8 @@ def check_nothing_reads_values() -> None:
     from depth_retrofit_ros.sparse.backends.triton.backend import halve
 
     pixels = PixelSet(torch.empty(500, dtype=torch.int64, device="meta"), torch.empty(90, 160, dtype=torch.int32, device="meta"))
-    coarser, active = halve(pixels)
-    assert halve(coarser.pixels)[0].pixels.count == 500 and active.shape == (1,)
+    coarser, active = halve(pixels, 500)
+    assert halve(coarser.pixels, 400)[0].pixels.count == 400 and active.shape == (1,)
 
 
 @pytest.mark.slow

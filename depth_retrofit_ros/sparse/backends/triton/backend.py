@@ -34,20 +34,24 @@ class TritonBackend(FusedBackend):
         if levels < 1:
             raise ValueError(f"a pyramid needs at least one level, not {levels}")
         built, active = [], None
-        for _ in range(levels - 1):
-            down, coarse_active = halve(pixels)
+        for level in range(1, levels):
+            down, coarse_active = halve(pixels, self.most(pixels, level))
             neighbors = neighbor_map(pixels, active)
             built.append(Level(self, pixels, neighbors, down.children, down.slots, active, coarse_active))
             pixels, active = down.pixels, coarse_active
         return Pyramid((*built, Level(self, pixels, neighbor_map(pixels, active), active=active)))
 
+    def most(self, pixels: PixelSet, level: int) -> int:
+        """How many rows the level that is made of these pixels can have: that is what its tensors are made for."""
+        return min(pixels.count, (pixels.size[0] + 1) // 2 * ((pixels.size[1] + 1) // 2))
+
     def _convolve(self, work: Convolution) -> torch.Tensor:
         """See ``FusedBackend``."""
         features, sources, targets, active = work.features, work.sources, work.targets, work.active
-        if features.dtype not in TYPES:
-            raise ModelError(f"sparse backend 'triton' computes in float16, bfloat16 or float32, not {features.dtype}")
+        if work.matrices.dtype not in TYPES:
+            raise ModelError(f"sparse backend 'triton' computes in float16, bfloat16 or float32, not {work.matrices.dtype}")
         slots, depth, outputs = work.matrices.shape
-        out = features.new_empty(work.rows, outputs)
+        out = work.matrices.new_empty(work.rows, outputs)
         count = features.shape[0] if sources is None else sources.shape[0]
         if count == 0:
             return out
@@ -104,13 +108,13 @@ def neighbor_map(pixels: PixelSet, active: torch.Tensor | None) -> torch.Tensor:
     return rows
 
 
-def halve(pixels: PixelSet) -> tuple[Coarsening, torch.Tensor]:
-    """``kernel_map.coarsen`` of the pixels in the index image, in three launches, into min(K, cells) rows; and how many of these
-    are in use, ``int32 [1]``. What the others hold means nothing."""
+def halve(pixels: PixelSet, most: int) -> tuple[Coarsening, torch.Tensor]:
+    """``kernel_map.coarsen`` of the pixels in the index image, in three launches, into ``most`` rows; and how many of these are in
+    use, ``int32 [1]``. What the others hold means nothing."""
     height, width = pixels.size
     size = (height + 1) // 2, (width + 1) // 2
     cells = size[0] * size[1]
-    most, blocks = min(pixels.count, cells), triton.cdiv(cells, CELLS)
+    blocks = triton.cdiv(cells, CELLS)
 
     def made(*shape: int, dtype: torch.dtype = torch.int32) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype, device=pixels.indices.device)

@@ -95,7 +95,7 @@ def convolve(
                 (channel < CHANNELS)[:, None] & (columns < OUTPUTS)[None, :],
                 0.0,
             )
-            sums = tl.dot(value, factor, sums, input_precision="ieee")
+            sums = tl.dot(value.to(factor.dtype), factor, sums, input_precision="ieee")
     if BIASED:
         sums += tl.load(bias + columns, columns < OUTPUTS, 0.0).to(tl.float32)[None, :]
     if SCATTERED:
