@@ -19,8 +19,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from depth_retrofit_ros.device.launches import observed
+from depth_retrofit_ros.device.launches import Launch, observed
 
+SECTOR = 32  # bytes, the least that a GPU reads of its memory
 META = torch.device("meta")
 PACKAGE = Path(__file__).resolve().parents[1]
 # Of operations that look at values, or whose result has a shape that depends on them.
@@ -96,9 +97,9 @@ class Audit:
         """Note a kernel."""
         self.stages.setdefault(self._stage, Cost()).add(name, _bytes(read), _bytes(written))
 
-    def _launched(self, name: str, tensors: tuple[torch.Tensor, ...]) -> None:
+    def _launched(self, launched: Launch) -> None:
         """A kernel of Triton; which of its tensors it writes, it does not say: they count as read."""
-        self.launch(name, tensors, ())
+        self.launch(launched.name, launched.tensors, ())
 
 
 class _Operations(TorchDispatchMode):
@@ -154,7 +155,13 @@ def _is_view(func: Any) -> bool:
 
 
 def _bytes(tensors: Sequence[torch.Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in {id(tensor): tensor for tensor in tensors}.values())
+    """Of these tensors, each once. Of a column, each element costs a sector of memory."""
+    return sum(tensor.numel() * _bytes_each(tensor) for tensor in {id(tensor): tensor for tensor in tensors}.values())
+
+
+def _bytes_each(tensor: torch.Tensor) -> int:
+    size = tensor.element_size()
+    return min(SECTOR, size * tensor.stride(0)) if tensor.dim() == 1 else size
 
 
 def _here() -> str:

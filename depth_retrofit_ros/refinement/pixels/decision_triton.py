@@ -14,7 +14,7 @@ BLOCK = 128  # pixels of a program
 @triton.jit
 def decide_kernel(
     out: tl.tensor,  # [count, CANDIDATES + 4], any real type
-    rows: tl.tensor,  # float32 [count, columns]
+    rows: tl.tensor,  # [count, columns], any real type
     change: tl.tensor,  # float32 [count]
     entropy: tl.tensor,  # float32 [count]
     count: tl.tensor,
@@ -35,8 +35,8 @@ def decide_kernel(
     row = rows + pixel.to(tl.int64) * columns
     k = tl.arange(0, WIDTH)
     used = there[:, None] & (k < CANDIDATES)[None, :]
-    ratio = tl.load(row[:, None] + AT_RATIO + k[None, :], used, 0.0)
-    color = tl.load(row[:, None] + AT_COLOR + k[None, :], used, 0.0)
+    ratio = tl.load(row[:, None] + AT_RATIO + k[None, :], used, 0.0).to(tl.float32)
+    color = tl.load(row[:, None] + AT_COLOR + k[None, :], used, 0.0).to(tl.float32)
     logit = tl.load(said[:, None] + k[None, :], used, 0.0).to(tl.float32)
     linear = tl.load(said + CANDIDATES, there, 0.0).to(tl.float32)[:, None]
     square = tl.load(said + CANDIDATES + 1, there, 0.0).to(tl.float32)[:, None]
@@ -56,8 +56,8 @@ def decide_kernel(
 
 @triton.jit
 def gate_kernel(
-    level: tl.tensor,  # float32 [count], with a stride
-    coarse_entropy: tl.tensor,  # float32 [count], with the same
+    level: tl.tensor,  # [count], any real type, with a stride
+    coarse_entropy: tl.tensor,  # the same, of the same
     change: tl.tensor,  # float32 [count]
     entropy: tl.tensor,  # float32 [count]
     coarse: tl.tensor,  # float32 [count]
@@ -76,7 +76,8 @@ def gate_kernel(
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     there = pixel < count
     at = pixel.to(tl.int64) * stride
-    own_level, of_coarse = tl.load(level + at, there, 0.0), tl.load(coarse_entropy + at, there, 0.0)
+    own_level = tl.load(level + at, there, 0.0).to(tl.float32)
+    of_coarse = tl.load(coarse_entropy + at, there, 0.0).to(tl.float32)
     moved, of_refined = tl.load(change + pixel, there, 0.0), tl.load(entropy + pixel, there, 0.0)
     logit = tl.zeros_like(moved) + tl.load(second_bias)
     for unit in tl.static_range(HIDDEN):
@@ -96,7 +97,7 @@ def decide(
     at: the first columns of the candidates' ratios and colour distances; scales: of a place, the farthest place, of the residual.
     """
     count, columns = rows.shape
-    change, entropy = rows.new_empty(count), rows.new_empty(count)
+    change, entropy = torch.empty(2, count, device=rows.device)
     if count:
         launch(
             decide_kernel,

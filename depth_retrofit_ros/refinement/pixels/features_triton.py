@@ -22,7 +22,7 @@ def assemble(
     cell_colors: tl.tensor,  # float32 [low_h, low_w, 3], normalised
     mixtures: tl.tensor,  # float32 [low_h, low_w, 8 · WINDOWS + 9]
     log_median: tl.tensor,  # float32 [1]
-    out: tl.tensor,  # float32 [count, COLUMNS]
+    out: tl.tensor,  # [count, COLUMNS], any real type
     count: tl.tensor,
     height: tl.tensor,
     width: tl.tensor,
@@ -139,18 +139,20 @@ def assemble_rows(
     farthest: float,
     starts: tuple[int, ...],
     cell_level: float,
+    dtype: torch.dtype,
 ) -> torch.Tensor:
     """``PixelFeatures.rows`` at ``indices int64 [K]``.
 
     image ``uint8 [H, W, 3]``; depth ``float32 [H, W]``, the upsampled coarse depth; values, colors, mixtures: of the coarse grid,
     see ``maps_triton``; log_median ``[]``; offsets: dy, dx of every candidate that a cell shows; mixture: ``MIXTURE_LAYOUT``;
-    starts: the columns at which the parts of a row begin, colours at 0; cell_level: see ``features.CELL_LEVEL``.
+    starts: the columns at which the parts of a row begin, colours at 0; cell_level: see ``features.CELL_LEVEL``;
+    dtype: of the rows.
     """
     (height, width), (low_h, low_w) = depth.shape, values.shape[:2]
     surfaces, windows = len(offsets) // 2, mixture[0]
     candidates, distances, entropy, level, grid = starts
     columns = grid + 3
-    out = depth.new_empty(indices.numel(), columns)
+    out = depth.new_empty(indices.numel(), columns, dtype=dtype)
     if indices.numel() == 0:
         return out
     tensors = image.contiguous(), depth.contiguous(), indices, values, colors.contiguous(), mixtures, log_median, out

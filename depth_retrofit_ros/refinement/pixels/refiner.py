@@ -80,7 +80,7 @@ class SparseRefiner:
         pixels: PixelSet,
     ) -> Refined:
         """See ``Refiner.refine``."""
-        features = pixel_features(image, small, coarse.depth, depth, score, pixels)
+        features = pixel_features(image, small, coarse.depth, depth, score, pixels, self.dtype)
         pyramid = self.backend.build_pyramid(pixels, self.network.levels)
         return Refined(depth.flatten()[pixels.indices], features, self.network(features, pyramid, self.dtype))
 

@@ -18,6 +18,7 @@ class Convolution:
 
     features: ``[N, Cin]``; matrices: ``[slots, taps · Cin, Cout]``; bias: ``[Cout]``; rows: of the result ``[rows, Cout]``.
     sources: ``int32 [count, taps]``, N for zeros; targets: ``int32 [count, slots]``, ``rows`` for none; None means row i for i.
+    packed: sources are those of a 3x3 kernel, ``int32 [count, 3]``, in the form of the backend.
     active: how many of the count are to be computed, None for all (see ``Level``). relu_input: apply ReLU to the features first.
     residual: ``[rows, Cout]``.
     """
@@ -31,6 +32,7 @@ class Convolution:
     active: torch.Tensor | None = None
     relu_input: bool = False
     residual: torch.Tensor | None = None
+    packed: bool = False
 
     def operands(self) -> list[torch.Tensor]:
         """Those that are computed with."""
@@ -43,7 +45,7 @@ class Convolution:
         if any(tensor.dtype != matrices.dtype and not (converted and tensor is features) for tensor in self.operands()):
             raise ModelError(f"features are {features.dtype}, weights {matrices.dtype}: convert network and features to one type")
         channels, outputs = features.shape[1], matrices.shape[2]
-        taps = 1 if self.sources is None else self.sources.shape[1]
+        taps = 9 if self.packed else 1 if self.sources is None else self.sources.shape[1]
         if matrices.shape[1] != taps * channels:
             raise ValueError(f"a weight for {matrices.shape[1] // taps} channels does not fit features {list(features.shape)}")
         if self.residual is not None and self.residual.shape != (self.rows, outputs):
@@ -51,9 +53,13 @@ class Convolution:
 
 
 class FusedBackend(ABC):
-    """The convolutions of ``SparseBackend``, without gradients, in terms of ``_convolve``."""
+    """The convolutions of ``SparseBackend``, without gradients, in terms of ``_convolve``.
+
+    packs_neighbors: whether its levels have their neighbours in a form of its own, ``int32 [K, 3]``.
+    """
 
     name: str
+    packs_neighbors = False
 
     def submanifold_conv(
         self,
@@ -78,6 +84,7 @@ class FusedBackend(ABC):
                 active=level.active,
                 relu_input=relu_input,
                 residual=residual,
+                packed=self.packs_neighbors,
             )
         )
 

@@ -27,6 +27,7 @@ class TritonBackend(FusedBackend):
     """
 
     name = "triton"
+    packs_neighbors = True
     devices: tuple[str, ...] = ("cpu",) if INTERPRETED else ("cuda",)
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
@@ -78,7 +79,8 @@ class TritonBackend(FusedBackend):
             OUTPUTS=outputs,
             TAPS=depth // features.shape[1],
             SLOTS=slots,
-            GATHERED=sources is not None,
+            GATHERED=sources is not None and not work.packed,
+            PACKED=work.packed,
             SCATTERED=targets is not None,
             RELU=work.relu_input,
             BIASED=work.bias is not None,
@@ -90,12 +92,12 @@ class TritonBackend(FusedBackend):
 
 
 def neighbor_map(pixels: PixelSet, active: torch.Tensor | None) -> torch.Tensor:
-    """``kernel_map.neighbor_map`` of the active rows, in one launch."""
-    rows = pixels.index_image.new_empty((pixels.count, 9))
+    """``kernel_map.neighbor_map`` of the active rows, packed (see ``kernels.neighbors``), in one launch: ``int32 [K, 3]``."""
+    rows = pixels.index_image.new_empty((pixels.count, 3))
     if pixels.count:
         launch(
             neighbors,
-            (triton.cdiv(pixels.count, PIXELS), 9),
+            (triton.cdiv(pixels.count, PIXELS),),
             pixels.indices,
             pixels.index_image.contiguous(),
             rows,

@@ -40,7 +40,7 @@ def not_too_deep(configs: list[triton.Config], arguments: dict[str, Any], **cons
 @triton.jit
 def convolve(
     features: tl.tensor,  # [absent, CHANNELS]
-    sources: tl.tensor,  # int32 [count, TAPS]: the rows under the kernel, `absent` for zeros; unread unless GATHERED
+    sources: tl.tensor,  # int32: the rows under the kernel, [count, TAPS], `absent` for zeros; or [count, 3], see `neighbors`
     targets: tl.tensor,  # int32 [count, SLOTS]: the rows to write, `rows_out` for none; unread unless SCATTERED
     weights: tl.tensor,  # [SLOTS, TAPS · CHANNELS, OUTPUTS]
     bias: tl.tensor,  # [OUTPUTS]; unread unless BIASED
@@ -54,7 +54,8 @@ def convolve(
     OUTPUTS: tl.constexpr,
     TAPS: tl.constexpr,
     SLOTS: tl.constexpr,
-    GATHERED: tl.constexpr,
+    GATHERED: tl.constexpr,  # by [count, TAPS]; sources are unread unless this or the next
+    PACKED: tl.constexpr,
     SCATTERED: tl.constexpr,
     RELU: tl.constexpr,
     BIASED: tl.constexpr,
@@ -77,8 +78,18 @@ def convolve(
     columns = tl.program_id(1) // SLOTS * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
     depth = tl.arange(0, BLOCK_DEPTH)
     sums = tl.zeros((BLOCK_ROWS, BLOCK_COLUMNS), tl.float32)
+    if PACKED:
+        entry = sources + rows.to(tl.int64) * 3
+        above, below = tl.load(entry, rows < count, 0), tl.load(entry + 1, rows < count, 0)
+        bits = tl.load(entry + 2, rows < count, 0)
     for tap in range(TAPS):
-        if GATHERED:
+        if PACKED:
+            # Neighbours in one line of the image have successive rows: the first of them, plus how many are left of this one.
+            line = bits >> (tap - tap % 3)
+            left = tl.where(tap % 3 > 0, line & 1, 0) + tl.where(tap % 3 > 1, (line >> 1) & 1, 0)
+            first = tl.where(tap < 3, above, tl.where(tap < 6, rows - ((bits >> 3) & 1), below))
+            source = tl.where((bits >> tap) & 1 > 0, first + left, absent)
+        elif GATHERED:
             source = tl.load(sources + rows.to(tl.int64) * TAPS + tap, rows < count, absent)
         else:
             source = tl.where(rows < count, rows, absent)
@@ -113,7 +124,7 @@ def convolve(
 def neighbors(
     indices: tl.tensor,  # int64 [count]
     index_image: tl.tensor,  # int32 [height, width]
-    out: tl.tensor,  # int32 [count, 9]
+    out: tl.tensor,  # int32 [count, 3]
     active: tl.tensor,  # int32 [1]: how many pixels there are in use; unread unless PARTIAL
     count: tl.tensor,
     height: tl.tensor,
@@ -121,18 +132,32 @@ def neighbors(
     PARTIAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """``kernel_map.neighbor_map``. Grid: blocks of pixels, the 9 neighbours."""
+    """``kernel_map.neighbor_map`` in a third of the bytes: the row of the first neighbour in the line above and in the line below,
+    and 9 bits, in row-major order, that say which neighbours there are. Rows count the pixels in row-major order, so that those of
+    one line have successive rows. Grid: blocks of pixels."""
     if PARTIAL:
         used = tl.load(active)
         if tl.program_id(0) * BLOCK >= used:
             return
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     index = tl.load(indices + pixel, pixel < count, 0)
-    y = index // width + tl.program_id(1) // 3 - 1
-    x = index % width + tl.program_id(1) % 3 - 1
-    inside = (pixel < count) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    row = tl.load(index_image + y * width + x, inside, -1)
-    tl.store(out + pixel.to(tl.int64) * 9 + tl.program_id(1), tl.where(row < 0, count, row), pixel < count)
+    y, x = index // width, index % width
+    bits = tl.zeros((BLOCK,), tl.int32)
+    above, below = bits, bits
+    for tap in tl.static_range(9):
+        v, u = y + tap // 3 - 1, x + tap % 3 - 1
+        inside = (pixel < count) & (v >= 0) & (v < height) & (u >= 0) & (u < width)
+        row = tl.load(index_image + v * width + u, inside, -1)
+        present = row >= 0
+        if tap < 3:
+            above = tl.where(present & ((bits & 7) == 0), row, above)
+        if tap > 5:
+            below = tl.where(present & ((bits >> 6) == 0), row, below)
+        bits = bits | tl.where(present, 1 << tap, 0)
+    entry = out + pixel.to(tl.int64) * 3
+    tl.store(entry, above, pixel < count)
+    tl.store(entry + 1, below, pixel < count)
+    tl.store(entry + 2, bits, pixel < count)
 
 
 @triton.jit
