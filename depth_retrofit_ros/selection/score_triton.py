@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 
 from depth_retrofit_ros.device.launches import launch
+from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 BLOCK = 128  # cells of a program
 CELLS = 32  # of a program that reads the frame
@@ -105,6 +106,69 @@ def edges_kernel(
     step = ((high - low) + 0.5 * (highest - lowest)) / 1.5
     value = step / (step + HALF_STEP)
     tl.store(out + cell, tl.where(tl.abs(value) < float("inf"), value, float("inf")), cell < h * w)
+
+
+@triton.jit
+def score_kernel(
+    entropy: tl.tensor,  # float32 [count], finite
+    least_entropy: tl.tensor,  # float32 [1]
+    mean_entropy: tl.tensor,  # float32 [1]
+    edges: tl.tensor,  # float32 [count], finite
+    mean_edges: tl.tensor,  # float32 [1]
+    contrast: tl.tensor,  # float32 [count]
+    out: tl.tensor,  # float32 [count]
+    count: tl.tensor,
+    FLOOR: tl.constexpr,
+    LEAST_DOUBT: tl.constexpr,
+    LEAST_CONTRAST: tl.constexpr,
+    FULL_CONTRAST: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    """``uncertainty.doubt`` times the root of the contrast. Grid: blocks of cells."""
+    cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    there = cell < count
+    least = tl.load(least_entropy)
+    by_entropy = (tl.load(entropy + cell, there, 0.0) - least) / tl.maximum(tl.load(mean_entropy) - least, FLOOR)
+    by_edges = tl.load(edges + cell, there, 0.0) / tl.maximum(tl.load(mean_edges), FLOOR)
+    shown = tl.minimum(tl.maximum(tl.load(contrast + cell, there, 0.0), LEAST_CONTRAST), FULL_CONTRAST)
+    tl.store(out + cell, (0.5 * (by_entropy + by_edges) + LEAST_DOUBT) * tl.sqrt(shown), there)
+
+
+def score(
+    features: torch.Tensor,
+    depth: torch.Tensor,
+    contrast: torch.Tensor,
+    half_step: float,
+    floor: float,
+    least_doubt: float,
+    contrasts: tuple[float, float],
+) -> torch.Tensor:
+    """``uncertainty.uncertainty`` of features ``[C, h', w']``, depth and contrast ``[h, w]``, not yet divided by its mean. The rest
+    are its constants, ``contrasts`` the least and the full one."""
+    h, w = depth.shape
+    hesitates, steps = _finite(entropy(features)), _finite(edge_strength(depth, half_step))
+    if hesitates.shape != depth.shape:
+        hesitates = bilinear(hesitates[None], (h, w), antialias=True)[0].contiguous()
+    out = torch.empty_like(steps)
+    tensors = hesitates, hesitates.amin(), hesitates.mean(), steps, steps.mean(), contrast.contiguous(), out
+    launch(
+        score_kernel,
+        (triton.cdiv(h * w, BLOCK),),
+        *tensors,
+        h * w,
+        FLOOR=floor,
+        LEAST_DOUBT=least_doubt,
+        LEAST_CONTRAST=contrasts[0],
+        FULL_CONTRAST=contrasts[1],
+        BLOCK=BLOCK,
+    )
+    return out
+
+
+def _finite(values: torch.Tensor) -> torch.Tensor:
+    """Infinite values become the least one, 0 if all are."""
+    least = values.amin()
+    return torch.where(values.isinf(), torch.where(least.isinf(), 0.0, least), values)
 
 
 def cell_deviation(image: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:

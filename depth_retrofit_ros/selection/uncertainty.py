@@ -47,6 +47,12 @@ def uncertainty(coarse: CoarsePrediction, contrast: torch.Tensor, mode: Mode = "
 
     contrast ``[h, w]``: of the frame within each cell, see ``selection.contrast``.
     """
+    if mode == "both" and has_kernels(coarse.depth.device):
+        from depth_retrofit_ros.selection import score_triton
+
+        constants = HALF_STEP, FLOOR, LEAST_DOUBT, (LEAST_CONTRAST, FULL_CONTRAST)
+        score = score_triton.score(coarse.features, coarse.depth, contrast, *constants)
+        return score / score.mean().clamp_min(FLOOR)
     return weighted(doubt(coarse, mode), contrast)
 
 
@@ -59,32 +65,14 @@ def doubt(coarse: CoarsePrediction, mode: Mode = "both") -> torch.Tensor:
     size = (coarse.depth.shape[0], coarse.depth.shape[1])
     parts = []
     if mode != "edges":
-        h = _least_where_broken(_entropy(coarse.features))
+        h = _least_where_broken(entropy(coarse.features))
         h = bilinear(h[None], size, antialias=True)[0]
         parts.append((h - h.amin()) / (h - h.amin()).mean().clamp_min(FLOOR))
     if mode != "entropy":
-        g = _least_where_broken(_edge_strength(coarse.depth))
+        g = _least_where_broken(edge_strength(coarse.depth))
         parts.append(g / g.mean().clamp_min(FLOOR))
     # Not widened: on soft coarse maps that spends the budget beside the errors (docs/ablations.md).
     return torch.stack(parts).mean(0)
-
-
-def _entropy(features: torch.Tensor) -> torch.Tensor:
-    """``entropy``, in one kernel where there is one."""
-    if not has_kernels(features.device):
-        return entropy(features)
-    from depth_retrofit_ros.selection import score_triton
-
-    return score_triton.entropy(features)
-
-
-def _edge_strength(depth: torch.Tensor) -> torch.Tensor:
-    """``edge_strength``, in one kernel where there is one."""
-    if not has_kernels(depth.device):
-        return edge_strength(depth)
-    from depth_retrofit_ros.selection import score_triton
-
-    return score_triton.edge_strength(depth, HALF_STEP)
 
 
 def weighted(doubt: torch.Tensor, contrast: torch.Tensor) -> torch.Tensor:

@@ -189,7 +189,9 @@ def upsample_kernel(
     at_x = tl.minimum(tl.maximum((x.to(tl.float32) + 0.5) * (low_w / width) - 0.5, 0.0), low_w - 1.0)
     top, left = at_y.to(tl.int32), at_x.to(tl.int32)
     down, across = at_y - top.to(tl.float32), at_x - left.to(tl.float32)
-    bottom, right = tl.minimum(top + 1, low_h - 1), tl.minimum(left + 1, low_w - 1)
+    # A broken cell that counts nothing is not looked at.
+    bottom = tl.where(down > 0, tl.minimum(top + 1, low_h - 1), top)
+    right = tl.where(across > 0, tl.minimum(left + 1, low_w - 1), left)
     upper_left, upper_right = maps + (top * low_w + left) * CHANNELS, maps + (top * low_w + right) * CHANNELS
     lower_left, lower_right = maps + (bottom * low_w + left) * CHANNELS, maps + (bottom * low_w + right) * CHANNELS
     a, b = (1.0 - down) * (1.0 - across), (1.0 - down) * across
@@ -207,9 +209,8 @@ def upsample_kernel(
     fitted += c * tl.load(lower_left + OFFSET) + d * tl.load(lower_right + OFFSET)
     pixel = image + (y.to(tl.int64) * width + x) * 3
     for channel in tl.static_range(3):
-        k: tl.constexpr = RED + channel
-        slope = a * tl.load(upper_left + k) + b * tl.load(upper_right + k)
-        slope += c * tl.load(lower_left + k) + d * tl.load(lower_right + k)
+        slope = a * tl.load(upper_left + RED + channel) + b * tl.load(upper_right + RED + channel)
+        slope += c * tl.load(lower_left + RED + channel) + d * tl.load(lower_right + RED + channel)
         fitted += slope * (tl.load(pixel + channel, there, 0).to(tl.float32) * (1.0 / 255.0))
     smooth = 1.0 / inverse
     bounded = tl.minimum(tl.maximum(fitted, lowest), highest)

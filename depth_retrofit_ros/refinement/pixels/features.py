@@ -58,8 +58,8 @@ def start_of(name: str) -> int:
 class PixelFeatures:
     """What the network sees at each of K active pixels; nothing in it changes when depth is scaled.
 
-    rows: ``[K, IN_CHANNELS]``, of which the properties are views in the order of ``WIDTHS``; float32 but for those that kernels made
-    for a network in half precision.
+    rows: ``[K, IN_CHANNELS]``, of which the properties are views in the order of ``WIDTHS``; float32 but for those that kernels
+    made for a network in half precision.
     """
 
     rows: torch.Tensor

@@ -55,13 +55,11 @@ def values_kernel(
     zero = tl.zeros_like(center)
     tl.store(line, zero, there)
     for i in tl.static_range(1, SURFACES - 1):
-        dy: tl.constexpr = OFFSETS[2 * i]
-        dx: tl.constexpr = OFFSETS[2 * i + 1]
-        v, u = y + dy, x + dx
+        v, u = y + OFFSETS[2 * i], x + OFFSETS[2 * i + 1]
         value = inverse_at(depth, v, u, h, w)
         slope_y = minmod(inverse_at(depth, v + 1, u, h, w) - value, value - inverse_at(depth, v - 1, u, h, w))
         slope_x = minmod(inverse_at(depth, v, u + 1, h, w) - value, value - inverse_at(depth, v, u - 1, h, w))
-        extended = value - dy * slope_y - dx * slope_x
+        extended = value - OFFSETS[2 * i] * slope_y - OFFSETS[2 * i + 1] * slope_x
         extended = tl.minimum(tl.maximum(extended, 0.5 * value, propagate_nan=_ALL), 2.0 * value, propagate_nan=_ALL)
         ratio = tl.log(center / extended)
         ratio = tl.minimum(tl.maximum(ratio, -FARTHEST, propagate_nan=_ALL), FARTHEST, propagate_nan=_ALL)
@@ -108,18 +106,17 @@ def mixtures_kernel(
     y, x = cell // w, cell % w
     line = out + cell * (8 * COUNT + 9)
     for i in tl.static_range(COUNT):
-        half: tl.constexpr = WINDOWS[2 * i] // 2
         far, at = extreme(depth, y, x, h, w, -1, WINDOWS[2 * i + 1])
         total = tl.zeros_like(far)
         red, green, blue = total, total, total
-        for dy in range(-half, half + 1):
-            for dx in range(-half, half + 1):
+        for dy in range(-(WINDOWS[2 * i] // 2), WINDOWS[2 * i] // 2 + 1):
+            for dx in range(-(WINDOWS[2 * i] // 2), WINDOWS[2 * i] // 2 + 1):
                 total += inverse_at(depth, y + dy, x + dx, h, w)
                 color = colors + 3 * clamped(y + dy, x + dx, h, w)
                 red += tl.load(color)
                 green += tl.load(color + 1)
                 blue += tl.load(color + 2)
-        share: tl.constexpr = 1.0 / (WINDOWS[2 * i] * WINDOWS[2 * i])
+        share = 1.0 / (WINDOWS[2 * i] * WINDOWS[2 * i])
         back_r, back_g, back_b = tl.load(colors + 3 * at), tl.load(colors + 3 * at + 1), tl.load(colors + 3 * at + 2)
         part = line + 8 * i
         tl.store(part, far, there)

@@ -60,10 +60,12 @@ class Refiner(Protocol):
 
 
 class SparseRefiner:
-    """The sparse U-Net refiner on a sparse backend; dtype: of its convolutions."""
+    """The sparse U-Net refiner on a sparse backend; dtype: of its convolutions, to which the network's weights are brought."""
 
     def __init__(self, network: RefinerNet, backend: SparseBackend, dtype: torch.dtype = torch.float32) -> None:
         self.network, self.backend, self.dtype = network.eval(), backend, dtype
+        for part in (network.mix, network.unet):
+            part.to(dtype)
 
     @property
     def backend_name(self) -> str:
