@@ -90,9 +90,9 @@ class Retrofit:
     @torch.inference_mode()
     def launch(self, frame: Frame) -> InFlightFrame:
         """Upload the frame and start the coarse model on it. On CUDA this does not wait for either."""
-        stage = StageTimer(self.coarse.device)
+        stage = self._stages()
         with self._coarse_stream():
-            image = self._upload(frame.image)
+            image = self._uploaded(frame)
             with stage("coarse"):
                 coarse = limit_far(self.coarse.predict(image, frame.camera, Hints(frame.stamp_ns, frame.sparse)), self.coarse.claim)
         return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage)
@@ -129,6 +129,14 @@ class Retrofit:
         size = (image.shape[0], image.shape[1])
         score = uncertainty(coarse, contrast(image, (coarse.depth.shape[0], coarse.depth.shape[1])))
         return score, select_top(score, size, count=round(self.budget * size[0] * size[1]))
+
+    def _stages(self) -> StageTimer:
+        """Of a frame; an audit has its own."""
+        return StageTimer(self.coarse.device)
+
+    def _uploaded(self, frame: Frame) -> torch.Tensor:
+        """The frame's image on the device; an audit has its own."""
+        return self._upload(frame.image)
 
     def warm_up(self, height: int, width: int) -> DepthFrame:
         """Run one synthetic frame, so that the first real one is not the slow one."""

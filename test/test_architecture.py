@@ -33,7 +33,15 @@ ROS_PACKAGES = re.compile(r"(rclpy|rosidl\w*|rosgraph\w*|\w+_msgs|\w+_interfaces
 ADAPTERS = {
     f"{PACKAGE}.{name}"
     for name in (
+        "coarse.far_limit_triton",
         "pointcloud.organized_triton",
+        "refinement.pixels.decision_triton",
+        "refinement.pixels.features_triton",
+        "refinement.pixels.maps_triton",
+        "selection.score_triton",
+        "selection.top_k_triton",
+        "upsampling.area_average_triton",
+        "upsampling.edge_aware_triton",
         "sparse.backends.minkowski",
         "sparse.backends.spconv",
         "sparse.backends.triton.backend",

@@ -14,6 +14,7 @@ import torch
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.device.launches import has_kernels
 
 SEEN = 0.99  # share of a frame's inverse depth that belongs to things, however far behind them the sky is
 BEHIND = 2.5  # times the farthest thing
@@ -31,10 +32,19 @@ def far_limit(depth: torch.Tensor) -> torch.Tensor:
     """
     stride = max(1, math.isqrt(depth.numel() // SAMPLES))
     cells = depth[::stride, ::stride].flatten().sort().values  # NaN last
+    if has_kernels(cells.device):
+        from depth_retrofit_ros.coarse import far_limit_triton
+
+        return far_limit_triton.limit_of(cells, SEEN, BEHIND, LEAST)
+    return limit_of_sorted(cells).to(depth.dtype)
+
+
+def limit_of_sorted(cells: torch.Tensor) -> torch.Tensor:
+    """The limit of a frame with these cells ``[n]``, rising, NaN last: the specification of the kernel."""
     unknown = cells.isnan()
     total = torch.where(unknown, 0.0, cells.reciprocal()).double().cumsum(0)
     farthest = torch.where(total <= SEEN * total[-1], cells, 0.0).amax()
-    return torch.maximum(BEHIND * farthest, LEAST * (~unknown).sum() / total[-1]).to(depth.dtype)
+    return torch.maximum(BEHIND * farthest, LEAST * (~unknown).sum() / total[-1])
 
 
 def limit_far(coarse: CoarsePrediction, claim: ScaleClaim) -> CoarsePrediction:

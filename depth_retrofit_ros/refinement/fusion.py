@@ -21,6 +21,13 @@ class GatedFusion(nn.Module):
         nn.init.constant_(last.bias, -1.5)  # at first the refined value counts for 4/5
         self.mlp = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), last)
 
+    @property
+    def layers(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Weight and bias of both layers, for kernels."""
+        first, _, last = self.mlp
+        assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
+        return first.weight, first.bias, last.weight, last.bias
+
     def forward(
         self, level: torch.Tensor, change: torch.Tensor, coarse_entropy: torch.Tensor, refined_entropy: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:

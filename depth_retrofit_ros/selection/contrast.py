@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.device.kernel_cache import cached_njit
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
 from depth_retrofit_ros.upsampling.interpolation import bilinear, cell_index
 
@@ -37,6 +38,10 @@ def contrast_grid(size: tuple[int, int], low: tuple[int, int]) -> tuple[int, int
 def cell_deviation(image: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """Standard deviation of the pixels whose centres lie in each cell of ``grid = (h, w)``, mean of the channels, as a share of
     full scale: ``uint8 [H, W, 3]`` → ``float32 [h, w]``."""
+    if has_kernels(image.device):
+        from depth_retrofit_ros.selection import score_triton
+
+        return score_triton.cell_deviation(image, grid)
     if image.device.type != "cpu":
         return cell_deviation_by_torch(image, grid)
     return deviation_between(image, *(cell_starts(high, low) for high, low in zip(image.shape[:2], grid, strict=True)))

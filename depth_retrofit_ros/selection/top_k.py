@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.selection import top_k_cpu
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.interpolation import bilinear
@@ -24,6 +25,10 @@ def select_top(score: torch.Tensor, size: tuple[int, int], count: int) -> PixelS
     count = min(count, size[0] * size[1])
     if count == 0:
         return PixelSet.from_indices(torch.empty(0, dtype=torch.int64, device=score.device), size)
+    if has_kernels(score.device):
+        from depth_retrofit_ros.selection import top_k_triton
+
+        return top_k_triton.select_top(score, size, count)
     if score.device.type == "cpu":
         return top_k_cpu.select_top(score, size, count)
     return select_top_by_torch(score, size, count)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 Mode = Literal["entropy", "edges", "both"]
@@ -46,6 +47,12 @@ def uncertainty(coarse: CoarsePrediction, contrast: torch.Tensor, mode: Mode = "
 
     contrast ``[h, w]``: of the frame within each cell, see ``selection.contrast``.
     """
+    if mode == "both" and has_kernels(coarse.depth.device):
+        from depth_retrofit_ros.selection import score_triton
+
+        constants = HALF_STEP, FLOOR, LEAST_DOUBT, (LEAST_CONTRAST, FULL_CONTRAST)
+        score = score_triton.score(coarse.features, coarse.depth, contrast, *constants)
+        return score / score.mean().clamp_min(FLOOR)
     return weighted(doubt(coarse, mode), contrast)
 
 

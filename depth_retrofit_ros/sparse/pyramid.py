@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Level:
     """One resolution of a frame's active pixels.
 
-    backend: computes the convolutions on this level. pixels: the K active pixels. neighbors: ``int32 [K, 9]`` rows.
+    backend: computes the convolutions on this level. pixels: the K active pixels. neighbors: ``int32 [K, 9]`` rows, or what
+    the backend makes of them.
     children: ``int32 [K', 4]``, rows of this level under each pixel of the next coarser level; slots: ``int32 [K]``, the place of
     each row in ``children.flatten()``. Both are None at the coarsest level.
 

@@ -16,8 +16,8 @@ class SparseUNet(nn.Module):
     """Encoder and decoder of residual blocks, as in SparseRefine (arXiv 2407.19014) and MinkowskiUNet, on a 2-D pixel pyramid.
 
     widths: channels of each level, the frame's own resolution first; blocks: residual blocks per level, in the encoder and again in
-    the decoder; out_channels: defaults to ``widths[0]``. Skips are added, not concatenated: that saves a convolution of twice the
-    width at the finest levels, where nearly all of the time goes.
+    the decoder; out_channels: defaults to ``widths[0]``; relu_input: apply ReLU to the input. Skips are added, not concatenated:
+    that saves a convolution of twice the width at the finest levels, where nearly all of the time goes.
     """
 
     def __init__(
@@ -26,9 +26,10 @@ class SparseUNet(nn.Module):
         widths: Sequence[int] = (16, 32, 48, 64, 64),
         blocks: int = 1,
         out_channels: int | None = None,
+        relu_input: bool = False,
     ) -> None:
         super().__init__()
-        self.stem = SubmanifoldConv2d(in_channels, widths[0])
+        self.stem = SubmanifoldConv2d(in_channels, widths[0], relu_input=relu_input)
         self.encoder = nn.ModuleList(Stage(width, blocks) for width in widths)
         self.down = nn.ModuleList(DownConv2d(fine, coarse) for fine, coarse in pairwise(widths))
         self.up = nn.ModuleList(UpConv2d(coarse, fine) for fine, coarse in pairwise(widths))

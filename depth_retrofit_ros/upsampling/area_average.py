@@ -5,14 +5,19 @@ from __future__ import annotations
 import cv2
 import torch
 
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 
 def downsample(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Area-average ``uint8 [H, W, 3]`` to ``float32 [1, 3, h, w]`` in 0…1; ``size = (h, w)``."""
+    height, width = size
+    shrink = height <= image.shape[0] and width <= image.shape[1]
+    if shrink and has_kernels(image.device):
+        from depth_retrofit_ros.upsampling import area_average_triton
+
+        return area_average_triton.average(image, size)[None]
     if image.device.type == "cpu":
-        height, width = size
-        shrink = height <= image.shape[0] and width <= image.shape[1]
         small = cv2.resize(image.numpy(), (width, height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
         return torch.from_numpy(small).permute(2, 0, 1)[None].float().div_(255)
     return box_average(image.permute(2, 0, 1).float().div_(255), size)[None]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.upsampling import edge_aware_cpu
 from depth_retrofit_ros.upsampling.area_average import downsample
 from depth_retrofit_ros.upsampling.interpolation import bilinear
@@ -29,10 +30,23 @@ LAYOUT = INVERSE, WEIGHT, LOWEST, HIGHEST, RED, OFFSET  # as the compiled twin i
 def guided_upsample(depth: torch.Tensor, image: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
     """depth ``float32 [h, w]`` > 0, image ``uint8 [H, W, 3]``, small ``float32 [h, w, 3]`` 0…1 (the image averaged to the coarse
     grid) → ``float32 [H, W]``. Scaling the depth scales the result."""
+    if has_kernels(image.device):
+        return _upsample_on_device(depth, image, small)
     maps = guided_maps(depth, small, usual_kink(depth))
     if image.device.type == "cpu":
         return edge_aware_cpu.upsample(maps, image, LAYOUT)
     return upsample_by_torch(maps, image)
+
+
+def _upsample_on_device(depth: torch.Tensor, image: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
+    from depth_retrofit_ros.upsampling import edge_aware_triton as kernels
+
+    depth = depth.contiguous()
+    bent = kernels.kinks(depth)
+    maps = kernels.guided_maps(
+        depth, small, bent, bent.nanmedian(), LAYOUT, CHANNELS, ridge=RIDGE, steps=STEPS, kink=KINK, noise=NOISE
+    )
+    return kernels.upsample(maps, image, LAYOUT)
 
 
 def upsample_by_torch(maps: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
@@ -101,7 +115,8 @@ def _kinks(inverse: torch.Tensor) -> torch.Tensor:
     across = padded[1:-1].diff(n=2, dim=1)
     down = padded[:, 1:-1].diff(n=2, dim=0)
     # At the frame's border the replicated pixel would make a kink of every slope.
-    across[:, [0, -1]], down[[0, -1]] = 0.0, 0.0
+    for ends in (across[:, :1], across[:, -1:], down[:1], down[-1:]):
+        ends.zero_()
     return torch.maximum(across.abs(), down.abs()) / inverse
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT
 from depth_retrofit_ros.refinement.pixels.decision_cpu import decision_kernel
@@ -31,8 +32,17 @@ class Refinement:
 
 def decide(out: torch.Tensor, features: PixelFeatures) -> Refinement:
     """What the U-Net's output ``float32 [K, OUTPUTS]`` says; in inference mode on a CPU by the compiled pass."""
-    if out.device.type != "cpu" or not torch.is_inference_mode_enabled():
+    if not torch.is_inference_mode_enabled():
         return decide_by_torch(out, features)
+    if has_kernels(out.device):
+        from depth_retrofit_ros.refinement.pixels import decision_triton
+
+        at = start_of("candidates"), start_of("colors")
+        constants = PLACE_SCALE, FARTHEST_PLACE, RESIDUAL_SCALE
+        change, entropy = decision_triton.decide(out, features.rows, at, COUNT, constants)
+        return Refinement(change, None, entropy)
+    if out.device.type != "cpu":
+        return decide_by_torch(out.float(), features)
     change, entropy = torch.empty(out.shape[0]), torch.empty(out.shape[0])
     arrays = [array.numpy() for array in (out, features.rows, change, entropy)]
     scales = [np.float32(scale) for scale in (PLACE_SCALE, FARTHEST_PLACE, RESIDUAL_SCALE)]

@@ -12,10 +12,25 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.device.buffers import BufferPool
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
-from depth_retrofit_ros.refinement.pixels.candidates import COUNT, MAX_LOG_RATIO, SURFACES, candidate_colors, candidate_maps
+from depth_retrofit_ros.refinement.pixels.candidates import (
+    COUNT,
+    MAX_LOG_RATIO,
+    OFFSETS,
+    SURFACES,
+    candidate_colors,
+    candidate_maps,
+)
 from depth_retrofit_ros.refinement.pixels.features_cpu import assembly_kernel
-from depth_retrofit_ros.refinement.pixels.mixtures import MIXTURE_LAYOUT, mixture_candidates, mixture_maps
+from depth_retrofit_ros.refinement.pixels.mixtures import (
+    MIXTURE_LAYOUT,
+    OVERSHOOT,
+    REACH,
+    WINDOWS,
+    mixture_candidates,
+    mixture_maps,
+)
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.interpolation import (
     bilinear_table,
@@ -28,7 +43,6 @@ from depth_retrofit_ros.upsampling.interpolation import (
 
 CELL_LEVEL = 2.0  # ln of 7 px: a common height of a coarse cell
 POOL = BufferPool()
-CHUNK = 16_384  # rows whose colours are compared at once: 4 MB of them
 
 WIDTHS = {"rgb": 3, "candidates": COUNT, "colors": COUNT, "entropy": 1, "level": 1, "grid": 3}
 IN_CHANNELS = sum(WIDTHS.values())
@@ -44,7 +58,8 @@ def start_of(name: str) -> int:
 class PixelFeatures:
     """What the network sees at each of K active pixels; nothing in it changes when depth is scaled.
 
-    rows: ``float32 [K, IN_CHANNELS]``, of which the properties are views in the order of ``WIDTHS``.
+    rows: ``[K, IN_CHANNELS]``, of which the properties are views in the order of ``WIDTHS``; float32 but for those that kernels
+    made for a network in half precision.
     """
 
     rows: torch.Tensor
@@ -164,17 +179,45 @@ def features_by_torch(
     )
 
 
+def _features_on_device(
+    image: torch.Tensor,
+    small: torch.Tensor,
+    coarse_depth: torch.Tensor,
+    depth: torch.Tensor,
+    score: torch.Tensor,
+    pixels: PixelSet,
+    dtype: torch.dtype,
+) -> PixelFeatures:
+    """``pixel_features`` in three kernels."""
+    from depth_retrofit_ros.refinement.pixels import features_triton, maps_triton
+
+    colors = normalized(small * 255)
+    offsets = tuple(number for offset in ((0, 0), *OFFSETS, (0, 0)) for number in offset)
+    rows = features_triton.assemble_rows(
+        image,
+        depth,
+        pixels.indices,
+        maps_triton.cell_values(coarse_depth, score, score.mean(), score.std(), offsets, MAX_LOG_RATIO),
+        colors,
+        maps_triton.mixture_maps(coarse_depth, colors, WINDOWS, REACH, OVERSHOOT),
+        coarse_depth.log().nanmedian(),
+        offsets=offsets,
+        mixture=MIXTURE_LAYOUT,
+        farthest=MAX_LOG_RATIO,
+        starts=tuple(start_of(name) for name in WIDTHS if name != "rgb"),
+        cell_level=CELL_LEVEL,
+        dtype=dtype,
+    )
+    return PixelFeatures(rows)
+
+
 def _color_distances(rgb: torch.Tensor, colors: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Mean absolute difference to the surfaces' colours at each pixel's coarse cell, ``[K, SURFACES]``."""
     h, w = colors.shape[:2]
     row, column = cell_of(indices, size, (h, w))
     cell = row * w + column
     table = colors.view(h * w, 3, SURFACES)
-    out = torch.empty(indices.numel(), SURFACES, device=rgb.device)
-    for start in range(0, indices.numel(), CHUNK):
-        part = slice(start, start + CHUNK)
-        torch.mean(table[cell[part]].sub_(rgb[part, :, None]).abs_(), 1, out=out[part])
-    return out
+    return (table[cell] - rgb[:, :, None]).abs_().mean(1)
 
 
 def cell_of(indices: torch.Tensor, size: tuple[int, int], low: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -204,9 +247,13 @@ def pixel_features(
     depth: torch.Tensor,
     score: torch.Tensor,
     pixels: PixelSet,
+    dtype: torch.dtype = torch.float32,
 ) -> PixelFeatures:
     """The network's input. image ``uint8 [H, W, 3]``; small ``float32 [h, w, 3]`` 0…1, the image averaged to the coarse grid;
-    coarse_depth, score ``[h, w]``; depth ``[H, W]``, the upsampled coarse depth."""
+    coarse_depth, score ``[h, w]``; depth ``[H, W]``, the upsampled coarse depth; dtype: in which the network computes. Where
+    kernels make the features, they are of that type too: a ratio of depths of 1.5 is then off by 0.02 %."""
+    if has_kernels(image.device):
+        return _features_on_device(image, small, coarse_depth, depth, score, pixels, dtype)
     maps = coarse_maps(coarse_depth, score, normalized(small * 255))
     rgb = normalized(image.reshape(-1, 3)[pixels.indices])
     return features_at(rgb, maps, depth.flatten()[pixels.indices], pixels.indices, pixels.size)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.refinement.fusion import GatedFusion
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT, SURFACES
 from depth_retrofit_ros.refinement.pixels.decision import OUTPUTS, TERMS, Refinement, decide
@@ -32,7 +33,7 @@ class RefinerNet(nn.Module):
         super().__init__()
         self.widths, self.blocks = tuple(widths), blocks
         self.mix = nn.Linear(IN_CHANNELS, MIXED)
-        self.unet = SparseUNet(MIXED, self.widths, blocks, out_channels=OUTPUTS)
+        self.unet = SparseUNet(MIXED, self.widths, blocks, out_channels=OUTPUTS, relu_input=True)
         self.fusion = GatedFusion()
         with torch.no_grad():
             self.unet.head.weight.mul_(0.1)
@@ -48,9 +49,9 @@ class RefinerNet(nn.Module):
 
     def forward(self, features: PixelFeatures, pyramid: Pyramid, dtype: torch.dtype = torch.float32) -> Refinement:
         """dtype: of the U-Net; features, choice and gate are float32 in any case."""
-        rows, weight, bias = (tensor.to(dtype) for tensor in (features.rows, self.mix.weight, self.mix.bias))
-        mixed = pyramid[0].backend.linear(rows, weight, bias)
-        return self.decide(self.unet(mixed.relu_(), pyramid).float(), features)
+        weight, bias = self.mix.weight.to(dtype), self.mix.bias.to(dtype)
+        out = self.unet(pyramid[0].backend.linear(features.rows, weight, bias), pyramid)
+        return self.decide(out if has_kernels(out.device) else out.float(), features)
 
     def decide(self, out: torch.Tensor, features: PixelFeatures) -> Refinement:
         """What the U-Net's output ``[K, OUTPUTS]`` says; ablations replace it."""

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.errors import WeightsError
 from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
 from depth_retrofit_ros.refinement.pixels.decision import Refinement
@@ -59,10 +60,12 @@ class Refiner(Protocol):
 
 
 class SparseRefiner:
-    """The sparse U-Net refiner on a sparse backend; dtype: of its convolutions."""
+    """The sparse U-Net refiner on a sparse backend; dtype: of its convolutions, to which the network's weights are brought."""
 
     def __init__(self, network: RefinerNet, backend: SparseBackend, dtype: torch.dtype = torch.float32) -> None:
         self.network, self.backend, self.dtype = network.eval(), backend, dtype
+        for part in (network.mix, network.unet):
+            part.to(dtype)
 
     @property
     def backend_name(self) -> str:
@@ -79,13 +82,18 @@ class SparseRefiner:
         pixels: PixelSet,
     ) -> Refined:
         """See ``Refiner.refine``."""
-        features = pixel_features(image, small, coarse.depth, depth, score, pixels)
+        features = pixel_features(image, small, coarse.depth, depth, score, pixels, self.dtype)
         pyramid = self.backend.build_pyramid(pixels, self.network.levels)
         return Refined(depth.flatten()[pixels.indices], features, self.network(features, pyramid, self.dtype))
 
     def fuse(self, refined: Refined) -> tuple[torch.Tensor, torch.Tensor]:
         """See ``Refiner.fuse``."""
         f, r = refined.features, refined.refinement
+        if torch.is_inference_mode_enabled() and has_kernels(f.rows.device):
+            from depth_retrofit_ros.refinement.pixels import decision_triton
+
+            layers = self.network.fusion.layers
+            return decision_triton.fuse(f.level, f.entropy, r.change, r.entropy, refined.coarse, layers)
         gate, change = self.network.fusion(f.level, r.change, f.entropy, r.entropy)
         return gate, refined.coarse * change.exp()
 

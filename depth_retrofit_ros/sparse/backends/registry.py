@@ -106,7 +106,8 @@ class SparseBackend(Protocol):
     def linear(
         self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, relu_input: bool = False
     ) -> torch.Tensor:
-        """Each row by itself, ``[K, Cin]`` to ``[K, Cout]``; weight ``[Cout, Cin]``, as in ``nn.Linear``."""
+        """Each row by itself, ``[K, Cin]`` to ``[K, Cout]``; weight ``[Cout, Cin]``, as in ``nn.Linear``. Features in float32 are
+        brought to the weight's type."""
         ...
 
 

@@ -59,4 +59,5 @@ class TorchBackend:
         self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, relu_input: bool = False
     ) -> torch.Tensor:
         """See ``SparseBackend``."""
+        features = features.to(weight.dtype)
         return F.linear(features.relu() if relu_input else features, weight, bias)

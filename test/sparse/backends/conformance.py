@@ -99,7 +99,7 @@ def check_maps(backend: SparseBackend, mask: torch.Tensor, levels: int = 3, devi
         assert ours.backend is backend and torch.equal(ours.pixels.index_image.cpu(), theirs.pixels.index_image)
         assert (ours.count if ours.active is None else int(ours.active)) == theirs.count
         assert torch.equal(ours.pixels.indices[: theirs.count].cpu(), theirs.pixels.indices)
-        assert_same_map(ours.neighbors, theirs.neighbors, ours.count)
+        assert_same_map(unpacked(ours), theirs.neighbors, ours.count)
         if theirs.children is None or theirs.slots is None:
             assert ours.children is None and ours.slots is None
         else:
@@ -108,6 +108,20 @@ def check_maps(backend: SparseBackend, mask: torch.Tensor, levels: int = 3, devi
             assert ours.children.shape[0] == got[depth + 1].count
             assert_same_map(ours.children, theirs.children, ours.count)
             assert torch.equal(ours.slots[: theirs.count].cpu(), theirs.slots)
+
+
+def unpacked(level: Level) -> torch.Tensor:
+    """The neighbours ``int32 [K, 9]`` of a level, also where its backend packs them (``triton.kernels.neighbors``)."""
+    if level.neighbors.shape[1] == 9:
+        return level.neighbors
+    above, below, bits = level.neighbors.unbind(1)
+    rows = torch.arange(level.count, dtype=torch.int32, device=bits.device)
+    starts = above, rows - ((bits >> 3) & 1), below
+    columns = []
+    for tap in range(9):
+        left = sum((bits >> (tap - tap % 3 + k)) & 1 for k in range(tap % 3))
+        columns.append(torch.where((bits >> tap) & 1 > 0, starts[tap // 3] + left, level.count))
+    return torch.stack(columns, 1).int()
 
 
 def assert_same_map(ours: torch.Tensor, theirs: torch.Tensor, absent: int) -> None:

@@ -28,6 +28,7 @@ class CpuBackend(FusedBackend):
     devices: tuple[str, ...] = ("cpu",)
 
     def __init__(self) -> None:
+        super().__init__()
         self.pool = BufferPool()
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:

@@ -5,13 +5,12 @@ At the widths of these networks everything is bound by memory, so nothing is sto
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import triton
 import triton.language as tl
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # NumPy executes the kernels, on CPU tensors
+from depth_retrofit_ros.device.launches import INTERPRETED
 
 # Timed once for each pair of widths, at the first call; of the interpreter only the values are of interest.
 CONFIGS = [
@@ -41,7 +40,7 @@ def not_too_deep(configs: list[triton.Config], arguments: dict[str, Any], **cons
 @triton.jit
 def convolve(
     features: tl.tensor,  # [absent, CHANNELS]
-    sources: tl.tensor,  # int32 [count, TAPS]: the rows under the kernel, `absent` for zeros; unread unless GATHERED
+    sources: tl.tensor,  # int32: the rows under the kernel, [count, TAPS], `absent` for zeros; or [count, 3], see `neighbors`
     targets: tl.tensor,  # int32 [count, SLOTS]: the rows to write, `rows_out` for none; unread unless SCATTERED
     weights: tl.tensor,  # [SLOTS, TAPS · CHANNELS, OUTPUTS]
     bias: tl.tensor,  # [OUTPUTS]; unread unless BIASED
@@ -55,7 +54,8 @@ def convolve(
     OUTPUTS: tl.constexpr,
     TAPS: tl.constexpr,
     SLOTS: tl.constexpr,
-    GATHERED: tl.constexpr,
+    GATHERED: tl.constexpr,  # by [count, TAPS]; sources are unread unless this or the next
+    PACKED: tl.constexpr,
     SCATTERED: tl.constexpr,
     RELU: tl.constexpr,
     BIASED: tl.constexpr,
@@ -78,8 +78,18 @@ def convolve(
     columns = tl.program_id(1) // SLOTS * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
     depth = tl.arange(0, BLOCK_DEPTH)
     sums = tl.zeros((BLOCK_ROWS, BLOCK_COLUMNS), tl.float32)
+    if PACKED:
+        entry = sources + rows.to(tl.int64) * 3
+        above, below = tl.load(entry, rows < count, 0), tl.load(entry + 1, rows < count, 0)
+        bits = tl.load(entry + 2, rows < count, 0)
     for tap in range(TAPS):
-        if GATHERED:
+        if PACKED:
+            # Neighbours in one line of the image have successive rows: the first of them, plus how many are left of this one.
+            line = bits >> (tap - tap % 3)
+            left = tl.where(tap % 3 > 0, line & 1, 0) + tl.where(tap % 3 > 1, (line >> 1) & 1, 0)
+            first = tl.where(tap < 3, above, tl.where(tap < 6, rows - ((bits >> 3) & 1), below))
+            source = tl.where((bits >> tap) & 1 > 0, first + left, absent)
+        elif GATHERED:
             source = tl.load(sources + rows.to(tl.int64) * TAPS + tap, rows < count, absent)
         else:
             source = tl.where(rows < count, rows, absent)
@@ -96,7 +106,7 @@ def convolve(
                 (channel < CHANNELS)[:, None] & (columns < OUTPUTS)[None, :],
                 0.0,
             )
-            sums = tl.dot(value, factor, sums, input_precision="ieee")
+            sums = tl.dot(value.to(factor.dtype), factor, sums, input_precision="ieee")
     if BIASED:
         sums += tl.load(bias + columns, columns < OUTPUTS, 0.0).to(tl.float32)[None, :]
     if SCATTERED:
@@ -114,7 +124,7 @@ def convolve(
 def neighbors(
     indices: tl.tensor,  # int64 [count]
     index_image: tl.tensor,  # int32 [height, width]
-    out: tl.tensor,  # int32 [count, 9]
+    out: tl.tensor,  # int32 [count, 3]
     active: tl.tensor,  # int32 [1]: how many pixels there are in use; unread unless PARTIAL
     count: tl.tensor,
     height: tl.tensor,
@@ -122,15 +132,105 @@ def neighbors(
     PARTIAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """``kernel_map.neighbor_map``. Grid: blocks of pixels, the 9 neighbours."""
+    """``kernel_map.neighbor_map`` in a third of the bytes: the row of the first neighbour in the line above and in the line below,
+    and 9 bits, in row-major order, that say which neighbours there are. Rows count the pixels in row-major order, so that those of
+    one line have successive rows. Grid: blocks of pixels."""
     if PARTIAL:
         used = tl.load(active)
         if tl.program_id(0) * BLOCK >= used:
             return
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     index = tl.load(indices + pixel, pixel < count, 0)
-    y = index // width + tl.program_id(1) // 3 - 1
-    x = index % width + tl.program_id(1) % 3 - 1
-    inside = (pixel < count) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    row = tl.load(index_image + y * width + x, inside, -1)
-    tl.store(out + pixel.to(tl.int64) * 9 + tl.program_id(1), tl.where(row < 0, count, row), pixel < count)
+    y, x = index // width, index % width
+    bits = tl.zeros((BLOCK,), tl.int32)
+    above, below = bits, bits
+    for tap in tl.static_range(9):
+        v, u = y + tap // 3 - 1, x + tap % 3 - 1
+        inside = (pixel < count) & (v >= 0) & (v < height) & (u >= 0) & (u < width)
+        row = tl.load(index_image + v * width + u, inside, -1)
+        present = row >= 0
+        if tap < 3:
+            above = tl.where(present & ((bits & 7) == 0), row, above)
+        if tap > 5:
+            below = tl.where(present & ((bits >> 6) == 0), row, below)
+        bits = bits | tl.where(present, 1 << tap, 0)
+    entry = out + pixel.to(tl.int64) * 3
+    tl.store(entry, above, pixel < count)
+    tl.store(entry + 1, below, pixel < count)
+    tl.store(entry + 2, bits, pixel < count)
+
+
+@triton.jit
+def children_of(
+    fine: tl.tensor, cell: tl.tensor, height: tl.tensor, width: tl.tensor, h: tl.tensor, w: tl.tensor
+) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
+    """The rows of the four pixels of a cell, −1 where there is none."""
+    y, x = 2 * (cell // w), 2 * (cell % w)
+    there = cell < h * w
+    below, beside = there & (y + 1 < height), there & (x + 1 < width)
+    place = fine + y * width + x
+    first, second = tl.load(place, there, -1), tl.load(place + 1, beside, -1)
+    third, fourth = tl.load(place + width, below, -1), tl.load(place + width + 1, below & beside, -1)
+    return first, second, third, fourth
+
+
+@triton.jit
+def count_cells(
+    fine: tl.tensor,  # int32 [height, width]: the row of each pixel, −1 for none
+    counts: tl.tensor,  # int32 [blocks]
+    height: tl.tensor,
+    width: tl.tensor,
+    h: tl.tensor,
+    w: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """How many 2×2 cells of each block have a pixel. Grid: blocks of cells."""
+    cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    first, second, third, fourth = children_of(fine, cell, height, width, h, w)
+    occupied = (first >= 0) | (second >= 0) | (third >= 0) | (fourth >= 0)
+    tl.store(counts + tl.program_id(0), tl.sum(occupied.to(tl.int32), 0))
+
+
+@triton.jit
+def sum_before(counts: tl.tensor, total: tl.tensor, blocks: tl.tensor, BLOCK: tl.constexpr) -> None:
+    """``int32 [blocks]`` becomes the sum of what comes before each; total ``int32 [1]``: of all. One program."""
+    before = blocks * 0
+    for start in range(0, blocks, BLOCK):
+        place = start + tl.arange(0, BLOCK)
+        number = tl.load(counts + place, place < blocks, 0)
+        tl.store(counts + place, before + tl.cumsum(number, 0) - number, place < blocks)
+        before += tl.sum(number, 0)
+    tl.store(total, before)
+
+
+@triton.jit
+def link_cells(
+    fine: tl.tensor,  # int32 [height, width]
+    before: tl.tensor,  # int32 [blocks]
+    index_image: tl.tensor,  # int32 [h, w]
+    indices: tl.tensor,  # int64 [most]
+    children: tl.tensor,  # int32 [most, 4]
+    slots: tl.tensor,  # int32 [count]
+    count: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
+    h: tl.tensor,
+    w: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """``kernel_map.coarsen`` once it is known how many cells come before each block. Grid: blocks of cells."""
+    cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    first, second, third, fourth = children_of(fine, cell, height, width, h, w)
+    occupied = (first >= 0) | (second >= 0) | (third >= 0) | (fourth >= 0)
+    row = tl.load(before + tl.program_id(0)) + tl.cumsum(occupied.to(tl.int32), 0) - 1
+    tl.store(index_image + cell, tl.where(occupied, row, -1), cell < h * w)
+    tl.store(indices + row, cell.to(tl.int64), occupied)
+    place = 4 * row
+    tl.store(children + place, tl.where(first < 0, count, first), occupied)
+    tl.store(children + place + 1, tl.where(second < 0, count, second), occupied)
+    tl.store(children + place + 2, tl.where(third < 0, count, third), occupied)
+    tl.store(children + place + 3, tl.where(fourth < 0, count, fourth), occupied)
+    tl.store(slots + first, place, first >= 0)
+    tl.store(slots + second, place + 1, second >= 0)
+    tl.store(slots + third, place + 2, third >= 0)
+    tl.store(slots + fourth, place + 3, fourth >= 0)

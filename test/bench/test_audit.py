@@ -1,0 +1,99 @@
+"""What the method asks of a GPU: no wait, few launches, few bytes; and that the audit sees what there is to see."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from depth_retrofit_ros.bench.audit import META, Audit, AuditedRetrofit, BlankModel
+from depth_retrofit_ros.coarse.compact import Compact
+from depth_retrofit_ros.coarse.compact_net import CompactNet
+from depth_retrofit_ros.coarse.registry import MODELS
+from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+
+SIZE = (1440, 2560)
+ROWS = (96_191, 25_963, 7_492, 2_375)
+"""Of the coarser levels, of a view of the bundled film at 10 %."""
+
+needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed: pip install triton")
+
+
+def _write_by_list(image: torch.Tensor) -> None:
+    image[:, [0, -1]] = 0.0
+
+
+def _write_a_number(image: torch.Tensor) -> None:
+    image[torch.zeros(3, dtype=torch.int64, device=META)] = 1.0
+
+
+def _select(image: torch.Tensor) -> None:
+    image[image > 0]
+
+
+PLANTED: dict[str, Callable[[torch.Tensor], object]] = {
+    "a list as an index": lambda image: image[[0, 1, 2]],
+    "a write through a list": _write_by_list,
+    "a number through a tensor of indices": _write_a_number,
+    "indices of the host": lambda image: image[torch.tensor([1, 2])],
+    "a constant that is sent": lambda image: image + torch.tensor([1.0, 2.0], device=META)[0],
+    "a tensor that is sent": lambda image: image * torch.ones(8).to(META),
+    "a tensor that is fetched": lambda image: image.cpu(),
+    "a value that is looked at": lambda image: bool(image.sum() > 0),
+    "an item": lambda image: image.sum().item(),
+    "a shape that depends on values": lambda image: image.nonzero(),
+    "a choice of some": _select,
+    "a mask that becomes indices": lambda image: torch.where(image > 0),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_what_waits_is_seen(name: str) -> None:
+    audit, image = Audit(), torch.empty(8, 8, device=META)
+    # Tensors without content cannot do all of it; it has been seen by then.
+    with audit.watching(), contextlib.suppress(NotImplementedError, RuntimeError):
+        PLANTED[name](image)
+    assert audit.waits, name
+
+
+def test_what_does_not_wait_is_not_said_to() -> None:
+    audit, image = Audit(), torch.empty(8, 8, device=META)
+    with audit.watching():
+        index = torch.arange(8, device=META)
+        image = image.clamp_min(0.5) * 2.0 + image.mean()
+        image[:, :1].zero_()
+        image.index_copy_(0, index, image.clone())
+        torch.where(image > 0, image, 0.0).to(torch.float16).sum(0)
+    assert audit.waits == [] and audit.total.launches > 8
+
+
+def test_bytes_are_those_of_arguments_and_results_and_views_cost_nothing() -> None:
+    audit, image = Audit(), torch.empty(8, 16, device=META)
+    with audit.watching(), audit.stage("sum"):
+        image.t()[1:].reshape(8, 15)
+        image + image
+    cost = audit.stages["sum"]
+    assert cost.launches == 2  # a copy by reshape, and the sum
+    assert (cost.read, cost.written) == (15 * 8 * 4 + 8 * 16 * 4, 15 * 8 * 4 + 8 * 16 * 4)
+
+
+@needs_triton
+@pytest.mark.parametrize(("grid", "most"), [((72, 128), 0.9e9), ((294, 518), 1.0e9)])
+def test_around_the_model_nothing_waits_and_little_is_launched_and_moved(grid: tuple[int, int], most: float) -> None:
+    """At 2560x1440 and 10 %: at most 120 launches; what a large coarse map adds to the bytes is its own."""
+    network = load_refiner(None, torch.device("cpu")).network
+    audit = AuditedRetrofit(BlankModel(grid, grid), network, 0.1, ROWS).watch(SIZE)
+    assert audit.waits == []
+    assert list(audit.stages) == ["coarse", "upsample", "select", "refine", "fuse"]
+    total = audit.total
+    assert 50 < total.launches <= 120 and 0.5e9 < total.read + total.written <= most, total
+
+
+@needs_triton
+def test_compact_waits_for_nothing() -> None:
+    info, network = MODELS["compact"], load_refiner(None, torch.device("cpu")).network
+    model = Compact(CompactNet().to(META), META, info.claim, info.input)
+    assert AuditedRetrofit(model, network, 0.1).watch((360, 640)).waits == []

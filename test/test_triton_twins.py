@@ -1,0 +1,218 @@
+"""Each Triton kernel against the plain torch specification beside it, and the whole method: by Triton's interpreter in a process of
+its own, and on CUDA where there is one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from test.waiting import run_python, same_imports
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed: pip install triton")
+
+AGREED = "all agree"
+GRIDS = (((9, 13), (71, 101)), ((16, 20), (75, 96)), ((3, 40), (17, 200)), ((12, 16), (12, 16)))
+
+
+def near(got: torch.Tensor, wanted: torch.Tensor, tolerance: float = 3e-6) -> None:
+    """Equal to a tolerance, holes in the same places."""
+    got, wanted = got.detach().cpu().double(), wanted.detach().cpu().double()
+    assert torch.equal(got.isfinite(), wanted.isfinite())
+    known = wanted.isfinite()
+    scale = wanted[known].abs().clamp_min(1.0)
+    assert bool(((got[known] - wanted[known]).abs() <= tolerance * scale).all()), (got[known] - wanted[known]).abs().max()
+
+
+def scene(low: tuple[int, int], size: tuple[int, int], holes: bool, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Coarse depth ``[h, w]``, image ``uint8 [H, W, 3]``, score ``[h, w]``."""
+    generator = torch.Generator().manual_seed(low[0])
+    depth = torch.rand(low, generator=generator) * 9 + 0.5
+    if holes:
+        depth[2, 5] = depth[0, 0] = torch.nan
+    image = torch.randint(0, 256, (*size, 3), dtype=torch.uint8, generator=generator)
+    return depth.to(device), image.to(device), torch.rand(low, generator=generator).to(device)
+
+
+def check_averages(device: str) -> None:
+    from depth_retrofit_ros.selection import score_triton
+    from depth_retrofit_ros.selection.contrast import cell_deviation_by_torch
+    from depth_retrofit_ros.upsampling import area_average_triton
+    from depth_retrofit_ros.upsampling.area_average import box_average
+
+    for low, size in (*GRIDS, ((1, 1), (12, 20))):
+        image = scene(low, size, False, device)[1]
+        near(area_average_triton.average(image, low), box_average(image.permute(2, 0, 1).float() / 255, low))
+        near(score_triton.cell_deviation(image, low), cell_deviation_by_torch(image, low))
+
+
+def check_upsampling(device: str) -> None:
+    from depth_retrofit_ros.upsampling import edge_aware as spec
+    from depth_retrofit_ros.upsampling import edge_aware_triton as kernels
+    from depth_retrofit_ros.upsampling.area_average import box_average
+
+    for holes, (low, size) in enumerate(GRIDS):
+        depth, image, _ = scene(low, size, bool(holes % 2), device)
+        small = box_average(image.permute(2, 0, 1).float() / 255, low).permute(1, 2, 0)
+        bent, usual = kernels.kinks(depth), spec.usual_kink(depth)
+        near(bent.nanmedian(), usual)
+        constants = {"ridge": spec.RIDGE, "kink": spec.KINK, "noise": spec.NOISE}
+        maps = kernels.guided_maps(depth, small, bent, usual, spec.LAYOUT, spec.CHANNELS, steps=spec.STEPS, **constants)
+        wanted = spec.guided_maps(depth, small, usual)
+        near(maps, wanted, 1e-5)
+        near(kernels.upsample(wanted, image, spec.LAYOUT), spec.upsample_by_torch(wanted, image), 1e-5)
+
+
+def check_score(device: str) -> None:
+    from depth_retrofit_ros.coarse.base import CoarsePrediction
+    from depth_retrofit_ros.selection import score_triton
+    from depth_retrofit_ros.selection import uncertainty as spec
+
+    for factor, (low, _) in enumerate(GRIDS, 1):
+        depth, _, contrast = scene(low, low, factor % 2 == 0, device)
+        features = 3 * torch.randn(8, *(factor * n for n in low), generator=torch.Generator().manual_seed(1)).to(device)
+        features[:, 0, 0], features[2, 1, 1] = -torch.inf, torch.nan
+        constants = spec.HALF_STEP, spec.FLOOR, spec.LEAST_DOUBT, (spec.LEAST_CONTRAST, spec.FULL_CONTRAST)
+        got = score_triton.score(features, depth, contrast, *constants)
+        near(got / got.mean(), spec.weighted(spec.doubt(CoarsePrediction(depth, features)), contrast), 1e-5)
+
+
+def check_far_limit(device: str) -> None:
+    from depth_retrofit_ros.coarse import far_limit as spec
+    from depth_retrofit_ros.coarse import far_limit_triton
+
+    for count in (7, 1024, 3000):
+        cells = torch.rand(count, generator=torch.Generator().manual_seed(count)) * 9 + 0.5
+        cells[: count // 5] *= 50
+        cells[3] = torch.nan
+        rising = cells.sort().values
+        near(far_limit_triton.limit_of(rising.to(device), spec.SEEN, spec.BEHIND, spec.LEAST), spec.limit_of_sorted(rising))
+
+
+def check_selection(device: str) -> None:
+    from depth_retrofit_ros.selection import top_k_triton
+    from depth_retrofit_ros.selection.top_k import select_top_by_torch
+
+    for (low, size), count in zip(GRIDS, (700, 1, 3_399, 100), strict=True):
+        for levels in (0, 4, 1):  # distinct, many ties, nothing but ties
+            score = scene(low, size, False, device)[2] - 0.2
+            score = (score * levels).round() / levels if levels else score
+            got, wanted = top_k_triton.select_top(score, size, count), select_top_by_torch(score, size, count)
+            assert torch.equal(got.index_image >= 0, wanted.index_image >= 0) or levels == 0
+            differ = (got.mask() != wanted.mask()).sum()  # where two scores are equal to rounding
+            assert int(differ) <= 2 and got.count == count and bool((got.indices.diff() > 0).all())
+            assert torch.equal(got.index_image.flatten()[got.indices], torch.arange(count, dtype=torch.int32, device=score.device))
+
+
+def check_features(device: str) -> None:
+    from depth_retrofit_ros.refinement.pixels import features as spec
+    from depth_retrofit_ros.sparse.pixel_set import PixelSet
+    from depth_retrofit_ros.upsampling.area_average import box_average
+    from depth_retrofit_ros.upsampling.interpolation import bilinear
+
+    for holes, (low, size) in enumerate(GRIDS):
+        depth, image, score = scene(low, size, bool(holes % 2), device)
+        small = box_average(image.permute(2, 0, 1).float() / 255, low).permute(1, 2, 0).contiguous()
+        full = bilinear(depth.reciprocal()[None], size)[0].reciprocal()
+        chosen = torch.rand(size, generator=torch.Generator().manual_seed(2)) < 0.15
+        pixels = PixelSet.from_mask(chosen.to(device))
+        maps = spec.coarse_maps(depth, score, spec.normalized(small * 255))
+        rgb = spec.normalized(image.reshape(-1, 3)[pixels.indices])
+        wanted = spec.features_by_torch(rgb, maps, full.flatten()[pixels.indices], pixels.indices, size)
+        near(spec.pixel_features(image, small, depth, full, score, pixels).rows, wanted.rows, 1e-5)
+
+
+def check_decision(device: str) -> None:
+    from depth_retrofit_ros.refinement.fusion import GatedFusion
+    from depth_retrofit_ros.refinement.pixels import decision as spec
+    from depth_retrofit_ros.refinement.pixels import decision_triton
+    from depth_retrofit_ros.refinement.pixels.features import IN_CHANNELS, PixelFeatures
+
+    torch.manual_seed(0)
+    for count in (0, 1, 500):
+        features = PixelFeatures(torch.randn(count, IN_CHANNELS).to(device))
+        out, coarse, fusion = (
+            3 * torch.randn(count, spec.OUTPUTS).to(device),
+            torch.rand(count).to(device) + 1,
+            GatedFusion().to(device),
+        )
+        wanted = spec.decide_by_torch(out, features)
+        with torch.inference_mode():
+            got = spec.decide(out, features)
+            gate, fused = decision_triton.fuse(
+                features.level, features.entropy, wanted.change, wanted.entropy, coarse, fusion.layers
+            )
+        near(got.change, wanted.change, 2e-5)
+        near(got.entropy, wanted.entropy, 2e-5)
+        wanted_gate, change = fusion(features.level, wanted.change, features.entropy, wanted.entropy)
+        near(gate, wanted_gate)
+        near(fused, coarse * change.exp(), 1e-5)
+
+
+CHECKS: tuple[Callable[[str], None], ...] = (
+    check_averages,
+    check_upsampling,
+    check_score,
+    check_far_limit,
+    check_selection,
+    check_features,
+    check_decision,
+)
+
+
+def check_method(file: str) -> None:
+    """The whole method on a small frame, in float32, against what another process computed without the kernels."""
+    answer, wanted = method(), np.load(file)
+    assert np.array_equal(answer["selected"], wanted["selected"])
+    for name in ("depth", "gate"):
+        np.testing.assert_allclose(answer[name], wanted[name], rtol=1e-3, atol=1e-4)
+
+
+def method() -> dict[str, np.ndarray]:
+    from depth_retrofit_ros.coarse.base import CoarsePrediction
+    from depth_retrofit_ros.coarse.stored import StoredCoarse
+    from depth_retrofit_ros.frame import Frame
+    from depth_retrofit_ros.refinement.pixels.network import RefinerNet
+    from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
+    from depth_retrofit_ros.retrofit import Retrofit
+    from depth_retrofit_ros.sparse.backends.registry import load_backend
+
+    device = torch.device("cpu")
+    backend = load_backend("triton" if os.environ.get("TRITON_INTERPRET") == "1" else "torch", device)
+    torch.manual_seed(0)
+    network = RefinerNet((8, 12))
+    for parameter in network.unet.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    refiner = SparseRefiner(network, backend)
+    depth, cells, _ = scene((8, 12), (8, 12), False, "cpu")
+    image = cells.repeat_interleave(6, 0).repeat_interleave(6, 1)  # its average over a cell is exact, however it is taken
+    coarse = StoredCoarse(CoarsePrediction(depth, torch.randn(6, 8, 12)), has_features=True, metric=False)
+    result = Retrofit(coarse, refiner)(Frame(image.numpy()))
+    return {"depth": result.depth.numpy(), "gate": result.gate.numpy(), "selected": result.selection.indices.numpy()}
+
+
+@pytest.mark.slow
+def test_interpreted_kernels_give_the_values_of_their_specifications(tmp_path: os.PathLike[str]) -> None:
+    file = os.path.join(tmp_path, "method.npz")
+    np.savez(file, **method())  # type: ignore[arg-type]
+    process = run_python("-m", __name__, file, env={**os.environ, **same_imports(), "TRITON_INTERPRET": "1"})
+    assert process.returncode == 0 and process.stdout.strip() == AGREED, process.stderr[-3000:]
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("check", CHECKS)
+def test_on_cuda(check: Callable[[str], None]) -> None:
+    check("cuda")
+
+
+if __name__ == "__main__":
+    import sys
+
+    for check in CHECKS:
+        check("cpu")
+    check_method(sys.argv[1])
+    print(AGREED)
