@@ -174,6 +174,7 @@ def check_method(file: str) -> None:
 
 def method() -> dict[str, np.ndarray]:
     from depth_retrofit_ros.coarse.base import CoarsePrediction
+    from depth_retrofit_ros.coarse.claim import ScaleClaim
     from depth_retrofit_ros.coarse.stored import StoredCoarse
     from depth_retrofit_ros.frame import Frame
     from depth_retrofit_ros.refinement.pixels.network import RefinerNet
@@ -190,7 +191,7 @@ def method() -> dict[str, np.ndarray]:
     refiner = SparseRefiner(network, backend)
     depth, cells, _ = scene((8, 12), (8, 12), False, "cpu")
     image = cells.repeat_interleave(6, 0).repeat_interleave(6, 1)  # its average over a cell is exact, however it is taken
-    coarse = StoredCoarse(CoarsePrediction(depth, torch.randn(6, 8, 12)), has_features=True, metric=False)
+    coarse = StoredCoarse(CoarsePrediction(depth, torch.randn(6, 8, 12)), has_features=True, claim=ScaleClaim("disparity", "never"))
     result = Retrofit(coarse, refiner)(Frame(image.numpy()))
     return {"depth": result.depth.numpy(), "gate": result.gate.numpy(), "selected": result.selection.indices.numpy()}
 

@@ -131,11 +131,11 @@ def _mean_fit(guide: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     Tang, "Guided image filtering", TPAMI 2013, equations 19 and 20), averaged over the windows that contain each pixel."""
     # Differences of squares beside so small a ridge need double precision. The grid is small.
     c, v = guide.double().permute(2, 0, 1), values.double()[None]
-    products = torch.cat([c, v, c * v, c[[0, 0, 0, 1, 1, 2]] * c[[0, 1, 2, 1, 2, 2]]])
+    products = torch.cat([c, v, c * v, _pairs(c)])
     means = _window_mean(products)
     mu, nu = means[:3], means[3]
     cross = (means[4:7] - mu * nu).permute(1, 2, 0)
-    rr, rg, rb, gg, gb, bb = means[7:] - mu[[0, 0, 0, 1, 1, 2]] * mu[[0, 1, 2, 1, 2, 2]]
+    rr, rg, rb, gg, gb, bb = means[7:] - _pairs(mu)
     rr, gg, bb = rr + RIDGE, gg + RIDGE, bb + RIDGE
     # The symmetric 3×3 system by its adjugate.
     aa, ab, ac = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
@@ -144,6 +144,12 @@ def _mean_fit(guide: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     slope = (sides.view(*sides.shape[:2], 3, 3) @ cross[..., None])[..., 0] / determinant[..., None]
     offset = nu - (slope * mu.permute(1, 2, 0)).sum(-1)
     return _window_mean(torch.cat([slope, offset[..., None]], -1).permute(2, 0, 1)).permute(1, 2, 0).float()
+
+
+def _pairs(rgb: torch.Tensor) -> torch.Tensor:
+    """The products of two colours each, ``[3, h, w]`` → ``[6, h, w]``: rr, rg, rb, gg, gb, bb."""
+    r, g, b = rgb.unbind()
+    return torch.stack([r * r, r * g, r * b, g * g, g * b, b * b])
 
 
 def _window_mean(values: torch.Tensor) -> torch.Tensor:
