@@ -12,7 +12,7 @@ import triton.language as tl
 
 from depth_retrofit_ros.device.launches import INTERPRETED
 
-# Timed once for each pair of widths and each power of two of rows, at the first call; of the interpreter only the values are of interest.
+# Timed once for each pair of widths and each power of two of rows; of the interpreter only the values are of interest.
 CONFIGS = [
     triton.Config({"BLOCK_ROWS": rows, "BLOCK_DEPTH": depth}, num_warps=warps, num_stages=stages)
     for rows, depth, warps, stages in (
