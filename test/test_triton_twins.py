@@ -115,7 +115,7 @@ def check_features(device: str) -> None:
     from depth_retrofit_ros.upsampling.interpolation import bilinear
 
     for holes, (low, size) in enumerate(GRIDS):
-        depth, image, score = scene(low, size, bool(holes % 2), device)
+        depth, image, score = scene(low, size, bool(holes % 2) and low != size, device)
         small = box_average(image.permute(2, 0, 1).float() / 255, low).permute(1, 2, 0).contiguous()
         full = bilinear(depth.reciprocal()[None], size)[0].reciprocal()
         chosen = torch.rand(size, generator=torch.Generator().manual_seed(2)) < 0.15
