@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from depth_retrofit_ros.coarse.imagenet import DEVIATION, MEAN
 from depth_retrofit_ros.coarse.networks.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, DinoV2, VitSize
 from depth_retrofit_ros.coarse.networks.view_plane import view_plane
 
 ENCODERS: Mapping[str, VitSize] = {"dinov2_vits14": VIT_SMALL, "dinov2_vitb14": VIT_BASE, "dinov2_vitl14": VIT_LARGE}
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LEVELS = 5
 CELLS = 2 ** (LEVELS - 1)  # cells of the finest level along a patch's side
 HEADS = {"points_head": 3, "normal_head": 3, "mask_head": 1}  # channels that each puts out
@@ -107,8 +107,8 @@ class Encoder(nn.Module):
         self.taps = tuple(taps)
         self.backbone = DinoV2(size)
         self.output_projections = nn.ModuleList([nn.Conv2d(size.width, width, 1) for _ in taps])
-        self.register_buffer("image_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("image_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.register_buffer("image_mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer("image_std", torch.tensor(DEVIATION).view(1, 3, 1, 1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         grid = (image.shape[2] // self.backbone.patch, image.shape[3] // self.backbone.patch)
