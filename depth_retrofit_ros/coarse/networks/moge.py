@@ -86,14 +86,16 @@ class MoGe(nn.Module):
         points = self.points_head.project(features)
         normals = self.normal_head.project(self.normal_head(levels)[-1])
         mask = self.mask_head.project(self.mask_head(levels)[-1])
-        log_scale = self.scale_head(class_token)
-        return points[0], normals[0], mask[0, 0], log_scale[0, 0].float(), features[0]
+        log_scale = self.scale_head(class_token.to(self.scale_head[0].weight.dtype))
+        return points[0], normals[0], mask[0, 0], log_scale[0, 0], features[0]
 
     def set_precision(self, dtype: torch.dtype) -> None:
-        """Compute in ``dtype``, but for the last projections: a step of float16 in ln z would be 0.1 % of the depth."""
+        """Compute in ``dtype``, but for what gives logarithms: a step of float16 in ln z, or in that of the scale, would be 0.1 % of
+        the depth."""
         self.to(dtype)
         for head in (self.points_head, self.normal_head, self.mask_head):
             head.output_blocks.float()
+        self.scale_head.float()
 
 
 class Encoder(nn.Module):
