@@ -13,6 +13,7 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.imagenet import DEVIATION, MEAN, Rgb
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.meter_net import MeterXXS
 from depth_retrofit_ros.io.checkpoints import load_strict, load_tensors
@@ -25,13 +26,13 @@ NEAREST_M = 1e-3
 class Variant:
     """What a checkpoint was trained with. mean, std: of its RGB; unit_m: metres per unit of output."""
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Rgb
+    std: Rgb
     unit_m: float
 
 
 VARIANTS = {
-    "nyu": Variant((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.01),
+    "nyu": Variant(MEAN, DEVIATION, 0.01),
     "kitti": Variant((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0.1),
 }
 

@@ -11,9 +11,10 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.networks.signed_log import log_signed
-from depth_retrofit_ros.coarse.stored import NAME, read_stored, stored_path
+from depth_retrofit_ros.coarse.stored import NAME, StoredCoarse, read_stored
 from depth_retrofit_ros.coarse.views import CoarseView, PointMap
 from depth_retrofit_ros.errors import CameraError, DatasetError, ModelError
+from depth_retrofit_ros.io.map_files import SUFFIXES
 from depth_retrofit_ros.io.npz import NpzReader, open_npz
 
 SKEWED = 1e-3  # largest element of RᵀR − 1 with which a rotation still counts as one
@@ -22,9 +23,10 @@ SKEWED = 1e-3  # largest element of RᵀR − 1 with which a rotation still coun
 class StoredViews:
     """``MultiViewModel`` from ``NAME.npz`` in a folder, one for each image, in the order of ``names``.
 
-    Each file is one of ``read_stored`` and has ``K`` [3, 3], intrinsics in pixels of its depth map (the center of the first pixel
-    is 0), and ``camera_from_world`` [3, 4]. Optional: ``confidence`` [h, w]; ``points`` [3, h, w] in the world, with
-    ``point_features`` and ``point_confidence`` as those of depth. Depth, translation and points are in one unit in all files.
+    Each file has ``depth`` [h, w] along the optical axis (with ``metric``, in metres; 0 and NaN are unknown, inf is sky), perhaps
+    ``features``, see ``read_stored``; ``K`` [3, 3], intrinsics in pixels of that map (the center of the first pixel is 0); and
+    ``camera_from_world`` [3, 4]. Optional: ``confidence`` [h, w]; ``points`` [3, h, w] in the world, with ``point_features`` and
+    ``point_confidence`` as those of depth. Depth, translation and points are in one unit in all files.
     Raises DatasetError.
     """
 
@@ -32,8 +34,8 @@ class StoredViews:
 
     def __init__(self, folder: Path, names: Sequence[str], device: torch.device) -> None:
         self.device = device
-        self._paths = [stored_path(folder, name) for name in names]
-        metric = {read_stored(path, torch.device("cpu")).claim.kind == "metric" for path in self._paths}
+        self._paths = [_view_path(folder, name) for name in names]
+        metric = {_read_depth(path, torch.device("cpu")).claim.kind == "metric" for path in self._paths}
         if len(metric) > 1:
             raise DatasetError(f"some files in {folder} are metric and some are not: views of one scene have one unit")
         self.claim = ScaleClaim("metric", "file") if metric == {True} else ScaleClaim("up-to-scale", "never")
@@ -46,8 +48,33 @@ class StoredViews:
         ]
 
 
+def _view_path(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.npz"
+    if path.is_file():
+        return path
+    for suffix in SUFFIXES:
+        if path.with_name(f"{name}{suffix}").is_file():
+            raise DatasetError(
+                f"{folder / name}{suffix} has no camera: store the view as {name}.npz with depth, K and camera_from_world"
+            )
+    raise DatasetError(f"{path} is missing: store the view there, with depth, K and camera_from_world")
+
+
+def _read_depth(path: Path, device: torch.device) -> StoredCoarse:
+    """``read_stored`` of what is geometry: a disparity's unknown shift bends it."""
+    with open_npz(path) as arrays:
+        if "depth" not in arrays and "disparity" in arrays:
+            raise DatasetError(
+                f"{path} has 'disparity' but views are put together from depth: store 'depth' along the optical axis"
+            )
+        values = arrays.raw("depth")
+        if values.dtype.kind in "fi" and (values < 0).any():
+            raise DatasetError(f"{path}: 'depth' is below 0: store depth along the optical axis, NaN or 0 where it is unknown")
+    return read_stored(path, device)
+
+
 def _read_view(path: Path, size: tuple[int, int], device: torch.device, point_maps: bool) -> CoarseView:
-    prediction = read_stored(path, device).prediction
+    prediction = _read_depth(path, device).prediction
     h, w = prediction.depth.shape
     with open_npz(path) as arrays:
         confidence = _map(arrays, "confidence", 2, path, device)

@@ -117,12 +117,14 @@ def test_the_sky_is_put_at_the_far_end_of_everything_else() -> None:
     assert float(put_far(large, its_sky)[0, 0]) == pytest.approx(far, rel=0.001)  # of a sample
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_half_precision_gives_finite_float32_depth(name: str) -> None:
+def test_half_precision_gives_finite_float32_depth(name: str, dtype: torch.dtype) -> None:
     image = image_of()
     exact = model_of(name).predict(image, None)
-    half = model_of(name, torch.bfloat16).predict(image, None)
-    assert (half.depth.dtype, half.features.dtype) == (torch.float32, torch.bfloat16)
+    half = model_of(name, dtype).predict(image, None)
+    assert (half.depth.dtype, half.features.dtype) == (torch.float32, dtype)
+    assert bool(half.features.isfinite().all())
     assert bool(half.depth.isfinite().all()) and bool((half.depth > 0).all())
     assert float((half.depth / exact.depth).log().abs().median()) < 0.05
 

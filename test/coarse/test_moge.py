@@ -73,14 +73,38 @@ def test_features_are_those_that_the_points_are_projected_from() -> None:
     assert float(maps.features.std()) > 0.01
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_gives_float32_depth(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(("dtype", "error"), [(torch.bfloat16, 0.03), (torch.float16, 0.01)])
+def test_half_precision_gives_float32_depth(dtype: torch.dtype, error: float) -> None:
     exact, half = _model().predict(_image(90, 140), None), _model(dtype).predict(_image(90, 140), None)
     assert half.features.dtype == dtype
     assert half.depth.dtype == torch.float32
+    assert bool(half.depth.isfinite().all()) and bool(half.features.isfinite().all())
     both = ~(exact.sky | half.sky)  # type: ignore[operator]
-    assert float((half.depth / exact.depth)[both].log().abs().median()) < 0.03
+    assert float((half.depth / exact.depth)[both].log().abs().median()) < error
     assert half.depth[both].unique().numel() > 0.9 * int(both.sum())  # the last projection is not rounded
+
+
+def test_logarithms_are_not_rounded_to_half_precision() -> None:
+    """Of depth and of its scale: a step of float16 is 0.1 % of either."""
+    net = _net()
+    net.set_precision(torch.float16)
+    image = torch.rand(1, 3, 56, 84, generator=torch.Generator().manual_seed(1)).half()
+    with torch.no_grad():
+        maps = net.maps(image, 1.5)
+    assert maps.features.dtype == torch.float16
+    assert maps.log_scale.dtype == maps.points.dtype == maps.normals.dtype == maps.mask.dtype == torch.float32
+    assert float(maps.log_scale) != float(maps.log_scale.half())
+
+
+@pytest.mark.cuda
+def test_half_precision_is_the_default_on_cuda() -> None:
+    device, image = torch.device("cuda"), _image(90, 140)
+    half = MoGe2(_net(), "tiny", METRIC, device, SIZE).predict(image.to(device), None)
+    assert (half.depth.dtype, half.features.dtype) == (torch.float32, torch.float16)
+    whole = _model().predict(image, None)
+    assert half.sky is not None and whole.sky is not None
+    both = ~(half.sky.cpu() | whole.sky)
+    assert float((half.depth.cpu() / whole.depth)[both].log().abs().median()) < 0.01
 
 
 def test_a_known_camera_is_used() -> None:

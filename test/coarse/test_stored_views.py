@@ -72,6 +72,9 @@ def test_metres_are_the_files_word(tmp_path: Path) -> None:
         ({"camera_from_world": POSE * np.nan}, "must be a rotation beside a translation"),
         ({"confidence": np.full((18, 24), np.inf)}, "'confidence' must be finite"),
         ({"depth": None}, "has no 'depth'"),
+        ({"depth": None, "disparity": np.ones((18, 24))}, "has 'disparity' but views are put together from depth"),
+        ({"depth": None, "other": np.ones((18, 24))}, "has no 'depth'"),
+        ({"depth": -arrays()["depth"]}, "'depth' is below 0"),
         ({"points": np.ones((4, 18, 24))}, r"points must be \[3, h, w\]"),
     ],
 )
@@ -79,6 +82,16 @@ def test_what_is_no_view_is_refused_in_one_line(changed: dict[str, Any], told: s
     with pytest.raises(DatasetError, match=told) as error:
         read(tmp_path, "points" in changed, **changed)
     assert "a.npz" in str(error.value) and "\n" not in str(error.value)
+    assert "--" not in str(error.value)  # reconstruct has no option for what a map is
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".pfm", ".png"])
+def test_a_map_without_a_camera_is_refused(suffix: str, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"a\.npz is missing: store the view there, with depth, K and camera_from_world"):
+        StoredViews(tmp_path, ["a"], CPU)
+    (tmp_path / f"a{suffix}").touch()
+    with pytest.raises(DatasetError, match=rf"a\{suffix} has no camera: store the view as a\.npz"):
+        StoredViews(tmp_path, ["a"], CPU)
 
 
 def test_point_maps_that_are_not_there_are_told(tmp_path: Path) -> None:

@@ -126,6 +126,38 @@ def test_depth_is_finite_whatever_the_weights_say() -> None:
     assert float(depth.max()) == pytest.approx(float(np.exp(LARGEST_LOG)), rel=1e-4)
 
 
+@pytest.mark.parametrize(("dtype", "error"), [(torch.bfloat16, 0.02), (torch.float16, 0.002)], ids=["bfloat16", "float16"])
+def test_half_precision_of_the_transformer_gives_float32_views(model: VggtModel, dtype: torch.dtype, error: float) -> None:
+    """As on CUDA: multiplications are in half precision, the tokens that they add to and the heads are not."""
+    net = filled()
+    rounded: list[torch.dtype] = []
+    net.aggregator.frame_blocks[0].mlp.fc1.register_forward_hook(lambda module, args, out: rounded.append(out.dtype))  # type: ignore[union-attr]
+    net.aggregator.forward = torch.autocast("cpu", dtype)(net.aggregator.forward)  # type: ignore[method-assign]
+    images = [random_image(seed=i) for i in range(3)]
+    halves = VggtModel(net, "vggt", CLAIM, CPU, SIZE).predict_views(images, point_maps=True)
+    assert rounded == [dtype]
+    for half, exact in zip(halves, model.predict_views(images, point_maps=True), strict=True):
+        assert half.point_map is not None and exact.point_map is not None
+        assert half.prediction.depth.dtype == half.prediction.features.dtype == half.point_map.raw.dtype == torch.float32
+        depths = half.prediction.depth / exact.prediction.depth
+        assert bool(half.point_map.raw.isfinite().all()) and float(depths.log().abs().median()) < error
+        assert half.camera.fx == pytest.approx(exact.camera.fx, rel=error)
+        assert np.abs(half.camera_from_world - exact.camera_from_world).max() < 4 * error
+        assert float((half.point_map.raw - exact.point_map.raw).abs().median()) < error
+        rotation = half.camera_from_world[:, :3]
+        assert np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-5)
+
+
+@pytest.mark.cuda
+def test_half_precision_is_the_default_on_cuda(model: VggtModel) -> None:
+    image, device = random_image(), torch.device("cuda")
+    half = VggtModel(filled(), "vggt", CLAIM, device, SIZE).predict(image.to(device), None)
+    exact = model.predict(image, None)
+    assert half.depth.dtype == half.features.dtype == torch.float32
+    assert not torch.equal(half.depth.cpu(), exact.depth)
+    assert float((half.depth.cpu() / exact.depth).log().abs().median()) < 0.02
+
+
 def test_it_runs_under_the_method(model: VggtModel) -> None:
     image = random_image(120, 168)
     frame = Retrofit(model, random_refiner())(Frame(image.numpy(), camera=Camera.from_hfov(168, 120, 60.0)))

@@ -113,8 +113,9 @@ def test_a_video_played_again_is_answered_the_same() -> None:
     assert torch.equal(play(model(), range(5)), first)
 
 
-def test_half_precision_gives_finite_float32_depth() -> None:
-    exact, half = play(model(), range(3)), play(model(torch.bfloat16), range(3))
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+def test_half_precision_gives_finite_float32_depth(dtype: torch.dtype) -> None:
+    exact, half = play(model(), range(3)), play(model(dtype), range(3))
     assert half.dtype == torch.float32 and bool(half.isfinite().all()) and bool((half > 0).all())
     assert float((half / exact).log().abs().median()) < 0.05
 

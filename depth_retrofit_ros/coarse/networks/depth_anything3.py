@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.networks.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, Block, DinoV2, VitSize
-from depth_retrofit_ros.coarse.networks.dpt import DptHead, project
+from depth_retrofit_ros.coarse.networks.dpt import DenseHead, DptHead, project
+from depth_retrofit_ros.coarse.networks.rotary import grid_positions, rotated
 
-PATCH = 14
 NORM_EPS = 1e-5  # of the encoder's last norm, where DINOv2's own has 1e-6
-ROPE_BASE = 100.0
 LEFT_OUT = (
     "cam_enc.",
     "cam_dec.",
@@ -55,14 +54,21 @@ class AnyViewDepth(nn.Module):
             raise ValueError("a monocular architecture makes a MonocularDepth")
         self.taken = architecture.taken
         self.backbone = nn.ModuleDict({"pretrained": AnyViewEncoder(architecture.encoder, architecture.any_view)})
-        self.head = DualHead(2 * architecture.encoder.width, architecture.channels, architecture.features)
+        self.head = DenseHead(  # of depth and its confidence
+            2 * architecture.encoder.width,
+            architecture.channels,
+            architecture.features,
+            outputs=2,
+            normed=True,
+            positions=torch.float32,
+        )
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """image ``[B, 3, H, W]``, normalised, sides multiples of the patch → relative depth ``float32 [B, H, W]``, the 32 features
         before its projection ``[B, 32, H, W]``, and the depth's confidence ``float32 [B, H, W]`` > 1."""
         encoder = self.backbone["pretrained"]
         assert isinstance(encoder, AnyViewEncoder)
-        features, logits = self.head(encoder.depth_tokens(image, self.taken), image.shape[2:])
+        features, logits = self.head(encoder.depth_tokens(image, self.taken), *image.shape[2:])
         return logits[:, 0].exp(), features, 1 + logits[:, 1].exp()
 
 
@@ -84,7 +90,7 @@ class MonocularDepth(nn.Module):
         encoder = self.backbone["pretrained"]
         assert isinstance(encoder, Encoder)
         tokens = [patches for patches, _ in encoder.intermediate(image, self.taken)]
-        features, logits, sky = self.head(tokens, image.shape[2:])
+        features, logits, sky = self.head(tokens, *image.shape[2:])
         return logits[:, 0].exp(), features, sky[:, 0].relu()
 
 
@@ -112,7 +118,8 @@ class AnyViewEncoder(Encoder):
         """After each of the given blocks, patch tokens ``[B, N, 2 C]``: of the last block within a view, and its own, normed."""
         x = self.embed(image)
         batch, rows, columns = x.shape[0], image.shape[2] // self.patch, image.shape[3] // self.patch
-        within, across = (places.expand(batch, -1, -1) for places in patch_places(rows, columns, image.device))
+        within = grid_positions(rows, columns, 1, image.device).expand(batch, -1, -1)
+        across = within.clamp_max(1)
         local, taken = x, []
         for index, block in enumerate(self.blocks):
             if index == self.start:
@@ -128,31 +135,15 @@ class AnyViewEncoder(Encoder):
         return taken
 
 
-class DualHead(DptHead):
-    """Depth and its confidence."""
-
-    def __init__(self, width: int, channels: Sequence[int], features: int) -> None:
-        super().__init__(width, channels, features, outputs=2, lateral4=False, positions=True)
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, tokens: Sequence[Tensor], size: torch.Size) -> tuple[Tensor, Tensor]:
-        """tokens: four times ``[B, N, width]``; size: of the image → features ``[B, 32, H, W]``, logits ``[B, 2, H, W]``."""
-        height, width = size
-        pyramid = self.reassemble([self.norm(x) for x in tokens], height // PATCH, width // PATCH)
-        return project(self.scratch.output_conv2, self.at_image_size(self.fuse(pyramid), height, width))
-
-
 class SkyHead(DptHead):
     """Depth, and the sky beside it."""
 
     def __init__(self, width: int, channels: Sequence[int], features: int) -> None:
-        super().__init__(width, channels, features, lateral4=False, sky=True)
+        super().__init__(width, channels, features, sky=True)
 
-    def forward(self, tokens: Sequence[Tensor], size: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
-        """tokens: four times ``[B, N, width]``; size: of the image → features of depth ``[B, 32, H, W]``, logits of depth and of
-        the sky, each ``[B, 1, H, W]``."""
-        height, width = size
-        fused = self.at_image_size(self.fuse(self.reassemble(tokens, height // PATCH, width // PATCH)), height, width)
+    def forward(self, tokens: Sequence[Tensor], height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+        """See ``DenseHead``; features and logits of depth, and logits of the sky ``[B, 1, H, W]``."""
+        fused = self.fused(tokens, height, width)
         features, logits = project(self.scratch.output_conv2, fused)
         _, sky = project(self.scratch.sky_output_conv2, fused)
         return features, logits, sky
@@ -167,22 +158,3 @@ def depth_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Of a public checkpoint what ``build`` loads: without the prefix of the official wrapper, and without ``LEFT_OUT``."""
     named = {name.removeprefix("model."): value for name, value in tensors.items()}
     return {name: value for name, value in named.items() if not name.startswith(LEFT_OUT)}
-
-
-def patch_places(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Positions of class token and patches ``int64 [1, 1 + N, 2]``, by row and column from 1 (the class token is at 0, 0): each
-    patch's own, and one for all patches."""
-    row, column = torch.arange(1, rows + 1, device=device), torch.arange(1, columns + 1, device=device)
-    own = torch.stack((row[:, None].expand(-1, columns), column.expand(rows, -1)), 2).view(1, -1, 2)
-    token = own.new_zeros(1, 1, 2)
-    return torch.cat((token, own), 1), torch.cat((token, torch.ones_like(own)), 1)
-
-
-def rotated(x: Tensor, positions: Tensor) -> Tensor:
-    """``Rope``: half of each head's channels turn with the row, half with the column."""
-    half = x.shape[3] // 2
-    steps = torch.arange(0, half, 2, device=x.device, dtype=torch.float32) / half
-    angles = positions[:, None, :, :, None] * ROPE_BASE**-steps  # [B, 1, N, 2, half / 2]
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    first, second = x.unflatten(3, (2, 2, half // 2)).unbind(4)  # [B, heads, N, 2, half / 2] each
-    return torch.stack((first * cos - second * sin, second * cos + first * sin), 4).flatten(3)

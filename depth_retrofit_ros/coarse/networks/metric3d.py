@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.networks.dinov2 import VIT_LARGE, VIT_SMALL, DinoV2, VitSize
-from depth_retrofit_ros.coarse.networks.metric3d_update import Update, conv3x3, enlarge, upsampled
+from depth_retrofit_ros.coarse.networks.dpt import ResidualConvUnit
+from depth_retrofit_ros.coarse.networks.metric3d_update import Update, conv3x3, upsampled
+from depth_retrofit_ros.coarse.networks.resizing import corner_aligned
 
 REGISTERS = 4
 BINS = 256
@@ -165,9 +167,9 @@ class Fuse(nn.Module):
 
     def __init__(self, width: int, out: int, branch: bool = True) -> None:
         super().__init__()
-        self.way_trunk = Residual(width)
+        self.way_trunk = ResidualConvUnit(width, rectified=True)
         if branch:
-            self.way_branch = Residual(width)
+            self.way_branch = ResidualConvUnit(width, rectified=True)
         self.out_conv = nn.Conv2d(width, out, 1)
 
     def forward(self, x: Tensor, finer: Tensor | None = None, size: tuple[int, int] | None = None) -> Tensor:
@@ -175,22 +177,9 @@ class Fuse(nn.Module):
             x = x + self.way_branch(finer)
         x = self.way_trunk(x)
         if size is not None:
-            x = enlarge(x, size)
+            x = corner_aligned(x, size)
         out: Tensor = self.out_conv(x)
         return out
-
-
-class Residual(nn.Module):
-    """Two convolutions beside a rectified shortcut."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = conv3x3(width, width), conv3x3(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.relu()
-        y: Tensor = x + self.conv2(self.conv1(x).relu())
-        return y
 
 
 class Context(nn.Module):

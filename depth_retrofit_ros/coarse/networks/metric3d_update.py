@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depth_retrofit_ros.coarse.networks.resizing import corner_aligned
+
 STATE = 6  # depth, its confidence, a normal and its concentration
 FACTOR = 4  # of the last upsampling
 
@@ -39,8 +41,8 @@ class Update(nn.Module):
         for middle_too in (False, True, True):
             deep = self.gru32(deep, gates[2], halved(mid))
             if middle_too:
-                mid = self.gru16(mid, gates[1], enlarge(halved(fine), mid.shape[-2:]), enlarge(deep, mid.shape[-2:]))
-        fine = self.gru08(fine, gates[0], state, enlarge(mid, fine.shape[-2:]))
+                mid = self.gru16(mid, gates[1], corner_aligned(halved(fine), mid.shape[-2:]), corner_aligned(deep, mid.shape[-2:]))
+        fine = self.gru08(fine, gates[0], state, corner_aligned(mid, fine.shape[-2:]))
         head = self.flow_head
         change = torch.cat([head[f"conv2{kind}"](head[f"conv1{kind}"](fine).relu()) for kind in "dn"], 1)
         return [fine, mid, deep], 0.25 * self.mask(fine), change
@@ -77,8 +79,3 @@ def conv3x3(width: int, out: int) -> nn.Conv2d:
 def halved(x: Tensor) -> Tensor:
     """Averaged 3 × 3 at every second place."""
     return F.avg_pool2d(x, 3, 2, 1)
-
-
-def enlarge(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear, corner on corner."""
-    return F.interpolate(x, list(size), mode="bilinear", align_corners=True)

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from depth_retrofit_ros.coarse.imagenet import DEVIATION, MEAN
 from depth_retrofit_ros.coarse.networks.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, DinoV2, VitSize
 from depth_retrofit_ros.coarse.networks.view_plane import view_plane
 
 ENCODERS: Mapping[str, VitSize] = {"dinov2_vits14": VIT_SMALL, "dinov2_vitb14": VIT_BASE, "dinov2_vitl14": VIT_LARGE}
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LEVELS = 5
 CELLS = 2 ** (LEVELS - 1)  # cells of the finest level along a patch's side
 HEADS = {"points_head": 3, "normal_head": 3, "mask_head": 1}  # channels that each puts out
@@ -86,14 +86,16 @@ class MoGe(nn.Module):
         points = self.points_head.project(features)
         normals = self.normal_head.project(self.normal_head(levels)[-1])
         mask = self.mask_head.project(self.mask_head(levels)[-1])
-        log_scale = self.scale_head(class_token)
-        return points[0], normals[0], mask[0, 0], log_scale[0, 0].float(), features[0]
+        log_scale = self.scale_head(class_token.to(self.scale_head[0].weight.dtype))
+        return points[0], normals[0], mask[0, 0], log_scale[0, 0], features[0]
 
     def set_precision(self, dtype: torch.dtype) -> None:
-        """Compute in ``dtype``, but for the last projections: a step of float16 in ln z would be 0.1 % of the depth."""
+        """Compute in ``dtype``, but for what gives logarithms: a step of float16 in ln z, or in that of the scale, would be 0.1 % of
+        the depth."""
         self.to(dtype)
         for head in (self.points_head, self.normal_head, self.mask_head):
             head.output_blocks.float()
+        self.scale_head.float()
 
 
 class Encoder(nn.Module):
@@ -107,8 +109,8 @@ class Encoder(nn.Module):
         self.taps = tuple(taps)
         self.backbone = DinoV2(size)
         self.output_projections = nn.ModuleList([nn.Conv2d(size.width, width, 1) for _ in taps])
-        self.register_buffer("image_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("image_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.register_buffer("image_mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer("image_std", torch.tensor(DEVIATION).view(1, 3, 1, 1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         grid = (image.shape[2] // self.backbone.patch, image.shape[3] // self.backbone.patch)

@@ -15,7 +15,6 @@ from depth_retrofit_ros.coarse.networks.dinov2 import VIT_SMALL, DinoV2, VitSize
 from depth_retrofit_ros.coarse.networks.dpt import DptHead, project
 from depth_retrofit_ros.coarse.networks.temporal import TemporalModule
 
-PATCH = 14
 STATES = 8  # tensors in a frame's state: two attentions in each of four temporal modules
 
 
@@ -56,7 +55,7 @@ class TemporalHead(DptHead):
     """DPT with attention over time on the two coarser levels of its pyramid and after the two coarser fusions."""
 
     def __init__(self, width: int, channels: Sequence[int], features: int) -> None:
-        super().__init__(width, channels, features)
+        super().__init__(width, channels, features, lateral4=True)
         self.motion_modules = nn.ModuleList([TemporalModule(count) for count in (channels[2], channels[3], features, features)])
 
     def forward(
@@ -71,7 +70,7 @@ class TemporalHead(DptHead):
             made: Tensor = y
             return made
 
-        fine, middle, coarse, coarsest = self.reassemble(tokens, height // PATCH, width // PATCH)
+        fine, middle, coarse, coarsest = self.reassemble(tokens, height, width)
         levels = self.scratch.adapt((fine, middle, over_time(0, coarse), over_time(1, coarsest)))
         path = over_time(2, self.scratch.refinenet4(levels[3], size=levels[2].shape[2:]))
         path = over_time(3, self.scratch.refinenet3(path, levels[2], size=levels[1].shape[2:]))

@@ -1,7 +1,8 @@
 """Fixtures that hold a network to its published one: the same weights in both, and samples of what the published code answered.
 
-A fixture is made once, with the published code beside ours: ``fill`` both, run both on the same ``random_input``, compare, and
-``write_fixture`` the ``digest`` of the published one's answers and its ``signature``. The test fills ours alone and compares.
+A fixture is made once, with the published code beside ours, by ``benchmarks/check_networks.py``. It fills both (``fill``), runs
+both on the same ``random_input``, compares, and writes the ``digest`` of the published one's answers and its ``signature``, with
+the ``source`` of that code and the ``largest_difference`` of each output then. The test fills ours alone and compares.
 
 Weights and inputs follow from a name and a seed and nothing else, neither the order of construction nor a library's version:
 values are drawn by NumPy's frozen ``RandomState``, seeded with the SHA-256 of seed and name.
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SAMPLES = 32  # values of each output in a digest
+SOURCE = r"[\w.-]+/[\w.-]+@[0-9a-f]{40}"  # where published code was taken from: repository on GitHub and commit
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -83,7 +85,7 @@ def read_fixture(name: str) -> Any:
 
 
 def write_fixture(name: str, content: Any) -> None:
-    """For the script that makes a fixture beside the published code."""
+    """See ``benchmarks/check_networks.py``."""
     FIXTURES.mkdir(exist_ok=True)
     (FIXTURES / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

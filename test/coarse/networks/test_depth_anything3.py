@@ -95,14 +95,15 @@ def test_exported_it_answers_the_same(kind: str) -> None:
             torch.testing.assert_close(exported, eager, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 @pytest.mark.parametrize("kind", TINY)
-def test_half_precision_ends_before_the_last_projections(kind: str) -> None:
+def test_half_precision_ends_before_the_last_projections(kind: str, dtype: torch.dtype) -> None:
     image = planes(kind, 42, 56)
     with torch.no_grad():
         exact = tiny(kind)(image)
-        net = to_precision(tiny(kind), torch.bfloat16)
-        depth, features, beside = net(image.bfloat16())
-    assert (depth.dtype, features.dtype, beside.dtype) == (torch.float32, torch.bfloat16, torch.float32)
+        net = to_precision(tiny(kind), dtype)
+        depth, features, beside = net(image.to(dtype))
+    assert (depth.dtype, features.dtype, beside.dtype) == (torch.float32, dtype, torch.float32)
     assert float((depth / exact[0]).log().abs().median()) < 0.05
     whole = {name for name, weight in net.named_parameters() if weight.dtype == torch.float32}
     heads = ["output_conv2"] + ["sky_output_conv2"] * (kind == "monocular")

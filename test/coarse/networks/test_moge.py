@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from depth_retrofit_ros.coarse.imagenet import DEVIATION, MEAN
 from depth_retrofit_ros.coarse.moge import metric_depth
 from depth_retrofit_ros.coarse.networks import moge
 from depth_retrofit_ros.coarse.networks.dinov2 import VitSize
@@ -69,8 +70,8 @@ def filled(network: Any, projection: list[list[float]]) -> Any:
     last = network.points_head.output_blocks[-1]
     last.weight.data.copy_(torch.tensor(projection)[:, :-1, None, None])
     last.bias.data.copy_(torch.tensor(projection)[:, -1])
-    network.encoder.image_mean.copy_(torch.tensor(moge.IMAGENET_MEAN).view(1, 3, 1, 1))
-    network.encoder.image_std.copy_(torch.tensor(moge.IMAGENET_STD).view(1, 3, 1, 1))
+    network.encoder.image_mean.copy_(torch.tensor(MEAN).view(1, 3, 1, 1))
+    network.encoder.image_std.copy_(torch.tensor(DEVIATION).view(1, 3, 1, 1))
     return network.eval()
 
 

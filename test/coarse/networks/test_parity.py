@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from typing import Any
+
+import pytest
 import torch
 from torch import nn
 
-from test.coarse.networks.parity import digest, fill, mismatches, random_input, signature
+from test.coarse.networks.parity import FIXTURES, SOURCE, digest, fill, mismatches, random_input, read_fixture, signature
+from test.paths import ROOT
+from test.scripts import load_script
+
+NAMES = sorted(path.stem for path in FIXTURES.iterdir())
 
 
 class OneOrder(nn.Module):
@@ -58,3 +67,32 @@ def test_what_differs_from_a_digest_is_told() -> None:
     assert mismatches({"answer": output[:2]}, expected) == ["answer is [2, 40, 50], not [3, 40, 50]"]
     assert mismatches({"other": output}, expected) == ["answer is missing", "other is in no fixture"]
     assert mismatches({"flat": torch.ones(5)}, digest({"flat": torch.ones(5)}))[0].startswith("flat hardly varies")
+
+
+def largest_values(content: Any, found: dict[str, float]) -> dict[str, float]:
+    """Of each output in all the digests of a fixture."""
+    for name, part in content.items() if isinstance(content, dict) else [("", part) for part in content]:
+        if isinstance(part, dict) and part.keys() == {"shape", "spread", "values"}:
+            found[name] = max(found[name], *map(abs, part["values"]))
+        elif isinstance(part, (dict, list)):
+            largest_values(part, found)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fixture_says_what_it_was_made_of_and_how_far_ours_was_off(name: str) -> None:
+    fixture = read_fixture(name)
+    assert re.fullmatch(SOURCE, fixture["source"])
+    differences = fixture["largest_difference"]
+    values = largest_values(fixture, defaultdict(float))
+    assert differences.keys() == values.keys()
+    assert {key for key, value in differences.items() if not value <= 1e-4 * max(1.0, values[key])} == set()
+
+
+def test_each_fixture_can_be_made_again(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    script = load_script(ROOT / "benchmarks" / "check_networks.py")
+    assert sorted(script.COMPARE) == NAMES
+    monkeypatch.setattr("sys.argv", ["check_networks.py", "moge", str(ROOT), "--write", "microsoft/MoGe@main"])
+    with pytest.raises(SystemExit):
+        script.main()
+    assert "is not OWNER/NAME@COMMIT" in capsys.readouterr().err

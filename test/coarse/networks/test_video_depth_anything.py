@@ -95,16 +95,17 @@ def test_exported_it_answers_the_same() -> None:
         torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 @pytest.mark.parametrize("frames", [1, 4])
-def test_half_precision_ends_before_the_last_projection(frames: int) -> None:
-    nets = (tiny(), to_precision(tiny(), torch.bfloat16))
+def test_half_precision_ends_before_the_last_projection(frames: int, dtype: torch.dtype) -> None:
+    nets = {torch.float32: tiny(), dtype: to_precision(tiny(), dtype)}
     answers = []
-    for net, dtype in zip(nets, (torch.float32, torch.bfloat16), strict=True):
+    for precision, net in nets.items():
         memory = TemporalMemory()
         with torch.no_grad():
             for number in range(frames):
-                disparity, features, state = net(frame(number).to(dtype), memory.past())
+                disparity, features, state = net(frame(number).to(precision), memory.past())
                 memory.add(state)
-        assert disparity.dtype == torch.float32 and features.dtype == dtype == state[0].dtype
+        assert disparity.dtype == torch.float32 and features.dtype == precision == state[0].dtype
         answers.append(disparity)
     assert float((answers[0] - answers[1]).abs().median()) < 0.05 * float(answers[0].abs().mean())

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from depth_retrofit_ros.coarse.imagenet import DEVIATION, MEAN, Rgb
 from depth_retrofit_ros.coarse.networks.dinov2 import Block, DinoV2, VitSize
-from depth_retrofit_ros.coarse.networks.vggt.rotary import Rotary2d, grid_positions
+from depth_retrofit_ros.coarse.networks.rotary import grid_positions, rotated
 
 REGISTERS = 4
 EXTRA_TOKENS = 1 + REGISTERS  # the camera's, then the registers, before a view's patches
 EPS = 1e-5  # of all layer norms but the encoder's
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Aggregator(nn.Module):
@@ -29,13 +29,12 @@ class Aggregator(nn.Module):
         super().__init__()
         width = encoder.width
         self.patch_embed = DinoV2(encoder, REGISTERS, pretrained_size, antialias=True, offset=0.0)
-        rope = Rotary2d()
-        self.frame_blocks = nn.ModuleList([Block(width, heads, True, rope, eps=EPS) for _ in range(layers)])
-        self.global_blocks = nn.ModuleList([Block(width, heads, True, rope, eps=EPS) for _ in range(layers)])
+        self.frame_blocks = nn.ModuleList([Block(width, heads, True, rotated, eps=EPS) for _ in range(layers)])
+        self.global_blocks = nn.ModuleList([Block(width, heads, True, rotated, eps=EPS) for _ in range(layers)])
         self.camera_token = nn.Parameter(torch.zeros(1, 2, 1, width))
         self.register_token = nn.Parameter(torch.zeros(1, 2, REGISTERS, width))
-        self.register_buffer("_mean", _constant(_MEAN), persistent=False)
-        self.register_buffer("_std", _constant(_STD), persistent=False)
+        self.register_buffer("_mean", _constant(MEAN), persistent=False)
+        self.register_buffer("_std", _constant(DEVIATION), persistent=False)
 
     def forward(self, images: Tensor, taken: Sequence[int]) -> list[Tensor]:
         """images ``[S, 3, H, W]`` in 0…1, sides multiples of the patch; taken: layers, ascending.
@@ -58,7 +57,7 @@ class Aggregator(nn.Module):
 
     def restore_constants(self) -> None:
         """After the module was made on the meta device: what no checkpoint holds."""
-        self._mean, self._std = _constant(_MEAN), _constant(_STD)
+        self._mean, self._std = _constant(MEAN), _constant(DEVIATION)
 
     @staticmethod
     def _by_view(token: Tensor, views: int) -> Tensor:
@@ -66,5 +65,5 @@ class Aggregator(nn.Module):
         return torch.cat((token[0, :1], token[0, 1:].expand(views - 1, -1, -1)))
 
 
-def _constant(values: tuple[float, float, float]) -> Tensor:
+def _constant(values: Rgb) -> Tensor:
     return torch.tensor(values).view(1, 3, 1, 1)

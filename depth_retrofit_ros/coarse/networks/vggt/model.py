@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.networks.dinov2 import VIT_LARGE, VitSize
-from depth_retrofit_ros.coarse.networks.vggt.aggregator import Aggregator
+from depth_retrofit_ros.coarse.networks.dpt import DenseHead
+from depth_retrofit_ros.coarse.networks.vggt.aggregator import EXTRA_TOKENS, Aggregator
 from depth_retrofit_ros.coarse.networks.vggt.camera_head import CameraHead
-from depth_retrofit_ros.coarse.networks.vggt.dense_head import DenseHead
 from depth_retrofit_ros.io.checkpoints import load_strict
 
 LEFT_OUT = ("track_head.",)  # point tracks, which no depth is made of
@@ -22,8 +22,8 @@ VIEWS_AT_ONCE = 8  # that a dense head works on: its full-size maps bound the me
 @dataclass(frozen=True, slots=True)
 class VggtSize:
     """encoder: DINOv2's; layers, heads: of the alternating attention; taken: its layers that the dense heads read, the last one
-    being the camera head's, too; stages, head_width: see ``DenseHead``; camera_layers, camera_heads: see ``CameraHead``;
-    pretrained_size: side of the images of the training [px].
+    being the camera head's, too; stages, head_width: channels and features of ``DptHead``; camera_layers, camera_heads: see
+    ``CameraHead``; pretrained_size: side of the images of the training [px].
     """
 
     encoder: VitSize = VIT_LARGE
@@ -62,8 +62,10 @@ class Vggt(nn.Module):
         width = 2 * size.encoder.width
         self.aggregator = Aggregator(size.encoder, size.layers, size.heads, size.pretrained_size)
         self.camera_head = CameraHead(width, size.camera_layers, size.camera_heads)
-        self.point_head = DenseHead(width, 4, size.stages, size.head_width)
-        self.depth_head = DenseHead(width, 2, size.stages, size.head_width)
+        self.point_head, self.depth_head = (
+            DenseHead(width, size.stages, size.head_width, outputs, normed=True, rectified=True, positions=torch.float64)
+            for outputs in (4, 2)
+        )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """images ``[S, 3, H, W]`` in 0…1, the first one being the world's; sides multiples of 14 → tokens of four layers."""
@@ -99,6 +101,7 @@ def load_vggt(tensors: Mapping[str, Tensor], path: Path, size: VggtSize = VGGT_1
 def _in_chunks(head: Callable[..., tuple[Tensor, Tensor]], tokens: list[Tensor], height: int, width: int) -> DenseAnswer:
     parts = []
     for begin in range(0, tokens[0].shape[0], VIEWS_AT_ONCE):
-        parts.append(head([layer[begin : begin + VIEWS_AT_ONCE].float() for layer in tokens], height, width))
-    raw, features = (torch.cat(part) for part in zip(*parts, strict=True))
+        patches = [layer[begin : begin + VIEWS_AT_ONCE, EXTRA_TOKENS:].float() for layer in tokens]
+        parts.append(head(patches, height, width))
+    features, raw = (torch.cat(part) for part in zip(*parts, strict=True))
     return DenseAnswer(raw[:, :-1], 1 + raw[:, -1].exp(), features)
