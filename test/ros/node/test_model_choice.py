@@ -24,7 +24,7 @@ def test_auto_takes_what_is_here_and_everything_has_its_name(graph: Graph) -> No
     assert node.autostart()
     assert node.settings.model == "auto" and node.settings.coarse_size == "64"
     (line,) = [line for line in logged if line.startswith("model auto: ")]
-    assert line.startswith("model auto: taking compact, as no other is here; better here: ")
+    assert line.startswith("model auto: taking compact, the best there is for cpu; better, but seconds per image: ")
     assert any(line.startswith("compact is ready on ") and "input long side 64" in line for line in logged)
     stats, reports = graph.listen(FrameStats, f"{NODE}/frame_stats"), graph.listen(DiagnosticArray, "/diagnostics")
     graph.publisher(CameraInfo, "/camera_info").publish(info_message())
