@@ -183,4 +183,4 @@ def _license(info: ModelInfo) -> str:
 
     if info.license.startswith(NOT_STATED):
         return "NOT STATED"
-    return info.license.replace(" licence", "") if info.commercial else "NON-COMMERCIAL"
+    return info.license if info.commercial else "NON-COMMERCIAL"

@@ -13,13 +13,14 @@ Refusal = Callable[[ModelInfo], str | None]
 """Why a model cannot serve under the settings that are given, one line; None where it can."""
 
 
-def SERVES(info: ModelInfo) -> None:  # noqa: N802, a constant
+def SERVES(info: ModelInfo) -> None:
     """The ``Refusal`` of settings that every model can serve."""
 
 
 def ranked(models: Iterable[ModelInfo]) -> list[ModelInfo]:
     """The models that ``auto`` knows, the best first: those with an ``auto_rank``, if they permit commercial use."""
-    return sorted((info for info in models if info.auto_rank is not None and info.commercial), key=lambda info: info.auto_rank or 0)
+    taking_part = (info for info in models if info.auto_rank is not None and info.commercial)
+    return sorted(taking_part, key=lambda info: info.auto_rank or 0)
 
 
 def order(models: Iterable[ModelInfo], device_type: str) -> list[ModelInfo]:
@@ -31,8 +32,8 @@ def order(models: Iterable[ModelInfo], device_type: str) -> list[ModelInfo]:
 class Choice:
     """taken: the model; device_type: for which kind of device.
 
-    better: those before it in the order, none of which is here; refused: those of them all that cannot serve, each with why; slower:
-    on a CPU, the smallest of those that would be better and take seconds per image.
+    better: those before it in the order, none of which is here; refused: those before it that cannot serve, each with why; slower: on
+    a CPU, the smallest of those that would be better and take seconds per image.
     """
 
     taken: ModelInfo

@@ -1,7 +1,8 @@
 """The models that this package knows. A family's entries stand together; what they have in common is said once.
 
 ``auto_rank`` alone is the order of ``auto``: 100 to 399 for metres of any camera, 400 to 999 for relative depth, the more accurate
-first, 1000 for what is bundled. Metres that hold for one camera or domain have none, as nobody knows whether the scene is like theirs.
+first, 1000 for what is bundled. Metres that hold for one camera or domain have no other, as nobody knows whether the scene is
+like theirs. On a CPU only those ``for_cpu`` are taken: parameters do not tell what an image costs.
 """
 
 from __future__ import annotations

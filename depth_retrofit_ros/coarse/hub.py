@@ -2,10 +2,10 @@
 
 They lie in the hub's own cache (``HF_HUB_CACHE``), where other programs find them too. Nothing here uses the network.
 
-Gigabytes take seconds to hash, so that a file of the cache that was found right is remembered beside it, and counts as right while its
-size, its inode and its times of change are the same. No program can set back the time at which the inode changed, so that this sees
-every later write. It does not see a disk that loses bits, nor whoever may write to the cache and forges the note; ``models fetch``
-always hashes anew. Files elsewhere are remembered until the process ends.
+Gigabytes take seconds to hash, so that a file of the cache that was found right is remembered beside it, and counts as right while
+its size, its inode and its times of change are the same. A program cannot set back the time at which an inode changed, so that this
+sees every later write. It does not see a disk that loses bits, nor whoever may write to the cache and forges the note; ``models
+fetch`` always hashes anew. Files elsewhere are remembered until the process ends.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class ModelInfo:
     uses: what it takes beside the image; needs: modules that must be installed beside this package.
     files: under which names the checkpoint is looked for; bundled: whether the first of them is part of this package; hub: where
     else it may come from; how_to_get: what to do where it is not there, one line, for a model without a hub.
-    auto_rank: its place among the models that ``auto`` may take, the lowest is the best; None: it takes no part. for_cpu: whether it
-    is fast enough for a live node on a CPU, where ``auto`` takes no other.
+    auto_rank: its place among the models that ``auto`` may take, the lowest is the best; None: it takes no part.
+    for_cpu: whether it is fast enough for a live node on a CPU, where ``auto`` takes no other.
     options: further arguments of the loader.
     """
 

@@ -65,7 +65,10 @@ def load_coarse(
 
 
 def resolved(name: str, device: str, weights: Path | None = None, refusal: auto.Refusal = auto.SERVES) -> ModelInfo:
-    """The model by name; for ``auto``, which the log tells, the one that it takes. refusal: see ``choose_auto``. Raises ModelError."""
+    """The model by name; for ``auto``, which the log tells, the one that it takes.
+
+    refusal: see ``choose_auto``. Raises ModelError.
+    """
     if name != auto.AUTO:
         return find_model(name)
     choice = choose_auto(device, weights, refusal)

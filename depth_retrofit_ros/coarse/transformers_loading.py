@@ -76,13 +76,13 @@ def _read_config(config_class: Any, path: Path) -> Any:
 
 
 _CHOICES = ("attn_implementation", "experts_implementation")  # within a key
-"""How to compute, which may be the name of a repository with kernels: it is no part of the network, and the library's own is right."""
+"""How to compute: it may name a repository with kernels, and is no part of the network. The library's own choice is right."""
 _CODE = ("auto_map", "trust_remote_code", "use_pretrained_backbone", "use_timm_backbone", "quantization_config")
-"""What makes the library import code, or fetch weights that are not the checkpoint's. Published files have some of them, switched off."""
+"""What makes the library import code, or fetch weights other than the checkpoint's. Published files have some, switched off."""
 
 
 def _reaches_out(settings: Mapping[str, Any]) -> str | None:
-    """The first setting, at any depth, by which the library would go to the network, to code or to another package; None without."""
+    """The first setting, at any depth, by which the library would go to the network or to other code; None without."""
     for key in _CODE:
         if settings.get(key):
             return key

@@ -30,8 +30,8 @@ def load_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tenso
     """Tensors by name, on the CPU, and the file's string metadata (empty for PyTorch's formats).
 
     The format is told by content, not by suffix. sha256: hex digest that the file must have.
-    The tensors are views of the file, mapped privately: writing to them does not change it, and a file that is replaced by a new one
-    (as everything here does) does not change them. It must not be shortened in place while they live.
+    The tensors are views of the file, mapped privately: writing to them does not change it, and a file that is replaced by a new
+    one (as everything here does) does not change them. It must not be overwritten in place while they live.
     Raises WeightsError: missing, unreadable, other digest, corrupt, or not a state dict.
     """
     if sha256 is not None and digest_of(path) != sha256.lower():

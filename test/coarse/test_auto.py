@@ -91,7 +91,7 @@ def test_what_cannot_serve_is_passed_over_and_named() -> None:
     choice = choose(ALL, "cpu", lambda info: True, lambda info: "no trust" if info.claim.inverse or info is SMALL else None)
     assert choice.taken is BOTTOM and choice.slower is LARGE
     with pytest.raises(
-        ModelError, match="model auto has none here for these settings: name a model, or change them .bottom: one view"
+        ModelError, match=r"model auto has none here for these settings: name a model, or change them \(bottom: one view"
     ):
         choose(ALL, "cuda", lambda info: True, lambda info: "one view")
 
@@ -135,12 +135,13 @@ def test_a_checkpoint_is_one_models() -> None:
 SOURCE = """
 def hub(name, content):
     import hashlib
-    return HubModel("acme/" + name, revision=40 * "0", sha256=hashlib.sha256(content).hexdigest(), files=("config.json", name + ".pt"))
+    return HubModel("acme/" + name, 40 * "0", hashlib.sha256(content).hexdigest(), ("config.json", name + ".pt"))
 
 MODELS = [
     entry("first", auto_rank=1, for_cpu=True, files=("first.pt",), hub=hub("first", b"first")),
     entry("second", auto_rank=2, for_cpu=True, files=("second.pt",), hub=hub("second", b"second"), uses=frozenset({"the past"})),
-    entry("third", auto_rank=3, for_cpu=True, files=("third.pt",), hub=hub("third", b"third"), claim=ScaleClaim("disparity", "never")),
+    entry("third", auto_rank=3, for_cpu=True, files=("third.pt",), hub=hub("third", b"third"),
+          claim=ScaleClaim("disparity", "never")),
     entry("fourth", auto_rank=4, for_cpu=True, files=("fourth.pt",), hub=hub("fourth", b"fourth")),
 ]
 """
@@ -195,7 +196,7 @@ def test_a_method_takes_what_its_settings_allow(four: Path, settings: dict[str, 
 
 
 def test_a_window_of_views_has_no_model_that_is_chosen_by_itself(four: Path) -> None:
-    with pytest.raises(ModelError, match="model auto has none here for these settings: .* sees one image at a time"):
+    with pytest.raises(ModelError, match=r"model auto has none here for these settings: .* sees one image at a time"):
         retrofit.load("auto", device="cpu", views=3)
 
 
