@@ -62,7 +62,7 @@ class Retrofit:
         self.trust_scale = trust_scale
         self.uses_sparse = uses_sparse or coarse.claim.word == "sensor"
         self._upload = Upload(coarse.device)
-        self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device)
+        self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device, first=True)
 
     @property
     def budget(self) -> float:

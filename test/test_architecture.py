@@ -42,6 +42,7 @@ ADAPTERS = {
         "selection.top_k_triton",
         "upsampling.area_average_triton",
         "upsampling.edge_aware_triton",
+        "upsampling.interpolation_triton",
         "sparse.backends.minkowski",
         "sparse.backends.spconv",
         "sparse.backends.triton.backend",

@@ -29,7 +29,8 @@ class DenseMaskedUNet:
         masks = [mask]
         for _ in self._network.down:
             masks.append(F.max_pool2d(masks[-1], 2, ceil_mode=True))
-        x = self._same(self._network.stem, image).mul_(mask)
+        stem = self._network.stem
+        x = self._same(stem, image.relu() if stem.relu_input else image).mul_(mask)
         x = self._stage(self._network.encoder[0], x, mask)
         skips = []
         for depth, down in enumerate(self._network.down):

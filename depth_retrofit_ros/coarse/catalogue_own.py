@@ -209,7 +209,7 @@ OF_OUR_OWN: tuple[ModelInfo, ...] = (
     _vggt(
         "vggt-commercial",
         HubModel("facebook/VGGT-1B-Commercial", files=("vggt_1B_commercial.pt",)),
-        "VGGT licence (gated)",
+        "VGGT (gated)",
         True,
         "; its authors' checkpoint for commercial, not for military use",
     ),

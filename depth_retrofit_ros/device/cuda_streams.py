@@ -13,10 +13,13 @@ RING = 2  # frames in flight: one is uploaded while another is computed
 
 
 class CudaStream:
-    """A CUDA stream of its own for one half of the method; on a CPU, the calling thread."""
+    """A CUDA stream of its own for one half of the method; on a CPU, the calling thread.
 
-    def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+    first: what is enqueued here goes before what other streams have, wherever both wait for a processor.
+    """
+
+    def __init__(self, device: torch.device, first: bool = False) -> None:
+        self._stream = torch.cuda.Stream(device, priority=-1 if first else 0) if device.type == "cuda" else None
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(device))  # where the weights are made
 

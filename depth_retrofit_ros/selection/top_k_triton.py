@@ -8,6 +8,7 @@ import triton.language as tl
 
 from depth_retrofit_ros.device.launches import launch
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from depth_retrofit_ros.upsampling.interpolation_triton import between
 
 BLOCK = 1024  # pixels of a program
 BINS: tl.constexpr = tl.constexpr(1 << 16)
@@ -20,11 +21,7 @@ def key_of(
     """An int32 for each pixel, whose order is that of the scores interpolated there. Made anew wherever it is wanted: the score's
     small map stays in the cache, a full-size map of keys would not."""
     y, x = pixel // width, pixel % width
-    at_y = tl.minimum(tl.maximum((y.to(tl.float32) + 0.5) * (low_h / height) - 0.5, 0.0), low_h - 1.0)
-    at_x = tl.minimum(tl.maximum((x.to(tl.float32) + 0.5) * (low_w / width) - 0.5, 0.0), low_w - 1.0)
-    top, left = at_y.to(tl.int32), at_x.to(tl.int32)
-    down, across = at_y - top.to(tl.float32), at_x - left.to(tl.float32)
-    bottom, right = tl.minimum(top + 1, low_h - 1), tl.minimum(left + 1, low_w - 1)
+    top, bottom, left, right, down, across = between(y, x, low_h, low_w, height, width)
     upper = (1.0 - across) * tl.load(score + top * low_w + left, there, 0.0)
     upper += across * tl.load(score + top * low_w + right, there, 0.0)
     lower = (1.0 - across) * tl.load(score + bottom * low_w + left, there, 0.0)

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 
 from depth_retrofit_ros.device.launches import launch
+from depth_retrofit_ros.upsampling.interpolation_triton import between, nearest_cell
 
 BLOCK = 256  # pixels or cells of a program
 Layout = tuple[int, int, int, int, int, int]
@@ -15,19 +16,13 @@ _ALL: tl.constexpr = tl.constexpr(tl.PropagateNan.ALL)
 
 
 @triton.jit
-def at(y: tl.tensor, x: tl.tensor, h: tl.tensor, w: tl.tensor) -> tl.tensor:
-    """The flat index of the cell at (y, x), or of the one at the border next to it."""
-    return tl.minimum(tl.maximum(y, 0), h - 1) * w + tl.minimum(tl.maximum(x, 0), w - 1)
-
-
-@triton.jit
 def kinks_kernel(depth: tl.tensor, out: tl.tensor, h: tl.tensor, w: tl.tensor, BLOCK: tl.constexpr) -> None:
     """depth, out ``float32 [h, w]``: ``edge_aware._kinks``. Grid: blocks of cells."""
     cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     y, x = cell // w, cell % w
-    here = 1.0 / tl.load(depth + at(y, x, h, w))
-    across = 1.0 / tl.load(depth + at(y, x - 1, h, w)) - 2.0 * here + 1.0 / tl.load(depth + at(y, x + 1, h, w))
-    down = 1.0 / tl.load(depth + at(y - 1, x, h, w)) - 2.0 * here + 1.0 / tl.load(depth + at(y + 1, x, h, w))
+    here = 1.0 / tl.load(depth + nearest_cell(y, x, h, w))
+    across = 1.0 / tl.load(depth + nearest_cell(y, x - 1, h, w)) - 2.0 * here + 1.0 / tl.load(depth + nearest_cell(y, x + 1, h, w))
+    down = 1.0 / tl.load(depth + nearest_cell(y - 1, x, h, w)) - 2.0 * here + 1.0 / tl.load(depth + nearest_cell(y + 1, x, h, w))
     across = tl.where((x == 0) | (x == w - 1), 0.0, across)
     down = tl.where((y == 0) | (y == h - 1), 0.0, down)
     tl.store(out + cell, tl.maximum(tl.abs(across), tl.abs(down), propagate_nan=_ALL) / here, cell < h * w)
@@ -52,7 +47,7 @@ def fits_kernel(
     for dy in range(-1, 2):
         for dx in range(-1, 2):
             inside = (y + dy >= 0) & (y + dy < h) & (x + dx >= 0) & (x + dx < w)
-            there = at(y + dy, x + dx, h, w)
+            there = nearest_cell(y + dy, x + dx, h, w)
             red = tl.load(small + 3 * there).to(tl.float64)
             green = tl.load(small + 3 * there + 1).to(tl.float64)
             blue = tl.load(small + 3 * there + 2).to(tl.float64)
@@ -119,7 +114,7 @@ def maps_kernel(
     """``edge_aware.guided_maps``. Grid: blocks of cells."""
     cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     y, x = cell // w, cell % w
-    own = tl.load(depth + at(y, x, h, w))
+    own = tl.load(depth + nearest_cell(y, x, h, w))
     level, inverse = tl.log(own), 1.0 / own
     lowest, highest, kinked = level, level, tl.zeros_like(level) - float("inf")
     broken = level != level
@@ -128,7 +123,7 @@ def maps_kernel(
     for dy in range(-1, 2):
         for dx in range(-1, 2):
             inside = (y + dy >= 0) & (y + dy < h) & (x + dx >= 0) & (x + dx < w)
-            there = at(y + dy, x + dx, h, w)
+            there = nearest_cell(y + dy, x + dx, h, w)
             log = tl.log(tl.load(depth + there))
             lowest = tl.minimum(lowest, log, propagate_nan=_ALL)
             highest = tl.maximum(highest, log, propagate_nan=_ALL)
@@ -185,13 +180,7 @@ def upsample_kernel(
     """Grid: rows, blocks of columns."""
     y, x = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     there = x < width
-    at_y = tl.minimum(tl.maximum((y.to(tl.float32) + 0.5) * (low_h / height) - 0.5, 0.0), low_h - 1.0)
-    at_x = tl.minimum(tl.maximum((x.to(tl.float32) + 0.5) * (low_w / width) - 0.5, 0.0), low_w - 1.0)
-    top, left = at_y.to(tl.int32), at_x.to(tl.int32)
-    down, across = at_y - top.to(tl.float32), at_x - left.to(tl.float32)
-    # A broken cell that counts nothing is not looked at.
-    bottom = tl.where(down > 0, tl.minimum(top + 1, low_h - 1), top)
-    right = tl.where(across > 0, tl.minimum(left + 1, low_w - 1), left)
+    top, bottom, left, right, down, across = between(y, x, low_h, low_w, height, width)
     upper_left, upper_right = maps + (top * low_w + left) * CHANNELS, maps + (top * low_w + right) * CHANNELS
     lower_left, lower_right = maps + (bottom * low_w + left) * CHANNELS, maps + (bottom * low_w + right) * CHANNELS
     a, b = (1.0 - down) * (1.0 - across), (1.0 - down) * across

@@ -41,7 +41,7 @@ def test_names_and_facts() -> None:
     assert list(MODELS)[:3] == ["compact", "meter-nyu", "meter-kitti"] and {SMALL, f"{SMALL}-indoor"} <= set(MODELS)
     for name, info in MODELS.items():
         assert info.name == name
-        assert info.commercial is (info.license in ("Apache-2.0", "MIT", "VGGT licence (gated)"))
+        assert info.commercial is (info.license in ("Apache-2.0", "MIT", "VGGT (gated)"))
         assert info.parameters > 0 and info.size_mb > 0
         assert info.description and info.license
         if info.hub is not None:

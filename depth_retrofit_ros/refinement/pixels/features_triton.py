@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 
 from depth_retrofit_ros.device.launches import launch
+from depth_retrofit_ros.upsampling.interpolation_triton import between, nearest_cell
 
 BLOCK = 128  # pixels of a program
 
@@ -58,11 +59,7 @@ def assemble(
     tl.store(row + 2, blue, there)
 
     # Between four cells, as ``interpolation.sample_at``.
-    at_y = tl.minimum(tl.maximum((y.to(tl.float32) + 0.5) * (low_h / height) - 0.5, 0.0), low_h - 1.0)
-    at_x = tl.minimum(tl.maximum((x.to(tl.float32) + 0.5) * (low_w / width) - 0.5, 0.0), low_w - 1.0)
-    top, left = at_y.to(tl.int32), at_x.to(tl.int32)
-    down, across = at_y - top.to(tl.float32), at_x - left.to(tl.float32)
-    bottom, right = tl.minimum(top + 1, low_h - 1), tl.minimum(left + 1, low_w - 1)
+    top, bottom, left, right, down, across = between(y, x, low_h, low_w, height, width)
     a, b = (1.0 - down) * (1.0 - across), (1.0 - down) * across
     c, d = down * (1.0 - across), down * across
     upper_left = values + (top * low_w + left) * (SURFACES + 2)
@@ -86,9 +83,7 @@ def assemble(
         if i == 0:
             value = tl.zeros_like(value)
         tl.store(row + CANDIDATES + i, value, there)
-        there_y = tl.minimum(tl.maximum(cell_y + OFFSETS[2 * i], 0), low_h - 1)
-        there_x = tl.minimum(tl.maximum(cell_x + OFFSETS[2 * i + 1], 0), low_w - 1)
-        color = cell_colors + 3 * (there_y * low_w + there_x)
+        color = cell_colors + 3 * nearest_cell(cell_y + OFFSETS[2 * i], cell_x + OFFSETS[2 * i + 1], low_h, low_w)
         off = tl.abs(tl.load(color) - red) + tl.abs(tl.load(color + 1) - green) + tl.abs(tl.load(color + 2) - blue)
         tl.store(row + DISTANCES + i, off * (1.0 / 3.0), there)
 

@@ -7,21 +7,16 @@ import triton
 import triton.language as tl
 
 from depth_retrofit_ros.device.launches import launch
+from depth_retrofit_ros.upsampling.interpolation_triton import nearest_cell
 
 BLOCK = 128  # cells of a program
 _ALL: tl.constexpr = tl.constexpr(tl.PropagateNan.ALL)
 
 
 @triton.jit
-def clamped(y: tl.tensor, x: tl.tensor, h: tl.tensor, w: tl.tensor) -> tl.tensor:
-    """The flat index of the cell at (y, x), or of the one at the border next to it."""
-    return tl.minimum(tl.maximum(y, 0), h - 1) * w + tl.minimum(tl.maximum(x, 0), w - 1)
-
-
-@triton.jit
 def inverse_at(depth: tl.tensor, y: tl.tensor, x: tl.tensor, h: tl.tensor, w: tl.tensor) -> tl.tensor:
     """Inverse depth there."""
-    return 1.0 / tl.load(depth + clamped(y, x, h, w))
+    return 1.0 / tl.load(depth + nearest_cell(y, x, h, w))
 
 
 @triton.jit
@@ -77,13 +72,13 @@ def extreme(
     """The highest (sign 1) or lowest (sign −1) inverse depth within ``reach`` cells, NaN passed over, and the cell that has it,
     the first in reading order; NaN where all are."""
     best = tl.zeros_like(y).to(tl.float32) - float("inf")
-    where = clamped(y - reach, x - reach, h, w)
+    where = nearest_cell(y - reach, x - reach, h, w)
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
             value = sign * inverse_at(depth, y + dy, x + dx, h, w)
             better = value > best
             best = tl.where(better, value, best)
-            where = tl.where(better, clamped(y + dy, x + dx, h, w), where)
+            where = tl.where(better, nearest_cell(y + dy, x + dx, h, w), where)
     return tl.where(best == -float("inf"), float("nan"), sign * best), where
 
 
@@ -112,7 +107,7 @@ def mixtures_kernel(
         for dy in range(-(WINDOWS[2 * i] // 2), WINDOWS[2 * i] // 2 + 1):
             for dx in range(-(WINDOWS[2 * i] // 2), WINDOWS[2 * i] // 2 + 1):
                 total += inverse_at(depth, y + dy, x + dx, h, w)
-                color = colors + 3 * clamped(y + dy, x + dx, h, w)
+                color = colors + 3 * nearest_cell(y + dy, x + dx, h, w)
                 red += tl.load(color)
                 green += tl.load(color + 1)
                 blue += tl.load(color + 2)

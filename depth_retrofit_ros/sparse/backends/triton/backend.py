@@ -75,6 +75,7 @@ class TritonBackend(FusedBackend):
             count,
             features.shape[0],
             work.rows,
+            count.bit_length(),
             CHANNELS=features.shape[1],
             OUTPUTS=outputs,
             TAPS=depth // features.shape[1],

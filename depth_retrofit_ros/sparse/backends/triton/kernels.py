@@ -12,7 +12,7 @@ import triton.language as tl
 
 from depth_retrofit_ros.device.launches import INTERPRETED
 
-# Timed once for each pair of widths, at the first call; of the interpreter only the values are of interest.
+# Timed once for each pair of widths and each power of two of rows; of the interpreter only the values are of interest.
 CONFIGS = [
     triton.Config({"BLOCK_ROWS": rows, "BLOCK_DEPTH": depth}, num_warps=warps, num_stages=stages)
     for rows, depth, warps, stages in (
@@ -34,10 +34,10 @@ def not_too_deep(configs: list[triton.Config], arguments: dict[str, Any], **cons
 
 @triton.autotune(
     CONFIGS[:1] if INTERPRETED else CONFIGS,
-    key=["CHANNELS", "OUTPUTS", "TAPS", "SLOTS"],
+    key=["CHANNELS", "OUTPUTS", "TAPS", "SLOTS", "magnitude"],
     prune_configs_by={"early_config_prune": not_too_deep},
 )
-@triton.jit
+@triton.jit(do_not_specialize=["magnitude"])
 def convolve(
     features: tl.tensor,  # [absent, CHANNELS]
     sources: tl.tensor,  # int32: the rows under the kernel, [count, TAPS], `absent` for zeros; or [count, 3], see `neighbors`
@@ -50,6 +50,7 @@ def convolve(
     count: tl.tensor,
     absent: tl.tensor,
     rows_out: tl.tensor,
+    magnitude: tl.tensor,  # binary digits of the count: what was the fastest for few rows is not for many
     CHANNELS: tl.constexpr,
     OUTPUTS: tl.constexpr,
     TAPS: tl.constexpr,
