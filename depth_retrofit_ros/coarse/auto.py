@@ -24,7 +24,7 @@ def ranked(models: Iterable[ModelInfo]) -> list[ModelInfo]:
 
 
 def order(models: Iterable[ModelInfo], device_type: str) -> list[ModelInfo]:
-    """The models that ``auto`` may take on a kind of device (``cuda``, ``cpu``), the best first; on a CPU those made ``for_cpu``."""
+    """The models that ``auto`` may take on a kind of device (``cuda``, ``cpu``), the best first; on a CPU those ``for_cpu``."""
     return [info for info in ranked(models) if device_type != "cpu" or info.for_cpu]
 
 
@@ -32,8 +32,8 @@ def order(models: Iterable[ModelInfo], device_type: str) -> list[ModelInfo]:
 class Choice:
     """taken: the model; device_type: for which kind of device.
 
-    better: those before it in the order, none of which is here; refused: those before it that cannot serve, each with why; slower: on
-    a CPU, the smallest of those that would be better and take seconds per image.
+    better: those before it in the order, none of which is here; refused: those before it that cannot serve, each with why;
+    slower: on a CPU, the smallest of those that would be better and take seconds per image.
     """
 
     taken: ModelInfo

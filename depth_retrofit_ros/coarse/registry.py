@@ -132,8 +132,9 @@ def _is_sound(info: ModelInfo) -> bool:
     if info.hub is None or not info.hub.is_pinned:
         return True
     try:
-        found = find_checkpoint(info, None)
-        if found is not None and hub.digest_of(found) != info.hub.sha256:
+        if (found := _find_file(info)) is None:
+            find_checkpoint(info, None)  # that of the hub's cache must be the published one
+        elif hub.digest_of(found) != info.hub.sha256:
             check_readable(found)  # weights of the user's own
     except WeightsError as error:
         _LOG.warning("model auto: passing %s over: %s", info.name, error)
