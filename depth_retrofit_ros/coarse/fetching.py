@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 from depth_retrofit_ros.coarse.hub import USERS_PIN, HubModel, cache_folder, is_pin
 from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.errors import ModelError, WeightsError
-from depth_retrofit_ros.io.checkpoints import digest_of, first_line
+from depth_retrofit_ros.io.checkpoints import first_line
+from depth_retrofit_ros.io.digests import digest_of
 
 _URL = re.compile("https?://")
 _KEPT = "what has come is kept, so fetch again"
@@ -41,7 +42,7 @@ def fetch(info: ModelInfo, source: str | None = None, revision: str | None = Non
         raise ModelError(f"{info.name} comes from the hub, whose library is not installed: pip install huggingface_hub")
     snapshot = folder / "snapshots" / str(model.revision)
     with _told_in_one_line(model, folder):
-        _clear_if_wrong(model, snapshot)
+        _clear_if_wrong(model, snapshot, _partial(folder, model, model.files[-1]))
         for name in model.files:
             _fetch_file(model, name, snapshot / name, _partial(folder, model, name), source)
         if not info.hub.is_pinned:
@@ -61,12 +62,16 @@ def _with_pin(info: ModelInfo, model: HubModel, revision: str | None, sha256: st
     return model._replace(revision=revision, sha256=sha256)
 
 
-def _clear_if_wrong(model: HubModel, snapshot: Path) -> None:
+def _clear_if_wrong(model: HubModel, snapshot: Path, partial: Path) -> None:
     """Weights that are not the pinned ones go, and with them what came along: only they have a pin to be checked by."""
     weights = snapshot / model.files[-1]
-    if weights.is_file() and digest_of(weights) != model.sha256:
-        for name in model.files:
-            _delete(snapshot / name)
+    if not weights.is_file() or digest_of(weights) == model.sha256:
+        return
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(partial):
+        if weights.is_file() and digest_of(weights) != model.sha256:  # still so, now that nobody else can replace them
+            for name in model.files:
+                _delete(snapshot / name)
 
 
 def _fetch_file(model: HubModel, name: str, target: Path, partial: Path, source: str | None) -> None:

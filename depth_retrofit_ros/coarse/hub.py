@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from depth_retrofit_ros.errors import WeightsError
-from depth_retrofit_ros.io import checkpoints
+from depth_retrofit_ros.io import digests
 
 FILES = ("config.json", "model.safetensors")
 USERS_PIN = "depth_retrofit_ros.json"  # in the repository's folder of the cache
@@ -108,10 +108,10 @@ def digest_of(weights: Path) -> str:
     """SHA-256 of a file, hex; within a process, an unchanged file is hashed once. Raises WeightsError."""
     state = _state_of(weights)
     if state is None:
-        return checkpoints.digest_of(weights)
+        return digests.digest_of(weights)
     key = (weights.resolve(), state)
     if key not in _digests:
-        _digests[key] = checkpoints.digest_of(weights)
+        _digests[key] = digests.digest_of(weights)
     return _digests[key]
 
 

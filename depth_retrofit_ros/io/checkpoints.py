@@ -6,7 +6,6 @@ Written: safetensors. Each failure is a ``WeightsError`` of one line.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import zipfile
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.errors import WeightsError
+from depth_retrofit_ros.io.digests import digest_of, unreadable
 
 SEARCH_PATH_VARIABLE = "DEPTH_RETROFIT_WEIGHTS"
 GENERIC_NAMES = frozenset({"model.safetensors", "pytorch_model.bin", "model.pt", "model.pth"})  # of any model
@@ -47,18 +47,6 @@ def check_readable(path: Path) -> None:
         _read_safetensors(path)
     else:
         _read_content(path)
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, hex, read a block at a time. Raises WeightsError."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    return digest.hexdigest()
 
 
 def load_configured(path: Path, tensors: str, config: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -190,7 +178,7 @@ def _head_of(path: Path) -> tuple[bytes, int]:
         with path.open("rb") as file:
             return file.read(9), os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -234,10 +222,6 @@ def _checked_archive(path: Path) -> bool:
         if broken is not None:
             raise ValueError(f"checksum of {broken} differs")
         return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
-
-
-def _unreadable(path: Path, error: OSError) -> WeightsError:
-    return WeightsError(f"cannot read checkpoint {path} ({error.strerror}): check the path")
 
 
 def _corrupt(path: Path, detail: str) -> WeightsError:

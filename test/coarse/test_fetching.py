@@ -19,7 +19,7 @@ from depth_retrofit_ros.coarse import fetching
 from depth_retrofit_ros.coarse import hub as hub_module
 from depth_retrofit_ros.coarse.registry import find_checkpoint, find_model, is_present
 from depth_retrofit_ros.errors import WeightsError
-from depth_retrofit_ros.io import checkpoints
+from depth_retrofit_ros.io import digests
 from test.coarse.hub_server import Hub, serving
 from test.coarse.plugin_package import use_plugins, write_plugin
 from test.waiting import run_python, same_imports
@@ -252,7 +252,7 @@ def test_it_is_held_until_it_has_its_name(place: Place, monkeypatch: pytest.Monk
         with path.open("rb") as other, pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         seen.append(path.name)
-        return checkpoints.digest_of(path)
+        return digests.digest_of(path)
 
     monkeypatch.setattr(fetching, "digest_of", look)
     fetch(place, "pinned")
@@ -296,9 +296,9 @@ def test_a_file_is_hashed_once_until_it_changes(place: Place, monkeypatch: pytes
         hashed.append(path)
         return digest_of(path)
 
-    digest_of = checkpoints.digest_of
+    digest_of = digests.digest_of
     fetch(place, "pinned")
-    monkeypatch.setattr(checkpoints, "digest_of", counted)
+    monkeypatch.setattr(digests, "digest_of", counted)
     info = find_model("pinned")
     for _ in range(3):
         assert find_checkpoint(info, None) == place.weights
