@@ -7,10 +7,12 @@ from pathlib import Path
 
 import torch
 
+from depth_retrofit_ros.coarse.auto import SERVES, Refusal
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
+from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.coarse.registry import load_coarse, resolved
 from depth_retrofit_ros.coarse.window import windowed
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
@@ -154,8 +156,25 @@ def _without(depth: torch.Tensor, unknown: torch.Tensor | None) -> torch.Tensor:
 
 def _require_trustworthy(model: str, claim: ScaleClaim) -> None:
     """Raises ModelError where no trust makes metres of a model's depth."""
-    if claim.word == "never":
-        raise ModelError(f"{model} is {claim}: there is none to trust, leave trust_scale out and align its depth")
+    if reason := _no_trust(model, claim):
+        raise ModelError(reason)
+
+
+def _no_trust(model: str, claim: ScaleClaim) -> str | None:
+    if claim.word != "never":
+        return None
+    return f"{model} is {claim}: there is none to trust, leave trust_scale out and align its depth"
+
+
+def refused_settings(info: ModelInfo, trust_scale: bool = False, cuda_graphs: bool = False, views: int = 1) -> str | None:
+    """Why ``load`` cannot run a model with these settings, one line; None where it can."""
+    if trust_scale and (reason := _no_trust(info.name, info.claim)):
+        return reason
+    if cuda_graphs and (used := sorted(info.uses & {"sparse depth", "the past"})):
+        return f"cuda_graphs cannot replay {info.name}, which uses {' and '.join(used)}: leave it off"
+    if views > 1 and "several views" not in info.uses:
+        return f"{info.name} sees one image at a time: leave views at 1, or choose a model of several, such as vggt"
+    return None
 
 
 def load(
@@ -171,6 +190,7 @@ def load(
     coarse_size: int | str | None = None,
     allow_download: bool = False,
     views: int = 1,
+    suits: Refusal = SERVES,
 ) -> Retrofit:
     """A ready ``Retrofit``.
 
@@ -181,15 +201,18 @@ def load(
     ``auto`` (the fastest on that device); cuda_graphs: see ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the
     long side of the coarse model's input [px], ``native`` for its authors' rule, None for what suits a live node; allow_download:
     fetch the checkpoint of a named model that is not here; views: how many of the newest frames a model of several views sees at
-    once, see ``coarse.window``. Raises ModelError or WeightsError, each one line.
+    once, see ``coarse.window``; suits: why a model does not suit whoever calls, None where it does: it is refused, and ``auto``
+    passes it over, as it does those that cannot serve under the other settings. Raises ModelError or WeightsError, each one line.
     """
-    info = resolved(model, device, weights)
-    if trust_scale:  # what cannot be is told before a checkpoint is read
-        _require_trustworthy(info.name, info.claim)
-    if cuda_graphs and (used := sorted(info.uses & {"sparse depth", "the past"})):
-        raise ModelError(f"cuda_graphs cannot replay {info.name}, which uses {' and '.join(used)}: leave it off")
+
+    def refusal(info: ModelInfo) -> str | None:
+        return refused_settings(info, trust_scale, cuda_graphs, views) or suits(info)
+
     if cuda_graphs and views > 1:
         raise ModelError("cuda_graphs cannot replay a window of frames: leave it off, or views at 1")
+    info = resolved(model, device, weights, refusal)
+    if reason := refusal(info):  # what cannot be is told before a checkpoint is read
+        raise ModelError(reason)
     coarse = load_coarse(info.name, weights=weights, device=device, size=coarse_size, allow_download=allow_download)
     coarse = windowed(coarse, views)
     loaded = load_refiner(refiner, coarse.device, engine)

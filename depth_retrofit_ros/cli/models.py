@@ -92,6 +92,7 @@ def entry(info: ModelInfo) -> dict[str, Any]:
         "missing_software": list(missing_software(info)),
         "hub": None if info.hub is None else {**info.hub._asdict(), "files": list(info.hub.files)},
         "auto_rank": info.auto_rank if info.commercial else None,
+        "for_cpu": info.for_cpu,
         "how_to_get": how_to_use(info),
     }
 
@@ -126,11 +127,11 @@ def _print_models(infos: list[ModelInfo]) -> None:
 
 
 def _print_auto(infos: list[ModelInfo]) -> None:
-    from depth_retrofit_ros.coarse.auto import CPU_PARAMETERS, order
+    from depth_retrofit_ros.coarse.auto import order
 
-    print("\nmodel: auto takes the first of these that is here; commercial licences only")
+    print("\nmodel: auto takes the first of these that is here and serves under the other settings; commercial licences only")
     print(f"on CUDA: {', '.join(info.name for info in order(infos, 'cuda'))}")
-    print(f"on a CPU (up to {CPU_PARAMETERS / 1e6:.0f} M parameters): {', '.join(info.name for info in order(infos, 'cpu'))}")
+    print(f"on a CPU (only what is made for it): {', '.join(info.name for info in order(infos, 'cpu'))}")
 
 
 def _print_backends() -> None:

@@ -40,10 +40,12 @@ def chosen_model(args: argparse.Namespace) -> str:
     """The model's name; for ``auto``, which is told, the one that it takes. Raises ModelError."""
     from depth_retrofit_ros.coarse.auto import AUTO
     from depth_retrofit_ros.coarse.registry import choose_auto, how_to_use
+    from depth_retrofit_ros.retrofit import refused_settings
 
     if args.model != AUTO:
         return str(args.model)
-    choice = choose_auto(args.device, args.weights)
+    trust_scale = bool(getattr(args, "trust_scale", False))  # not all of the commands have it
+    choice = choose_auto(args.device, args.weights, lambda info: refused_settings(info, trust_scale))
     print(choice.line(how_to_use), flush=True)
     return choice.taken.name
 

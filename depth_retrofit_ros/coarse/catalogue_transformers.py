@@ -233,7 +233,7 @@ def _dpt_dinov2(size: _Size, parameters: int, data: str) -> ModelInfo:
         input=long_side(_AS_TRAINED[data], 28),
         hub=hub,
         needs=("transformers",),
-        options={"name": name},
+        options={"name": name, "max_depth": 10 if data == "nyu" else 80},
     )
 
 

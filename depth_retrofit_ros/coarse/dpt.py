@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.input_size import InputSize
-from depth_retrofit_ros.coarse.transformers_loading import NEVER_RUN, load_network, require_setting
+from depth_retrofit_ros.coarse.transformers_loading import NEVER_RUN, load_network, require_if_stated, require_setting
 from depth_retrofit_ros.coarse.transformers_model import CENTERED, DepthNetwork, TransformersModel
 
 
@@ -93,9 +93,12 @@ def load_midas(
     return TransformersModel(MidasNetwork(net), name, claim, device, size)
 
 
-def load_dinov2(weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize, name: str) -> TransformersModel:
-    """See ``depth_anything.load``."""
+def load_dinov2(
+    weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize, name: str, max_depth: float
+) -> TransformersModel:
+    """See ``depth_anything.load``. max_depth: of the training's data [m], which only some configurations state."""
     net = load_network(weights, name, "DPTForDepthEstimation", optional=(NEVER_RUN,))
     require_setting(net, "is_hybrid", False, weights, name)
     require_setting(net, "add_projection", True, weights, name)
+    require_if_stated(net, "max_depth", max_depth, weights, name)
     return TransformersModel(DptNetwork(net), name, claim, device, size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from depth_retrofit_ros.coarse.hub import USERS_PIN, HubModel, cache_folder, is_pin, sha256_of
+from depth_retrofit_ros.coarse.hub import USERS_PIN, HubModel, cache_folder, is_pin
 from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import first_line
+from depth_retrofit_ros.io.digests import digest_of
 
 _URL = re.compile("https?://")
 _KEPT = "what has come is kept, so fetch again"
@@ -40,6 +42,7 @@ def fetch(info: ModelInfo, source: str | None = None, revision: str | None = Non
         raise ModelError(f"{info.name} comes from the hub, whose library is not installed: pip install huggingface_hub")
     snapshot = folder / "snapshots" / str(model.revision)
     with _told_in_one_line(model, folder):
+        _clear_if_wrong(model, snapshot, _partial(folder, model, model.files[-1]))
         for name in model.files:
             _fetch_file(model, name, snapshot / name, _partial(folder, model, name), source)
         if not info.hub.is_pinned:
@@ -59,24 +62,39 @@ def _with_pin(info: ModelInfo, model: HubModel, revision: str | None, sha256: st
     return model._replace(revision=revision, sha256=sha256)
 
 
+def _clear_if_wrong(model: HubModel, snapshot: Path, partial: Path) -> None:
+    """Weights that are not the pinned ones go, and with them what came along: only they have a pin to be checked by."""
+    weights = snapshot / model.files[-1]
+    if not weights.is_file() or digest_of(weights) == model.sha256:
+        return
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(partial):
+        if weights.is_file() and digest_of(weights) != model.sha256:  # still so, now that nobody else can replace them
+            for name in model.files:
+                _delete(snapshot / name)
+
+
 def _fetch_file(model: HubModel, name: str, target: Path, partial: Path, source: str | None) -> None:
-    """Bring one file to ``target``, unless it is there already and right. Its weights appear whole and right, or not at all."""
-    is_weights = name == model.files[-1]
+    """Bring one file to ``target``, unless it is there already. Its weights appear whole and right, or not at all."""
     if target.is_file():
-        if not is_weights or sha256_of(target) == model.sha256:
-            return
-        _delete(target)
+        return
     partial.parent.mkdir(parents=True, exist_ok=True)
     with _locked(partial) as file:
+        if target.is_file():  # another process was faster, and its weights were right
+            partial.unlink()
+            return
         if source is None or _URL.match(source):
             _download(model, name, file, source)
         else:
             _copy(_find_in(Path(source).expanduser(), model, name), file)
-    if is_weights and (found := sha256_of(partial)) != model.sha256:
-        partial.unlink()
-        raise WeightsError(f"{name} of {model.repo} is not the pinned one (SHA-256 {found[:8]}…): it is deleted")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial.replace(target)
+        file.flush()
+        if name == model.files[-1] and (found := digest_of(partial)) != model.sha256:
+            for wrong in (partial, *(target.parent / other for other in model.files)):
+                _delete(wrong)
+            raise WeightsError(f"{name} of {model.repo} is not the pinned one (SHA-256 {found[:8]}…): it is deleted")
+        os.fsync(file.fileno())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.replace(target)
 
 
 def _download(model: HubModel, name: str, file: IO[bytes], endpoint: str | None) -> None:
@@ -133,15 +151,27 @@ def _partial(folder: Path, model: HubModel, name: str) -> Path:
 
 @contextmanager
 def _locked(partial: Path) -> Iterator[IO[bytes]]:
-    """The partial file, open at its end, and nobody else's."""
-    partial.touch()
-    with partial.open("r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise WeightsError(f"{partial.name} is being fetched by another process: wait for it") from None
-        file.seek(0, 2)
-        yield file
+    """The partial file, open at its end, and nobody else's until it has become the target."""
+    while True:
+        partial.touch()
+        with partial.open("r+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise WeightsError(f"{partial.name} is being fetched by another process: wait for it") from None
+            if not _is_still(file, partial):  # between the two lines above, whoever held it made it the target
+                continue
+            file.seek(0, 2)
+            yield file
+            return
+
+
+def _is_still(file: IO[bytes], path: Path) -> bool:
+    """Whether the open file is the one that has the name now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _delete(path: Path) -> None:

@@ -1,20 +1,27 @@
 """Checkpoints on the Hugging Face hub, at one commit and of one checksum, without code: where they lie, and whether they are it.
 
 They lie in the hub's own cache (``HF_HUB_CACHE``), where other programs find them too. Nothing here uses the network.
+
+Gigabytes take seconds to hash, so that a file of the cache that was found right is remembered beside it, and counts as right while
+its size, its inode and its times of change are the same. A program cannot set back the time at which an inode changed, so that this
+sees every later write. It does not see a disk that loses bits, nor whoever may write to the cache and forges the note; ``models
+fetch`` always hashes anew. Files elsewhere are remembered until the process ends.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 from depth_retrofit_ros.errors import WeightsError
+from depth_retrofit_ros.io import digests
 
 FILES = ("config.json", "model.safetensors")
 USERS_PIN = "depth_retrofit_ros.json"  # in the repository's folder of the cache
+VERIFIED = "depth_retrofit_ros.verified.json"  # there too: which files have which digest, and since when
 REVISION, SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
 
 
@@ -78,19 +85,61 @@ def cached(model: HubModel) -> Path | None:
 
 
 def verified(weights: Path, model: HubModel) -> Path:
-    """``weights`` as they are, if they are the ones that were pinned. Raises WeightsError."""
-    if sha256_of(weights) != pinned(model).sha256:
-        raise WeightsError(f"checkpoint {weights} is not that of {model.repo} (SHA-256 differs): delete it, to fetch it again")
+    """``weights`` of the cache as they are, if they are the ones that were pinned. Raises WeightsError."""
+    model = pinned(model)
+    key, state = f"{model.revision}/{model.files[-1]}", _state_of(weights)
+    noted = _noted(model)
+    if state is not None and noted.get(key) == [model.sha256, *state]:
+        return weights
+    if digest_of(weights) != model.sha256:
+        raise WeightsError(
+            f"checkpoint {weights} is not that of {model.repo} (SHA-256 differs): delete its folder, or fetch it again with "
+            "'depth-retrofit models fetch'"
+        )
+    if state is not None and state == _state_of(weights):  # else it is being written
+        _note(model, {**noted, key: [model.sha256, *state]})
     return weights
 
 
-def sha256_of(weights: Path) -> str:
-    """Hex digest of a file. Raises WeightsError."""
-    digest = hashlib.sha256()
+_digests: dict[tuple[Path, tuple[int, ...]], str] = {}
+
+
+def digest_of(weights: Path) -> str:
+    """SHA-256 of a file, hex; within a process, an unchanged file is hashed once. Raises WeightsError."""
+    state = _state_of(weights)
+    if state is None:
+        return digests.digest_of(weights)
+    key = (weights.resolve(), state)
+    if key not in _digests:
+        _digests[key] = digests.digest_of(weights)
+    return _digests[key]
+
+
+def _state_of(file: Path) -> tuple[int, ...] | None:
+    """What changes when anybody writes to the file; None where it cannot be told."""
     try:
-        with weights.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise WeightsError(f"cannot read checkpoint {weights} ({error.strerror}): delete it, to fetch it again") from None
-    return digest.hexdigest()
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _noted(model: HubModel) -> dict[str, object]:
+    folder = cache_folder(model)
+    try:
+        found = json.loads((folder / VERIFIED).read_text(encoding="utf-8")) if folder else {}
+    except (OSError, ValueError):  # there is none, or it is not ours
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _note(model: HubModel, noted: dict[str, object]) -> None:
+    """Where the cache cannot be written, the next process hashes once more."""
+    if (folder := cache_folder(model)) is None:
+        return
+    partial = folder / f"{VERIFIED}.{os.getpid()}"
+    try:
+        partial.write_text(json.dumps(noted), encoding="utf-8")
+        partial.replace(folder / VERIFIED)
+    except OSError:
+        return

@@ -29,6 +29,7 @@ class ModelInfo:
     files: under which names the checkpoint is looked for; bundled: whether the first of them is part of this package; hub: where
     else it may come from; how_to_get: what to do where it is not there, one line, for a model without a hub.
     auto_rank: its place among the models that ``auto`` may take, the lowest is the best; None: it takes no part.
+    for_cpu: whether it is fast enough for a live node on a CPU, where ``auto`` takes no other.
     options: further arguments of the loader.
     """
 
@@ -50,6 +51,7 @@ class ModelInfo:
     bundled: bool = False
     hub: HubModel | None = None
     auto_rank: int | None = None
+    for_cpu: bool = False
     options: Mapping[str, object] = field(default_factory=dict)
 
     @property

@@ -17,10 +17,11 @@ from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.coarse.input_size import chosen_size
 from depth_retrofit_ros.device.choice import pick_device
 from depth_retrofit_ros.errors import ModelError, WeightsError
-from depth_retrofit_ros.io.checkpoints import BUNDLED_FOLDER, find_weights, first_line
+from depth_retrofit_ros.io.checkpoints import BUNDLED_FOLDER, check_readable, find_weights, first_line
 
 _LOG = logging.getLogger(__name__)
 _told: set[str] = set()  # the models whose licence was told in this process
+_told_files: set[tuple[str, Path]] = set()  # of which models it was told that these are not the published weights
 
 
 class _Models(Mapping[str, ModelInfo]):
@@ -63,20 +64,27 @@ def load_coarse(
     return cast(CoarseModel, _loader(info)(path, chosen, info.claim, input_size, **info.options))
 
 
-def resolved(name: str, device: str, weights: Path | None = None) -> ModelInfo:
-    """The model by name; for ``auto``, which the log tells, the one that it takes. Raises ModelError."""
+def resolved(name: str, device: str, weights: Path | None = None, refusal: auto.Refusal = auto.SERVES) -> ModelInfo:
+    """The model by name; for ``auto``, which the log tells, the one that it takes.
+
+    refusal: see ``choose_auto``. Raises ModelError.
+    """
     if name != auto.AUTO:
         return find_model(name)
-    choice = choose_auto(device, weights)
+    choice = choose_auto(device, weights, refusal)
     _LOG.info(choice.line(how_to_use))
     return choice.taken
 
 
-def choose_auto(device: str, weights: Path | None = None) -> auto.Choice:
-    """What ``auto`` takes on a device. Raises ModelError for a checkpoint, which is one model's, and for a device that is none."""
+def choose_auto(device: str, weights: Path | None = None, refusal: auto.Refusal = auto.SERVES) -> auto.Choice:
+    """What ``auto`` takes on a device.
+
+    refusal: why a model cannot serve under the other settings, None where it can. One whose file is corrupt is passed over with a
+    warning. Raises ModelError for a checkpoint, which is one model's, for a device that is none, and where no model can serve.
+    """
     if weights is not None:
         raise ModelError(f"weights {weights} are of one model, and model is auto: name it")
-    return auto.choose(MODELS.values(), pick_device(device).type, is_usable)
+    return auto.choose(MODELS.values(), pick_device(device).type, _is_sound, refusal)
 
 
 def find_model(name: str) -> ModelInfo:
@@ -91,9 +99,9 @@ def find_model(name: str) -> ModelInfo:
 def find_checkpoint(info: ModelInfo, weights: Path | None, allow_download: bool = False) -> Path | None:
     """The checkpoint's file; None for a model that has none. allow_download: the only way to the network. Raises WeightsError."""
     if weights is not None:
-        return _given_file(info, weights)
+        return _compared(info, _given_file(info, weights))
     if found := _find_file(info):
-        return found
+        return _compared(info, found)
     if info.hub is None:
         return find_weights(info.files, None, info.remedy) if info.files else None
     if found := hub.cached(info.hub):
@@ -115,6 +123,23 @@ def is_present(info: ModelInfo) -> bool:
 def is_usable(info: ModelInfo) -> bool:
     """Whether the model can be loaded here and now: its checkpoint is here, and the software that it needs."""
     return is_present(info) and not missing_software(info)
+
+
+def _is_sound(info: ModelInfo) -> bool:
+    """Whether it is usable and its file, where it is known what that must be, is whole; one that is not is told."""
+    if not is_usable(info):
+        return False
+    if info.hub is None or not info.hub.is_pinned:
+        return True
+    try:
+        if (found := _find_file(info)) is None:
+            find_checkpoint(info, None)  # that of the hub's cache must be the published one
+        elif hub.digest_of(found) != info.hub.sha256:
+            check_readable(found)  # weights of the user's own
+    except WeightsError as error:
+        _LOG.warning("model auto: passing %s over: %s", info.name, error)
+        return False
+    return True
 
 
 def missing_software(info: ModelInfo) -> tuple[str, ...]:
@@ -140,11 +165,25 @@ def _loader(info: ModelInfo) -> Any:
 
 
 def _given_file(info: ModelInfo, weights: Path) -> Path:
-    plain_names = (Path(file).name for file in info.files)  # a folder given by hand need not have the hub's name
-    names = list(dict.fromkeys((*info.files, *plain_names)))
-    if not names:
+    if not info.files:
         raise ModelError(f"{info.name} has no checkpoint of its own: leave weights out")
-    return find_weights(names, weights, "without weights of your own, the bundled ones are used" if info.bundled else info.remedy)
+    remedy = "without weights of your own, the bundled ones are used" if info.bundled else info.remedy
+    plain_names = dict.fromkeys(Path(file).name for file in info.files)  # a folder given by hand need not have the hub's name
+    return find_weights(info.files, weights, remedy, direct=[name for name in plain_names if name not in info.files])
+
+
+def _compared(info: ModelInfo, weights: Path) -> Path:
+    """``weights`` as they are; where they are not the published ones, which the user may have tuned, one line says so, once."""
+    told = (info.name, weights)
+    if info.hub is not None and info.hub.is_pinned and told not in _told_files and hub.digest_of(weights) != info.hub.sha256:
+        _told_files.add(told)
+        _LOG.warning(
+            "checkpoint %s is not the published one of %s (SHA-256 differs): right for weights of your own, else give those of %s",
+            weights,
+            info.name,
+            info.hub.repo,
+        )
+    return weights
 
 
 def _find_file(info: ModelInfo) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -42,6 +42,12 @@ def load_network(weights: Path, name: str, class_name: str, optional: tuple[str,
     return _build(net_class, _read_config(net_class.config_class, weights.with_name("config.json")), tensors, weights, optional)
 
 
+def require_if_stated(net: Any, key: str, wanted: object, weights: Path, name: str) -> None:
+    """``require_setting`` where the configuration says anything of it; what published files leave out tells no models apart."""
+    if getattr(net.config, key, None) is not None:
+        require_setting(net, key, wanted, weights, name)
+
+
 def require_setting(net: Any, key: str, wanted: object, weights: Path, name: str) -> None:
     """Raises WeightsError where the checkpoint's configuration makes it another model than the one of this name."""
     found = getattr(net.config, key)
@@ -54,19 +60,56 @@ def _read_config(config_class: Any, path: Path) -> Any:
     if not path.is_file():
         raise WeightsError(f"{path} is missing: it belongs beside the weights, fetch both")
     try:
-        found = json.loads(path.read_text()).get("model_type", kind)
-        config = config_class.from_json_file(path) if found == kind else None
+        settings = json.loads(path.read_text())
+        found = settings.get("model_type", kind)
+        reason = None if found != kind else _reaches_out(settings)
+        config = config_class(**_without_choices(settings)) if found == kind and reason is None else None
     except Exception as error:  # a configuration of another kind fails in as many ways as there are kinds
-        raise WeightsError(f"{path} is not a configuration of {kind} ({first_line(error)}): fetch it again") from None
+        raise WeightsError(
+            f"{path} is not a configuration of {kind} ({first_line(error)}): delete it, and fetch the model again"
+        ) from None
+    if reason is not None:
+        raise WeightsError(f"{path} has {reason}, which would bring code or files from elsewhere: give the published file")
     if config is None:
         raise WeightsError(f"{path} is a configuration of {str(found)[:40]}, not of {kind}: give the checkpoint to its own model")
     return config
 
 
+_CHOICES = ("attn_implementation", "experts_implementation")  # within a key
+"""How to compute: it may name a repository with kernels, and is no part of the network. The library's own choice is right."""
+_CODE = ("auto_map", "trust_remote_code", "use_pretrained_backbone", "use_timm_backbone", "quantization_config")
+"""What makes the library import code, or fetch weights other than the checkpoint's. Published files have some, switched off."""
+
+
+def _reaches_out(settings: Mapping[str, Any]) -> str | None:
+    """The first setting, at any depth, by which the library would go to the network or to other code; None without."""
+    for key in _CODE:
+        if settings.get(key):
+            return key
+    if settings.get("backbone") and not settings.get("backbone_config"):
+        return f"backbone {str(settings['backbone'])[:40]} without a backbone_config"
+    if "timm" in str(settings.get("model_type", "")):
+        return f"model_type {str(settings['model_type'])[:40]}"
+    for key, value in settings.items():
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, Mapping) and (reason := _reaches_out(part)):
+                return f"{key} with {reason}"
+    return None
+
+
+def _without_choices(value: Any) -> Any:
+    """The settings without ``_CHOICES``, at any depth."""
+    if isinstance(value, list):
+        return [_without_choices(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_choices(part) for key, part in value.items() if not any(choice in key for choice in _CHOICES)}
+
+
 def _build(net_class: Any, config: Any, tensors: dict[str, Tensor], weights: Path, optional: tuple[str, ...]) -> Any:
     """``from_pretrained`` rather than a plain state dict: it knows the parameters' names in each version of transformers."""
     try:
-        with quiet():
+        with quiet(), offline():
             net, report = net_class.from_pretrained(
                 None, config=config, state_dict=tensors, ignore_mismatched_sizes=True, output_loading_info=True
             )
@@ -103,3 +146,15 @@ def quiet() -> Iterator[None]:
         library.set_verbosity(verbosity)
         if progress:
             library.enable_progress_bar()
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Without the network, whatever a configuration asks for: the hub's library refuses each request, in this process."""
+    constants: Any = import_module("huggingface_hub.constants")
+    was = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = was

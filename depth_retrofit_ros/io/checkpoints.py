@@ -6,9 +6,6 @@ Written: safetensors. Each failure is a ``WeightsError`` of one line.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
 import pickle
 import zipfile
@@ -16,13 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.errors import WeightsError
+from depth_retrofit_ros.io.digests import digest_of, unreadable
 
 SEARCH_PATH_VARIABLE = "DEPTH_RETROFIT_WEIGHTS"
+GENERIC_NAMES = frozenset({"model.safetensors", "pytorch_model.bin", "model.pt", "model.pth"})  # of any model
 BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "weights"
 
 
@@ -30,16 +30,23 @@ def load_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tenso
     """Tensors by name, on the CPU, and the file's string metadata (empty for PyTorch's formats).
 
     The format is told by content, not by suffix. sha256: hex digest that the file must have.
+    The tensors are views of the file, mapped privately: writing to them does not change it, and a file that is replaced by a new
+    one (as everything here does) does not change them. It must not be overwritten in place while they live.
     Raises WeightsError: missing, unreadable, other digest, corrupt, or not a state dict.
     """
-    data = _bytes_of(path)
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256.lower():
+    if sha256 is not None and digest_of(path) != sha256.lower():
         raise WeightsError(f"checkpoint {path} is not the expected file (SHA-256 differs): fetch it again")
-    if _is_safetensors(data):
-        return _read_safetensors(path, data)
-    if data[:2] in (b"PK", b"\x80\x02"):  # a zip archive, or the bare pickle of PyTorch before 1.6
-        return _read_torch(path, data), {}
-    raise _corrupt(path, "starts neither like safetensors nor like PyTorch")
+    if _is_safetensors(path):
+        return _read_safetensors(path)
+    return _plain_tensors(path, _read_content(path)), {}
+
+
+def check_readable(path: Path) -> None:
+    """Raises WeightsError where the file is corrupt, or none of the formats; which network it is for is not looked at."""
+    if _is_safetensors(path):
+        _read_safetensors(path)
+    else:
+        _read_content(path)
 
 
 def load_configured(path: Path, tensors: str, config: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -47,7 +54,7 @@ def load_configured(path: Path, tensors: str, config: str) -> tuple[dict[str, Te
 
     Raises WeightsError: missing, unreadable, corrupt, or without these two.
     """
-    content = _read_content(path, _bytes_of(path))
+    content = _read_content(path)
     if not isinstance(content, dict) or not isinstance(content.get(config), dict) or tensors not in content:
         raise WeightsError(f"checkpoint {path} holds no {tensors} with its {config}: give the published file as it is")
     return _plain_tensors(path, content[tensors]), content[config]
@@ -58,7 +65,7 @@ def load_nested(path: Path, key: str, prefix: str) -> dict[str, Tensor]:
 
     Raises WeightsError: missing, unreadable, corrupt, or not so.
     """
-    content = _read_content(path, _bytes_of(path))
+    content = _read_content(path)
     nested = content.get(key) if isinstance(content, dict) else None
     if not isinstance(nested, dict) or not all(isinstance(name, str) and name.startswith(prefix) for name in nested):
         raise WeightsError(f"checkpoint {path} holds no {key} of names in {prefix}*: give the published file as it is")
@@ -90,11 +97,14 @@ def bundled(filename: str) -> Path:
     return path
 
 
-def find_weights(filenames: Sequence[str], explicit: Path | None, how_to_get: str) -> Path:
+def find_weights(filenames: Sequence[str], explicit: Path | None, how_to_get: str, direct: Sequence[str] = ()) -> Path:
     """The first of ``filenames`` (names or relative paths, best first) that exists.
 
+    direct: further names that count in the folder itself alone, as they do not tell one model from another.
+
     explicit: the file itself, whatever its name, or a folder; None searches the folders of ``DEPTH_RETROFIT_WEIGHTS``
-    (separated as in ``PATH``). A folder is searched with its immediate subfolders. Raises WeightsError that repeats ``how_to_get``.
+    (separated as in ``PATH``). A folder is searched with its immediate subfolders, these not for a name that any model's file may
+    have (``GENERIC_NAMES``). Raises WeightsError that repeats ``how_to_get``.
     """
     if explicit is not None:
         explicit = explicit.expanduser()
@@ -107,10 +117,10 @@ def find_weights(filenames: Sequence[str], explicit: Path | None, how_to_get: st
         folders = [Path(part).expanduser() for part in os.environ.get(SEARCH_PATH_VARIABLE, "").split(os.pathsep) if part]
         where = f"{SEARCH_PATH_VARIABLE} ({os.pathsep.join(map(str, folders)) or 'not set'})"
     for folder in folders:
-        for candidate in _candidates(folder, filenames):
+        for candidate in _candidates(folder, filenames, direct):
             if candidate.is_file():
                 return candidate
-    raise WeightsError(f"{' or '.join(filenames)} not found in {where}: {how_to_get}")
+    raise WeightsError(f"{' or '.join((*filenames, *direct))} not found in {where}: {how_to_get}")
 
 
 def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, assign: bool = False) -> None:
@@ -146,49 +156,46 @@ def first_line(error: Exception) -> str:
     return lines[0][:120] if lines else type(error).__name__
 
 
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"cannot read checkpoint {path} ({error.strerror}): check the path") from None
-
-
-def _candidates(folder: Path, filenames: Sequence[str]) -> Iterator[Path]:
-    yield from (folder / name for name in filenames)
+def _candidates(folder: Path, filenames: Sequence[str], direct: Sequence[str]) -> Iterator[Path]:
+    yield from (folder / name for name in (*filenames, *direct))
     try:
         subfolders = sorted(entry for entry in folder.iterdir() if entry.is_dir())
     except OSError:  # a folder of the search path that is absent or closed to us holds nothing for us
         return
     for subfolder in subfolders:
-        yield from (subfolder / name for name in filenames)
+        yield from (subfolder / name for name in filenames if name not in GENERIC_NAMES)
 
 
-def _is_safetensors(data: bytes) -> bool:
+def _is_safetensors(path: Path) -> bool:
     """A little-endian header length, then a JSON object of that length."""
-    return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
+    head, size = _head_of(path)
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8
 
 
-def _read_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _head_of(path: Path) -> tuple[bytes, int]:
+    """The first 9 bytes of a file and its size. Raises WeightsError."""
     try:
-        tensors = safetensors.torch.load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        with path.open("rb") as file:
+            return file.read(9), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, "pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118, it is no mapping
+    except Exception as error:  # the mapping, the header and the types each fail in their own way
         raise _corrupt(path, first_line(error)) from None
-    return tensors, header.get("__metadata__", {})
 
 
-def _read_torch(path: Path, data: bytes) -> dict[str, Tensor]:
-    return _plain_tensors(path, _read_content(path, data))
-
-
-def _read_content(path: Path, data: bytes) -> object:
+def _read_content(path: Path) -> object:
     """What a PyTorch file holds: tensors in plain containers."""
-    stream = io.BytesIO(data)
+    if _head_of(path)[0][:2] not in (b"PK", b"\x80\x02"):  # a zip archive, or the bare pickle of PyTorch before 1.6
+        raise _corrupt(path, "starts neither like safetensors nor like PyTorch")
     try:
-        if zipfile.is_zipfile(stream):
-            _check_crc(stream)
-        stream.seek(0)
-        content: object = torch.load(stream, map_location="cpu", weights_only=True)
+        mappable = zipfile.is_zipfile(path) and _checked_archive(path)
+        content: object = torch.load(path, map_location="cpu", weights_only=True, mmap=mappable)
     except pickle.UnpicklingError:  # its own message advises to switch the protection off
         raise _corrupt(path, "damaged, or holds code and not just tensors") from None
     except Exception as error:  # a broken or hostile file can fail anywhere in the reader, with any type
@@ -205,12 +212,16 @@ def _plain_tensors(path: Path, content: object) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in content.items()}
 
 
-def _check_crc(stream: io.BytesIO) -> None:
-    """PyTorch's reader does not compare the archive's checksums, so a flipped bit would become a wrong weight."""
-    with zipfile.ZipFile(stream) as archive:
+def _checked_archive(path: Path) -> bool:
+    """Whether all of the archive lies in it as it is, so that it can be mapped. Raises ValueError where a checksum differs.
+
+    PyTorch's reader does not compare the checksums, so a flipped bit would become a wrong weight.
+    """
+    with zipfile.ZipFile(path) as archive:
         broken = archive.testzip()
-    if broken is not None:
-        raise ValueError(f"checksum of {broken} differs")
+        if broken is not None:
+            raise ValueError(f"checksum of {broken} differs")
+        return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
 
 
 def _corrupt(path: Path, detail: str) -> WeightsError:

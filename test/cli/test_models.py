@@ -34,6 +34,7 @@ FIELDS = {
     "missing_software",
     "hub",
     "auto_rank",
+    "for_cpu",
     "how_to_get",
 }
 SMALL = "depth-anything-v2-small"
@@ -54,7 +55,7 @@ def load(weights, device, claim, size):
     return model
 
 MODELS = [
-    entry("best", auto_rank=1, uses=frozenset({"focal length", "sparse depth", "the past"})),
+    entry("best", auto_rank=1, for_cpu=True, uses=frozenset({"focal length", "sparse depth", "the past"})),
     entry("gratis", commercial=False, license="CC BY-NC 4.0", auto_rank=0, native=short_side(96, 16)),
     entry("in-part", needs=("a_module_that_is_not_there",)),
 ]
@@ -90,7 +91,7 @@ def test_the_table_tells_licence_word_and_presence_and_fits_a_terminal(capsys: p
 def test_the_order_of_auto_is_printed(capsys: pytest.CaptureFixture[str], plugin: None) -> None:
     assert cli.main(["models"]) == 0
     orders = [line for line in capsys.readouterr().out.splitlines() if line.startswith("on ")]
-    assert orders[0].startswith("on CUDA: best, ") and orders[1].startswith("on a CPU (up to 40 M parameters): best, ")
+    assert orders[0].startswith("on CUDA: best, ") and orders[1] == "on a CPU (only what is made for it): best, compact"
     for line in orders:
         assert line.endswith(", compact") and "gratis" not in line
 
@@ -139,7 +140,7 @@ def test_an_image_is_made_by_the_best_that_is_here(tmp_path: Path, capsys: pytes
 def test_with_nothing_else_it_is_compact_and_one_line_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert image(tmp_path) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("model auto: ")]
-    assert line.startswith("model auto: taking compact, as no other is here; better here: ")
+    assert line.startswith("model auto: taking compact, the best there is for cpu; better, but seconds per image: ")
     assert ": depth-retrofit models fetch " in line
 
 

@@ -10,14 +10,16 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import pytest
 
 from depth_retrofit_ros.cli import main as cli
+from depth_retrofit_ros.coarse import fetching
 from depth_retrofit_ros.coarse import hub as hub_module
 from depth_retrofit_ros.coarse.registry import find_checkpoint, find_model, is_present
 from depth_retrofit_ros.errors import WeightsError
+from depth_retrofit_ros.io import digests
 from test.coarse.hub_server import Hub, serving
 from test.coarse.plugin_package import use_plugins, write_plugin
 from test.waiting import run_python, same_imports
@@ -240,6 +242,86 @@ def test_two_at_the_same_file_do_not_mix(place: Place, capsys: pytest.CaptureFix
         fcntl.flock(other, fcntl.LOCK_EX)
         fetch(place, "pinned", code=1)
     assert error_line(capsys) == f"{place.partial.name} is being fetched by another process: wait for it"
+
+
+def test_it_is_held_until_it_has_its_name(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes between the download and the renaming would write into what has been checked."""
+    seen: list[str] = []
+
+    def look(path: Path) -> str:
+        with path.open("rb") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        seen.append(path.name)
+        return digests.digest_of(path)
+
+    monkeypatch.setattr(fetching, "digest_of", look)
+    fetch(place, "pinned")
+    assert seen == [place.partial.name] and place.weights.read_bytes() == WEIGHTS
+
+
+def test_what_another_process_has_brought_meanwhile_stays(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between looking for the file and holding it: it neither comes twice nor is it written to."""
+    flock = fcntl.flock
+
+    def late(file: IO[bytes], how: int) -> None:
+        if file.name == str(place.partial) and not place.weights.exists():
+            place.partial.write_bytes(WEIGHTS)
+            place.partial.replace(place.weights)  # what ``file`` is now
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    fetch(place, "pinned")
+    assert place.hub.ranges("model.pt") == []
+    assert place.weights.read_bytes() == WEIGHTS and not place.partial.exists()
+
+
+def test_with_wrong_weights_the_configuration_goes_too(place: Place) -> None:
+    """It has no pin of its own: what came along with wrong weights may be as wrong."""
+    place.weights.parent.mkdir(parents=True)
+    config = place.weights.with_name("config.json")
+    config.write_bytes(b"wrong")
+    place.weights.write_bytes(b"wrong")
+    fetch(place, "pinned")
+    assert config.read_bytes() == b"{}" and place.weights.read_bytes() == WEIGHTS
+    shutil.rmtree(place.weights.parent)
+    place.hub.files[REPO, REVISION, "model.pt"] = WEIGHTS[::-1]
+    fetch(place, "pinned", code=1)
+    assert not config.exists() and not is_present(find_model("pinned"))
+
+
+def test_a_file_is_hashed_once_until_it_changes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return digest_of(path)
+
+    digest_of = digests.digest_of
+    fetch(place, "pinned")
+    monkeypatch.setattr(digests, "digest_of", counted)
+    info = find_model("pinned")
+    for _ in range(3):
+        assert find_checkpoint(info, None) == place.weights
+        monkeypatch.setattr(hub_module, "_digests", {})  # as in the next process
+    assert hashed == [place.weights]
+    times = place.weights.stat()
+    with place.weights.open("r+b") as file:
+        file.write(b"other")
+    os.utime(place.weights, ns=(times.st_atime_ns, times.st_mtime_ns))  # as if nothing had been
+    with pytest.raises(WeightsError, match="SHA-256 differs"):
+        find_checkpoint(info, None)
+    note = place.weights.parents[2] / hub_module.VERIFIED
+    for garbage in ("{", "[]"):
+        note.write_text(garbage)
+        with pytest.raises(WeightsError, match="SHA-256 differs"):
+            find_checkpoint(info, None)
+
+
+def test_a_cache_that_cannot_be_written_is_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch(place, "pinned")
+    (place.weights.parents[2] / hub_module.VERIFIED).mkdir()
+    for _ in range(2):
+        assert find_checkpoint(find_model("pinned"), None) == place.weights
 
 
 def test_one_that_fails_does_not_keep_the_others_away(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,6 +115,44 @@ def test_a_folder_given_by_hand_need_not_have_the_hubs_name(tmp_path: Path, monk
     assert find_checkpoint(MODELS[SMALL], tmp_path) == named
 
 
+def test_another_models_folder_is_not_searched_for_a_name_of_any_model(tmp_path: Path) -> None:
+    """A folder with all that was fetched by hand: depth in metres must not come from the network beside the one that was named."""
+    for folder, name in (
+        ("DA3-BASE", "model.safetensors"),
+        ("dpt-dinov2-small-kitti", "pytorch_model.bin"),
+        ("moge-2-vitl-normal", "model.pt"),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(b"")
+    for name in (SMALL, "dpt-dinov2-small-nyu", "moge-2-small"):
+        with pytest.raises(WeightsError, match="not found in"):
+            find_checkpoint(MODELS[name], tmp_path)
+    expected = tmp_path / "moge-2-vitl-normal" / "model.pt"
+    assert find_checkpoint(MODELS["moge-2-large"], tmp_path) == find_checkpoint(MODELS["moge-2-large"], expected.parent) == expected
+
+
+def test_weights_that_are_not_the_published_ones_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A user's own may be right."""
+    weights = tmp_path / "Depth-Anything-V2-Small-hf" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"mine")
+    for given in (tmp_path, weights, weights.parent):
+        assert find_checkpoint(MODELS[SMALL], given) == weights
+    monkeypatch.setenv(SEARCH_PATH_VARIABLE, str(tmp_path))
+    assert find_checkpoint(MODELS[SMALL], None) == weights
+    (line,) = caplog.messages
+    assert line.startswith(f"checkpoint {weights} is not the published one of {SMALL} (SHA-256 differs): ") and "\n" not in line
+    source = MODELS[SMALL].hub
+    assert source is not None
+    ours = dataclasses.replace(MODELS[SMALL], name="ours", hub=source._replace(sha256=hashlib.sha256(b"mine").hexdigest()))
+    caplog.clear()
+    assert find_checkpoint(ours, weights) == weights
+    assert find_checkpoint(MODELS["depth-anything-v2-base"], weights) == weights, "no pin to compare with"
+    assert caplog.messages == []
+
+
 def test_hub_cache_counts_only_at_the_pinned_revision(tmp_path: Path) -> None:
     pytest.importorskip("huggingface_hub")
     source = MODELS[SMALL].hub

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -91,6 +92,13 @@ def test_a_checkpoint_of_another_network_is_told_in_one_line(info: ModelInfo, tm
     refused(info, weights, "config.json is missing")
 
 
+def stating(net: Any, **settings: object) -> Any:
+    """The network, whose configuration says more."""
+    for key, value in settings.items():
+        setattr(net.config, key, value)
+    return net
+
+
 def refused(info: ModelInfo, weights: Path, match: str) -> None:
     with pytest.raises(WeightsError, match=match) as caught:
         load_tiny(info, weights)
@@ -107,6 +115,8 @@ def refused(info: ModelInfo, weights: Path, match: str) -> None:
             "max_depth 20",
         ),
         ("dpt-large", tiny.dpt_hybrid, "is_hybrid True"),
+        ("dpt-dinov2-small-nyu", lambda: stating(tiny.dpt_dinov2(), max_depth=80), "max_depth 80"),
+        ("dpt-dinov2-small-kitti", lambda: stating(tiny.dpt_dinov2(), max_depth=10), "max_depth 10"),
         ("dpt-hybrid", tiny.dpt_large, "is_hybrid False"),
         ("dpt-dinov2-small-nyu", tiny.dpt_large, "add_projection False"),
         ("glpn-kitti", tiny.glpn, "max_depth 10"),
@@ -165,6 +175,88 @@ def test_published_names_and_settings_of_older_versions_load(name: str, key: str
     old |= {"torch_dtype": "float32", "transformers_version": "4.38.0", "_commit_hash": None, "_name_or_path": "somewhere"}
     config.write_text(json.dumps({**json.loads(config.read_text()), **old}))
     assert bool((load_tiny(MODELS[name], weights).predict(image(90, 120), None).depth > 0).all())
+
+
+@pytest.fixture
+def no_sockets(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """To where anything wanted to connect."""
+    asked: list[object] = []
+
+    def refuse(*address: object, **_: object) -> None:
+        asked.append(address)
+        raise OSError("no network in a test")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"auto_map": {"AutoModel": "acme/evil--model.Net"}}, "auto_map"),
+        ({"trust_remote_code": True}, "trust_remote_code"),
+        ({"use_pretrained_backbone": True}, "use_pretrained_backbone"),
+        ({"use_timm_backbone": True, "backbone": "resnet18", "backbone_config": None}, "use_timm_backbone"),
+        (
+            {"backbone": "facebook/dinov2-small", "backbone_config": None},
+            "backbone facebook/dinov2-small without a backbone_config",
+        ),
+        (
+            {"backbone_config": {"model_type": "timm_backbone", "backbone": "resnet18", "backbone_config": {"x": 1}}},
+            "timm_backbone",
+        ),
+        ({"backbone_config": {"model_type": "dinov2", "auto_map": {"AutoModel": "a--b.C"}}}, "backbone_config with auto_map"),
+        ({"quantization_config": {"quant_method": "acme"}}, "quantization_config"),
+    ],
+)
+def test_a_configuration_reaches_neither_network_nor_code(
+    change: dict[str, object], told: str, tmp_path: Path, no_sockets: list[object]
+) -> None:
+    weights = saved(tiny.depth_anything(), tmp_path)
+    config = weights.with_name("config.json")
+    config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
+    refused(MODELS["depth-anything-v2-small"], weights, f"{told}.*, which would bring code or files from elsewhere")
+    assert no_sockets == []
+
+
+@pytest.mark.parametrize("place", ["top", "backbone"])
+@pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation", "_attn_implementation_internal"])
+@pytest.mark.parametrize("value", ["kernels-community/flash-attn", "flash_attention_2", "eager"])
+def test_how_attention_is_computed_is_not_the_files_to_say(
+    key: str, value: str, place: str, tmp_path: Path, no_sockets: list[object]
+) -> None:
+    weights = saved(tiny.depth_anything(), tmp_path)
+    usual = load_tiny(MODELS["depth-anything-v2-small"], weights).network.net
+    config = weights.with_name("config.json")
+    known = json.loads(config.read_text())
+    (known if place == "top" else known["backbone_config"])[key] = value
+    config.write_text(json.dumps(known))
+    net = load_tiny(MODELS["depth-anything-v2-small"], weights).network.net
+    assert net.config._attn_implementation == usual.config._attn_implementation
+    assert net.backbone.config._attn_implementation == usual.backbone.config._attn_implementation == "sdpa"
+    assert no_sockets == []
+
+
+def test_a_network_is_built_without_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever way a version of the library may find there."""
+    from huggingface_hub import constants, errors, get_session, hf_hub_download
+
+    net_class = transformers.DepthAnythingForDepthEstimation
+    usual = net_class.from_pretrained
+
+    def curious(*arguments: Any, **settings: Any) -> Any:
+        with pytest.raises((errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)):
+            hf_hub_download("acme/depth", "model.py", cache_dir=tmp_path / "hub")
+        with pytest.raises(errors.OfflineModeIsEnabled):
+            get_session().get("https://acme.invalid/model.py")
+        return usual(*arguments, **settings)
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(net_class, "from_pretrained", curious)
+    load_tiny(MODELS["depth-anything-v2-small"], saved(tiny.depth_anything(), tmp_path))
+    assert constants.HF_HUB_OFFLINE is False
 
 
 def test_an_older_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from depth_retrofit_ros.device.choice import pick_device
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io import checkpoints as checkpoint
 from depth_retrofit_ros.io.checkpoints import bundled, find_weights, load_configured, load_strict, load_tensors, save_tensors
+from test.waiting import run_python, same_imports
 
 
 def _tensors() -> dict[str, torch.Tensor]:
@@ -251,3 +254,68 @@ def test_a_file_with_its_configuration(tmp_path: Path) -> None:
         load_configured(path, "net", "settings")
     with pytest.raises(WeightsError, match="check the path"):
         load_configured(tmp_path / "none.pt", "net", "settings")
+
+
+_GROWTH = """
+import re, sys
+from pathlib import Path
+import torch
+from depth_retrofit_ros.io.checkpoints import load_tensors
+path = Path(sys.argv[1])
+small = Path(sys.argv[2])
+load_tensors(small)  # whatever the reader itself takes
+peak = lambda: 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])  # of this process alone
+before = peak()
+tensors, _ = load_tensors(path, sys.argv[3])
+total = sum(float(tensor.sum()) for tensor in tensors.values())  # every page of it
+print((peak() - before) / path.stat().st_size, total)
+"""
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "zip"])
+def test_a_large_file_is_in_memory_once(tmp_path: Path, kind: str) -> None:
+    """Even where its digest is asked for."""
+    large, small = tmp_path / "large", tmp_path / "small"
+    tensors = {f"layer{i}": torch.full((1 << 21,), float(i)) for i in range(12)}  # 100 MB
+    for path, content in ((large, tensors), (small, _tensors())):
+        if kind == "safetensors":
+            save_tensors(path, content, {})
+        else:
+            torch.save(content, path)
+    told = run_python("-c", _GROWTH, str(large), str(small), hashlib.sha256(large.read_bytes()).hexdigest(), env=same_imports())
+    assert told.returncode == 0, told.stderr
+    growth, total = map(float, told.stdout.split())
+    assert total == sum(range(12)) * (1 << 21)
+    assert growth < 1.3
+
+
+def test_an_archive_that_is_compressed_is_read_too(tmp_path: Path) -> None:
+    """What lies compressed in it cannot be mapped."""
+    plain, packed = tmp_path / "plain", tmp_path / "packed"
+    torch.save(_tensors(), plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for entry in source.infolist():
+            target.writestr(entry.filename, source.read(entry))
+    torch.testing.assert_close(load_tensors(packed)[0], _tensors(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "zip"])
+def test_what_is_loaded_does_not_write_to_its_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "w"
+    save_tensors(path, _tensors(), {}) if kind == "safetensors" else torch.save(_tensors(), path)
+    before = path.read_bytes()
+    tensors, _ = load_tensors(path)
+    tensors["a.weight"].zero_()
+    assert path.read_bytes() == before
+    save_tensors(path, {"a.weight": torch.ones(9)}, {})
+    torch.testing.assert_close(tensors["a.bias"], _tensors()["a.bias"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", sorted(checkpoint.GENERIC_NAMES))
+def test_a_name_of_any_model_is_none_in_a_subfolder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / name).write_bytes(b"x")
+    with pytest.raises(WeightsError, match="not found in"):
+        find_weights([name], tmp_path, "")
+    assert find_weights(["absent"], tmp_path / "other", "", direct=[name]) == tmp_path / "other" / name
+    assert find_weights([f"other/{name}"], tmp_path, "") == tmp_path / "other" / name

@@ -64,6 +64,7 @@ def load_retrofit(settings: Settings) -> Retrofit:
         coarse_size=settings.coarse_size,
         allow_download=settings.allow_download,
         views=settings.views,
+        suits=lambda info: mode_refusal(settings.align, info.name, info.claim, settings.views),
     )
 
 

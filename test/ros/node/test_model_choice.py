@@ -10,7 +10,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
+from depth_retrofit_ros import retrofit
 from depth_retrofit_ros.coarse import fetching
+from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.errors import SetupError
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.health.package_log import package_log
@@ -24,7 +26,7 @@ def test_auto_takes_what_is_here_and_everything_has_its_name(graph: Graph) -> No
     assert node.autostart()
     assert node.settings.model == "auto" and node.settings.coarse_size == "64"
     (line,) = [line for line in logged if line.startswith("model auto: ")]
-    assert line.startswith("model auto: taking compact, as no other is here; better here: ")
+    assert line.startswith("model auto: taking compact, the best there is for cpu; better, but seconds per image: ")
     assert any(line.startswith("compact is ready on ") and "input long side 64" in line for line in logged)
     stats, reports = graph.listen(FrameStats, f"{NODE}/frame_stats"), graph.listen(DiagnosticArray, "/diagnostics")
     graph.publisher(CameraInfo, "/camera_info").publish(info_message())
@@ -75,3 +77,12 @@ def test_a_model_that_is_not_here_is_not_fetched(graph: Graph, monkeypatch: pyte
     assert graph.set_parameter(node, "allow_download", True).successful
     node.autostart()
     assert fetched == ["depth-anything-v2-small"]
+
+
+def test_auto_passes_over_what_cannot_be_aligned_as_asked(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(retrofit, "load", lambda model, **settings: given.update(settings, model=model) or SlantedWall())
+    graph.depth_node(start=False, align="scale").autostart()
+    assert given["model"] == "auto"
+    assert "set align to scale-shift" in given["suits"](MODELS["depth-anything-v2-small"])
+    assert given["suits"](MODELS["compact"]) is None
