@@ -51,6 +51,7 @@ class FrameMonitor:
 
     def decoded(self, frame: Frame, calibration_problem: str | None, has_info: bool) -> None:
         """An image became a frame. calibration_problem: why it has no intrinsics; has_info: whether camera_info came at all."""
+        assert frame.stamp_ns is not None  # a message has one
         frames = self._frames
         self._has_info = has_info
         frames.calibration_problem, frames.camera = calibration_problem, frame.camera

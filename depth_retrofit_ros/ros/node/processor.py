@@ -250,6 +250,7 @@ class Processor:
         """Statistics of the frame: to the governor, to the diagnostics, and to whoever subscribes to them."""
         budget, times_ms = self._retrofit.budget, result.times_ms
         self._governor.took(budget, times_ms.get("refine", 0.0) + times_ms.get("fuse", 0.0), total_ms)
+        assert work.frame.stamp_ns is not None  # a message has one
         age_ms = 1e-6 * (self._monitor.now_ns() - work.frame.stamp_ns)
         all_ms = {"decode": work.decode_ms, **times_ms, **sent_ms, "total": total_ms}
         self._monitor.published(all_ms, age_ms, budget, self._governor.overloaded)

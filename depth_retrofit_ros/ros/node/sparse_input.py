@@ -56,6 +56,8 @@ class SparseInput:
         none fits."""
         if frame.sparse is not None:
             return frame.sparse
+        if frame.stamp_ns is None:
+            raise SparseDepthError("an image without a stamp has no sparse depth of its time: give the frame its stamp")
         message = self._nearest(frame.stamp_ns)
         height, width = frame.image.shape[:2]
         if isinstance(message, Image):
