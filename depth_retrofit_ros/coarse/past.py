@@ -23,9 +23,9 @@ class Past:
         self._same: object = None
 
     def place(self, stamp_ns: int | None, same: object) -> Place:
-        """``next`` after the newest frame by ``LONGEST_GAP_NS`` at most; ``again``, with the stamp of the newest, which it replaces;
-        ``late``, between the newest and the one before it: tried a second time when that one was answered already; ``alone``,
-        without a stamp; and ``first`` of a new video in any other case, such as a bag that starts again.
+        """``next``: after the newest frame by ``LONGEST_GAP_NS`` at most; ``again``: with the newest one's stamp, whose place it takes;
+        ``late``: between the newest and the one before it, as a frame that is tried once more when its successor has its answer;
+        ``alone``: without a stamp; ``first`` of a new video: any other, such as that of a bag that starts again.
 
         same: what the frames of one video have in common, such as their size.
         """

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.input_size import InputSize, size_of
 from depth_retrofit_ros.coarse.past import Past
-from depth_retrofit_ros.coarse.views import CoarseView, MultiViewModel
+from depth_retrofit_ros.coarse.views import CoarseView, MultiViewModel, newest_view
 from depth_retrofit_ros.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
 class WindowPrediction(CoarsePrediction):
-    """The newest frame's prediction, with all of the window: images ``uint8 [H, W, 3]`` and views, the newest first."""
+    """The newest frame's prediction, with all of the window, the newest first: images ``uint8 [H, W, 3]``; cameras_from_world, see
+    ``CoarseView``; views: makes them, and the first call may have depth to compute."""
 
     images: tuple[torch.Tensor, ...] = ()
-    views: tuple[CoarseView, ...] = ()
+    cameras_from_world: tuple[np.ndarray, ...] = ()
+    views: Callable[[], Sequence[CoarseView]] = tuple
 
 
 class ViewWindow:
@@ -51,13 +55,20 @@ class ViewWindow:
         place = self._past.place(hints.stamp_ns, image.shape)
         before = {"next": self._images, "again": self._images[1:], "late": self._images[1:]}.get(place, ())
         images = (image.clone(), *before)[: self._count]  # the upload's buffer is written again
-        views = tuple(self._model.predict_views(images))
-        newest = views[0].prediction
+        answer = newest_view(self._model, images)
         self._past.answered(place, hints.stamp_ns, image.shape)
         if place in ("first", "next", "again"):
             self._images = images
+        newest = answer.prediction
         return WindowPrediction(
-            newest.depth, newest.features, newest.sky, newest.normals, newest.unknown, images=images, views=views
+            newest.depth,
+            newest.features,
+            newest.sky,
+            newest.normals,
+            newest.unknown,
+            images=images,
+            cameras_from_world=answer.cameras_from_world,
+            views=answer.views,
         )
 
 

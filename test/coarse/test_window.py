@@ -46,7 +46,7 @@ def test_the_newest_comes_first_and_the_oldest_leaves() -> None:
         prediction = window.predict(frame(number), None, Hints(number + 1))
     assert model.given == [[0], [1, 0], [2, 1, 0], [3, 2, 1], [4, 3, 2]]
     assert isinstance(prediction, WindowPrediction)
-    assert torch.equal(prediction.depth, prediction.views[0].prediction.depth)
+    assert torch.equal(prediction.depth, prediction.views()[0].prediction.depth)
     assert [int(image[0, 0, 0]) for image in prediction.images] == [4, 3, 2]
 
 
@@ -119,7 +119,7 @@ def test_the_far_limit_leaves_the_window_where_it_is() -> None:
     window = ViewWindow(ExactModel(), 2)
     window.predict(frame(1), None, Hints(1))
     limited = limit_far(window.predict(frame(2), None, Hints(2)), ScaleClaim("metric", "file"))
-    assert isinstance(limited, WindowPrediction) and len(limited.views) == 2
+    assert isinstance(limited, WindowPrediction) and len(limited.views()) == 2
 
 
 def test_a_model_of_one_view_has_no_window() -> None:

@@ -20,6 +20,7 @@ from depth_retrofit_ros.coarse.input_size import size_of
 from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.errors import CameraError, SparseDepthError
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
 from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
 from depth_retrofit_ros.ros.health.diagnostics import Health, frame_stats
 from depth_retrofit_ros.ros.health.monitor import FrameMonitor, no_info
@@ -89,6 +90,7 @@ class Processor:
         self._first_s = first_s if retrofit.compiles_for_size else patience_s
         self._expected_s = usual_s
         self._outputs = Outputs(node, health.settings.outputs, make, isinstance(retrofit.coarse, ViewWindow))
+        self._view_refiner = ViewRefiner(retrofit.coarse.name, retrofit.coarse.claim, retrofit.refiner, retrofit.budget)
         self._guard = MemoryGuard()
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
@@ -208,7 +210,8 @@ class Processor:
         with unless_shut_down(self._node):
             sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)
             if (window := window_of(coarse, refined, result)) is not None:
-                of_views = self._outputs.publish_views(window, self._retrofit, work.header, settings)
+                self._view_refiner.budget = self._retrofit.budget
+                of_views = self._outputs.publish_views(window, self._view_refiner, work.header, settings)
                 sent.times_ms.update(of_views.times_ms)
                 sent.failed.update(of_views.failed)
             self._monitor.sent(sent.failed)

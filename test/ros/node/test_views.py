@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -12,9 +13,12 @@ from geometry_msgs.msg import PoseArray
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
+from depth_retrofit_ros.coarse.views import CoarseView, NewestView
 from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.reconstruction.geometry import moved
+from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.node.scale_fit import mode_refusal
 from depth_retrofit_ros.ros.node.views import Window, quaternion, window_of
@@ -73,6 +77,63 @@ def test_cloud_and_poses_of_the_window(graph: Graph) -> None:
     assert (off_surface(points) > 0.05).mean() < 0.2  # the images are noise, which the upsampling follows along the box's outline
 
 
+class Waiting(ExactModel):
+    """Computes all views when they are asked for, and counts how often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def predict_newest(self, images: Iterable[torch.Tensor]) -> NewestView:
+        all_views = self.predict_views(images)
+
+        def views() -> list[CoarseView]:
+            self.asked += 1
+            return all_views
+
+        return NewestView(all_views[0].prediction, tuple(view.camera_from_world for view in all_views), views)
+
+
+def test_the_other_views_are_computed_for_the_cloud_alone_and_at_its_rate(graph: Graph) -> None:
+    model = Waiting()
+    node = graph.depth_node(ViewWindow(model, 2), cloud_rate=0.0001, budget=0.0, min_budget=0.0)
+    poses = graph.listen(PoseArray, f"{NODE}/views/poses")
+    images = graph.publisher(Image, "/image")
+    graph.publisher(CameraInfo, "/camera_info").publish(info_of_scene(message(0).header))
+    for second in range(2):
+        images.publish(message(second))
+        wait_until(lambda count=second + 1: len(poses) == count, "the poses")  # type: ignore[misc]
+    assert model.asked == 0 and len(poses[1].poses) == 2
+    clouds, stats = graph.listen(PointCloud2, f"{NODE}/views/points"), graph.listen(FrameStats, f"{NODE}/frame_stats")
+    for second in range(2, 5):
+        images.publish(message(second))
+        wait_until(lambda count=second - 1: len(stats) == count, "the frame")  # type: ignore[misc]
+    wait_until(lambda: clouds, "the one cloud that is due")
+    assert (model.asked, len(clouds)) == (1, 1)
+    assert graph.set_parameter(node, "cloud_rate", 0.0).successful
+    images.publish(message(5))
+    wait_until(lambda: len(clouds) == 2, "a cloud with every depth")
+
+
+def test_the_views_of_all_frames_are_refined_by_one_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Retrofit] = []
+    start = Retrofit.__init__
+
+    def counted(self: Retrofit, *arguments: object, **more: object) -> None:
+        made.append(self)
+        start(self, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Retrofit, "__init__", counted)
+    refine = ViewRefiner("exact", ExactModel().claim, random_refiner(), 0.0)
+    views = ExactModel().predict_views([torch.zeros(0)] * 3)
+    first = refine(image(0), views[0])
+    refine.budget = 0.2
+    others = [refine(image(number), views[number]) for number in (1, 2)]
+    assert len(made) == 1
+    assert first.frame.refined_pixels == 0 and all(view.frame.refined_pixels > 0 for view in others)
+    assert not np.array_equal(others[0].points, others[1].points)
+
+
 def test_a_cloud_that_cannot_be_made_is_missing_alone(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object) -> None:
         raise ValueError("no cloud today")
@@ -113,7 +174,7 @@ def test_cloud_and_poses_are_in_the_metres_of_the_published_depth() -> None:
     assert window is not None and window.metres == pytest.approx(3.0)
     other = window.poses(header).poses[1]
     assert other.position.x == pytest.approx(3 * WORLD_FROM[1][0, 3])
-    positions, colors = window.points(retrofit, 2)
+    positions, colors = window.points(ViewRefiner("exact", coarse.claim, random_refiner(), 0.0), 2)
     assert len(positions) == len(colors) == 2 * 36 * 48
     assert np.median(off_surface(positions / 3)) < 5e-3
     assert window_of(in_flight.coarse, newest, replace(newest, scale_source=None)) is None
