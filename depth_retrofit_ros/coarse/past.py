@@ -23,7 +23,7 @@ class Past:
         self._same: object = None
 
     def place(self, stamp_ns: int | None, same: object) -> Place:
-        """``next``: after the newest frame by ``LONGEST_GAP_NS`` at most; ``again``: with the newest one's stamp, whose place it takes;
+        """``next``: after the newest frame by ``LONGEST_GAP_NS`` at most; ``again``: with its stamp, in its place;
         ``late``: between the newest and the one before it, as a frame that is tried once more when its successor has its answer;
         ``alone``: without a stamp; ``first`` of a new video: any other, such as that of a bag that starts again.
 

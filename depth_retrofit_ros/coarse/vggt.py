@@ -84,10 +84,8 @@ class VggtModel:
             if len(seen.shapes) == 1:
                 return self._views(seen, first, None)
             others = self._net.depth([layer[1:] for layer in seen.tokens], *seen.size)
-            parts = zip(
-                (first.raw, first.confidence, first.features), (others.raw, others.confidence, others.features), strict=True
-            )
-            return self._views(seen, DenseAnswer(*map(torch.cat, parts)), None)
+            raw, confidence = torch.cat((first.raw, others.raw)), torch.cat((first.confidence, others.confidence))
+            return self._views(seen, DenseAnswer(raw, confidence, torch.cat((first.features, others.features))), None)
 
         return NewestView(_prediction(first, 0), tuple(seen.poses), views)
 

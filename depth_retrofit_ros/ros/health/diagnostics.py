@@ -39,7 +39,8 @@ class FrameHealth:
     scale_source, alignment, blank: of the last one; blank has no finite value. budget: of the last depth. budget_limit: what
     memory allows. overloaded: the target rate is out of reach. no_answer: why images come in and nothing goes out, None where
     something does. first_takes: why the first one takes so long, None where it does not. missing_outputs: output → why
-    the last frame went out without it. reported_failures: how many are told already.
+    the last frame went out without it. remembered: frames that the model remembers at present, None of one that never does.
+    reported_failures: how many are told already.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
@@ -62,6 +63,7 @@ class FrameHealth:
     no_answer: str | None = None
     first_takes: str | None = None
     missing_outputs: dict[str, str] = field(default_factory=dict)
+    remembered: int | None = None
     reported_failures: int = 0
 
 
@@ -287,6 +289,8 @@ def _model(health: Health) -> Report:
         "scale": scale,
         "memory of the process [MB]": f"{resident_mb():.0f}",
     }
+    if health.frames.remembered is not None:
+        values["frames remembered"] = str(health.frames.remembered)
     if device is not None and (reserved := device_mb(device)) is not None:
         values["memory on the device [MB]"] = f"{reserved:.0f}"
     if health.load_error:

@@ -63,9 +63,10 @@ class FrameMonitor:
         """The frame's sparse depth was looked for, for a model that takes it. problem: why it has none; None where it has."""
         self._frames.prompt_problem = problem
 
-    def refined(self, result: DepthFrame, asked: float, limit: float) -> None:
-        """A frame has its depth. asked: the budget that the governor chose; limit: the largest that memory allows at present."""
-        self._frames.budget_limit = limit
+    def refined(self, result: DepthFrame, asked: float, limit: float, remembered: int | None) -> None:
+        """A frame has its depth. asked: the budget that the governor chose; limit: the largest that memory allows at present;
+        remembered: frames that the model remembers, None of one that never does."""
+        self._frames.budget_limit, self._frames.remembered = limit, remembered
         problem = f"memory ran out: {limit:g} of the pixels are refined instead of {asked:g}; lower the budget or free memory"
         self._log.state("memory", problem if limit < asked else None)
         self._tell_blank(result)

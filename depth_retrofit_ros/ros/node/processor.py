@@ -17,6 +17,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.claim import prompt_problem
 from depth_retrofit_ros.coarse.input_size import size_of
+from depth_retrofit_ros.coarse.past import remembered_by
 from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.errors import CameraError, SparseDepthError
 from depth_retrofit_ros.frame import DepthFrame, Frame
@@ -205,7 +206,7 @@ class Processor:
         settings = self._health.settings
         asked = self._governor.budget(settings.target_fps, settings.budget, settings.min_budget)
         coarse, refined = self._guard.run(asked, lambda budget: self._refined(work, budget))
-        self._monitor.refined(refined, asked, self._guard.limit)
+        self._monitor.refined(refined, asked, self._guard.limit, remembered_by(self._retrofit.coarse))
         result = self._scaled(refined, work.frame)
         with unless_shut_down(self._node):
             sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)

@@ -9,10 +9,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
+from depth_retrofit_ros.coarse.input_size import long_side
 from depth_retrofit_ros.coarse.views import CoarseView, NewestView
 from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.frame import Frame
@@ -25,7 +27,7 @@ from depth_retrofit_ros.ros.node.views import Window, quaternion, window_of
 from depth_retrofit_ros.training.scenes.scene import rotation_ypr
 from test.reconstruction.scene import BOX, FULL, WALL, WORLD_FROM, ExactModel, image
 from test.refinement.nets import random_refiner
-from test.ros.graph import NODE, Graph, image_message, wait_until
+from test.ros.graph import NODE, Graph, SlantedWall, image_message, status, value, wait_until
 
 SECOND = 1_000_000_000
 
@@ -113,6 +115,34 @@ def test_the_other_views_are_computed_for_the_cloud_alone_and_at_its_rate(graph:
     assert graph.set_parameter(node, "cloud_rate", 0.0).successful
     images.publish(message(5))
     wait_until(lambda: len(clouds) == 2, "a cloud with every depth")
+
+
+def test_the_diagnostics_tell_what_is_remembered_and_the_input_s_size(graph: Graph) -> None:
+    model = ExactModel()
+    model.size = long_side(518, 14)  # type: ignore[attr-defined]
+    graph.depth_node(ViewWindow(model, 3), budget=0.0, min_budget=0.0)
+    poses, reports = graph.listen(PoseArray, f"{NODE}/views/poses"), graph.listen(DiagnosticArray, "/diagnostics")
+    images = graph.publisher(Image, "/image")
+    graph.publisher(CameraInfo, "/camera_info").publish(info_of_scene(message(0).header))
+    for second in range(2):
+        images.publish(message(second))
+        wait_until(lambda count=second + 1: len(poses) == count, "the poses")  # type: ignore[misc]
+
+    def told(key: str) -> str:
+        values = [pair.value for pair in status(reports[-1], "model").values if pair.key == key] if reports else []
+        return "".join(values)
+
+    wait_until(lambda: told("frames remembered") == "2", "the frames of the window")
+    assert told("input") == "518x392 (long side 518)"
+
+
+def test_a_model_without_a_past_tells_of_none(graph: Graph) -> None:
+    graph.depth_node(SlantedWall())
+    reports, stats = graph.listen(DiagnosticArray, "/diagnostics"), graph.listen(FrameStats, f"{NODE}/frame_stats")
+    graph.publisher(Image, "/image").publish(message(0))
+    wait_until(lambda: stats, "a depth")
+    wait_until(lambda: reports and value(reports[-1], "model", "scale") != "unknown until the first image", "a report after it")
+    assert "frames remembered" not in {pair.key for pair in status(reports[-1], "model").values}
 
 
 def test_the_views_of_all_frames_are_refined_by_one_method(monkeypatch: pytest.MonkeyPatch) -> None:
