@@ -59,9 +59,9 @@ class FrameMonitor:
         self._watch.see(frame.stamp_ns, frame.frame_id)
         frames.clock_problem = clock_problem(frame.stamp_ns, self.now_ns(), self._simulated)
 
-    def prompted(self, problem: str | None) -> None:
-        """The frame's sparse depth was looked for, for a model that takes it. problem: why it has none; None where it has."""
-        self._frames.prompt_problem = problem
+    def prompted(self, problem: str | None, age_s: float | None) -> None:
+        """The frame's sparse depth was looked for, for a model that takes it. problem, age_s: see ``Prompt``."""
+        self._frames.prompt_problem, self._frames.prompt_age_s = problem, age_s
 
     def refined(self, result: DepthFrame, asked: float, limit: float, remembered: int | None) -> None:
         """A frame has its depth. asked: the budget that the governor chose; limit: the largest that memory allows at present;
