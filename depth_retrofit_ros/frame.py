@@ -27,13 +27,13 @@ class SparseDepth(NamedTuple):
 class Frame:
     """One rectified camera image.
 
-    image: ``uint8 [H, W, 3]`` RGB; stamp_ns: acquisition time [ns] of the source's clock; frame_id: the optical frame (REP-103);
-    camera: its intrinsics at exactly [H, W], or None when unknown; sparse: what a sensor knows of its depth, for models that take
-    it.
+    image: ``uint8 [H, W, 3]`` RGB; stamp_ns: acquisition time [ns] of the source's clock, None for an image that stands alone;
+    frame_id: the optical frame (REP-103); camera: its intrinsics at exactly [H, W], or None when unknown; sparse: what a sensor
+    knows of its depth, for models that take it.
     """
 
     image: np.ndarray
-    stamp_ns: int = 0
+    stamp_ns: int | None = None
     frame_id: str = ""
     camera: Camera | None = None
     sparse: SparseDepth | None = None
@@ -69,7 +69,7 @@ class DepthFrame:
     scale_source: ScaleSource | None
     selection: PixelSet
     gate: torch.Tensor
-    stamp_ns: int = 0
+    stamp_ns: int | None = None
     frame_id: str = ""
     camera: Camera | None = None
     times_ms: dict[str, float] = field(default_factory=dict)

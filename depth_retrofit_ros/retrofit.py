@@ -141,7 +141,7 @@ class Retrofit:
         return self._upload(frame.image)
 
     def warm_up(self, height: int, width: int) -> DepthFrame:
-        """Run one synthetic frame, so that the first real one is not the slow one."""
+        """Run one synthetic frame, so that the first real one is not the slow one; it stands alone, and no model remembers it."""
         image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         return self(Frame(image.numpy()))
 

@@ -34,5 +34,5 @@ class GraphedCoarse:
 
 def _copy(made: CoarsePrediction) -> CoarsePrediction:
     """The prediction in tensors of its own."""
-    sky, normals = (None if values is None else values.clone() for values in (made.sky, made.normals))
-    return CoarsePrediction(made.depth.clone(), made.features.clone(), sky, normals)
+    more = (None if values is None else values.clone() for values in (made.sky, made.normals, made.unknown))
+    return CoarsePrediction(made.depth.clone(), made.features.clone(), *more)

@@ -15,9 +15,10 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.holes import filled
 from depth_retrofit_ros.coarse.imagenet import NormalizedInput, usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
-from depth_retrofit_ros.coarse.networks.metric3d import CANONICAL_F_PX, LARGE, SMALL, Metric3D, published_name
+from depth_retrofit_ros.coarse.networks.metric3d import CANONICAL_F_PX, LARGE, NEAREST_M, SMALL, Metric3D, published_name
 from depth_retrofit_ros.coarse.networks.view_plane import turned_to_camera, view_plane
 from depth_retrofit_ros.io.checkpoints import load_nested, load_strict
 
@@ -57,13 +58,15 @@ class Metric3DV2:
         depth, normals, bins = self._net(F.pad(planes, (left, columns - fitted_w - left, top, rows - fitted_h - top)))
 
         depth, normals = (maps[..., top : top + fitted_h, left : left + fitted_w] for maps in (depth, normals))
+        unknown = depth <= NEAREST_M  # where the network's answer is no distance before the camera, it ends here
+        depth = filled(depth, unknown)
         top, left = top // QUARTER, left // QUARTER
         bins = bins[:, top : top + fitted_h // QUARTER, left : left + fitted_w // QUARTER]
         if camera is not None:
             depth = depth * (camera.fx * fitted_w / width / CANONICAL_F_PX)
             rays = view_plane(fitted_h, fitted_w, width / height, self.device) * (math.hypot(width, height) / 2 / camera.fx)
             normals = turned_to_camera(normals, torch.cat((rays, torch.ones_like(rays[:1]))))
-        return CoarsePrediction(depth.contiguous(), bins.contiguous(), normals=normals.contiguous())
+        return CoarsePrediction(depth.contiguous(), bins.contiguous(), normals=normals.contiguous(), unknown=unknown)
 
 
 def load(weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize, name: str, variant: str) -> Metric3DV2:

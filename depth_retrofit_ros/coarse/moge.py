@@ -15,6 +15,7 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.holes import filled
 from depth_retrofit_ros.coarse.imagenet import usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.networks.moge import MoGe, MoGeMaps, config_of
@@ -50,18 +51,22 @@ class MoGe2:
 
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
-        """See ``CoarseModel``. Without a camera its focal length is found from the points. features: those the points come of."""
+        """See ``CoarseModel``. Without a camera its focal length is found from the points. features: those the points come of.
+        unknown: surfaces that come to lie behind the camera, or right at it."""
         height, width = image.shape[:2]
         aspect = width / height
         maps = self._net.maps(downsample(image, self.size.of(height, width)).to(self._dtype), aspect)
         focal = None if camera is None else 2 * camera.fx / math.hypot(width, height)
         depth, known, f = metric_depth(maps, aspect, focal)
         sky = maps.mask <= 0
-        depth = depth.clamp(NEAREST_M, FARTHEST_M)
-        far = torch.where(known, depth, SKY_M).amax().clamp_min(SKY_M)
+        known &= depth >= NEAREST_M
+        depth = torch.where(known, depth.clamp_max(FARTHEST_M), SKY_M)
+        far = depth.amax().clamp_min(SKY_M)
+        unknown = ~(known | sky)
+        depth = filled(depth, ~known)
         rays = view_plane(depth.shape[0], depth.shape[1], aspect, self.device) / f
         normals = turned_to_camera(F.normalize(maps.normals, dim=0), torch.cat((rays, torch.ones_like(rays[:1]))))
-        return CoarsePrediction(torch.where(sky, far, depth), maps.features, sky, normals)
+        return CoarsePrediction(torch.where(sky, far, depth), maps.features, sky, normals, unknown)
 
 
 def metric_depth(maps: MoGeMaps, aspect: float, focal: float | None) -> tuple[Tensor, Tensor, Tensor]:

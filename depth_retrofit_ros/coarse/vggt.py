@@ -7,6 +7,8 @@ half precision as its authors run it, the heads in float32.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.networks.vggt.camera_head import decode_poses
 from depth_retrofit_ros.coarse.networks.vggt.model import DenseAnswer, Vggt, load_vggt
-from depth_retrofit_ros.coarse.views import CoarseView, PointMap
+from depth_retrofit_ros.coarse.views import CoarseView, NewestView, PointMap
 from depth_retrofit_ros.errors import CameraError, ImageError
 from depth_retrofit_ros.io.checkpoints import load_tensors
 from depth_retrofit_ros.upsampling.area_average import downsample
@@ -27,8 +29,20 @@ from depth_retrofit_ros.upsampling.area_average import downsample
 LARGEST_LOG = 40.0  # of depth, either way: whatever the weights say, depth is > 0 and finite
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Views after the transformer. size (h, w): of its input; shapes: of the images; poses: ``float64 [3, 4]`` each; focal: [px] of
+    the input, ``[views, 2]``."""
+
+    tokens: list[Tensor]
+    size: tuple[int, int]
+    shapes: list[tuple[int, int]]
+    poses: list[np.ndarray]
+    focal: Tensor
+
+
 class VggtModel:
-    """``CoarseModel`` and ``MultiViewModel``. size: of its input, sides multiples of 14; depth and features have that size."""
+    """``CoarseModel`` and ``NewestFirstModel``. size: of its input, sides multiples of 14; depth and features have that size."""
 
     def __init__(self, net: Vggt, name: str, claim: ScaleClaim, device: torch.device, size: InputSize) -> None:
         self.name = name
@@ -53,6 +67,29 @@ class VggtModel:
 
         Raises ImageError for images of different sizes, CameraError where it finds no field of view.
         """
+        seen = self._see(images)
+        depth = self._net.depth(seen.tokens, *seen.size)
+        points = self._net.points(seen.tokens, *seen.size) if point_maps else None
+        return self._views(seen, depth, points)
+
+    @torch.inference_mode()
+    def predict_newest(self, images: Iterable[Tensor]) -> NewestView:
+        """See ``NewestFirstModel``: the depth head runs on the first view, and on the others at the first call of ``views``."""
+        seen = self._see(images)
+        first = self._net.depth([layer[:1] for layer in seen.tokens], *seen.size)
+
+        @cache
+        @torch.inference_mode()
+        def views() -> list[CoarseView]:
+            if len(seen.shapes) == 1:
+                return self._views(seen, first, None)
+            others = self._net.depth([layer[1:] for layer in seen.tokens], *seen.size)
+            raw, confidence = torch.cat((first.raw, others.raw)), torch.cat((first.confidence, others.confidence))
+            return self._views(seen, DenseAnswer(raw, confidence, torch.cat((first.features, others.features))), None)
+
+        return NewestView(_prediction(first, 0), tuple(seen.poses), views)
+
+    def _see(self, images: Iterable[Tensor]) -> _Seen:
         planes, shapes = [], []
         for image in images:
             shapes.append((image.shape[0], image.shape[1]))
@@ -65,20 +102,21 @@ class VggtModel:
         if not planes:
             raise ImageError(f"{self.name} was given no views: give at least one image")
         views = torch.cat(planes)
-        height, width = views.shape[-2:]
+        size = views.shape[-2], views.shape[-1]
         tokens = self._tokens(views)
-        poses, focal = decode_poses(self._net.poses(tokens), height, width)
-        depth = self._net.depth(tokens, height, width)
-        points = self._net.points(tokens, height, width) if point_maps else None
+        poses, focal = decode_poses(self._net.poses(tokens), *size)
+        return _Seen(tokens, size, shapes, [np.asarray(pose.double().cpu()) for pose in poses], focal)
+
+    def _views(self, seen: _Seen, depth: DenseAnswer, points: DenseAnswer | None) -> list[CoarseView]:
         return [
             CoarseView(
                 _prediction(depth, i),
-                self._camera(focal[i].tolist(), (height, width), shape, i),
-                np.asarray(poses[i].double().cpu()),
+                self._camera(seen.focal[i].tolist(), seen.size, shape, i),
+                seen.poses[i],
                 depth.confidence[i],
                 None if points is None else PointMap(points.raw[i], points.features[i], points.confidence[i]),
             )
-            for i, shape in enumerate(shapes)
+            for i, shape in enumerate(seen.shapes)
         ]
 
     def _tokens(self, views: Tensor) -> list[Tensor]:

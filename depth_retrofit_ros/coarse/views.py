@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -59,6 +59,35 @@ class MultiViewModel(Protocol):
         where point maps are wanted of one that has none.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewestView:
+    """What a model says of its first view at once, and of all views when it is asked.
+
+    prediction: of the first; cameras_from_world: ``camera_from_world`` of all; views: makes all of them, as ``predict_views``.
+    """
+
+    prediction: CoarsePrediction
+    cameras_from_world: tuple[np.ndarray, ...]
+    views: Callable[[], Sequence[CoarseView]]
+
+
+@runtime_checkable
+class NewestFirstModel(MultiViewModel, Protocol):
+    """A model of several views that need not compute what nobody asks for."""
+
+    def predict_newest(self, images: Iterable[torch.Tensor]) -> NewestView:
+        """images: as of ``predict_views``, and raises as that does."""
+        ...
+
+
+def newest_view(model: MultiViewModel, images: Iterable[torch.Tensor]) -> NewestView:
+    """See ``NewestView``; of a model that cannot wait, all is computed at once."""
+    if isinstance(model, NewestFirstModel):
+        return model.predict_newest(images)
+    views = model.predict_views(images)
+    return NewestView(views[0].prediction, tuple(view.camera_from_world for view in views), lambda: views)
 
 
 class GivenCoarse:

@@ -2,53 +2,74 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
-from depth_retrofit_ros.coarse.views import CoarseView, MultiViewModel
+from depth_retrofit_ros.coarse.input_size import InputSize, size_of
+from depth_retrofit_ros.coarse.past import Past
+from depth_retrofit_ros.coarse.views import CoarseView, MultiViewModel, newest_view
 from depth_retrofit_ros.errors import ModelError
-
-LONGEST_GAP_NS = 5_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class WindowPrediction(CoarsePrediction):
-    """The newest frame's prediction, with all of the window: images ``uint8 [H, W, 3]`` and views, the newest first."""
+    """The newest frame's prediction, with all of the window, the newest first: images ``uint8 [H, W, 3]``; cameras_from_world, see
+    ``CoarseView``; views: makes them, and the first call may have depth to compute."""
 
     images: tuple[torch.Tensor, ...] = ()
-    views: tuple[CoarseView, ...] = ()
+    cameras_from_world: tuple[np.ndarray, ...] = ()
+    views: Callable[[], Sequence[CoarseView]] = tuple
 
 
 class ViewWindow:
     """``CoarseModel``. count: frames in the window, the newest among them.
 
-    It begins anew where images change their size, and where a frame is not later than the one before it (a bag that starts again),
-    or so much later that it may show another place.
+    It begins anew where images change their size, and where ``Past`` says so: at a bag that starts again, or after a gap. A frame
+    without a stamp is a window of its own.
     """
 
     def __init__(self, model: MultiViewModel, count: int) -> None:
         self.name, self.claim, self.device = model.name, model.claim, model.device
         self._model = model
-        self._images: deque[torch.Tensor] = deque(maxlen=count)
-        self._stamp_ns: int | None = None
+        self._count = count
+        self._images: tuple[torch.Tensor, ...] = ()
+        self._past = Past(count)
+
+    @property
+    def size(self) -> InputSize | None:
+        """Of the model's input, of a model that says it."""
+        return size_of(self._model)
+
+    @property
+    def remembered(self) -> int:
+        """Frames that are in the window."""
+        return self._past.count
 
     def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> WindowPrediction:
-        """See ``CoarseModel.predict``."""
-        stamp_ns, before = hints.stamp_ns, self._stamp_ns
-        if stamp_ns is not None and before is not None and not 0 < stamp_ns - before <= LONGEST_GAP_NS:
-            self._images.clear()
-        if self._images and self._images[0].shape != image.shape:
-            self._images.clear()
-        self._stamp_ns = stamp_ns
-        self._images.appendleft(image.clone())  # the upload's buffer is written again
-        images = tuple(self._images)
-        views = tuple(self._model.predict_views(images))
-        newest = views[0].prediction
-        return WindowPrediction(newest.depth, newest.features, newest.sky, newest.normals, images=images, views=views)
+        """See ``CoarseModel.predict``. A frame enters the window when the model has answered it."""
+        place = self._past.place(hints.stamp_ns, image.shape)
+        before = {"next": self._images, "again": self._images[1:], "late": self._images[1:]}.get(place, ())
+        images = (image.clone(), *before)[: self._count]  # the upload's buffer is written again
+        answer = newest_view(self._model, images)
+        self._past.answered(place, hints.stamp_ns, image.shape)
+        if place in ("first", "next", "again"):
+            self._images = images
+        newest = answer.prediction
+        return WindowPrediction(
+            newest.depth,
+            newest.features,
+            newest.sky,
+            newest.normals,
+            newest.unknown,
+            images=images,
+            cameras_from_world=answer.cameras_from_world,
+            views=answer.views,
+        )
 
 
 def windowed(model: CoarseModel, count: int) -> CoarseModel:

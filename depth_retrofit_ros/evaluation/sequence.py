@@ -60,9 +60,9 @@ class SequenceEvaluator:
     align: Mode
     inverse: bool = False
     entries: list[Entry] = field(default_factory=list)
-    unmatched_ns: list[int] = field(default_factory=list)
+    unmatched_ns: list[int | None] = field(default_factory=list)
     _before: View | None = None
-    _changes: list[tuple[int, Flicker | None]] = field(default_factory=list)
+    _changes: list[tuple[int | None, Flicker | None]] = field(default_factory=list)
 
     def add(self, answer: Answer) -> Measured | None:
         """Measure one answer; None where it has no reference."""
@@ -165,7 +165,7 @@ def _mean_figures(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float
     return {metric: mean_of(row[metric] for row in rows) for metric in rows[0]}
 
 
-def _flicker_entry(stamp_ns: int, change: Flicker | None) -> Entry:
+def _flicker_entry(stamp_ns: int | None, change: Flicker | None) -> Entry:
     if change is None:
         return {"stamp_ns": stamp_ns, "static_share": None}
 

@@ -45,11 +45,12 @@ class RefinedView:
 
 
 class ViewRefiner:
-    """Refines views of one model. name, claim: the model's; budget: see ``Retrofit``; geometry: what the points are made of, depth
-    and camera, or the model's point map."""
+    """Refines views of one model, all by one ``Retrofit``. name, claim: the model's; budget: see ``Retrofit``; it may be changed
+    between views. geometry: what the points are made of, depth and camera, or the model's point map."""
 
     def __init__(self, name: str, claim: ScaleClaim, refiner: Refiner, budget: float, geometry: Geometry = "depth") -> None:
-        self._name, self._claim, self._refiner, self._budget, self.geometry = name, claim, refiner, budget, geometry
+        self._name, self._claim, self._refiner, self.budget, self.geometry = name, claim, refiner, budget, geometry
+        self._retrofit: Retrofit | None = None  # made with the first view, which knows the device
 
     def __call__(self, image: np.ndarray, view: CoarseView) -> RefinedView:
         """image ``uint8 [H, W, 3]``, the one that ``view`` was predicted of. Raises DepthRetrofitError."""
@@ -58,8 +59,7 @@ class ViewRefiner:
             prediction, confidence = view.prediction, view.confidence
         else:
             prediction, confidence = depth_of_points(view, of_points)
-        retrofit = Retrofit(GivenCoarse(prediction, self._name, self._claim), self._refiner, self._budget)
-        frame = retrofit(Frame(image, camera=view.camera))
+        frame = self._method(prediction)(Frame(image, camera=view.camera))
         world = inverse(view.camera_from_world)
         if of_points is None:
             points = moved(rays(view.camera) * frame.depth.cpu().numpy(), world)
@@ -67,6 +67,14 @@ class ViewRefiner:
             points = _fused_points(frame, view, of_points)
         full = full_confidence(prediction, confidence, (image.shape[0], image.shape[1]))
         return RefinedView(image, frame, points, full, view.camera, view.camera_from_world)
+
+    def _method(self, prediction: CoarsePrediction) -> Retrofit:
+        """With this answer of the model."""
+        given = GivenCoarse(prediction, self._name, self._claim)
+        if self._retrofit is None:
+            self._retrofit = Retrofit(given, self._refiner)
+        self._retrofit.coarse, self._retrofit.budget = given, self.budget
+        return self._retrofit
 
 
 def full_confidence(prediction: CoarsePrediction, confidence: torch.Tensor | None, size: tuple[int, int]) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from depth_retrofit_ros.coarse import metric3d
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.metric3d import Metric3DV2, load
-from depth_retrofit_ros.coarse.networks.metric3d import published_name
+from depth_retrofit_ros.coarse.networks.metric3d import NEAREST_M, published_name
 from depth_retrofit_ros.errors import WeightsError
 from test.coarse.networks.test_metric3d import TINY, tiny_network
 
@@ -60,6 +60,19 @@ def test_the_frame_is_where_it_was_put() -> None:
     depth, _, bins = model._net(padded)
     torch.testing.assert_close(prediction.depth, depth[:, 44:92])
     torch.testing.assert_close(prediction.features, bins[:, :, 11:23])
+
+
+def test_where_the_network_sees_no_distance_it_is_unknown() -> None:
+    """Its answer ends 0.1 canonical metres before the camera; such cells take their neighbours' depth."""
+    model, (h, w) = _model(), (84, 140)
+    depth = torch.full((h, w), 5.0)
+    depth[10:14, 20:30] = NEAREST_M
+    normals, bins = torch.zeros(3, h, w), torch.zeros(8, h // 4, w // 4)
+    normals[2] = -1.0
+    model._net.register_forward_hook(lambda module, inputs, output: (depth, normals, bins))
+    prediction = model.predict(_image(h, w), None)
+    assert prediction.unknown is not None and torch.equal(prediction.unknown, depth == NEAREST_M)
+    assert bool((prediction.depth == 5.0).all())
 
 
 def test_features_are_the_logarithm_of_a_distribution() -> None:

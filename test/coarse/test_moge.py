@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse import moge as moge_adapter
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.input_size import InputSize, long_side
@@ -183,6 +184,26 @@ def test_other_files_are_told_in_one_line(tmp_path: Path, changes: dict[str, Any
     with pytest.raises(WeightsError, match=told) as caught:
         load(_saved(tmp_path / "model.pt", **changes), CPU, METRIC, SIZE, "moge-2-small")
     assert "\n" not in str(caught.value)
+
+
+def test_what_comes_to_lie_behind_the_camera_is_unknown_and_drags_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cells have the depth of their neighbours; one at 1 mm would leave 40 m to the whole frame."""
+    h, w = 64, 96
+    z = torch.full((h, w), 60.0)
+    z[20:24, 30:40] = -5.0
+    known = z > 0
+    mask = torch.ones(h, w)
+    mask[:8] = -1.0  # sky
+    maps = moge.MoGeMaps(torch.zeros(3, h, w), torch.ones(3, h, w), mask, torch.tensor(0.0), torch.zeros(16, h, w))
+    model = _model()
+    monkeypatch.setattr(model._net, "maps", lambda *_: maps)
+    monkeypatch.setattr(moge_adapter, "metric_depth", lambda *_: (z, known & (mask > 0), torch.tensor(1.0)))
+    prediction = model.predict(_image(h, w), None)
+    assert prediction.unknown is not None and prediction.sky is not None
+    assert torch.equal(prediction.unknown, ~known) and torch.equal(prediction.sky, mask <= 0)
+    assert bool((prediction.depth[8:] == 60.0).all()) and bool((prediction.depth[:8] >= 1000.0).all())
+    limited = limit_far(prediction, METRIC).depth
+    assert bool((limited[8:] == 60.0).all())
 
 
 def test_a_point_behind_the_camera_is_no_depth() -> None:

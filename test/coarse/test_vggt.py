@@ -14,9 +14,9 @@ from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.input_size import long_side
 from depth_retrofit_ros.coarse.networks.signed_log import exp_signed
 from depth_retrofit_ros.coarse.networks.vggt.camera_head import ROUNDS
-from depth_retrofit_ros.coarse.networks.vggt.model import Vggt
+from depth_retrofit_ros.coarse.networks.vggt.model import DenseAnswer, Vggt
 from depth_retrofit_ros.coarse.vggt import LARGEST_LOG, VggtModel
-from depth_retrofit_ros.coarse.views import MultiViewModel
+from depth_retrofit_ros.coarse.views import MultiViewModel, NewestFirstModel
 from depth_retrofit_ros.errors import CameraError, ImageError, WeightsError
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.checkpoints import save_tensors
@@ -103,6 +103,32 @@ def test_point_maps_on_demand(model: VggtModel) -> None:
     expected = answers(filled(), torch.stack([i.permute(2, 0, 1) / 255 for i in images]))
     assert torch.allclose(exp_signed(view.point_map.raw), expected["points"][1].permute(2, 0, 1), atol=1e-4)
     assert torch.allclose(view.point_map.features, expected["points_features"][1], atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_newest_view_is_there_before_the_others_are_computed(
+    model: VggtModel, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    images = [random_image(seed=i) for i in range(count)]
+    expected, seen, depth = model.predict_views(images), list[int](), model._net.depth
+
+    def counted(tokens: list[torch.Tensor], height: int, width: int) -> DenseAnswer:
+        seen.append(len(tokens[0]))
+        return depth(tokens, height, width)
+
+    monkeypatch.setattr(model._net, "depth", counted)
+    newest = model.predict_newest(iter(images))
+    assert isinstance(model, NewestFirstModel) and seen == [1]
+    assert torch.allclose(newest.prediction.depth, expected[0].prediction.depth, rtol=1e-4)
+    for pose, view in zip(newest.cameras_from_world, expected, strict=True):
+        assert np.allclose(pose, view.camera_from_world)
+    for _ in range(2):
+        for view, other in zip(newest.views(), expected, strict=True):
+            assert view.camera == other.camera and view.confidence is not None and other.confidence is not None
+            assert torch.allclose(view.prediction.depth, other.prediction.depth, rtol=1e-4)
+            assert torch.allclose(view.confidence, other.confidence, rtol=1e-4)
+            assert torch.allclose(view.prediction.features, other.prediction.features, atol=1e-4)
+    assert seen == ([1, count - 1] if count > 1 else [1])
 
 
 def test_views_that_do_not_fit_together_are_refused(model: VggtModel) -> None:

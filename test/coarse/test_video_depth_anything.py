@@ -15,8 +15,9 @@ from depth_retrofit_ros.coarse.input_size import long_side
 from depth_retrofit_ros.coarse.networks.dinov2 import VitSize
 from depth_retrofit_ros.coarse.networks.temporal import TemporalMemory
 from depth_retrofit_ros.coarse.networks.video_depth_anything import SMALL, Architecture, VideoDepth
+from depth_retrofit_ros.coarse.past import LONGEST_GAP_NS
 from depth_retrofit_ros.coarse.transformers_model import depth_from_disparity
-from depth_retrofit_ros.coarse.video_depth_anything import LONGEST_GAP_NS, VideoDepthAnything, load
+from depth_retrofit_ros.coarse.video_depth_anything import HELD, VideoDepthAnything, load
 from depth_retrofit_ros.errors import WeightsError
 from test.coarse.networks.parity import fill, random_input
 
@@ -47,6 +48,11 @@ def play(to: VideoDepthAnything, numbers: range) -> Tensor:
     return [to.predict(image(number), None, Hints(START + STEP * number)).depth for number in numbers][-1]
 
 
+def at(to: VideoDepthAnything, number: int) -> Tensor:
+    """One frame of the video."""
+    return to.predict(image(number), None, Hints(START + STEP * number)).depth
+
+
 def alone(number: int, **size: int) -> Tensor:
     return model().predict(image(number, **size), None).depth
 
@@ -68,16 +74,62 @@ def test_a_video_is_what_its_network_makes_of_frame_and_past() -> None:
 
 
 def test_an_image_without_a_stamp_stands_alone() -> None:
-    """Whatever came before; and what comes after does not continue it."""
+    """Whatever came before; and what comes after does not remember it."""
     remembering = model()
+    assert torch.equal(remembering.predict(image(6), None).depth, alone(6)) and remembering.remembered == 0
     play(remembering, range(3))
     assert torch.equal(remembering.predict(image(7), None).depth, alone(7))
     assert torch.equal(remembering.predict(image(8), None).depth, alone(8))
-    assert torch.equal(remembering.predict(image(3), None, Hints(START + STEP * 3)).depth, alone(3))
+    assert torch.equal(at(remembering, 3), play(model(), range(4)))
 
 
-@pytest.mark.parametrize("stamp", [START + 2 * STEP + LONGEST_GAP_NS + 1, START + 2 * STEP, START - STEP, 0])
-def test_a_gap_a_repeated_stamp_or_one_that_goes_back_begins_a_new_video(stamp: int) -> None:
+def test_a_cpu_s_seconds_between_frames_are_no_gap() -> None:
+    remembering = model()
+    for number in range(3):
+        depth = remembering.predict(image(number), None, Hints(START + 4_000_000_000 * number)).depth
+    assert torch.equal(depth, play(model(), range(3))) and remembering.remembered == 3
+
+
+def test_a_frame_that_fails_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one for which memory was short: the past is still there, and has it once."""
+    remembering = model()
+    play(remembering, range(3))
+    forward = remembering._net.forward
+
+    def short(*arguments: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(remembering._net, "forward", short)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        at(remembering, 3)
+    monkeypatch.setattr(remembering._net, "forward", forward)
+    assert remembering.remembered == 3
+    assert torch.equal(at(remembering, 3), play(model(), range(4))) and remembering.remembered == 4
+
+
+def test_a_frame_that_comes_twice_replaces_itself() -> None:
+    remembering = model()
+    play(remembering, range(3))
+    assert torch.equal(at(remembering, 2), play(model(), range(3)))
+    assert torch.equal(at(remembering, 3), play(model(), range(4))) and remembering.remembered == 4
+
+
+def test_a_frame_answered_after_the_next_one_resets_nothing() -> None:
+    remembering, without = model(), model()
+    for number in (0, 1, 3):
+        at(remembering, number), at(without, number)
+    assert torch.equal(at(remembering, 2), play(model(), range(3)))
+    assert torch.equal(at(remembering, 4), at(without, 4))
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    remembering = model()
+    play(remembering, range(HELD + 3))
+    assert remembering.remembered == HELD == len(remembering._memory) + 1
+
+
+@pytest.mark.parametrize("stamp", [START + 2 * STEP + LONGEST_GAP_NS + 1, START - STEP, 0])
+def test_a_gap_or_a_stamp_that_goes_back_begins_a_new_video(stamp: int) -> None:
     """As after a pause, in a shuffled folder, or when a bag starts again."""
     remembering = model()
     play(remembering, range(3))  # until START + 2 STEP

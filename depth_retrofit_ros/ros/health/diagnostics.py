@@ -35,11 +35,14 @@ class FrameHealth:
     unsubscribed: images that came while nobody subscribed to any output; no other count has them. subscribed: somebody did, last
     time. clock_problem: why their age means nothing, None where it does. calibration_problem: why there are no intrinsics, None
     where there are. camera: the last image's. info_lost: camera_info came, and is not published any more. prompt_problem: why the
-    last image has no sparse depth for a model that takes it, None where it has some or needs none. answered: there is a depth.
+    last image has no sparse depth of its own for a model that takes it, None where it has some or needs none. prompt_age_s: how
+    much older than the image the sparse depth is that the model was given, None where it was given none. answered: there is a
+    depth.
     scale_source, alignment, blank: of the last one; blank has no finite value. budget: of the last depth. budget_limit: what
     memory allows. overloaded: the target rate is out of reach. no_answer: why images come in and nothing goes out, None where
     something does. first_takes: why the first one takes so long, None where it does not. missing_outputs: output → why
-    the last frame went out without it. reported_failures: how many are told already.
+    the last frame went out without it. remembered: frames that the model remembers at present, None of one that never does.
+    reported_failures: how many are told already.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
@@ -52,6 +55,7 @@ class FrameHealth:
     camera: Camera | None = None
     info_lost: bool = False
     prompt_problem: str | None = None
+    prompt_age_s: float | None = None
     answered: bool = False
     scale_source: ScaleSource | None = None
     alignment: ScaleReport | None = None
@@ -62,6 +66,7 @@ class FrameHealth:
     no_answer: str | None = None
     first_takes: str | None = None
     missing_outputs: dict[str, str] = field(default_factory=dict)
+    remembered: int | None = None
     reported_failures: int = 0
 
 
@@ -198,6 +203,8 @@ def _calibration(health: Health) -> Report:
 def _metric_scale(health: Health) -> Report:
     mode, alignment = health.settings.align, health.frames.alignment
     values = {"align": mode, "metric on the word of": health.frames.scale_source or "none", "model": str(health.claim or "")}
+    if (age_s := health.frames.prompt_age_s) is not None:
+        values["age of the prompt [s]"] = f"{age_s:.2f}"
     if alignment and (fit := alignment.fit):
         values |= {
             "points": str(fit.points),
@@ -235,6 +242,9 @@ def _unaligned(health: Health, values: dict[str, str]) -> Report:
     """On whose word depth is metric without a sensor. A missing calibration is told as such."""
     if health.frames.scale_source is None and (problem := health.frames.prompt_problem):
         return WARN, f"relative: {problem}", values
+    age_s = health.frames.prompt_age_s
+    if health.frames.scale_source == "sensor" and age_s is not None and (problem := health.frames.prompt_problem):
+        return WARN, f"metric by sparse depth of {age_s:.2f} s before: {problem}", values
     if health.frames.camera is None and health.frames.scale_source is None:
         return OK, "relative without usable camera_info", values
     if health.frames.scale_source is None:
@@ -287,6 +297,8 @@ def _model(health: Health) -> Report:
         "scale": scale,
         "memory of the process [MB]": f"{resident_mb():.0f}",
     }
+    if health.frames.remembered is not None:
+        values["frames remembered"] = str(health.frames.remembered)
     if device is not None and (reserved := device_mb(device)) is not None:
         values["memory on the device [MB]"] = f"{reserved:.0f}"
     if health.load_error:

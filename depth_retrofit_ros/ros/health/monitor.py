@@ -51,6 +51,7 @@ class FrameMonitor:
 
     def decoded(self, frame: Frame, calibration_problem: str | None, has_info: bool) -> None:
         """An image became a frame. calibration_problem: why it has no intrinsics; has_info: whether camera_info came at all."""
+        assert frame.stamp_ns is not None  # a message has one
         frames = self._frames
         self._has_info = has_info
         frames.calibration_problem, frames.camera = calibration_problem, frame.camera
@@ -58,13 +59,14 @@ class FrameMonitor:
         self._watch.see(frame.stamp_ns, frame.frame_id)
         frames.clock_problem = clock_problem(frame.stamp_ns, self.now_ns(), self._simulated)
 
-    def prompted(self, problem: str | None) -> None:
-        """The frame's sparse depth was looked for, for a model that takes it. problem: why it has none; None where it has."""
-        self._frames.prompt_problem = problem
+    def prompted(self, problem: str | None, age_s: float | None) -> None:
+        """The frame's sparse depth was looked for, for a model that takes it. problem, age_s: see ``Prompt``."""
+        self._frames.prompt_problem, self._frames.prompt_age_s = problem, age_s
 
-    def refined(self, result: DepthFrame, asked: float, limit: float) -> None:
-        """A frame has its depth. asked: the budget that the governor chose; limit: the largest that memory allows at present."""
-        self._frames.budget_limit = limit
+    def refined(self, result: DepthFrame, asked: float, limit: float, remembered: int | None) -> None:
+        """A frame has its depth. asked: the budget that the governor chose; limit: the largest that memory allows at present;
+        remembered: frames that the model remembers, None of one that never does."""
+        self._frames.budget_limit, self._frames.remembered = limit, remembered
         problem = f"memory ran out: {limit:g} of the pixels are refined instead of {asked:g}; lower the budget or free memory"
         self._log.state("memory", problem if limit < asked else None)
         self._tell_blank(result)

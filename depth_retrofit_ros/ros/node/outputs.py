@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from std_msgs.msg import Header
 
-    from depth_retrofit_ros.retrofit import Retrofit
+    from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
     from depth_retrofit_ros.ros.node.parameters import Settings
     from depth_retrofit_ros.ros.node.views import Window
 
@@ -137,7 +137,7 @@ class Outputs:
         # Replaced as a whole by the executor's thread. The worker's keeps to the one it began a frame with, and holds no lock while
         # it computes: a device that hangs there must not take the executor with it.
         self._publishers: dict[str, Destination] = {}
-        self._cloud_limiter = RateLimiter()
+        self._cloud_limiter, self._view_cloud_limiter = RateLimiter(), RateLimiter()
         self._cloud_on_device = is_device_cloud_installed()
         self._depth_message = ImageMessage("32FC1", np.float32, 1)
         self._millimeters_message = ImageMessage("16UC1", np.uint16, 1)
@@ -177,7 +177,7 @@ class Outputs:
             send("depth_mm", lambda: self._make_millimeters(depth(), header))
         if info is not None and camera is not None and (times_ms or not failed):  # none for depth that is missing
             send("camera_info", lambda: info_for_image(info, camera, header))
-        if result.metric and camera is not None and self._cloud_is_due(settings.cloud_rate):
+        if result.metric and camera is not None and self._is_due("points", self._cloud_limiter, settings.cloud_rate):
             send("points", lambda: self._make_cloud(result, depth, frame, header, settings.cloud_stride))
         send("preview", lambda: self._make_preview(depth(), header))
         send("selection", lambda: self._make_selection(result.selection.mask().cpu().numpy(), header))
@@ -188,12 +188,14 @@ class Outputs:
             raise next(iter(failed.values()))
         return Sent(times_ms, failed)
 
-    def publish_views(self, window: Window, retrofit: Retrofit, header: Header, settings: Settings) -> Sent:
-        """Send the window's poses and merged cloud to whoever listens; what fails is missing alone."""
+    def publish_views(self, window: Window, refine: ViewRefiner, header: Header, settings: Settings) -> Sent:
+        """Send the window's poses and, at most ``cloud_rate`` times a second, merged cloud to whoever listens; what fails is
+        missing alone."""
         sent = Sent({}, {})
         send = partial(self._try, self._publishers, sent.times_ms, sent.failed)
         send("view_poses", lambda: window.poses(header))
-        send("view_points", lambda: self._make_view_points(window, retrofit, header, settings.cloud_stride))
+        if self._is_due("view_points", self._view_cloud_limiter, settings.cloud_rate):
+            send("view_points", lambda: self._make_view_points(window, refine, header, settings.cloud_stride))
         return sent
 
     def _try(
@@ -245,9 +247,9 @@ class Outputs:
         for name in before.keys() - self._publishers.keys():
             self._node.destroy_publisher(before[name])
 
-    def _cloud_is_due(self, rate_hz: float) -> bool:
-        publisher = self._publishers.get("points")
-        return publisher is not None and _is_subscribed(publisher) and self._cloud_limiter.due(rate_hz, time.monotonic())
+    def _is_due(self, name: str, limiter: RateLimiter, rate_hz: float) -> bool:
+        publisher = self._publishers.get(name)
+        return publisher is not None and _is_subscribed(publisher) and limiter.due(rate_hz, time.monotonic())
 
     def _on_host(self, depth: torch.Tensor, header: Header) -> np.ndarray:
         """``float32 [H, W]``; from a device straight into the depth message, whoever else needs it."""
@@ -280,8 +282,8 @@ class Outputs:
             torch.from_numpy(points).copy_(make_cloud_on_device(result.depth, result.image, frame.camera, stride))
         return self._points_message.message
 
-    def _make_view_points(self, window: Window, retrofit: Retrofit, header: Header, stride: int) -> PointCloud2:
-        positions, colors = window.points(retrofit, stride)
+    def _make_view_points(self, window: Window, refine: ViewRefiner, header: Header, stride: int) -> PointCloud2:
+        positions, colors = window.points(refine, stride)
         points = self._view_points_message.prepare(1, len(positions), header)[0]
         red, green, blue = colors.T.astype(np.uint32)
         points[:, :3], points.view(np.uint32)[:, 3] = positions, (red << 16) | (green << 8) | blue

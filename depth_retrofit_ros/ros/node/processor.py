@@ -15,11 +15,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.coarse.claim import prompt_problem
 from depth_retrofit_ros.coarse.input_size import size_of
+from depth_retrofit_ros.coarse.past import remembered_by
 from depth_retrofit_ros.coarse.window import ViewWindow
-from depth_retrofit_ros.errors import CameraError, SparseDepthError
+from depth_retrofit_ros.errors import CameraError
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
 from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
 from depth_retrofit_ros.ros.health.diagnostics import Health, frame_stats
 from depth_retrofit_ros.ros.health.monitor import FrameMonitor, no_info
@@ -27,6 +28,7 @@ from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.messages.images import decode
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
+from depth_retrofit_ros.ros.node.prompts import NO_PROMPT, Prompt, Prompts
 from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
 from depth_retrofit_ros.ros.node.sparse_input import SparseInput
 from depth_retrofit_ros.ros.node.views import window_of
@@ -46,13 +48,14 @@ if TYPE_CHECKING:
 class InFlightImage:
     """An image between the worker's two steps.
 
-    info: as it was when the image was taken. launch_ms: what the first step took, ``decode_ms`` of it for decoding. in_flight: None
-    where memory was too short for it.
+    info: as it was when the image was taken. prompt: what the model was given with the frame. launch_ms: what the first step took,
+    ``decode_ms`` of it for decoding. in_flight: None where memory was too short for it.
     """
 
     header: Header
     info: CameraInfo | None
     frame: Frame
+    prompt: Prompt
     in_flight: InFlightFrame | None
     decode_ms: float
     launch_ms: float
@@ -80,6 +83,7 @@ class Processor:
     ) -> None:
         self.info: CameraInfo | None = None
         self._sparse: SparseInput | None = None
+        self._prompts: Prompts | None = None
         self._alignment: ScaleFitter | None = None
         self._node = node
         self._retrofit = retrofit
@@ -89,6 +93,7 @@ class Processor:
         self._first_s = first_s if retrofit.compiles_for_size else patience_s
         self._expected_s = usual_s
         self._outputs = Outputs(node, health.settings.outputs, make, isinstance(retrofit.coarse, ViewWindow))
+        self._view_refiner = ViewRefiner(retrofit.coarse.name, retrofit.coarse.claim, retrofit.refiner, retrofit.budget)
         self._guard = MemoryGuard()
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
@@ -108,9 +113,11 @@ class Processor:
     def start(self) -> None:
         """Begin to process what ``submit`` brings; counts and statistics begin anew."""
         settings = self._health.settings
-        self.info, self._sparse, self._alignment = None, None, None
+        self.info, self._sparse, self._prompts, self._alignment = None, None, None, None
         if self.wants_sparse:
             self._sparse = SparseInput(settings.sparse_points_pose, " or ".join(self._health.sparse_topics))
+            if self._retrofit.uses_sparse:
+                self._prompts = Prompts(self._sparse, self._retrofit.coarse.claim)
             if settings.align != "none":
                 mode, claim = cast(Mode, settings.align), self._retrofit.coarse.claim
                 self._alignment = ScaleFitter(mode, claim, settings.max_residual, self._sparse.of)
@@ -194,8 +201,12 @@ class Processor:
         header = message.header
         frame = Frame(image, 1_000_000_000 * header.stamp.sec + header.stamp.nanosec, header.frame_id, camera)
         self._monitor.decoded(frame, problem, has_info=info is not None)
-        frame = self._prompted(frame)
-        return InFlightImage(header, info, frame, self._launched(frame), decode_ms, _since_ms(start_s))
+        prompt = NO_PROMPT
+        if self._prompts is not None:
+            prompt = self._prompts.of(frame)
+            self._monitor.prompted(prompt.problem, prompt.age_s)
+            frame = dataclasses.replace(frame, sparse=prompt.sparse)
+        return InFlightImage(header, info, frame, prompt, self._launched(frame), decode_ms, _since_ms(start_s))
 
     def _collect(self, work: InFlightImage) -> None:
         """The rest, to the last message out."""
@@ -203,28 +214,17 @@ class Processor:
         settings = self._health.settings
         asked = self._governor.budget(settings.target_fps, settings.budget, settings.min_budget)
         coarse, refined = self._guard.run(asked, lambda budget: self._refined(work, budget))
-        self._monitor.refined(refined, asked, self._guard.limit)
-        result = self._scaled(refined, work.frame)
+        self._monitor.refined(refined, asked, self._guard.limit, remembered_by(self._retrofit.coarse))
+        result = self._scaled(refined, work)
         with unless_shut_down(self._node):
             sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)
             if (window := window_of(coarse, refined, result)) is not None:
-                of_views = self._outputs.publish_views(window, self._retrofit, work.header, settings)
+                self._view_refiner.budget = self._retrofit.budget
+                of_views = self._outputs.publish_views(window, self._view_refiner, work.header, settings)
                 sent.times_ms.update(of_views.times_ms)
                 sent.failed.update(of_views.failed)
             self._monitor.sent(sent.failed)
             self._tell(work, result, sent.times_ms, work.launch_ms + _since_ms(start_s))
-
-    def _prompted(self, frame: Frame) -> Frame:
-        """With the sparse depth that the model takes, where there is some."""
-        if self._sparse is None or not self._retrofit.uses_sparse:
-            return frame
-        try:
-            sparse = self._sparse.of(frame)
-        except SparseDepthError as error:
-            self._monitor.prompted(str(error))
-            return frame
-        self._monitor.prompted(prompt_problem(sparse))
-        return dataclasses.replace(frame, sparse=sparse)
 
     def _launched(self, frame: Frame) -> InFlightFrame | None:
         try:
@@ -239,9 +239,11 @@ class Processor:
         in_flight = work.in_flight or self._retrofit.launch(work.frame)
         return in_flight.coarse, self._retrofit.collect(in_flight)
 
-    def _scaled(self, result: DepthFrame, frame: Frame) -> DepthFrame:
+    def _scaled(self, result: DepthFrame, work: InFlightImage) -> DepthFrame:
         report = None
         if self._alignment is not None:
+            of_another = bool(work.prompt.age_s)  # it says nothing of this frame
+            frame = dataclasses.replace(work.frame, sparse=None) if of_another else work.frame
             result, report = self._alignment.align(result, frame)
         self._monitor.scaled(result, report)
         return result
@@ -250,6 +252,7 @@ class Processor:
         """Statistics of the frame: to the governor, to the diagnostics, and to whoever subscribes to them."""
         budget, times_ms = self._retrofit.budget, result.times_ms
         self._governor.took(budget, times_ms.get("refine", 0.0) + times_ms.get("fuse", 0.0), total_ms)
+        assert work.frame.stamp_ns is not None  # a message has one
         age_ms = 1e-6 * (self._monitor.now_ns() - work.frame.stamp_ns)
         all_ms = {"decode": work.decode_ms, **times_ms, **sent_ms, "total": total_ms}
         self._monitor.published(all_ms, age_ms, budget, self._governor.overloaded)

@@ -45,7 +45,9 @@ class ScaleFitter:
 
     def align(self, result: DepthFrame, frame: Frame) -> tuple[DepthFrame, ScaleReport]:
         """The frame in metres where there is a correction, and relative where the sensor contradicts the model, whoever vouches for
-        that; where sparse depth is merely missing, the frame as it is."""
+        that; where sparse depth is merely missing, the frame as it is. Raises ValueError for a frame without a stamp."""
+        if frame.stamp_ns is None:
+            raise ValueError("depth is aligned from frame to frame: give the frame its stamp")
         view = (frame.camera, frame.frame_id, result.scale_source == "sensor")  # a prompted model's depth is on another scale
         if view != self._view:  # to which the last correction does not belong
             self._tracker.reset()

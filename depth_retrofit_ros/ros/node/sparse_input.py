@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
 TOLERANCE_S = 0.1  # between the stamps of image and sparse depth
 REMEMBERED_S = 3.0  # of sparse depth, by its stamps: an image that a slow model answers is as old
+LATE_S = 0.05  # that a frame waits for sparse depth of its time, which is made and sent in another process
+STREAMING_S = 1.0  # since the last message, on the wall and by the stamps, after which none is waited for
 REMEMBERED_ALL = 10  # messages, the newest; older ones are thinned to one per half tolerance, which bounds their memory
 
 
 class SparseInput:
-    """Takes messages in from the executor's thread (``offer``) and finds those of frames in the worker's (``of``).
+    """Takes messages in from the executor's thread (``offer``) and finds those of frames in the worker's (``wait``, ``of``).
 
     pose: of the points' frame in the image's optical frame. topics: their names, for the words.
     """
@@ -31,7 +34,8 @@ class SparseInput:
     def __init__(self, pose: tuple[float, ...], topics: str) -> None:
         self._pose = pose
         self._topics = topics
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._came_s = float("-inf")  # when the last message came
         self._newest: deque[Image | PointCloud2] = deque()
         self._older: dict[int, Image | PointCloud2] = {}  # by their stamp in half tolerances
 
@@ -40,10 +44,30 @@ class SparseInput:
         stamp_ns = _stamp_ns(message.header)
         with self._lock:
             self._newest.append(message)
+            self._came_s = time.monotonic()
+            self._lock.notify_all()
             if len(self._newest) > REMEMBERED_ALL:
                 older = self._newest.popleft()
                 self._older[round(2e-9 * _stamp_ns(older.header) / TOLERANCE_S)] = older
             self._older = {slot: older for slot, older in self._older.items() if _apart_s(older, stamp_ns) <= REMEMBERED_S}
+
+    def wait(self, stamp_ns: int) -> None:
+        """Until there is a message of the frame's time or later, or none can be expected that is nearer than what is there;
+        ``LATE_S`` at most."""
+        end_s = time.monotonic() + LATE_S
+        with self._lock:
+            while self._may_come(stamp_ns) and (left_s := end_s - time.monotonic()) > 0:
+                self._lock.wait(left_s)
+
+    def _may_come(self, stamp_ns: int) -> bool:
+        """Whether a message nearer to the stamp is to be expected of what came so far, which is earlier."""
+        if time.monotonic() - self._came_s > STREAMING_S:
+            return False
+        last_ns, *before = sorted({_stamp_ns(message.header) for message in self._newest}, reverse=True)
+        behind_ns = stamp_ns - last_ns
+        if not 0 < behind_ns <= 1e9 * STREAMING_S:
+            return False
+        return not before or behind_ns > (last_ns - before[0]) / 2
 
     @property
     def remembered(self) -> int:
@@ -56,6 +80,8 @@ class SparseInput:
         none fits."""
         if frame.sparse is not None:
             return frame.sparse
+        if frame.stamp_ns is None:
+            raise SparseDepthError("an image without a stamp has no sparse depth of its time: give the frame its stamp")
         message = self._nearest(frame.stamp_ns)
         height, width = frame.image.shape[:2]
         if isinstance(message, Image):

@@ -16,10 +16,9 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.window import WindowPrediction
 from depth_retrofit_ros.frame import DepthFrame
 from depth_retrofit_ros.reconstruction.cloud import cloud_points, confidence_limit
-from depth_retrofit_ros.reconstruction.geometry import inverse, moved, rays
+from depth_retrofit_ros.reconstruction.geometry import composed, inverse, moved, rays
 from depth_retrofit_ros.reconstruction.reconstruct import in_first_camera
 from depth_retrofit_ros.reconstruction.refined_view import RefinedView, ViewRefiner, full_confidence
-from depth_retrofit_ros.retrofit import Retrofit
 
 DROP = 0.25  # share of the window's coarse pixels, those of least confidence, whose points are left out
 
@@ -39,16 +38,16 @@ class Window:
 
     def poses(self, header: Header) -> PoseArray:
         """The cameras in the newest one's frame, the newest first: there the identity."""
-        views = in_first_camera(self.prediction.views)
-        return PoseArray(header=header, poses=[_pose(inverse(view.camera_from_world), self.metres) for view in views])
+        first, *_ = poses = self.prediction.cameras_from_world
+        in_newest = (composed(first, inverse(pose)) for pose in poses)
+        return PoseArray(header=header, poses=[_pose(pose, self.metres) for pose in in_newest])
 
-    def points(self, retrofit: Retrofit, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    def points(self, refine: ViewRefiner, stride: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions ``float32 [N, 3]`` m in the newest camera's frame, and colours ``uint8 [N, 3]`` RGB.
 
-        The earlier frames are refined once more, with the depth that the window gives them now: each window has a scale of its own.
+        The earlier frames' depth is told and refined now, once more: each window has a scale of its own.
         """
-        views = [replace(view, camera=self.camera) for view in in_first_camera(self.prediction.views)]
-        refine = ViewRefiner(retrofit.coarse.name, retrofit.coarse.claim, retrofit.refiner, retrofit.budget)
+        views = [replace(view, camera=self.camera) for view in in_first_camera(self.prediction.views())]
         limit = confidence_limit((view.confidence for view in views), DROP)
         parts = []
         for index, (image, view) in enumerate(zip(self.prediction.images, views, strict=True)):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from depth_retrofit_ros.ros.node.main import FAILED, MISCONFIGURED
-from depth_retrofit_ros.ros.node.parameters import PARAMETERS
+from depth_retrofit_ros.ros.node.parameters import OUTPUTS, PARAMETERS
 from depth_retrofit_ros.ros.transport.dds_profile import PROFILE_VARIABLES
 from test.paths import ROOT
 from test.ros.graph import NODE, Graph, SlantedWall, wait_until
@@ -71,6 +71,7 @@ def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -
         "target_fps": "10",
         "outputs": "depth, points",
         "cloud_rate": "2.5",
+        "views": "4",
         "align": "scale",
         "sparse_points_pose": "0 -0.1 0, 0.5 -0.5 0.5 0.5",
         "compressed": "true",
@@ -96,11 +97,18 @@ def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -
         "target_fps": 10.0,
         "outputs": ("depth", "points"),
         "cloud_rate": 2.5,
+        "views": 4,
         "align": "scale",
         "sparse_points_pose": (0.0, -0.1, 0.0, 0.5, -0.5, 0.5, 0.5),
         "image_transport": "compressed",
         "use_sim_time": False,
     }
+
+
+def test_the_arguments_name_every_output_that_can_be_chosen() -> None:
+    text = LAUNCH_FILE.read_text()
+    (told,) = re.findall(r'"Images and clouds to offer[^)]*KEPT', text)
+    assert set(re.findall(r"[a-z_]+", told)) >= set(OUTPUTS)
 
 
 def started(description: Any, **given: str) -> list[Any]:

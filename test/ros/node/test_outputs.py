@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import functools
+import re
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -25,8 +26,14 @@ from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.pointcloud.normals import normals_of
 from depth_retrofit_ros.pointcloud.organized import make_cloud
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
-from depth_retrofit_ros.ros.node.outputs import Outputs
+from depth_retrofit_ros.ros.node import node as node_module
+from depth_retrofit_ros.ros.node.outputs import _TOPICS, Outputs
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
+
+
+def test_the_node_names_every_topic_that_it_publishes() -> None:
+    named = set(re.findall(r"~/[a-z_/]+", node_module.__doc__ or ""))
+    assert named == {topic for _, topic, _ in _TOPICS.values()}
 
 
 def send_with_info(graph: Graph, image: Image, info: CameraInfo) -> None:

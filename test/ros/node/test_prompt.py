@@ -90,6 +90,36 @@ def test_a_prompt_needs_no_calibration(graph: Graph) -> None:
     assert stats[-1].scale_source == ""
 
 
+@pytest.mark.parametrize("align", ["none", "scale"])
+def test_depth_keeps_its_unit_while_a_prompt_is_missing_for_less_than_a_second(graph: Graph, align: str) -> None:
+    """And the report says how old the last one is."""
+    graph.depth_node(Prompted(), align=align)
+    depths, stats = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(FrameStats, f"{NODE}/frame_stats")
+    reports = graph.listen(DiagnosticArray, "/diagnostics")
+    images, sparse = graph.publisher(Image, "/image"), graph.publisher(Image, "/sparse_depth")
+    graph.publisher(CameraInfo, "/camera_info").publish(info_message())
+    message = sparse_image(TRUTH)
+    repeat_until(
+        lambda: (sparse.publish(message), images.publish(image_message())), lambda: any(stat.metric for stat in stats), "metres"
+    )
+    later = image_message()
+    later.header.stamp.nanosec += 700_000_000
+
+    def told() -> bool:
+        return bool(reports) and value_or_none(reports[-1], "age of the prompt [s]") == "0.70"
+
+    repeat_until(lambda: images.publish(later), lambda: told() and any(s.header == later.header for s in stats), "the age")
+    own = [stat for stat in stats if stat.header == later.header]
+    assert own and all(stat.metric and stat.scale_source == "sensor" for stat in own)
+    np.testing.assert_allclose(pixels_of(depths[-1]), TRUTH, rtol=0.004)
+    scale = status(reports[-1], "metric scale")
+    assert scale.level == DiagnosticStatus.WARN and "the nearest sparse depth" in scale.message
+
+
+def value_or_none(report: DiagnosticArray, key: str) -> str | None:
+    return next((pair.value for pair in status(report, "metric scale").values if pair.key == key), None)
+
+
 def test_the_topics_are_there_without_alignment(graph: Graph) -> None:
     graph.depth_node(Prompted())
     wait_until(lambda: graph.client.count_subscribers("/sparse_depth") == 1, "the depth image's subscription")

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
+from depth_retrofit_ros.coarse.input_size import long_side
+from depth_retrofit_ros.coarse.views import CoarseView, NewestView
 from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.reconstruction.geometry import moved
+from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.node.scale_fit import mode_refusal
 from depth_retrofit_ros.ros.node.views import Window, quaternion, window_of
 from depth_retrofit_ros.training.scenes.scene import rotation_ypr
 from test.reconstruction.scene import BOX, FULL, WALL, WORLD_FROM, ExactModel, image
 from test.refinement.nets import random_refiner
-from test.ros.graph import NODE, Graph, image_message, wait_until
+from test.ros.graph import NODE, Graph, SlantedWall, image_message, status, value, wait_until
 
 SECOND = 1_000_000_000
 
@@ -73,6 +79,91 @@ def test_cloud_and_poses_of_the_window(graph: Graph) -> None:
     assert (off_surface(points) > 0.05).mean() < 0.2  # the images are noise, which the upsampling follows along the box's outline
 
 
+class Waiting(ExactModel):
+    """Computes all views when they are asked for, and counts how often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def predict_newest(self, images: Iterable[torch.Tensor]) -> NewestView:
+        all_views = self.predict_views(images)
+
+        def views() -> list[CoarseView]:
+            self.asked += 1
+            return all_views
+
+        return NewestView(all_views[0].prediction, tuple(view.camera_from_world for view in all_views), views)
+
+
+def test_the_other_views_are_computed_for_the_cloud_alone_and_at_its_rate(graph: Graph) -> None:
+    model = Waiting()
+    node = graph.depth_node(ViewWindow(model, 2), cloud_rate=0.0001, budget=0.0, min_budget=0.0)
+    poses = graph.listen(PoseArray, f"{NODE}/views/poses")
+    images = graph.publisher(Image, "/image")
+    graph.publisher(CameraInfo, "/camera_info").publish(info_of_scene(message(0).header))
+    for second in range(2):
+        images.publish(message(second))
+        wait_until(lambda count=second + 1: len(poses) == count, "the poses")  # type: ignore[misc]
+    assert model.asked == 0 and len(poses[1].poses) == 2
+    clouds, stats = graph.listen(PointCloud2, f"{NODE}/views/points"), graph.listen(FrameStats, f"{NODE}/frame_stats")
+    for second in range(2, 5):
+        images.publish(message(second))
+        wait_until(lambda count=second - 1: len(stats) == count, "the frame")  # type: ignore[misc]
+    wait_until(lambda: clouds, "the one cloud that is due")
+    assert (model.asked, len(clouds)) == (1, 1)
+    assert graph.set_parameter(node, "cloud_rate", 0.0).successful
+    images.publish(message(5))
+    wait_until(lambda: len(clouds) == 2, "a cloud with every depth")
+
+
+def test_the_diagnostics_tell_what_is_remembered_and_the_input_s_size(graph: Graph) -> None:
+    model = ExactModel()
+    model.size = long_side(518, 14)  # type: ignore[attr-defined]
+    graph.depth_node(ViewWindow(model, 3), budget=0.0, min_budget=0.0)
+    poses, reports = graph.listen(PoseArray, f"{NODE}/views/poses"), graph.listen(DiagnosticArray, "/diagnostics")
+    images = graph.publisher(Image, "/image")
+    graph.publisher(CameraInfo, "/camera_info").publish(info_of_scene(message(0).header))
+    for second in range(2):
+        images.publish(message(second))
+        wait_until(lambda count=second + 1: len(poses) == count, "the poses")  # type: ignore[misc]
+
+    def told(key: str) -> str:
+        values = [pair.value for pair in status(reports[-1], "model").values if pair.key == key] if reports else []
+        return "".join(values)
+
+    wait_until(lambda: told("frames remembered") == "2", "the frames of the window")
+    assert told("input") == "518x392 (long side 518)"
+
+
+def test_a_model_without_a_past_tells_of_none(graph: Graph) -> None:
+    graph.depth_node(SlantedWall())
+    reports, stats = graph.listen(DiagnosticArray, "/diagnostics"), graph.listen(FrameStats, f"{NODE}/frame_stats")
+    graph.publisher(Image, "/image").publish(message(0))
+    wait_until(lambda: stats, "a depth")
+    wait_until(lambda: reports and value(reports[-1], "model", "scale") != "unknown until the first image", "a report after it")
+    assert "frames remembered" not in {pair.key for pair in status(reports[-1], "model").values}
+
+
+def test_the_views_of_all_frames_are_refined_by_one_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Retrofit] = []
+    start = Retrofit.__init__
+
+    def counted(self: Retrofit, *arguments: object, **more: object) -> None:
+        made.append(self)
+        start(self, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Retrofit, "__init__", counted)
+    refine = ViewRefiner("exact", ExactModel().claim, random_refiner(), 0.0)
+    views = ExactModel().predict_views([torch.zeros(0)] * 3)
+    first = refine(image(0), views[0])
+    refine.budget = 0.2
+    others = [refine(image(number), views[number]) for number in (1, 2)]
+    assert len(made) == 1
+    assert first.frame.refined_pixels == 0 and all(view.frame.refined_pixels > 0 for view in others)
+    assert not np.array_equal(others[0].points, others[1].points)
+
+
 def test_a_cloud_that_cannot_be_made_is_missing_alone(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object) -> None:
         raise ValueError("no cloud today")
@@ -113,7 +204,7 @@ def test_cloud_and_poses_are_in_the_metres_of_the_published_depth() -> None:
     assert window is not None and window.metres == pytest.approx(3.0)
     other = window.poses(header).poses[1]
     assert other.position.x == pytest.approx(3 * WORLD_FROM[1][0, 3])
-    positions, colors = window.points(retrofit, 2)
+    positions, colors = window.points(ViewRefiner("exact", coarse.claim, random_refiner(), 0.0), 2)
     assert len(positions) == len(colors) == 2 * 36 * 48
     assert np.median(off_surface(positions / 3)) < 5e-3
     assert window_of(in_flight.coarse, newest, replace(newest, scale_source=None)) is None
