@@ -122,7 +122,7 @@ class Retrofit:
             source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
         times_ms = stage.times_ms()
         made = (fused, depth, seen, source, pixels, gate)
-        return DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image, coarse.normals)
+        return DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image, coarse.normals, coarse.sky)
 
     def select(self, coarse: CoarsePrediction, image: torch.Tensor) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of the frame ``uint8 [H, W, 3]``."""

@@ -219,6 +219,7 @@ def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int 
     from depth_retrofit_ros.io.depth_files import side_by_side, write_depth_npy, write_depth_png, write_image, writing
     from depth_retrofit_ros.pointcloud.files import write_ply
     from depth_retrofit_ros.pointcloud.organized import make_cloud
+    from depth_retrofit_ros.pointcloud.surfaces import surface_depth
     from depth_retrofit_ros.upsampling.interpolation import upsample
 
     depth = result.depth.cpu().numpy()
@@ -242,7 +243,7 @@ def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int 
         camera = frame.camera or Camera.from_hfov(width, height, ASSUMED_HFOV_DEG)
         path = stem.with_name(names["ply"])
         with writing(path):
-            write_ply(path, make_cloud(depth, frame.image, camera, ply_stride), result.metric)
+            write_ply(path, make_cloud(surface_depth(result).cpu().numpy(), frame.image, camera, ply_stride), result.metric)
     if normals and frame.camera is None:
         print("  no normals: they take the focal length")
     elif normals:

@@ -21,6 +21,7 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.frame import DepthFrame
 from depth_retrofit_ros.pointcloud import normals_cpu
+from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.upsampling.interpolation import cell_index
 
 CELLS = 320  # along the frame's long side
@@ -44,11 +45,12 @@ class CellPlanes(NamedTuple):
 
 def surface_normals(result: DepthFrame) -> Tensor:
     """The normals of a frame's surfaces, ``float32 [3, H, W]`` on its device: unit vectors of the optical frame (x right, y down, z
-    forward) that face the camera; NaN where depth is unknown. Scale does not matter. Raises ValueError without a camera."""
+    forward) that face the camera; NaN where depth is unknown and in the sky. Scale does not matter. Raises ValueError without a
+    camera."""
     if result.camera is None:
         raise ValueError("normals take the frame's intrinsics: give it a camera")
     coarse = (result.coarse.shape[0], result.coarse.shape[1])
-    return normals_of(result.depth, result.camera, result.normals, coarse)
+    return normals_of(surface_depth(result), result.camera, result.normals, coarse)
 
 
 def normals_of(
@@ -97,7 +99,7 @@ def fit_planes(depth: Tensor, stride: int, upsampled_from: tuple[int, int] | Non
 
 
 def _with_edge_slopes(planes: CellPlanes, stride: int) -> CellPlanes:
-    """Where the outermost cells see too little on one side for a fit, the slopes to their neighbours, if those are no other thing."""
+    """Where the outermost cells see too little on one side for a fit, the slopes to their neighbours on the same thing."""
     edge = torch.ones_like(planes.value, dtype=torch.bool)
     edge[1:-1, 1:-1] = False
     across, down = local_slopes(planes.value)
