@@ -161,8 +161,8 @@ def _require_trustworthy(model: str, claim: ScaleClaim) -> None:
 def load(
     model: str = "compact",
     *,
-    weights: Path | None = None,
-    refiner: Path | None = None,
+    weights: Path | str | None = None,
+    refiner: Path | str | None = None,
     budget: float = 0.10,
     device: str = "auto",
     engine: str = "auto",
@@ -183,6 +183,7 @@ def load(
     fetch the checkpoint of a named model that is not here; views: how many of the newest frames a model of several views sees at
     once, see ``coarse.window``. Raises ModelError or WeightsError, each one line.
     """
+    weights, refiner = (None if path is None else Path(path) for path in (weights, refiner))
     info = resolved(model, device, weights)
     if trust_scale:  # what cannot be is told before a checkpoint is read
         _require_trustworthy(info.name, info.claim)

@@ -79,10 +79,10 @@ def test_depth_that_is_none_is_refused_at_every_frame_of_a_cpu(value: float) -> 
         (replace(GOOD, depth=GOOD.depth[None]), "depth is float32 [1, 6, 8], but depth is float32 [h, w]"),
         (replace(GOOD, depth=GOOD.depth.double()), "depth is float64 [6, 8]"),
         (replace(GOOD, depth=GOOD.depth[:0]), "depth is float32 [0, 8]"),
-        (replace(GOOD, depth=GOOD.depth.numpy()), "depth is a ndarray"),
+        (replace(GOOD, depth=GOOD.depth.numpy()), "depth is a ndarray"),  # type: ignore[arg-type]
         (replace(GOOD, depth=GOOD.depth.to("meta")), "depth is on meta and the model on cpu"),
         (replace(GOOD, features=GOOD.depth), "features is float32 [6, 8], but features are floating [C, h', w']"),
-        (replace(GOOD, features=None), "features is a NoneType"),
+        (replace(GOOD, features=None), "features is a NoneType"),  # type: ignore[arg-type]
         (replace(GOOD, features=GOOD.features / 0), "features are not finite"),
         (replace(GOOD, sky=GOOD.depth), "sky is float32 [6, 8], but sky is bool"),
         (replace(GOOD, unknown=torch.ones(3, 4, dtype=torch.bool)), "unknown is bool [3, 4]"),
@@ -133,7 +133,7 @@ def test_what_a_loader_raises_is_one_line() -> None:
     def leave() -> object:
         raise SystemExit("no licence")
 
-    line = line_of(lambda: loaded(partial(Model, GOOD, "cpu", CLAIM, long_side(64, 16)), "theirs"))
+    line = line_of(lambda: loaded(partial(Model, GOOD, "cpu", CLAIM, long_side(64, 16)), "theirs"))  # type: ignore[call-arg]
     assert "its loader raised TypeError" in line and "a loader takes (weights, device, claim, size)" in line
     assert "its loader raised SystemExit (no licence)" in line_of(lambda: loaded(leave, "theirs"))
     assert loaded(partial(Model, GOOD), "theirs").predict(IMAGE, None) is GOOD
@@ -164,7 +164,7 @@ def test_several_views_are_held_to_theirs() -> None:
     wrong: list[tuple[Callable[[list[CoarseView]], object], str]] = [
         (lambda views: views[:1], "returned 1 of CoarseView for 2 images"),
         (lambda views: [view.prediction for view in views], "returned 2 of CoarsePrediction for 2 images"),
-        (lambda views: [replace(view, camera_from_world=torch.eye(4)) for view in views], "no camera_from_world"),
+        (lambda views: [replace(view, camera_from_world=torch.eye(4)) for view in views], "no camera_from_world"),  # type: ignore[arg-type]
         (lambda views: [replace(view, confidence=torch.ones(2, 2)) for view in views], "confidence is float32 [2, 2]"),
         (lambda views: [replace(view, prediction=depth(-1.0)) for view in views], "depth is NaN, infinite, 0 or negative"),
         (lambda views: 1 // 0, "predict_views raised ZeroDivisionError"),
