@@ -60,7 +60,8 @@ class DepthFrame:
     selection: the refined pixels. gate: ``float32 [K]`` in 0…1, the weight that the coarse value kept at each of them.
     times_ms: time of each stage, in order (``coarse``, ``upsample``, ``select``, ``refine``, ``fuse``). image: the frame's image on
     the device, where there is need of it. normals: ``float32 [3, h, w]``, those that the coarse model gave, of a model that does;
-    ``pointcloud.normals.surface_normals`` makes those of the frame.
+    ``pointcloud.normals.surface_normals`` makes those of the frame. sky: ``bool [h, w]``, where the coarse model says that there is
+    no surface, of a model that does; ``pointcloud.surfaces.surface_depth`` leaves that out.
     """
 
     depth: torch.Tensor
@@ -75,6 +76,7 @@ class DepthFrame:
     times_ms: dict[str, float] = field(default_factory=dict)
     image: torch.Tensor | None = None
     normals: torch.Tensor | None = None
+    sky: torch.Tensor | None = None
 
     @property
     def metric(self) -> bool:

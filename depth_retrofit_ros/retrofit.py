@@ -124,7 +124,7 @@ class Retrofit:
             source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
         times_ms = stage.times_ms()
         made = (fused, depth, seen, source, pixels, gate)
-        return DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image, coarse.normals)
+        return DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image, coarse.normals, coarse.sky)
 
     def select(self, coarse: CoarsePrediction, image: torch.Tensor) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of the frame ``uint8 [H, W, 3]``."""
@@ -180,8 +180,8 @@ def refused_settings(info: ModelInfo, trust_scale: bool = False, cuda_graphs: bo
 def load(
     model: str = "compact",
     *,
-    weights: Path | None = None,
-    refiner: Path | None = None,
+    weights: Path | str | None = None,
+    refiner: Path | str | None = None,
     budget: float = 0.10,
     device: str = "auto",
     engine: str = "auto",
@@ -204,6 +204,7 @@ def load(
     once, see ``coarse.window``; suits: why a model does not suit whoever calls, None where it does: it is refused, and ``auto``
     passes it over, as it does those that cannot serve under the other settings. Raises ModelError or WeightsError, each one line.
     """
+    weights, refiner = (None if path is None else Path(path) for path in (weights, refiner))
 
     def refusal(info: ModelInfo) -> str | None:
         return refused_settings(info, trust_scale, cuda_graphs, views) or suits(info)

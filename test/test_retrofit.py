@@ -248,7 +248,7 @@ def test_load_from_files(tmp_path: Path, frame: Frame) -> None:
     coarse, refiner = tmp_path / "compact.safetensors", tmp_path / "refiner.safetensors"
     save_tensors(coarse, CompactNet().state_dict(), {})
     save_tensors(refiner, random_network().state_dict(), {"network": json.dumps({"widths": [8, 12, 16], "blocks": 1})})
-    retrofit = load("compact", weights=coarse, refiner=refiner, budget=0.05, device="cpu", trust_scale=True)
+    retrofit = load("compact", weights=str(coarse), refiner=refiner, budget=0.05, device="cpu", trust_scale=True)
     result = retrofit(frame)
     assert result.metric and result.refined_pixels == round(0.05 * HEIGHT * WIDTH)
     with pytest.raises(WeightsError):

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from depth_retrofit_ros.coarse.input_size import LARGEST
 from depth_retrofit_ros.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +55,6 @@ def _grid(text: str) -> int | Literal["native"]:
     """A long side [px], or ``native``, for argparse."""
     if text == "native":
         return "native"
-    if not text.isdecimal() or int(text) < LEAST_GRID:
-        raise argparse.ArgumentTypeError(f"{text} is neither {LEAST_GRID} px and more nor native")
+    if not text.isdecimal() or not LEAST_GRID <= int(text) <= LARGEST:
+        raise argparse.ArgumentTypeError(f"{text} is neither {LEAST_GRID} to {LARGEST} px nor native")
     return int(text)

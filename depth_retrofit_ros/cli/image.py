@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +56,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="PNG|DIR3",
         help="for a model that takes it: a sensor's depth of the photo's view (16-bit PNG in mm, 0 unknown), or NAME.png there",
     )
-    parser.add_argument(
-        "--normals", action="store_true", help="surface normals, too, as .npz and as a picture; takes the focal length"
-    )
+    parser.add_argument("--normals", action="store_true", help="surface normals, too, as .npz and as a picture")
     add_camera_options(parser)
     add_coarse_maps_options(parser)
     add_model_options(parser)
@@ -71,17 +70,20 @@ def run(args: argparse.Namespace) -> int:
     if args.sparse_depth is not None and len(args.files) > 1 and not args.sparse_depth.is_dir():
         raise UsageError(f"--sparse-depth {args.sparse_depth} is of one photo: give a folder with NAME.png for each")
     check_coarse_maps_options(args)
-    from depth_retrofit_ros.io.depth_files import make_folder, write_text
+    check_coarse_options(args)
+    from depth_retrofit_ros.cli.results_folder import recorded_files, results_folder
+    from depth_retrofit_ros.io.depth_files import write_text
 
-    make_folder(args.out)
-    retrofit_for = choose_retrofit(args)
+    recorded = recorded_files(args.out / "images.json")
     entries: list[dict[str, Any]] = []
-    for file, name in zip(args.files, unique_names(args.files), strict=True):
-        try:
-            entries.append(process(file, args.out / name, retrofit_for(file), args))
-        except DepthRetrofitError as error:
-            print(f"depth-retrofit: error: {error}", file=sys.stderr)
-    write_text(args.out / "images.json", json.dumps(entries, indent=2) + "\n")
+    with results_folder(args.out):
+        retrofit_for = choose_retrofit(args)
+        for file, name in zip(args.files, unique_names(args.files), strict=True):
+            try:
+                entries.append(process(file, args.out / name, retrofit_for, args, recorded))
+            except DepthRetrofitError as error:
+                print(f"depth-retrofit: error: {error}", file=sys.stderr)
+        write_text(args.out / "images.json", json.dumps(entries, indent=2) + "\n")
     print(f"{len(entries)} of {len(args.files)} images done, peak memory {peak_memory_mb():.0f} MB, results in {args.out}")
     return 0 if len(entries) == len(args.files) else 1
 
@@ -92,7 +94,6 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
     from depth_retrofit_ros.retrofit import Retrofit, load
 
-    check_coarse_options(args)
     if args.coarse is not None and args.trust_scale:
         raise UsageError("--trust-scale is of a model, and a coarse map says itself whether it is metric: leave it out")
     if args.coarse is not None and args.sparse_depth is not None:
@@ -131,11 +132,18 @@ def unique_names(files: list[Path]) -> list[str]:
     return names
 
 
-def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace) -> dict[str, Any]:
-    """One photo; results are ``stem`` with endings. Returns what ``images.json`` tells of it. Raises DepthRetrofitError."""
+def process(
+    file: Path, stem: Path, retrofit_for: Callable[[Path], Retrofit], args: argparse.Namespace, recorded: frozenset[str]
+) -> dict[str, Any]:
+    """One photo; results are ``stem`` with endings. Returns what ``images.json`` tells of it. Raises DepthRetrofitError.
+
+    recorded: what an earlier run wrote into the folder, see ``recorded_files``.
+    """
     import numpy as np
 
+    from depth_retrofit_ros.cli.results_folder import remove_other_kind
     from depth_retrofit_ros.coarse.claim import prompt_problem
+    from depth_retrofit_ros.coarse.input_size import size_of
     from depth_retrofit_ros.coarse.sparse_file import read_sparse, sparse_path
     from depth_retrofit_ros.frame import Frame
     from depth_retrofit_ros.io.photos import read_photo
@@ -143,6 +151,7 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
     start_s = time.perf_counter()
     with fitting_into_memory(str(file), "scale it down"):
         photo = read_photo(file)
+    retrofit = retrofit_for(file)
     height, width = photo.image.shape[:2]
     camera, camera_source = choose_camera(photo, args)
     read_s = time.perf_counter()
@@ -155,6 +164,7 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
     done_s = time.perf_counter()
     with fitting_into_memory(f"the results of {file} ({width}x{height})", "give a larger --ply STRIDE, or scale it down"):
         written = write_results(stem, frame, result, args.ply, args.normals)
+        remove_other_kind(stem.parent, written["files"].values(), recorded, result.metric)
     times_ms = {
         "read": 1e3 * (read_s - start_s),
         **result.times_ms,
@@ -164,24 +174,32 @@ def process(file: Path, stem: Path, retrofit: Retrofit, args: argparse.Namespace
     unit = "m" if result.metric else "relative"
     depth = result.depth.cpu().numpy()
     near, middle, far = (float(v) for v in np.nanpercentile(depth, (2, 50, 98)))
+    input_size = size_of(retrofit.coarse)
+    seen_at = "" if input_size is None else "{1}x{0}".format(*input_size.of(height, width))
     print(f"{file.name}: {width}x{height}, {camera_source}")
+    if seen_at:
+        print(f"  {retrofit.coarse.name} saw it at {seen_at}")
     print(f"  depth {near:.3g} to {far:.3g}, median {middle:.3g} ({unit}), {result.refined_pixels} pixels refined")
     if sparse is not None and (problem := prompt_problem(sparse)):
         print(f"  {problem}")
     for remark in remarks_of(retrofit.coarse):
         print(f"  coarse map: {remark}")
     if unknown := np.count_nonzero(np.isnan(depth)):
-        print(f"  {unknown / depth.size:.1%} of the pixels are unknown, as in the coarse map: NaN, and 0 in the PNG")
+        share = "fewer than 0.1%" if unknown < 0.001 * depth.size else f"{unknown / depth.size:.1%}"
+        print(f"  {share} of the pixels are unknown, as in the coarse map: NaN, and 0 in the PNG")
     if camera is not None and not result.metric:
         claim = retrofit.coarse.claim
         remedy = f": give --trust-scale if this is from {claim.where}" if claim.needs_trust else ""
-        print(f"  {retrofit.coarse.name} is {claim}, so its depth is relative here{remedy}")
+        what = "the map" if args.coarse is not None else retrofit.coarse.name
+        print(f"  {what} is {claim}, so its depth is relative here{remedy}")
     print("  " + ", ".join(f"{name} {value:.0f} ms" for name, value in times_ms.items()))
     return {
         "file": str(file),
         "width": width,
         "height": height,
         "model": retrofit.coarse.name,
+        "coarse_maps": None if args.coarse is None else str(args.coarse),
+        "input_size": seen_at or None,
         "metric": result.metric,
         "scale_source": result.scale_source,
         "camera": None if camera is None else {"fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy},
@@ -219,6 +237,7 @@ def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int 
     from depth_retrofit_ros.io.depth_files import side_by_side, write_depth_npy, write_depth_png, write_image, writing
     from depth_retrofit_ros.pointcloud.files import write_ply
     from depth_retrofit_ros.pointcloud.organized import make_cloud
+    from depth_retrofit_ros.pointcloud.surfaces import surface_depth
     from depth_retrofit_ros.upsampling.interpolation import upsample
 
     depth = result.depth.cpu().numpy()
@@ -232,21 +251,20 @@ def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int 
     near_far = depth_range(depth)
     panels = [("input", frame.image), ("coarse", colorize(coarse, near_far)), ("refined", colorize(depth, near_far))]
     write_image(stem.with_name(names["preview"]), side_by_side(panels, PANEL_WIDTH))
-    if ply_stride is not None and result.metric and frame.camera is None:
-        print("  no cloud: that takes the focal length")
-    elif ply_stride is not None:
+    wanted = " and ".join(what for what, asked in (("cloud", ply_stride is not None), ("normals", normals)) if asked)
+    camera = frame.camera
+    if camera is None and wanted and result.metric:
+        print(f"  no {wanted}: in metres that takes the focal length, give --hfov or --fx --fy --cx --cy")
+    elif camera is None and wanted:
+        print(f"  {wanted}: {ASSUMED_HFOV_DEG:.0f} deg across assumed for the shape")
+        camera = Camera.from_hfov(depth.shape[1], depth.shape[0], ASSUMED_HFOV_DEG)
+    if ply_stride is not None and camera is not None:
         names["ply"] = f"{stem.name}.ply" if result.metric else f"{stem.name}_relative.ply"
-        height, width = depth.shape
-        if frame.camera is None:
-            print(f"  cloud: {ASSUMED_HFOV_DEG:.0f} deg across assumed for its shape")
-        camera = frame.camera or Camera.from_hfov(width, height, ASSUMED_HFOV_DEG)
         path = stem.with_name(names["ply"])
         with writing(path):
-            write_ply(path, make_cloud(depth, frame.image, camera, ply_stride), result.metric)
-    if normals and frame.camera is None:
-        print("  no normals: they take the focal length")
-    elif normals:
-        names |= write_normals(stem, result)
+            write_ply(path, make_cloud(surface_depth(result).cpu().numpy(), frame.image, camera, ply_stride), result.metric)
+    if normals and camera is not None:
+        names |= write_normals(stem, replace(result, camera=camera))
     return {"files": names, "png_unit": png.unit, "png_beyond": png.beyond}
 
 

@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 _ROS_NAME = re.compile(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
-def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, model: str = "auto") -> None:
-    """What ``retrofit.load`` takes. Without ``defaults`` an option that is not given is None. model: the default one."""
+def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, model: str = "auto", views: bool = False) -> None:
+    """What ``retrofit.load`` takes. Without ``defaults`` an option that is not given is None. model: the default one; views:
+    whether it must be one of several views, which ``auto`` takes none of."""
     group = parser.add_argument_group("model")
 
     def add(name: str, default: object, text: str, **more: Any) -> None:
         told = f"{text} (default: {default or 'the bundled one'})"
         group.add_argument(name, default=default if defaults else None, help=told, **more)
 
-    told = "see 'depth-retrofit models'; auto: the best that is here" if model == "auto" else "see 'depth-retrofit models', or auto"
+    told = "see 'depth-retrofit models'" + ("; auto: the best that is here" if model == "auto" else "" if views else ", or auto")
     add("--model", model, told, metavar="NAME")
     group.add_argument("--weights", type=Path, metavar="PATH", help="its checkpoint, or the folder that has it")
     add("--coarse-size", "default", "of its input: long side [px], or native (its authors' rule)", metavar="PX")
@@ -59,10 +60,21 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_coarse_options(args: argparse.Namespace) -> None:
-    """Raises UsageError for what only a model has, given beside maps from files."""
-    if args.coarse is not None and args.coarse_size != "default":
+def check_coarse_options(args: argparse.Namespace, model: str = "auto") -> None:
+    """Raises UsageError for what only a model has, given beside maps from files, and for maps that are no folder.
+
+    model: the default one.
+    """
+    if args.coarse is None:
+        return
+    if args.coarse_size != "default":
         raise UsageError("--coarse-size is of a model, and a coarse map has its own: leave it out, or --coarse")
+    given = {"--model": args.model != model, "--weights": args.weights is not None, "--allow-download": args.allow_download}
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError(f"{option} is of a model, and with --coarse none is run: leave it out, or --coarse")
+    if args.coarse.is_file():
+        raise UsageError(f"--coarse {args.coarse} is a file: give its folder, in which each image's map has the image's name")
 
 
 def share(text: str) -> float:

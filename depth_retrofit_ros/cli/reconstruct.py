@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depth_retrofit_ros.cli.options import add_model_options, check_coarse_options, positive_int, share
-from depth_retrofit_ros.errors import ModelError, UsageError
+from depth_retrofit_ros.errors import DatasetError, ModelError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
     from depth_retrofit_ros.coarse.views import MultiViewModel
     from depth_retrofit_ros.reconstruction.refined_view import RefinedView
+
+
+USUAL = "vggt"
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -45,20 +49,27 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--coarse", type=Path, metavar="DIR2", help="take the model's answers from NAME.npz there instead of running it"
     )
-    add_model_options(parser, model="vggt")
+    add_model_options(parser, model=USUAL, views=True)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns 0; what fails is an error, as one view without the others is no reconstruction."""
+    """Returns 1 where the cloud has no point; what fails is an error, as one view without the others is no reconstruction."""
+    check_coarse_options(args, USUAL)
+    from depth_retrofit_ros.cli.results_folder import results_folder
+
+    with results_folder(args.out):
+        return _reconstruct(args)
+
+
+def _reconstruct(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.cli.image import peak_memory_mb, unique_names
-    from depth_retrofit_ros.io.depth_files import make_folder
+    from depth_retrofit_ros.cli.results_folder import recorded_files, remove_other_kind
     from depth_retrofit_ros.reconstruction.reconstruct import reconstruct
     from depth_retrofit_ros.reconstruction.result_files import write_reconstruction
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 
-    check_coarse_options(args)
-    make_folder(args.out)
+    recorded = recorded_files(args.out / "cameras.json")
     model = _load(args)
     refiner = load_refiner(args.refiner, model.device, args.engine)
 
@@ -71,10 +82,21 @@ def run(args: argparse.Namespace) -> int:
         print(f"{name}: {size}, {frame.refined_pixels} pixels refined, {sum(frame.times_ms.values()):.0f} ms", flush=True)
 
     count = write_reconstruction(args.out, unique_names(args.files), result, args.stride, args.point_maps, tell)
+    remove_other_kind(args.out, recorded_files(args.out / "cameras.json"), recorded, result.metric)
     unit = "metres" if result.metric else "one unit that is unknown"
     views = f"{len(args.files)} views" if len(args.files) > 1 else "one view"
     print(f"{count} points of {views} in {unit}, peak memory {peak_memory_mb():.0f} MB, results in {args.out}")
+    if count == 0:
+        print(f"depth-retrofit: error: no point is left in the cloud: {_remedy(args.drop)}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _remedy(drop: float) -> str:
+    """What to do about an empty cloud."""
+    if drop > 0:
+        return "give a smaller --drop, or photos that show more than sky and unknown depth"
+    return "give photos that show more than sky and unknown depth"
 
 
 def _read(file: Path) -> np.ndarray:
@@ -85,6 +107,7 @@ def _read(file: Path) -> np.ndarray:
 
 def _load(args: argparse.Namespace) -> MultiViewModel:
     """The model, or what is stored of one. Raises DepthRetrofitError."""
+    from depth_retrofit_ros.coarse.auto import AUTO
     from depth_retrofit_ros.coarse.registry import load_coarse
     from depth_retrofit_ros.coarse.stored_views import StoredViews
     from depth_retrofit_ros.coarse.views import MultiViewModel
@@ -95,7 +118,15 @@ def _load(args: argparse.Namespace) -> MultiViewModel:
         if repeated := next((name for name in names if names.count(name) > 1), None):
             raise UsageError(f"two photos are called {repeated}, which is where --coarse looks for their predictions: rename one")
         print(f"the views' predictions from files in {args.coarse}; no model is run")
-        return StoredViews(args.coarse, names, pick_device(args.device))
+        device = pick_device(args.device)
+        try:
+            return StoredViews(args.coarse, names, device)
+        except DatasetError:
+            for file in args.files:  # a photo that cannot be read is told before what is missing of it
+                _read(file)
+            raise
+    if args.model == AUTO:
+        raise ModelError("auto takes models of one view: name one of several, such as vggt, or give --coarse")
     model = load_coarse(
         args.model, weights=args.weights, device=args.device, size=args.coarse_size, allow_download=args.allow_download
     )

@@ -72,3 +72,10 @@ class ModelInfo:
         if self.license.startswith(NOT_STATED):
             return f"{self.name}: its licence is {self.license}: ask its authors before any commercial use"
         return f"{self.name} is for non-commercial use only ({self.license})"
+
+    def claim_at(self, size: InputSize) -> ScaleClaim:
+        """What its depth is at that size of the input: how large a thing is in pixels tells a model that knows one camera or one
+        kind of scenes how near it is, so that its metres hold at the sizes that it was made for."""
+        if not self.claim.needs_trust or size in (self.input, self.native):
+            return self.claim
+        return ScaleClaim("up-to-scale", "never")

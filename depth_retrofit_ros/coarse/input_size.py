@@ -65,7 +65,7 @@ def chosen_size(model: str, usual: InputSize, native: InputSize, asked: int | st
     if asked == NATIVE:
         return native
     if isinstance(asked, str):
-        if not asked.isdecimal():
+        if not asked.removeprefix("-").isdecimal():
             raise ModelError(f"a coarse size is {SIZE_WORDS}, not '{asked}'")
         asked = int(asked)
     if usual.rule == "exact":

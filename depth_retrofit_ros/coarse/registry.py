@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from depth_retrofit_ros.coarse import auto, hub, plugins
+from depth_retrofit_ros.coarse import auto, contract, hub, plugins
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.catalogue import BUILT_IN
 from depth_retrofit_ros.coarse.info import ModelInfo
@@ -61,7 +62,11 @@ def load_coarse(
         _told.add(info.name)
         _LOG.warning(info.restriction)
     path = find_checkpoint(info, weights, allow_download)
-    return cast(CoarseModel, _loader(info)(path, chosen, info.claim, input_size, **info.options))
+    claim = info.claim_at(input_size)
+    if claim != info.claim:
+        _LOG.warning("%s is %s at %s: its metres are those of %s", info.name, claim, input_size, info.input)
+    load = partial(_loader(info), path, chosen, claim, input_size, **info.options)
+    return cast(CoarseModel, load()) if info.name in BUILT_IN else contract.loaded(load, info.name)
 
 
 def resolved(name: str, device: str, weights: Path | None = None, refusal: auto.Refusal = auto.SERVES) -> ModelInfo:

@@ -63,6 +63,8 @@ def read_photo(path: Path) -> Photo:
     """Read JPEG, PNG, TIFF, WebP, AVIF, BMP, GIF, PNM or JPEG 2000. Raises ImageError, one line, or MemoryError."""
     try:
         data = path.read_bytes()
+    except IsADirectoryError as error:
+        raise ImageError(f"{path} is a directory: give its files") from error
     except OSError as error:
         raise ImageError(f"cannot read {path}: {error.strerror}") from error
     if not data:

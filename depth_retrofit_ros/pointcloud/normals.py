@@ -11,6 +11,7 @@ cell's slopes are those of its normal, the cells are as fine as its grid, and a 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.frame import DepthFrame
 from depth_retrofit_ros.pointcloud import normals_cpu
+from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.upsampling.interpolation import cell_index
 
 CELLS = 320  # along the frame's long side
@@ -43,17 +45,25 @@ class CellPlanes(NamedTuple):
 
 def surface_normals(result: DepthFrame) -> Tensor:
     """The normals of a frame's surfaces, ``float32 [3, H, W]`` on its device: unit vectors of the optical frame (x right, y down, z
-    forward) that face the camera; NaN where depth is unknown. Scale does not matter. Raises ValueError without a camera."""
+    forward) that face the camera; NaN where depth is unknown and in the sky. Scale does not matter. Raises ValueError without a
+    camera."""
     if result.camera is None:
         raise ValueError("normals take the frame's intrinsics: give it a camera")
-    return normals_of(result.depth, result.camera, result.normals)
+    coarse = (result.coarse.shape[0], result.coarse.shape[1])
+    return normals_of(surface_depth(result), result.camera, result.normals, coarse)
 
 
-def normals_of(depth: Tensor, camera: Camera, predicted: Tensor | None = None) -> Tensor:
-    """Normals ``float32 [3, H, W]`` of depth ``float32 [H, W]``; predicted: ``float32 [3, h, w]``, the model's own."""
+def normals_of(
+    depth: Tensor, camera: Camera, predicted: Tensor | None = None, upsampled_from: tuple[int, int] | None = None
+) -> Tensor:
+    """Normals ``float32 [3, H, W]`` of depth ``float32 [H, W]``; predicted: ``float32 [3, h, w]``, the model's own.
+
+    upsampled_from: the grid (h, w) of the coarse map that the depth was made from. Beyond the centers of that grid's outermost
+    pixels depth is held, not continued: no slope is taken there, and the planes are those further inside.
+    """
     if predicted is None:
         stride, near = cell_stride(*depth.shape), NEAR_PLANE
-        planes = fit_planes(depth, stride)
+        planes = fit_planes(depth, stride, upsampled_from)
     else:
         stride, near = max(1, round(depth.shape[1] / predicted.shape[2])), float("inf")
         planes = predicted_planes(depth, predicted, camera, stride)
@@ -67,10 +77,49 @@ def cell_stride(height: int, width: int) -> int:
     return max(1, round(max(height, width) / CELLS))
 
 
-def fit_planes(depth: Tensor, stride: int) -> CellPlanes:
-    """Planes at the pixels ``stride // 2 + i · stride`` of depth ``[H, W]``."""
+def fit_planes(depth: Tensor, stride: int, upsampled_from: tuple[int, int] | None = None) -> CellPlanes:
+    """Planes at the pixels ``stride // 2 + i · stride`` of depth ``[H, W]``; upsampled_from: see ``normals_of``."""
     cells = _inverse(depth[stride // 2 :: stride, stride // 2 :: stride])
-    if depth.device.type == "cpu":
+    if upsampled_from is None:
+        return _fit(cells, stride)
+    rows, columns = (
+        _sloping(side, low, cell_count, stride)
+        for side, low, cell_count in zip(depth.shape, upsampled_from, cells.shape, strict=True)
+    )
+    inner = _with_edge_slopes(_fit(cells[rows, columns].contiguous(), stride), stride)
+    down, right = (
+        torch.arange(count, device=depth.device) - part.start for count, part in zip(cells.shape, (rows, columns), strict=True)
+    )
+    i, j = down.clamp(0, inner.value.shape[0] - 1), right.clamp(0, inner.value.shape[1] - 1)
+    value, across, below = (part[i][:, j] for part in inner)
+    # The outermost planes go on to the border.
+    gone_on = value + across * ((right - j) * stride) + below * ((down - i) * stride)[:, None]
+    inside = (down == i)[:, None] & (right == j)
+    return CellPlanes(torch.where(inside, cells, gone_on), across, below)
+
+
+def _with_edge_slopes(planes: CellPlanes, stride: int) -> CellPlanes:
+    """Where the outermost cells see too little on one side for a fit, the slopes to their neighbours on the same thing."""
+    edge = torch.ones_like(planes.value, dtype=torch.bool)
+    edge[1:-1, 1:-1] = False
+    across, down = local_slopes(planes.value)
+    near = (across.abs() <= NEAR_PLANE * planes.value) & (down.abs() <= NEAR_PLANE * planes.value)
+    taken = edge & near & planes.across.isnan()
+    return CellPlanes(
+        planes.value, *(torch.where(taken, own / stride, fit) for own, fit in zip((across, down), planes[1:], strict=True))
+    )
+
+
+def _sloping(side: int, low: int, cells: int, stride: int) -> slice:
+    """The cells along a side of the frame that lie where depth upsampled from ``low`` pixels has slopes; all where none do."""
+    held = max(0, math.ceil(side / (2 * low) - 0.5))  # pixels before the first coarse center, and as many after the last
+    first = max(0, -(-(held - stride // 2) // stride))
+    last = min(cells - 1, (side - 1 - held - stride // 2) // stride)
+    return slice(first, last + 1) if last > first else slice(0, cells)
+
+
+def _fit(cells: Tensor, stride: int) -> CellPlanes:
+    if cells.device.type == "cpu":
         return CellPlanes(cells, *normals_cpu.fit_planes(cells, (REACH, STEP), STRAIGHT, CONDITION, stride))
     return fit_by_torch(cells, stride)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.reconstruction.refined_view import RefinedView
 
 EXACT_UP_TO = 1 << 22  # values, from which a quantile is taken; of more, evenly spaced ones
@@ -25,13 +26,13 @@ def confidence_limit(maps: Iterable[torch.Tensor | None], drop: float) -> float:
 def cloud_points(view: RefinedView, limit: float, stride: int) -> tuple[np.ndarray, np.ndarray]:
     """Every ``stride``-th pixel's point: positions ``float32 [N, 3]`` in the world, colours ``uint8 [N, 3]`` RGB.
 
-    Left out are points of lower confidence than ``limit`` and, whatever the limit, of confidence 0, of unknown depth, and not
-    finite.
+    Left out are points of lower confidence than ``limit`` and, whatever the limit, of confidence 0, of unknown depth, not finite,
+    and in the sky.
     """
     every = (slice(None, None, stride), slice(None, None, stride))
     points = view.points[:, every[0], every[1]].reshape(3, -1).T
     colors = view.image[every].reshape(-1, 3)
-    depth = view.frame.depth[every].cpu().numpy().reshape(-1)
+    depth = surface_depth(view.frame)[every].cpu().numpy().reshape(-1)
     keep = np.isfinite(points).all(1) & np.isfinite(depth) & (depth > 0)
     if view.confidence is not None:
         confidence = view.confidence[every].reshape(-1)

@@ -32,7 +32,7 @@ LEAST_REFINED = 1e-3  # smallest share of the refined value that its change can 
 @dataclass(frozen=True, slots=True)
 class RefinedView:
     """image ``uint8 [H, W, 3]``; frame: depth along the optical axis, its base and what was refined; points ``float32 [3, H, W]``
-    in the world; confidence ``float32 [H, W]`` or None: of the coarse model, 0 where there is no surface; camera: intrinsics at
+    in the world; confidence ``float32 [H, W]`` or None: of the coarse model; camera: intrinsics at
     [H, W]; camera_from_world ``float64 [3, 4]``.
     """
 
@@ -65,7 +65,7 @@ class ViewRefiner:
             points = moved(rays(view.camera) * frame.depth.cpu().numpy(), world)
         else:
             points = _fused_points(frame, view, of_points)
-        full = full_confidence(prediction, confidence, (image.shape[0], image.shape[1]))
+        full = full_confidence(confidence, (image.shape[0], image.shape[1]))
         return RefinedView(image, frame, points, full, view.camera, view.camera_from_world)
 
     def _method(self, prediction: CoarsePrediction) -> Retrofit:
@@ -77,14 +77,9 @@ class ViewRefiner:
         return self._retrofit
 
 
-def full_confidence(prediction: CoarsePrediction, confidence: torch.Tensor | None, size: tuple[int, int]) -> np.ndarray | None:
-    """The confidence ``[h, w]`` at the image's ``size`` (H, W), 0 where the prediction says that there is sky and no surface."""
-    if confidence is None and prediction.sky is None:
-        return None
-    known = torch.ones_like(prediction.depth) if confidence is None else confidence
-    if prediction.sky is not None:
-        known = torch.where(prediction.sky, 0.0, known)
-    return bilinear(known[None], size)[0].cpu().numpy()
+def full_confidence(confidence: torch.Tensor | None, size: tuple[int, int]) -> np.ndarray | None:
+    """The confidence ``[h, w]`` at the image's ``size`` (H, W)."""
+    return None if confidence is None else bilinear(confidence[None], size)[0].cpu().numpy()
 
 
 def depth_of_points(view: CoarseView, point_map: PointMap) -> tuple[CoarsePrediction, torch.Tensor]:

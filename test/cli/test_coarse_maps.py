@@ -135,6 +135,88 @@ def test_an_option_of_maps_without_maps_is_a_mistake(
     assert f"{option} is of the maps in --coarse" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command", [["image", "a.png", "--out", "out"], ["evaluate", "."], ["reconstruct", "a.png", "--out", "out"]]
+)
+@pytest.mark.parametrize(
+    "option", [["--model", "glpn-nyu"], ["--weights", "w.safetensors"], ["--allow-download"], ["--coarse-size", "256"]]
+)
+def test_an_option_of_a_model_beside_maps_is_a_mistake(
+    command: list[str], option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*command, "--coarse", ".", *option]) == 2
+    assert f"{option[0]} is of a model" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("command", [["image", "a.png", "--out", "out"], ["reconstruct", "a.png", "--out", "out"]])
+def test_maps_are_in_a_folder(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.npz").touch()
+    assert cli.main([*command, "--coarse", str(tmp_path / "a.npz")]) == 2
+    assert "a.npz is a file: give its folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("grid", ["8", "4097", "-20", "wide"])
+def test_a_grid_has_bounds(grid: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["image", "a.png", "--out", "out", "--coarse", ".", f"--coarse-grid={grid}"])
+    assert f"{grid} is neither 16 to 4096 px nor native" in capsys.readouterr().err
+
+
+def test_a_photo_that_is_none_is_told_before_its_map_is_looked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.png").write_text("no picture")
+    for command in ("image", "reconstruct"):
+        cli.main([command, str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "--coarse", str(tmp_path / "maps")])
+        error = capsys.readouterr().err
+        assert "a.png cannot be decoded" in error and "is missing" not in error
+
+
+def test_what_is_relative_is_the_map_and_few_unknown_pixels_are_not_0(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    depth = cv2.resize(depth_map(), (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)
+    depth[3, 3] = np.nan
+    np.save(photo.with_name("a.npy"), depth)
+    out, maps = tmp_path / "out", str(photo.parent)
+    command = ["image", str(photo), "--out", str(out), "--coarse", maps, "--coarse-kind", "depth", "--coarse-grid", "native"]
+    assert cli.main([*command, "--hfov", "65"]) == 0
+    told = capsys.readouterr().out
+    assert "the map is relative" in told and "files is" not in told
+    assert "fewer than 0.1% of the pixels are unknown" in told
+    (entry,) = json.loads((out / "images.json").read_text())
+    assert (entry["model"], entry["coarse_maps"], entry["input_size"]) == ("files", maps, None)
+
+
+def test_the_sky_of_a_metric_map_is_in_no_cloud_and_has_no_normals(photo: Path, tmp_path: Path) -> None:
+    depth = depth_map()
+    depth[:6] = np.inf
+    np.save(photo.with_name("a.npy"), depth)
+    out = tmp_path / "out"
+    command = ["image", str(photo), "--out", str(out), "--coarse", str(photo.parent), "--coarse-kind", "metric", "--ply", "1"]
+    assert cli.main([*command, "--hfov", "60", "--normals", "--budget", "0", "--coarse-grid", "native"]) == 0
+    with np.load(out / "a_normals.npz") as stored:
+        known = np.isfinite(stored["normals"]).all(0)
+    assert not known[:18].any() and known[18:].all()
+    assert f"element vertex {WIDTH * (HEIGHT - 18)}\n".encode() in (out / "a.ply").read_bytes()[:200]
+    assert np.isfinite(np.load(out / "a_depth.npy")).all()
+
+
+def test_files_of_the_other_kind_that_a_run_before_wrote_are_removed(photo: Path, tmp_path: Path) -> None:
+    np.save(photo.with_name("a.npy"), depth_map())
+    out = tmp_path / "out"
+    command = ["image", str(photo), "--out", str(out), "--coarse", str(photo.parent), "--hfov", "60", "--ply", "--coarse-kind"]
+    out.mkdir()
+    (out / "a_depth.png").write_text("of a sensor")
+    assert cli.main([*command, "depth"]) == 0
+    assert {path.name for path in out.glob("a[_.]*")} == {
+        *("a_depth.png", "a_relative.png", "a_relative.npy", "a_relative.ply", "a_preview.png")
+    }, "what no run wrote stays"
+    assert cli.main([*command, "metric"]) == 0
+    assert {path.name for path in out.glob("a[_.]*")} == {"a_depth.png", "a_depth.npy", "a.ply", "a_preview.png"}
+    assert cli.main([*command, "depth"]) == 0
+    assert {path.name for path in out.glob("a[_.]*")} == {"a_relative.png", "a_relative.npy", "a_relative.ply", "a_preview.png"}
+
+
 @pytest.mark.parametrize(("grid", "told"), [(None, "is refined at 60x45"), ("native", ""), ("30", "is refined at 30x22")])
 def test_the_grid_of_a_map_that_was_made_larger(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], grid: str | None, told: str

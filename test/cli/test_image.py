@@ -74,6 +74,36 @@ def test_a_model_that_takes_none_refuses_it(photo: Path, capsys: pytest.CaptureF
     assert "is of one photo" in capsys.readouterr().err
 
 
+def test_the_size_of_the_models_input_is_told(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(photo, "--model", "compact") == 0
+    assert "compact saw it at 112x80" in capsys.readouterr().out
+    (entry,) = json.loads((photo.parent / "out" / "images.json").read_text())
+    assert (entry["input_size"], entry["coarse_maps"]) == ("112x80", None)
+
+
+def test_the_same_focal_length_is_assumed_for_normals_and_cloud(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(photo, "--model", "compact", "--normals", "--ply") == 0
+    assert "cloud and normals: 65 deg across assumed for the shape" in capsys.readouterr().out
+    assert (photo.parent / "out" / "photo_relative.ply").is_file()
+    assumed = np.load(photo.parent / "out" / "photo_normals.npz")["normals"]
+    assert run(photo, "--model", "compact", "--normals", "--hfov", "65") == 0
+    np.testing.assert_allclose(np.load(photo.parent / "out" / "photo_normals.npz")["normals"], assumed, atol=0.02)
+
+
+def test_what_fails_before_a_photo_leaves_no_folder(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = photo.parent / "new" / "out"
+    assert cli.main(["image", str(photo), "--out", str(out), "--model", "compcat"]) == 2
+    assert not (photo.parent / "new").exists()
+    out.mkdir(parents=True)
+    assert cli.main(["image", str(photo), "--out", str(out), "--model", "compcat"]) == 2
+    assert out.is_dir(), "it was there before"
+
+
+def test_a_folder_is_no_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["image", str(tmp_path), "--out", str(tmp_path / "out"), "--model", "compact"]) == 1
+    assert f"{tmp_path} is a directory: give its files" in capsys.readouterr().err
+
+
 def test_pixels_of_a_small_map_lie_where_their_centres_are(tmp_path: Path) -> None:
     millimeters = np.zeros((2, 4), np.uint16)
     millimeters[1, 2] = 2500

@@ -144,8 +144,8 @@ def test_image_with_normals_writes_them_and_their_picture(tmp_path: Path, capsys
     assert entry["files"]["normals"] == "a_normals.npz" and entry["files"]["normals_preview"] == "a_normals.png"
     capsys.readouterr()
     assert cli.main(["image", str(photo), "--out", str(out / "b"), "--normals"]) == 0
-    assert "no normals: they take the focal length" in capsys.readouterr().out
-    assert not (out / "b" / "a_normals.npz").exists()
+    assert "normals: 65 deg across assumed for the shape" in capsys.readouterr().out
+    assert (out / "b" / "a_normals.npz").is_file()
 
 
 def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

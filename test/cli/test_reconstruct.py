@@ -127,3 +127,30 @@ def test_two_photos_of_one_name_have_no_prediction_of_their_own(tmp_path: Path, 
     coarse = write_predictions(tmp_path / "coarse")
     assert cli.main(["reconstruct", *photos, "--coarse", coarse, "--out", str(tmp_path / "out")]) == 2
     assert "two photos are called view0" in error_line(capsys)
+
+
+def test_auto_takes_no_model_of_several_views(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = write_photos(tmp_path / "in")
+    assert cli.main(["reconstruct", *photos, "--model", "auto", "--out", str(tmp_path / "out")]) == 2
+    assert "auto takes models of one view: name one of several, such as vggt, or give --coarse" in error_line(capsys)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(SystemExit):
+        cli.main(["reconstruct", "--help"])
+    assert "or auto" not in capsys.readouterr().out
+
+
+def test_an_empty_cloud_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos, coarse = write_photos(tmp_path / "in"), Path(write_predictions(tmp_path / "coarse"))
+    for number, pose in enumerate(WORLD_FROM):
+        depth, no = exact_depth(COARSE, pose), np.zeros((COARSE.height, COARSE.width), np.float32)
+        np.savez(coarse / f"view{number}.npz", depth=depth, K=K, camera_from_world=inverse(pose), metric=True, confidence=no)
+    assert cli.main(["reconstruct", *photos, "--coarse", str(coarse), "--out", str(tmp_path / "out")]) == 1
+    assert "no point is left in the cloud: give a smaller --drop" in error_line(capsys)
+
+
+def test_files_of_the_other_kind_are_removed(tmp_path: Path) -> None:
+    photos, out = write_photos(tmp_path / "in"), tmp_path / "out"
+    for metric in (False, True):
+        coarse = write_predictions(tmp_path / "coarse", metric)
+        assert cli.main(["reconstruct", *photos, "--coarse", coarse, "--out", str(out)]) == 0
+    assert not list(out.glob("*_relative*")) and (out / "cloud.ply").is_file() and (out / "view2_depth.npz").is_file()

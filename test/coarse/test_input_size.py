@@ -40,7 +40,7 @@ def test_what_the_user_asks_for() -> None:
     ("usual", "asked", "told"),
     [
         (long_side(504, 14), "small", "a coarse size is a number of pixels, 'native' or 'default', not 'small'"),
-        (long_side(504, 14), "-256", "not '-256'"),
+        (long_side(504, 14), "-256", "a coarse size of -256 px is outside 14…4096"),
         (long_side(504, 14), 5000, "a coarse size of 5000 px is outside 14…4096"),
         (long_side(504, 14), 0, "a coarse size of 0 px is outside 14…4096"),
         (InputSize("exact", (192, 256)), 256, "model takes 256x192 only: leave its size out"),

@@ -202,3 +202,12 @@ def test_non_commercial_use_is_said_once(tmp_path: Path, monkeypatch: pytest.Mon
     for _ in range(2):
         load_coarse("gratis", weights=None, device="cpu")
     assert caplog.messages == ["gratis is for non-commercial use only (CC BY-NC 4.0)"]
+
+
+def test_metres_of_one_domain_are_those_of_the_sizes_that_the_model_was_made_for(caplog: pytest.LogCaptureFixture) -> None:
+    assert load_coarse("compact", weights=None, device="cpu", size="native").claim == MODELS["compact"].claim
+    model = load_coarse("compact", weights=None, device="cpu", size=384)
+    assert model.claim.word == "never"
+    assert caplog.messages == [
+        "compact is relative, up to an unknown scale at long side 384: its metres are those of long side 256"
+    ]

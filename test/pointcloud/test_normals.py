@@ -20,6 +20,7 @@ from depth_retrofit_ros.pointcloud.normals import (
     surface_normals,
 )
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from depth_retrofit_ros.upsampling.interpolation import upsample
 
 CAMERA = Camera(160, 120, 150.0, 140.0, 70.0, 66.0)
 
@@ -57,6 +58,17 @@ def test_a_plane_has_its_normal_everywhere(normal: Tensor, size: tuple[int, int]
     assert torch.equal(normals.isfinite().all(0), known)
     assert float(_apart(normals, normal)[known].max()) < 0.5
     torch.testing.assert_close(normals.norm(dim=0)[known], torch.ones(int(known.sum())))
+
+
+@pytest.mark.parametrize("coarse", [(140, 252), (36, 64), (720, 1280)])
+def test_the_border_where_upsampling_holds_depth_has_the_normals_further_inside(coarse: tuple[int, int]) -> None:
+    """A ground that fills a frame of 1280x720: within half a coarse pixel of the border its depth does not change."""
+    camera, normal = Camera.from_hfov(1280, 720, 70.0), _unit(0.1, -0.64, -0.77)
+    coarse_depth = _plane(normal, 1.5, camera.resized(coarse[1], coarse[0]))
+    depth = upsample(coarse_depth, (720, 1280))
+    pixels = PixelSet.from_indices(torch.arange(10), (720, 1280))
+    normals = surface_normals(DepthFrame(depth, depth, coarse_depth, None, pixels, torch.zeros(10), camera=camera))
+    assert float(_apart(normals, normal).max()) < 1.0
 
 
 def test_scale_does_not_matter_and_the_unknown_stays_unknown() -> None:

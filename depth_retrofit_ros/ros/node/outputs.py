@@ -26,6 +26,7 @@ from depth_retrofit_ros.io.raw_depth import fill_millimeters
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.pointcloud.normals import surface_normals
 from depth_retrofit_ros.pointcloud.organized import POINT_STEP, cloud_size, fill_cloud, is_device_cloud_installed
+from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.ros.messages.calibration import info_for_image
 from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH, publish_to
 from depth_retrofit_ros.runtime.rate_limiter import RateLimiter
@@ -275,11 +276,12 @@ class Outputs:
         assert frame.camera is not None
         points = self._points_message.prepare(*cloud_size(frame.camera.height, frame.camera.width, stride), header)
         if result.depth.device.type == "cpu" or result.image is None or not self._cloud_on_device:
-            fill_cloud(depth(), frame.image, frame.camera, points, stride)
+            surfaces = depth() if result.sky is None else surface_depth(result).cpu().numpy()
+            fill_cloud(surfaces, frame.image, frame.camera, points, stride)
         else:
             from depth_retrofit_ros.pointcloud.organized_triton import make_cloud_on_device
 
-            torch.from_numpy(points).copy_(make_cloud_on_device(result.depth, result.image, frame.camera, stride))
+            torch.from_numpy(points).copy_(make_cloud_on_device(surface_depth(result), result.image, frame.camera, stride))
         return self._points_message.message
 
     def _make_view_points(self, window: Window, refine: ViewRefiner, header: Header, stride: int) -> PointCloud2:

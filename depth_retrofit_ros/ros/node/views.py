@@ -56,7 +56,7 @@ class Window:
                 refined = refine(picture, view)
             else:
                 points = moved(rays(self.camera) * self.newest.depth.cpu().numpy(), inverse(view.camera_from_world))
-                sure = full_confidence(view.prediction, view.confidence, (picture.shape[0], picture.shape[1]))
+                sure = full_confidence(view.confidence, (picture.shape[0], picture.shape[1]))
                 refined = RefinedView(picture, self.newest, points, sure, self.camera, view.camera_from_world)
             parts.append(cloud_points(refined, limit, stride))
         positions, colors = (np.concatenate(part) for part in zip(*parts, strict=True))

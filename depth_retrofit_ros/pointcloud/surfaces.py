@@ -1,0 +1,26 @@
+"""What of a frame's depth is a surface: the sky has depth too, but no points and no normals."""
+
+from __future__ import annotations
+
+import torch
+
+from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.upsampling.interpolation import upsample
+
+AT_LIMIT = 0.9  # of the far limit, at which the sky lies: a refined pixel that came out nearer is something before the sky
+
+
+def surface_depth(result: DepthFrame) -> torch.Tensor:
+    """The frame's depth ``float32 [H, W]``, NaN where the coarse model itself says that there is sky.
+
+    Its word counts for the pixels whose centers lie in its cells; but not for those that refinement brought nearer.
+    """
+    if result.sky is None:
+        return result.depth
+    size = (result.depth.shape[0], result.depth.shape[1])
+    sky = upsample(result.sky.float(), size, "nearest") > 0.5
+    chosen = result.selection.indices.long()
+    limit = AT_LIMIT * torch.where(result.sky, result.coarse, -torch.inf).amax()
+    kept = result.depth.flatten()[chosen] >= limit
+    sky.view(-1)[chosen] &= kept
+    return result.depth.masked_fill(sky, torch.nan)
