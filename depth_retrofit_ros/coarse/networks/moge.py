@@ -90,8 +90,7 @@ class MoGe(nn.Module):
         return points[0], normals[0], mask[0, 0], log_scale[0, 0], features[0]
 
     def set_precision(self, dtype: torch.dtype) -> None:
-        """Compute in ``dtype``, but for what gives logarithms: a step of float16 in ln z, or in that of the scale, would be 0.1 %
-        of the depth."""
+        """Compute in ``dtype``, but for what gives logarithms, of z and of the scale: a step of float16 is 0.1 % of either."""
         self.to(dtype)
         for head in (self.points_head, self.normal_head, self.mask_head):
             head.output_blocks.float()
