@@ -77,6 +77,8 @@ class _Held:
             raise _breach(self.name, f"{by} returned a {type(prediction).__name__}", contract)
         depth, features = prediction.depth, prediction.features
         self._check_tensor("depth", depth, (torch.float32,), (None, None), DEPTH)
+        if depth.numel() < 2:
+            raise _breach(self.name, "depth is a single value", DEPTH)
         floating = (torch.float32, torch.float16, torch.bfloat16)
         self._check_tensor("features", features, floating, (None, None, None), "features are floating [C, h', w']")
         for mask, told in ((prediction.sky, "sky"), (prediction.unknown, "unknown")):

@@ -20,7 +20,8 @@ def surface_depth(result: DepthFrame) -> torch.Tensor:
     size = (result.depth.shape[0], result.depth.shape[1])
     sky = upsample(result.sky.float(), size, "nearest") > 0.5
     chosen = result.selection.indices.long()
-    limit = AT_LIMIT * torch.where(result.sky, result.coarse, -torch.inf).amax()
+    at_limit = result.sky & result.coarse.isfinite()  # a stored map's hole may lie within its sky
+    limit = AT_LIMIT * torch.where(at_limit, result.coarse, -torch.inf).amax()
     kept = result.depth.flatten()[chosen] >= limit
     sky.view(-1)[chosen] &= kept
     return result.depth.masked_fill(sky, torch.nan)

@@ -79,6 +79,7 @@ def test_depth_that_is_none_is_refused_at_every_frame_of_a_cpu(value: float) -> 
         (replace(GOOD, depth=GOOD.depth[None]), "depth is float32 [1, 6, 8], but depth is float32 [h, w]"),
         (replace(GOOD, depth=GOOD.depth.double()), "depth is float64 [6, 8]"),
         (replace(GOOD, depth=GOOD.depth[:0]), "depth is float32 [0, 8]"),
+        (replace(GOOD, depth=GOOD.depth[:1, :1]), "depth is a single value"),
         (replace(GOOD, depth=GOOD.depth.numpy()), "depth is a ndarray"),  # type: ignore[arg-type]
         (replace(GOOD, depth=GOOD.depth.to("meta")), "depth is on meta and the model on cpu"),
         (replace(GOOD, features=GOOD.depth), "features is float32 [6, 8], but features are floating [C, h', w']"),

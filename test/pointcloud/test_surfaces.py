@@ -39,6 +39,13 @@ def test_the_sky_has_no_depth_but_for_what_refinement_found_before_it() -> None:
     assert torch.equal(surface_normals(result).isfinite().all(0), expected.isfinite())
 
 
+def test_a_hole_within_the_sky_does_not_bring_it_back() -> None:
+    sky = torch.tensor([[True, True], [False, False]])
+    result = frame(sky)
+    result.coarse[0, 1] = torch.nan
+    assert surface_depth(result)[0, 2:].isnan().all() and float(surface_depth(result)[0, 1]) == 6.0
+
+
 def test_scale_does_not_matter_and_without_a_word_of_sky_all_is_surface() -> None:
     sky = torch.tensor([[True, False], [False, False]])
     result = frame(sky)

@@ -7,6 +7,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.color_map import colorize_normals
 from depth_retrofit_ros.msg import FrameStats
@@ -107,6 +109,24 @@ def test_the_depth_and_its_info_make_the_cloud(graph: Graph, size: tuple[int, in
     np.testing.assert_allclose(pixels_of(clouds[0])[..., :3], points, rtol=1e-5, atol=1e-5)
 
 
+class WallUnderTheSky(SlantedWall):
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
+        prediction = super().predict(image, camera, hints)
+        sky = torch.zeros(12, 16, dtype=torch.bool)
+        sky[:4] = True
+        return replace(prediction, sky=sky)
+
+
+def test_the_sky_has_depth_and_no_points(graph: Graph) -> None:
+    graph.depth_node(WallUnderTheSky(), cloud_stride=1, budget=0.0)
+    depths, clouds = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(PointCloud2, f"{NODE}/points")
+    send_with_info(graph, image_message(48, 64), info_message())
+    wait_until(lambda: depths and clouds, "depth and cloud")
+    assert np.isfinite(pixels_of(depths[0])).all()
+    known = np.isfinite(pixels_of(clouds[0])[..., 2])
+    assert not known[:16].any() and known[16:].all()
+
+
 def test_compressed_images_come_through_the_transport_s_topic(graph: Graph) -> None:
     graph.depth_node(SlantedWall(), image_transport="compressed")
     depths = graph.listen(Image, f"{NODE}/depth/image_rect")
@@ -147,7 +167,7 @@ def test_normals_are_those_of_the_depth(graph: Graph) -> None:
     camera = camera_from_info(calibration, 128, 96)
     assert camera is not None
     found = np.frombuffer(message.data, np.float32).reshape(96, 128, 3)
-    expected = normals_of(torch.from_numpy(pixels_of(depth).copy()), camera).numpy()
+    expected = normals_of(torch.from_numpy(pixels_of(depth).copy()), camera, upsampled_from=(12, 16)).numpy()
     np.testing.assert_array_equal(found, expected.transpose(1, 2, 0))
     assert (preview.encoding, preview.step) == ("rgb8", 128 * 3)
     np.testing.assert_array_equal(pixels_of(preview), colorize_normals(expected))
@@ -287,7 +307,7 @@ def test_on_cuda_without_triton_the_cloud_is_made_on_the_host(graph: Graph, monk
     outputs = Outputs(graph.client, ())
     image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     depth, camera = np.linspace(1.0, 2.0, 24, dtype=np.float32).reshape(4, 6), Camera(6, 4, 5.0, 5.0, 2.5, 1.5)
-    on_device = SimpleNamespace(depth=torch.empty(4, 6, device="meta"), image=torch.empty(4, 6, 3, device="meta"))
+    on_device = SimpleNamespace(sky=None, depth=torch.empty(4, 6, device="meta"), image=torch.empty(4, 6, 3, device="meta"))
     message = outputs._make_cloud(cast(DepthFrame, on_device), lambda: depth, Frame(image, camera=camera), Header(), 1)
     np.testing.assert_array_equal(pixels_of(message).view(np.uint32), make_cloud(depth, image, camera, 1).view(np.uint32))
     outputs.destroy()
