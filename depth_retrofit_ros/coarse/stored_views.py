@@ -17,6 +17,7 @@ from depth_retrofit_ros.errors import CameraError, DatasetError, ModelError
 from depth_retrofit_ros.io.map_files import SUFFIXES
 from depth_retrofit_ros.io.npz import NpzReader, open_npz
 
+TURNED = 1.5  # aspects of image and map that differ by more are not of one view
 SKEWED = 1e-3  # largest element of RᵀR − 1 with which a rotation still counts as one
 
 
@@ -76,14 +77,23 @@ def _read_depth(path: Path, device: torch.device) -> StoredCoarse:
 def _read_view(path: Path, size: tuple[int, int], device: torch.device, point_maps: bool) -> CoarseView:
     prediction = _read_depth(path, device).prediction
     h, w = prediction.depth.shape
+    stretch = (w / h) / (size[1] / size[0])
+    if max(stretch, 1 / stretch) > TURNED:
+        raise DatasetError(f"{path}: its map is {w}x{h} and the image {size[1]}x{size[0]}: store the map as the image is shown")
     with open_npz(path) as arrays:
         confidence = _map(arrays, "confidence", 2, path, device)
         k, pose = arrays.array("K", 2), arrays.array("camera_from_world", 2).astype(np.float64)
         point_map = _read_points(arrays, path, device) if point_maps else None
+    if confidence is not None and confidence.shape != (h, w):
+        raise DatasetError(f"{path}: confidence must be {[h, w]} as depth is, not {list(confidence.shape)}")
     if k.shape != (3, 3) or pose.shape != (3, 4):
         raise DatasetError(f"{path}: K must be [3, 3] and camera_from_world [3, 4], not {list(k.shape)} and {list(pose.shape)}")
     if not np.isfinite(pose).all() or np.abs(pose[:, :3].T @ pose[:, :3] - np.eye(3)).max() > SKEWED:
         raise DatasetError(f"{path}: camera_from_world must be a rotation beside a translation: store [R | t]")
+    if not (-0.5 < k[0, 2] < w - 0.5 and -0.5 < k[1, 2] < h - 0.5):
+        raise DatasetError(
+            f"{path}: K's center ({k[0, 2]:g}, {k[1, 2]:g}) lies outside of its {w}x{h} map: K counts that map's pixels"
+        )
     try:
         camera = Camera(w, h, float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2])).resized(size[1], size[0])
     except CameraError as error:

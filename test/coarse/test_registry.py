@@ -197,7 +197,14 @@ def test_device_is_checked_before_weights_are_fetched(monkeypatch: pytest.Monkey
 
 
 def test_non_commercial_use_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    source = "MODEL = entry('gratis', commercial=False, license='CC BY-NC 4.0')\nload = lambda *arguments: 'loaded'\n"
+    source = """
+MODEL = entry("gratis", commercial=False, license="CC BY-NC 4.0")
+class load:
+    def __init__(self, weights, device, claim, size):
+        self.device, self.claim = device, claim
+    def predict(self, image, camera, hints):
+        raise NotImplementedError
+"""
     use_plugins(monkeypatch, write_plugin(tmp_path, "gratis", source, "gratis = gratis:MODEL"))
     for _ in range(2):
         load_coarse("gratis", weights=None, device="cpu")

@@ -66,7 +66,10 @@ def test_metres_are_the_files_word(tmp_path: Path) -> None:
     [
         ({"K": None}, "has no 'K'"),
         ({"K": np.eye(2)}, r"K must be \[3, 3\]"),
-        ({"K": np.zeros((3, 3))}, "not usable"),
+        ({"K": np.diag([0.0, 0.0, 1.0]) + K * [[0, 0, 1], [0, 0, 1], [0, 0, 0]]}, "not usable"),
+        ({"K": K * [[9.0], [9.0], [1.0]]}, r"K's center \(103\.5, 76\.5\) lies outside of its 24x18 map"),
+        ({"depth": arrays()["depth"].T, "K": K[[1, 0, 2]][:, [1, 0, 2]]}, "its map is 18x24 and the image 48x36"),
+        ({"confidence": np.ones((10, 10))}, r"confidence must be \[18, 24\] as depth is, not \[10, 10\]"),
         ({"camera_from_world": np.eye(4)}, r"camera_from_world \[3, 4\]"),
         ({"camera_from_world": 2 * POSE}, "must be a rotation beside a translation"),
         ({"camera_from_world": POSE * np.nan}, "must be a rotation beside a translation"),
