@@ -6,8 +6,9 @@ public interface; it is imported when it is first asked for, so that ``import de
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from depth_retrofit_ros.lazy import lazy_names
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.camera import Camera
@@ -50,13 +51,7 @@ _HOMES = {
 
 
 if not TYPE_CHECKING:  # a type checker shall see the names above, and no others
-
-    def __getattr__(name: str) -> object:
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
-        globals()[name] = value
-        return value
+    __getattr__ = lazy_names(__name__, __all__, _HOMES, "errors")
 
 
 def __dir__() -> list[str]:

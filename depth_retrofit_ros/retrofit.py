@@ -14,7 +14,7 @@ from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.coarse.registry import load_coarse, resolved
-from depth_retrofit_ros.coarse.window import windowed
+from depth_retrofit_ros.coarse.window import one_at_a_time, windowed
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
@@ -25,7 +25,7 @@ from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
-from depth_retrofit_ros.upsampling.interpolation import upsample
+from depth_retrofit_ros.upsampling.interpolation import upsample_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,7 @@ def _without(depth: torch.Tensor, unknown: torch.Tensor | None) -> torch.Tensor:
     """Depth ``[H, W]``, NaN in the cells that are unknown ``bool [h, w]``."""
     if unknown is None:
         return depth
-    hidden = upsample(unknown.float(), (depth.shape[0], depth.shape[1]), "nearest") > 0.5
-    return depth.masked_fill(hidden, torch.nan)
+    return depth.masked_fill(upsample_mask(unknown, (depth.shape[0], depth.shape[1])), torch.nan)
 
 
 def _require_trustworthy(model: str, claim: ScaleClaim) -> None:
@@ -173,7 +172,7 @@ def refused_settings(info: ModelInfo, trust_scale: bool = False, cuda_graphs: bo
     if cuda_graphs and (used := sorted(info.uses & {"sparse depth", "the past"})):
         return f"cuda_graphs cannot replay {info.name}, which uses {' and '.join(used)}: leave it off"
     if views > 1 and "several views" not in info.uses:
-        return f"{info.name} sees one image at a time: leave views at 1, or choose a model of several, such as vggt"
+        return one_at_a_time(info.name)
     return None
 
 

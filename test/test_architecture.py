@@ -17,7 +17,7 @@ from test.paths import ROOT
 
 # From the bottom up. Each folder, or file beside the folders, may import its own layer (without cycles) and those before it.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors"}),
+    frozenset({"errors", "lazy"}),
     frozenset({"sparse", "device", "io", "camera", "frame"}),
     frozenset({"coarse", "upsampling", "selection", "refinement", "scale", "pointcloud"}),
     frozenset({"retrofit"}),
@@ -34,6 +34,7 @@ ADAPTERS = {
     f"{PACKAGE}.{name}"
     for name in (
         "coarse.far_limit_triton",
+        "device.scan_triton",
         "pointcloud.organized_triton",
         "refinement.pixels.decision_triton",
         "refinement.pixels.features_triton",

@@ -11,7 +11,7 @@ import copy
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,12 @@ class Cost:
     launches: int = 0
     read: int = 0
     written: int = 0
-    by_name: dict[str, int] = field(default_factory=dict)
 
-    def add(self, name: str, read: int, written: int) -> None:
+    def add(self, read: int, written: int) -> None:
         """One launch."""
         self.launches += 1
         self.read += read
         self.written += written
-        self.by_name[name] = self.by_name.get(name, 0) + 1
 
 
 class Audit:
@@ -108,7 +106,7 @@ class Audit:
 
     def launch(self, name: str, read: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
         """Note a kernel."""
-        self.stages.setdefault(self._stage, Cost()).add(name, _bytes(read), _bytes(written))
+        self.stages.setdefault(self._stage, Cost()).add(_bytes(read), _bytes(written))
 
     def _launched(self, launched: Launch) -> None:
         """A kernel of Triton; which of its tensors it writes, it does not say: they count as read."""

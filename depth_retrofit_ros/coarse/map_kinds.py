@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 
 from depth_retrofit_ros.coarse.claim import ScaleClaim, stored_claim
+from depth_retrofit_ros.coarse.disparity import FAR_SHARE
 
 Kind = Literal["depth", "metric", "normalized", "disparity", "inverted-disparity"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MILLIMETER = 1e-3  # of whole numbers that are metric: REP-118's raw form
-FAR_SHARE = 0.01  # of the mean disparity: where a map says 0, depth is 100 times that of the mean disparity
 NEAREST_SHARE = 0.5  # of a normalized map's median above its nearest: the distance of the nearest
 FEW_LEVELS = 1024  # a map with no more distinct values than that is in steps
 LEVEL_SAMPLES = 200_000  # values in which they are looked for

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.disparity import depth_from_disparity
 from depth_retrofit_ros.coarse.imagenet import DEVIATION, MEAN, NormalizedInput, Rgb, usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
 
 IMAGENET: tuple[Rgb, Rgb] = MEAN, DEVIATION
 CENTERED: tuple[Rgb, Rgb] = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 AS_IT_IS: tuple[Rgb, Rgb] = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-FAR_SHARE = 0.01
 NEAREST_M = 1e-3
 LEAST_SHARE = 1e-12  # of a distribution: its logarithm stays finite
 
@@ -81,15 +81,6 @@ class TransformersModel:
 def depth_of(answer: Tensor, claim: ScaleClaim) -> Tensor:
     """Depth > 0 of an answer ``[h, w]`` that is disparity where the claim says so, else depth."""
     return depth_from_disparity(answer) if claim.inverse else answer.clamp_min(NEAREST_M)
-
-
-def depth_from_disparity(disparity: Tensor) -> Tensor:
-    """Relative depth > 0 of a disparity ≥ 0 ``[h, w]``; where that is 0 (sky), 100 times the depth of the frame's mean disparity.
-
-    The floor follows the frame's own scale, so that scaling the disparity scales the depth and nothing else.
-    """
-    floor = FAR_SHARE * disparity.mean()
-    return 1.0 / (disparity + floor).clamp_min(torch.finfo(torch.float32).tiny ** 0.5)
 
 
 def in_precision(network: DepthNetwork, dtype: torch.dtype) -> DepthNetwork:

@@ -14,13 +14,13 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.disparity import depth_from_disparity
 from depth_retrofit_ros.coarse.imagenet import NormalizedInput, usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.networks.dpt import to_precision
 from depth_retrofit_ros.coarse.networks.temporal import REACH, TemporalMemory
 from depth_retrofit_ros.coarse.networks.video_depth_anything import SMALL, VideoDepth
 from depth_retrofit_ros.coarse.past import Past
-from depth_retrofit_ros.coarse.transformers_model import depth_from_disparity
 from depth_retrofit_ros.io.checkpoints import load_strict, load_tensors
 
 NAME = "video-depth-anything-small"

@@ -77,5 +77,10 @@ def windowed(model: CoarseModel, count: int) -> CoarseModel:
     if count == 1:
         return model
     if not isinstance(model, MultiViewModel):
-        raise ModelError(f"{model.name} sees one image at a time: leave views at 1, or choose a model of several, such as vggt")
+        raise ModelError(one_at_a_time(model.name))
     return ViewWindow(model, count)
+
+
+def one_at_a_time(model: str) -> str:
+    """Why a model of one view has no window, and what to do."""
+    return f"{model} sees one image at a time: leave views at 1, or choose a model of several, such as vggt"

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.device.launches import launch
 from depth_retrofit_ros.pointcloud.organized import cloud_size
 
 POINTS = 512  # per program
@@ -47,7 +48,6 @@ def make_cloud_on_device(depth: torch.Tensor, image: torch.Tensor, camera: Camer
     x_slope, y_slope = (torch.from_numpy(slope).to(depth.device, torch.float32) for slope in camera.ray_slopes())
     out = torch.empty((rows, columns, 4), device=depth.device)
     width, programs = depth.shape[1], (triton.cdiv(rows * columns, POINTS),)
-    with torch.cuda.device_of(out):
-        arguments = depth.contiguous(), image.contiguous(), x_slope, y_slope, out
-        _fill[programs](*arguments, rows * columns, columns, width, stride, BLOCK=POINTS)
+    tensors = depth.contiguous(), image.contiguous(), x_slope, y_slope, out
+    launch(_fill, programs, *tensors, rows * columns, columns, width, stride, BLOCK=POINTS)
     return out

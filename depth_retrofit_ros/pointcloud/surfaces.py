@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from depth_retrofit_ros.frame import DepthFrame
-from depth_retrofit_ros.upsampling.interpolation import upsample
+from depth_retrofit_ros.upsampling.interpolation import upsample_mask
 
 AT_LIMIT = 0.9  # of the far limit, at which the sky lies: a refined pixel that came out nearer is something before the sky
 
@@ -17,8 +17,7 @@ def surface_depth(result: DepthFrame) -> torch.Tensor:
     """
     if result.sky is None:
         return result.depth
-    size = (result.depth.shape[0], result.depth.shape[1])
-    sky = upsample(result.sky.float(), size, "nearest") > 0.5
+    sky = upsample_mask(result.sky, (result.depth.shape[0], result.depth.shape[1]))
     chosen = result.selection.indices.long()
     at_limit = result.sky & result.coarse.isfinite()  # a stored map's hole may lie within its sky
     limit = AT_LIMIT * torch.where(at_limit, result.coarse, -torch.inf).amax()

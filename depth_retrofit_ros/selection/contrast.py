@@ -56,8 +56,8 @@ def deviation_between(image: torch.Tensor, rows: np.ndarray, columns: np.ndarray
 
 
 def cell_deviation_by_torch(image: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-    """``cell_deviation`` in plain torch: the specification of the compiled pass, and what runs on CUDA. Its products are to be of
-    full float32, which is torch's default: TF32 would make a plain wall deviate by three grey levels."""
+    """``cell_deviation`` in plain torch: the specification of the compiled pass, and what runs on CUDA without Triton. Its products
+    are to be of full float32, which is torch's default: TF32 would make a plain wall deviate by three grey levels."""
     height, width = image.shape[:2]
     rows, columns = (_membership(high, low, image.device) for high, low in zip((height, width), grid, strict=True))
     count = (rows.sum(1)[:, None] * columns.sum(1))[..., None]

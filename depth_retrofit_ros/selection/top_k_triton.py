@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 
 from depth_retrofit_ros.device.launches import launch
+from depth_retrofit_ros.device.scan_triton import sums_before
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.interpolation_triton import between
 
@@ -125,12 +126,7 @@ def count_kernel(
 def scan_kernel(counts: tl.tensor, blocks: tl.tensor, BLOCK: tl.constexpr) -> None:
     """Both rows of counts become the sums of what comes before each block. One program."""
     for row in tl.static_range(2):
-        before = blocks * 0
-        for start in range(0, blocks, BLOCK):
-            place = start + tl.arange(0, BLOCK)
-            number = tl.load(counts + row * blocks + place, place < blocks, 0)
-            tl.store(counts + row * blocks + place, before + tl.cumsum(number, 0) - number, place < blocks)
-            before += tl.sum(number, 0)
+        sums_before(counts + row * blocks, blocks, BLOCK)
 
 
 @triton.jit

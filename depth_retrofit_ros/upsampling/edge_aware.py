@@ -50,7 +50,7 @@ def _upsample_on_device(depth: torch.Tensor, image: torch.Tensor, small: torch.T
 
 
 def upsample_by_torch(maps: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """The plain specification of the compiled pass, and what runs on CUDA."""
+    """The plain specification of the compiled pass, and what runs on CUDA without Triton."""
     sampled = bilinear(maps.permute(2, 0, 1), (image.shape[0], image.shape[1]))
     return guided_depth(sampled.movedim(0, -1), image)
 

@@ -74,6 +74,11 @@ def upsample(depth: torch.Tensor, size: tuple[int, int], mode: Mode = "planar") 
     return bilinear(depth.reciprocal()[None], size)[0].reciprocal_()
 
 
+def upsample_mask(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """``bool [h, w]`` → ``bool [H, W]``: what the coarse pixel says that each fine pixel's centre lies in."""
+    return upsample(mask.float(), size, "nearest") > 0.5
+
+
 def sample_at(maps: torch.Tensor, pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Bilinear values of coarse maps ``[h, w, C]`` at flat pixel indices ``int64 [K]`` of a ``size = (H, W)`` frame → ``[K, C]``.
 

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.depth_anything import DepthAnythingNetwork, load
+from depth_retrofit_ros.coarse.disparity import depth_from_disparity
 from depth_retrofit_ros.coarse.input_size import InputSize, long_side
 from depth_retrofit_ros.coarse.registry import MODELS, load_coarse
-from depth_retrofit_ros.coarse.transformers_model import NEAREST_M, TransformersModel, depth_from_disparity
+from depth_retrofit_ros.coarse.transformers_model import NEAREST_M, TransformersModel
 from depth_retrofit_ros.errors import ModelError, WeightsError
 
 transformers = pytest.importorskip("transformers")

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from depth_retrofit_ros.coarse import dpt
+from depth_retrofit_ros.coarse.disparity import depth_from_disparity
 from depth_retrofit_ros.coarse.input_size import long_side
-from depth_retrofit_ros.coarse.transformers_model import depth_from_disparity
 from test.coarse import tiny_networks as tiny
 from test.coarse.families import DISTRIBUTIONS, FAMILIES, Family, image, library_answer, model_of
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from depth_retrofit_ros.coarse import video_depth_anything
 from depth_retrofit_ros.coarse.base import Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.disparity import depth_from_disparity
 from depth_retrofit_ros.coarse.input_size import long_side
 from depth_retrofit_ros.coarse.networks.dinov2 import VitSize
 from depth_retrofit_ros.coarse.networks.temporal import TemporalMemory
 from depth_retrofit_ros.coarse.networks.video_depth_anything import SMALL, Architecture, VideoDepth
 from depth_retrofit_ros.coarse.past import LONGEST_GAP_NS
-from depth_retrofit_ros.coarse.transformers_model import depth_from_disparity
 from depth_retrofit_ros.coarse.video_depth_anything import HELD, VideoDepthAnything, load
 from depth_retrofit_ros.errors import WeightsError
 from test.coarse.networks.parity import fill, random_input

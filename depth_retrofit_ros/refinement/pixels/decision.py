@@ -53,7 +53,7 @@ def decide(out: torch.Tensor, features: PixelFeatures) -> Refinement:
 
 
 def decide_by_torch(out: torch.Tensor, features: PixelFeatures) -> Refinement:
-    """``decide`` in plain torch, with gradients: the specification of the compiled pass, and what runs on CUDA."""
+    """``decide`` in plain torch, with gradients: the specification of the compiled pass, and what runs on CUDA without Triton."""
     log_choice = (out[:, :COUNT] + fitness(features, out[:, COUNT : COUNT + TERMS])).log_softmax(1)
     choice = log_choice.exp()
     change = (choice * features.candidates).sum(1) + RESIDUAL_SCALE * out[:, -1]

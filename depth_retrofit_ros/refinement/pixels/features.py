@@ -160,7 +160,7 @@ def features_at(
 def features_by_torch(
     rgb: torch.Tensor, maps: CoarseMaps, depth_at: torch.Tensor, indices: torch.Tensor, size: tuple[int, int]
 ) -> PixelFeatures:
-    """``features_at`` in plain torch: the specification of the compiled pass, and what runs on CUDA."""
+    """``features_at`` in plain torch: the specification of the compiled pass, and what runs on CUDA without Triton."""
     sampled = sample_at(maps.values, indices, size)
     log_depth = depth_at.log()
     # The candidates were taken relative to the coarse grid's own ln depth; make them relative to the upsampled depth of this pixel.

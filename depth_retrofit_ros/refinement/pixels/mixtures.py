@@ -52,7 +52,7 @@ def mixture_maps(depth: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
 
 
 def mixture_maps_by_torch(depth: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """``mixture_maps`` in plain torch: the specification of the compiled pass, and what runs on CUDA."""
+    """``mixture_maps`` in plain torch: the specification of the compiled pass, and what runs on CUDA without Triton."""
     inverse, colors = depth.reciprocal(), image.permute(2, 0, 1).contiguous()
     parts = []
     for side, reach in WINDOWS:

@@ -133,8 +133,7 @@ class FusedBackend(ABC):
 
     @abstractmethod
     def _convolve(self, work: Convolution) -> torch.Tensor:
-        """Run the kernel: all operands are checked, of one type, without gradient and contiguous, but for the matrices, which may
-        have any strides. Returns ``[rows, Cout]``."""
+        """Run the kernel: all operands are checked, without gradient and contiguous. Returns ``[rows, Cout]``."""
 
     def _run(self, work: Convolution) -> torch.Tensor:
         """``_convolve``, unless the operands do not fit each other or want gradients."""

@@ -67,7 +67,7 @@ class TritonBackend(FusedBackend):
             features,
             features if sources is None else sources,
             features if targets is None else targets,
-            work.matrices.contiguous(),
+            work.matrices,
             features if work.bias is None else work.bias,
             features if work.residual is None else work.residual,
             out,

@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 
 from depth_retrofit_ros.device.launches import INTERPRETED
+from depth_retrofit_ros.device.scan_triton import sums_before
 
 # Timed once for each pair of widths and each power of two of rows; of the interpreter only the values are of interest.
 CONFIGS = [
@@ -195,13 +196,7 @@ def count_cells(
 @triton.jit
 def sum_before(counts: tl.tensor, total: tl.tensor, blocks: tl.tensor, BLOCK: tl.constexpr) -> None:
     """``int32 [blocks]`` becomes the sum of what comes before each; total ``int32 [1]``: of all. One program."""
-    before = blocks * 0
-    for start in range(0, blocks, BLOCK):
-        place = start + tl.arange(0, BLOCK)
-        number = tl.load(counts + place, place < blocks, 0)
-        tl.store(counts + place, before + tl.cumsum(number, 0) - number, place < blocks)
-        before += tl.sum(number, 0)
-    tl.store(total, before)
+    tl.store(total, sums_before(counts, blocks, BLOCK))
 
 
 @triton.jit
