@@ -15,6 +15,8 @@ import torch.nn.functional as F
 
 from depth_retrofit_ros.device.kernel_cache import cached_njit
 
+LANES = 16  # columns of the search at once: as many float32 as the widest vectors have
+
 
 @dataclass(frozen=True, slots=True)
 class SurfaceSearch:
@@ -50,9 +52,16 @@ def log_ratio(
     """
     purity, known = _purity(true_map, search.least_pure), true_map.isfinite()
     maps = (torch.where(known, m, 0.0).float().numpy() for m in (true_map, coarse_map - true_map, purity))
-    padded = (np.pad(m, search.radius, mode="edge") for m in maps)
-    how = search.radius, search.sigma, search.other, search.tail
-    ratio, weight = _weighted_ratio(log_true.float().numpy(), rows.numpy(), columns.numpy(), *padded, *how)
+    span = -(-(2 * search.radius + 1) // LANES) * LANES  # columns at once, those beyond the search without weight
+    right = search.radius + span - (2 * search.radius + 1)
+    sides = (search.radius, search.radius), (search.radius, right)
+    flat = (np.pad(m, sides, mode="edge").ravel() for m in maps)
+    width = true_map.shape[1] + search.radius + right
+    offsets = np.arange(span) - search.radius
+    near = np.where(offsets <= search.radius, np.exp(-((offsets / search.radius) ** 2)), 0).astype(np.float32)
+    how = (np.float32(value) for value in (1 / search.sigma, search.other, 1 / search.tail))
+    pixels = log_true.float().numpy(), rows.numpy(), columns.numpy()
+    ratio, weight = _weighted_ratio(*pixels, *flat, near, width, search.radius, *how)
     return torch.from_numpy(np.where(weight > 0, ratio, np.float32(np.nan)))
 
 
@@ -64,7 +73,7 @@ def _purity(true_map: torch.Tensor, least: float) -> torch.Tensor:
     return torch.exp(-(((farthest + nearest) / 0.1) ** 2)) + least
 
 
-@cached_njit(fastmath=True)
+@cached_njit(fastmath=True, error_model="numpy")
 def _weighted_ratio(
     log_true: np.ndarray,
     rows: np.ndarray,
@@ -72,33 +81,43 @@ def _weighted_ratio(
     true_map: np.ndarray,
     ratio: np.ndarray,
     purity: np.ndarray,
+    near: np.ndarray,
+    width: int,
     radius: int,
-    sigma: float,
+    per_sigma: float,
     other: float,
-    tail: float,
+    per_tail: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean ``ratio`` of the cells within ``radius``, by nearness, purity and likeness to the pixel's own depth, and their weight;
-    the maps are padded by ``radius``."""
-    side = 2 * radius + 1
-    near = np.exp(-((np.arange(-radius, radius + 1) / radius) ** 2))
+    """Mean ``ratio`` of the cells within ``radius``, by nearness, purity and likeness to the pixel's own depth, and their weight.
+
+    The maps are flat, of that width, padded by ``radius``, on the right so far that a row of ``near`` fits. All in float32 without
+    calls or branches, so that the loop over columns becomes vector instructions.
+    """
+    one, half, part = np.float32(1), np.float32(0.5), np.float32(1 / 256)
+    span = near.size
     out, weights = np.empty_like(log_true), np.empty_like(log_true)
-    like = np.empty(side)
     for i in range(log_true.size):
-        total, weight = 0.0, 0.0
-        for row in range(side):
-            cells = slice(columns[i], columns[i] + side)
-            true, pure, ratios = true_map[rows[i] + row, cells], purity[rows[i] + row, cells], ratio[rows[i] + row, cells]
-            # Three short loops: the first and the last have no branch and no call, and become vector instructions.
-            for column in range(side):
-                off = true[column] - log_true[i]
-                like[column] = other / (1 + (off / tail) ** 2)
-            for column in range(side):
-                off = (true[column] - log_true[i]) / sigma
-                if off * off < 16:
-                    like[column] += np.exp(-off * off)
-            for column in range(side):
-                w = near[row] * near[column] * pure[column] * like[column]
-                total += w * ratios[column]
-                weight += w
-        out[i], weights[i] = total / max(weight, 1e-30), weight
+        own, total, weight = log_true[i], np.float32(0), np.float32(0)
+        for row in range(2 * radius + 1):
+            first = np.uint64((rows[i] + row) * width + columns[i])  # unsigned, for which no index is looked at twice
+            row_total, row_weight = np.float32(0), np.float32(0)
+            for column in range(np.uint64(span)):
+                off = true_map[first + column] - own
+                far, near_sigma = off * per_tail, off * per_sigma
+                u = min(near_sigma * near_sigma * part, one)
+                like = one - u + half * u * u  # e^−u for a small u = x²/256; its 256th power is exp(−x²) to 1e-5
+                like *= like
+                like *= like
+                like *= like
+                like *= like
+                like *= like
+                like *= like
+                like *= like
+                like *= like
+                w = near[column] * purity[first + column] * (like + other / (one + far * far))
+                row_total += w * ratio[first + column]
+                row_weight += w
+            total += near[row] * row_total
+            weight += near[row] * row_weight
+        out[i], weights[i] = total / max(weight, np.float32(1e-30)), weight
     return out, weights
