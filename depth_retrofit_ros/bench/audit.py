@@ -1,4 +1,4 @@
-"""What the method asks of a GPU, found out without one: its waits, launches and bytes.
+"""What the method asks of a GPU, found out without one: its waits, launches, bytes and floating-point operations.
 
 Tensors without content (``meta``) stand for the device's, so that the very code that CUDA runs is run, and each operation is seen
 on its way to the dispatcher. What would make the host wait for the device between ``launch`` and ``collect`` is a ``Wait``: a value
@@ -11,7 +11,7 @@ import copy
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.device.cuda_streams import StageTimer
-from depth_retrofit_ros.device.launches import Launch, observed
+from depth_retrofit_ros.device.launches import Launch, observed, plain
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
@@ -41,6 +42,9 @@ LOOKS = {"_local_scalar_dense", "item", "nonzero", "nonzero_numpy", "masked_sele
 LOOKS |= {"unique_consecutive", "unique_dim", "_unique2"}
 INDEXING = {torch.Tensor.__getitem__, torch.Tensor.__setitem__}
 SENT = {torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy}  # what they make lies on the host first
+ATTENTION = "scaled_dot_product_attention"
+WHOLE = (ATTENTION, "upsample_")  # beginnings of what CUDA has one kernel for, and other devices a dozen operations
+COPIES = {"clone", "_to_copy", "copy_", "cat", "stack"}  # like pointwise operations, what a compiler makes part of its neighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +55,47 @@ class Wait:
     where: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One launch. read, written: bytes of its arguments and results, each tensor once: the least that moves.
+
+    flops: of a matrix product, convolution or attention, 0 of anything else; half: in 16 bits, which tensor cores take. fusible: an
+    operation on each element, or a copy.
+    """
+
+    name: str
+    read: int
+    written: int
+    flops: int = 0
+    half: bool = False
+    fusible: bool = False
+
+
 @dataclass(slots=True)
 class Cost:
-    """Of a stage. launches: of kernels, each operation that is no view and no allocation being one; read, written: bytes of their
-    arguments and results, each tensor once a kernel: the least that moves."""
+    """Of a stage: its kernels, each operation that is no view and no allocation being one."""
 
-    launches: int = 0
-    read: int = 0
-    written: int = 0
+    kernels: list[Kernel] = field(default_factory=list)
 
-    def add(self, read: int, written: int) -> None:
-        """One launch."""
-        self.launches += 1
-        self.read += read
-        self.written += written
+    @property
+    def launches(self) -> int:
+        """Of kernels."""
+        return len(self.kernels)
+
+    @property
+    def read(self) -> int:
+        """[bytes]"""
+        return sum(kernel.read for kernel in self.kernels)
+
+    @property
+    def written(self) -> int:
+        """[bytes]"""
+        return sum(kernel.written for kernel in self.kernels)
+
+    @property
+    def flops(self) -> int:
+        """Of matrix products, convolutions and attention."""
+        return sum(kernel.flops for kernel in self.kernels)
 
 
 class Audit:
@@ -93,24 +124,20 @@ class Audit:
     @property
     def total(self) -> Cost:
         """Of all stages."""
-        total = Cost()
-        for cost in self.stages.values():
-            total.launches += cost.launches
-            total.read += cost.read
-            total.written += cost.written
-        return total
+        return Cost([kernel for cost in self.stages.values() for kernel in cost.kernels])
 
     def wait(self, what: str) -> None:
         """Note that the host would wait here."""
         self.waits.append(Wait(what, _here()))
 
-    def launch(self, name: str, read: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
+    def launch(self, kernel: Kernel) -> None:
         """Note a kernel."""
-        self.stages.setdefault(self._stage, Cost()).add(_bytes(read), _bytes(written))
+        self.stages.setdefault(self._stage, Cost()).kernels.append(kernel)
 
     def _launched(self, launched: Launch) -> None:
         """A kernel of Triton; which of its tensors it writes, it does not say: they count as read."""
-        self.launch(launched.name, launched.tensors, ())
+        flops = convolution_flops(launched)
+        self.launch(Kernel(launched.name, _bytes(launched.tensors), 0, flops, _is_half(launched.tensors[:1])))
 
 
 class _Operations(TorchDispatchMode):
@@ -122,11 +149,12 @@ class _Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        with self:  # what is made of other operations is seen as these
-            composed = func.decompose(*args, **kwargs)
-        if composed is not NotImplemented:
-            return composed
         name = func._schema.name.removeprefix("aten::")
+        if not name.startswith(WHOLE):
+            with self:  # what is made of other operations is seen as these
+                composed = func.decompose(*args, **kwargs)
+            if composed is not NotImplemented:
+                return composed
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         on_device = [tensor for tensor in given if tensor.is_meta]
         on_host = [tensor for tensor in given if not tensor.is_meta]
@@ -149,7 +177,9 @@ class _Operations(TorchDispatchMode):
             owned = {id(tensor) for tensor in given}
             written = [tensor for tensor in made if id(tensor) not in owned]
             written += [tensor for tensor in made if id(tensor) in owned and name.endswith("_")]
-            self._audit.launch(name, on_device, written)
+            flops = _flops(func, args, kwargs, result)
+            fusible = torch.Tag.pointwise in func.tags or name in COPIES
+            self._audit.launch(Kernel(name, _bytes(on_device), _bytes(written), flops, _is_half(given), fusible))
         return result
 
 
@@ -180,6 +210,32 @@ def _is_view(func: Any) -> bool:
         return True
     returns = func._schema.returns
     return bool(returns) and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+
+
+def _flops(func: Any, args: Any, kwargs: Any, result: Any) -> int:
+    """As torch counts them: a multiplication and an addition are two."""
+    if func._schema.name == f"aten::{ATTENTION}":
+        query, key, value = (argument.shape for argument in args[:3])
+        heads = query[:-2].numel()
+        return 2 * heads * query[-2] * key[-2] * (query[-1] + value[-1])
+    count = flop_registry.get(func._overloadpacket)
+    return 0 if count is None else int(count(*args, **kwargs, out_val=result))
+
+
+def convolution_flops(launch: Launch) -> int:
+    """Of a kernel that multiplies matrices, as the sparse convolution says in its constants: neighbours that are absent, which
+    count as zeros, are multiplied too. 0 of any other."""
+    if "TAPS" not in launch.constants:
+        return 0
+    named = dict(zip(plain(launch.kernel).arg_names, launch.arguments, strict=False)) | launch.constants
+    rows, sources, channels, outputs = named["count"], named["TAPS"] * named["SLOTS"], named["CHANNELS"], named["OUTPUTS"]
+    return int(2 * rows * sources * channels * outputs)
+
+
+def _is_half(tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether all their floating-point numbers have 16 bits."""
+    sizes = {tensor.element_size() for tensor in tensors if tensor.is_floating_point()}
+    return sizes == {2}
 
 
 def _bytes(tensors: Sequence[torch.Tensor]) -> int:
@@ -253,8 +309,8 @@ class AuditedRetrofit(Retrofit):
         self.audit = Audit()
 
     def watch(self, size: tuple[int, int]) -> Audit:
-        """The audit of one frame of ``size = (H, W)``, after another, with which all is made that lasts."""
-        frame = Frame(np.zeros((*size, 3), np.uint8))
+        """The audit of one frame of ``size = (H, W)`` of a camera, after another, with which all is made that lasts."""
+        frame = Frame(np.zeros((*size, 3), np.uint8), camera=Camera.from_hfov(size[1], size[0], 70.0))
         self(frame)
         self.audit = Audit()
         with self.audit.watching():
