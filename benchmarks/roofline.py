@@ -3,8 +3,8 @@
 
     python benchmarks/roofline.py --json benchmarks/results/roofline.json
 
-No GPU is needed, and nothing is timed (``depth_retrofit_ros/bench/roofline.py``). The published times are of the coarse model alone,
-as an engine of TensorRT in half precision.
+No GPU is needed, and nothing is timed (``depth_retrofit_ros/bench/roofline.py``). The published times are of the coarse model
+alone, as an engine of TensorRT in half precision.
 """
 
 from __future__ import annotations
@@ -68,9 +68,8 @@ def main() -> None:
     for line in roofline.lines(document):
         print(line)
     for row in document["published"]:
-        print(
-            f"{row['model']} at {row['side']}, {row['device']}: {row['ms']} ms, expected {row['expected_ms']:.1f}, {row['ratio']:.2f}"
-        )
+        of = f"{row['model']} at {row['side']} px on {row['device']}"
+        print(f"{of}: published {row['ms']} ms, expected {row['expected_ms']:.1f}, ratio {row['ratio']:.2f}")
     args.json.write_text(json.dumps(rounded(document), indent=1) + "\n")
 
 

@@ -227,9 +227,9 @@ def convolution_flops(launch: Launch) -> int:
     count as zeros, are multiplied too. 0 of any other."""
     if "TAPS" not in launch.constants:
         return 0
-    named = dict(zip(plain(launch.kernel).arg_names, launch.arguments, strict=False)) | launch.constants
-    rows, sources, channels, outputs = named["count"], named["TAPS"] * named["SLOTS"], named["CHANNELS"], named["OUTPUTS"]
-    return int(2 * rows * sources * channels * outputs)
+    rows = dict(zip(plain(launch.kernel).arg_names, launch.arguments, strict=False))["count"]
+    constants = launch.constants
+    return int(2 * rows * constants["TAPS"] * constants["SLOTS"] * constants["CHANNELS"] * constants["OUTPUTS"])
 
 
 def _is_half(tensors: Sequence[torch.Tensor]) -> bool:

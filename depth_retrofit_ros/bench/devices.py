@@ -7,12 +7,13 @@ Dense figures: those of advertisements are of sparse matrices, and twice as high
 - H100 (SXM5): data sheet, 1,979 TFLOPS of FP16 with sparsity, 67 of FP32, 3.35 TB/s; white paper on Hopper, 50 MiB of L2.
 - Jetson Orin: data sheets of the modules, and the technical brief of the Jetson AGX Orin series. AGX Orin 64 GB has 64 tensor cores
   at 1.3 GHz, 170 TOPS of sparse INT8, hence 85 of dense INT8 and half as many of FP16, which is 512 multiplications and additions a
-  core and cycle; 5.3 TFLOPS of FP32, 204.8 GB/s. Orin NX 16 GB has 32 of these at 918 MHz, 1.88 TFLOPS of FP32, 102.4 GB/s. That is
-  the largest mode of their data sheets; the "super" mode of JetPack 6.2 clocks Orin NX at 1,173 MHz beside the same memory.
-- Jetson Thor (T5000): data sheet, 2,070 TFLOPS of sparse FP4, 1,035 of dense FP4, 517 of dense FP8, hence 258.5 of dense FP16; 2,560
-  CUDA cores at 1.575 GHz, 273 GB/s. Its 32 MiB of L2 are what the driver tells.
+  core and cycle; 5.3 TFLOPS of FP32, 204.8 GB/s. Orin NX 16 GB has 32 of these at 918 MHz, 1.88 TFLOPS of FP32, 102.4 GB/s. That
+  is the largest mode of their data sheets; the "super" mode of JetPack 6.2 clocks Orin NX at 1,173 MHz beside the same memory.
+- Jetson Thor (T5000): data sheet, 2,070 TFLOPS of sparse FP4, 1,035 of dense FP4, 517 of dense FP8, hence 258.5 of dense FP16;
+  2,560 CUDA cores at 1.575 GHz, 273 GB/s. Its 32 MiB of L2 are what the driver tells.
 
-What a launch costs the host is no vendor's figure but an assumption: 5 us on a desktop's processor, twice that and more on ARM cores.
+What a launch costs the host is no vendor's figure but an assumption: 5 us on a desktop's processor, twice that and more on
+ARM cores.
 """
 
 from __future__ import annotations

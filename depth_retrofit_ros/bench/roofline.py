@@ -1,7 +1,7 @@
 """How long a frame would take on GPUs that are not here: a prediction, from what it asks of them and what they can do at most.
 
-Launches, bytes and floating-point operations are counted (``bench/audit.py``); the limits are their vendors' (``bench/devices.py``);
-how much of a limit is reached, and what a launch costs, is assumed. So each figure is a range:
+Launches, bytes and floating-point operations are counted (``bench/audit.py``); the limits are those that vendors state
+(``bench/devices.py``); how much of a limit is reached, and what a launch costs, is assumed. So each figure is a range:
 
 - best: ``max(launches x NODE_US, bytes / bandwidth, flops / peak)``, as if all three went on side by side without a gap and each at
   its limit, launches replayed as a graph, and as if what fits into the cache never left it;
@@ -106,17 +106,19 @@ def predict(stages: Stages, device: Device) -> Frame:
     """Of a frame whose stages are ``coarse``, ``refine`` and others."""
     engine = {name: as_engine(kernels) if name == "coarse" else list(kernels) for name, kernels in stages.items()}
     times = {name: Range(best_ms(engine[name], device), expected_ms(engine[name], device, len(stages[name]))) for name in stages}
-    total = Range(sum(time.best for time in times.values()), sum(time.expected for time in times.values()))
-    eager = expected_ms(stages["coarse"], device, len(stages["coarse"])) + total.expected - times["coarse"].expected
-    coarse, kernels = times["coarse"], [kernel for part in engine.values() for kernel in part]
+    coarse, others = times["coarse"], [time for name, time in times.items() if name != "coarse"]
+    rest = Range(sum(time.best for time in others), sum(time.expected for time in others))
+    total = Range(coarse.best + rest.best, coarse.expected + rest.expected)
+    eager_ms = expected_ms(stages["coarse"], device, len(stages["coarse"])) + rest.expected
+    kernels = [kernel for part in engine.values() for kernel in part]
     launched_ms = sum(map(len, stages.values())) * device.launch_us / 1e3
     flops_ms = sum(_flops_ms(kernel, device) for kernel in kernels)
     shared = max(launched_ms, _bytes_ms(sum(map(_bytes, kernels)), device) / REACHED_BANDWIDTH, flops_ms / REACHED_FLOPS)
     beside = Range(
-        max(coarse.best, total.best - coarse.best, best_ms(kernels, device)),
-        max(coarse.expected, total.expected - coarse.expected, shared),
+        max(coarse.best, rest.best, best_ms(kernels, device)),
+        max(coarse.expected, rest.expected, shared),
     )
-    return Frame(times, total, beside, eager, times["refine"].expected / total.expected)
+    return Frame(times, total, beside, eager_ms, times["refine"].expected / total.expected)
 
 
 def missing() -> str | None:
