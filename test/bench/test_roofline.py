@@ -234,3 +234,23 @@ def test_published_times_agree_with_what_is_predicted() -> None:
     recent = [row["ratio"] for row in stored if row["device"] != script.NANO.name]
     assert len(recent) == 8 and all(0.7 < ratio < 1.3 for ratio in recent)
     assert all(row["ratio"] > 2 for row in stored if row["device"] == script.NANO.name)
+
+
+def test_the_document_says_what_was_stored() -> None:
+    rows = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8").splitlines()
+    stored = json.loads((ROOT / "benchmarks" / "results" / "roofline.json").read_text())
+    for case in stored["cases"]:
+        name = f"| `{case['model']}` {case['input'][1]}×{case['input'][0]} | "
+        coarse, *others = case["counted"].values()
+        columns = [*_columns(coarse), *_columns({key: sum(one[key] for one in others) for key in others[0]})]
+        assert name + " | ".join(columns) + " |" in rows
+        frames = [(frame["one_at_a_time"], frame["refine_share"]) for frame in case["predicted"].values()]
+        cells = [f"**{time['expected']:.1f}** ({time['best']:.1f}), {100 * share:.0f} %" for time, share in frames]
+        assert name + " | ".join(cells) + " |" in rows
+    for row in stored["published"]:
+        figures = f"| {row['ms']:g} | {row['expected_ms']:.1f} ({row['best_ms']:.1f}) | {row['ratio']:.2f} |"
+        assert [line for line in rows if f"{row['device']} [" in line and f"{row['side']}×" in line and line.endswith(figures)]
+
+
+def _columns(counted: dict[str, float]) -> list[str]:
+    return [f"{counted['launches']:,}", f"{counted['mb']:,.0f}", f"{counted['gflop']:,.1f}"]
