@@ -109,7 +109,7 @@ def measure(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
 
 
 def measure_gpu(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    """The profile of a CUDA device, or its dry run; prints it as JSON, and before a dry run's what is counted and predicted.
+    """The profile of a CUDA device, or its dry run; prints it as JSON, and after that of a dry run what is counted and predicted.
 
     Raises ModelError where there is none.
     """
@@ -119,10 +119,9 @@ def measure_gpu(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from depth_retrofit_ros.device.choice import pick_device
 
     profile = gpu.dry_run() if args.dry_run else gpu.Profile(pick_device("cuda"))
-    predicted = predict(progress) if args.dry_run else {}
-    measured = {"gpu": gpu.run(profile, progress.show)}
+    measured: dict[str, Any] = {"gpu": gpu.run(profile, progress.show)}
     progress.say(json.dumps(measured, indent=1))
-    return measured | predicted
+    return measured | predict(progress) if args.dry_run else measured
 
 
 def predict(progress: Progress) -> dict[str, Any]:
