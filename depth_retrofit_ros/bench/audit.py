@@ -11,7 +11,7 @@ import copy
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
+from depth_retrofit_ros.bench.cost import ATTENTION, Cost, Kernel, bytes_of, convolution_flops, flops_of, is_half
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.device.cuda_streams import StageTimer
-from depth_retrofit_ros.device.launches import Launch, observed, plain
+from depth_retrofit_ros.device.launches import Launch, observed
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
@@ -34,7 +34,6 @@ from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.area_average import downsample
 
-SECTOR = 32  # bytes, the least that a GPU reads of its memory
 META = torch.device("meta")
 PACKAGE = Path(__file__).resolve().parents[1]
 # Of operations that look at values, or whose result has a shape that depends on them.
@@ -42,9 +41,8 @@ LOOKS = {"_local_scalar_dense", "item", "nonzero", "nonzero_numpy", "masked_sele
 LOOKS |= {"unique_consecutive", "unique_dim", "_unique2"}
 INDEXING = {torch.Tensor.__getitem__, torch.Tensor.__setitem__}
 SENT = {torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy}  # what they make lies on the host first
-ATTENTION = "scaled_dot_product_attention"
 WHOLE = (ATTENTION, "upsample_")  # beginnings of what CUDA has one kernel for, and other devices a dozen operations
-COPIES = {"clone", "_to_copy", "copy_", "cat", "stack"}  # like pointwise operations, what a compiler makes part of its neighbours
+COPIES = {"clone", "_to_copy", "copy_", "cat", "stack"}  # like pointwise operations, what a compiler makes part of its neighbors
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,49 +51,6 @@ class Wait:
 
     what: str
     where: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """One launch. read, written: bytes of its arguments and results, each tensor once: the least that moves.
-
-    flops: of a matrix product, convolution or attention, 0 of anything else; half: in 16 bits, which tensor cores take. fusible: an
-    operation on each element, or a copy.
-    """
-
-    name: str
-    read: int
-    written: int
-    flops: int = 0
-    half: bool = False
-    fusible: bool = False
-
-
-@dataclass(slots=True)
-class Cost:
-    """Of a stage: its kernels, each operation that is no view and no allocation being one."""
-
-    kernels: list[Kernel] = field(default_factory=list)
-
-    @property
-    def launches(self) -> int:
-        """Of kernels."""
-        return len(self.kernels)
-
-    @property
-    def read(self) -> int:
-        """[bytes]"""
-        return sum(kernel.read for kernel in self.kernels)
-
-    @property
-    def written(self) -> int:
-        """[bytes]"""
-        return sum(kernel.written for kernel in self.kernels)
-
-    @property
-    def flops(self) -> int:
-        """Of matrix products, convolutions and attention."""
-        return sum(kernel.flops for kernel in self.kernels)
 
 
 class Audit:
@@ -137,7 +92,7 @@ class Audit:
     def _launched(self, launched: Launch) -> None:
         """A kernel of Triton; which of its tensors it writes, it does not say: they count as read."""
         flops = convolution_flops(launched)
-        self.launch(Kernel(launched.name, _bytes(launched.tensors), 0, flops, _is_half(launched.tensors[:1])))
+        self.launch(Kernel(launched.name, bytes_of(launched.tensors), 0, flops, is_half(launched.tensors[:1])))
 
 
 class _Operations(TorchDispatchMode):
@@ -177,9 +132,9 @@ class _Operations(TorchDispatchMode):
             owned = {id(tensor) for tensor in given}
             written = [tensor for tensor in made if id(tensor) not in owned]
             written += [tensor for tensor in made if id(tensor) in owned and name.endswith("_")]
-            flops = _flops(func, args, kwargs, result)
+            flops = flops_of(func, args, kwargs, result)
             fusible = torch.Tag.pointwise in func.tags or name in COPIES
-            self._audit.launch(Kernel(name, _bytes(on_device), _bytes(written), flops, _is_half(given), fusible))
+            self._audit.launch(Kernel(name, bytes_of(on_device), bytes_of(written), flops, is_half(given), fusible))
         return result
 
 
@@ -210,42 +165,6 @@ def _is_view(func: Any) -> bool:
         return True
     returns = func._schema.returns
     return bool(returns) and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
-
-
-def _flops(func: Any, args: Any, kwargs: Any, result: Any) -> int:
-    """As torch counts them: a multiplication and an addition are two."""
-    if func._schema.name == f"aten::{ATTENTION}":
-        query, key, value = (argument.shape for argument in args[:3])
-        heads = query[:-2].numel()
-        return 2 * heads * query[-2] * key[-2] * (query[-1] + value[-1])
-    count = flop_registry.get(func._overloadpacket)
-    return 0 if count is None else int(count(*args, **kwargs, out_val=result))
-
-
-def convolution_flops(launch: Launch) -> int:
-    """Of a kernel that multiplies matrices, as the sparse convolution says in its constants: neighbours that are absent, which
-    count as zeros, are multiplied too. 0 of any other."""
-    if "TAPS" not in launch.constants:
-        return 0
-    rows = dict(zip(plain(launch.kernel).arg_names, launch.arguments, strict=False))["count"]
-    constants = launch.constants
-    return int(2 * rows * constants["TAPS"] * constants["SLOTS"] * constants["CHANNELS"] * constants["OUTPUTS"])
-
-
-def _is_half(tensors: Sequence[torch.Tensor]) -> bool:
-    """Whether all their floating-point numbers have 16 bits."""
-    sizes = {tensor.element_size() for tensor in tensors if tensor.is_floating_point()}
-    return sizes == {2}
-
-
-def _bytes(tensors: Sequence[torch.Tensor]) -> int:
-    """Of these tensors, each once. Of a column, each element costs a sector of memory."""
-    return sum(tensor.numel() * _bytes_each(tensor) for tensor in {id(tensor): tensor for tensor in tensors}.values())
-
-
-def _bytes_each(tensor: torch.Tensor) -> int:
-    size = tensor.element_size()
-    return min(SECTOR, size * tensor.stride(0)) if tensor.dim() == 1 else size
 
 
 def _here() -> str:

@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from depth_retrofit_ros.bench.audit import META, Audit, AuditedRetrofit, Cost, Kernel
+from depth_retrofit_ros.bench.audit import META, Audit, AuditedRetrofit
+from depth_retrofit_ros.bench.cost import Cost, Kernel
 from depth_retrofit_ros.bench.devices import DEVICES, Device
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarseModel
@@ -65,7 +66,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Prediction:
     """A prediction for one device, the coarse model being an engine.
 
     one_at_a_time: the sum of the stages; side_by_side: the time of a frame where the next one's coarse model runs beside its other
@@ -102,7 +103,7 @@ def expected_ms(kernels: Iterable[Kernel], device: Device, launches: int) -> flo
     return launches * device.launch_us / 1e3 + sum(busy)
 
 
-def predict(stages: Stages, device: Device) -> Frame:
+def predict(stages: Stages, device: Device) -> Prediction:
     """Of a frame whose stages are ``coarse``, ``refine`` and others."""
     engine = {name: as_engine(kernels) if name == "coarse" else list(kernels) for name, kernels in stages.items()}
     times = {name: Range(best_ms(engine[name], device), expected_ms(engine[name], device, len(stages[name]))) for name in stages}
@@ -118,7 +119,7 @@ def predict(stages: Stages, device: Device) -> Frame:
         max(coarse.best, rest.best, best_ms(kernels, device)),
         max(coarse.expected, rest.expected, shared),
     )
-    return Frame(times, total, beside, eager_ms, times["refine"].expected / total.expected)
+    return Prediction(times, total, beside, eager_ms, times["refine"].expected / total.expected)
 
 
 def missing() -> str | None:
@@ -194,7 +195,7 @@ def _span(span: Mapping[str, float]) -> str:
     return f"{span['best']:.1f}-{span['expected']:.1f}"
 
 
-def _entry(frame: Frame) -> dict[str, Any]:
+def _entry(frame: Prediction) -> dict[str, Any]:
     return {**asdict(frame), "fps": list(frame.fps)}
 
 

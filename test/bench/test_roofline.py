@@ -14,7 +14,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from depth_retrofit_ros.bench import gpu, roofline
-from depth_retrofit_ros.bench.audit import ATTENTION, META, Audit, AuditedRetrofit, BlankModel, Kernel
+from depth_retrofit_ros.bench.audit import META, Audit, AuditedRetrofit, BlankModel
+from depth_retrofit_ros.bench.cost import ATTENTION, Kernel
 from depth_retrofit_ros.bench.devices import DEVICES, Device
 from depth_retrofit_ros.bench.roofline import Case, as_engine, best_ms, expected_ms, predict
 from depth_retrofit_ros.cli import main as cli
