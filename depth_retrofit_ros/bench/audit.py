@@ -1,4 +1,4 @@
-"""What the method asks of a GPU, found out without one: its waits, launches and bytes.
+"""What the method asks of a GPU, found out without one: its waits, launches, bytes and floating-point operations.
 
 Tensors without content (``meta``) stand for the device's, so that the very code that CUDA runs is run, and each operation is seen
 on its way to the dispatcher. What would make the host wait for the device between ``launch`` and ``collect`` is a ``Wait``: a value
@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from depth_retrofit_ros.bench.cost import ATTENTION, Cost, Kernel, bytes_of, convolution_flops, flops_of, is_half
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
@@ -33,7 +34,6 @@ from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.area_average import downsample
 
-SECTOR = 32  # bytes, the least that a GPU reads of its memory
 META = torch.device("meta")
 PACKAGE = Path(__file__).resolve().parents[1]
 # Of operations that look at values, or whose result has a shape that depends on them.
@@ -41,6 +41,8 @@ LOOKS = {"_local_scalar_dense", "item", "nonzero", "nonzero_numpy", "masked_sele
 LOOKS |= {"unique_consecutive", "unique_dim", "_unique2"}
 INDEXING = {torch.Tensor.__getitem__, torch.Tensor.__setitem__}
 SENT = {torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy}  # what they make lies on the host first
+WHOLE = (ATTENTION, "upsample_")  # beginnings of what CUDA has one kernel for, and other devices a dozen operations
+COPIES = {"clone", "_to_copy", "copy_", "cat", "stack"}  # like pointwise operations, what a compiler makes part of its neighbors
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +51,6 @@ class Wait:
 
     what: str
     where: str
-
-
-@dataclass(slots=True)
-class Cost:
-    """Of a stage. launches: of kernels, each operation that is no view and no allocation being one; read, written: bytes of their
-    arguments and results, each tensor once a kernel: the least that moves."""
-
-    launches: int = 0
-    read: int = 0
-    written: int = 0
-
-    def add(self, read: int, written: int) -> None:
-        """One launch."""
-        self.launches += 1
-        self.read += read
-        self.written += written
 
 
 class Audit:
@@ -93,24 +79,20 @@ class Audit:
     @property
     def total(self) -> Cost:
         """Of all stages."""
-        total = Cost()
-        for cost in self.stages.values():
-            total.launches += cost.launches
-            total.read += cost.read
-            total.written += cost.written
-        return total
+        return Cost([kernel for cost in self.stages.values() for kernel in cost.kernels])
 
     def wait(self, what: str) -> None:
         """Note that the host would wait here."""
         self.waits.append(Wait(what, _here()))
 
-    def launch(self, name: str, read: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
+    def launch(self, kernel: Kernel) -> None:
         """Note a kernel."""
-        self.stages.setdefault(self._stage, Cost()).add(_bytes(read), _bytes(written))
+        self.stages.setdefault(self._stage, Cost()).kernels.append(kernel)
 
     def _launched(self, launched: Launch) -> None:
         """A kernel of Triton; which of its tensors it writes, it does not say: they count as read."""
-        self.launch(launched.name, launched.tensors, ())
+        flops = convolution_flops(launched)
+        self.launch(Kernel(launched.name, bytes_of(launched.tensors), 0, flops, is_half(launched.tensors[:1])))
 
 
 class _Operations(TorchDispatchMode):
@@ -122,11 +104,12 @@ class _Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        with self:  # what is made of other operations is seen as these
-            composed = func.decompose(*args, **kwargs)
-        if composed is not NotImplemented:
-            return composed
         name = func._schema.name.removeprefix("aten::")
+        if not name.startswith(WHOLE):
+            with self:  # what is made of other operations is seen as these
+                composed = func.decompose(*args, **kwargs)
+            if composed is not NotImplemented:
+                return composed
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         on_device = [tensor for tensor in given if tensor.is_meta]
         on_host = [tensor for tensor in given if not tensor.is_meta]
@@ -149,7 +132,9 @@ class _Operations(TorchDispatchMode):
             owned = {id(tensor) for tensor in given}
             written = [tensor for tensor in made if id(tensor) not in owned]
             written += [tensor for tensor in made if id(tensor) in owned and name.endswith("_")]
-            self._audit.launch(name, on_device, written)
+            flops = flops_of(func, args, kwargs, result)
+            fusible = torch.Tag.pointwise in func.tags or name in COPIES
+            self._audit.launch(Kernel(name, bytes_of(on_device), bytes_of(written), flops, is_half(given), fusible))
         return result
 
 
@@ -180,16 +165,6 @@ def _is_view(func: Any) -> bool:
         return True
     returns = func._schema.returns
     return bool(returns) and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
-
-
-def _bytes(tensors: Sequence[torch.Tensor]) -> int:
-    """Of these tensors, each once. Of a column, each element costs a sector of memory."""
-    return sum(tensor.numel() * _bytes_each(tensor) for tensor in {id(tensor): tensor for tensor in tensors}.values())
-
-
-def _bytes_each(tensor: torch.Tensor) -> int:
-    size = tensor.element_size()
-    return min(SECTOR, size * tensor.stride(0)) if tensor.dim() == 1 else size
 
 
 def _here() -> str:
@@ -253,8 +228,8 @@ class AuditedRetrofit(Retrofit):
         self.audit = Audit()
 
     def watch(self, size: tuple[int, int]) -> Audit:
-        """The audit of one frame of ``size = (H, W)``, after another, with which all is made that lasts."""
-        frame = Frame(np.zeros((*size, 3), np.uint8))
+        """The audit of one frame of ``size = (H, W)`` of a camera, after another, with which all is made that lasts."""
+        frame = Frame(np.zeros((*size, 3), np.uint8), camera=Camera.from_hfov(size[1], size[0], 70.0))
         self(frame)
         self.audit = Audit()
         with self.audit.watching():

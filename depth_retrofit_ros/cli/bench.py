@@ -52,7 +52,11 @@ def add_parser(subparsers: Subparsers) -> None:
         action="store_true",
         help="instead, a fixed profile for a CUDA device; 10 minutes",
     )
-    parser.add_argument("--dry-run", action="store_true", help="with --gpu: the same, small, on a CPU; says nothing about GPUs")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="with --gpu: the same, small, on a CPU; of GPUs it says what is counted and predicted without one",
+    )
     add_model_options(parser, model="compact")  # figures of one machine and another are of the same model
     parser.set_defaults(run=run)
 
@@ -105,13 +109,32 @@ def measure(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
 
 
 def measure_gpu(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    """The profile of a CUDA device, or its dry run; prints it as JSON. Raises ModelError where there is none."""
+    """The profile of a CUDA device, or its dry run; prints it as JSON, and after that of a dry run what is counted and predicted.
+
+    Raises ModelError where there is none.
+    """
     import json
 
     from depth_retrofit_ros.bench import gpu
     from depth_retrofit_ros.device.choice import pick_device
 
     profile = gpu.dry_run() if args.dry_run else gpu.Profile(pick_device("cuda"))
-    measured = {"gpu": gpu.run(profile, progress.show)}
+    measured: dict[str, Any] = {"gpu": gpu.run(profile, progress.show)}
     progress.say(json.dumps(measured, indent=1))
-    return measured
+    return measured | predict(progress) if args.dry_run else measured
+
+
+def predict(progress: Progress) -> dict[str, Any]:
+    """``roofline`` of the JSON; prints it. Empty where nothing can be counted, which is told."""
+    import torch
+
+    from depth_retrofit_ros.bench import roofline
+    from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+
+    if reason := roofline.missing():
+        progress.say(reason)
+        return {}
+    predicted = roofline.run(load_refiner(None, torch.device("cpu")).network, progress.show)
+    for line in roofline.lines(predicted):
+        progress.say(line)
+    return {"roofline": predicted}
