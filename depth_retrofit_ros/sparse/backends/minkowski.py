@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import MinkowskiEngine as ME
 import torch
+from MinkowskiEngineBackend._C import ConvolutionMode
 
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.sparse.backends.adapter import LibraryBackend
@@ -76,10 +76,4 @@ def _convolve(function: Any, features: torch.Tensor, kernel: torch.Tensor, level
     generator = ME.KernelGenerator(kernel_size=size, stride=1 if source == target else size, dimension=2)
     flat = kernel.reshape(-1, *kernel.shape[2:]).contiguous()
     keys = level.keys
-    return function.apply(features, flat, generator, _default_mode(), keys[source], keys[target], level.manager)
-
-
-@cache
-def _default_mode() -> Any:
-    """The library's default for how to convolve, which it does not export."""
-    return ME.MinkowskiConvolution(1, 1, kernel_size=2, dimension=2).convolution_mode
+    return function.apply(features, flat, generator, ConvolutionMode.DEFAULT, keys[source], keys[target], level.manager)
