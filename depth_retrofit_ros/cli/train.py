@@ -98,6 +98,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="NAME",
         help="frozen models whose answers are refined, beside simulated ones",
     )
+    refiner.add_argument(
+        "--engine",
+        default="torch",
+        metavar="NAME",
+        help="sparse backend to train by, one with gradients: torch, or minkowski, in float32 (default: torch)",
+    )
     refiner.add_argument("--start", type=Path, help="checkpoint to go on from, which also gives the widths and blocks")
     refiner.add_argument(
         "--widths", type=positive_int, nargs="+", default=list(WIDTHS), help="channels of the sparse U-Net's levels"
@@ -164,13 +170,19 @@ def _compact(args: argparse.Namespace, spec: LoopSpec) -> Fit:
 
 def _refiner(args: argparse.Namespace, spec: LoopSpec) -> Fit:
     """See ``_compact``."""
+    from functools import partial
+
     import torch
 
     from depth_retrofit_ros.coarse.registry import load_coarse
     from depth_retrofit_ros.refinement.pixels.network import RefinerNet
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
-    from depth_retrofit_ros.training.refiner import train_refiner
+    from depth_retrofit_ros.sparse.backends.registry import load_backend
+    from depth_retrofit_ros.training.refiner import refiner_losses, train_refiner
 
+    backend = load_backend(args.engine, spec.device, gradients=True)
+    if spec.precision != torch.float32 and backend.name != "torch":
+        raise ModelError(f"--precision {args.precision} needs --engine torch: {backend.name} computes in float32")
     models = [
         load_coarse(name, weights=None if name == "compact" else args.weights, device=str(spec.device)) for name in args.coarse
     ]
@@ -178,7 +190,7 @@ def _refiner(args: argparse.Namespace, spec: LoopSpec) -> Fit:
     network = RefinerNet(args.widths, args.blocks) if args.start is None else load_refiner(args.start, spec.device).network
 
     def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:
-        loop, figures = train_refiner(train, held_out, models, spec, network)
+        loop, figures = train_refiner(train, held_out, models, spec, network, partial(refiner_losses, backend=backend))
         return loop.average, figures, loop.done, {"widths": list(network.widths), "blocks": network.blocks}
 
     return fit
@@ -247,7 +259,7 @@ def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
         paths |= {"backbone": args.backbone, "teach": args.teach}
     values |= {name: path.absolute().name for name, path in paths.items() if path is not None}
     if args.target == "refiner":
-        values["coarse"] = " ".join(args.coarse)
+        values |= {"coarse": " ".join(args.coarse), "engine": args.engine}
         if args.start is None:
             values |= {"widths": " ".join(map(str, args.widths)), "blocks": args.blocks}
         else:

@@ -10,33 +10,33 @@ from torch import nn
 
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT
-from depth_retrofit_ros.refinement.pixels.features import (
-    PixelFeatures,
-)
+from depth_retrofit_ros.refinement.pixels.features import PixelFeatures
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
-from depth_retrofit_ros.sparse.backends.registry import load_backend
+from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_backend
 from depth_retrofit_ros.sparse.pixel_batch import stack_masks
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training.crops import Crops, CropSample
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 
 STEEPEST = 1.0  # ln ratio up to which the relative error counts in full
 CHOICE_SCALE = 0.03  # in ln depth: candidates this much apart are told apart
 VALIDATION_SEED = 10_000
-RIGHT, DOWN = 5, 7  # columns of the 3×3 neighbour map
 
 RefinerLosses = Callable[[RefinerNet, Sequence[CropSample]], Losses]
 """As ``refiner_losses``; ablations minimise others."""
 
 
-def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses:
+def refiner_losses(network: RefinerNet, samples: Sequence[CropSample], backend: SparseBackend | None = None) -> Losses:
     """L1 of ln depth that is expected of the choice and that of the fused value (equal weights, as in SparseRefine), relative error
     of the fused value, L1 of its gradients between neighbouring active pixels, and cross entropy of the choice against the
     candidates nearest to the truth. The relative error is what keeps a doubtful pixel on the near side: too far weighs more than
     too near. That the error is expected of the choice, not of its mean, keeps edges sharp: a mean of two surfaces is neither. That
-    of the mean, ``refined``, is told for comparison."""
+    of the mean, ``refined``, is told for comparison.
+
+    backend: of the network's convolutions, one with gradients; None: ``torch``."""
     device = network.unet.head.weight.device
     batch = stack_masks(torch.stack([s.mask for s in samples]).to(device), network.levels)
-    pyramid = load_backend("torch").build_pyramid(batch.pixels, network.levels)
+    pyramid = (backend or load_backend("torch")).build_pyramid(batch.pixels, network.levels)
     f = PixelFeatures(torch.cat([s.features.rows for s in samples]).to(device))
     target = torch.cat([s.target for s in samples]).to(device).clamp(-2, 2)
     refined = network(f, pyramid)
@@ -49,10 +49,7 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
     relative = relative_error(fused - target).mean()
     gradient = fused.new_zeros(())
     log_fused, log_target = f.level + fused, f.level + target
-    for column in (RIGHT, DOWN):
-        neighbor = pyramid[0].neighbors[:, column].long()
-        here = (neighbor < target.numel()).nonzero().squeeze(1)
-        there = neighbor[here]
+    for here, there in neighboring_rows(batch.pixels):
         gradient = gradient + ((log_fused[here] - log_fused[there]) - (log_target[here] - log_target[there])).abs().mean()
     nearest = (-(f.candidates - target[:, None]).abs() / CHOICE_SCALE).softmax(1)
     # Where candidates hardly differ it does not matter which is taken.
@@ -68,6 +65,16 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample]) -> Losses
         "choice": entropy,
         "coarse": target.abs().mean(),
     }
+
+
+def neighboring_rows(pixels: PixelSet) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+    """Rows, ``int64``, of all pairs of active pixels side by side (left, right) and one above the other (upper, lower)."""
+    image = pixels.index_image
+    pairs = []
+    for first, second in ((image[:, :-1], image[:, 1:]), (image[:-1], image[1:])):
+        both = ((first >= 0) & (second >= 0)).flatten().nonzero().squeeze(1)
+        pairs.append((first.flatten()[both].long(), second.flatten()[both].long()))
+    return tuple(pairs)
 
 
 @torch.no_grad()

@@ -16,11 +16,15 @@ from depth_retrofit_ros.coarse import compact
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.sparse.backends import registry
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from depth_retrofit_ros.sparse.pyramid import Pyramid
 from depth_retrofit_ros.training import crops, pool
 from depth_retrofit_ros.training.scenes import primitives, world
 from depth_retrofit_ros.training.scenes.textures import build_textures
 from depth_retrofit_ros.training.scenes.thin import world as thin_world
 from depth_retrofit_ros.training.scenes.world import WorldInfo
+from test.sparse.backends.dense_library import DenseLibrary
 
 CPU = torch.device("cpu")
 
@@ -48,7 +52,7 @@ def test_refiner(pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert load_refiner(tmp_path / "refiner.safetensors", CPU).network.widths == (4, 8)
     card = (tmp_path / "refiner.md").read_text()
     assert "trained 2 steps" in card and "| val_left |" in card and "seed 900" in card
-    for option in ("--scenes 2", "--steps 2", "--batch 1", "--rate 0.0015", "--widths 4 8", "--blocks 1"):
+    for option in ("--scenes 2", "--steps 2", "--batch 1", "--rate 0.0015", "--widths 4 8", "--blocks 1", "--engine torch"):
         assert option in card  # its command trains the same again
     assert {p.name for p in pool_folder.iterdir()} >= {"0001_000000_2_v2.npz", "0001_000001_2_v2.npz", "0900_000000_2_v2.npz"}
 
@@ -68,6 +72,32 @@ def test_refiner_from_a_checkpoint(pool_folder: Path, tmp_path: Path) -> None:
     card = (tmp_path / "next" / "refiner.md").read_text()
     assert "--start refiner.safetensors" in card and "--crops 1" in card and "--widths" not in card
     assert (pool_folder / "0001_000000_1_v2.npz").exists()
+
+
+def test_refiner_by_another_engine(
+    pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It computes every convolution of training and validation, in float32 only, and the card names it."""
+    used = []
+
+    class Counted(DenseLibrary):
+        name = "minkowski"
+
+        def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
+            used.append(levels)
+            return super().build_pyramid(pixels, levels)
+
+    def load(name: str, device: torch.device, *, gradients: bool) -> Counted:
+        assert name == "minkowski" and gradients
+        return Counted()
+
+    monkeypatch.setattr(registry, "load_backend", load)
+    options = ["--coarse", "--widths", "4", "8", "--crops", "1", "--engine", "minkowski"]
+    assert train("refiner", pool_folder, tmp_path, *options, "--precision", "bfloat16") == 2
+    assert "--precision bfloat16 needs --engine torch: minkowski computes in float32" in capsys.readouterr().err
+    assert train("refiner", pool_folder, tmp_path, *options) == 0
+    assert used == [2] * 14, "two steps, twelve batches of validation"
+    assert "--engine minkowski" in (tmp_path / "refiner.md").read_text()
 
 
 def test_compact_and_resuming_it(pool_folder: Path, tmp_path: Path) -> None:
@@ -116,6 +146,8 @@ def test_what_cannot_be_done_is_one_line(pool_folder: Path, tmp_path: Path, caps
         ("refiner", ["--coarse", "no-such-model"], "unknown model"),
         ("refiner", ["--coarse", "meter-nyu", "--weights", "EMPTY"], "METER"),
         ("refiner", ["--coarse", "--start", "EMPTY/absent.safetensors"], "absent.safetensors"),
+        ("refiner", ["--engine", "cpu"], "'cpu' computes no gradients: train with torch or minkowski"),
+        ("refiner", ["--engine", "mincowski"], "unknown sparse backend 'mincowski'"),
         ("compact", ["--backbone", "EMPTY/absent.pth"], "absent.pth"),
         ("compact", ["--teach", "EMPTY"], "no photographs in"),
         ("compact", ["--out", "EMPTY/file/out"], "cannot make the folder"),

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 
-from depth_retrofit_ros.training.crops import FAR_FACTOR, CoarseView, finite_truth
+from depth_retrofit_ros.training.crops import FAR_FACTOR, CoarseView, CropSample, finite_truth, make_crop
 
 WIDTH, HEIGHT, RATIO, SIDE = 320, 240, 5, 96
 F_PX = 300.0
@@ -61,3 +61,10 @@ def view_of(data: dict[str, np.ndarray], factor: float = 1.0, size: tuple[int, i
     padded = torch.nn.functional.pad(low.log()[None, None], (1, 1, 1, 1), mode="replicate")
     pool = torch.nn.functional.max_pool2d
     return CoarseView(factor * low, (pool(padded, 3, 1) + pool(-padded, 3, 1))[0, 0] + 0.01, low, far)
+
+
+def some_crops(count: int = 2) -> list[CropSample]:
+    """Of one scene, with a simulated model."""
+    data = sample()
+    view = view_of(data)
+    return [make_crop(data, index, view, 0.15, flip=False) for index in range(count)]

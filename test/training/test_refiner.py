@@ -15,18 +15,11 @@ from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training import refiner
-from depth_retrofit_ros.training.crops import Crops, CropSample, make_crop
+from depth_retrofit_ros.training.crops import Crops, CropSample
 from depth_retrofit_ros.training.loop import LoopSpec
-from depth_retrofit_ros.training.refiner import refiner_losses, relative_error, train_refiner, validate_refiner
+from depth_retrofit_ros.training.refiner import neighboring_rows, refiner_losses, relative_error, train_refiner, validate_refiner
 from test.refinement.nets import random_network
-from test.training.samples import SIDE, sample, view_of, write_samples
-
-
-def some_crops(count: int = 2) -> list[CropSample]:
-    """Of one scene, with a simulated model."""
-    data = sample()
-    view = view_of(data, size=(24, 32))
-    return [make_crop(data, index, view, 0.15, flip=False) for index in range(count)]
+from test.training.samples import SIDE, some_crops, write_samples
 
 
 def test_losses_by_definition() -> None:
@@ -62,6 +55,14 @@ def test_losses_by_definition() -> None:
     assert losses["choice"] == pytest.approx(choice, rel=1e-4)
     total = losses["expected"] + losses["fused"] + losses["relative"] + losses["gradient"] + 0.1 * losses["choice"]
     assert losses["total"] == pytest.approx(total, rel=1e-5)
+
+
+def test_neighboring_rows_by_hand() -> None:
+    """Rows 0 1 . / 2 . 3 / 4 5 6: a pixel at the end of a line has none to its right."""
+    mask = torch.tensor([[1, 1, 0], [1, 0, 1], [1, 1, 1]], dtype=torch.bool)
+    side, above = neighboring_rows(PixelSet.from_mask(mask))
+    assert [rows.tolist() for rows in side] == [[0, 4, 5], [1, 5, 6]]
+    assert [rows.tolist() for rows in above] == [[0, 2, 3], [2, 4, 6]]
 
 
 def test_relative_error_by_hand() -> None:

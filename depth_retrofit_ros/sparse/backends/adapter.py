@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
+import torch.nn.functional as F
 
 from depth_retrofit_ros.sparse.backends.torch import TorchBackend
 from depth_retrofit_ros.sparse.pyramid import Level, check_rows
 
 
 class LibraryBackend(TorchBackend):
-    """``SparseBackend`` by a library's convolutions, which are called with at least one pixel. Its levels have no neighbour map."""
+    """``SparseBackend`` by a library's convolutions, which are called with at least one pixel. Its levels have no neighbour map.
+
+    Gradients are those of the library. Without pixels they are zeros, as of ``torch``.
+    """
 
     @abstractmethod
     def _same(self, features: torch.Tensor, weight: torch.Tensor, level: Level) -> torch.Tensor:
@@ -38,7 +42,7 @@ class LibraryBackend(TorchBackend):
         """See ``SparseBackend``."""
         check_rows(features, level.count)
         if not level.count:
-            return features.new_empty(0, weight.shape[0])
+            return _added(F.linear(features, weight[:, :, 0, 0]), bias, residual)
         return _added(self._same(features.relu() if relu_input else features, weight, level), bias, residual)
 
     def down_conv(self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, level: Level) -> torch.Tensor:
@@ -46,7 +50,7 @@ class LibraryBackend(TorchBackend):
         level.maps_to_coarser()
         check_rows(features, level.count)
         if not level.count:
-            return features.new_empty(0, weight.shape[0])
+            return _added(F.linear(features, weight[:, :, 0, 0]), bias)
         return _added(self._down(features, weight, level), bias)
 
     def up_conv(
@@ -61,7 +65,7 @@ class LibraryBackend(TorchBackend):
         """See ``SparseBackend``."""
         check_rows(features, level.maps_to_coarser()[0].shape[0])
         if not level.count:
-            return features.new_empty(0, weight.shape[1])
+            return _added(F.linear(features, weight[:, :, 0, 0].t()), bias, residual)
         return _added(self._up(features, weight, level), bias, residual)
 
 

@@ -1,15 +1,16 @@
-"""MinkowskiEngine (Choy et al., arXiv 1904.08755), the library that the method's paper builds on, as a backend to compare with."""
+"""MinkowskiEngine (Choy et al., arXiv 1904.08755), which the method's paper builds on, to compare with and to train by."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import MinkowskiEngine as ME
 import torch
+from MinkowskiEngineBackend._C import ConvolutionMode
 
+from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.sparse.backends.adapter import LibraryBackend
 from depth_retrofit_ros.sparse.kernel_map import coarsen
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
@@ -25,7 +26,7 @@ class MinkowskiLevel(Level):
 
 
 class MinkowskiBackend(LibraryBackend):
-    """``SparseBackend`` by MinkowskiEngine."""
+    """``SparseBackend`` by MinkowskiEngine, in float32 or float64, with its gradients."""
 
     name = "minkowski"
     devices: tuple[str, ...] = ("cpu", "cuda") if ME.is_cuda_available() else ("cpu",)
@@ -69,14 +70,10 @@ def _insert(manager: Any, pixels: PixelSet, depth: int) -> Any:
 def _convolve(function: Any, features: torch.Tensor, kernel: torch.Tensor, level: Level, source: int, target: int) -> torch.Tensor:
     """kernel: ``[x, y, Cin, Cout]``, y, the first coordinate, counting fastest; source, target: which of the level's keys."""
     assert isinstance(level, MinkowskiLevel)
+    if features.dtype not in (torch.float32, torch.float64):
+        raise ModelError(f"sparse backend 'minkowski' computes in float32, not in {features.dtype}: use that, or backend 'torch'")
     size = kernel.shape[0]
     generator = ME.KernelGenerator(kernel_size=size, stride=1 if source == target else size, dimension=2)
     flat = kernel.reshape(-1, *kernel.shape[2:]).contiguous()
     keys = level.keys
-    return function.apply(features, flat, generator, _default_mode(), keys[source], keys[target], level.manager)
-
-
-@cache
-def _default_mode() -> Any:
-    """The library's default for how to convolve, which it does not export."""
-    return ME.MinkowskiConvolution(1, 1, kernel_size=2, dimension=2).convolution_mode
+    return function.apply(features, flat, generator, ConvolutionMode.DEFAULT, keys[source], keys[target], level.manager)

@@ -19,18 +19,21 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BackendInfo:
-    """loader: ``module:class``; package: the one that it needs beside ours, with how to get it."""
+    """loader: ``module:class``; package: the one that it needs beside ours, with how to get it; gradients: whether one can train by
+    it."""
 
     loader: str
     description: str
     package: str = "torch"
     how_to_get: str = ""
+    gradients: bool = False
 
 
 BACKENDS: dict[str, BackendInfo] = {
     "torch": BackendInfo(
         "depth_retrofit_ros.sparse.backends.torch:TorchBackend",
         "plain torch, any device, with gradients: for training, and the specification of the others",
+        gradients=True,
     ),
     "cpu": BackendInfo(
         "depth_retrofit_ros.sparse.backends.cpu.backend:CpuBackend",
@@ -44,9 +47,10 @@ BACKENDS: dict[str, BackendInfo] = {
     ),
     "minkowski": BackendInfo(
         "depth_retrofit_ros.sparse.backends.minkowski:MinkowskiBackend",
-        "MinkowskiEngine's convolutions, to compare with",
+        "MinkowskiEngine's convolutions, float32, with gradients: to compare with, and to train by",
         "MinkowskiEngine",
         "build it from github.com/NVIDIA/MinkowskiEngine (docs/engines.md)",
+        gradients=True,
     ),
     "spconv": BackendInfo(
         "depth_retrofit_ros.sparse.backends.spconv:SpconvBackend",
@@ -125,11 +129,11 @@ def resolve_backend(name: str, device: torch.device) -> str:
     return "triton" if is_installed(BACKENDS["triton"]) else "torch"
 
 
-def load_backend(name: str, device: torch.device | None = None) -> SparseBackend:
+def load_backend(name: str, device: torch.device | None = None, *, gradients: bool = False) -> SparseBackend:
     """The backend of that name, or of ``auto``, which says so in the log where it is not the fastest.
 
-    device: where it shall compute; None: on the CPU. Raises ModelError where the name is unknown, its software is not installed, or
-    it does not compute there.
+    device: where it shall compute; None: on the CPU. gradients: it must have them. Raises ModelError where the name is unknown, its
+    software is not installed, it does not compute there, or has no gradients.
     """
     device = device or torch.device("cpu")
     asked, name = name, resolve_backend(name, device)
@@ -140,6 +144,9 @@ def load_backend(name: str, device: torch.device | None = None) -> SparseBackend
     if name not in BACKENDS:
         raise ModelError(f"unknown sparse backend '{name}': choose one of auto, {', '.join(BACKENDS)}")
     info = BACKENDS[name]
+    if gradients and not info.gradients:
+        able = " or ".join(other for other, theirs in BACKENDS.items() if theirs.gradients)
+        raise ModelError(f"sparse backend '{asked}' computes no gradients: train with {able}")
     if not is_installed(info):
         raise ModelError(f"sparse backend '{name}' needs {info.package}, which is not installed: {info.how_to_get}")
     module, _, attribute = info.loader.partition(":")

@@ -11,6 +11,7 @@ import torch
 from spconv.core import ConvAlgo
 from spconv.pytorch import ops
 
+from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.sparse.backends.adapter import LibraryBackend
 from depth_retrofit_ros.sparse.kernel_map import coarsen
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
@@ -84,6 +85,8 @@ def _convolve(
 ) -> torch.Tensor:
     """weight: ``[Cout, k, k, Cin]``; rows: of the output."""
     assert pairs is not None
+    if torch.is_grad_enabled() and (features.requires_grad or weight.requires_grad):
+        raise ModelError("sparse backend 'spconv' computes no gradients: train with 'torch', or use torch.inference_mode()")
     with _one_thread(features):
         return ops.indice_conv(features, weight.contiguous(), *pairs, rows, inverse, subm)
 

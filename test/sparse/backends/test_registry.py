@@ -10,6 +10,7 @@ import torch
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.sparse.backends import registry
 from depth_retrofit_ros.sparse.backends.registry import BACKENDS, BackendInfo, is_installed, load_backend, resolve_backend
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 
 @pytest.mark.parametrize("name", ["torch", "cpu"])
@@ -69,3 +70,29 @@ def test_unknown_backend_is_one_line() -> None:
     with pytest.raises(ModelError, match=r"^unknown sparse backend 'cuda': choose one of auto, torch, cpu, triton") as caught:
         load_backend("cuda")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["cpu", "triton", "spconv", "auto"])
+def test_backend_without_gradients_is_refused_for_training(name: str) -> None:
+    with pytest.raises(
+        ModelError, match=rf"^sparse backend '{name}' computes no gradients: train with torch or minkowski$"
+    ) as caught:
+        load_backend(name, gradients=True)
+    assert "\n" not in str(caught.value)
+    assert load_backend("torch", gradients=True).name == "torch"
+
+
+@pytest.mark.parametrize("name", ["torch", "cpu", "minkowski", "spconv"])
+def test_backend_has_the_gradients_that_it_says(name: str) -> None:
+    """Of those that are here: gradients of the weights where it has them, one line where not."""
+    if not is_installed(BACKENDS[name]):
+        pytest.skip(f"{BACKENDS[name].package} is not installed")
+    backend = load_backend(name)
+    level = backend.build_pyramid(PixelSet.from_mask(torch.ones(3, 4, dtype=torch.bool)), 1)[0]
+    weight = torch.ones(2, 1, 3, 3, requires_grad=True)
+    if BACKENDS[name].gradients:
+        backend.submanifold_conv(torch.ones(12, 1), weight, None, level).sum().backward()
+        assert weight.grad is not None and float(weight.grad[0, 0, 1, 1]) == 12
+    else:
+        with pytest.raises(ModelError, match=f"'{name}' computes no gradients"):
+            backend.submanifold_conv(torch.ones(12, 1), weight, None, level)
