@@ -13,6 +13,8 @@ from depth_retrofit_ros.sparse.pyramid import Level, check_rows
 class LibraryBackend(TorchBackend):
     """``SparseBackend`` by a library's convolutions, which are called with at least one pixel. Its levels have no neighbour map."""
 
+    types: tuple[torch.dtype, ...] = (torch.float32,)
+
     @abstractmethod
     def _same(self, features: torch.Tensor, weight: torch.Tensor, level: Level) -> torch.Tensor:
         """``submanifold_conv`` alone, without bias."""

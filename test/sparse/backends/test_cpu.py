@@ -10,7 +10,7 @@ import torch
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.sparse.backends.cpu import kernels as cpu_kernels
 from depth_retrofit_ros.sparse.backends.cpu.backend import CpuBackend
-from depth_retrofit_ros.sparse.backends.cpu.kernels import VectorUnit
+from depth_retrofit_ros.sparse.backends.cpu.vectors import VectorUnit
 from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from test.sparse.backends.conformance import check_maps, check_operations, check_unet, large_mask
