@@ -32,7 +32,7 @@ class CpuBackend(FusedBackend):
         super().__init__()
         self.types = (torch.bfloat16, torch.float32) if has_bfloat16() else (torch.float32,)
         self.pool = BufferPool()
-        self._weights = WeakIdKeyDictionary()  # matrices → as the kernel reads them
+        self.packed = WeakIdKeyDictionary()  # matrices → as the kernel reads them
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
         """See ``SparseBackend``."""
@@ -71,9 +71,9 @@ class CpuBackend(FusedBackend):
 
     def _blocks(self, matrices: torch.Tensor) -> np.ndarray:
         """``pack_weights``, once for matrices that stay (see ``FusedBackend._packed``)."""
-        blocks = self._weights.get(matrices)
+        blocks = self.packed.get(matrices)
         if blocks is None:
-            blocks = self._weights[matrices] = pack_weights(matrices)
+            blocks = self.packed[matrices] = pack_weights(matrices)
         return blocks
 
     def _neighbors(self, pixels: PixelSet) -> torch.Tensor:
