@@ -199,10 +199,11 @@ def load(
     a refiner checkpoint, None for the bundled one; budget: see ``Retrofit``; device: ``auto`` (CUDA where there is one), ``cpu``,
     ``cuda``, ``cuda:N``; engine: the backend of the sparse convolutions, a name of ``sparse.backends.registry.BACKENDS``, or
     ``auto`` (the fastest on that device); refiner_precision: in which type it computes, see ``refiner.type_for``; cuda_graphs: see
-    ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the long side of the coarse model's input
-    [px], ``native`` for its authors' rule, None for what suits a live node; allow_download: fetch the checkpoint of a named model
-    that is not here; views: how many of the newest frames a model of several views sees at once, see ``coarse.window``; suits: why a model does not suit whoever calls, None where it does: it is refused, and ``auto``
-    passes it over, as it does those that cannot serve under the other settings. Raises ModelError or WeightsError, each one line.
+    ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the long side of the coarse model's input [px], ``native``
+    for its authors' rule, None for what suits a live node; allow_download: fetch the checkpoint of a named model that is not here;
+    views: how many of the newest frames a model of several views sees at once, see ``coarse.window``; suits: why a model does not
+    suit whoever calls, None where it does: it is refused, and ``auto`` passes it over, as it does those that cannot serve under the
+    other settings. Raises ModelError or WeightsError, each one line.
     """
     weights, refiner = (None if path is None else Path(path) for path in (weights, refiner))
 
