@@ -17,6 +17,7 @@ from depth_retrofit_ros.device.thread_pool import fetch_add
 from depth_retrofit_ros.sparse.backends.cpu.vectors import (
     CACHE_LINE,
     copy_rows,
+    entry,
     multiply_tile,
     prefetch_row,
     vector_unit,
@@ -95,10 +96,10 @@ def _kernel(
                 ahead = first + 2 * rows
                 for i in range(ahead, ahead + rows if ahead + rows <= count else ahead):
                     if side == 3:
-                        prefetch_row(features, sources[i, 1] + 2, channels, 0)
+                        prefetch_row(features, entry(sources, 3 * i + 1) + 2, channels, 0)
                     elif mapped:
                         for t in range(max(taps - 2, 0), taps):
-                            prefetch_row(features, sources[i, t], channels, 0)
+                            prefetch_row(features, entry(sources, taps * i + t), channels, 0)
                     else:
                         prefetch_row(features, i, channels, 0)
                     if not scattered and blocks == 1:
@@ -108,9 +109,11 @@ def _kernel(
                 for r in range(used):
                     i, at = first + r, r * stride
                     if side == 3:
-                        bits = sources[i, 2]
+                        bits = entry(sources, 3 * i + 2)
                         for y in range(3):
-                            source = sources[i, 0] if y == 0 else sources[i, 1] if y == 2 else i - ((bits >> 3) & 1)
+                            source = (
+                                entry(sources, 3 * i) if y == 0 else entry(sources, 3 * i + 1) if y == 2 else i - ((bits >> 3) & 1)
+                            )
                             present = (bits >> (3 * y)) & 7
                             if present == 7:  # nearly always, and their rows follow each other
                                 copy_rows(packed, at, features, source, zeros, relu, channels, 3, lanes)
@@ -123,7 +126,7 @@ def _kernel(
                                 at += channels
                     else:
                         for t in range(taps):
-                            source = sources[i, t] if mapped else i
+                            source = entry(sources, taps * i + t) if mapped else i
                             copy_rows(packed, at, features, source, zeros, relu, channels, 1, lanes)
                             at += channels
                 for slot in range(slots):
@@ -131,7 +134,7 @@ def _kernel(
                         multiply_tile(packed, weights[slot, block], steps, bias[block], tile, rows, columns, lanes, stride)
                         left = block * width
                         for r in range(used):
-                            target = targets[first + r, slot] if scattered else first + r
+                            target = entry(targets, slots * (first + r) + slot) if scattered else first + r
                             if target >= out.shape[0]:
                                 continue
                             if adding:

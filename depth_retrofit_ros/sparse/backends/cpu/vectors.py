@@ -222,6 +222,16 @@ def write_row(
     return signature, generate
 
 
+@intrinsic
+def entry(typing_context: Any, table: Any, place: Any) -> tuple[Any, Callable[..., Any]]:
+    """``table.flat[place]`` of an ``int32`` array; a place from the end, for which Numba looks at each access, is none."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.sext(builder.load(builder.gep(_data(context, builder, signature.args[0], args[0]), [args[1]])), INT64)
+
+    return types.int64(table, types.int64), generate
+
+
 @intrinsic(prefer_literal=True)
 def prefetch_row(typing_context: Any, array: Any, row: Any, channels: Any, write: Any) -> tuple[Any, Callable[..., Any]] | None:
     """Have ``array[row]`` in the cache soon; array: ``[N, channels]``, any row; write: 1 to write it; both constants."""
@@ -249,12 +259,17 @@ def _constant(*arguments: Any) -> bool:
 
 
 def _pieces(total: int, largest: int) -> list[tuple[int, int]]:
-    """(start, size) of the vectors that cover so many values, and none beyond: of one size, a power of two, the last one over part
-    of the one before."""
+    """(start, size) of the vectors that cover so many values, and none beyond. All sizes are powers of two, and equal but for the
+    last one, which is smaller or, where what is left is no power of two, lies over part of the one before."""
     size = largest
     while size > total:
         size //= 2
-    return [*((start, size) for start in range(0, total - size, size)), (total - size, size)]
+    pieces = [(start, size) for start in range(0, total - size + 1, size)]
+    left = total % size
+    if left:
+        last = left if left & (left - 1) == 0 else size
+        pieces.append((total - last, last))
+    return pieces
 
 
 def _relu(builder: Any, value: Any, wanted: Any) -> Any:
