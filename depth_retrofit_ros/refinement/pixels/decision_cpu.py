@@ -15,73 +15,12 @@ from numba.extending import intrinsic
 
 from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import fetch_add
+from depth_retrofit_ros.refinement.pixels.vectors import FLOAT, INT32, INT64, LEAST, Vectors, starts_of
 
 BLOCK = 2048  # pixels
-LANES = 16  # of the vectors, which LLVM splits into what the machine has
-FLOAT, INT32, INT64, BIT = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(1)
-LOG2_E = 1.4426950408889634
-LEAST = -87.0  # below, exp is no ordinary float32
-# Taylor's series of 2^f; of |f| <= 1/2 the first term left out is 1.2e-7.
 ROOT_HALF = np.int32(0x3F3504F3)  # its bits
 ONE, TWO, LN_2 = np.float32(1.0), np.float32(2.0), np.float32(0.69314718)
 L3, L5, L7, L9 = (np.float32(1 / n) for n in (3, 5, 7, 9))  # the series of artanh
-SERIES = (0.00015403, 0.00133336, 0.00961813, 0.05550411, 0.24022651, 0.69314718, 1.0)
-
-
-class Vectors:
-    """Arithmetic on vectors of float32 in the code that ``builder`` makes."""
-
-    def __init__(self, builder: Any, lanes: int) -> None:
-        self.builder, self.type, self.whole = builder, ir.VectorType(FLOAT, lanes), ir.VectorType(INT32, lanes)
-
-    def same(self, value: Any) -> Any:
-        """A number, of the code or of now, in all lanes."""
-        if isinstance(value, float):
-            return ir.Constant(self.type, [value] * self.type.count)
-        first = self.builder.insert_element(ir.Constant(self.type, ir.Undefined), value, INT32(0))
-        everywhere = ir.Constant(self.whole, [0] * self.type.count)
-        return self.builder.shuffle_vector(first, ir.Constant(self.type, ir.Undefined), everywhere)
-
-    def load(self, base: Any, offset: int) -> Any:
-        """From ``base[offset]`` on."""
-        loaded = self.builder.load(self.builder.bitcast(self.builder.gep(base, [INT64(offset)]), self.type.as_pointer()))
-        loaded.align = 4
-        return loaded
-
-    def call(self, name: str, *operands: Any) -> Any:
-        """An elementwise intrinsic of LLVM."""
-        function = ir.FunctionType(self.type, [self.type] * len(operands))
-        name = f"llvm.{name}.v{self.type.count}f32"
-        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, function, name), operands)
-
-    def higher(self, a: Any, b: Any) -> Any:
-        """The higher one; b where either is NaN."""
-        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
-
-    def lower(self, a: Any, b: Any) -> Any:
-        """The lower one; b where either is NaN."""
-        return self.builder.select(self.builder.fcmp_ordered("<", a, b), a, b)
-
-    def reduced(self, combine: Callable[[Any, Any], Any], vector: Any) -> Any:
-        """All lanes combined, by halves. LLVM's own reductions pass NaN with a branch for each lane."""
-        step = self.type.count // 2
-        while step:
-            order = ir.Constant(self.whole, [(lane + step) % self.type.count for lane in range(self.type.count)])
-            vector = combine(vector, self.builder.shuffle_vector(vector, ir.Constant(self.type, ir.Undefined), order))
-            step //= 2
-        return self.builder.extract_element(vector, INT32(0))
-
-    def exponential(self, x: Any) -> Any:
-        """exp of x from ``LEAST`` to 0, relative error 2e-7."""
-        t = self.builder.fmul(x, self.same(LOG2_E))
-        whole = self.call("floor", self.builder.fadd(t, self.same(0.5)))
-        f = self.builder.fsub(t, whole)
-        power = self.same(SERIES[0])
-        for term in SERIES[1:]:
-            power = self.call("fmuladd", power, f, self.same(term))
-        exponent = self.builder.add(self.builder.fptosi(whole, self.whole), ir.Constant(self.whole, [127] * self.type.count))
-        bits = self.builder.shl(exponent, ir.Constant(self.whole, [23] * self.type.count))
-        return self.builder.fmul(power, self.builder.bitcast(bits, self.type))
 
 
 @intrinsic
@@ -128,10 +67,7 @@ def decide_pixel(
     if not all(isinstance(argument, types.IntegerLiteral) for argument in (count, outputs, channels, candidates, colors)):
         return None
     length = count.literal_value
-    lanes = LANES
-    while lanes > length:
-        lanes //= 2
-    starts = [*range(0, length - lanes, lanes), length - lanes]  # the last vector lies over part of the one before
+    lanes, starts = starts_of(length)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         v = Vectors(builder, lanes)
@@ -161,9 +97,9 @@ def decide_pixel(
             below = builder.select(builder.fcmp_ordered("<", below, v.same(LEAST)), v.same(LEAST), below)
             weight = v.exponential(below)
             if index and start < starts[index - 1] + lanes:  # what the vector before has counted
-                fresh = [BIT(lane >= starts[index - 1] + lanes - start) for lane in range(lanes)]
-                weight = builder.select(ir.Constant(ir.VectorType(BIT, lanes), fresh), weight, v.same(0.0))
-                place = builder.select(ir.Constant(ir.VectorType(BIT, lanes), fresh), place, v.same(0.0))
+                fresh = [ir.IntType(1)(lane >= starts[index - 1] + lanes - start) for lane in range(lanes)]
+                weight = builder.select(ir.Constant(ir.VectorType(ir.IntType(1), lanes), fresh), weight, v.same(0.0))
+                place = builder.select(ir.Constant(ir.VectorType(ir.IntType(1), lanes), fresh), place, v.same(0.0))
             sums[0] = builder.fadd(sums[0], weight)
             sums[1] = v.call("fmuladd", weight, place, sums[1])
             sums[2] = v.call("fmuladd", weight, below, sums[2])
