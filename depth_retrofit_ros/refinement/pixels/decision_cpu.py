@@ -15,18 +15,12 @@ from numba.extending import intrinsic
 
 from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import fetch_add
-from depth_retrofit_ros.refinement.pixels.vectors import FLOAT, INT32, INT64, LEAST, Vectors, starts_of
+from depth_retrofit_ros.refinement.pixels.vectors import INT32, INT64, LEAST, Vectors, as_float, starts_of
 
 BLOCK = 2048  # pixels
 ROOT_HALF = np.int32(0x3F3504F3)  # its bits
 ONE, TWO, LN_2 = np.float32(1.0), np.float32(2.0), np.float32(0.69314718)
 L3, L5, L7, L9 = (np.float32(1 / n) for n in (3, 5, 7, 9))  # the series of artanh
-
-
-@intrinsic
-def as_float(typing_context: Any, bits: Any) -> tuple[Any, Callable[..., Any]]:
-    """The float32 of these 32 bits."""
-    return types.float32(types.int32), lambda context, builder, signature, args: builder.bitcast(args[0], FLOAT)
 
 
 @intrinsic

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.device.launches import has_kernels
+from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
 from depth_retrofit_ros.refinement.pixels.decision import Refinement
-from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, pixel_features
+from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, pixel_features, start_of
+from depth_retrofit_ros.refinement.pixels.gate_cpu import gate_kernel
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
@@ -98,8 +101,21 @@ class SparseRefiner:
 
             layers = self.network.fusion.layers
             return decision_triton.fuse(f.level, f.entropy, r.change, r.entropy, refined.coarse, layers)
+        if torch.is_inference_mode_enabled() and f.rows.device.type == "cpu":
+            return fuse_compiled(refined, self.network.fusion.layers)
         gate, change = self.network.fusion(f.level, r.change, f.entropy, r.entropy)
         return gate, refined.coarse * change.exp()
+
+
+def fuse_compiled(refined: Refined, layers: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """``Refiner.fuse`` by the compiled pass for the CPU; layers: see ``GatedFusion``."""
+    rows, change, entropy = refined.features.rows, refined.refinement.change, refined.refinement.entropy
+    gate, fused = torch.empty_like(change), torch.empty_like(change)
+    tensors = rows, change, entropy, refined.coarse, *layers, gate, fused
+    arguments = [*(tensor.detach().contiguous().numpy() for tensor in tensors), np.zeros(1, np.int64)]
+    compiled = gate_kernel(start_of("level"), start_of("entropy"))
+    THREAD_POOL.run(lambda: compiled(*arguments))
+    return gate, fused
 
 
 def load_refiner(path: Path | None, device: torch.device, backend: str = "auto", precision: str = "auto") -> SparseRefiner:

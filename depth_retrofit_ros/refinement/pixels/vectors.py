@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
+from numba.extending import intrinsic
 
 FLOAT, INT32, INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 LANES = 16  # LLVM splits them into what the machine has
@@ -14,6 +16,12 @@ LOG2_E = 1.4426950408889634
 LEAST = -87.0  # below, exp is no ordinary float32
 # Taylor's series of 2^f; of |f| <= 1/2 the first term left out is 1.2e-7.
 SERIES = (0.00015403, 0.00133336, 0.00961813, 0.05550411, 0.24022651, 0.69314718, 1.0)
+
+
+@intrinsic
+def as_float(typing_context: Any, bits: Any) -> tuple[Any, Callable[..., Any]]:
+    """The float32 of these 32 bits."""
+    return types.float32(types.int32), lambda context, builder, signature, args: builder.bitcast(args[0], FLOAT)
 
 
 def starts_of(length: int) -> tuple[int, list[int]]:

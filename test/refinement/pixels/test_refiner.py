@@ -11,8 +11,10 @@ import torch
 from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import save_tensors
+from depth_retrofit_ros.refinement.pixels.decision import Refinement
+from depth_retrofit_ros.refinement.pixels.features import IN_CHANNELS, PixelFeatures
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
-from depth_retrofit_ros.refinement.pixels.refiner import Refiner, SparseRefiner, load_refiner, word_of
+from depth_retrofit_ros.refinement.pixels.refiner import Refined, Refiner, SparseRefiner, load_refiner, word_of
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import doubt
 from depth_retrofit_ros.upsampling.edge_aware import thumbnail
@@ -147,6 +149,25 @@ def test_bfloat16_changes_little_and_keeps_the_logits_in_float32(tmp_path: Path)
     assert not torch.equal(fused, exact_fused)
     torch.testing.assert_close(fused, exact_fused, rtol=1e-2, atol=0)
     torch.testing.assert_close(gate, exact_gate, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("count", [0, 1, 1500])
+def test_the_compiled_gate_equals_its_specification(count: int) -> None:
+    refiner, generator = random_refiner(), torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    change, entropy = random(count), random(count).abs()
+    change[3::100], change[7::100] = torch.nan, 40.0
+    refined = Refined(random(count).exp(), PixelFeatures(random(count, IN_CHANNELS)), Refinement(change, None, entropy))
+    with torch.no_grad():
+        wanted = refiner.fuse(refined)
+    with torch.inference_mode():
+        got = refiner.fuse(refined)
+    for ours, theirs in zip(got, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=5e-6, atol=1e-6, equal_nan=True)
+    assert int(got[1].isnan().sum()) == len(change[3::100])
 
 
 def test_unknown_backend(tmp_path: Path) -> None:
