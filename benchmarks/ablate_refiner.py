@@ -159,7 +159,7 @@ VARIANTS: dict[str, Callable[[], RefinerNet]] = {
 
 def start_from(network: RefinerNet, checkpoint: Path, name: str) -> None:
     """Give a variant the weights of a checkpoint; exits with one line where they do not fit."""
-    trained = load_refiner(checkpoint, torch.device("cpu")).network
+    trained = load_refiner(checkpoint, torch.device("cpu"), precision="float32").network
     if [p.shape for p in network.parameters()] != [p.shape for p in trained.parameters()]:
         raise SystemExit(f"{name!r} has other weights than {checkpoint}: train it without --start")
     network.load_state_dict(trained.state_dict())

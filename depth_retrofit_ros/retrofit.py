@@ -184,6 +184,7 @@ def load(
     budget: float = 0.10,
     device: str = "auto",
     engine: str = "auto",
+    refiner_precision: str = "auto",
     cuda_graphs: bool = False,
     trust_scale: bool = False,
     coarse_size: int | str | None = None,
@@ -197,11 +198,12 @@ def load(
     file or folder of its checkpoint, where it is not bundled or found by ``DEPTH_RETROFIT_WEIGHTS`` or in the hub's cache; refiner:
     a refiner checkpoint, None for the bundled one; budget: see ``Retrofit``; device: ``auto`` (CUDA where there is one), ``cpu``,
     ``cuda``, ``cuda:N``; engine: the backend of the sparse convolutions, a name of ``sparse.backends.registry.BACKENDS``, or
-    ``auto`` (the fastest on that device); cuda_graphs: see ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the
-    long side of the coarse model's input [px], ``native`` for its authors' rule, None for what suits a live node; allow_download:
-    fetch the checkpoint of a named model that is not here; views: how many of the newest frames a model of several views sees at
-    once, see ``coarse.window``; suits: why a model does not suit whoever calls, None where it does: it is refused, and ``auto``
-    passes it over, as it does those that cannot serve under the other settings. Raises ModelError or WeightsError, each one line.
+    ``auto`` (the fastest on that device); refiner_precision: in which type it computes, see ``refiner.type_for``; cuda_graphs: see
+    ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the long side of the coarse model's input [px], ``native``
+    for its authors' rule, None for what suits a live node; allow_download: fetch the checkpoint of a named model that is not here;
+    views: how many of the newest frames a model of several views sees at once, see ``coarse.window``; suits: why a model does not
+    suit whoever calls, None where it does: it is refused, and ``auto`` passes it over, as it does those that cannot serve under the
+    other settings. Raises ModelError or WeightsError, each one line.
     """
     weights, refiner = (None if path is None else Path(path) for path in (weights, refiner))
 
@@ -215,9 +217,9 @@ def load(
         raise ModelError(reason)
     coarse = load_coarse(info.name, weights=weights, device=device, size=coarse_size, allow_download=allow_download)
     coarse = windowed(coarse, views)
-    loaded = load_refiner(refiner, coarse.device, engine)
+    loaded = load_refiner(refiner, coarse.device, engine, refiner_precision)
     if not cuda_graphs:
         return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses)
-    if coarse.device.type != "cuda" or loaded.backend_name != "triton":
-        raise ModelError(f"cuda_graphs needs CUDA and engine triton, not {coarse.device} and {loaded.backend_name}: leave it off")
+    if coarse.device.type != "cuda" or loaded.backend.name != "triton":
+        raise ModelError(f"cuda_graphs needs CUDA and engine triton, not {coarse.device} and {loaded.backend.name}: leave it off")
     return Retrofit(GraphedCoarse(coarse), GraphedRefiner(loaded), budget, trust_scale)

@@ -149,7 +149,7 @@ def measure_refiner(profile: Profile, refiner: SparseRefiner) -> Entry:
 
     sparse, baseline = (figures(repeat(work, profile.frames)) for work in (sparse_once, dense_once))
     return {
-        "engine": refiner.backend_name,
+        "engine": refiner.backend.name,
         "dtype": str(dtype),
         "active": pixels.count,
         "sparse": sparse,

@@ -95,10 +95,11 @@ def measure(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         budget=args.budget,
         device=args.device,
         engine=args.engine,
+        refiner_precision=args.refiner_precision,
         coarse_size=args.coarse_size,
         allow_download=args.allow_download,
     )
-    names = ("model", "weights", "coarse_size", "refiner", "device", "engine")
+    names = ("model", "weights", "coarse_size", "refiner", "device", "engine", "refiner_precision")
     parameters: dict[str, str | float] = {name: str(getattr(args, name)) for name in names if getattr(args, name)}
     parameters["trust_scale"] = method.coarse.claim.needs_trust  # the cloud is part of what is measured
     plan = document.Plan(args.size, args.budget, args.parts, args.node_size, args.camera_hz, args.seconds, parameters, args.rounds)

@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         args.budget,
         args.device,
         args.engine,
+        refiner_precision=args.refiner_precision,
         coarse_size=args.coarse_size,
         allow_download=args.allow_download,
         trust_scale=trusted,

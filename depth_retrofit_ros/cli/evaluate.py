@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         f"{len(pairs)} images; coarse depth: {source.name}; alignment: {args.align}; of each image: bilinear -> refined", flush=True
     )
     far = float("inf") if args.max_depth is None else args.max_depth
-    refiner = load_refiner(args.refiner, pick_device(args.device), args.engine)
+    refiner = load_refiner(args.refiner, pick_device(args.device), args.engine, args.refiner_precision)
     evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far))
     report, entries, relative, remarks = Report(), [], 0, Counter[str]()
     for pair in pairs:

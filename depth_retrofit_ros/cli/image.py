@@ -106,6 +106,7 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
             budget=args.budget,
             device=args.device,
             engine=args.engine,
+            refiner_precision=args.refiner_precision,
             trust_scale=args.trust_scale,
             coarse_size=args.coarse_size,
             allow_download=args.allow_download,
@@ -114,7 +115,7 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
             raise UsageError(f"{retrofit.coarse.name} takes no sparse depth: leave --sparse-depth out, or name a model that does")
         return lambda file: retrofit
     device = pick_device(args.device)
-    refiner = load_refiner(args.refiner, device, args.engine)
+    refiner = load_refiner(args.refiner, device, args.engine, args.refiner_precision)
     print(f"coarse depth from files in {args.coarse}; no model is run")
 
     return lambda file: Retrofit(read_coarse_map(args, file.stem, device), refiner, args.budget)

@@ -35,6 +35,12 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, mo
     add("--budget", 0.1, "share of the pixels that are refined, 0 to 1", type=share, metavar="SHARE")
     add("--device", "auto", "auto, cpu, cuda or cuda:N")
     add("--engine", "auto", "sparse backend, see 'depth-retrofit models'; auto: the fastest on the device", metavar="NAME")
+    add(
+        "--refiner-precision",
+        "auto",
+        "type of the refiner's convolutions; auto: the fastest that the sparse backend is good for on this machine",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
 
 
 def chosen_model(args: argparse.Namespace) -> str:

@@ -71,7 +71,7 @@ def _reconstruct(args: argparse.Namespace) -> int:
 
     recorded = recorded_files(args.out / "cameras.json")
     model = _load(args)
-    refiner = load_refiner(args.refiner, model.device, args.engine)
+    refiner = load_refiner(args.refiner, model.device, args.engine, args.refiner_precision)
 
     readers = [partial(_read, file) for file in args.files]
     result = reconstruct(model, refiner, readers, args.budget, args.geometry, args.drop)

@@ -187,7 +187,11 @@ def _refiner(args: argparse.Namespace, spec: LoopSpec) -> Fit:
         load_coarse(name, weights=None if name == "compact" else args.weights, device=str(spec.device)) for name in args.coarse
     ]
     torch.manual_seed(spec.seed)
-    network = RefinerNet(args.widths, args.blocks) if args.start is None else load_refiner(args.start, spec.device).network
+    network = (
+        RefinerNet(args.widths, args.blocks)
+        if args.start is None
+        else load_refiner(args.start, spec.device, precision="float32").network
+    )
 
     def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:
         loop, figures = train_refiner(train, held_out, models, spec, network, partial(refiner_losses, backend=backend))

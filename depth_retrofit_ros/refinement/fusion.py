@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-CHUNK = 16_384  # pixels at once: their hidden units stay in the cache
-
 
 class GatedFusion(nn.Module):
     """How much of the coarse value each refined pixel keeps.
@@ -35,10 +33,5 @@ class GatedFusion(nn.Module):
 
         Returns the gate w ``[K]`` in 0…1 and ln(fused / coarse) ``[K]`` = (1 − w)·change.
         """
-        inputs = torch.stack([level, change, coarse_entropy, refined_entropy], 1)
-        if torch.is_inference_mode_enabled() and level.device.type == "cpu":
-            logit = torch.cat([self.mlp(part) for part in inputs.split(CHUNK)])
-        else:
-            logit = self.mlp(inputs)
-        gate = torch.sigmoid(logit)[:, 0]
+        gate = torch.sigmoid(self.mlp(torch.stack([level, change, coarse_entropy, refined_entropy], 1)))[:, 0]
         return gate, (1 - gate) * change

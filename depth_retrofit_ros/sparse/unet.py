@@ -42,7 +42,7 @@ class SparseUNet(nn.Module):
         return len(self.encoder)
 
     def forward(self, features: torch.Tensor, pyramid: Pyramid) -> torch.Tensor:
-        """``[K, in_channels]`` at the pixels of ``pyramid[0]`` to ``[K, out_channels]``."""
+        """``[K, in_channels]`` at the pixels of ``pyramid[0]`` to ``[K, out_channels]`` in the type of the head."""
         if len(pyramid) != self.levels:
             raise ValueError(f"this network needs a pyramid of {self.levels} levels, not {len(pyramid)}")
         features = self.encoder[0](self.stem(features, pyramid[0]), pyramid[0])
@@ -53,8 +53,7 @@ class SparseUNet(nn.Module):
         for depth in reversed(range(self.levels - 1)):
             features = self.up[depth](features, pyramid[depth], skips.pop())
             features = self.decoder[depth](features, pyramid[depth])
-        weight, bias = self.head.weight.to(features.dtype), self.head.bias.to(features.dtype)
-        return pyramid[0].backend.linear(features, weight, bias, relu_input=True)
+        return pyramid[0].backend.linear(features, self.head.weight, self.head.bias, relu_input=True)
 
 
 class Stage(nn.Module):

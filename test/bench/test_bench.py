@@ -144,7 +144,7 @@ def test_the_gpu_profile_runs_dry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sparse_and_dense_of_the_gpu_profile_are_the_same_network() -> None:
-    refiner = load_refiner(None, torch.device("cpu"))
+    refiner = load_refiner(None, torch.device("cpu"), precision="float32")
     entry = gpu.measure_refiner(gpu.Profile(torch.device("cpu"), (32, 48), 1), refiner)
     assert entry["active"] == 154 and entry["dtype"] == "torch.float32" and entry["engine"] == "cpu"
 

@@ -44,10 +44,10 @@ def decide(out: torch.Tensor, features: PixelFeatures) -> Refinement:
     if out.device.type != "cpu":
         return decide_by_torch(out.float(), features)
     change, entropy = torch.empty(out.shape[0]), torch.empty(out.shape[0])
-    arrays = [array.numpy() for array in (out, features.rows, change, entropy)]
+    arrays = [array.contiguous().numpy() for array in (out, features.rows, change, entropy)]
     scales = [np.float32(scale) for scale in (PLACE_SCALE, FARTHEST_PLACE, RESIDUAL_SCALE)]
     counter = np.zeros(1, np.int64)
-    compiled = decision_kernel(COUNT, start_of("candidates"), start_of("colors"))
+    compiled = decision_kernel(COUNT, features.rows.shape[1], start_of("candidates"), start_of("colors"))
     THREAD_POOL.run(lambda: compiled(*arrays, *scales, counter))
     return Refinement(change, None, entropy)
 

@@ -22,7 +22,7 @@ from depth_retrofit_ros.refinement.pixels.candidates import (
     candidate_colors,
     candidate_maps,
 )
-from depth_retrofit_ros.refinement.pixels.features_cpu import assembly_kernel
+from depth_retrofit_ros.refinement.pixels.features_cpu import assembly_kernel, fill_colors
 from depth_retrofit_ros.refinement.pixels.mixtures import (
     MIXTURE_LAYOUT,
     OVERSHOOT,
@@ -149,7 +149,7 @@ def features_at(
     low = maps.values.shape[:2]
     grids, within = (tuple(of(low[axis], size[axis]) for axis in (0, 1)) for of in (bilinear_table, cell_table))
     level = np.float32(math.log(size[0] / low[0]) - CELL_LEVEL)
-    arrays = [m.numpy() for m in (rgb, maps.values, maps.colors, maps.mixtures, depth_at.log())]
+    arrays = [m.contiguous().numpy() for m in (rgb, maps.values, maps.colors, maps.mixtures, depth_at.log())]
     rest = (np.float32(maps.log_median), level, indices.numpy(), grids, within, rows.numpy(), np.zeros(1, np.int64))
     starts = tuple(start_of(name) for name in WIDTHS if name != "rgb")
     assemble = assembly_kernel(SURFACES, starts, MIXTURE_LAYOUT, MAX_LOG_RATIO)
@@ -240,6 +240,16 @@ def normalized(image: torch.Tensor) -> torch.Tensor:
     return image.float().sub(127.5).div_(64.0)
 
 
+def colors_at(image: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """``normalized(image[indices])`` of ``uint8 [H · W, 3]``, ``float32 [K, 3]``; on a CPU in one compiled pass."""
+    if image.device.type != "cpu":
+        return normalized(image[indices])
+    out = torch.empty(indices.numel(), 3)
+    arguments = image.numpy(), indices.numpy(), out.numpy(), np.zeros(1, np.int64)
+    THREAD_POOL.run(lambda: fill_colors(*arguments))
+    return out
+
+
 def pixel_features(
     image: torch.Tensor,
     small: torch.Tensor,
@@ -255,5 +265,5 @@ def pixel_features(
     if has_kernels(image.device):
         return _features_on_device(image, small, coarse_depth, depth, score, pixels, dtype)
     maps = coarse_maps(coarse_depth, score, normalized(small * 255))
-    rgb = normalized(image.reshape(-1, 3)[pixels.indices])
+    rgb = colors_at(image.reshape(-1, 3), pixels.indices)
     return features_at(rgb, maps, depth.flatten()[pixels.indices], pixels.indices, pixels.size)

@@ -4,14 +4,100 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import fetch_add
+from depth_retrofit_ros.refinement.pixels.vectors import INT32, INT64, Vectors, starts_of
 from depth_retrofit_ros.upsampling.interpolation import Table
 
 BLOCK = 2048  # pixels
+
+
+@cached_njit(nogil=True)
+def fill_colors(image: np.ndarray, indices: np.ndarray, out: np.ndarray, next_block: np.ndarray) -> None:
+    """``features.normalized`` of the pixels at indices ``int64 [K]`` of an image ``uint8 [H · W, 3]`` → out ``float32 [K, 3]``.
+
+    Each thread takes its blocks of pixels from ``next_block`` (``fetch_add``).
+    """
+    middle, scale = np.float32(127.5), np.float32(1 / 64)
+    while True:
+        start = fetch_add(next_block, BLOCK)
+        if start >= indices.size:
+            return
+        for i in range(start, min(start + BLOCK, indices.size)):
+            for channel in range(3):
+                out[i, channel] = (np.float32(image[indices[i], channel]) - middle) * scale
+
+
+@intrinsic(prefer_literal=True)
+def write_surfaces(
+    typing_context: Any,
+    out: Any,
+    pixel: Any,
+    values: Any,
+    corners: Any,
+    weights: Any,
+    colors: Any,
+    cell: Any,
+    rgb: Any,
+    log_depth: Any,
+    surfaces: Any,
+    candidates: Any,
+    distances: Any,
+    channels: Any,
+) -> tuple[Any, Callable[..., Any]] | None:
+    """The candidates that cells show, and their colour distances, into a row of ``out [K, channels]``, where the two columns after
+    each of them may be written too; returns (score, ln depth) sampled.
+
+    values ``float32 [h, w, surfaces + 2]``, sampled at four corners, flat indices into ``h·w``, with four weights; colors ``float32
+    [h, w, 3, surfaces]`` at the flat index of a cell; rgb: three numbers; the last four arguments are constants.
+    """
+    constants = surfaces, candidates, distances, channels
+    if not all(isinstance(argument, types.IntegerLiteral) for argument in constants):
+        return None
+    count, to_candidates, to_distances, width = (argument.literal_value for argument in constants)
+    third = 1 / 3
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        out_at, values_at, colors_at = (context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 5))
+        row = builder.gep(out_at, [builder.mul(args[1], INT64(width))])
+
+        lanes, starts = starts_of(count + 2)
+        v = Vectors(builder, lanes)
+        places = [
+            builder.gep(values_at, [builder.mul(corner, INT64(count + 2))]) for corner in cgutils.unpack_tuple(builder, args[3])
+        ]
+        shares = [v.same(weight) for weight in cgutils.unpack_tuple(builder, args[4])]
+        sampled = []
+        for start in starts:
+            total = builder.fmul(shares[0], v.load(places[0], start))
+            for share, place in zip(shares[1:], places[1:], strict=True):
+                total = v.call("fmuladd", share, v.load(place, start), total)
+            sampled.append(total)
+        score, depth = (builder.extract_element(sampled[-1], INT32(lanes - 2 + lane)) for lane in (0, 1))
+        shift = v.same(builder.fsub(depth, args[8]))
+        for start, part in zip(starts, sampled, strict=True):
+            v.store(builder.fadd(part, shift), row, to_candidates + start)
+
+        lanes, starts = starts_of(count)
+        v = Vectors(builder, lanes)
+        table = builder.gep(colors_at, [builder.mul(args[6], INT64(3 * count))])
+        own = [v.same(part) for part in cgutils.unpack_tuple(builder, args[7])]
+        for start in starts:
+            off = [v.call("fabs", builder.fsub(v.load(table, axis * count + start), own[axis])) for axis in range(3)]
+            distance = builder.fmul(builder.fadd(builder.fadd(off[0], off[1]), off[2]), v.same(third))
+            v.store(distance, row, to_distances + start)
+        return cgutils.pack_array(builder, [score, depth])
+
+    four, three = types.UniTuple(types.int64, 4), types.UniTuple(types.float32, 3)
+    arguments = (out, types.int64, values, four, types.UniTuple(types.float32, 4), colors, types.int64, three, types.float32)
+    return types.UniTuple(types.float32, 2)(*arguments, *constants), generate
 
 
 @functools.cache
@@ -25,7 +111,7 @@ def assembly_kernel(
     Constants to the compiler; and as part of a closure, constants that the cache of compiled kernels knows.
     """
     candidates, distances, entropy, level, grid = starts
-    count, at_score, at_depth, sampled_count = surfaces, surfaces, surfaces + 1, surfaces + 2  # of a coarse pixel's values
+    count, channels = surfaces, grid + 3
     windows = mixture[0]
     least_share, least_contrast, far_off, third = (np.float32(v) for v in (*mixture[1:], farthest, 1 / 3))
     zero, one = np.float32(0), np.float32(1)
@@ -55,7 +141,6 @@ def assembly_kernel(
         (tops, downs), (lefts, acrosses) = grids
         (cell_rows, ys), (cell_columns, xs) = cells
         width = np.int32(lefts.size)
-        sampled = np.empty(sampled_count, np.float32)
         while True:
             start = fetch_add(next_block, BLOCK)
             if start >= indices.size:
@@ -66,22 +151,16 @@ def assembly_kernel(
                 x = index - y * width
                 top, left, down, across = tops[y], lefts[x], downs[y], acrosses[x]
                 bottom, right = min(top + 1, low_h - 1), min(left + 1, low_w - 1)
-                a, b = (1 - down) * (1 - across), (1 - down) * across
-                c, d = down * (1 - across), down * across
-                v00, v01, v10, v11 = values[top, left], values[top, right], values[bottom, left], values[bottom, right]
-                for k in range(sampled_count):
-                    sampled[k] = a * v00[k] + b * v01[k] + c * v10[k] + d * v11[k]
-                line = out[i]
+                corners = top * low_w + left, top * low_w + right, bottom * low_w + left, bottom * low_w + right
+                shares = (one - down) * (one - across), (one - down) * across, down * (one - across), down * across
                 red, green, blue = rgb[i, 0], rgb[i, 1], rgb[i, 2]
-                line[0], line[1], line[2] = red, green, blue
-                shift = sampled[at_depth] - log_depth[i]
-                for k in range(count):
-                    line[candidates + k] = sampled[k] + shift
+                own, here = (red, green, blue), cell_rows[y] * low_w + cell_columns[x]
+                score, _ = write_surfaces(
+                    out, i, values, corners, shares, colors, here, own, log_depth[i], surfaces, candidates, distances, channels
+                )
+                line = out[i]
+                line[0], line[1], line[2] = own
                 line[candidates] = 0
-                table = colors[cell_rows[y], cell_columns[x]]
-                for k in range(count):
-                    off = abs(table[0, k] - red) + abs(table[1, k] - green) + abs(table[2, k] - blue)
-                    line[distances + k] = off * third
                 cell = mixtures[cell_rows[y], cell_columns[x]]
                 for k in range(windows):
                     part = cell[8 * k : 8 * k + 8]
@@ -100,7 +179,7 @@ def assembly_kernel(
                 for k in range(count, count + windows + 3):
                     ratio = line[candidates + k] - log_depth[i]
                     line[candidates + k] = min(max(ratio, -far_off), far_off)
-                line[entropy] = min(max(sampled[at_score], np.float32(-3)), np.float32(6))
+                line[entropy] = min(max(score, np.float32(-3)), np.float32(6))
                 line[level] = log_depth[i] - log_median
                 line[grid], line[grid + 1], line[grid + 2] = ys[y], xs[x], cell_size
 

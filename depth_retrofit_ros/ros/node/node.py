@@ -59,6 +59,7 @@ def load_retrofit(settings: Settings) -> Retrofit:
         budget=settings.budget,
         device=settings.device,
         engine=settings.engine,
+        refiner_precision=settings.refiner_precision,
         cuda_graphs=settings.cuda_graphs,
         trust_scale=settings.trust_scale,
         coarse_size=settings.coarse_size,

@@ -119,6 +119,13 @@ PARAMETERS = (
     Parameter("refiner", "", "unconfigured", "Checkpoint of the refiner; empty: the bundled one"),
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
     Parameter("engine", "auto", "unconfigured", "Sparse backend, see `depth-retrofit models`; auto: the fastest on the device"),
+    Parameter(
+        "refiner_precision",
+        "auto",
+        "unconfigured",
+        "Type of the refiner's convolutions; auto: the fastest that the sparse backend is good for on this machine",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    ),
     Parameter("cuda_graphs", False, "unconfigured", "Launch coarse model and refiner as CUDA graphs; not yet measured, so off"),
     Parameter(
         "trust_scale",
@@ -193,6 +200,7 @@ class Settings:
     refiner: str
     device: str
     engine: str
+    refiner_precision: str
     cuda_graphs: bool
     trust_scale: bool
     views: int

@@ -58,6 +58,7 @@ class Replay:
     budget: float
     device: str
     engine: str
+    refiner_precision: str = "auto"
     coarse_size: str = "default"
     allow_download: bool = False
     trust_scale: bool = False
@@ -77,6 +78,7 @@ class Replay:
             "refiner": "" if self.refiner is None else str(self.refiner.absolute()),
             "device": self.device,
             "engine": self.engine,
+            "refiner_precision": self.refiner_precision,
             "coarse_size": self.coarse_size,
             "allow_download": self.allow_download,
             "budget": self.budget,

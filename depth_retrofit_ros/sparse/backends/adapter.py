@@ -17,6 +17,8 @@ class LibraryBackend(TorchBackend):
     Gradients are those of the library. Without pixels they are zeros, as of ``torch``.
     """
 
+    types: tuple[torch.dtype, ...] = (torch.float32,)
+
     @abstractmethod
     def _same(self, features: torch.Tensor, weight: torch.Tensor, level: Level) -> torch.Tensor:
         """``submanifold_conv`` alone, without bias."""

@@ -43,7 +43,7 @@ class Convolution:
     def check(self) -> None:
         """Raise ValueError or ModelError where the operands do not fit each other."""
         features, matrices = self.features, self.matrices
-        converted = self.sources is None and self.targets is None and features.dtype == torch.float32  # as they are read
+        converted = self.sources is None and self.targets is None  # as they are read
         if any(tensor.dtype != matrices.dtype and not (converted and tensor is features) for tensor in self.operands()):
             raise ModelError(f"features are {features.dtype}, weights {matrices.dtype}: convert network and features to one type")
         channels, outputs = features.shape[1], matrices.shape[2]
@@ -57,10 +57,11 @@ class Convolution:
 class FusedBackend(ABC):
     """The convolutions of ``SparseBackend``, without gradients, in terms of ``_convolve``.
 
-    packs_neighbors: whether its levels have their neighbours in a form of its own, ``int32 [K, 3]``.
+    types: see ``SparseBackend``; packs_neighbors: whether its levels have their neighbours packed, ``int32 [K, 3]``.
     """
 
     name: str
+    types: tuple[torch.dtype, ...]
     packs_neighbors = False
 
     def __init__(self) -> None:
@@ -143,7 +144,8 @@ class FusedBackend(ABC):
             )
         work.check()
         bias, residual = (None if tensor is None else tensor.detach().contiguous() for tensor in (work.bias, work.residual))
-        features, matrices = work.features.detach().contiguous(), work.matrices.detach()
+        matrices = work.matrices.detach() if work.matrices.requires_grad else work.matrices  # else a backend knows it again
+        features = work.features.detach().contiguous()
         return self._convolve(replace(work, features=features, matrices=matrices, bias=bias, residual=residual))
 
 

@@ -37,7 +37,7 @@ BACKENDS: dict[str, BackendInfo] = {
     ),
     "cpu": BackendInfo(
         "depth_retrofit_ros.sparse.backends.cpu.backend:CpuBackend",
-        "compiled and fused, float32, without gradients: for inference on a CPU",
+        "compiled and fused, float32, or bfloat16 where the CPU has AVX-512 BF16, without gradients: for inference on a CPU",
     ),
     "triton": BackendInfo(
         "depth_retrofit_ros.sparse.backends.triton.backend:TritonBackend",
@@ -68,11 +68,15 @@ class SparseBackend(Protocol):
     ``ConvTranspose2d``); a bias is ``[Cout]`` or None. Absent pixels count as zero. relu_input: apply ReLU to the features first;
     residual: of the result's shape, added to it. Every backend agrees with ``torch``.
 
-    devices: the types of device that it computes on.
+    devices: the types of device that it computes on; types: those of features and weights that it computes in on this machine, the
+    fastest that is good enough for a refiner first. ``linear`` converts from each of them to each other.
     """
 
     name: str
     devices: tuple[str, ...]
+
+    @property
+    def types(self) -> tuple[torch.dtype, ...]: ...
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
         """All levels and kernel maps of a frame, to be shared by every convolution on it."""
@@ -110,7 +114,7 @@ class SparseBackend(Protocol):
     def linear(
         self, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, relu_input: bool = False
     ) -> torch.Tensor:
-        """Each row by itself, ``[K, Cin]`` to ``[K, Cout]``; weight ``[Cout, Cin]``, as in ``nn.Linear``. Features in float32 are
+        """Each row by itself, ``[K, Cin]`` to ``[K, Cout]``; weight ``[Cout, Cin]``, as in ``nn.Linear``. The features are
         brought to the weight's type."""
         ...
 

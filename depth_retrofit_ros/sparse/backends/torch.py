@@ -15,6 +15,7 @@ class TorchBackend:
 
     name = "torch"
     devices: tuple[str, ...] = ("cpu", "cuda")
+    types: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16, torch.float16)
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
         """See ``SparseBackend``."""

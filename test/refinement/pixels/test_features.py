@@ -74,6 +74,13 @@ def test_colour_level_and_score_by_definition() -> None:
     torch.testing.assert_close(seen.entropy, full.clamp(-3, 6), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("count", [0, 1, 5000])
+def test_colours_of_pixels_are_those_of_the_normalised_image(count: int) -> None:
+    image = torch.randint(0, 256, (6000, 3), dtype=torch.uint8)
+    indices = torch.randperm(6000)[:count]
+    assert torch.equal(features_module.colors_at(image, indices), features_module.normalized(image)[indices])
+
+
 def test_candidates_are_relative_to_the_depth_of_the_very_pixel() -> None:
     """ln(candidate) interpolated over the coarse grid, less ln of the upsampled depth."""
     coarse = two_planes()

@@ -11,8 +11,10 @@ import torch
 from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import save_tensors
+from depth_retrofit_ros.refinement.pixels.decision import Refinement
+from depth_retrofit_ros.refinement.pixels.features import IN_CHANNELS, PixelFeatures
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
-from depth_retrofit_ros.refinement.pixels.refiner import Refiner, SparseRefiner, load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import Refined, Refiner, SparseRefiner, load_refiner, word_of
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import doubt
 from depth_retrofit_ros.upsampling.edge_aware import thumbnail
@@ -62,7 +64,7 @@ def test_scale_goes_straight_through(factor: float) -> None:
 def test_checkpoint_round_trip(tmp_path: Path) -> None:
     network = random_network(seed=3)
     path = save(tmp_path / "refiner.safetensors", network, SHAPE)
-    loaded = load_refiner(path, CPU)
+    loaded = load_refiner(path, CPU, precision="float32")
     assert (loaded.network.widths, loaded.network.blocks, loaded.network.training) == ((8, 12, 16), 1, False)
     expected = answer(SparseRefiner(network, loaded.backend))
     for got, wanted in zip(answer(loaded), expected, strict=True):
@@ -118,6 +120,54 @@ def test_damaged_checkpoints_are_one_line(tmp_path: Path) -> None:
         with pytest.raises(WeightsError) as caught:
             load_refiner(bad, CPU)
         assert "\n" not in str(caught.value) and str(bad) in str(caught.value)
+
+
+def test_a_refiner_computes_in_the_first_type_of_its_backend(tmp_path: Path) -> None:
+    path = save(tmp_path / "refiner.safetensors", random_network(), SHAPE)
+    for backend in ("cpu", "torch"):
+        loaded = load_refiner(path, CPU, backend)
+        assert loaded.dtype == loaded.backend.types[0] and loaded.network.unet.stem.weight.dtype == loaded.dtype
+        assert loaded.backend_name == f"{backend} in {word_of(loaded.dtype)}"
+
+
+def test_precision_is_as_asked_or_refused_in_one_line(tmp_path: Path) -> None:
+    path = save(tmp_path / "refiner.safetensors", random_network(), SHAPE)
+    assert load_refiner(path, CPU, precision="float32").dtype == torch.float32
+    with pytest.raises(ModelError, match=r"^unknown refiner_precision 'half': choose one of auto, float32, bfloat16, float16$"):
+        load_refiner(path, CPU, precision="half")
+    with pytest.raises(ModelError, match=r"'cpu' computes in (bfloat16 or )?float32 on this machine, not in float16: choose that"):
+        load_refiner(path, CPU, precision="float16")
+
+
+def test_bfloat16_changes_little_and_keeps_the_logits_in_float32(tmp_path: Path) -> None:
+    path = save(tmp_path / "refiner.safetensors", random_network(seed=3), SHAPE)
+    coarser, exact = (load_refiner(path, CPU, "torch", precision) for precision in ("bfloat16", "float32"))
+    head = coarser.network.unet.head
+    assert head.weight.dtype == torch.float32 and torch.equal(head.weight, exact.network.unet.head.weight)
+    assert {p.dtype for part in (coarser.network.mix, coarser.network.unet.stem) for p in part.parameters()} == {torch.bfloat16}
+    (gate, fused), (exact_gate, exact_fused) = answer(coarser), answer(exact)
+    assert not torch.equal(fused, exact_fused)
+    torch.testing.assert_close(fused, exact_fused, rtol=1e-2, atol=0)
+    torch.testing.assert_close(gate, exact_gate, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("count", [0, 1, 1500])
+def test_the_compiled_gate_equals_its_specification(count: int) -> None:
+    refiner, generator = random_refiner(), torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    change, entropy = random(count), random(count).abs()
+    change[3::100], change[7::100] = torch.nan, 40.0
+    refined = Refined(random(count).exp(), PixelFeatures(random(count, IN_CHANNELS)), Refinement(change, None, entropy))
+    with torch.no_grad():
+        wanted = refiner.fuse(refined)
+    with torch.inference_mode():
+        got = refiner.fuse(refined)
+    for ours, theirs in zip(got, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=5e-6, atol=1e-6, equal_nan=True)
+    assert int(got[1].isnan().sum()) == len(change[3::100])
 
 
 def test_unknown_backend(tmp_path: Path) -> None:

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
+from torch.utils.weak import WeakIdKeyDictionary
 
 from depth_retrofit_ros.device.buffers import BufferPool
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.sparse.backends.cpu.kernel_maps import fill_coarsening, fill_neighbors
 from depth_retrofit_ros.sparse.backends.cpu.kernels import block_width, kernel
+from depth_retrofit_ros.sparse.backends.cpu.vectors import PAIR, has_bfloat16
 from depth_retrofit_ros.sparse.backends.fused import Convolution, FusedBackend
 from depth_retrofit_ros.sparse.kernel_map import Coarsening
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Pyramid, build_pyramid
 
 NO_MAP = np.empty((0, 0), np.int32)
-NO_RESIDUAL = np.empty((0, 0), np.float32)
 
 
 class CpuBackend(FusedBackend):
-    """``SparseBackend`` in float32. Every result keeps its memory for as long as anybody refers to it."""
+    """``SparseBackend`` in float32, and in bfloat16 where the CPU has AVX-512 BF16. Every result keeps its memory for as long as
+    anybody refers to it."""
 
     name = "cpu"
+    packs_neighbors = True
     devices: tuple[str, ...] = ("cpu",)
 
     def __init__(self) -> None:
         super().__init__()
+        self.types = (torch.bfloat16, torch.float32) if has_bfloat16() else (torch.float32,)
         self.pool = BufferPool()
+        self.packed = WeakIdKeyDictionary()  # matrices → as the kernel reads them
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
         """See ``SparseBackend``."""
@@ -41,28 +44,40 @@ class CpuBackend(FusedBackend):
     def _convolve(self, work: Convolution) -> torch.Tensor:
         """See ``FusedBackend``; all rows of its pyramids are active."""
         features, matrices = work.features, work.matrices
-        if features.dtype != torch.float32:
-            raise ModelError(f"sparse backend 'cpu' computes in float32, not {features.dtype}: convert network and features")
+        for dtype in (features.dtype, matrices.dtype):
+            if dtype not in self.types:
+                types = " or ".join(str(own).removeprefix("torch.") for own in self.types)
+                raise ModelError(
+                    f"sparse backend 'cpu' computes in {types} on this machine, not {dtype}: convert network and features"
+                )
         channels, outputs = features.shape[1], matrices.shape[2]
-        compiled = kernel(channels, outputs, matrices.shape[1] // channels)
-        packed, padded_bias = pack_weights(matrices, work.bias)
-        out = self.pool.empty((work.rows, outputs))
+        taps = matrices.shape[1] // channels
+        compiled = kernel(channels, outputs, taps, paired=matrices.dtype == torch.bfloat16)
+        out = self.pool.empty((work.rows, outputs), matrices.dtype)
         arguments = (
-            features.numpy(),
+            as_array(features),
             NO_MAP if work.sources is None else work.sources.numpy(),
             NO_MAP if work.targets is None else work.targets.numpy(),
-            packed,
-            padded_bias,
-            np.float32(0.0 if work.relu_input else -math.inf),
-            NO_RESIDUAL if work.residual is None else work.residual.numpy(),
-            out.numpy(),
+            self._blocks(matrices),
+            padded_bias(work.bias, outputs),
+            as_array(features.new_zeros(min(taps, 3) * channels)),
+            work.relu_input,
+            as_array(matrices.new_empty(0, 0) if work.residual is None else work.residual),
+            as_array(out),
             np.zeros(1, np.int64),
         )
         THREAD_POOL.run(lambda: compiled(*arguments))
         return out
 
+    def _blocks(self, matrices: torch.Tensor) -> np.ndarray:
+        """``pack_weights``, once for matrices that stay (see ``FusedBackend._packed``)."""
+        blocks = self.packed.get(matrices)
+        if blocks is None:
+            blocks = self.packed[matrices] = pack_weights(matrices)
+        return blocks
+
     def _neighbors(self, pixels: PixelSet) -> torch.Tensor:
-        neighbors = self.pool.empty((pixels.count, 9), torch.int32)
+        neighbors = self.pool.empty((pixels.count, 3), torch.int32)
         indices, image = pixels.indices.contiguous().numpy(), pixels.index_image.contiguous().numpy()
         rows, counter = neighbors.numpy(), np.zeros(1, np.int64)
         THREAD_POOL.run(lambda: fill_neighbors(indices, image, rows, counter))
@@ -78,14 +93,28 @@ class CpuBackend(FusedBackend):
         return Coarsening(PixelSet(indices[:count], image), children[:count], slots)
 
 
-def pack_weights(matrices: torch.Tensor, bias: torch.Tensor | None) -> tuple[np.ndarray, np.ndarray]:
-    """``[slots, depth, Cout]`` as the kernel reads it, ``[slots, blocks, depth, width]``, and the bias as ``[blocks, width]``."""
+def pack_weights(matrices: torch.Tensor) -> np.ndarray:
+    """``[slots, depth, Cout]`` as the kernel reads it, padded with zeros: ``[slots, blocks, depth, width]``, or in bfloat16
+    ``[slots, blocks, ceil(depth / 2), 2 · width]``, the weights of two successive inputs beside each other."""
     slots, depth, outputs = matrices.shape
+    taken = PAIR if matrices.dtype == torch.bfloat16 else 1
     width = block_width(outputs)
-    blocks = -(-outputs // width)
-    padded = matrices.new_zeros(slots, depth, blocks * width)
-    padded[..., :outputs] = matrices
-    padded_bias = matrices.new_zeros(blocks * width)
+    blocks, steps = -(-outputs // width), -(-depth // taken)
+    padded = matrices.new_zeros(slots, steps * taken, blocks * width)
+    padded[:, :depth, :outputs] = matrices
+    ordered = padded.view(slots, steps, taken, blocks, width).permute(0, 3, 1, 4, 2)
+    return as_array(ordered.reshape(slots, blocks, steps, width * taken).contiguous())
+
+
+def padded_bias(bias: torch.Tensor | None, outputs: int) -> np.ndarray:
+    """``float32 [blocks, width]``, zeros for None."""
+    width = block_width(outputs)
+    padded = np.zeros((-(-outputs // width), width), np.float32)
     if bias is not None:
-        padded_bias[:outputs] = bias
-    return padded.view(slots, depth, blocks, width).transpose(1, 2).contiguous().numpy(), padded_bias.view(blocks, width).numpy()
+        padded.reshape(-1)[:outputs] = bias.float().numpy()
+    return padded
+
+
+def as_array(tensor: torch.Tensor) -> np.ndarray:
+    """The same memory; bfloat16 as ``int16``."""
+    return tensor.view(torch.int16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()

@@ -60,9 +60,11 @@ def fill_coarsening(
 
 @cached_njit(nogil=True)
 def fill_neighbors(indices: np.ndarray, index_image: np.ndarray, neighbors: np.ndarray, counter: np.ndarray) -> None:
-    """``kernel_map.neighbor_map``: fills neighbours ``int32 [K, 9]``; the threads share counter ``int64 [1]``, 0 at first.
+    """``kernel_map.neighbor_map``, packed: fills neighbours ``int32 [K, 3]``; the threads share counter ``int64 [1]``, 0 at first.
 
-    indices: ``int64 [K]``, increasing; index_image: ``int32 [H, W]``.
+    indices: ``int64 [K]``, increasing; index_image: ``int32 [H, W]``. Active pixels that lie side by side have successive rows. So
+    for each pixel it is enough to know the row of the first active neighbour in the line above, that of the first one in the line
+    below (any number if there is none), and nine bits, lowest first: which of the 3x3 neighbours in row-major order are active.
     """
     count = indices.shape[0]
     height, width = index_image.shape
@@ -76,14 +78,16 @@ def fill_neighbors(indices: np.ndarray, index_image: np.ndarray, neighbors: np.n
                 y = indices[i] // width
                 start = y * width
             x = indices[i] - start
-            if 0 < x < width - 1 and 0 < y < height - 1:
-                for dy in range(3):
-                    for dx in range(3):
-                        row = index_image[y + dy - 1, x + dx - 1]
-                        neighbors[i, 3 * dy + dx] = row if row >= 0 else count
-                continue
+            inner = 0 < x < width - 1 and 0 < y < height - 1
+            bits = np.int32(0)
             for dy in range(3):
-                for dx in range(3):
-                    inside = 0 <= y + dy - 1 < height and 0 <= x + dx - 1 < width
+                first = np.int32(-1)
+                for dx in range(2, -1, -1):
+                    inside = inner or (0 <= y + dy - 1 < height and 0 <= x + dx - 1 < width)
                     row = index_image[y + dy - 1, x + dx - 1] if inside else np.int32(-1)
-                    neighbors[i, 3 * dy + dx] = row if row >= 0 else count
+                    if row >= 0:
+                        first = row
+                        bits |= np.int32(1 << (3 * dy + dx))
+                if dy != 1:
+                    neighbors[i, dy // 2] = first
+            neighbors[i, 2] = bits

@@ -13,7 +13,6 @@ from depth_retrofit_ros.sparse.kernel_map import Coarsening
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
 
-TYPES = (torch.float16, torch.bfloat16, torch.float32)
 PIXELS = 256  # of a program of the neighbour map
 CELLS = 1024  # of a program that halves the resolution
 WIDEST = 64  # columns of a program of the convolution
@@ -28,6 +27,7 @@ class TritonBackend(FusedBackend):
 
     name = "triton"
     packs_neighbors = True
+    types: tuple[torch.dtype, ...] = (torch.float16, torch.bfloat16, torch.float32)
     devices: tuple[str, ...] = ("cpu",) if INTERPRETED else ("cuda",)
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
@@ -49,7 +49,7 @@ class TritonBackend(FusedBackend):
     def _convolve(self, work: Convolution) -> torch.Tensor:
         """See ``FusedBackend``."""
         features, sources, targets, active = work.features, work.sources, work.targets, work.active
-        if work.matrices.dtype not in TYPES:
+        if work.matrices.dtype not in self.types:
             raise ModelError(f"sparse backend 'triton' computes in float16, bfloat16 or float32, not {work.matrices.dtype}")
         slots, depth, outputs = work.matrices.shape
         out = work.matrices.new_empty(work.rows, outputs)
