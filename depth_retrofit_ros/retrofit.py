@@ -94,7 +94,7 @@ class Retrofit:
         """Upload the frame and start the coarse model on it. On CUDA this does not wait for either."""
         stage = self._stages()
         with self._coarse_stream():
-            image = self._uploaded(frame)
+            image = self._upload(frame.image)
             with stage("coarse"):
                 coarse = limit_far(self.coarse.predict(image, frame.camera, Hints(frame.stamp_ns, frame.sparse)), self.coarse.claim)
         return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage)
@@ -135,10 +135,6 @@ class Retrofit:
     def _stages(self) -> StageTimer:
         """Of a frame; an audit has its own."""
         return StageTimer(self.coarse.device)
-
-    def _uploaded(self, frame: Frame) -> torch.Tensor:
-        """The frame's image on the device; an audit has its own."""
-        return self._upload(frame.image)
 
     def warm_up(self, height: int, width: int) -> DepthFrame:
         """Run one synthetic frame, so that the first real one is not the slow one; it stands alone, and no model remembers it."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ from torch.utils._pytree import tree_leaves
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
-from depth_retrofit_ros.device.cuda_streams import StageTimer
+from depth_retrofit_ros.device.cuda_streams import Fetched, StageTimer
 from depth_retrofit_ros.device.launches import Launch, observed
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
 from depth_retrofit_ros.retrofit import Retrofit
+from depth_retrofit_ros.runtime.device_outputs import DeviceOutputs
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.area_average import downsample
 
@@ -54,11 +55,13 @@ class Wait:
 @dataclass(slots=True)
 class Cost:
     """Of a stage. launches: of kernels, each operation that is no view and no allocation being one; read, written: bytes of their
-    arguments and results, each tensor once a kernel: the least that moves."""
+    arguments and results, each tensor once a kernel: the least that moves; fetched: bytes that are copied to the host, behind
+    which nothing waits on the device."""
 
     launches: int = 0
     read: int = 0
     written: int = 0
+    fetched: int = 0
 
     def add(self, read: int, written: int) -> None:
         """One launch."""
@@ -98,6 +101,7 @@ class Audit:
             total.launches += cost.launches
             total.read += cost.read
             total.written += cost.written
+            total.fetched += cost.fetched
         return total
 
     def wait(self, what: str) -> None:
@@ -107,6 +111,10 @@ class Audit:
     def launch(self, name: str, read: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
         """Note a kernel."""
         self.stages.setdefault(self._stage, Cost()).add(_bytes(read), _bytes(written))
+
+    def fetch(self, tensor: torch.Tensor) -> None:
+        """Note a copy to pinned memory, which is no kernel."""
+        self.stages.setdefault(self._stage, Cost()).fetched += _bytes((tensor,))
 
     def _launched(self, launched: Launch) -> None:
         """A kernel of Triton; which of its tensors it writes, it does not say: they count as read."""
@@ -252,17 +260,33 @@ class AuditedRetrofit(Retrofit):
         super().__init__(coarse, SparseRefiner(half, Backend(), torch.float16), budget)
         self.audit = Audit()
 
-    def watch(self, size: tuple[int, int]) -> Audit:
-        """The audit of one frame of ``size = (H, W)``, after another, with which all is made that lasts."""
-        frame = Frame(np.zeros((*size, 3), np.uint8))
-        self(frame)
+    def watch(self, size: tuple[int, int], outputs: Collection[str] = (), stride: int = 2) -> Audit:
+        """The audit of one frame of ``size = (H, W)``, after another, with which all is made that lasts.
+
+        outputs: what the node would publish of it, names of ``DeviceOutputs``, each a stage; stride: of the cloud.
+        """
+        frame = Frame(np.zeros((*size, 3), np.uint8), camera=Camera.from_hfov(size[1], size[0], 70.0))
+        made = _Outputs(self)
+        made.begin(self(frame), frame, outputs, stride)
         self.audit = Audit()
         with self.audit.watching():
-            self(frame)
+            made.begin(self(frame), frame, outputs, stride)
         return self.audit
 
     def _stages(self) -> StageTimer:
         return _Stages(self.audit)
 
-    def _uploaded(self, frame: Frame) -> torch.Tensor:
-        return torch.empty(frame.image.shape, dtype=torch.uint8, device=META)  # by way of pinned memory, without a wait
+
+class _Outputs(DeviceOutputs):
+    """Outputs that an audit is told of; nothing is filled, of tensors without content."""
+
+    def __init__(self, retrofit: AuditedRetrofit) -> None:
+        super().__init__(META)
+        self._retrofit = retrofit
+
+    def _stage(self, name: str) -> AbstractContextManager[None]:
+        return self._retrofit.audit.stage(name)
+
+    def _fetch(self, name: str, tensor: torch.Tensor) -> Fetched:
+        self._retrofit.audit.fetch(tensor)
+        return Fetched(tensor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import numpy as np
@@ -44,10 +45,18 @@ class DeviceOutputs:
             "normals": lambda: self._fetch("normals", normals()).values,
             "normals_preview": lambda: self._normals_preview(normals()),
         }
-        return {name: _fill(makers[name]) for name in names}
+        fills: dict[str, Fill] = {}
+        for name in names:
+            with self._stage(name):
+                fills[name] = _fill(makers[name])
+        return fills
+
+    def _stage(self, name: str) -> AbstractContextManager[None]:
+        """Around the work of an output; an audit has its own."""
+        return nullcontext()
 
     def _fetch(self, name: str, tensor: torch.Tensor) -> Fetched:
-        """The copy of an output to the host."""
+        """The copy of an output to the host; an audit has its own."""
         if name not in self._downloads:
             self._downloads[name] = Download(self._device)
         return self._downloads[name](tensor)
