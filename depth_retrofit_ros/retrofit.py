@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -39,6 +39,16 @@ class InFlightFrame:
     image: torch.Tensor
     coarse: CoarsePrediction
     coarse_done: torch.cuda.Event | None
+    stage: StageTimer
+
+
+@dataclass(frozen=True, slots=True)
+class RefiningFrame:
+    """A frame whose answer is being made: its ``coarse`` prediction, the ``answer`` but for its times, and when that is there."""
+
+    coarse: CoarsePrediction
+    answer: DepthFrame
+    done: torch.cuda.Event | None
     stage: StageTimer
 
 
@@ -99,9 +109,13 @@ class Retrofit:
                 coarse = limit_far(self.coarse.predict(image, frame.camera, Hints(frame.stamp_ns, frame.sparse)), self.coarse.claim)
         return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage)
 
-    @torch.inference_mode()
     def collect(self, in_flight: InFlightFrame) -> DepthFrame:
-        """Upsample, select, refine and fuse what was launched; blocking. Frames are collected in the order of their launch."""
+        """The answer to what was launched; blocking. Frames are collected in the order of their launch."""
+        return self.finish(self.refine(in_flight))
+
+    @torch.inference_mode()
+    def refine(self, in_flight: InFlightFrame) -> RefiningFrame:
+        """Upsample, select, refine and fuse what was launched. On CUDA this waits for none of it."""
         frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
         self._refine_stream.wait(in_flight.coarse_done, image, coarse.depth, coarse.features)
@@ -117,14 +131,24 @@ class Retrofit:
                 gate, fused_at_pixels = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
                 fused, depth, seen = (_without(known, coarse.unknown) for known in (fused, depth, coarse.depth))
-        self._refine_stream.synchronize()
 
         source = self.coarse.claim.source(self.trust_scale, frame.sparse)
         if frame.camera is None and source not in ("file", "sensor"):
             source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
-        times_ms = stage.times_ms()
         made = (fused, depth, seen, source, pixels, gate)
-        return DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image, coarse.normals, coarse.sky)
+        answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, image, coarse.normals, coarse.sky)
+        return RefiningFrame(coarse, answer, self._refine_stream.record(), stage)
+
+    def finish(self, refining: RefiningFrame) -> DepthFrame:
+        """The answer, waited for."""
+        if refining.done is not None:
+            refining.done.synchronize()
+        return replace(refining.answer, times_ms=refining.stage.times_ms())
+
+    @property
+    def stream(self) -> CudaStream:
+        """To which answers belong: who works on one on its device does so here, after all that is in work."""
+        return self._refine_stream
 
     def select(self, coarse: CoarsePrediction, image: torch.Tensor) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of the frame ``uint8 [H, W, 3]``."""

@@ -37,6 +37,7 @@ class Worker(Generic[T, U]):
     report: told about each failure, in the worker's thread; what it raises itself is dropped.
     rate_hz: upper limit of items started per second, 0 for none; may be changed at any time. Items that come in between
     overwrite each other, so that the one taken is the newest.
+    advance: a step between the two, as launch and collect: once the item before it is collected, and before the next is launched.
     """
 
     def __init__(
@@ -47,9 +48,11 @@ class Worker(Generic[T, U]):
         rate_hz: float = 0.0,
         name: str = "worker",
         overlap: bool = False,
+        advance: Callable[[U], U] | None = None,
     ) -> None:
         self.rate_hz = rate_hz
         self._launch = launch
+        self._advance = advance
         self._collect = collect
         self._overlap = overlap
         self._report = report
@@ -127,6 +130,8 @@ class Worker(Generic[T, U]):
                 self._end(in_flight.pop())
             in_flight += next_one
             del next_one
+            if in_flight and self._advance is not None:
+                in_flight += self._try(self._advance, in_flight.pop())
 
     def _try(self, step: Callable[[V], W], argument: V) -> list[W]:
         """The step's result, alone; nothing where it failed: the item is then counted."""
