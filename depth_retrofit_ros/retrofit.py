@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.auto import SERVES, Refusal
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
@@ -118,7 +119,8 @@ class Retrofit:
         """Upsample, select, refine and fuse what was launched. On CUDA this waits for none of it."""
         frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
-        self._refine_stream.wait(in_flight.coarse_done, image, coarse.depth, coarse.features)
+        maps = (coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown)
+        self._refine_stream.wait(in_flight.coarse_done, image, *(made for made in maps if made is not None))
         with self._refine_stream():
             with stage("upsample"):
                 small = thumbnail(image, coarse.depth)
@@ -160,10 +162,11 @@ class Retrofit:
         """Of a frame; an audit has its own."""
         return StageTimer(self.coarse.device)
 
-    def warm_up(self, height: int, width: int) -> DepthFrame:
-        """Run one synthetic frame, so that the first real one is not the slow one; it stands alone, and no model remembers it."""
+    def warm_up(self, height: int, width: int, camera: Camera | None = None) -> DepthFrame:
+        """Run one synthetic frame, so that the first real one is not the slow one; it stands alone, and no model remembers it.
+        camera: its intrinsics, where the real ones have some."""
         image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        return self(Frame(image.numpy()))
+        return self(Frame(image.numpy(), camera=camera))
 
 
 def _without(depth: torch.Tensor, unknown: torch.Tensor | None) -> torch.Tensor:

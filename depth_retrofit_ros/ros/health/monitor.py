@@ -61,6 +61,13 @@ class FrameMonitor:
         self._watch.see(frame.stamp_ns, frame.frame_id)
         frames.clock_problem = clock_problem(frame.stamp_ns, self.now_ns(), self._simulated)
 
+    def warmed_up(self, frame: Frame, took_s: float, count: int) -> None:
+        """The device was made ready for images like this one. count: how often it was, for any."""
+        height, width = frame.image.shape[:2]
+        self._frames.warm_ups = count
+        kind = f"{width}x{height} images, camera_info {'known' if frame.camera else 'unknown'}"
+        self._node.get_logger().info(f"warmed up in {took_s:.1f} s, once for {kind}")
+
     def prompted(self, problem: str | None, age_s: float | None) -> None:
         """The frame's sparse depth was looked for, for a model that takes it. problem, age_s: see ``Prompt``."""
         self._frames.prompt_problem, self._frames.prompt_age_s = problem, age_s

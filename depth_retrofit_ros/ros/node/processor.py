@@ -34,6 +34,7 @@ from depth_retrofit_ros.ros.node.views import window_of
 from depth_retrofit_ros.ros.transport.qos import publish_to
 from depth_retrofit_ros.runtime.governor import BudgetGovernor
 from depth_retrofit_ros.runtime.memory_guard import MemoryGuard, is_out_of_memory
+from depth_retrofit_ros.runtime.warm_sizes import WarmSizes
 from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S, Watchdog
 from depth_retrofit_ros.runtime.worker import FrameCounts, Worker
 from depth_retrofit_ros.scale.fit import Mode
@@ -96,6 +97,7 @@ class Processor:
         self._expected_s = usual_s
         self._outputs = Outputs(node, health.settings.outputs, make, isinstance(retrofit.coarse, ViewWindow))
         self._view_refiner = ViewRefiner(retrofit.coarse.name, retrofit.coarse.claim, retrofit.refiner, retrofit.budget)
+        self._sizes = WarmSizes(retrofit)
         self._guard = MemoryGuard()
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
@@ -166,7 +168,7 @@ class Processor:
         counts, target_fps = self._worker.counts(), self._health.settings.target_fps
         self._monitor.refresh(counts, self.info is not None)
         period_s = 1.0 / target_fps if target_fps > 0 else 0.0
-        self._monitor.watched(self._watchdog.check(counts, self._usual_s(), period_s))
+        self._monitor.watched(self._watchdog.check(counts, self._usual_s(), period_s, self._sizes.is_busy))
 
     def stop(self, at_most_s: float = math.inf) -> bool:
         """Finish the image in work, drop the one that waits, end the worker.
@@ -176,7 +178,7 @@ class Processor:
         """
         if self._worker is None:
             return True
-        is_first = self._worker.counts().processed == 0
+        is_first = self._worker.counts().processed == 0 or self._sizes.is_busy
         ended = self._worker.stop(min(self._watchdog.limit_s(self._usual_s(), is_first), at_most_s))
         self._monitor.ended(self._worker.counts())
         self._worker = None
@@ -209,6 +211,9 @@ class Processor:
             prompt = self._prompts.of(frame)
             self._monitor.prompted(prompt.problem, prompt.age_s)
             frame = dataclasses.replace(frame, sparse=prompt.sparse)
+        if (took_s := self._sizes.prepare(frame)) is not None:
+            self._monitor.warmed_up(frame, took_s, self._sizes.count)
+            start_s += took_s  # of the size, not of this image
         return InFlightImage(header, info, frame, prompt, self._launched(frame), decode_ms, _since_ms(start_s))
 
     def _refine(self, work: InFlightImage) -> InFlightImage:
