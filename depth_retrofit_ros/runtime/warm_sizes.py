@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
 
@@ -13,7 +13,7 @@ from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
 class WarmSizes:
     """The sizes that a method is warm for, each with a camera or without one.
 
-    ``is_busy`` may be read by any thread; the rest is for the one that computes.
+    ``is_busy`` and ``is_warm`` are for any thread; the rest is for the one that computes.
     """
 
     def __init__(self, retrofit: Retrofit, clock_s: Callable[[], float] = time.perf_counter) -> None:
@@ -28,22 +28,24 @@ class WarmSizes:
         """How often it warmed up."""
         return len(self._warm)
 
-    def prepare(self, frame: Frame) -> float | None:
-        """Warm up for frames like this one, and return what that took [s]; None where there is nothing to be done.
+    def is_warm(self, height: int, width: int, has_camera: bool) -> bool:
+        """Whether there is nothing to be done for images of this size. To be called by any thread."""
+        return not self._retrofit.compiles_for_size or (height, width, has_camera) in self._warm
 
-        Raises what keeps the method from working at all; where memory is short it is left to the frame, whose budget may fall.
+    def prepare(self, height: int, width: int, camera: Camera | None) -> float | None:
+        """Warm up for images of this size, and return what that took [s]; None where there is nothing to be done.
+
+        Raises what keeps the method from working at all; where memory is short it is left to the image, whose budget may fall.
         """
-        height, width = frame.image.shape[:2]
-        kind = height, width, frame.camera is not None
-        if not self._retrofit.compiles_for_size or kind in self._warm:
+        if self.is_warm(height, width, camera is not None):
             return None
         start_s, self.is_busy = self._clock_s(), True
         try:
-            self._retrofit.warm_up(height, width, frame.camera)
+            self._retrofit.warm_up(height, width, camera)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         finally:
             self.is_busy = False
-        self._warm.add(kind)
+        self._warm.add((height, width, camera is not None))
         return self._clock_s() - start_s

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
-import numpy as np
 import pytest
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.runtime.warm_sizes import WarmSizes
 
@@ -31,27 +29,28 @@ class Compiling:
             raise self.error
 
 
-def frame(height: int, width: int, f_px: float | None = None) -> Frame:
-    camera = None if f_px is None else Camera(width, height, f_px, f_px, width / 2, height / 2)
-    return Frame(np.zeros((height, width, 3), np.uint8), camera=camera)
+def camera(f_px: float) -> Camera:
+    return Camera(6, 4, f_px, f_px, 3.0, 2.0)
 
 
 def test_each_size_is_prepared_for_once_with_and_without_a_camera() -> None:
     method = Compiling()
-    took_s = [method.sizes.prepare(each) for each in (frame(4, 6), frame(4, 6), frame(4, 6, 5.0), frame(4, 6, 7.0), frame(8, 6))]
+    sizes = ((4, 6, None), (4, 6, None), (4, 6, camera(5.0)), (4, 6, camera(7.0)), (8, 6, None))
+    took_s = [method.sizes.prepare(*each) for each in sizes]
     assert took_s == [2.0, None, 2.0, None, 2.0] and method.sizes.count == 3 and not method.sizes.is_busy
-    assert method.asked == [(4, 6, None), (4, 6, frame(4, 6, 5.0).camera), (8, 6, None)]
+    assert method.asked == [(4, 6, None), (4, 6, camera(5.0)), (8, 6, None)]
+    assert method.sizes.is_warm(4, 6, True) and not method.sizes.is_warm(8, 6, True)
 
 
 def test_where_kernels_serve_all_sizes_nothing_is_done() -> None:
     method = Compiling(compiles=False)
-    assert method.sizes.prepare(frame(4, 6)) is None and method.asked == [] and method.sizes.count == 0
+    assert method.sizes.prepare(4, 6, None) is None and method.asked == [] and method.sizes.is_warm(4, 6, False)
 
 
 def test_short_memory_is_left_to_the_image_and_not_tried_again() -> None:
     method = Compiling()
     method.error = MemoryError("no more")
-    assert method.sizes.prepare(frame(4, 6)) == 2.0 and method.sizes.prepare(frame(4, 6)) is None
+    assert method.sizes.prepare(4, 6, None) == 2.0 and method.sizes.prepare(4, 6, None) is None
 
 
 def test_what_fails_is_raised_and_tried_again() -> None:
@@ -59,7 +58,7 @@ def test_what_fails_is_raised_and_tried_again() -> None:
     method.error = RuntimeError("Failed to find C compiler")
     for _ in range(2):
         with pytest.raises(RuntimeError, match="C compiler"):
-            method.sizes.prepare(frame(4, 6))
+            method.sizes.prepare(4, 6, None)
         assert not method.sizes.is_busy
     method.error = None
-    assert method.sizes.prepare(frame(4, 6)) == 2.0 and len(method.asked) == 3
+    assert method.sizes.prepare(4, 6, None) == 2.0 and len(method.asked) == 3

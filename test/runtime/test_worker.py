@@ -110,6 +110,33 @@ def test_with_overlap_one_is_advanced_before_the_next_is_begun(gate: threading.E
     worker.stop()
 
 
+def test_an_errand_is_run_when_nothing_else_is_to_be_done_and_is_no_item(gate: threading.Event) -> None:
+    done, reported = list[str](), list[Exception]()
+
+    def finish(item: int) -> None:
+        done.append(f"item {item}")
+        gate.wait()
+
+    worker: Worker[int, int] = Worker(as_it_is, finish, reported.append)
+    worker.start()
+    worker.submit(0)
+    wait_until(lambda: done == ["item 0"])
+    worker.run_when_idle(lambda: done.append("an old errand"))
+    worker.run_when_idle(lambda: done.append("errand"))
+    worker.submit(1)
+    gate.set()
+    wait_until(lambda: len(done) == 3)
+    assert done == ["item 0", "item 1", "errand"]
+    worker.run_when_idle(lambda: done.remove("nothing of the kind"))
+    wait_until(lambda: reported)
+    worker.submit(2)
+    wait_until(lambda: worker.counts().pending == 0)
+    assert worker.counts() == FrameCounts(received=3, processed=3) and len(done) == 4
+    assert worker.stop()
+    worker.run_when_idle(lambda: done.append("too late"))
+    assert worker.stop() and len(done) == 4
+
+
 def test_with_overlap_the_rate_is_kept_and_nothing_waits_for_it() -> None:
     finished: list[int] = []
     worker: Worker[int, int] = Worker(as_it_is, finished.append, never, rate_hz=0.001, overlap=True)

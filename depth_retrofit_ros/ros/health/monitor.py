@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.device.cuda_streams import Download
 from depth_retrofit_ros.frame import DepthFrame, Frame
@@ -61,11 +62,11 @@ class FrameMonitor:
         self._watch.see(frame.stamp_ns, frame.frame_id)
         frames.clock_problem = clock_problem(frame.stamp_ns, self.now_ns(), self._simulated)
 
-    def warmed_up(self, frame: Frame, took_s: float, count: int) -> None:
-        """The device was made ready for images like this one. count: how often it was, for any."""
-        height, width = frame.image.shape[:2]
+    def warmed_up(self, size: tuple[int, int], camera: Camera | None, took_s: float, count: int) -> None:
+        """The device was made ready for images of this size (H, W). count: how often it was, for any."""
+        height, width = size
         self._frames.warm_ups = count
-        kind = f"{width}x{height} images, camera_info {'known' if frame.camera else 'unknown'}"
+        kind = f"{width}x{height} images, camera_info {'known' if camera else 'unknown'}"
         self._node.get_logger().info(f"warmed up in {took_s:.1f} s, once for {kind}")
 
     def prompted(self, problem: str | None, age_s: float | None) -> None:

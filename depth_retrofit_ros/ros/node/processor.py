@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from rclpy._rclpy_pybind11 import RCLError
@@ -141,6 +142,8 @@ class Processor:
         self._monitor.arrived(subscribed)
         if subscribed:
             self._worker.submit(message)
+        elif isinstance(message, Image) and not self._sizes.is_warm(message.height, message.width, self.info is not None):
+            self._worker.run_when_idle(partial(self._warm_up_unasked, message.height, message.width))
 
     def answer(self, message: Image | CompressedImage) -> FrameCounts:
         """Take an image in and wait until it is answered, or has failed; for those who must not lose one. Returns the counts."""
@@ -211,9 +214,7 @@ class Processor:
             prompt = self._prompts.of(frame)
             self._monitor.prompted(prompt.problem, prompt.age_s)
             frame = dataclasses.replace(frame, sparse=prompt.sparse)
-        if (took_s := self._sizes.prepare(frame)) is not None:
-            self._monitor.warmed_up(frame, took_s, self._sizes.count)
-            start_s += took_s  # of the size, not of this image
+        start_s += self._warm_up(image.shape[0], image.shape[1], camera)  # which is no time of this image
         return InFlightImage(header, info, frame, prompt, self._launched(frame), decode_ms, _since_ms(start_s))
 
     def _refine(self, work: InFlightImage) -> InFlightImage:
@@ -243,6 +244,19 @@ class Processor:
                     sent.failed.update(of_views.failed)
                 self._monitor.sent(sent.failed)
                 self._tell(work, result, sent.times_ms, work.spent_ms + _since_ms(start_s))
+
+    def _warm_up_unasked(self, height: int, width: int) -> None:
+        """While nobody listens, and so has to wait for it."""
+        camera, _ = _camera(self.info, width, height, self._health.info_topic)
+        self._warm_up(height, width, camera)
+
+    def _warm_up(self, height: int, width: int, camera: Camera | None) -> float:
+        """For images of this size, where that is to be done; returns what it took [s]."""
+        took_s = self._sizes.prepare(height, width, camera)
+        if took_s is None:
+            return 0.0
+        self._monitor.warmed_up((height, width), camera, took_s, self._sizes.count)
+        return took_s
 
     def _launched(self, frame: Frame) -> InFlightFrame | None:
         try:

@@ -101,6 +101,19 @@ def test_an_image_of_another_size_may_take_as_long_and_is_told_once(graph: Graph
     assert [line.split("once for ")[1] for line in told] == [f"{size} images, camera_info unknown" for size in ("64x48", "44x33")]
 
 
+def test_a_size_is_warmed_up_for_before_anybody_listens(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Retrofit, "compiles_for_size", property(lambda self: True))  # as on CUDA
+    wall = SlantedWall()
+    node = graph.depth_node(wall)
+    infos, images, calls = graph.infos(node), graph.publisher(Image, "/image"), wall.calls
+    repeat_until(lambda: images.publish(image_message(48, 64)), lambda: wall.calls > calls, "the warm-up")
+    for _ in range(3):
+        images.publish(image_message(48, 64))
+    depths = graph.listen(Image, f"{NODE}/depth/image_rect")
+    repeat_until(lambda: images.publish(image_message(48, 64)), lambda: depths, "an answer")
+    assert len([line for line in infos if line.startswith("warmed up in ")]) == 1
+
+
 def test_after_an_image_was_given_up_no_memory_is_asked_back_from_its_device(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the device hangs, torch.cuda.empty_cache() would wait for it, in the executor's thread."""
     released: list[None] = []
