@@ -109,6 +109,14 @@ def test_on_a_cpu_a_download_is_a_view() -> None:
 
 
 @pytest.mark.cuda
+def test_on_cuda_what_goes_first_has_the_higher_priority() -> None:
+    least, greatest = torch.cuda.Stream().priority_range()
+    first, other = (CudaStream(torch.device("cuda"), first)._stream for first in (True, False))
+    assert first is not None and other is not None
+    assert greatest <= first.priority < other.priority <= least  # lower numbers go first
+
+
+@pytest.mark.cuda
 def test_on_cuda_outputs_come_through_pinned_memory() -> None:
     device = torch.device("cuda")
     downloads = [Download(device) for _ in range(3)]
