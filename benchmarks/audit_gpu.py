@@ -5,7 +5,8 @@
 
 No GPU is needed, and nothing is timed: tensors without content stand for the device's (``depth_retrofit_ros/bench/audit.py``).
 Once with the Triton kernels, once in plain torch around the same U-Net, each for a coarse map as large as ``compact``'s and for one
-as large as Depth Anything's. Kernels are compiled for processors that are not here (``bench/kernels.py``).
+as large as Depth Anything's; with the kernels also what is published, each output a stage. Kernels are compiled for processors that
+are not here (``bench/kernels.py``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,13 @@ from unittest import mock
 import torch
 
 from depth_retrofit_ros.bench.audit import Audit, AuditedRetrofit, BlankModel
-from depth_retrofit_ros.bench.kernels import ARCHITECTURES, launches_of, machine_code, resources
+from depth_retrofit_ros.bench.kernels import ARCHITECTURES, OUTPUTS, launches_of, machine_code, resources
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 
 SIZE = (1440, 2560)
 GRIDS = {"compact": ((144, 256), (72, 128)), "Depth Anything V2": ((294, 518), (294, 518))}  # input, answer
+PUBLISHED = ("depth", "points", "preview")  # what counts in the total
 ROWS = (96_191, 25_963, 7_492, 2_375)  # of the coarser levels of the U-Net, of a view of the bundled film
 TWINS = (
     "coarse.far_limit",
@@ -51,32 +54,41 @@ def main() -> None:
     network = load_refiner(None, torch.device("cpu")).network
     audits: dict[str, Any] = {}
     for model, sizes in GRIDS.items():
-        audits[model] = {"kernels": figures(audited(network, *sizes))}
+        audits[model] = {"kernels": figures(audited(network, *sizes, PUBLISHED))}
+        apart = figures(audited(network, *sizes, [name for name in OUTPUTS if name not in PUBLISHED]))["stages"]
+        audits[model]["further outputs"] = {name: entry for name, entry in apart.items() if name in OUTPUTS}
         patches = [mock.patch(f"depth_retrofit_ros.{module}.has_kernels", return_value=False) for module in TWINS]
         for patch in patches:
             patch.start()
         audits[model]["plain torch"] = figures(audited(network, *sizes))
         for patch in patches:
             patch.stop()
-        print(model, {form: entry["total"] for form, entry in audits[model].items()})
+        print(model, {form: entry["total"] for form, entry in audits[model].items() if "total" in entry})
     document = {"size": list(SIZE), "budget": 0.1, "rows": ROWS, "audits": audits, "kernels": kernels(network)}
     args.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def audited(network: RefinerNet, input_size: tuple[int, int], answer: tuple[int, int]) -> Audit:
+def audited(network: RefinerNet, input_size: tuple[int, int], answer: tuple[int, int], outputs: Collection[str] = ()) -> Audit:
     """Of one frame."""
-    return AuditedRetrofit(BlankModel(input_size, answer), network, 0.1, ROWS).watch(SIZE)
+    return AuditedRetrofit(BlankModel(input_size, answer), network, 0.1, ROWS).watch(SIZE, outputs)
 
 
 def figures(audit: Audit) -> dict[str, Any]:
     """Of all stages and of each."""
     waits = Counter(f"{wait.where}: {wait.what}" for wait in audit.waits)
     stages = {
-        name: {"launches": cost.launches, "mb": round((cost.read + cost.written) / 1e6, 1)} for name, cost in audit.stages.items()
+        name: {"launches": cost.launches, "mb": mb(cost.read + cost.written), "fetched_mb": mb(cost.fetched)}
+        for name, cost in audit.stages.items()
     }
     total = audit.total
-    summary = {"waits": len(audit.waits), "launches": total.launches, "mb": round((total.read + total.written) / 1e6, 1)}
+    summary = {"waits": len(audit.waits), "launches": total.launches, "mb": mb(total.read + total.written)}
+    summary["fetched_mb"] = mb(total.fetched)
     return {"total": summary, "stages": stages, "waits": dict(waits)}
+
+
+def mb(count: int) -> float:
+    """Of bytes."""
+    return round(count / 1e6, 1)
 
 
 def kernels(network: RefinerNet) -> list[dict[str, Any]]:

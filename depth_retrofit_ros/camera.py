@@ -92,12 +92,12 @@ class Camera:
     def resized(self, width: int, height: int) -> Camera:
         """The same camera after its image was resized to ``width x height`` (pixel-centre exact)."""
         sx, sy = width / self.width, height / self.height
-        return Camera(width, height, self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5)
+        return type(self)(width, height, self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5)
 
     def strided(self, stride: int) -> Camera:
         """The same camera after keeping every ``stride``-th pixel, the first one included (subsampling, not averaging)."""
         width, height = -(-self.width // stride), -(-self.height // stride)
-        return Camera(width, height, self.fx / stride, self.fy / stride, self.cx / stride, self.cy / stride)
+        return type(self)(width, height, self.fx / stride, self.fy / stride, self.cx / stride, self.cy / stride)
 
     def ray_slopes(self) -> tuple[np.ndarray, np.ndarray]:
         """``x/z`` of every column, float32 [W], and ``y/z`` of every row, float32 [H]."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.auto import SERVES, Refusal
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
@@ -39,6 +40,16 @@ class InFlightFrame:
     image: torch.Tensor
     coarse: CoarsePrediction
     coarse_done: torch.cuda.Event | None
+    stage: StageTimer
+
+
+@dataclass(frozen=True, slots=True)
+class RefiningFrame:
+    """A frame whose answer is being made: its ``coarse`` prediction, the ``answer`` but for its times, and when that is there."""
+
+    coarse: CoarsePrediction
+    answer: DepthFrame
+    done: torch.cuda.Event | None
     stage: StageTimer
 
 
@@ -94,17 +105,22 @@ class Retrofit:
         """Upload the frame and start the coarse model on it. On CUDA this does not wait for either."""
         stage = self._stages()
         with self._coarse_stream():
-            image = self._uploaded(frame)
+            image = self._upload(frame.image)
             with stage("coarse"):
                 coarse = limit_far(self.coarse.predict(image, frame.camera, Hints(frame.stamp_ns, frame.sparse)), self.coarse.claim)
         return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage)
 
-    @torch.inference_mode()
     def collect(self, in_flight: InFlightFrame) -> DepthFrame:
-        """Upsample, select, refine and fuse what was launched; blocking. Frames are collected in the order of their launch."""
+        """The answer to what was launched; blocking. Frames are collected in the order of their launch."""
+        return self.finish(self.refine(in_flight))
+
+    @torch.inference_mode()
+    def refine(self, in_flight: InFlightFrame) -> RefiningFrame:
+        """Upsample, select, refine and fuse what was launched. On CUDA this waits for none of it."""
         frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
-        self._refine_stream.wait(in_flight.coarse_done, image, coarse.depth, coarse.features)
+        maps = (coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown)
+        self._refine_stream.wait(in_flight.coarse_done, image, *(made for made in maps if made is not None))
         with self._refine_stream():
             with stage("upsample"):
                 small = thumbnail(image, coarse.depth)
@@ -117,14 +133,24 @@ class Retrofit:
                 gate, fused_at_pixels = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
                 fused, depth, seen = (_without(known, coarse.unknown) for known in (fused, depth, coarse.depth))
-        self._refine_stream.synchronize()
 
         source = self.coarse.claim.source(self.trust_scale, frame.sparse)
         if frame.camera is None and source not in ("file", "sensor"):
             source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
-        times_ms = stage.times_ms()
         made = (fused, depth, seen, source, pixels, gate)
-        return DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, times_ms, image, coarse.normals, coarse.sky)
+        answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, image, coarse.normals, coarse.sky)
+        return RefiningFrame(coarse, answer, self._refine_stream.record(), stage)
+
+    def finish(self, refining: RefiningFrame) -> DepthFrame:
+        """The answer, waited for."""
+        if refining.done is not None:
+            refining.done.synchronize()
+        return replace(refining.answer, times_ms=refining.stage.times_ms())
+
+    @property
+    def stream(self) -> CudaStream:
+        """To which answers belong: who works on one on its device does so here, after all that is in work."""
+        return self._refine_stream
 
     def select(self, coarse: CoarsePrediction, image: torch.Tensor) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of the frame ``uint8 [H, W, 3]``."""
@@ -136,14 +162,11 @@ class Retrofit:
         """Of a frame; an audit has its own."""
         return StageTimer(self.coarse.device)
 
-    def _uploaded(self, frame: Frame) -> torch.Tensor:
-        """The frame's image on the device; an audit has its own."""
-        return self._upload(frame.image)
-
-    def warm_up(self, height: int, width: int) -> DepthFrame:
-        """Run one synthetic frame, so that the first real one is not the slow one; it stands alone, and no model remembers it."""
+    def warm_up(self, height: int, width: int, camera: Camera | None = None) -> DepthFrame:
+        """Run one synthetic frame, so that the first real one is not the slow one; it stands alone, and no model remembers it.
+        camera: its intrinsics, where the real ones have some."""
         image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        return self(Frame(image.numpy()))
+        return self(Frame(image.numpy(), camera=camera))
 
 
 def _without(depth: torch.Tensor, unknown: torch.Tensor | None) -> torch.Tensor:

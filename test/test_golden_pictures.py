@@ -205,12 +205,12 @@ def test_another_color_map_is_seen(name: str, tmp_path: Path, monkeypatch: pytes
         return apply(values, another[colors] if isinstance(colors, int) else colors, **out)
 
     monkeypatch.setattr(cv2, "applyColorMap", with_another)
-    color_map._palette.cache_clear()
+    color_map.palette.cache_clear()
     try:
         with pytest.raises(pytest.fail.Exception, match="of the pixels are others"):
             golden_pictures.check(name, PICTURES[name](), failed=tmp_path)
     finally:
-        color_map._palette.cache_clear()
+        color_map.palette.cache_clear()
 
 
 def test_another_size_is_seen(tmp_path: Path) -> None:

@@ -244,6 +244,22 @@ def test_warm_up_runs_the_whole_method() -> None:
     assert result.depth.shape == (60, 80) and result.refined_pixels == 480
 
 
+def test_a_warm_up_knows_the_camera() -> None:
+    coarse = ToldCoarse()
+    assert Retrofit(coarse, random_refiner()).warm_up(HEIGHT, WIDTH, CAMERA).metric
+    assert coarse.seen is not None and coarse.seen[1] == CAMERA
+
+
+def test_frames_in_work_at_once_do_not_disturb_each_other() -> None:
+    retrofit, pictures = Retrofit(ToldCoarse(), random_refiner(), 0.2), np.random.default_rng(3)
+    frames = [Frame(pictures.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8), stamp, camera=CAMERA) for stamp in range(3)]
+    expected = [retrofit(frame) for frame in frames]
+    in_work = [retrofit.refine(retrofit.launch(frame)) for frame in frames]
+    for answer, wanted in zip([retrofit.finish(each) for each in in_work], expected, strict=True):
+        assert torch.equal(answer.depth, wanted.depth) and answer.stamp_ns == wanted.stamp_ns
+        assert list(answer.times_ms) == ["coarse", "upsample", "select", "refine", "fuse"]
+
+
 def test_load_from_files(tmp_path: Path, frame: Frame) -> None:
     coarse, refiner = tmp_path / "compact.safetensors", tmp_path / "refiner.safetensors"
     save_tensors(coarse, CompactNet().state_dict(), {})
@@ -308,3 +324,42 @@ def test_a_window_is_asked_of_a_model_of_several_views_only() -> None:
         load("compact", device="cpu", engine="torch", views=2)
     with pytest.raises(ModelError, match="cuda_graphs cannot replay a window of frames"):
         load("compact", device="cpu", engine="torch", cuda_graphs=True, views=2)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_on_cuda_nothing_waits_between_launch_and_the_filled_outputs(cuda_graphs: bool) -> None:
+    """Under PyTorch's own watch: whatever makes the host wait for the device, but for the events that are meant to, raises."""
+    pytest.importorskip("triton")
+    from depth_retrofit_ros.runtime.device_outputs import DeviceOutputs
+
+    retrofit, pictures = load("compact", device="cuda", cuda_graphs=cuda_graphs), np.random.default_rng(3)
+    outputs = DeviceOutputs(retrofit.coarse.device)
+    frames = [
+        Frame(pictures.integers(0, 256, (360, 640, 3), np.uint8), stamp, camera=Camera.from_hfov(640, 360, 70.0))
+        for stamp in (1, 2)
+    ]
+
+    def published(answer: DepthFrame, frame: Frame) -> dict[str, np.ndarray]:
+        room = {"depth": np.empty((360, 640), np.float32), "points": np.empty((180, 320, 4), np.float32)}
+        room |= {"preview": np.empty((360, 640, 3), np.uint8), "selection": np.empty((360, 640), np.uint8)}
+        with retrofit.stream():
+            fills = outputs.begin(answer, frame, list(room), 2)
+            for name, fill in fills.items():
+                fill(room[name])
+        return room
+
+    expected = [published(retrofit(frame), frame) for frame in frames]  # all is compiled, tuned and captured by now
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        first = retrofit.refine(retrofit.launch(frames[0]))
+        second = retrofit.launch(frames[1])
+        got = [published(retrofit.finish(first), frames[0])]
+        got.append(published(retrofit.finish(retrofit.refine(second)), frames[1]))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for answer, wanted in zip(got, expected, strict=True):
+        np.testing.assert_allclose(answer["depth"], wanted["depth"], rtol=1e-3)
+        np.testing.assert_allclose(answer["points"][..., :3], wanted["points"][..., :3], rtol=1e-3, atol=1e-3)
+        for name in ("preview", "selection"):
+            assert np.mean(answer[name] != wanted[name]) < 1e-2, name

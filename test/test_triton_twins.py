@@ -6,11 +6,16 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 
+from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from test.waiting import run_python, same_imports
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed: pip install triton")
@@ -111,7 +116,6 @@ def check_selection(device: str) -> None:
 
 def check_features(device: str) -> None:
     from depth_retrofit_ros.refinement.pixels import features as spec
-    from depth_retrofit_ros.sparse.pixel_set import PixelSet
     from depth_retrofit_ros.upsampling.area_average import box_average
     from depth_retrofit_ros.upsampling.interpolation import bilinear
 
@@ -154,6 +158,107 @@ def check_decision(device: str) -> None:
         near(fused, coarse * change.exp(), 1e-5)
 
 
+def check_normals(device: str) -> None:
+    from depth_retrofit_ros.camera import Camera
+    from depth_retrofit_ros.pointcloud import normals as spec
+    from depth_retrofit_ros.pointcloud import normals_triton
+    from depth_retrofit_ros.pointcloud.ray_slopes import RaySlopes
+
+    for index, size in enumerate(((24, 37), (3, 5), (31, 20))):
+        depth = surfaces(size, device)
+        camera = Camera(size[1], size[0], 50.0 + index, 60.0, 0.4 * size[1], 0.6 * size[0])
+        for stride in (1, 3):
+            cells = torch.where((depth > 0) & depth.isfinite(), depth, torch.nan).reciprocal()[
+                stride // 2 :: stride, stride // 2 :: stride
+            ]
+            planes = spec.fit_by_torch(cells, stride)
+            constants = (spec.REACH, spec.STEP), spec.STRAIGHT, spec.CONDITION
+            for got, wanted in zip(normals_triton.fit(cells, *constants, stride), planes[1:], strict=True):
+                near(got, wanted, 1e-5)
+            for limit in (spec.NEAR_PLANE, float("inf")):
+                rays = RaySlopes(torch.device(device))(camera)
+                got = normals_triton.take(depth, planes, rays, (camera.fx, camera.fy), stride, (spec.ON_PLANE, limit))
+                wanted = spec.normals_by_torch(depth, planes, camera, stride, limit).permute(1, 2, 0)
+                # A cell's plane is on a pixel, or not, by a rounding.
+                assert float(((got - wanted).abs().amax(2) > 1e-4).float().mean()) < 2e-3
+                assert torch.equal(got.isnan(), wanted.isnan())
+
+
+def surfaces(size: tuple[int, int], device: str) -> torch.Tensor:
+    """Planes at two distances, a little noise, and depth of every kind that is none."""
+    generator = torch.Generator().manual_seed(size[0])
+    y, x = torch.meshgrid(*(torch.arange(side, dtype=torch.float32) for side in size), indexing="ij")
+    depth = torch.where(x > 0.6 * size[1], 1 / (0.2 + 0.001 * x), 1 / (0.5 + 0.002 * x - 0.001 * y))
+    depth *= 1 + 1e-3 * torch.randn(size, generator=generator)
+    depth.view(-1)[::11] = torch.tensor([torch.nan, torch.inf, 0.0, -1.0]).repeat(size[0] * size[1] // 44 + 1)[
+        : len(depth.view(-1)[::11])
+    ]
+    return depth.to(device)
+
+
+def at(device: str, made: DepthFrame) -> DepthFrame:
+    """The answer on another device."""
+    there: dict[str, Any] = {
+        field.name: value.to(device) for field in fields(made) if isinstance(value := getattr(made, field.name), torch.Tensor)
+    }
+    pixels = PixelSet(made.selection.indices.to(device), made.selection.index_image.to(device))
+    return replace(made, selection=pixels, **there)
+
+
+def check_outputs(device: str) -> None:
+    """What is published, as the host makes it of the same answer; the host's normals come of compiled loops."""
+    from depth_retrofit_ros.camera import Camera
+    from depth_retrofit_ros.io.color_map import colorize, colorize_normals, palette
+    from depth_retrofit_ros.pointcloud.organized import cloud_size
+    from depth_retrofit_ros.runtime.device_outputs import DeviceOutputs
+    from depth_retrofit_ros.runtime.host_outputs import HostOutputs
+
+    patch = mock.patch("depth_retrofit_ros.io.color_map._SAMPLES", 100)  # not every pixel
+    patch.start()
+    outputs = DeviceOutputs(torch.device(device))
+    for index, size in enumerate(((24, 37), (20, 31))):
+        stride = 1 + index
+        depth, image = surfaces(size, "cpu") * 40, scene((2, 6), size, False, "cpu")[1]
+        camera = Camera(size[1], size[0], 50.0 + index, 60.0, 0.4 * size[1], 0.6 * size[0])
+        pixels = PixelSet.from_mask(image[..., 0] > 200)
+        sky = None if index % 2 else image[:2, :6, 1] > 128
+        frame = Frame(image.numpy(), camera=camera)
+
+        coarse = torch.full((2, 6), 9.0)
+        made = DepthFrame(depth, depth, coarse, "model", pixels, torch.ones(0), camera=camera, image=image, sky=sky)
+        room = {
+            name: np.empty(size, kind) for name, kind in (("depth", np.float32), ("depth_mm", np.uint16), ("selection", np.uint8))
+        }
+        room |= {"points": np.empty((*cloud_size(*size, stride), 4), np.float32), "normals": np.empty((*size, 3), np.float32)}
+        room |= {name: np.empty((*size, 3), np.uint8) for name in ("preview", "normals_preview")}
+        wanted = {name: values.copy() for name, values in room.items()}
+        fills = outputs.begin(at(device, made), frame, list(room), stride)
+        host = HostOutputs(torch.device("cpu")).begin(made, frame, list(room), stride)
+        for name in room:
+            fills[name](room[name])
+            host[name](wanted[name])
+        for name in ("depth", "depth_mm", "selection"):
+            np.testing.assert_array_equal(room[name], wanted[name])
+        assert np.array_equal(room["points"].view(np.uint32)[..., 3], wanted["points"].view(np.uint32)[..., 3])
+        np.testing.assert_allclose(room["points"][..., :3], wanted["points"][..., :3], rtol=1e-6)
+        levels = {tuple(color): level for level, color in enumerate(palette()[:, 0].tolist())}
+        got, right = (
+            [levels[tuple(color)] for color in picture.reshape(-1, 3).tolist()] for picture in (room["preview"], wanted["preview"])
+        )
+        off = np.abs(np.subtract(got, right))  # a level by a rounding
+        assert off.max() <= 1 and off.mean() < 2e-3
+        near(torch.from_numpy(room["normals"]), torch.from_numpy(wanted["normals"]), 1e-3)
+        off = np.abs(room["normals_preview"].astype(int) - colorize_normals(room["normals"].transpose(2, 0, 1)))
+        assert off.max() <= 1 and off.mean() < 2e-3
+    lonely = torch.full((24, 37), torch.nan)
+    lonely[1, 1:3] = torch.tensor([2.0, 4.0])  # beside the samples
+    made = at(device, DepthFrame(lonely, lonely, lonely, None, pixels, torch.ones(0)))
+    picture = np.empty((24, 37, 3), np.uint8)
+    outputs.begin(made, Frame(np.zeros((24, 37, 3), np.uint8)), ["preview"], 1)["preview"](picture)
+    np.testing.assert_array_equal(picture, colorize(lonely.numpy()))
+    patch.stop()
+
+
 CHECKS: tuple[Callable[[str], None], ...] = (
     check_averages,
     check_upsampling,
@@ -162,6 +267,8 @@ CHECKS: tuple[Callable[[str], None], ...] = (
     check_selection,
     check_features,
     check_decision,
+    check_normals,
+    check_outputs,
 )
 
 
@@ -177,7 +284,6 @@ def method() -> dict[str, np.ndarray]:
     from depth_retrofit_ros.coarse.base import CoarsePrediction
     from depth_retrofit_ros.coarse.claim import ScaleClaim
     from depth_retrofit_ros.coarse.stored import StoredCoarse
-    from depth_retrofit_ros.frame import Frame
     from depth_retrofit_ros.refinement.pixels.network import RefinerNet
     from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
     from depth_retrofit_ros.retrofit import Retrofit

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ from depth_retrofit_ros.bench.cost import ATTENTION, Cost, Kernel, bytes_of, con
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
-from depth_retrofit_ros.device.cuda_streams import StageTimer
+from depth_retrofit_ros.device.cuda_streams import Fetched, StageTimer
 from depth_retrofit_ros.device.launches import Launch, observed
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
 from depth_retrofit_ros.retrofit import Retrofit
+from depth_retrofit_ros.runtime.device_outputs import DeviceOutputs
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.area_average import downsample
 
@@ -79,7 +80,8 @@ class Audit:
     @property
     def total(self) -> Cost:
         """Of all stages."""
-        return Cost([kernel for cost in self.stages.values() for kernel in cost.kernels])
+        costs = self.stages.values()
+        return Cost([kernel for cost in costs for kernel in cost.kernels], sum(cost.fetched for cost in costs))
 
     def wait(self, what: str) -> None:
         """Note that the host would wait here."""
@@ -88,6 +90,10 @@ class Audit:
     def launch(self, kernel: Kernel) -> None:
         """Note a kernel."""
         self.stages.setdefault(self._stage, Cost()).kernels.append(kernel)
+
+    def fetch(self, tensor: torch.Tensor) -> None:
+        """Note a copy to pinned memory, which is no kernel."""
+        self.stages.setdefault(self._stage, Cost()).fetched += bytes_of((tensor,))
 
     def _launched(self, launched: Launch) -> None:
         """A kernel of Triton; which of its tensors it writes, it does not say: they count as read."""
@@ -227,17 +233,33 @@ class AuditedRetrofit(Retrofit):
         super().__init__(coarse, SparseRefiner(half, Backend(), torch.float16), budget)
         self.audit = Audit()
 
-    def watch(self, size: tuple[int, int]) -> Audit:
-        """The audit of one frame of ``size = (H, W)`` of a camera, after another, with which all is made that lasts."""
+    def watch(self, size: tuple[int, int], outputs: Collection[str] = (), stride: int = 2) -> Audit:
+        """The audit of one frame of ``size = (H, W)``, after another, with which all is made that lasts.
+
+        outputs: what the node would publish of it, names of ``DeviceOutputs``, each a stage; stride: of the cloud.
+        """
         frame = Frame(np.zeros((*size, 3), np.uint8), camera=Camera.from_hfov(size[1], size[0], 70.0))
-        self(frame)
+        made = _Outputs(self)
+        made.begin(self(frame), frame, outputs, stride)
         self.audit = Audit()
         with self.audit.watching():
-            self(frame)
+            made.begin(self(frame), frame, outputs, stride)
         return self.audit
 
     def _stages(self) -> StageTimer:
         return _Stages(self.audit)
 
-    def _uploaded(self, frame: Frame) -> torch.Tensor:
-        return torch.empty(frame.image.shape, dtype=torch.uint8, device=META)  # by way of pinned memory, without a wait
+
+class _Outputs(DeviceOutputs):
+    """Outputs that an audit is told of; nothing is filled, of tensors without content."""
+
+    def __init__(self, retrofit: AuditedRetrofit) -> None:
+        super().__init__(META)
+        self._retrofit = retrofit
+
+    def _stage(self, name: str) -> AbstractContextManager[None]:
+        return self._retrofit.audit.stage(name)
+
+    def _fetch(self, name: str, tensor: torch.Tensor) -> Fetched:
+        self._retrofit.audit.fetch(tensor)
+        return Fetched(tensor)

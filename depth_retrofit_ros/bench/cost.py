@@ -33,9 +33,11 @@ class Kernel:
 
 @dataclass(slots=True)
 class Cost:
-    """Of a stage: its kernels, each operation that is no view and no allocation being one."""
+    """Of a stage: its kernels, each operation that is no view and no allocation being one; fetched: bytes that are copied to the
+    host, behind which nothing waits on the device."""
 
     kernels: list[Kernel] = field(default_factory=list)
+    fetched: int = 0
 
     @property
     def launches(self) -> int:

@@ -25,6 +25,7 @@ from depth_retrofit_ros.bench.timing import figures, repeat
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.pointcloud.organized import make_cloud
+from depth_retrofit_ros.pointcloud.ray_slopes import RaySlopes
 from depth_retrofit_ros.refinement.pixels.graphed import GraphedRefiner
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner, load_refiner
 from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
@@ -123,7 +124,7 @@ def cloud_on_device(result: DepthFrame, frame: Frame) -> None:
     else:
         from depth_retrofit_ros.pointcloud.organized_triton import make_cloud_on_device
 
-        make_cloud_on_device(result.depth, result.image, frame.camera)
+        make_cloud_on_device(result.depth, result.image, RaySlopes(result.depth.device)(frame.camera))
 
 
 def measure_refiner(profile: Profile, refiner: SparseRefiner) -> Entry:

@@ -19,6 +19,7 @@ from depth_retrofit_ros.bench.audit import AuditedRetrofit, BlankModel
 from depth_retrofit_ros.device.launches import Launch, observed, plain
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 
+OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview")
 ARCHITECTURES = (80, 87, 89, 90, 100)  # A100, Jetson Orin, RTX 4090, H100, B200 and Thor's family
 _TYPES = {
     torch.float16: "*fp16",
@@ -26,6 +27,7 @@ _TYPES = {
     torch.float32: "*fp32",
     torch.float64: "*fp64",
     torch.uint8: "*u8",
+    torch.int16: "*i16",
     torch.int32: "*i32",
     torch.int64: "*i64",
 }
@@ -41,7 +43,8 @@ class Compiled:
 
 
 def launches_of(network: RefinerNet, size: tuple[int, int] = (90, 160), grid: tuple[int, int] = (18, 32)) -> list[Launch]:
-    """Of one frame of ``size`` with a coarse map of ``grid``: each kernel once for each set of types and constants."""
+    """Of one frame of ``size`` and all that can be published of it, with a coarse map of ``grid``: each kernel once for each set of
+    types and constants."""
     seen: dict[tuple[Any, ...], Launch] = {}
 
     def keep(launch: Launch) -> None:
@@ -50,7 +53,7 @@ def launches_of(network: RefinerNet, size: tuple[int, int] = (90, 160), grid: tu
 
     retrofit = AuditedRetrofit(BlankModel(grid, grid), network, 0.1)
     with observed(keep):
-        retrofit.watch(size)
+        retrofit.watch(size, OUTPUTS)
     return list(seen.values())
 
 

@@ -40,6 +40,8 @@ class Graphed(Generic[R]):
 
     def __init__(self, work: Callable[..., R], copy: Callable[[R], R], device: torch.device, most: int = 8) -> None:
         self._work, self._copy, self._most = work, copy, most
+        self.captures = 0
+        """How many graphs were captured so far."""
         self._on_cuda = device.type == "cuda"
         self._captured: OrderedDict[Hashable, Captured[R]] = OrderedDict()
         self._pool: Any = None
@@ -50,6 +52,7 @@ class Graphed(Generic[R]):
             return self._work(key, *tensors)
         full_key = key, *((tensor.shape, tensor.dtype) for tensor in tensors)
         if full_key not in self._captured:
+            self.captures += 1
             self._captured[full_key] = self._capture(key, tuple(tensor.clone() for tensor in tensors))
             while len(self._captured) > self._most:
                 self._captured.popitem(last=False)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-RING = 2  # frames in flight: one is uploaded while another is computed
+RING = 2  # of each kind in flight: one is copied while another is computed, or read
 
 
 class CudaStream:
@@ -47,28 +48,78 @@ class CudaStream:
             self._stream.synchronize()
 
 
+class PinnedRing:
+    """Pinned buffers of one shape and type, used in turn, each with the event that ends its last copy."""
+
+    def __init__(self) -> None:
+        self._slots: list[tuple[torch.Tensor, torch.cuda.Event]] = []
+        self._next = 0
+
+    def next(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event]:
+        """The one used longest ago; all are made anew where shape or type are others."""
+        if not self._slots or (self._slots[0][0].shape, self._slots[0][0].dtype) != (like.shape, like.dtype):
+            self._slots = [self._made(like) for _ in range(RING)]
+        slot = self._slots[self._next]
+        self._next = (self._next + 1) % RING
+        return slot
+
+    def _made(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event]:
+        return torch.empty(like.shape, dtype=like.dtype, pin_memory=True), torch.cuda.Event()
+
+
 class Upload:
-    """Images to the device: on CUDA through a ring of pinned buffers, made once per image size, without waiting for the copy."""
+    """Arrays of one kind to the device: on CUDA through a ring of pinned buffers, made once per shape, without waiting for the
+    copy."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._ring: list[tuple[torch.Tensor, torch.cuda.Event]] = []
-        self._next = 0
+        self._ring = PinnedRing()
 
-    def __call__(self, image: np.ndarray) -> torch.Tensor:
-        """``uint8 [H, W, 3]`` on the device; on a CPU a view of ``image`` wherever that is possible."""
-        source = torch.from_numpy(np.require(image, requirements=["C", "W"]))
+    def __call__(self, array: np.ndarray) -> torch.Tensor:
+        """The array on the device; on a CPU a view of it wherever that is possible."""
+        source = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        if self._device.type == "meta":  # stands for CUDA's
+            return torch.empty(source.shape, dtype=source.dtype, device=self._device)
         if self._device.type != "cuda":
             return source
-        if not self._ring or self._ring[0][0].shape != source.shape:
-            self._ring = [(torch.empty_like(source, pin_memory=True), torch.cuda.Event()) for _ in range(RING)]
-        pinned, copied = self._ring[self._next]
-        self._next = (self._next + 1) % RING
-        copied.synchronize()  # its last copy, RING images ago
+        pinned, copied = self._ring.next(source)
+        copied.synchronize()  # its last copy, RING arrays ago
         pinned.copy_(source)
         uploaded = pinned.to(self._device, non_blocking=True)
         copied.record()
         return uploaded
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A tensor on its way to the host. arrived: when it is there; None where it is there already."""
+
+    tensor: torch.Tensor
+    arrived: torch.cuda.Event | None = None
+
+    def values(self) -> np.ndarray:
+        """Waits until it is there."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.tensor.numpy()
+
+
+class Download:
+    """Tensors of one kind to the host, the way back of ``Upload``: several may be on their way at once, and only ``Fetched.values``
+    waits. The values are there until the ring comes round, ``RING`` calls later: take what is to stay."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_cuda = device.type == "cuda"
+        self._ring = PinnedRing()
+
+    def __call__(self, tensor: torch.Tensor) -> Fetched:
+        """Enqueue the copy on the current stream. On a CPU the values are the tensor's own."""
+        if not self._on_cuda:
+            return Fetched(tensor)
+        pinned, arrived = self._ring.next(tensor)
+        pinned.copy_(tensor, non_blocking=True)
+        arrived.record()
+        return Fetched(pinned, arrived)
 
 
 class StageTimer:

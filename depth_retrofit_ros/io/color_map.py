@@ -10,17 +10,23 @@ import numpy as np
 UNKNOWN_RGB = (40, 40, 40)
 
 # Indices 0…254 carry colour; 255 is kept for "unknown", so that one look-up paints everything.
-_UNKNOWN = 255
+UNKNOWN = 255
+SHARES = (0.02, 0.98)  # of the known depth, nearer than the warmest colour and nearer than the coldest
 _SAMPLES = 40_000
 
 
 @cache
-def _palette() -> np.ndarray:
+def palette() -> np.ndarray:
     """``uint8 [256, 1, 3]`` RGB, far → near, the last entry for unknown depth."""
     turbo = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)
-    palette = np.ascontiguousarray(turbo[..., ::-1])
-    palette[_UNKNOWN] = UNKNOWN_RGB
-    return palette
+    colors = np.ascontiguousarray(turbo[..., ::-1])
+    colors[UNKNOWN] = UNKNOWN_RGB
+    return colors
+
+
+def sample_step(height: int, width: int) -> int:
+    """Pixels between the samples that ``depth_range`` takes, in both directions."""
+    return max(1, int((height * width / _SAMPLES) ** 0.5))
 
 
 def depth_range(depth: np.ndarray) -> tuple[float, float] | None:
@@ -28,14 +34,14 @@ def depth_range(depth: np.ndarray) -> tuple[float, float] | None:
 
     Percentiles, because a few flying or far-away pixels must not decide the colours of all others.
     """
-    step = max(1, int((depth.size / _SAMPLES) ** 0.5))
+    step = sample_step(*depth.shape)
     sample = depth[::step, ::step]
     known = sample[_is_known(sample)]
     if known.size == 0:
         known = depth[_is_known(depth)]
     if known.size == 0:
         return None
-    near, far = np.percentile(known, (2, 98))
+    near, far = np.percentile(known, [100 * share for share in SHARES])
     return float(near), float(far)
 
 
@@ -51,10 +57,10 @@ def colorize(depth: np.ndarray, near_far: tuple[float, float] | None = None, out
     with np.errstate(divide="ignore", invalid="ignore"):
         level = np.reciprocal(depth)
         level -= np.float32(cold)
-        level *= np.float32((_UNKNOWN - 1) / max(warm - cold, 1e-9 * warm))
-    np.clip(level, 0, _UNKNOWN - 1, out=level)
-    np.copyto(level, _UNKNOWN, where=~_is_known(depth))
-    return np.asarray(cv2.applyColorMap(level.astype(np.uint8), _palette(), dst=out))
+        level *= np.float32((UNKNOWN - 1) / max(warm - cold, 1e-9 * warm))
+    np.clip(level, 0, UNKNOWN - 1, out=level)
+    np.copyto(level, UNKNOWN, where=~_is_known(depth))
+    return np.asarray(cv2.applyColorMap(level.astype(np.uint8), palette(), dst=out))
 
 
 def colorize_normals(normals: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

@@ -19,8 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.frame import DepthFrame
 from depth_retrofit_ros.pointcloud import normals_cpu
+from depth_retrofit_ros.pointcloud.ray_slopes import RaySlopes
 from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.upsampling.interpolation import cell_index
 
@@ -43,20 +45,25 @@ class CellPlanes(NamedTuple):
     down: Tensor
 
 
-def surface_normals(result: DepthFrame) -> Tensor:
+def surface_normals(result: DepthFrame, rays: RaySlopes | None = None) -> Tensor:
     """The normals of a frame's surfaces, ``float32 [3, H, W]`` on its device: unit vectors of the optical frame (x right, y down, z
-    forward) that face the camera; NaN where depth is unknown and in the sky. Scale does not matter. Raises ValueError without a
-    camera."""
+    forward) that face the camera; NaN where depth is unknown and in the sky. Scale does not matter. rays: those of a stream's
+    camera, which lie on the device already. Raises ValueError without a camera."""
     if result.camera is None:
         raise ValueError("normals take the frame's intrinsics: give it a camera")
     coarse = (result.coarse.shape[0], result.coarse.shape[1])
-    return normals_of(surface_depth(result), result.camera, result.normals, coarse)
+    return normals_of(surface_depth(result), result.camera, result.normals, coarse, rays)
 
 
 def normals_of(
-    depth: Tensor, camera: Camera, predicted: Tensor | None = None, upsampled_from: tuple[int, int] | None = None
+    depth: Tensor,
+    camera: Camera,
+    predicted: Tensor | None = None,
+    upsampled_from: tuple[int, int] | None = None,
+    rays: RaySlopes | None = None,
 ) -> Tensor:
-    """Normals ``float32 [3, H, W]`` of depth ``float32 [H, W]``; predicted: ``float32 [3, h, w]``, the model's own.
+    """Normals ``float32 [3, H, W]`` of depth ``float32 [H, W]``; predicted: ``float32 [3, h, w]``, the model's own; rays: see
+    ``surface_normals``.
 
     upsampled_from: the grid (h, w) of the coarse map that the depth was made from. Beyond the centers of that grid's outermost
     pixels depth is held, not continued: no slope is taken there, and the planes are those further inside.
@@ -66,7 +73,13 @@ def normals_of(
         planes = fit_planes(depth, stride, upsampled_from)
     else:
         stride, near = max(1, round(depth.shape[1] / predicted.shape[2])), float("inf")
-        planes = predicted_planes(depth, predicted, camera, stride)
+        planes = predicted_planes(depth, predicted, camera, stride, rays)
+    if has_kernels(depth.device):
+        from depth_retrofit_ros.pointcloud import normals_triton
+
+        slopes = (rays or RaySlopes(depth.device))(camera)
+        normals = normals_triton.take(depth, planes, slopes, (camera.fx, camera.fy), stride, (ON_PLANE, near))
+        return normals.permute(2, 0, 1)
     if depth.device.type == "cpu":
         return normals_cpu.take_normals(depth, planes, camera, stride, (ON_PLANE, near))
     return normals_by_torch(depth, planes, camera, stride, near)
@@ -119,13 +132,18 @@ def _sloping(side: int, low: int, cells: int, stride: int) -> slice:
 
 
 def _fit(cells: Tensor, stride: int) -> CellPlanes:
+    if has_kernels(cells.device):
+        from depth_retrofit_ros.pointcloud import normals_triton
+
+        return CellPlanes(cells, *normals_triton.fit(cells, (REACH, STEP), STRAIGHT, CONDITION, stride))
     if cells.device.type == "cpu":
         return CellPlanes(cells, *normals_cpu.fit_planes(cells, (REACH, STEP), STRAIGHT, CONDITION, stride))
     return fit_by_torch(cells, stride)
 
 
 def fit_by_torch(cells: Tensor, stride: int) -> CellPlanes:
-    """The plain specification of the compiled fit, and what runs on CUDA; cells: inverse depth ``[h, w]``, NaN where unknown."""
+    """The plain specification of the compiled fits, and what runs on CUDA without Triton; cells: inverse depth ``[h, w]``, NaN
+    where it is unknown."""
     side = 2 * REACH + 1
     padded = F.pad(cells, (REACH, REACH, REACH, REACH), value=torch.nan)
     around = padded.unfold(0, side, 1).unfold(1, side, 1)[..., ::STEP, ::STEP].flatten(2)
@@ -144,11 +162,11 @@ def fit_by_torch(cells: Tensor, stride: int) -> CellPlanes:
     return CellPlanes(cells, across, down)
 
 
-def predicted_planes(depth: Tensor, predicted: Tensor, camera: Camera, stride: int) -> CellPlanes:
+def predicted_planes(depth: Tensor, predicted: Tensor, camera: Camera, stride: int, rays: RaySlopes | None = None) -> CellPlanes:
     """Planes with the predicted normals through the depth ``[H, W]`` at the cells; see ``normals_of``."""
     start = stride // 2
     value = _inverse(depth[start::stride, start::stride])
-    x, y = (torch.from_numpy(slopes[start::stride]).to(depth.device) for slopes in camera.ray_slopes())
+    x, y = (slopes[start::stride] for slopes in (rays or RaySlopes(depth.device))(camera))
     rows, columns = (
         cell_index(torch.arange(start, high, stride, device=depth.device), low, high)
         for low, high in zip(predicted.shape[1:], depth.shape, strict=True)
@@ -160,7 +178,7 @@ def predicted_planes(depth: Tensor, predicted: Tensor, camera: Camera, stride: i
 
 
 def normals_by_torch(depth: Tensor, planes: CellPlanes, camera: Camera, stride: int, near: float) -> Tensor:
-    """The plain specification of the compiled pass over the pixels, and what runs on CUDA."""
+    """The plain specification of the compiled passes over the pixels, and what runs on CUDA without Triton."""
     inverse = _inverse(depth)
     rows, columns = (_neighbors(side, low, stride, depth.device) for side, low in zip(depth.shape, planes.value.shape, strict=True))
     total, across, down = (torch.zeros_like(inverse) for _ in range(3))
@@ -183,7 +201,7 @@ def normals_by_torch(depth: Tensor, planes: CellPlanes, camera: Camera, stride: 
     parallel = (best <= near) & best.isfinite()
     across = torch.where(alone, torch.where(parallel, best_across, local_across), across / total)
     down = torch.where(alone, torch.where(parallel, best_down, local_down), down / total)
-    x, y = (torch.from_numpy(slopes).to(depth.device) for slopes in camera.ray_slopes())
+    x, y = RaySlopes(depth.device)(camera)
     across, down = across * camera.fx, down * camera.fy
     normals = torch.stack((across, down, inverse - across * x - down * y[:, None]))
     return -normals / normals.norm(dim=0)

@@ -6,8 +6,6 @@ A point takes 16 bytes, the layout of ``sensor_msgs/PointCloud2`` that rviz and 
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 
 from depth_retrofit_ros.camera import Camera
@@ -36,11 +34,6 @@ def fill_cloud(depth: np.ndarray, image: np.ndarray, camera: Camera, out: np.nda
         raise ValueError(f"out must be contiguous float32 {[rows, columns, 4]}, not {out.dtype} {list(out.shape)}")
     x_slope, y_slope = camera.ray_slopes()
     _fill(depth, image, x_slope, y_slope, stride, out, out.view(np.uint32))
-
-
-def is_device_cloud_installed() -> bool:
-    """Whether ``organized_triton`` can be imported. Without Triton a CUDA device's cloud is made on the host."""
-    return find_spec("triton") is not None
 
 
 def make_cloud(depth: np.ndarray, image: np.ndarray, camera: Camera, stride: int = 1) -> np.ndarray:

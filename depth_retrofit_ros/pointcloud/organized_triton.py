@@ -6,7 +6,6 @@ import torch
 import triton
 import triton.language as tl
 
-from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.device.launches import launch
 from depth_retrofit_ros.pointcloud.organized import cloud_size
 
@@ -42,12 +41,14 @@ def _fill(
     tl.store(out + 4 * point + 3, packed.to(tl.float32, bitcast=True), mask=inside)
 
 
-def make_cloud_on_device(depth: torch.Tensor, image: torch.Tensor, camera: Camera, stride: int = 1) -> torch.Tensor:
-    """depth ``float32 [H, W]`` and image ``uint8 [H, W, 3]`` on one device → ``float32 [h, w, 4]`` there; see ``fill_cloud``."""
+def make_cloud_on_device(
+    depth: torch.Tensor, image: torch.Tensor, slopes: tuple[torch.Tensor, torch.Tensor], stride: int = 1
+) -> torch.Tensor:
+    """depth ``float32 [H, W]``, image ``uint8 [H, W, 3]`` and the camera's ``RaySlopes`` on one device → ``float32 [h, w, 4]``
+    there; see ``fill_cloud``."""
     rows, columns = cloud_size(depth.shape[0], depth.shape[1], stride)
-    x_slope, y_slope = (torch.from_numpy(slope).to(depth.device, torch.float32) for slope in camera.ray_slopes())
     out = torch.empty((rows, columns, 4), device=depth.device)
     width, programs = depth.shape[1], (triton.cdiv(rows * columns, POINTS),)
-    tensors = depth.contiguous(), image.contiguous(), x_slope, y_slope, out
+    tensors = depth.contiguous(), image.contiguous(), *slopes, out
     launch(_fill, programs, *tensors, rows * columns, columns, width, stride, BLOCK=POINTS)
     return out

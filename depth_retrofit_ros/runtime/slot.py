@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -39,10 +40,11 @@ class LatestSlot(Generic[T]):
             self.condition.notify_all()
             return True
 
-    def take(self, timeout_s: float | None = None) -> T | None:
-        """The newest item, waited for; None once the slot is closed, or after ``timeout_s`` [s] without one."""
+    def take(self, timeout_s: float | None = None, unless: Callable[[], bool] = lambda: False) -> T | None:
+        """The newest item, waited for; None once the slot is closed, after ``timeout_s`` [s] without one, or while ``unless`` holds
+        and none is there. Whoever makes that true notifies the condition."""
         with self.condition:
-            self.condition.wait_for(lambda: self.closed or self._item is not None, timeout_s)
+            self.condition.wait_for(lambda: self.closed or self._item is not None or unless(), timeout_s)
             item, self._item = self._item, None
             self.taken += int(item is not None)
             return item

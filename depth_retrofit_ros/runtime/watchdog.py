@@ -9,7 +9,7 @@ from depth_retrofit_ros.runtime.worker import FrameCounts
 
 PATIENCE_S = 3.0
 USUAL_TIMES = 10  # an image that takes so many times the usual is stuck, not slow
-FIRST_S = 120.0  # for the first image on CUDA, for whose size kernels may have to be compiled and tuned; a CPU's serve all sizes
+FIRST_S = 120.0  # for the first image of a size on CUDA, for which kernels may have to be compiled and tuned; a CPU's serve all
 IN_A_ROW = 3  # so many failures, and nothing else: fewer are bad images
 
 STUCK = (
@@ -17,14 +17,15 @@ STUCK = (
     "(on CUDA look into dmesg for Xid)"
 )
 FAILING = "every image fails"
-FIRST = "the first image still computes: kernels are compiled for its size"
+FIRST = "the first image of its size still computes: kernels are compiled and tuned for it"
 
 
 class Watchdog:
     """To be asked about once a second, by one thread. Durations are seconds of ``clock_s``, a monotonic clock.
 
     patience_s: how long a state must last before it is told, and how long an image in work is waited for; longer, namely
-    ``USUAL_TIMES`` times, where an image usually takes long. first_s: how long at least until one is answered.
+    ``USUAL_TIMES`` times, where an image usually takes long. first_s: how long at least until one is answered, and while the
+    method warms up for another size.
     """
 
     def __init__(
@@ -38,13 +39,16 @@ class Watchdog:
         self._failed_at_answer = 0  # the count of failures when the last image was answered
         self._failing_since_s = float("inf")
         self._received_s = float("-inf")  # when the last image was seen to have come
+        self._warming_since_s: float | None = None
+        self._warmed_s = float("-inf")  # when it was last seen to warm up
 
     def limit_s(self, usual_s: float, is_first: bool = False) -> float:
-        """How long an image may be in work. usual_s: what one usually takes; is_first: whether none is answered yet."""
+        """How long an image may be in work. usual_s: what one usually takes; is_first: whether it may be the first of its size."""
         return max(self._patience_s, USUAL_TIMES * usual_s, self._first_s if is_first else 0.0)
 
-    def check(self, counts: FrameCounts, usual_s: float, period_s: float) -> str | None:
-        """Why nothing comes out, None where all is well. period_s: of a rate limit, for which an image may wait; 0 for none.
+    def check(self, counts: FrameCounts, usual_s: float, period_s: float, is_warming: bool = False) -> str | None:
+        """Why nothing comes out, None where all is well. period_s: of a rate limit, for which an image may wait; 0 for none;
+        is_warming: whether the method warms up for a size, which does not count as time of the image.
 
         FIRST is no fault yet. FAILING ends where nothing comes any more: the input's silence is the news then.
         """
@@ -62,10 +66,21 @@ class Watchdog:
             self._failing_since_s = min(self._failing_since_s, now_s)
         if counts.received != before.received:
             self._received_s = now_s
-        in_work_s, is_first = now_s - self._pending_since_s - period_s, counts.processed == 0
+        since_s = self._work_began_s(now_s, is_warming)
+        in_work_s, is_first = now_s - since_s - period_s, counts.processed == 0 or is_warming
         if in_work_s >= self.limit_s(usual_s, is_first):
             return STUCK
         if in_work_s >= limit_s:
             return FIRST
         failing = counts.failed - self._failed_at_answer >= IN_A_ROW and now_s - self._failing_since_s >= limit_s
         return FAILING if failing and now_s - self._received_s < limit_s else None
+
+    def _work_began_s(self, now_s: float, is_warming: bool) -> float:
+        """Of the image in work, or of the warm-up before it."""
+        if not is_warming:
+            self._warming_since_s = None
+            return max(self._pending_since_s, self._warmed_s)
+        if self._warming_since_s is None:
+            self._warming_since_s = now_s
+        self._warmed_s = now_s
+        return self._warming_since_s

@@ -37,6 +37,7 @@ class Worker(Generic[T, U]):
     report: told about each failure, in the worker's thread; what it raises itself is dropped.
     rate_hz: upper limit of items started per second, 0 for none; may be changed at any time. Items that come in between
     overwrite each other, so that the one taken is the newest.
+    advance: a step between the two, as launch and collect: once the item before it is collected, and before the next is launched.
     """
 
     def __init__(
@@ -47,14 +48,17 @@ class Worker(Generic[T, U]):
         rate_hz: float = 0.0,
         name: str = "worker",
         overlap: bool = False,
+        advance: Callable[[U], U] | None = None,
     ) -> None:
         self.rate_hz = rate_hz
         self._launch = launch
+        self._advance = advance
         self._collect = collect
         self._overlap = overlap
         self._report = report
         self._condition = threading.Condition()
         self._slot: LatestSlot[T] = LatestSlot(self._condition)
+        self._errand: Callable[[], None] | None = None
         self._processed = 0
         self._failed = 0
         self._abandoned = False
@@ -70,6 +74,13 @@ class Worker(Generic[T, U]):
     def submit(self, item: T) -> bool:
         """Make ``item`` the next one, never blocking. False after ``stop``: it is then not counted."""
         return self._slot.put(item)
+
+    def run_when_idle(self, errand: Callable[[], None]) -> None:
+        """Have the thread do this once, when no item is in work and none waits; of two that wait, the newer. It is no item: what it
+        raises goes to ``report``, and counts as nothing."""
+        with self._condition:
+            self._errand = errand
+            self._condition.notify_all()
 
     def stop(self, timeout_s: float | None = None) -> bool:
         """Finish the items in work, drop the one that waits, end the thread and wait for its end. May be called again.
@@ -117,7 +128,10 @@ class Worker(Generic[T, U]):
                     continue
             else:
                 self._wait_for_rate()
-                item = self._slot.take()
+                item = self._slot.take(unless=lambda: self._errand is not None)
+                if item is None and not self._slot.closed:
+                    self._run_errand()
+                    continue
                 if item is None:
                     return
             self._advance_grid()
@@ -127,6 +141,19 @@ class Worker(Generic[T, U]):
                 self._end(in_flight.pop())
             in_flight += next_one
             del next_one
+            if in_flight and self._advance is not None:
+                in_flight += self._try(self._advance, in_flight.pop())
+
+    def _run_errand(self) -> None:
+        with self._condition:
+            errand, self._errand = self._errand, None
+        if errand is None:
+            return
+        try:
+            errand()
+        except Exception as error:
+            with suppress(Exception):
+                self._report(error)
 
     def _try(self, step: Callable[[V], W], argument: V) -> list[W]:
         """The step's result, alone; nothing where it failed: the item is then counted."""

@@ -90,6 +90,29 @@ def test_around_the_model_nothing_waits_and_little_is_launched_and_moved(grid: t
     assert list(audit.stages) == ["coarse", "upsample", "select", "refine", "fuse"]
     total = audit.total
     assert 50 < total.launches <= 120 and 0.5e9 < total.read + total.written <= most, total
+    assert total.fetched == 0
+
+
+@needs_triton
+def test_depth_cloud_and_preview_wait_for_nothing_and_stay_within_the_launches() -> None:
+    """With what is published: 120 launches in all, and nothing is fetched but what goes out."""
+    network = load_refiner(None, torch.device("cpu")).network
+    audit = AuditedRetrofit(BlankModel((72, 128), (72, 128)), network, 0.1, ROWS).watch(SIZE, ("depth", "points", "preview"))
+    assert audit.waits == []
+    assert audit.total.launches <= 120, audit.total
+    pixels = SIZE[0] * SIZE[1]
+    fetched = {name: cost.fetched for name, cost in audit.stages.items() if cost.fetched}
+    assert fetched == {"depth": 4 * pixels, "points": 4 * pixels, "preview": 3 * pixels + 12}  # and the range of its colours
+    assert audit.stages["depth"].launches == 0 and audit.stages["points"].launches == 1 and audit.stages["preview"].launches <= 4
+
+
+@needs_triton
+def test_what_nobody_asks_for_is_neither_made_nor_fetched_and_dense_depth_is_not_needed_for_another_output() -> None:
+    retrofit = AuditedRetrofit(BlankModel((18, 32), (18, 32)), load_refiner(None, torch.device("cpu")).network, 0.1)
+    for name, each in (("depth_mm", 2), ("selection", 1), ("normals", 12), ("normals_preview", 3)):
+        audit = retrofit.watch((90, 160), (name,))
+        assert audit.waits == [] and audit.total.fetched == each * 90 * 160, name
+        assert audit.stages[name].launches == 1 or name.startswith("normals")
 
 
 @needs_triton

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 
 import pytest
@@ -12,34 +11,20 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
-from depth_retrofit_ros.device.cuda_graphs import Captured, Graphed
 from depth_retrofit_ros.errors import ModelError
+from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.retrofit import load
 from test.coarse.plugin_package import forget_plugins, use_plugins, write_plugin
+from test.device.recorded import Recorded
 
 
-class Recorded(Graphed[torch.Tensor]):
-    """Replays by computing again, into the memory of the first result, as a graph does."""
-
-    captures = 0
-
+class Sums(Recorded[torch.Tensor]):
     def __init__(self, most: int = 8) -> None:
         super().__init__(lambda key, a, b: key * a + b, torch.Tensor.clone, torch.device("cpu"), most)
-        self._on_cuda = True
-
-    def _capture(self, key: Hashable, inputs: tuple[torch.Tensor, ...]) -> Captured[torch.Tensor]:
-        self.captures += 1
-        result = self._work(key, *inputs)
-
-        class Graph:
-            def replay(graph) -> None:
-                result.copy_(self._work(key, *inputs))
-
-        return Captured(Graph(), inputs, result)
 
 
 def test_results_are_of_the_inputs_of_their_call_and_stay() -> None:
-    graphed = Recorded()
+    graphed = Sums()
     calls = [(2, torch.randn(4), torch.randn(4)) for _ in range(3)]
     results = [graphed(*call) for call in calls]
     assert graphed.captures == 1
@@ -48,7 +33,7 @@ def test_results_are_of_the_inputs_of_their_call_and_stay() -> None:
 
 
 def test_another_key_shape_or_type_is_another_graph() -> None:
-    graphed = Recorded()
+    graphed = Sums()
     for key, size, dtype in ((1, 4, torch.float32), (2, 4, torch.float32), (1, 5, torch.float32), (1, 4, torch.float64)):
         for _ in range(2):
             assert graphed(key, torch.ones(size, dtype=dtype), torch.ones(size, dtype=dtype)).tolist() == [key + 1] * size
@@ -56,7 +41,7 @@ def test_another_key_shape_or_type_is_another_graph() -> None:
 
 
 def test_the_graph_not_used_for_longest_is_forgotten() -> None:
-    graphed, one = Recorded(most=2), torch.ones(1)
+    graphed, one = Sums(most=2), torch.ones(1)
     for key in (1, 2, 1, 3, 1):
         graphed(key, one, one)
     assert graphed.captures == 3
@@ -95,8 +80,8 @@ def test_graphs_of_a_model_that_remembers_are_refused_before_it_is_loaded(tmp_pa
 @pytest.mark.cuda
 def test_on_cuda_graphs_give_what_the_method_gives() -> None:
     image = torch.randint(0, 256, (180, 320, 3), dtype=torch.uint8).numpy()
-    from depth_retrofit_ros.frame import Frame
-
     plain, graphed = load("compact", device="cuda"), load("compact", device="cuda", cuda_graphs=True)
-    for _ in range(3):
-        torch.testing.assert_close(graphed(Frame(image)).depth, plain(Frame(image)).depth, rtol=1e-3, atol=1e-3)
+    frames = [Frame(image, camera=Camera(320, 180, f_px, f_px, 159.5, 89.5)) for f_px in (200.0, 210.0, 400.0)]
+    for frame in (Frame(image), *frames, Frame(image)):
+        torch.testing.assert_close(graphed(frame).depth, plain(frame).depth, rtol=1e-3, atol=1e-3)
+    assert isinstance(graphed.coarse, GraphedCoarse) and graphed.coarse.captures == 2, "with a camera and without one"

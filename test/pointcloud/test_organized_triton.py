@@ -11,6 +11,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.pointcloud.organized import make_cloud
+from depth_retrofit_ros.pointcloud.ray_slopes import RaySlopes
 from test.waiting import run_python, same_imports
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed: pip install triton")
@@ -28,7 +29,8 @@ def check(device: str) -> None:
         depth.flat[::7] = rng.choice(np.array([np.nan, np.inf, -np.inf, 0.0, -1.0], np.float32), depth.flat[::7].shape)
         image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         camera = Camera(width, height, 50.0, 60.0, 0.4 * width, 0.6 * height)
-        got = make_cloud_on_device(torch.from_numpy(depth).to(device), torch.from_numpy(image).to(device), camera, stride)
+        rays = RaySlopes(torch.device(device))(camera)
+        got = make_cloud_on_device(torch.from_numpy(depth).to(device), torch.from_numpy(image).to(device), rays, stride)
         wanted = make_cloud(depth, image, camera, stride)
         assert np.array_equal(got.cpu().numpy().view(np.uint32)[..., 3], wanted.view(np.uint32)[..., 3])
         np.testing.assert_allclose(got.cpu().numpy()[..., :3], wanted[..., :3], rtol=1e-6)

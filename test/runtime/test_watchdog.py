@@ -10,10 +10,18 @@ class Watched:
         self._dog = Watchdog(patience_s=3.0, first_s=120.0, clock_s=lambda: self.now_s)
 
     def after(
-        self, seconds: float, processed: int = 0, failed: int = 0, pending: int = 0, usual_s: float = 0.05, period_s: float = 0.0
+        self,
+        seconds: float,
+        processed: int = 0,
+        failed: int = 0,
+        pending: int = 0,
+        usual_s: float = 0.05,
+        period_s: float = 0.0,
+        is_warming: bool = False,
     ) -> str | None:
         self.now_s += seconds
-        return self._dog.check(FrameCounts(processed + failed + pending, processed, 0, failed, pending), usual_s, period_s)
+        counts = FrameCounts(processed + failed + pending, processed, 0, failed, pending)
+        return self._dog.check(counts, usual_s, period_s, is_warming)
 
 
 def test_an_image_that_does_not_end_is_told_after_the_patience_and_its_end_ends_that() -> None:
@@ -38,6 +46,21 @@ def test_the_second_image_has_no_kernels_to_wait_for() -> None:
     assert watched.after(60.0, pending=1) is None and watched.after(60.0, pending=1) == FIRST
     assert watched.after(1.0, processed=1, pending=1) is None
     assert watched.after(3.0, processed=1, pending=1) == STUCK
+
+
+def test_a_warm_up_for_another_size_is_no_hang_and_does_not_count_as_time_of_the_image() -> None:
+    watched = Watched()
+    assert watched.after(0.0, processed=5, pending=1) is None
+    told = [watched.after(1.0, processed=5, pending=1, is_warming=True) for _ in range(30)]
+    assert told == [None] * 3 + [FIRST] * 27
+    assert watched.after(2.0, processed=5, pending=1) is None, "the image itself"
+    assert watched.after(1.5, processed=5, pending=1) == STUCK
+
+
+def test_a_warm_up_that_does_not_end_is_told() -> None:
+    watched = Watched()
+    told = [watched.after(60.0, processed=5, pending=1, is_warming=True) for _ in range(3)]
+    assert told == [None, FIRST, STUCK]
 
 
 def test_where_nothing_comes_any_more_there_is_nothing_that_fails() -> None:

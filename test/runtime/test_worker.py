@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import threading
@@ -75,6 +76,65 @@ def test_with_overlap_one_that_waits_is_begun_before_the_one_at_work_is_finished
     wait_until(lambda: worker.counts().pending == 0)
     assert steps[4:] == ["begin 2", "finish 2"]
     worker.stop()
+
+
+def test_with_overlap_one_is_advanced_before_the_next_is_begun(gate: threading.Event) -> None:
+    """So that a device is never without work while the next item is decoded."""
+    steps: list[str] = []
+
+    def step(name: str, item: int) -> int:
+        steps.append(f"{name} {item}")
+        if item == 0 and name == "begin":
+            gate.wait()
+        if item == 2 and name == "advance":
+            raise ValueError("a bad one")
+        if item == 1 and name == "finish":
+            gates[1].wait()
+        return item
+
+    gates, reported = (gate, threading.Event()), list[Exception]()
+    begin, advance, finish = (functools.partial(step, name) for name in ("begin", "advance", "finish"))
+    worker: Worker[int, int] = Worker(begin, finish, reported.append, overlap=True, advance=advance)  # type: ignore[arg-type]
+    worker.start()
+    worker.submit(0)
+    wait_until(lambda: steps == ["begin 0"])
+    worker.submit(1)
+    gate.set()
+    wait_until(lambda: "finish 1" in steps)
+    worker.submit(2)
+    gates[1].set()
+    wait_until(lambda: worker.counts().pending == 0)
+    assert steps[:6] == ["begin 0", "advance 0", "begin 1", "finish 0", "advance 1", "finish 1"]
+    assert steps[6:] == ["begin 2", "advance 2"] and [str(error) for error in reported] == ["a bad one"]
+    assert (worker.counts().processed, worker.counts().failed) == (2, 1)
+    worker.stop()
+
+
+def test_an_errand_is_run_when_nothing_else_is_to_be_done_and_is_no_item(gate: threading.Event) -> None:
+    done, reported = list[str](), list[Exception]()
+
+    def finish(item: int) -> None:
+        done.append(f"item {item}")
+        gate.wait()
+
+    worker: Worker[int, int] = Worker(as_it_is, finish, reported.append)
+    worker.start()
+    worker.submit(0)
+    wait_until(lambda: done == ["item 0"])
+    worker.run_when_idle(lambda: done.append("an old errand"))
+    worker.run_when_idle(lambda: done.append("errand"))
+    worker.submit(1)
+    gate.set()
+    wait_until(lambda: len(done) == 3)
+    assert done == ["item 0", "item 1", "errand"]
+    worker.run_when_idle(lambda: done.remove("nothing of the kind"))
+    wait_until(lambda: reported)
+    worker.submit(2)
+    wait_until(lambda: worker.counts().pending == 0)
+    assert worker.counts() == FrameCounts(received=3, processed=3) and len(done) == 4
+    assert worker.stop()
+    worker.run_when_idle(lambda: done.append("too late"))
+    assert worker.stop() and len(done) == 4
 
 
 def test_with_overlap_the_rate_is_kept_and_nothing_waits_for_it() -> None:

@@ -41,18 +41,18 @@ def recover_shift(points: Tensor, mask: Tensor, aspect: float, focal: float | No
 
     shift = torch.zeros((), dtype=torch.float64, device=points.device)
     damping = torch.full_like(shift, FIRST_CAUTION)
-    residual, slope, f = _residual(xy, z, uv, shift, focal)
+    known = None if focal is None else torch.ones_like(shift) * focal  # a graph's is a number that lies on the device
+    residual, slope, f = _residual(xy, z, uv, shift, known)
     for _ in range(ITERATIONS):
         curvature = (slope * slope).sum()
         step = -(slope * residual).sum() / (curvature * (1 + damping)).clamp_min(1e-300)
         tried = shift + step
-        new_residual, new_slope, new_f = _residual(xy, z, uv, tried, focal)
+        new_residual, new_slope, new_f = _residual(xy, z, uv, tried, known)
         better = ((new_residual**2).sum() < (residual**2).sum()) & ((z + tried) > 0).all()
         shift, f = torch.where(better, tried, shift), torch.where(better, new_f, f)
         residual, slope = torch.where(better, new_residual, residual), torch.where(better, new_slope, slope)
         damping = damping * torch.where(better, CAUTION[0], CAUTION[1])
-    unknown = 1.0 if focal is None else focal
-    return torch.where(enough, shift, 0.0).float(), torch.where(enough, f, unknown).float()
+    return torch.where(enough, shift, 0.0).float(), torch.where(enough, f, 1.0 if known is None else known).float()
 
 
 def turned_to_camera(normals: Tensor, rays: Tensor) -> Tensor:
@@ -66,12 +66,12 @@ def turned_to_camera(normals: Tensor, rays: Tensor) -> Tensor:
     return turned / turned.norm(dim=0).clamp_min(torch.finfo(torch.float32).tiny)
 
 
-def _residual(xy: Tensor, z: Tensor, uv: Tensor, shift: Tensor, focal: float | None) -> tuple[Tensor, Tensor, Tensor]:
+def _residual(xy: Tensor, z: Tensor, uv: Tensor, shift: Tensor, focal: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Of each cell ``[2, n, n]``, its derivative by the shift, and the focal length."""
     seen = xy / (z + shift)
     change = -seen / (z + shift)
     if focal is not None:
-        return focal * seen - uv, focal * change, torch.full_like(shift, focal)
+        return focal * seen - uv, focal * change, focal
     fit, square = (seen * uv).sum(), (seen * seen).sum().clamp_min(1e-300)
     f = fit / square
     f_change = ((change * uv).sum() - 2 * f * (change * seen).sum()) / square

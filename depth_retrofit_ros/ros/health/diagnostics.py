@@ -42,7 +42,7 @@ class FrameHealth:
     memory allows. overloaded: the target rate is out of reach. no_answer: why images come in and nothing goes out, None where
     something does. first_takes: why the first one takes so long, None where it does not. missing_outputs: output → why
     the last frame went out without it. remembered: frames that the model remembers at present, None of one that never does.
-    reported_failures: how many are told already.
+    warm_ups: for how many image sizes the device was made ready. reported_failures: how many are told already.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
@@ -67,6 +67,7 @@ class FrameHealth:
     first_takes: str | None = None
     missing_outputs: dict[str, str] = field(default_factory=dict)
     remembered: int | None = None
+    warm_ups: int = 0
     reported_failures: int = 0
 
 
@@ -299,6 +300,8 @@ def _model(health: Health) -> Report:
     }
     if health.frames.remembered is not None:
         values["frames remembered"] = str(health.frames.remembered)
+    if health.frames.warm_ups:
+        values["warm-ups for image sizes"] = str(health.frames.warm_ups)
     if device is not None and (reserved := device_mb(device)) is not None:
         values["memory on the device [MB]"] = f"{reserved:.0f}"
     if health.load_error:

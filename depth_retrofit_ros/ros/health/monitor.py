@@ -7,7 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.device.cuda_streams import Download
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.ros.health.diagnostics import FrameHealth, Health, not_aligned
 from depth_retrofit_ros.ros.health.stream_checks import NO_CLOCK, StreamWatch, clock_problem
@@ -39,6 +41,7 @@ class FrameMonitor:
         self._started_s = time.monotonic()
         self._has_info = False
         self._scale_problem: str | None = None
+        self._sample: Download | None = None  # made with the first answer, which knows the device
         self._frames = health.frames = FrameHealth()  # ours, whoever comes after us: an abandoned frame may end late
 
     def arrived(self, subscribed: bool) -> None:
@@ -58,6 +61,13 @@ class FrameMonitor:
         self._tell_calibration()
         self._watch.see(frame.stamp_ns, frame.frame_id)
         frames.clock_problem = clock_problem(frame.stamp_ns, self.now_ns(), self._simulated)
+
+    def warmed_up(self, size: tuple[int, int], camera: Camera | None, took_s: float, count: int) -> None:
+        """The device was made ready for images of this size (H, W). count: how often it was, for any."""
+        height, width = size
+        self._frames.warm_ups = count
+        kind = f"{width}x{height} images, camera_info {'known' if camera else 'unknown'}"
+        self._node.get_logger().info(f"warmed up in {took_s:.1f} s, once for {kind}")
 
     def prompted(self, problem: str | None, age_s: float | None) -> None:
         """The frame's sparse depth was looked for, for a model that takes it. problem, age_s: see ``Prompt``."""
@@ -153,7 +163,9 @@ class FrameMonitor:
 
     def _tell_blank(self, result: DepthFrame) -> None:
         """A few pixels are enough to tell a model that answers nothing: a half-precision overflow, a broken engine."""
-        blank = not bool(result.depth[::SAMPLED, ::SAMPLED].isfinite().any())
+        if self._sample is None:
+            self._sample = Download(result.depth.device)
+        blank = not self._sample(result.depth[::SAMPLED, ::SAMPLED].isfinite().any()).values()
         self._frames.blank = blank
         problem = f"{self._health.model} answered no depth at all (NaN): try another image, checkpoint, or device cpu"
         self._log.state("depth", problem if blank else None)

@@ -10,34 +10,34 @@ import sys
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from geometry_msgs.msg import PoseArray
 from rclpy.exceptions import InvalidHandle
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.frame import DepthFrame, Frame
-from depth_retrofit_ros.io.color_map import colorize, colorize_normals
-from depth_retrofit_ros.io.raw_depth import fill_millimeters
 from depth_retrofit_ros.msg import FrameStats
-from depth_retrofit_ros.pointcloud.normals import surface_normals
-from depth_retrofit_ros.pointcloud.organized import POINT_STEP, cloud_size, fill_cloud, is_device_cloud_installed
-from depth_retrofit_ros.pointcloud.surfaces import surface_depth
+from depth_retrofit_ros.pointcloud.organized import POINT_STEP, cloud_size
 from depth_retrofit_ros.ros.messages.calibration import info_for_image
+from depth_retrofit_ros.ros.node.parameters import OUTPUTS
 from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH, publish_to
+from depth_retrofit_ros.runtime.host_outputs import Fill, HostOutputs
 from depth_retrofit_ros.runtime.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
     from rclpy.node import Node
     from std_msgs.msg import Header
 
+    from depth_retrofit_ros.camera import Camera
     from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
     from depth_retrofit_ros.ros.node.parameters import Settings
     from depth_retrofit_ros.ros.node.views import Window
+    from depth_retrofit_ros.runtime.device_outputs import DeviceOutputs
 
 
 class Destination(Protocol):
@@ -67,6 +67,16 @@ _TOPICS: dict[str, tuple[type, str, int]] = {
     "view_points": (PointCloud2, "~/views/points", LARGE_DEPTH),
     "view_poses": (PoseArray, "~/views/poses", SMALL_DEPTH),
 }
+# Output → encoding, type and channels of its image.
+_IMAGES: dict[str, tuple[str, type[np.generic], int]] = {
+    "depth": ("32FC1", np.float32, 1),
+    "depth_mm": ("16UC1", np.uint16, 1),
+    "preview": ("rgb8", np.uint8, 3),
+    "selection": ("mono8", np.uint8, 1),
+    "normals": ("32FC3", np.float32, 3),
+    "normals_preview": ("rgb8", np.uint8, 3),
+}
+_DEPTHS = ("depth", "depth_mm")
 _ALWAYS = ("camera_info", "frame_stats")
 _OF_VIEWS = ("view_points", "view_poses")
 
@@ -139,15 +149,9 @@ class Outputs:
         # it computes: a device that hangs there must not take the executor with it.
         self._publishers: dict[str, Destination] = {}
         self._cloud_limiter, self._view_cloud_limiter = RateLimiter(), RateLimiter()
-        self._cloud_on_device = is_device_cloud_installed()
-        self._depth_message = ImageMessage("32FC1", np.float32, 1)
-        self._millimeters_message = ImageMessage("16UC1", np.uint16, 1)
-        self._points_message = CloudMessage()
-        self._view_points_message = CloudMessage()
-        self._preview_message = ImageMessage("rgb8", np.uint8, 3)
-        self._selection_message = ImageMessage("mono8", np.uint8, 1)
-        self._normals_message = ImageMessage("32FC3", np.float32, 3)
-        self._normals_preview_message = ImageMessage("rgb8", np.uint8, 3)
+        self._makers: dict[torch.device, HostOutputs | DeviceOutputs] = {}
+        self._points_message, self._view_points_message = CloudMessage(), CloudMessage()
+        self._image_messages = {name: ImageMessage(*kind) for name, kind in _IMAGES.items()}
         self.choose(chosen)
 
     @property
@@ -169,22 +173,16 @@ class Outputs:
         """
         times_ms: dict[str, float] = {}
         failed: dict[str, Exception] = {}
-        depth = cache(lambda: self._on_host(result.depth, header))  # only if somebody listens
-        normals = cache(lambda: surface_normals(result).cpu().numpy())
-        camera = frame.camera
-        send = partial(self._try, self._publishers, times_ms, failed)
-        send("depth", lambda: self._make_depth(depth(), header))
-        if result.metric:
-            send("depth_mm", lambda: self._make_millimeters(depth(), header))
+        camera, send = frame.camera, partial(self._try, self._publishers, times_ms, failed)
+        fills = self._maker(result.depth.device).begin(result, frame, self._due(result, camera, settings), settings.cloud_stride)
+        messages = {name: partial(self._filled, name, fill, result, header, settings) for name, fill in fills.items()}
+        for name in _DEPTHS:
+            if name in messages:
+                send(name, messages.pop(name))
         if info is not None and camera is not None and (times_ms or not failed):  # none for depth that is missing
             send("camera_info", lambda: info_for_image(info, camera, header))
-        if result.metric and camera is not None and self._is_due("points", self._cloud_limiter, settings.cloud_rate):
-            send("points", lambda: self._make_cloud(result, depth, frame, header, settings.cloud_stride))
-        send("preview", lambda: self._make_preview(depth(), header))
-        send("selection", lambda: self._make_selection(result.selection.mask().cpu().numpy(), header))
-        if camera is not None:
-            send("normals", lambda: self._make_normals(normals(), header))
-            send("normals_preview", lambda: self._make_normals_preview(normals(), header))
+        for name, message in messages.items():
+            send(name, message)
         if failed and not times_ms:
             raise next(iter(failed.values()))
         return Sent(times_ms, failed)
@@ -252,37 +250,32 @@ class Outputs:
         publisher = self._publishers.get(name)
         return publisher is not None and _is_subscribed(publisher) and limiter.due(rate_hz, time.monotonic())
 
-    def _on_host(self, depth: torch.Tensor, header: Header) -> np.ndarray:
-        """``float32 [H, W]``; from a device straight into the depth message, whoever else needs it."""
-        if depth.device.type == "cpu":
-            return depth.numpy()
-        pixels = self._depth_message.prepare(depth.shape[0], depth.shape[1], header)
-        torch.from_numpy(pixels).copy_(depth)
-        return pixels
+    def _due(self, result: DepthFrame, camera: Camera | None, settings: Settings) -> list[str]:
+        """The outputs that can be made of this answer, and that somebody waits for."""
+        publishers = self._publishers
+        possible = {"depth_mm": result.metric, "normals": camera is not None, "normals_preview": camera is not None}
+        due = [name for name in OUTPUTS if possible.get(name, True) and name in publishers and _is_subscribed(publishers[name])]
+        if "points" in due and not (
+            result.metric and camera is not None and self._cloud_limiter.due(settings.cloud_rate, time.monotonic())
+        ):
+            due.remove("points")
+        return due
 
-    def _make_depth(self, depth: np.ndarray, header: Header) -> Image:
-        pixels = self._depth_message.prepare(depth.shape[0], depth.shape[1], header)
-        if not np.may_share_memory(pixels, depth):
-            np.copyto(pixels, depth)
-        return self._depth_message.message
+    def _maker(self, device: torch.device) -> HostOutputs | DeviceOutputs:
+        """Of the answers of this device."""
+        if device not in self._makers:
+            self._makers = {device: _maker_for(device)}
+        return self._makers[device]
 
-    def _make_millimeters(self, depth: np.ndarray, header: Header) -> Image:
-        fill_millimeters(depth, self._millimeters_message.prepare(depth.shape[0], depth.shape[1], header))
-        return self._millimeters_message.message
-
-    def _make_cloud(
-        self, result: DepthFrame, depth: Callable[[], np.ndarray], frame: Frame, header: Header, stride: int
-    ) -> PointCloud2:
-        assert frame.camera is not None
-        points = self._points_message.prepare(*cloud_size(frame.camera.height, frame.camera.width, stride), header)
-        if result.depth.device.type == "cpu" or result.image is None or not self._cloud_on_device:
-            surfaces = depth() if result.sky is None else surface_depth(result).cpu().numpy()
-            fill_cloud(surfaces, frame.image, frame.camera, points, stride)
-        else:
-            from depth_retrofit_ros.pointcloud.organized_triton import make_cloud_on_device
-
-            torch.from_numpy(points).copy_(make_cloud_on_device(surface_depth(result), result.image, frame.camera, stride))
-        return self._points_message.message
+    def _filled(self, name: str, fill: Fill, result: DepthFrame, header: Header, settings: Settings) -> Image | PointCloud2:
+        """The message of an output."""
+        height, width = result.depth.shape
+        if name == "points":
+            fill(self._points_message.prepare(*cloud_size(height, width, settings.cloud_stride), header))
+            return self._points_message.message
+        image = self._image_messages[name]
+        fill(image.prepare(height, width, header))
+        return image.message
 
     def _make_view_points(self, window: Window, refine: ViewRefiner, header: Header, stride: int) -> PointCloud2:
         positions, colors = window.points(refine, stride)
@@ -291,21 +284,13 @@ class Outputs:
         points[:, :3], points.view(np.uint32)[:, 3] = positions, (red << 16) | (green << 8) | blue
         return self._view_points_message.message
 
-    def _make_preview(self, depth: np.ndarray, header: Header) -> Image:
-        colorize(depth, out=self._preview_message.prepare(depth.shape[0], depth.shape[1], header))
-        return self._preview_message.message
 
-    def _make_selection(self, refined: np.ndarray, header: Header) -> Image:
-        np.multiply(refined, np.uint8(255), out=self._selection_message.prepare(refined.shape[0], refined.shape[1], header))
-        return self._selection_message.message
+def _maker_for(device: torch.device) -> HostOutputs | DeviceOutputs:
+    if not has_kernels(device):
+        return HostOutputs(device)
+    from depth_retrofit_ros.runtime.device_outputs import DeviceOutputs
 
-    def _make_normals(self, normals: np.ndarray, header: Header) -> Image:
-        cv2.merge(list(normals), dst=self._normals_message.prepare(normals.shape[1], normals.shape[2], header))
-        return self._normals_message.message
-
-    def _make_normals_preview(self, normals: np.ndarray, header: Header) -> Image:
-        colorize_normals(normals, out=self._normals_preview_message.prepare(normals.shape[1], normals.shape[2], header))
-        return self._normals_preview_message.message
+    return DeviceOutputs(device)
 
 
 def _is_subscribed(publisher: Destination) -> bool:

@@ -1,4 +1,4 @@
-"""What becomes of one image message, step by step: decode → launch → collect → scale → publish."""
+"""What becomes of one image message, step by step: decode → launch → refine → collect → scale → publish."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from rclpy._rclpy_pybind11 import RCLError
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.input_size import size_of
 from depth_retrofit_ros.coarse.past import remembered_by
 from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.errors import CameraError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
-from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
+from depth_retrofit_ros.retrofit import InFlightFrame, RefiningFrame, Retrofit
 from depth_retrofit_ros.ros.health.diagnostics import Health, frame_stats
 from depth_retrofit_ros.ros.health.monitor import FrameMonitor, no_info
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
@@ -35,6 +35,7 @@ from depth_retrofit_ros.ros.node.views import window_of
 from depth_retrofit_ros.ros.transport.qos import publish_to
 from depth_retrofit_ros.runtime.governor import BudgetGovernor
 from depth_retrofit_ros.runtime.memory_guard import MemoryGuard, is_out_of_memory
+from depth_retrofit_ros.runtime.warm_sizes import WarmSizes
 from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S, Watchdog
 from depth_retrofit_ros.runtime.worker import FrameCounts, Worker
 from depth_retrofit_ros.scale.fit import Mode
@@ -46,10 +47,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InFlightImage:
-    """An image between the worker's two steps.
+    """An image between the worker's steps.
 
-    info: as it was when the image was taken. prompt: what the model was given with the frame. launch_ms: what the first step took,
-    ``decode_ms`` of it for decoding. in_flight: None where memory was too short for it.
+    info: as it was when the image was taken. prompt: what the model was given with the frame. spent_ms: what the steps so far took,
+    ``decode_ms`` of it for decoding. in_flight: None where memory was too short for it. refining: None before the second step;
+    asked: the budget that the governor chose for that.
     """
 
     header: Header
@@ -58,7 +60,9 @@ class InFlightImage:
     prompt: Prompt
     in_flight: InFlightFrame | None
     decode_ms: float
-    launch_ms: float
+    spent_ms: float
+    refining: RefiningFrame | None = None
+    asked: float = 0.0
 
 
 class Processor:
@@ -94,6 +98,7 @@ class Processor:
         self._expected_s = usual_s
         self._outputs = Outputs(node, health.settings.outputs, make, isinstance(retrofit.coarse, ViewWindow))
         self._view_refiner = ViewRefiner(retrofit.coarse.name, retrofit.coarse.claim, retrofit.refiner, retrofit.budget)
+        self._sizes = WarmSizes(retrofit)
         self._guard = MemoryGuard()
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
@@ -125,7 +130,8 @@ class Processor:
         self._monitor = FrameMonitor(self._node, self._health, self._log, self._retrofit.coarse.claim)
         self._watchdog = Watchdog(self._patience_s, self._first_s)
         name, overlap = self._node.get_name(), self._retrofit.overlaps
-        self._worker = Worker(self._launch, self._collect, self._monitor.failed, settings.target_fps, name, overlap)
+        steps = self._launch, self._collect
+        self._worker = Worker(*steps, self._monitor.failed, settings.target_fps, name, overlap, self._refine)
         self._worker.start()
 
     def submit(self, message: Image | CompressedImage) -> None:
@@ -136,6 +142,8 @@ class Processor:
         self._monitor.arrived(subscribed)
         if subscribed:
             self._worker.submit(message)
+        elif isinstance(message, Image) and not self._sizes.is_warm(message.height, message.width, self.info is not None):
+            self._worker.run_when_idle(partial(self._warm_up_unasked, message.height, message.width))
 
     def answer(self, message: Image | CompressedImage) -> FrameCounts:
         """Take an image in and wait until it is answered, or has failed; for those who must not lose one. Returns the counts."""
@@ -163,7 +171,7 @@ class Processor:
         counts, target_fps = self._worker.counts(), self._health.settings.target_fps
         self._monitor.refresh(counts, self.info is not None)
         period_s = 1.0 / target_fps if target_fps > 0 else 0.0
-        self._monitor.watched(self._watchdog.check(counts, self._usual_s(), period_s))
+        self._monitor.watched(self._watchdog.check(counts, self._usual_s(), period_s, self._sizes.is_busy))
 
     def stop(self, at_most_s: float = math.inf) -> bool:
         """Finish the image in work, drop the one that waits, end the worker.
@@ -173,7 +181,7 @@ class Processor:
         """
         if self._worker is None:
             return True
-        is_first = self._worker.counts().processed == 0
+        is_first = self._worker.counts().processed == 0 or self._sizes.is_busy
         ended = self._worker.stop(min(self._watchdog.limit_s(self._usual_s(), is_first), at_most_s))
         self._monitor.ended(self._worker.counts())
         self._worker = None
@@ -206,25 +214,49 @@ class Processor:
             prompt = self._prompts.of(frame)
             self._monitor.prompted(prompt.problem, prompt.age_s)
             frame = dataclasses.replace(frame, sparse=prompt.sparse)
+        start_s += self._warm_up(image.shape[0], image.shape[1], camera)  # which is no time of this image
         return InFlightImage(header, info, frame, prompt, self._launched(frame), decode_ms, _since_ms(start_s))
 
-    def _collect(self, work: InFlightImage) -> None:
-        """The rest, to the last message out."""
+    def _refine(self, work: InFlightImage) -> InFlightImage:
+        """Start the rest of the method, before the next image is decoded."""
         start_s = time.perf_counter()
         settings = self._health.settings
         asked = self._governor.budget(settings.target_fps, settings.budget, settings.min_budget)
-        coarse, refined = self._guard.run(asked, lambda budget: self._refined(work, budget))
-        self._monitor.refined(refined, asked, self._guard.limit, remembered_by(self._retrofit.coarse))
-        result = self._scaled(refined, work)
-        with unless_shut_down(self._node):
-            sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)
-            if (window := window_of(coarse, refined, result)) is not None:
-                self._view_refiner.budget = self._retrofit.budget
-                of_views = self._outputs.publish_views(window, self._view_refiner, work.header, settings)
-                sent.times_ms.update(of_views.times_ms)
-                sent.failed.update(of_views.failed)
-            self._monitor.sent(sent.failed)
-            self._tell(work, result, sent.times_ms, work.launch_ms + _since_ms(start_s))
+        refining = self._guard.run(asked, lambda budget: self._refining(work, budget))
+        spent_ms = work.spent_ms + _since_ms(start_s)
+        return dataclasses.replace(work, in_flight=None, refining=refining, asked=asked, spent_ms=spent_ms)
+
+    def _collect(self, work: InFlightImage) -> None:
+        """The rest, to the last message out."""
+        assert work.refining is not None
+        start_s = time.perf_counter()
+        settings = self._health.settings
+        with self._retrofit.stream():
+            refined = self._retrofit.finish(work.refining)
+            self._monitor.refined(refined, work.asked, self._guard.limit, remembered_by(self._retrofit.coarse))
+            result = self._scaled(refined, work)
+            with unless_shut_down(self._node):
+                sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)
+                if (window := window_of(work.refining.coarse, refined, result)) is not None:
+                    self._view_refiner.budget = self._retrofit.budget
+                    of_views = self._outputs.publish_views(window, self._view_refiner, work.header, settings)
+                    sent.times_ms.update(of_views.times_ms)
+                    sent.failed.update(of_views.failed)
+                self._monitor.sent(sent.failed)
+                self._tell(work, result, sent.times_ms, work.spent_ms + _since_ms(start_s))
+
+    def _warm_up_unasked(self, height: int, width: int) -> None:
+        """While nobody listens, and so has to wait for it."""
+        camera, _ = _camera(self.info, width, height, self._health.info_topic)
+        self._warm_up(height, width, camera)
+
+    def _warm_up(self, height: int, width: int, camera: Camera | None) -> float:
+        """For images of this size, where that is to be done; returns what it took [s]."""
+        took_s = self._sizes.prepare(height, width, camera)
+        if took_s is None:
+            return 0.0
+        self._monitor.warmed_up((height, width), camera, took_s, self._sizes.count)
+        return took_s
 
     def _launched(self, frame: Frame) -> InFlightFrame | None:
         try:
@@ -234,10 +266,9 @@ class Processor:
                 raise
             return None  # once more when the frame before it is done, and has left its memory
 
-    def _refined(self, work: InFlightImage, budget: float) -> tuple[CoarsePrediction, DepthFrame]:
+    def _refining(self, work: InFlightImage, budget: float) -> RefiningFrame:
         self._retrofit.budget = budget
-        in_flight = work.in_flight or self._retrofit.launch(work.frame)
-        return in_flight.coarse, self._retrofit.collect(in_flight)
+        return self._retrofit.refine(work.in_flight or self._retrofit.launch(work.frame))
 
     def _scaled(self, result: DepthFrame, work: InFlightImage) -> DepthFrame:
         report = None

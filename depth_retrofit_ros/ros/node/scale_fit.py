@@ -11,6 +11,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.device.cuda_streams import Download, Upload
 from depth_retrofit_ros.errors import SparseDepthError
 from depth_retrofit_ros.frame import DepthFrame, Frame, SparseDepth
 from depth_retrofit_ros.scale.fit import Correction, Fit, Mode, ScaleTracker
@@ -42,6 +43,8 @@ class ScaleFitter:
         self._sparse_of = sparse_of
         self._tracker = ScaleTracker(mode, max_residual)
         self._view: tuple[Camera | None, str, bool] | None = None
+        self._device = torch.device("cpu")  # of the depths so far
+        self._upload, self._download = Upload(self._device), Download(self._device)
 
     def align(self, result: DepthFrame, frame: Frame) -> tuple[DepthFrame, ScaleReport]:
         """The frame in metres where there is a correction, and relative where the sensor contradicts the model, whoever vouches for
@@ -57,15 +60,19 @@ class ScaleFitter:
         except SparseDepthError as error:
             self._tracker.miss(frame.stamp_ns, self._inverse, str(error))
         else:
-            pixels = torch.from_numpy(sparse.pixels).to(result.depth.device)
-            predicted: np.ndarray = result.depth.flatten()[pixels].cpu().numpy()
-            self._tracker.update(frame.stamp_ns, predicted, sparse.depth, self._inverse)
+            self._tracker.update(frame.stamp_ns, self._at(result.depth, sparse.pixels), sparse.depth, self._inverse)
         correction = self._tracker.correction
         report = ScaleReport(correction, self._tracker.last_fit, self._tracker.residual, self._tracker.problem)
         if correction is None:
             return dataclasses.replace(result, scale_source=None) if self._tracker.disagree else result, report
         depth, base, coarse = (correction.apply(values) for values in (result.depth, result.base, result.coarse))
         return dataclasses.replace(result, depth=depth, base=base, coarse=coarse, scale_source="sensor"), report
+
+    def _at(self, depth: torch.Tensor, pixels: np.ndarray) -> np.ndarray:
+        """Depth ``[N]`` at these pixels, flat indices, until the next call; by way of pinned memory from a device."""
+        if self._device != depth.device:
+            self._device, self._upload, self._download = depth.device, Upload(depth.device), Download(depth.device)
+        return self._download(depth.flatten()[self._upload(pixels)]).values()
 
 
 def mode_refusal(mode: str, model: str, claim: ScaleClaim, views: int = 1) -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import array
 import functools
+import importlib.util
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -29,7 +29,9 @@ from depth_retrofit_ros.pointcloud.normals import normals_of
 from depth_retrofit_ros.pointcloud.organized import make_cloud
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.node import node as node_module
+from depth_retrofit_ros.ros.node import outputs as outputs_module
 from depth_retrofit_ros.ros.node.outputs import _TOPICS, Outputs
+from depth_retrofit_ros.runtime.host_outputs import Fill, HostOutputs
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
 
 
@@ -230,18 +232,21 @@ def test_statistics_alone_are_sent_where_nothing_else_is(graph: Graph) -> None:
     assert (stats[0].publish_ms, stats[0].processed) == (0.0, 1)
 
 
-def without(monkeypatch: pytest.MonkeyPatch, *makers: str) -> None:
+def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """These outputs cannot be made."""
+    begin = HostOutputs.begin
 
-    def broken(*arguments: Any) -> None:
+    def broken(out: np.ndarray) -> None:
         raise RuntimeError("Failed to find C compiler")
 
-    for maker in makers:
-        monkeypatch.setattr(Outputs, maker, broken)
+    def without_them(*arguments: Any) -> dict[str, Fill]:
+        return {name: broken if name in names else fill for name, fill in begin(*arguments).items()}
+
+    monkeypatch.setattr(HostOutputs, "begin", without_them)
 
 
 def test_an_output_that_fails_is_missing_alone_and_told(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, "_make_cloud")
+    without(monkeypatch, "points")
     node = graph.depth_node(SlantedWall())
     depths, infos = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(CameraInfo, f"{NODE}/depth/camera_info")
     clouds, previews = graph.listen(PointCloud2, f"{NODE}/points"), graph.listen(Image, f"{NODE}/depth/preview")
@@ -264,7 +269,7 @@ def test_an_output_that_fails_on_every_frame_is_a_warning_until_it_does_not(grap
     def reported(level: bytes) -> Callable[[], bool]:
         return lambda: bool(depths and reports and status(reports[-1], "pipeline").level == level)
 
-    without(monkeypatch, "_make_preview")
+    without(monkeypatch, "preview")
     repeat_until(lambda: images.publish(image_message()), reported(DiagnosticStatus.WARN), "the warning")
     assert status(reports[-1], "pipeline").message == "frames go out without preview: RuntimeError: Failed to find C compiler"
     assert not previews
@@ -284,14 +289,15 @@ def test_an_output_whose_publisher_is_gone_was_not_sent(graph: Graph) -> None:
             return 1
 
     outputs = Outputs(graph.client, ("depth", "selection"), lambda *arguments: Gone())
-    outputs._make_depth = outputs._make_selection = lambda *arguments: Image()  # type: ignore[method-assign, assignment]
-    fake = SimpleNamespace(depth=torch.ones(2, 2), metric=False, selection=SimpleNamespace(mask=lambda: torch.ones(2, 2)))
-    sent = outputs.publish(Frame(np.zeros((2, 2, 3), np.uint8)), cast(DepthFrame, fake), Header(), None, cast(Any, None))
+    selection = SimpleNamespace(mask=lambda: torch.ones(2, 2, dtype=torch.bool))
+    fake, settings = SimpleNamespace(depth=torch.ones(2, 2), metric=False, selection=selection), SimpleNamespace(cloud_stride=1)
+    frame = Frame(np.zeros((2, 2, 3), np.uint8))
+    sent = outputs.publish(frame, cast(DepthFrame, fake), Header(), None, cast(Any, settings))
     assert sent.times_ms == {} and sent.failed == {}
 
 
 def test_a_frame_fails_only_where_nothing_of_it_goes_out(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, "_make_depth", "_make_preview")
+    without(monkeypatch, "depth", "preview")
     graph.depth_node(SlantedWall())
     depths, previews = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(Image, f"{NODE}/depth/preview")
     infos, reports = graph.listen(CameraInfo, f"{NODE}/depth/camera_info"), graph.listen(DiagnosticArray, "/diagnostics")
@@ -301,15 +307,16 @@ def test_a_frame_fails_only_where_nothing_of_it_goes_out(graph: Graph, monkeypat
     assert not depths and not previews and not infos, "no camera_info either, of depth that is missing"
 
 
-def test_on_cuda_without_triton_the_cloud_is_made_on_the_host(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Depth on a device that is no CPU, as far as the outputs can tell; what it takes from there is there to be taken."""
-    monkeypatch.setitem(sys.modules, "triton", None)
-    outputs = Outputs(graph.client, ())
-    image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
-    depth, camera = np.linspace(1.0, 2.0, 24, dtype=np.float32).reshape(4, 6), Camera(6, 4, 5.0, 5.0, 2.5, 1.5)
-    on_device = SimpleNamespace(sky=None, depth=torch.empty(4, 6, device="meta"), image=torch.empty(4, 6, 3, device="meta"))
-    message = outputs._make_cloud(cast(DepthFrame, on_device), lambda: depth, Frame(image, camera=camera), Header(), 1)
-    np.testing.assert_array_equal(pixels_of(message).view(np.uint32), make_cloud(depth, image, camera, 1).view(np.uint32))
+def test_where_triton_is_the_outputs_of_a_device_are_made_there(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs, cuda = Outputs(graph.client, ()), torch.device("cuda")
+    assert isinstance(outputs._maker(torch.device("cpu")), HostOutputs)
+    if importlib.util.find_spec("triton") is not None:
+        from depth_retrofit_ros.runtime.device_outputs import DeviceOutputs
+
+        assert isinstance(outputs._maker(torch.device("meta")), DeviceOutputs), "which stands for CUDA"
+    monkeypatch.setattr(outputs_module, "has_kernels", lambda device: False)
+    maker = outputs._maker(cuda)
+    assert isinstance(maker, HostOutputs) and outputs._maker(cuda) is maker
     outputs.destroy()
 
 

@@ -75,6 +75,45 @@ def test_a_first_image_whose_kernels_are_compiled_is_a_warning_and_no_hang(graph
     wait_until(lambda: depths and status(reports[-1], "pipeline").level == DiagnosticStatus.OK, "the end of it")
 
 
+def test_an_image_of_another_size_may_take_as_long_and_is_told_once(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Retrofit, "compiles_for_size", property(lambda self: True))  # as on CUDA
+    wall = SlantedWall()
+    node = graph.depth_node(wall, patience_s=0.2)
+    infos = graph.infos(node)
+    depths, reports = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(DiagnosticArray, "/diagnostics")
+    images = graph.publisher(Image, "/image")
+
+    def counted(number: str) -> bool:
+        pairs = [(pair.key, pair.value) for report in reports[-1:] for pair in status(report, "model").values]
+        return ("warm-ups for image sizes", number) in pairs
+
+    repeat_until(lambda: images.publish(image_message(48, 64)), lambda: len(depths) >= 2, "answers")
+    wait_until(lambda: counted("1"), "the count")
+    wall.hold.clear()
+    calls = wall.calls
+    repeat_until(lambda: images.publish(image_message(33, 44)), lambda: wall.calls > calls, "the model to be busy")
+    wait_until(lambda: status(reports[-1], "pipeline").message == FIRST, "the news")
+    wall.hold.set()
+    wait_until(lambda: (33, 44) in [(depth.height, depth.width) for depth in depths], "the answer")
+    wait_until(lambda: counted("2"), "the count")
+    assert not any("hang" in line for line in graph.warnings(node))
+    told = [line for line in infos if line.startswith("warmed up in ")]
+    assert [line.split("once for ")[1] for line in told] == [f"{size} images, camera_info unknown" for size in ("64x48", "44x33")]
+
+
+def test_a_size_is_warmed_up_for_before_anybody_listens(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Retrofit, "compiles_for_size", property(lambda self: True))  # as on CUDA
+    wall = SlantedWall()
+    node = graph.depth_node(wall)
+    infos, images, calls = graph.infos(node), graph.publisher(Image, "/image"), wall.calls
+    repeat_until(lambda: images.publish(image_message(48, 64)), lambda: wall.calls > calls, "the warm-up")
+    for _ in range(3):
+        images.publish(image_message(48, 64))
+    depths = graph.listen(Image, f"{NODE}/depth/image_rect")
+    repeat_until(lambda: images.publish(image_message(48, 64)), lambda: depths, "an answer")
+    assert len([line for line in infos if line.startswith("warmed up in ")]) == 1
+
+
 def test_after_an_image_was_given_up_no_memory_is_asked_back_from_its_device(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the device hangs, torch.cuda.empty_cache() would wait for it, in the executor's thread."""
     released: list[None] = []

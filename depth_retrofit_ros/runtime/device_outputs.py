@@ -1,0 +1,113 @@
+"""What is published of an answer, made by kernels where the answer lies, and copied out through pinned memory, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+
+import numpy as np
+import torch
+
+from depth_retrofit_ros.device.cuda_streams import Download, Fetched, Upload
+from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.io.color_map import SHARES, UNKNOWN, UNKNOWN_RGB, colorize, palette, sample_step
+from depth_retrofit_ros.pointcloud.normals import surface_normals
+from depth_retrofit_ros.pointcloud.ray_slopes import RaySlopes
+from depth_retrofit_ros.pointcloud.surfaces import surface_depth
+from depth_retrofit_ros.runtime.host_outputs import Fill
+
+Take = Callable[[], np.ndarray]
+"""Waits for an output, which has the shape of what it is written into."""
+
+
+class DeviceOutputs:
+    """As ``HostOutputs``, for an answer on a device that has Triton. Work is enqueued on the current stream, to which the answer
+    belongs; a frame's outputs are filled before those of the next frame are begun."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._downloads: dict[str, Download] = {}
+        self._rays = RaySlopes(device)
+        self._palette = Upload(device)(palette())
+        self._unknown = Upload(device)(np.array(UNKNOWN_RGB, np.uint8))
+
+    def begin(self, result: DepthFrame, frame: Frame, names: Collection[str], stride: int) -> Mapping[str, Fill]:
+        """Enqueue these outputs and their copies, one after the other, and wait for none of them. See ``HostOutputs.begin``."""
+        normals = cache(lambda: surface_normals(result, self._rays).permute(1, 2, 0))
+        depth = cache(lambda: self._fetch("depth", result.depth))
+        makers: dict[str, Callable[[], Take]] = {
+            "depth": lambda: depth().values,
+            "depth_mm": lambda: self._millimeters(result.depth),
+            "points": lambda: self._points(result, frame, stride),
+            "preview": lambda: self._preview(result.depth, depth),
+            "selection": lambda: self._selection(result),
+            "normals": lambda: self._fetch("normals", normals()).values,
+            "normals_preview": lambda: self._normals_preview(normals()),
+        }
+        fills: dict[str, Fill] = {}
+        for name in names:
+            with self._stage(name):
+                fills[name] = _fill(makers[name])
+        return fills
+
+    def _stage(self, name: str) -> AbstractContextManager[None]:
+        """Around the work of an output; an audit has its own."""
+        return nullcontext()
+
+    def _fetch(self, name: str, tensor: torch.Tensor) -> Fetched:
+        """The copy of an output to the host; an audit has its own."""
+        if name not in self._downloads:
+            self._downloads[name] = Download(self._device)
+        return self._downloads[name](tensor)
+
+    def _millimeters(self, depth: torch.Tensor) -> Take:
+        from depth_retrofit_ros.io.raw_depth_triton import millimeters
+
+        fetched = self._fetch("depth_mm", millimeters(depth))
+        return lambda: fetched.values().view(np.uint16)
+
+    def _points(self, result: DepthFrame, frame: Frame, stride: int) -> Take:
+        from depth_retrofit_ros.pointcloud.organized_triton import make_cloud_on_device
+
+        assert frame.camera is not None and result.image is not None
+        cloud = make_cloud_on_device(surface_depth(result), result.image, self._rays(frame.camera), stride)
+        return self._fetch("points", cloud).values
+
+    def _preview(self, depth: torch.Tensor, fetch_depth: Callable[[], Fetched]) -> Take:
+        from depth_retrofit_ros.io import color_map_triton
+
+        made, scale = color_map_triton.colorize(depth, self._palette, sample_step(*depth.shape), SHARES, UNKNOWN)
+        picture, scale_there = self._fetch("preview", made), self._fetch("preview's range", scale)
+
+        def take() -> np.ndarray:
+            colors = picture.values()
+            if scale_there.values()[2] > 0:
+                return colors
+            return colorize(fetch_depth().values())  # not one sample is known: the range is that of the few other pixels
+
+        return take
+
+    def _selection(self, result: DepthFrame) -> Take:
+        from depth_retrofit_ros.selection.mask_triton import picture
+
+        return self._fetch("selection", picture(result.selection.index_image)).values
+
+    def _normals_preview(self, normals: torch.Tensor) -> Take:
+        from depth_retrofit_ros.io import color_map_triton
+
+        return self._fetch("normals_preview", color_map_triton.colorize_normals(normals, self._unknown)).values
+
+
+def _fill(make: Callable[[], Take]) -> Fill:
+    """Begin now; where that fails, the output is missing alone, and says why when it is to be filled."""
+    try:
+        take = make()
+    except Exception as error:
+        failure = error
+
+        def fail(out: np.ndarray) -> None:
+            raise failure
+
+        return fail
+    return lambda out: np.copyto(out, take())
