@@ -1,12 +1,7 @@
-"""The node's outputs: messages whose memory is allocated once per image size and written in place.
-
-Assigning bytes, lists or arrays to ``msg.data`` costs 10 to 1000 times the copy itself (rclpy #763). Here ``msg.data`` stays the
-same ``array.array`` from frame to frame, and whoever computes an output writes straight into it.
-"""
+"""The node's outputs. Whoever computes one writes straight into the message: see ``messages.outgoing``."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -18,17 +13,19 @@ import numpy as np
 import torch
 from geometry_msgs.msg import PoseArray
 from rclpy.exceptions import InvalidHandle
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.color_map import colorize, colorize_normals
 from depth_retrofit_ros.io.raw_depth import fill_millimeters
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.pointcloud.normals import surface_normals
-from depth_retrofit_ros.pointcloud.organized import POINT_STEP, cloud_size, fill_cloud, is_device_cloud_installed
+from depth_retrofit_ros.pointcloud.organized import cloud_size, fill_cloud, is_device_cloud_installed
 from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.ros.messages.calibration import info_for_image
-from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH, publish_to
+from depth_retrofit_ros.ros.messages.outgoing import CloudMessage, ImageMessage
+from depth_retrofit_ros.ros.transport.outlet import outlet
+from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH
 from depth_retrofit_ros.runtime.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
@@ -44,10 +41,14 @@ class Destination(Protocol):
     """What ``Outputs`` needs of a publisher."""
 
     def publish(self, message: Any) -> None:
-        """Send. The message's memory is written again for the next frame."""
+        """Send a message, serialized ones as ``uint8 [n]``, whose memory is written again for the next frame."""
         ...
 
     def get_subscription_count(self) -> int: ...
+
+    def destroy(self) -> None:
+        """Take it from the graph."""
+        ...
 
 
 # (node, message type, topic, queue depth) → where the messages of that topic go.
@@ -79,50 +80,6 @@ class Sent:
     failed: dict[str, Exception]
 
 
-class ImageMessage:
-    """An ``Image`` that is reused: ``prepare`` gives its pixels to write to."""
-
-    def __init__(self, encoding: str, dtype: type[np.generic], channels: int) -> None:
-        self.message = Image(encoding=encoding, is_bigendian=int(sys.byteorder == "big"))
-        self._dtype = np.dtype(dtype)
-        self._channels = channels
-
-    def prepare(self, height: int, width: int, header: Header) -> np.ndarray:
-        """The message's own memory as ``[H, W]`` or, with several channels, ``[H, W, channels]``."""
-        message = self.message
-        message.header = header
-        message.height, message.width = height, width
-        message.step = width * self._channels * self._dtype.itemsize
-        shape = (height, width) if self._channels == 1 else (height, width, self._channels)
-        return _memory(message, height * message.step).view(self._dtype).reshape(shape)
-
-
-class CloudMessage:
-    """A ``PointCloud2`` of x, y, z, rgb (16 bytes per point) that is reused: ``prepare`` gives its points to write to."""
-
-    def __init__(self) -> None:
-        fields = [
-            PointField(name=name, offset=offset, datatype=PointField.FLOAT32, count=1)
-            for name, offset in (("x", 0), ("y", 4), ("z", 8), ("rgb", 12))
-        ]
-        self.message = PointCloud2(fields=fields, point_step=POINT_STEP, is_dense=False, is_bigendian=sys.byteorder == "big")
-
-    def prepare(self, height: int, width: int, header: Header) -> np.ndarray:
-        """The message's own memory as ``float32 [h, w, 4]``."""
-        message = self.message
-        message.header = header
-        message.height, message.width = height, width
-        message.row_step = width * POINT_STEP
-        return _memory(message, height * message.row_step).view(np.float32).reshape(height, width, 4)
-
-
-def _memory(message: Any, size: int) -> np.ndarray:
-    """``message.data`` as uint8 [size], allocated anew only where the size changed."""
-    if len(message.data) != size:
-        message.data = bytes(size)
-    return np.frombuffer(message.data, np.uint8)
-
-
 class Outputs:
     """The publishers, and the work that each of them needs; what nobody subscribes to is not computed.
 
@@ -131,7 +88,7 @@ class Outputs:
     raises is raised.
     """
 
-    def __init__(self, node: Node, chosen: Collection[str], make: MakeDestination = publish_to, views: bool = False) -> None:
+    def __init__(self, node: Node, chosen: Collection[str], make: MakeDestination = outlet, views: bool = False) -> None:
         self._node = node
         self._make = make
         self._always = (*_ALWAYS, *_OF_VIEWS) if views else _ALWAYS
@@ -242,11 +199,11 @@ class Outputs:
                     made[name] = self._make(self._node, message_type, topic, depth)
         except Exception:  # of whatever kind
             for publisher in made.values():
-                self._node.destroy_publisher(publisher)
+                publisher.destroy()
             raise
         self._publishers = {name: publisher for name, publisher in before.items() if name in names} | made
         for name in before.keys() - self._publishers.keys():
-            self._node.destroy_publisher(before[name])
+            before[name].destroy()
 
     def _is_due(self, name: str, limiter: RateLimiter, rate_hz: float) -> bool:
         publisher = self._publishers.get(name)
@@ -260,19 +217,19 @@ class Outputs:
         torch.from_numpy(pixels).copy_(depth)
         return pixels
 
-    def _make_depth(self, depth: np.ndarray, header: Header) -> Image:
+    def _make_depth(self, depth: np.ndarray, header: Header) -> np.ndarray:
         pixels = self._depth_message.prepare(depth.shape[0], depth.shape[1], header)
         if not np.may_share_memory(pixels, depth):
             np.copyto(pixels, depth)
-        return self._depth_message.message
+        return self._depth_message.serialized
 
-    def _make_millimeters(self, depth: np.ndarray, header: Header) -> Image:
+    def _make_millimeters(self, depth: np.ndarray, header: Header) -> np.ndarray:
         fill_millimeters(depth, self._millimeters_message.prepare(depth.shape[0], depth.shape[1], header))
-        return self._millimeters_message.message
+        return self._millimeters_message.serialized
 
     def _make_cloud(
         self, result: DepthFrame, depth: Callable[[], np.ndarray], frame: Frame, header: Header, stride: int
-    ) -> PointCloud2:
+    ) -> np.ndarray:
         assert frame.camera is not None
         points = self._points_message.prepare(*cloud_size(frame.camera.height, frame.camera.width, stride), header)
         if result.depth.device.type == "cpu" or result.image is None or not self._cloud_on_device:
@@ -282,30 +239,30 @@ class Outputs:
             from depth_retrofit_ros.pointcloud.organized_triton import make_cloud_on_device
 
             torch.from_numpy(points).copy_(make_cloud_on_device(surface_depth(result), result.image, frame.camera, stride))
-        return self._points_message.message
+        return self._points_message.serialized
 
-    def _make_view_points(self, window: Window, refine: ViewRefiner, header: Header, stride: int) -> PointCloud2:
+    def _make_view_points(self, window: Window, refine: ViewRefiner, header: Header, stride: int) -> np.ndarray:
         positions, colors = window.points(refine, stride)
         points = self._view_points_message.prepare(1, len(positions), header)[0]
         red, green, blue = colors.T.astype(np.uint32)
         points[:, :3], points.view(np.uint32)[:, 3] = positions, (red << 16) | (green << 8) | blue
-        return self._view_points_message.message
+        return self._view_points_message.serialized
 
-    def _make_preview(self, depth: np.ndarray, header: Header) -> Image:
+    def _make_preview(self, depth: np.ndarray, header: Header) -> np.ndarray:
         colorize(depth, out=self._preview_message.prepare(depth.shape[0], depth.shape[1], header))
-        return self._preview_message.message
+        return self._preview_message.serialized
 
-    def _make_selection(self, refined: np.ndarray, header: Header) -> Image:
+    def _make_selection(self, refined: np.ndarray, header: Header) -> np.ndarray:
         np.multiply(refined, np.uint8(255), out=self._selection_message.prepare(refined.shape[0], refined.shape[1], header))
-        return self._selection_message.message
+        return self._selection_message.serialized
 
-    def _make_normals(self, normals: np.ndarray, header: Header) -> Image:
+    def _make_normals(self, normals: np.ndarray, header: Header) -> np.ndarray:
         cv2.merge(list(normals), dst=self._normals_message.prepare(normals.shape[1], normals.shape[2], header))
-        return self._normals_message.message
+        return self._normals_message.serialized
 
-    def _make_normals_preview(self, normals: np.ndarray, header: Header) -> Image:
+    def _make_normals_preview(self, normals: np.ndarray, header: Header) -> np.ndarray:
         colorize_normals(normals, out=self._normals_preview_message.prepare(normals.shape[1], normals.shape[2], header))
-        return self._normals_preview_message.message
+        return self._normals_preview_message.serialized
 
 
 def _is_subscribed(publisher: Destination) -> bool:

@@ -17,6 +17,7 @@ import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.exceptions import InvalidHandle
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
@@ -283,8 +284,10 @@ def test_an_output_whose_publisher_is_gone_was_not_sent(graph: Graph) -> None:
         def get_subscription_count(self) -> int:
             return 1
 
+        def destroy(self) -> None: ...
+
     outputs = Outputs(graph.client, ("depth", "selection"), lambda *arguments: Gone())
-    outputs._make_depth = outputs._make_selection = lambda *arguments: Image()  # type: ignore[method-assign, assignment]
+    outputs._make_depth = outputs._make_selection = lambda *arguments: np.zeros(9, np.uint8)  # type: ignore[method-assign, assignment]
     fake = SimpleNamespace(depth=torch.ones(2, 2), metric=False, selection=SimpleNamespace(mask=lambda: torch.ones(2, 2)))
     sent = outputs.publish(Frame(np.zeros((2, 2, 3), np.uint8)), cast(DepthFrame, fake), Header(), None, cast(Any, None))
     assert sent.times_ms == {} and sent.failed == {}
@@ -309,7 +312,8 @@ def test_on_cuda_without_triton_the_cloud_is_made_on_the_host(graph: Graph, monk
     depth, camera = np.linspace(1.0, 2.0, 24, dtype=np.float32).reshape(4, 6), Camera(6, 4, 5.0, 5.0, 2.5, 1.5)
     on_device = SimpleNamespace(sky=None, depth=torch.empty(4, 6, device="meta"), image=torch.empty(4, 6, 3, device="meta"))
     message = outputs._make_cloud(cast(DepthFrame, on_device), lambda: depth, Frame(image, camera=camera), Header(), 1)
-    np.testing.assert_array_equal(pixels_of(message).view(np.uint32), make_cloud(depth, image, camera, 1).view(np.uint32))
+    points = pixels_of(deserialize_message(message.tobytes(), PointCloud2))
+    np.testing.assert_array_equal(points.view(np.uint32), make_cloud(depth, image, camera, 1).view(np.uint32))
     outputs.destroy()
 
 
