@@ -20,10 +20,11 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from depth_retrofit_ros.evaluation.report.summary import machine
-from depth_retrofit_ros.ros.node.outputs import ImageMessage
+from depth_retrofit_ros.ros.messages.outgoing import ImageMessage
 from depth_retrofit_ros.ros.replay.live_run import private_domain
 from depth_retrofit_ros.ros.transport.domain_isolation import claimed_domain
-from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, publish_to, subscribe_newest
+from depth_retrofit_ros.ros.transport.outlet import outlet
+from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, subscribe_newest
 
 TOPIC = "/depth"
 
@@ -32,7 +33,7 @@ def publish(height: int, width: int, rate_hz: float, count: int) -> None:
     """As the node does it: one reused message, a reliable publisher. The stamp counts the images; the first pixel is it again."""
     rclpy.init()
     node = Node("camera")
-    publisher, message = publish_to(node, Image, TOPIC, LARGE_DEPTH), ImageMessage("32FC1", np.float32, 1)
+    publisher, message = outlet(node, Image, TOPIC, LARGE_DEPTH), ImageMessage("32FC1", np.float32, 1)
     while publisher.get_subscription_count() == 0:
         time.sleep(0.01)
     time.sleep(0.5)
@@ -44,7 +45,7 @@ def publish(height: int, width: int, rate_hz: float, count: int) -> None:
         header.frame_id = str(number)
         depth[0, 0] = depth[-1, -1] = number
         np.copyto(message.prepare(height, width, header), depth)
-        publisher.publish(message.message)
+        publisher.publish(message.serialized)
     time.sleep(1.0)
     rclpy.shutdown()
 

@@ -16,7 +16,7 @@ from depth_retrofit_ros.io.raw_depth import fill_millimeters
 from depth_retrofit_ros.pointcloud.organized import cloud_size, fill_cloud
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.messages.images import decode
-from depth_retrofit_ros.ros.node.outputs import CloudMessage, ImageMessage
+from depth_retrofit_ros.ros.messages.outgoing import CloudMessage, ImageMessage
 from depth_retrofit_ros.ros.replay.sources import sample_messages
 from depth_retrofit_ros.training.scenes.video import scene_video
 

@@ -1,12 +1,7 @@
-"""The node's outputs: messages whose memory is allocated once per image size and written in place.
-
-Assigning bytes, lists or arrays to ``msg.data`` costs 10 to 1000 times the copy itself (rclpy #763). Here ``msg.data`` stays the
-same ``array.array`` from frame to frame, and whoever computes an output writes straight into it.
-"""
+"""The node's outputs. Whoever computes one writes straight into the message: see ``messages.outgoing``."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -17,15 +12,17 @@ import numpy as np
 import torch
 from geometry_msgs.msg import PoseArray
 from rclpy.exceptions import InvalidHandle
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.msg import FrameStats
-from depth_retrofit_ros.pointcloud.organized import POINT_STEP, cloud_size
+from depth_retrofit_ros.pointcloud.organized import cloud_size
 from depth_retrofit_ros.ros.messages.calibration import info_for_image
+from depth_retrofit_ros.ros.messages.outgoing import CloudMessage, ImageMessage
 from depth_retrofit_ros.ros.node.parameters import OUTPUTS
-from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH, publish_to
+from depth_retrofit_ros.ros.transport.outlet import outlet
+from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH
 from depth_retrofit_ros.runtime.host_outputs import Fill, HostOutputs
 from depth_retrofit_ros.runtime.rate_limiter import RateLimiter
 
@@ -44,10 +41,14 @@ class Destination(Protocol):
     """What ``Outputs`` needs of a publisher."""
 
     def publish(self, message: Any) -> None:
-        """Send. The message's memory is written again for the next frame."""
+        """Send a message, serialized ones as ``uint8 [n]``, whose memory is written again for the next frame."""
         ...
 
     def get_subscription_count(self) -> int: ...
+
+    def destroy(self) -> None:
+        """Take it from the graph."""
+        ...
 
 
 # (node, message type, topic, queue depth) → where the messages of that topic go.
@@ -89,50 +90,6 @@ class Sent:
     failed: dict[str, Exception]
 
 
-class ImageMessage:
-    """An ``Image`` that is reused: ``prepare`` gives its pixels to write to."""
-
-    def __init__(self, encoding: str, dtype: type[np.generic], channels: int) -> None:
-        self.message = Image(encoding=encoding, is_bigendian=int(sys.byteorder == "big"))
-        self._dtype = np.dtype(dtype)
-        self._channels = channels
-
-    def prepare(self, height: int, width: int, header: Header) -> np.ndarray:
-        """The message's own memory as ``[H, W]`` or, with several channels, ``[H, W, channels]``."""
-        message = self.message
-        message.header = header
-        message.height, message.width = height, width
-        message.step = width * self._channels * self._dtype.itemsize
-        shape = (height, width) if self._channels == 1 else (height, width, self._channels)
-        return _memory(message, height * message.step).view(self._dtype).reshape(shape)
-
-
-class CloudMessage:
-    """A ``PointCloud2`` of x, y, z, rgb (16 bytes per point) that is reused: ``prepare`` gives its points to write to."""
-
-    def __init__(self) -> None:
-        fields = [
-            PointField(name=name, offset=offset, datatype=PointField.FLOAT32, count=1)
-            for name, offset in (("x", 0), ("y", 4), ("z", 8), ("rgb", 12))
-        ]
-        self.message = PointCloud2(fields=fields, point_step=POINT_STEP, is_dense=False, is_bigendian=sys.byteorder == "big")
-
-    def prepare(self, height: int, width: int, header: Header) -> np.ndarray:
-        """The message's own memory as ``float32 [h, w, 4]``."""
-        message = self.message
-        message.header = header
-        message.height, message.width = height, width
-        message.row_step = width * POINT_STEP
-        return _memory(message, height * message.row_step).view(np.float32).reshape(height, width, 4)
-
-
-def _memory(message: Any, size: int) -> np.ndarray:
-    """``message.data`` as uint8 [size], allocated anew only where the size changed."""
-    if len(message.data) != size:
-        message.data = bytes(size)
-    return np.frombuffer(message.data, np.uint8)
-
-
 class Outputs:
     """The publishers, and the work that each of them needs; what nobody subscribes to is not computed.
 
@@ -141,7 +98,7 @@ class Outputs:
     raises is raised.
     """
 
-    def __init__(self, node: Node, chosen: Collection[str], make: MakeDestination = publish_to, views: bool = False) -> None:
+    def __init__(self, node: Node, chosen: Collection[str], make: MakeDestination = outlet, views: bool = False) -> None:
         self._node = node
         self._make = make
         self._always = (*_ALWAYS, *_OF_VIEWS) if views else _ALWAYS
@@ -240,11 +197,11 @@ class Outputs:
                     made[name] = self._make(self._node, message_type, topic, depth)
         except Exception:  # of whatever kind
             for publisher in made.values():
-                self._node.destroy_publisher(publisher)
+                publisher.destroy()
             raise
         self._publishers = {name: publisher for name, publisher in before.items() if name in names} | made
         for name in before.keys() - self._publishers.keys():
-            self._node.destroy_publisher(before[name])
+            before[name].destroy()
 
     def _is_due(self, name: str, limiter: RateLimiter, rate_hz: float) -> bool:
         publisher = self._publishers.get(name)
@@ -267,22 +224,22 @@ class Outputs:
             self._makers = {device: _maker_for(device)}
         return self._makers[device]
 
-    def _filled(self, name: str, fill: Fill, result: DepthFrame, header: Header, settings: Settings) -> Image | PointCloud2:
-        """The message of an output."""
+    def _filled(self, name: str, fill: Fill, result: DepthFrame, header: Header, settings: Settings) -> np.ndarray:
+        """The serialized message of an output."""
         height, width = result.depth.shape
         if name == "points":
             fill(self._points_message.prepare(*cloud_size(height, width, settings.cloud_stride), header))
-            return self._points_message.message
+            return self._points_message.serialized
         image = self._image_messages[name]
         fill(image.prepare(height, width, header))
-        return image.message
+        return image.serialized
 
-    def _make_view_points(self, window: Window, refine: ViewRefiner, header: Header, stride: int) -> PointCloud2:
+    def _make_view_points(self, window: Window, refine: ViewRefiner, header: Header, stride: int) -> np.ndarray:
         positions, colors = window.points(refine, stride)
         points = self._view_points_message.prepare(1, len(positions), header)[0]
         red, green, blue = colors.T.astype(np.uint32)
         points[:, :3], points.view(np.uint32)[:, 3] = positions, (red << 16) | (green << 8) | blue
-        return self._view_points_message.message
+        return self._view_points_message.serialized
 
 
 def _maker_for(device: torch.device) -> HostOutputs | DeviceOutputs:

@@ -32,7 +32,7 @@ from depth_retrofit_ros.ros.node.prompts import NO_PROMPT, Prompt, Prompts
 from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
 from depth_retrofit_ros.ros.node.sparse_input import SparseInput
 from depth_retrofit_ros.ros.node.views import window_of
-from depth_retrofit_ros.ros.transport.qos import publish_to
+from depth_retrofit_ros.ros.transport.outlet import outlet
 from depth_retrofit_ros.runtime.governor import BudgetGovernor
 from depth_retrofit_ros.runtime.memory_guard import MemoryGuard, is_out_of_memory
 from depth_retrofit_ros.runtime.warm_sizes import WarmSizes
@@ -79,7 +79,7 @@ class Processor:
         retrofit: Retrofit,
         health: Health,
         log: ThrottledLogger,
-        make: MakeDestination = publish_to,
+        make: MakeDestination = outlet,
         *,
         patience_s: float = PATIENCE_S,
         first_s: float = FIRST_S,

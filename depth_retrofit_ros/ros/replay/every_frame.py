@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -177,24 +178,27 @@ class Outbox:
 
     def destination(self, node: Node, message_type: type, topic: str, depth: int) -> _Slot:
         """See ``outputs.MakeDestination``."""
-        return _Slot(self._sent, node.resolve_topic_name(topic))
+        return _Slot(self._sent, message_type, node.resolve_topic_name(topic))
 
     def take(self) -> dict[str, Any]:
-        """The messages since the last call. Their memory is used again for the next image."""
+        """The messages since the last call."""
         taken = dict(self._sent)
         self._sent.clear()
         return taken
 
 
 class _Slot:
-    def __init__(self, sent: dict[str, Any], topic: str) -> None:
-        self._sent, self._topic = sent, topic
+    def __init__(self, sent: dict[str, Any], message_type: type, topic: str) -> None:
+        self._sent, self._type, self._topic = sent, message_type, topic
 
     def publish(self, message: Any) -> None:
-        self._sent[self._topic] = message
+        is_serialized = isinstance(message, np.ndarray)
+        self._sent[self._topic] = deserialize_message(message.tobytes(), self._type) if is_serialized else message
 
     def get_subscription_count(self) -> int:
         return 1
+
+    def destroy(self) -> None: ...
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.exceptions import InvalidHandle
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
@@ -287,6 +288,8 @@ def test_an_output_whose_publisher_is_gone_was_not_sent(graph: Graph) -> None:
 
         def get_subscription_count(self) -> int:
             return 1
+
+        def destroy(self) -> None: ...
 
     outputs = Outputs(graph.client, ("depth", "selection"), lambda *arguments: Gone())
     selection = SimpleNamespace(mask=lambda: torch.ones(2, 2, dtype=torch.bool))

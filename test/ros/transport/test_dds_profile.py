@@ -92,6 +92,30 @@ def test_large_buffers_are_kept_by_the_allocator() -> None:
     assert int(output) < 10_000, "page faults for 500 MB of buffers; 122,000 without tuning"
 
 
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="not glibc")
+def test_all_threads_share_one_heap() -> None:
+    """In a fresh process: with a heap each, which they have by default, each would keep the most that it ever needed."""
+    program = (
+        "import ctypes, sys, threading\n"
+        "from depth_retrofit_ros.ros.transport.dds_profile import configure_transport\n"
+        "configure_transport()\n"
+        "libc, meeting = ctypes.CDLL(None), threading.Barrier(4)\n"
+        "libc.malloc.restype, libc.fdopen.restype = ctypes.c_void_p, ctypes.c_void_p\n"
+        "def use():\n"
+        "    libc.malloc(1_000_000)\n"
+        "    meeting.wait()\n"
+        "threads = [threading.Thread(target=use) for _ in range(4)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "out = ctypes.c_void_p(libc.fdopen(1, b'w'))\n"
+        "libc.malloc_info(0, out)\n"
+        "libc.fflush(out)\n"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    heaps = [heap.get("nr") for heap in ElementTree.fromstring(output).findall("heap")]
+    assert heaps == ["0"]
+
+
 PUBLISHER = """
 import array, sys
 from depth_retrofit_ros.ros.transport.dds_profile import configure_transport

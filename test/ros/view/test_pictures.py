@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
@@ -12,7 +13,7 @@ from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.pointcloud.organized import cloud_size, fill_cloud, make_cloud
 from depth_retrofit_ros.ros.messages.images import compressed_to_rgb
 from depth_retrofit_ros.ros.messages.jpeg import jpeg
-from depth_retrofit_ros.ros.node.outputs import CloudMessage
+from depth_retrofit_ros.ros.messages.outgoing import CloudMessage
 from depth_retrofit_ros.ros.view.pictures import MARK_RGB, marked, mono8, shrunk, smaller_cloud, step_for
 from test.ros.graph import pixels_of
 
@@ -62,11 +63,12 @@ def test_a_smaller_cloud_is_the_cloud_of_a_larger_step() -> None:
     depth, image = np.random.default_rng(0).uniform(1, 5, (9, 13)).astype(np.float32), np.full((9, 13, 3), 7, np.uint8)
     camera = Camera(13, 9, 10.0, 10.0, 6.0, 4.0)
     depth[0, 0] = np.nan
-    whole = CloudMessage()
-    fill_cloud(depth, image, camera, whole.prepare(*cloud_size(9, 13, 1), HEADER))
-    smaller = smaller_cloud(whole.message, 5)
+    outgoing = CloudMessage()
+    fill_cloud(depth, image, camera, outgoing.prepare(*cloud_size(9, 13, 1), HEADER))
+    whole = deserialize_message(outgoing.serialized.tobytes(), PointCloud2)
+    smaller = smaller_cloud(whole, 5)
     assert (smaller.height, smaller.width, smaller.row_step, smaller.point_step) == (3, 5, 80, 16)
-    assert smaller.header == HEADER and smaller.fields == whole.message.fields
+    assert smaller.header == HEADER and smaller.fields == whole.fields
     expected = make_cloud(depth, image, camera, 3)
     np.testing.assert_array_equal(pixels_of(smaller).view(np.uint32), expected.view(np.uint32))
 
