@@ -1,0 +1,48 @@
+"""The engines: one mapping from name to class, each imported when it is asked for."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import cast
+
+from depth_retrofit_ros.coarse.engines.base import CoarseEngine
+from depth_retrofit_ros.errors import ModelError
+
+AUTO = "auto"
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """loader: ``module:class``; packages: the modules that it needs beside torch, with how to get them."""
+
+    loader: str
+    description: str
+    packages: tuple[str, ...] = ()
+    how_to_get: str = ""
+
+
+_FOLDER = "depth_retrofit_ros.coarse.engines"
+ENGINES: dict[str, EngineInfo] = {
+    "eager": EngineInfo(f"{_FOLDER}.eager:EagerEngine", "torch, operation by operation: what the others are checked against"),
+    "inductor": EngineInfo(f"{_FOLDER}.inductor:InductorEngine", "torch.compile for inputs of one size; needs a C++ compiler"),
+}
+
+
+def missing_packages(info: EngineInfo) -> tuple[str, ...]:
+    """The modules that the engine needs and that are not installed."""
+    return tuple(package for package in info.packages if find_spec(package) is None)
+
+
+def load_engine(name: str) -> CoarseEngine:
+    """An engine by name. Raises ModelError for a name that is none, and for software that is missing."""
+    if name not in ENGINES:
+        raise ModelError(f"unknown coarse engine '{name}': choose one of {AUTO}, {', '.join(ENGINES)}")
+    info = ENGINES[name]
+    if missing := missing_packages(info):
+        raise ModelError(f"coarse engine {name} needs {', '.join(missing)}: {info.how_to_get}")
+    module, _, engine = info.loader.partition(":")
+    return cast(CoarseEngine, getattr(import_module(module), engine)())
