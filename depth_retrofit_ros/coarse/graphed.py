@@ -20,7 +20,13 @@ class GraphedCoarse:
             _copy,
             model.device,
         )
+        self._model = model
         self._size = size_of(model)
+
+    @property
+    def network(self) -> object:
+        """Of the model; for what runs it, see ``coarse.engines.assign.engine_of``."""
+        return getattr(self._model, "network", None)
 
     @property
     def size(self) -> InputSize | None:

@@ -44,7 +44,7 @@ class CoarseEngine(Protocol):
     precisions: tuple[torch.dtype, ...]
 
     def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
-        """A program that does what ``network`` does, for inputs of these shapes and dtypes on their device; it returns tensors there.
+        """A program that does what ``network`` does, for inputs of these shapes and dtypes on their device; it answers there.
 
         precision: of the bulk of it; parts that a network calls exact, and what it returns beside features, are float32. Raises
         ModelError in one line for a network that the engine cannot take.

@@ -1,4 +1,4 @@
-"""The network as it is."""
+"""The network as it is, in its own precision or in another."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros.coarse.engines.base import Network, Source, Tensors
+from depth_retrofit_ros.coarse.engines.precision import lowered
 
 
 class EagerEngine:
@@ -17,4 +18,5 @@ class EagerEngine:
 
     def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
         """See ``CoarseEngine.compile``."""
-        return network
+        with torch.inference_mode(False):  # parameters of its own, which any mode can use
+            return lowered(network, precision)

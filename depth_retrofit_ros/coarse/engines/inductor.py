@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros.coarse.engines.base import Network, Source, Tensors
+from depth_retrofit_ros.coarse.engines.precision import lowered
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.io.checkpoints import first_line
 
@@ -19,10 +20,10 @@ class InductorEngine:
 
     def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
         """See ``CoarseEngine.compile``. Raises ModelError where the network is not one graph, or no C++ compiler is there."""
-        compiled: Network = torch.compile(network, fullgraph=True, dynamic=False)
+        with torch.inference_mode(False):  # parameters of its own, which any mode can use
+            compiled: Network = torch.compile(lowered(network, precision), fullgraph=True, dynamic=False)
         try:
-            with torch.no_grad():
-                compiled(*inputs)
-        except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
+            compiled(*inputs)  # in the mode that frames come in: another would compile it again
+        except Exception as error:  # dynamo and inductor raise classes of their own, which differ among the versions of torch
             raise ModelError(f"coarse engine inductor cannot compile {source.model} ({first_line(error)}): use eager") from error
         return compiled

@@ -12,6 +12,7 @@ from depth_retrofit_ros.coarse.engines.base import CoarseEngine
 from depth_retrofit_ros.errors import ModelError
 
 AUTO = "auto"
+GRAPHABLE = ("eager", "inductor")  # those whose work a CUDA graph can capture: kernels of torch's own stream
 _LOG = logging.getLogger(__name__)
 
 
@@ -26,9 +27,22 @@ class EngineInfo:
 
 
 _FOLDER = "depth_retrofit_ros.coarse.engines"
+_WRITES_ONNX = ("onnx", "onnxscript")
 ENGINES: dict[str, EngineInfo] = {
     "eager": EngineInfo(f"{_FOLDER}.eager:EagerEngine", "torch, operation by operation: what the others are checked against"),
     "inductor": EngineInfo(f"{_FOLDER}.inductor:InductorEngine", "torch.compile for inputs of one size; needs a C++ compiler"),
+    "onnxruntime": EngineInfo(
+        f"{_FOLDER}.onnxruntime:OnnxRuntimeEngine",
+        "ONNX Runtime, float32, for inputs of one size",
+        (*_WRITES_ONNX, "onnxruntime"),
+        "pip install 'depth_retrofit_ros[onnxruntime]'",
+    ),
+    "openvino": EngineInfo(
+        f"{_FOLDER}.openvino:OpenVinoEngine",
+        "OpenVINO, float32 and bfloat16, for inputs of one size",
+        (*_WRITES_ONNX, "openvino"),
+        "pip install 'depth_retrofit_ros[openvino]'",
+    ),
 }
 
 

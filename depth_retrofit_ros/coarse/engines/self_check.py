@@ -1,4 +1,4 @@
-"""Whether a program answers what the network answers: the same depth, and the same pixels selected by its features."""
+"""Whether a program answers what the network answers: the same depth, and the same pixels selected by it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.engines.base import Network, Tensors
 from depth_retrofit_ros.errors import ModelError
+from depth_retrofit_ros.selection.uncertainty import doubt
 
-SELECTED = 0.1  # share of the cells whose overlap is asked for: those of the highest entropy
+SELECTED = 0.1  # share of the cells whose overlap is asked for: those of the highest score
 LEAST_OVERLAP = 0.95
 LARGEST_DIFFERENCE = 0.02  # of the answer, in the median over the cells, against the spread of the answers
 LARGEST_TAIL = 0.10  # the same, of the 99th percentile
+DEPTHS = 1.5  # ln of far over near that the spread of an answer, whatever it means, is taken for
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """median, tail: of |answer − eager's| over the spread of eager's (5th to 95th percentile), tail being the 99th percentile;
-    overlap: of the tenth of the cells with the highest entropy."""
+    """median, tail, largest: of |answer − eager's| over the spread of eager's (5th to 95th percentile), tail being the 99th
+    percentile; overlap: of the tenth of the cells with the highest selection score, before the frame's contrast weighs it."""
 
     median: float
     tail: float
+    largest: float
     overlap: float
 
+    @property
+    def holds(self) -> bool:
+        """Whether it is within the limits above; NaN is not."""
+        return self.median <= LARGEST_DIFFERENCE and self.tail <= LARGEST_TAIL and self.overlap >= LEAST_OVERLAP
+
     def __str__(self) -> str:
-        return f"differs from eager by {self.median:.1e} in the median, {self.tail:.1e} in the tail; selection overlap {self.overlap:.1%}"
+        difference = f"differs from eager by {self.median:.1e} in the median, {self.tail:.1e} in the tail"
+        return f"{difference}; selection overlap {self.overlap:.1%}"
 
 
 def check(program: Network, network: nn.Module, inputs: Tensors, engine: str, model: str) -> Agreement:
@@ -38,22 +48,29 @@ def check(program: Network, network: nn.Module, inputs: Tensors, engine: str, mo
     if not all(bool(tensor.isfinite().all()) for tensor in given):
         raise ModelError(f"coarse engine {engine} answers NaN or infinity for {model}: use eager, or float32")
     agreement = compare(expected, given)
-    if agreement.median > LARGEST_DIFFERENCE or agreement.tail > LARGEST_TAIL or agreement.overlap < LEAST_OVERLAP:
+    if not agreement.holds:
         raise ModelError(f"coarse engine {engine} {agreement} for {model}: use eager, or float32")
     return agreement
 
 
 def compare(expected: Tensors, given: Tensors) -> Agreement:
-    """Of two answers of a ``Network``."""
-    wanted, got = expected[0].float().flatten(), given[0].float().flatten()
-    low, high = wanted.quantile(0.05), wanted.quantile(0.95)
-    difference = (got - wanted).abs() / (high - low).clamp_min(1e-12)
-    chosen = [_most_uncertain(features) for features in (expected[1], given[1])]
-    overlap = len(set(chosen[0].tolist()) & set(chosen[1].tolist())) / len(chosen[0])
-    return Agreement(float(difference.median()), float(difference.quantile(0.99)), overlap)
+    """Of two answers of a ``Network``; of several views, the first."""
+    wanted, got = expected[0].float(), given[0].float()
+    ordered = wanted.flatten().sort().values
+    low, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.05, 0.95))  # quantile() refuses large maps
+    spread = (high - low).clamp_min(1e-12)
+    difference = ((got - wanted).abs() / spread).flatten().sort().values
+    median, tail = (difference[round(share * (len(difference) - 1))] for share in (0.5, 0.99))
+    chosen = [
+        _selected(((answer[0] - low) / spread * DEPTHS).exp(), features[0])
+        for answer, features in ((wanted, expected[1]), (got, given[1]))
+    ]
+    overlap = (chosen[0] & chosen[1]).sum() / chosen[0].sum()
+    return Agreement(float(median), float(tail), float(difference[-1]), float(overlap))
 
 
-def _most_uncertain(features: Tensor) -> Tensor:
-    logarithm = features[0].float().log_softmax(0)
-    entropy = -(logarithm.exp() * logarithm).sum(0).flatten()
-    return entropy.topk(max(1, round(SELECTED * len(entropy)))).indices
+def _selected(depth: Tensor, features: Tensor) -> Tensor:
+    """``bool [n]``: the cells of the highest score."""
+    score = doubt(CoarsePrediction(depth.clamp(1e-6, 1e6), features)).flatten()
+    best = score.topk(max(1, round(SELECTED * len(score)))).indices
+    return torch.zeros_like(score, dtype=torch.bool).index_fill(0, best, True)
