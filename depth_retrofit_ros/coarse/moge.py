@@ -56,7 +56,7 @@ class MoGe2:
         height, width = image.shape[:2]
         aspect = width / height
         planes = downsample(image, self.size.of(height, width)).to(self._dtype)
-        maps = MoGeMaps.of(self.network(planes, torch.full((), aspect, device=self.device)))  # filled there: no copy to wait for
+        maps = MoGeMaps.of(self.network(planes, torch.full((1,), aspect, device=self.device)))  # filled there: no copy to wait for
         focal = None if camera is None else 2 * camera.fx / math.hypot(width, height)
         depth, known, f = metric_depth(maps, aspect, focal)
         sky = maps.mask <= 0

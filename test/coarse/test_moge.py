@@ -69,7 +69,7 @@ def test_features_are_those_that_the_points_are_projected_from() -> None:
     net = _net()
     image = torch.rand(1, 3, 56, 84, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        maps = MoGeMaps.of(net(image, torch.tensor(1.5)))
+        maps = MoGeMaps.of(net(image, torch.tensor([1.5])))
         last = net.points_head.output_blocks[-1]
         torch.testing.assert_close(maps.points, last(maps.features[None])[0])
     assert float(maps.features.std()) > 0.01
@@ -92,7 +92,7 @@ def test_logarithms_are_not_rounded_to_half_precision() -> None:
     in_precision(net, torch.float16)
     image = torch.rand(1, 3, 56, 84, generator=torch.Generator().manual_seed(1)).half()
     with torch.no_grad():
-        maps = MoGeMaps.of(net(image, torch.tensor(1.5)))
+        maps = MoGeMaps.of(net(image, torch.tensor([1.5])))
     assert maps.features.dtype == torch.float16
     assert maps.log_scale.dtype == maps.points.dtype == maps.normals.dtype == maps.mask.dtype == torch.float32
     assert float(maps.log_scale) != float(maps.log_scale.half())

@@ -44,7 +44,7 @@ def in_precision(network: _Module, dtype: torch.dtype) -> _Module:
 class Lowered(nn.Module):
     """A network of another precision in the place of the first: inputs are cast to it, the answer comes back in float32.
 
-    Inputs without a dimension, numbers that hold for the whole frame, stay as they are; features and what else is answered have the
+    Inputs of a single number, which holds for the whole frame, stay as they are; features and what else is answered have the
     dtype that the network gives them.
     """
 
@@ -58,9 +58,10 @@ class Lowered(nn.Module):
         return (answer.float(), *more)
 
     def _cast(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.dtype) if tensor.is_floating_point() and tensor.dim() else tensor
+        return tensor.to(self.dtype) if tensor.is_floating_point() and tensor.numel() > 1 else tensor
 
 
 def lowered(network: nn.Module, dtype: torch.dtype) -> Lowered:
     """A copy of the network that computes in ``dtype`` but for its exact parts; the network itself stays as it is."""
-    return Lowered(in_precision(copy.deepcopy(network), dtype), dtype)
+    with torch.inference_mode(False):  # whose tensors cannot be exported
+        return Lowered(in_precision(copy.deepcopy(network), dtype), dtype)

@@ -85,7 +85,7 @@ class MoGe(nn.Module):
         yield self.scale_head
 
     def forward(self, image: Tensor, aspect: Tensor) -> Tensors:
-        """image: ``[1, 3, H, W]`` RGB in 0…1, sides multiples of 14; aspect: ``float32 []``, width over height of its frame.
+        """image: ``[1, 3, H, W]`` RGB in 0…1, sides multiples of 14; aspect: ``float32 [1]``, width over height of its frame.
 
         Gives ln z ``[1, h, w]``, features, points, normals, mask and scale, see ``MoGeMaps``, each as a batch of one.
         """

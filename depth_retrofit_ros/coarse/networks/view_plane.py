@@ -17,7 +17,7 @@ CAUTION, FIRST_CAUTION = (0.2, 5.0), 1e-3  # factor of the damping after a step 
 def view_plane(rows: int, columns: int, aspect: float | Tensor, device: torch.device) -> Tensor:
     """The centers of the cells on the view plane, ``float32 [2, rows, columns]`` (right, down).
 
-    aspect: width / height, a number or ``float32 []`` on the device.
+    aspect: width / height, a number or ``float32 [1]`` on the device.
     """
     diagonal = (1 + aspect**2) ** 0.5
     x, y = aspect / diagonal * ((columns - 1) / columns), 1 / diagonal * ((rows - 1) / rows)

@@ -21,7 +21,7 @@ DATA_DEPENDENT = ("_local_scalar_dense", "nonzero", "item", "masked_select", "un
 
 def others_like(inputs: Tensors) -> Tensors:
     """Inputs of the same shapes and dtypes: another frame."""
-    return tuple(tensor.flip(-1) * 0.9 if tensor.dim() else tensor * 1.05 for tensor in inputs)
+    return tuple(tensor.flip(-1) * 0.9 if tensor.numel() > 1 else tensor * 1.05 for tensor in inputs)
 
 
 def exported(network: nn.Module, inputs: Tensors) -> torch.export.ExportedProgram:
@@ -108,10 +108,10 @@ def test_exact_parts_are_never_rounded_and_the_others_are() -> None:
 
 
 def test_inputs_are_cast_but_for_numbers_of_the_whole_frame() -> None:
-    network, focal = Two(), torch.tensor(1.001)  # in bfloat16 it would be 1
+    network, focal = Two(), torch.tensor([1.001])  # in bfloat16 it would be 1
     planes = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     half = lowered(network, torch.bfloat16)
     with torch.no_grad():
         answer, features = half(planes, focal)
         assert features.dtype == torch.bfloat16
-        torch.testing.assert_close(answer / half(planes, torch.tensor(1.0))[0], torch.full_like(answer, 1.001), rtol=1e-5, atol=0)
+        torch.testing.assert_close(answer / half(planes, torch.tensor([1.0]))[0], torch.full_like(answer, 1.001), rtol=1e-5, atol=0)
