@@ -55,8 +55,9 @@ def assign_engine(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, 
             asked = f"coarse engine {engine}" if engine not in (AUTO, EAGER) else f"coarse precision {precision}"
             raise ModelError(f"{info.name} has no network that {asked} could take: use coarse engine {EAGER} and precision {AUTO}")
         return
+    if engine == AUTO:
+        engine = os.environ.get(ENGINE_VARIABLE) or AUTO
     name, chosen = engine, dtype
-    engine = os.environ.get(ENGINE_VARIABLE) or engine if engine == AUTO else engine
     if engine == AUTO:
         choice: Choice = choose(family, device_type, dtype)
         _LOG.info(choice.line(info.name))

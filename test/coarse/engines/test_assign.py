@@ -97,10 +97,10 @@ def test_eager_takes_another_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_bundled_model_answers_alike_by_each_engine(engine: str) -> None:
     pytest.importorskip(engine)
     scene = image(90, 160)
+    plain = load_coarse("compact", weights=None, device="cpu", size=96)
+    model = load_coarse("compact", weights=None, device="cpu", size=96, engine=engine)
     with torch.inference_mode():
-        expected = load_coarse("compact", weights=None, device="cpu", size=96).predict(scene, None)
-        model = load_coarse("compact", weights=None, device="cpu", size=96, engine=engine)
-        given = model.predict(scene, None)
+        expected, given = plain.predict(scene, None), model.predict(scene, None)
     assert engine_of(model) == f"{engine} float32"
     torch.testing.assert_close(given.depth, expected.depth, rtol=1e-3, atol=0)
     torch.testing.assert_close(given.features, expected.features, rtol=1e-3, atol=1e-3)
