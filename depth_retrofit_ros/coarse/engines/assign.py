@@ -20,7 +20,7 @@ from depth_retrofit_ros.coarse.engines.choice import (
     precision_name,
     usual_precision,
 )
-from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork
+from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork, use_engine
 from depth_retrofit_ros.coarse.engines.registry import AUTO, load_engine
 from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.errors import ModelError
@@ -68,7 +68,7 @@ def assign_engine(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, 
     if name == EAGER and chosen == own:
         return
     source = Source(info.name, "" if checkpoint is None else hub.digest_of(checkpoint))
-    model.network = CompiledNetwork(model.network, load_engine(name), chosen, source, falls_back=engine == AUTO)
+    use_engine(model, load_engine(name), chosen, source, falls_back=engine == AUTO)
 
 
 def family_of(info: ModelInfo) -> str:

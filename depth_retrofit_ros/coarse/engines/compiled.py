@@ -9,7 +9,8 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from depth_retrofit_ros.coarse.engines.base import CoarseEngine, Network, Source, Tensors
+from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.coarse.engines.base import CoarseEngine, CompilableModel, Network, Source, Tensors
 from depth_retrofit_ros.coarse.engines.self_check import check
 from depth_retrofit_ros.errors import ModelError
 
@@ -64,3 +65,17 @@ class CompiledNetwork:
             return self.network
         _LOG.info("coarse engine %s: ready after %.1f s; %s", self.engine.name, time.monotonic() - start_s, report)
         return program
+
+
+def use_engine(model: CoarseModel, engine: CoarseEngine, precision: torch.dtype, source: Source, falls_back: bool = False) -> None:
+    """Let the engine run the model's network from now on; falls_back: see ``CompiledNetwork``.
+
+    Raises ModelError for a model or device that it cannot serve.
+    """
+    if model.device.type not in engine.devices:
+        raise ModelError(
+            f"coarse engine {engine.name} computes on {', '.join(engine.devices)}, not on {model.device.type}: use eager"
+        )
+    if not isinstance(model, CompilableModel) or not isinstance(model.network, nn.Module):
+        raise ModelError(f"{model.name} has no network that coarse engine {engine.name} could take: use eager")
+    model.network = CompiledNetwork(model.network, engine, precision, source, falls_back)

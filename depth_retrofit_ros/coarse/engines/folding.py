@@ -11,6 +11,8 @@ from depth_retrofit_ros.coarse.engines.base import Tensors
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.io.checkpoints import first_line
 
+SMALL = 1 << 22  # numbers of a result that is kept whatever it is made of
+
 
 def one_graph(network: nn.Module, inputs: Tensors, name: str) -> fx.GraphModule:
     """What ``network`` does for inputs of these shapes, by ``torch.export``: no branch, no loop, no shape that depends on values.
@@ -28,7 +30,7 @@ def one_graph(network: nn.Module, inputs: Tensors, name: str) -> fx.GraphModule:
 def folded(graph: fx.GraphModule) -> fx.GraphModule:
     """The graph itself, with each operation on weights alone replaced by its result: resized position embeddings, padded kernels.
 
-    A result that is larger than all it is made of, such as an expanded one, stays computed.
+    A large result of little, such as one that is expanded, stays computed.
     """
     constants: dict[fx.Node, Tensor] = {}
     for node in list(graph.graph.nodes):
@@ -39,7 +41,8 @@ def folded(graph: fx.GraphModule) -> fx.GraphModule:
         elif _is_pure(node) and node.all_input_nodes and all(source in constants for source in node.all_input_nodes):
             arguments, keywords = fx.node.map_arg((node.args, node.kwargs), lambda source: constants[source])
             value = node.target(*arguments, **keywords)
-            if isinstance(value, Tensor) and value.numel() <= 2 * sum(constants[source].numel() for source in node.all_input_nodes):
+            largest = max(SMALL, 2 * sum(constants[source].numel() for source in node.all_input_nodes))
+            if isinstance(value, Tensor) and value.numel() <= largest:
                 constants[node] = value
     for node, value in constants.items():
         if node.op == "get_attr" or all(user in constants for user in node.users):

@@ -16,9 +16,9 @@ from torch import nn
 
 import depth_retrofit_ros
 from depth_retrofit_ros.coarse.engines.base import Source, Tensors
+from depth_retrofit_ros.coarse.engines.cache import code_digest, engines_folder, weights_digest
 from depth_retrofit_ros.coarse.engines.onnx_export import OPSET, write_onnx
 
-FOLDER_VARIABLE = "DEPTH_RETROFIT_ENGINES"
 NAME = "network.onnx"
 LARGEST_MB = 8000.0  # of all that is kept; what was not used for longest goes first
 _LOG = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def onnx_file(network: nn.Module, inputs: Tensors, source: Source) -> Iterator[P
     Where the folder for such files cannot be written, both live for the time of the context only. Raises ModelError for a network
     that cannot be exported.
     """
-    folder = kept_folder() / _key(inputs, source)
+    folder = engines_folder() / "onnx" / _key(network, inputs, source)
     try:
         if not (folder / NAME).is_file():
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -45,19 +45,13 @@ def onnx_file(network: nn.Module, inputs: Tensors, source: Source) -> Iterator[P
             prune(folder.parent, folder)
         os.utime(folder)
     except OSError as error:
-        _LOG.warning("engine files cannot be kept in %s (%s): each start makes them anew", folder.parent, error.strerror or error)
+        reason = error.strerror or str(error)
+        _LOG.warning("engine files cannot be kept in %s (%s): each start makes them anew", folder.parent, reason)
         with tempfile.TemporaryDirectory(prefix="depth_retrofit_") as temporary:
             write_onnx(network, inputs, Path(temporary) / NAME, source.model)
             yield Path(temporary) / NAME
         return
     yield folder / NAME
-
-
-def kept_folder() -> Path:
-    """``DEPTH_RETROFIT_ENGINES``, else a folder in the user's cache."""
-    if given := os.environ.get(FOLDER_VARIABLE):
-        return Path(given) / "onnx"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "depth_retrofit_ros" / "engines" / "onnx"
 
 
 def prune(folder: Path, used: Path, largest_mb: float = LARGEST_MB) -> None:
@@ -72,8 +66,9 @@ def prune(folder: Path, used: Path, largest_mb: float = LARGEST_MB) -> None:
             del sizes[entry]
 
 
-def _key(inputs: Tensors, source: Source) -> str:
+def _key(network: nn.Module, inputs: Tensors, source: Source) -> str:
     """Of all that the file depends on; the folder's name."""
     shapes = [(tuple(tensor.shape), str(tensor.dtype)) for tensor in inputs]
-    facts = (depth_retrofit_ros.__version__, torch.__version__, OPSET, source.model, source.digest, shapes)
+    digests = source.digest or weights_digest(network), code_digest(network)
+    facts = (depth_retrofit_ros.__version__, torch.__version__, OPSET, source.model, digests, shapes)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]

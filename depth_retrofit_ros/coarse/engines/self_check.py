@@ -16,6 +16,7 @@ SELECTED = 0.1  # share of the cells whose overlap is asked for: those of the hi
 LEAST_OVERLAP = 0.95
 LARGEST_DIFFERENCE = 0.02  # of the answer, in the median over the cells, against the spread of the answers
 LARGEST_TAIL = 0.10  # the same, of the 99th percentile
+FLAT = 0.01  # of the largest answer: a spread below is taken for this
 DEPTHS = 1.5  # ln of far over near that the spread of an answer, whatever it means, is taken for
 
 
@@ -58,7 +59,9 @@ def compare(expected: Tensors, given: Tensors) -> Agreement:
     wanted, got = expected[0].float(), given[0].float()
     ordered = wanted.flatten().sort().values
     low, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.05, 0.95))  # quantile() refuses large maps
-    spread = (high - low).clamp_min(1e-12)
+    spread = torch.maximum(high - low, FLAT * ordered.abs().amax()).clamp_min(
+        1e-12
+    )  # of an answer that is the same almost everywhere
     difference = ((got - wanted).abs() / spread).flatten().sort().values
     median, tail = (difference[round(share * (len(difference) - 1))] for share in (0.5, 0.99))
     chosen = [
