@@ -60,11 +60,11 @@ class ProgramCache:
         One process builds at a time, also of different keys, for two that time kernels on one GPU would mislead each other; those
         that wait read what it has made. A folder that cannot be written costs the cache, not the program, and one line says so.
         """
-        if (found := self._read(key, load)) is not None:
+        if (found := self._read(key, load, tells=False)) is not None:
             return found
         try:
             with self._locked():
-                if (found := self._read(key, load)) is not None:
+                if (found := self._read(key, load, tells=True)) is not None:
                     return found  # another process was faster
                 made = build(self.folder)
                 self._keep(key, made, save)
@@ -73,7 +73,8 @@ class ProgramCache:
             self._tell_not_kept(error.reason)
         return build(None)
 
-    def _read(self, key: Key, load: Callable[[Path], _Program]) -> _Program | None:
+    def _read(self, key: Key, load: Callable[[Path], _Program], tells: bool) -> _Program | None:
+        """None where there is none; tells: why one that is there does not count, which may be that it is just being replaced."""
         file, note = self._files(key)
         try:
             told = json.loads(note.read_text(encoding="utf-8"))
@@ -84,19 +85,18 @@ class ProgramCache:
             if digest_of(file) != told["sha256"]:
                 raise ValueError("its SHA-256 is another")
             program = load(file)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, TypeError, KeyError, OSError, WeightsError) as error:
-            self._tell_spoilt(file, first_line(error))
-            return None
+            reason = first_line(error)
         except Exception as error:  # whatever the library raises for a program that it cannot read
-            self._tell_spoilt(file, f"{type(error).__name__}: {first_line(error)}")
-            return None
-        _LOG.info("program of %s read from %s (%.1f MB)", key["model"], file, file.stat().st_size / 1e6)
-        return program
-
-    def _tell_spoilt(self, file: Path, reason: str) -> None:
-        _LOG.warning("%s is not what was kept there (%s): it is made anew", file, reason)
+            reason = f"{type(error).__name__}: {first_line(error)}"
+        else:
+            _LOG.info("program of %s read from %s (%.1f MB)", key["model"], file, file.stat().st_size / 1e6)
+            return program
+        if tells:
+            _LOG.warning("%s is not what was kept there (%s): it is made anew", file, reason)
+        return None
 
     def _keep(self, key: Key, program: _Program, save: Callable[[_Program, Path], None]) -> None:
         file, note = self._files(key)

@@ -43,6 +43,12 @@ ENGINES: dict[str, EngineInfo] = {
         (*_WRITES_ONNX, "openvino"),
         "pip install 'depth_retrofit_ros[openvino]'",
     ),
+    "tensorrt": EngineInfo(
+        f"{_FOLDER}.tensorrt:TensorRtEngine",
+        "TensorRT, built for one GPU and inputs of one size in minutes, and kept on disk",
+        ("torch_tensorrt",),
+        "install the torch-tensorrt of torch's version; on a Jetson that of its JetPack (docs/coarse-engines.md)",
+    ),
 }
 
 

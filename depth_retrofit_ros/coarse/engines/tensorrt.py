@@ -27,15 +27,15 @@ from depth_retrofit_ros.coarse.engines.base import Network, Source, Tensors
 from depth_retrofit_ros.coarse.engines.cache import Key, ProgramCache, code_digest, engines_folder, replaced, weights_digest
 from depth_retrofit_ros.coarse.engines.precision import lowered
 from depth_retrofit_ros.coarse.engines.progress import told_while_running
+from depth_retrofit_ros.coarse.engines.registry import ENGINES
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.io.checkpoints import first_line
 
-HOW_TO_GET = "pip install torch-tensorrt of torch's version; on a Jetson the wheels of its JetPack (docs/coarse-engines.md)"
 _PRODUCTS = ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum")  # in an exported graph
 _DRIVER_FILES = (Path("/proc/driver/nvidia/version"), Path("/etc/nv_tegra_release"))
 
 
-class TensorRTEngine:
+class TensorRtEngine:
     """``CoarseEngine``. folder: where programs are kept, None for ``engines_folder``."""
 
     name = "tensorrt"
@@ -60,7 +60,7 @@ class TensorRTEngine:
                     return _built(library, network, inputs, precision, {**settings, "timing_cache_path": str(file)})
 
         def save(program: Any, file: Path) -> None:
-            library.save(program, str(file), output_format="exported_program", arg_inputs=list(inputs), pickle_protocol=4)
+            library.save(program, str(file), output_format="exported_program", arg_inputs=list(inputs))
 
         with torch.inference_mode(False), torch.no_grad():
             inputs = tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs)
@@ -120,7 +120,8 @@ def _library() -> Any:
     try:
         return import_module("torch_tensorrt")
     except Exception as error:  # a library that is missing, or of another version: ImportError, OSError, RuntimeError
-        raise ModelError(f"coarse engine tensorrt cannot import torch_tensorrt ({first_line(error)}): {HOW_TO_GET}") from None
+        how_to_get = ENGINES["tensorrt"].how_to_get
+        raise ModelError(f"coarse engine tensorrt cannot import torch_tensorrt ({first_line(error)}): {how_to_get}") from None
 
 
 def _is_old(library: Any) -> bool:

@@ -8,12 +8,18 @@ import pytest
 import torch
 from torch import nn
 
+from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.engines.base import CompilableModel, Network, Source, Tensors
 from depth_retrofit_ros.coarse.engines.compiled import use_engine
+from depth_retrofit_ros.coarse.networks.vggt.model import Vggt
 from depth_retrofit_ros.coarse.registry import load_coarse
+from depth_retrofit_ros.coarse.vggt import VggtModel
 from depth_retrofit_ros.errors import ModelError
+from test.coarse import test_video_depth_anything
 from test.coarse.families import image
+from test.coarse.networks.test_vggt import TINY
 from test.coarse.plugin_package import use_plugins, write_plugin
+from test.coarse.test_vggt import CLAIM, CPU, SIZE
 
 SOURCE = """
 import torch
@@ -77,5 +83,11 @@ def test_a_model_without_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     use_plugins(monkeypatch, write_plugin(tmp_path, "without_network", source, "theirs = without_network:MODEL"))
     model = load_coarse("theirs", weights=None, device="cpu")
     assert not isinstance(model, CompilableModel)
-    with pytest.raises(ModelError, match=r"^theirs has no network that an engine could compile: use coarse engine eager$"):
+    with pytest.raises(ModelError, match=r"^theirs has no network that coarse engine shifting could take: use eager$"):
         use_engine(model, Shifting(), torch.float32, HERE)
+
+
+@pytest.mark.parametrize("model", [test_video_depth_anything.model(), VggtModel(Vggt(TINY), "vggt", CLAIM, CPU, SIZE)])
+def test_models_with_a_memory_or_of_several_views_have_none(model: CoarseModel) -> None:
+    """What goes into their networks grows from frame to frame, or with the number of views."""
+    assert not hasattr(model, "network") and not isinstance(model, CompilableModel)
