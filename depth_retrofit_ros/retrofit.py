@@ -11,6 +11,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.auto import SERVES, Refusal
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.engines.registry import GRAPHABLE
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 from depth_retrofit_ros.coarse.info import ModelInfo
@@ -213,6 +214,8 @@ def load(
     coarse_size: int | str | None = None,
     allow_download: bool = False,
     views: int = 1,
+    coarse_engine: str = "auto",
+    coarse_precision: str = "auto",
     suits: Refusal = SERVES,
 ) -> Retrofit:
     """A ready ``Retrofit``.
@@ -224,8 +227,10 @@ def load(
     ``auto`` (the fastest on that device); refiner_precision: in which type it computes, see ``refiner.type_for``; cuda_graphs: see
     ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the long side of the coarse model's input [px], ``native``
     for its authors' rule, None for what suits a live node; allow_download: fetch the checkpoint of a named model that is not here;
-    views: how many of the newest frames a model of several views sees at once, see ``coarse.window``; suits: why a model does not
-    suit whoever calls, None where it does: it is refused, and ``auto`` passes it over, as it does those that cannot serve under the
+    views: how many of the newest frames a model of several views sees at once, see ``coarse.window``; coarse_engine: what runs the
+    coarse model, of ``coarse.engines.registry.ENGINES``, or ``auto`` (the fastest that is installed, by measurement);
+    coarse_precision: in which it computes, ``float32``, ``bfloat16``, ``float16`` or ``auto``; suits: why a model does not suit
+    whoever calls, None where it does: it is refused, and ``auto`` passes it over, as it does those that cannot serve under the
     other settings. Raises ModelError or WeightsError, each one line.
     """
     weights, refiner = (None if path is None else Path(path) for path in (weights, refiner))
@@ -235,10 +240,20 @@ def load(
 
     if cuda_graphs and views > 1:
         raise ModelError("cuda_graphs cannot replay a window of frames: leave it off, or views at 1")
+    if cuda_graphs and coarse_engine not in ("auto", *GRAPHABLE):
+        raise ModelError(f"cuda_graphs replays coarse engine {' or '.join(GRAPHABLE)}, not {coarse_engine}: leave one of them out")
     info = resolved(model, device, weights, refusal)
     if reason := refusal(info):  # what cannot be is told before a checkpoint is read
         raise ModelError(reason)
-    coarse = load_coarse(info.name, weights=weights, device=device, size=coarse_size, allow_download=allow_download)
+    coarse = load_coarse(
+        info.name,
+        weights=weights,
+        device=device,
+        size=coarse_size,
+        allow_download=allow_download,
+        engine=coarse_engine,
+        precision=coarse_precision,
+    )
     coarse = windowed(coarse, views)
     loaded = load_refiner(refiner, coarse.device, engine, refiner_precision)
     if not cuda_graphs:

@@ -22,14 +22,14 @@ if [ "$ros" = wheels ]; then
     "$python" -c 'import sys; sys.exit(sys.version_info >= (3, 15))' ||
         fail "there are no ROS 2 wheels for $("$python" --version): run make PYTHON=python3.14 or older"
     site_packages=false
-    requirements=(--constraint constraints.txt --editable '.[ros,messages,depth-anything,view,train,dev]')
+    requirements=(--constraint constraints.txt --editable '.[ros,messages,depth-anything,onnxruntime,openvino,view,train,dev]')
 else
     "$python" -c 'import rclpy' 2> /dev/null ||
         fail "$python cannot import the rclpy of the sourced ROS 2 ($ros): run make PYTHON=... with the Python it is built for"
     site_packages=true
     # Its message modules are compiled against one major version of NumPy; stay with that.
     numpy=$("$python" -c 'import numpy; print("numpy<%d" % (int(numpy.__version__.split(".")[0]) + 1))')
-    requirements=("$numpy" 'setuptools<80' --editable '.[depth-anything,train,dev]') # setuptools: colcon needs an older one
+    requirements=("$numpy" 'setuptools<80' --editable '.[depth-anything,onnxruntime,openvino,train,dev]') # setuptools: colcon needs an older one
 fi
 
 if ! grep -qs "^include-system-site-packages = $site_packages" "$venv/pyvenv.cfg"; then

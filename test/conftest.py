@@ -20,6 +20,8 @@ from test.skip_table import skip_table
 # is imported, and by processes that tests start.
 os.environ.pop("DEPTH_RETROFIT_WEIGHTS", None)
 os.environ["HF_HUB_CACHE"] = "/nonexistent/hub"
+# No test waits for programs of sizes that it does not ask for; those of the engines ask.
+os.environ["DEPTH_RETROFIT_COARSE_ENGINE"] = "eager"
 # A message's field of the wrong type, such as 0 for 0.0, fails here. Unnoticed, it aborts a node whose messages were built with C's
 # assertions on, as colcon builds them. Read when a message is imported, which the conftest of test/ros does.
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"

@@ -140,7 +140,11 @@ def test_every_ros_package_that_we_import_is_declared(sources: list[Path], manif
 
 
 @pytest.mark.parametrize(
-    ("folder", "extras"), [(PACKAGE, ("depth-anything", "view", "train")), ("test", ("depth-anything", "view", "train", "dev"))]
+    ("folder", "extras"),
+    [
+        (PACKAGE, ("depth-anything", "onnxruntime", "openvino", "view", "train")),
+        ("test", ("depth-anything", "onnxruntime", "openvino", "view", "train", "dev")),
+    ],
 )
 def test_every_python_package_that_we_import_is_declared(
     folder: str, extras: tuple[str, ...], sources: list[Path], setup_cfg: configparser.ConfigParser

@@ -12,6 +12,7 @@ from depth_retrofit_ros.bench import sparse
 from depth_retrofit_ros.bench.live import measure_node
 from depth_retrofit_ros.bench.stages import BUDGETS, measure_messages, measure_method, rendered_frame
 from depth_retrofit_ros.bench.timing import memcpy_gbps
+from depth_retrofit_ros.coarse.engines.assign import engine_of
 from depth_retrofit_ros.evaluation.report.summary import machine
 from depth_retrofit_ros.retrofit import Retrofit
 
@@ -79,7 +80,8 @@ def description(retrofit: Retrofit) -> str:
     device = retrofit.coarse.device
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     threads = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
-    return f"{machine()}, {threads}; {retrofit.coarse.name} on {where}, backend {retrofit.refiner.backend_name}"
+    coarse = f"{retrofit.coarse.name} on {where}, coarse engine {engine_of(retrofit.coarse)}"
+    return f"{machine()}, {threads}; {coarse}, backend {retrofit.refiner.backend_name}"
 
 
 def lines(document: Document) -> Iterator[str]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.cli.options import add_model_options, chosen_model, positive, positive_int
+from depth_retrofit_ros.cli.options import add_model_options, chosen_model, image_size, positive, positive_int
 from depth_retrofit_ros.errors import UsageError
 from depth_retrofit_ros.ros.environment import require_ros
 
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 
 PARTS = ("sparse", "stages", "node")
 NODE_SIZES = ((720, 1280), (1080, 1920), (1440, 2560), (2160, 3840))
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """``WIDTHxHEIGHT`` → (height, width), for argparse."""
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) >= 64 and int(height) >= 64):
-        raise argparse.ArgumentTypeError(f"'{text}' is not WIDTHxHEIGHT of at least 64x64")
-    return int(height), int(width)
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -97,9 +89,11 @@ def measure(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         engine=args.engine,
         refiner_precision=args.refiner_precision,
         coarse_size=args.coarse_size,
+        coarse_engine=args.coarse_engine,
+        coarse_precision=args.coarse_precision,
         allow_download=args.allow_download,
     )
-    names = ("model", "weights", "coarse_size", "refiner", "device", "engine", "refiner_precision")
+    names = ("model", "weights", "coarse_size", "coarse_engine", "coarse_precision", "refiner", "device", "engine", "refiner_precision")
     parameters: dict[str, str | float] = {name: str(getattr(args, name)) for name in names if getattr(args, name)}
     parameters["trust_scale"] = method.coarse.claim.needs_trust  # the cloud is part of what is measured
     plan = document.Plan(args.size, args.budget, args.parts, args.node_size, args.camera_hz, args.seconds, parameters, args.rounds)

@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         args.engine,
         refiner_precision=args.refiner_precision,
         coarse_size=args.coarse_size,
+        coarse_engine=args.coarse_engine,
+        coarse_precision=args.coarse_precision,
         allow_download=args.allow_download,
         trust_scale=trusted,
         domain=args.domain,

@@ -159,6 +159,8 @@ def _load(args: argparse.Namespace) -> CoarseModel:
         device=args.device,
         size=args.coarse_size,
         allow_download=args.allow_download,
+        engine=args.coarse_engine,
+        precision=args.coarse_precision,
     )
 
 

@@ -109,6 +109,8 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
             refiner_precision=args.refiner_precision,
             trust_scale=args.trust_scale,
             coarse_size=args.coarse_size,
+            coarse_engine=args.coarse_engine,
+            coarse_precision=args.coarse_precision,
             allow_download=args.allow_download,
         )
         if args.sparse_depth is not None and not retrofit.uses_sparse:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depth_retrofit_ros.cli.options import image_size
 from depth_retrofit_ros.errors import DepthRetrofitError, UsageError
 
 if TYPE_CHECKING:
@@ -32,12 +33,13 @@ def add_parser(subparsers: Subparsers) -> None:
     """Declare the command, and the one below it."""
     parser = subparsers.add_parser(
         "models",
-        help="list the coarse models (licence, size, how to get them) and the sparse backends; fetch models",
-        description="Without more: the table. With fetch: bring checkpoints into the hub's cache on this machine.",
+        help="list the coarse models (licence, size, how to get them) and the engines; fetch and export models",
+        description="Without more: the tables. With fetch: bring checkpoints into the hub's cache on this machine. With export: "
+        "write a model as ONNX.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
-    commands = parser.add_subparsers(dest="action", metavar="fetch")
+    commands = parser.add_subparsers(dest="action", metavar="fetch|export")
     fetch = commands.add_parser(
         "fetch",
         help="fetch models by name",
@@ -48,6 +50,24 @@ def add_parser(subparsers: Subparsers) -> None:
     fetch.add_argument("--revision", metavar="COMMIT", help="40 hex digits, for a model without a pin of its own")
     fetch.add_argument("--sha256", metavar="DIGEST", help="of its weights, 64 hex digits, as its page on the hub shows it")
     fetch.set_defaults(run=run_fetch)
+    export = commands.add_parser(
+        "export",
+        help="write a model's network as ONNX",
+        description="For images of one size, float32; checked by ONNX Runtime against the model (docs/coarse-engines.md).",
+    )
+    export.add_argument("name", metavar="NAME", help="see 'depth-retrofit models'")
+    export.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="where to write it")
+    export.add_argument("--weights", type=Path, metavar="PATH", help="its checkpoint, or the folder that has it")
+    export.add_argument(
+        "--coarse-size",
+        default="default",
+        metavar="PX",
+        help="of its input: long side [px], or native (its authors' rule) (default: default)",
+    )
+    export.add_argument(
+        "--image-size", type=image_size, default=(1440, 2560), metavar="WxH", help="of the images (default: 2560x1440)"
+    )
+    export.set_defaults(run=run_export)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         _print_models(infos)
         _print_auto(infos)
         _print_backends()
+        _print_engines()
     return 0
 
 
@@ -144,6 +165,16 @@ def _print_backends() -> None:
             print(f"  not installed; to get it: {backend.how_to_get}")
 
 
+def _print_engines() -> None:
+    from depth_retrofit_ros.coarse.engines.registry import ENGINES, missing_packages
+
+    print("\ncoarse engines (--coarse-engine; auto is the fastest that is installed, eager where none was measured):")
+    for name, engine in ENGINES.items():
+        print(f"{name}: {engine.description}")
+        if missing_packages(engine):
+            print(f"  not installed; to get it: {engine.how_to_get}")
+
+
 def run_fetch(args: argparse.Namespace) -> int:
     """Fetch one after the other. Returns 1 where some could not be had; the others are there."""
     if args.json:
@@ -175,6 +206,22 @@ def _fetched(info: ModelInfo, args: argparse.Namespace) -> str:
     path: Path = fetch(info, args.source, args.revision, args.sha256)
     missing = missing_software(info)
     return f"{path}{f'; to run it: pip install {chr(32).join(missing)}' if missing else ''}"
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Write one model, and say what it is like. Raises ModelError, WeightsError, OutputError."""
+    if args.json:
+        raise UsageError("--json is of the list: leave it out, or export")
+    from depth_retrofit_ros.coarse.engines.exported import export_model, require_software
+    from depth_retrofit_ros.coarse.registry import find_checkpoint, find_model, load_coarse
+    from depth_retrofit_ros.io.depth_files import writing
+
+    require_software()
+    info = find_model(args.name)
+    model = load_coarse(info.name, weights=args.weights, device="cpu", size=args.coarse_size)
+    with writing(args.onnx):
+        print(export_model(model, info, find_checkpoint(info, args.weights), args.image_size, args.onnx))
+    return 0
 
 
 def _license(info: ModelInfo) -> str:

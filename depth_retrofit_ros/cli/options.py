@@ -28,6 +28,9 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, mo
     add("--model", model, told, metavar="NAME")
     group.add_argument("--weights", type=Path, metavar="PATH", help="its checkpoint, or the folder that has it")
     add("--coarse-size", "default", "of its input: long side [px], or native (its authors' rule)", metavar="PX")
+    told = "what runs it, see 'depth-retrofit models'; auto: the fastest that is installed"
+    add("--coarse-engine", "auto", told, metavar="NAME")
+    add("--coarse-precision", "auto", "in which it computes: float32, bfloat16, float16, or auto", metavar="NAME")
     group.add_argument(
         "--allow-download", action="store_true", help="fetch the checkpoint of the model that is named, where it is not here"
     )
@@ -75,7 +78,13 @@ def check_coarse_options(args: argparse.Namespace, model: str = "auto") -> None:
         return
     if args.coarse_size != "default":
         raise UsageError("--coarse-size is of a model, and a coarse map has its own: leave it out, or --coarse")
-    given = {"--model": args.model != model, "--weights": args.weights is not None, "--allow-download": args.allow_download}
+    given = {
+        "--model": args.model != model,
+        "--weights": args.weights is not None,
+        "--allow-download": args.allow_download,
+        "--coarse-engine": args.coarse_engine != "auto",
+        "--coarse-precision": args.coarse_precision != "auto",
+    }
     for option, is_given in given.items():
         if is_given:
             raise UsageError(f"{option} is of a model, and with --coarse none is run: leave it out, or --coarse")
@@ -105,6 +114,14 @@ def positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """``WIDTHxHEIGHT`` → (height, width), for argparse."""
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) >= 64 and int(height) >= 64):
+        raise argparse.ArgumentTypeError(f"'{text}' is not WIDTHxHEIGHT of at least 64x64")
+    return int(height), int(width)
 
 
 def add_camera_options(parser: argparse.ArgumentParser) -> None:

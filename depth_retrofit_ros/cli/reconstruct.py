@@ -128,7 +128,13 @@ def _load(args: argparse.Namespace) -> MultiViewModel:
     if args.model == AUTO:
         raise ModelError("auto takes models of one view: name one of several, such as vggt, or give --coarse")
     model = load_coarse(
-        args.model, weights=args.weights, device=args.device, size=args.coarse_size, allow_download=args.allow_download
+        args.model,
+        weights=args.weights,
+        device=args.device,
+        size=args.coarse_size,
+        allow_download=args.allow_download,
+        engine=args.coarse_engine,
+        precision=args.coarse_precision,
     )
     if not isinstance(model, MultiViewModel):
         raise ModelError(f"{args.model} sees one image at a time: choose a model of several views, such as vggt, or give --coarse")

@@ -37,7 +37,19 @@ def run(args: argparse.Namespace) -> int:
 
     # Only what was given: it outranks the parameters after --ros-args, which would otherwise be ignored.
     overrides: dict[str, str | float] = {}
-    for name in ("model", "weights", "coarse_size", "refiner", "device", "engine", "refiner_precision", "budget", "target_fps"):
+    for name in (
+        "model",
+        "weights",
+        "coarse_size",
+        "coarse_engine",
+        "coarse_precision",
+        "refiner",
+        "device",
+        "engine",
+        "refiner_precision",
+        "budget",
+        "target_fps",
+    ):
         value = getattr(args, name)
         if value is not None:
             overrides[name] = str(value) if isinstance(value, Path) else value

@@ -9,7 +9,7 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
-from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, CompactNet, expected_log_depth
+from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, CompactDepth, CompactNet
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
 from depth_retrofit_ros.upsampling.area_average import downsample
@@ -20,8 +20,9 @@ class Compact:
 
     name = "compact"
 
-    def __init__(self, network: CompactNet, device: torch.device, claim: ScaleClaim, size: InputSize) -> None:
-        self.network = network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(self, net: CompactNet, device: torch.device, claim: ScaleClaim, size: InputSize) -> None:
+        network = CompactDepth(net.eval()).eval().to(device)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
         self.claim = claim
         self.size = size
@@ -30,8 +31,8 @@ class Compact:
     def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel.predict``."""
         size = self.size.of(image.shape[0], image.shape[1])
-        logits, log_median = self.network(downsample(image, size).contiguous(memory_format=torch.channels_last))
-        depth = (expected_log_depth(logits) + log_median)[0].exp()
+        log_depth, logits = self.network(downsample(image, size).contiguous(memory_format=torch.channels_last))
+        depth = log_depth[0].exp()
         if camera is not None:
             depth = depth * (camera.fx * size[1] / camera.width / CANONICAL_F_PX)
         return CoarsePrediction(depth, logits[0])

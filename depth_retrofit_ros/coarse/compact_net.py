@@ -8,6 +8,8 @@ would spread every pixel's distribution and drown the edges.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -47,12 +49,35 @@ class CompactNet(nn.Module):
         self.logits = nn.Conv2d(w1, BINS, 1)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features, pooled = self.decoded(image)
+        return self.logits(features), self.scale(pooled)[:, 0]
+
+    def decoded(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What ``logits`` is given ``[B, C, h/2, w/2]``, and what ``scale`` is, a mean over the frame ``[B, C]``."""
         x1, x2, x3, x4, x5 = self.encoder(image)
         x = self.bottom(x5)
-        log_median = self.scale(torch.cat([x5.mean((2, 3)), x.mean((2, 3))], 1))[:, 0]
+        pooled = torch.cat([x5.mean((2, 3)), x.mean((2, 3))], 1)
         x = self.up2(self.up3(self.up4(x, x4), x3), x2)
         x = _twice(self.up1(x), x1)
-        return self.logits(self.mix1(torch.cat([x, x1], 1))), log_median
+        return self.mix1(torch.cat([x, x1], 1)), pooled
+
+
+class CompactDepth(nn.Module):
+    """image [B, 3, h, w] in 0…1 → ln of the canonical depth ``float32 [B, h/2, w/2]`` and the logits ``float32 [B, BINS, …]``."""
+
+    def __init__(self, net: CompactNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def exact(self) -> Iterator[nn.Module]:
+        """What gives logarithms: of depth, of its distribution, and of the frame's median."""
+        yield self.net.logits
+        yield self.net.scale
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features, pooled = self.net.decoded(image)
+        logits, log_median = self.net.logits(features.float()), self.net.scale(pooled.float())
+        return expected_log_depth(logits) + log_median[:, :, None], logits
 
 
 def expected_log_depth(logits: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.engines.base import Network
 from depth_retrofit_ros.coarse.input_size import InputSize, size_of
 from depth_retrofit_ros.coarse.views import CoarseView, MultiViewModel
 from depth_retrofit_ros.errors import DepthRetrofitError, ModelError
@@ -58,6 +59,16 @@ class _Held:
     def size(self) -> InputSize | None:
         """Of the model's input, where it says that."""
         return size_of(self._model)
+
+    @property
+    def network(self) -> Network:
+        """The model's own, which an engine may replace. Raises AttributeError of a model that has none."""
+        network: Network = self._model.network  # type: ignore[attr-defined]
+        return network
+
+    @network.setter
+    def network(self, network: Network) -> None:
+        self._model.network = network  # type: ignore[attr-defined]
 
     def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel.predict``. Raises ModelError for an answer that is none."""

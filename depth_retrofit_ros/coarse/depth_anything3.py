@@ -16,10 +16,10 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.engines.precision import in_precision
 from depth_retrofit_ros.coarse.imagenet import NormalizedInput, usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.networks import depth_anything3 as networks
-from depth_retrofit_ros.coarse.networks.dpt import to_precision
 from depth_retrofit_ros.errors import WeightsError
 from depth_retrofit_ros.io.checkpoints import load_strict, load_tensors
 
@@ -55,13 +55,13 @@ class DepthAnything3:
     ) -> None:
         self.name, self.claim, self.device, self.size = name, claim, device, size
         self._input = NormalizedInput(device, dtype or usual_precision(device))
-        self._net = to_precision(net.to(device), self._input.dtype).eval()
+        self.network = in_precision(net.to(device), self._input.dtype).eval()
         self._knows_sky = isinstance(net, networks.MonocularDepth)
 
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel``. features: the 32 channels before the depth's last projection."""
-        depth, features, beside = self._net(self._input(image, self.size.of(image.shape[0], image.shape[1])))
+        depth, features, beside = self.network(self._input(image, self.size.of(image.shape[0], image.shape[1])))
         depth, sky = depth[0].clamp(LEAST, MOST), None
         if self._knows_sky:
             sky = beside[0] >= SKY

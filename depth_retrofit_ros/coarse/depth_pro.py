@@ -30,18 +30,9 @@ class DepthProNetwork(DepthNetwork):
         """See ``DepthNetwork``."""
         yield self.net.head.layers[4]
 
-    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
-        """See ``DepthNetwork``. answer: canonical inverse depth, see ``DepthPro``; features: the 32 channels before."""
-        answer, features, _ = self._with_maps(planes)
-        return answer, features
-
-    def with_view(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The same and the horizontal field of view ``[1]`` [deg], None of a checkpoint that does not estimate it."""
-        answer, features, coarsest = self._with_maps(planes)
-        model = self.net.fov_model
-        return answer, features, None if model is None else model(planes, coarsest).float()
-
-    def _with_maps(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See ``DepthNetwork``. answer: canonical inverse depth, see ``DepthPro``; features: the 32 channels before; at last the
+        coarsest of the encoder's maps, which a field of view can be estimated from."""
         maps = self.net.depth_pro(planes, return_dict=True).features
         features = self.net.fusion_stage(maps)[-1]
         layers = self.net.head.layers
@@ -58,18 +49,29 @@ class DepthPro(TransformersModel):
     whatever it does to the height.
     """
 
-    network: DepthProNetwork
+    def __init__(
+        self,
+        network: DepthProNetwork,
+        name: str,
+        claim: ScaleClaim,
+        device: torch.device,
+        size: InputSize,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(network, name, claim, device, size, dtype)
+        self._view_of = network.net.fov_model  # the horizontal field of view [deg], None of a checkpoint that does not estimate it
 
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel``. Where no camera is known, the network's own estimate of the field of view takes its place."""
         planes = self.planes(image)
+        answer, features, coarsest = self.network(planes)
+        inverse = answer[0]
         if camera is not None:
-            answer, features = self.network(planes)
-            inverse = answer[0] * (camera.width / camera.fx)
-        else:
-            answer, features, view_deg = self.network.with_view(planes)
-            inverse = answer[0] if view_deg is None else answer[0] * (2 * (view_deg.deg2rad() / 2).tan())
+            inverse = inverse * (camera.width / camera.fx)
+        elif self._view_of is not None:
+            view_deg = self._view_of(planes, coarsest.to(planes.dtype)).float()
+            inverse = inverse * (2 * (view_deg.deg2rad() / 2).tan())
         return CoarsePrediction(1 / inverse.clamp(1 / FARTHEST_M, 1 / NEAREST_M), features[0])
 
 

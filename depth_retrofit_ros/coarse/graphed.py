@@ -26,8 +26,14 @@ class GraphedCoarse:
             return model.predict(image, CapturedCamera.of(image, *intrinsics) if intrinsics else None)
 
         self._graphed = Graphed(predict, _copy, model.device)
+        self._model = model
         self._size = size_of(model)
         self._upload = Upload(model.device)
+
+    @property
+    def network(self) -> object:
+        """Of the model; for what runs it, see ``coarse.engines.assign.engine_of``."""
+        return getattr(self._model, "network", None)
 
     @property
     def size(self) -> InputSize | None:

@@ -51,7 +51,7 @@ class Meter:
         self.claim = claim
         self.size = size
         self._variant = VARIANTS[variant]
-        self._net = net.to(device).eval()
+        self.network = net.to(device).eval()
         self._mean = torch.tensor(self._variant.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(self._variant.std, device=device).view(1, 3, 1, 1)
 
@@ -59,8 +59,8 @@ class Meter:
     def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel``. The camera is not used."""
         planes = (downsample(image, self.size.of(image.shape[0], image.shape[1])) - self._mean) / self._std
-        depth, features = self._net(planes)
-        return CoarsePrediction((depth[0, 0] * self._variant.unit_m).clamp_min(NEAREST_M), features[0])
+        depth, features = self.network(planes)
+        return CoarsePrediction((depth[0] * self._variant.unit_m).clamp_min(NEAREST_M), features[0])
 
 
 def load(weights: Path, device: torch.device, claim: ScaleClaim, size: InputSize, variant: str) -> Meter:

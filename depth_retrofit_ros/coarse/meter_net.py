@@ -7,6 +7,7 @@ three skips. Module names follow the public checkpoints, so that these load stri
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ HEADS, HEAD_CHANNELS, PATCH = 4, 8, 2
 
 
 class MeterXXS(nn.Module):
-    """``float32 [B, 3, h, w]`` → depth ``[B, 1, h/4, w/4]`` in the checkpoint's unit, and the 8-channel features behind it.
+    """``float32 [B, 3, h, w]`` → depth ``[B, h/4, w/4]`` in the checkpoint's unit, and the 8-channel features behind it.
 
     Sizes round up at each halving (636 columns become 159 at 1/4, and 160 in the result); those at 1/8, 1/16 and 1/32 must be even,
     since the transformer cuts them into 2×2 patches. The two sizes that METER is trained with, 192×256 and 192×636, fit.
@@ -27,9 +28,13 @@ class MeterXXS(nn.Module):
         self.encoder = Encoder()
         self.decoder = Decoder()
 
+    def exact(self) -> Iterator[nn.Module]:
+        """The last projection."""
+        yield self.decoder.conv2d_out
+
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         features = self.decoder(*self.encoder(image))
-        return self.decoder.conv2d_out(features), features
+        return self.decoder.conv2d_out(features.float())[:, 0], features
 
 
 class Encoder(nn.Module):

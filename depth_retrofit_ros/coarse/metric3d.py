@@ -15,6 +15,7 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.engines.precision import in_precision
 from depth_retrofit_ros.coarse.holes import filled
 from depth_retrofit_ros.coarse.imagenet import NormalizedInput, usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
@@ -44,7 +45,7 @@ class Metric3DV2:
     ) -> None:
         self.name, self.claim, self.device, self.size = name, claim, device, size
         self._normalized = NormalizedInput(device, dtype or usual_precision(device))
-        self._net = net.to(device, self._normalized.dtype).eval()
+        self.network = in_precision(net.to(device), self._normalized.dtype).eval()
 
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
@@ -55,13 +56,13 @@ class Metric3DV2:
         fitted_h, fitted_w = (int(side * scale) // QUARTER * QUARTER for side in (height, width))
         top, left = ((free // 2) // QUARTER * QUARTER for free in (rows - fitted_h, columns - fitted_w))
         planes = self._normalized(image, (fitted_h, fitted_w))
-        depth, normals, bins = self._net(F.pad(planes, (left, columns - fitted_w - left, top, rows - fitted_h - top)))
+        depth, bins, normals = self.network(F.pad(planes, (left, columns - fitted_w - left, top, rows - fitted_h - top)))
 
-        depth, normals = (maps[..., top : top + fitted_h, left : left + fitted_w] for maps in (depth, normals))
+        depth, normals = (maps[0, ..., top : top + fitted_h, left : left + fitted_w] for maps in (depth, normals))
         unknown = depth <= NEAREST_M  # where the network's answer is no distance before the camera, it ends here
         depth = filled(depth, unknown)
         top, left = top // QUARTER, left // QUARTER
-        bins = bins[:, top : top + fitted_h // QUARTER, left : left + fitted_w // QUARTER]
+        bins = bins[0, :, top : top + fitted_h // QUARTER, left : left + fitted_w // QUARTER]
         if camera is not None:
             depth = depth * (camera.fx * fitted_w / width / CANONICAL_F_PX)
             rays = view_plane(fitted_h, fitted_w, width / height, self.device) * (math.hypot(width, height) / 2 / camera.fx)

@@ -15,6 +15,7 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.engines.precision import in_precision
 from depth_retrofit_ros.coarse.holes import filled
 from depth_retrofit_ros.coarse.imagenet import usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
@@ -46,8 +47,7 @@ class MoGe2:
     ) -> None:
         self.name, self.claim, self.device, self.size = name, claim, device, size
         self._dtype = dtype or usual_precision(device)
-        self._net = net.to(device).eval()
-        self._net.set_precision(self._dtype)
+        self.network = in_precision(net.to(device), self._dtype).eval()
 
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
@@ -55,7 +55,8 @@ class MoGe2:
         unknown: surfaces that come to lie behind the camera, or right at it."""
         height, width = image.shape[:2]
         aspect = width / height
-        maps = self._net.maps(downsample(image, self.size.of(height, width)).to(self._dtype), aspect)
+        planes = downsample(image, self.size.of(height, width)).to(self._dtype)
+        maps = MoGeMaps.of(self.network(planes, torch.full((1,), aspect, device=self.device)))  # filled there: no copy to wait for
         focal = None if camera is None else 2 * camera.fx / math.hypot(width, height)
         depth, known, f = metric_depth(maps, aspect, focal)
         sky = maps.mask <= 0

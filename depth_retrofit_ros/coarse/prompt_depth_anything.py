@@ -42,8 +42,6 @@ class PromptNetwork(DepthNetwork):
 class PromptDepthAnything(TransformersModel):
     """``CoarseModel``. Depth is in metres in a frame that ``claim.is_prompt``, else relative."""
 
-    network: PromptNetwork
-
     def __init__(
         self,
         network: PromptNetwork,

@@ -14,6 +14,8 @@ from typing import Any, cast
 from depth_retrofit_ros.coarse import auto, contract, hub, plugins
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.catalogue import BUILT_IN
+from depth_retrofit_ros.coarse.engines.assign import EAGER, assign_engine, check_engine
+from depth_retrofit_ros.coarse.engines.registry import AUTO as AUTO_ENGINE
 from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.coarse.input_size import chosen_size
 from depth_retrofit_ros.device.choice import pick_device
@@ -46,17 +48,26 @@ MODELS: Mapping[str, ModelInfo] = _Models()
 
 
 def load_coarse(
-    name: str, *, weights: Path | None, device: str, size: int | str | None = None, allow_download: bool = False
+    name: str,
+    *,
+    weights: Path | None,
+    device: str,
+    size: int | str | None = None,
+    allow_download: bool = False,
+    engine: str = EAGER,
+    precision: str = AUTO_ENGINE,
 ) -> CoarseModel:
     """A ready model.
 
     name: of ``MODELS``, or ``auto``. weights: file or folder of its checkpoint; None takes the bundled one, else searches
     ``DEPTH_RETROFIT_WEIGHTS``, else the hub's cache. device: see ``pick_device``. size: of its input, see ``chosen_size``.
-    allow_download: fetch a checkpoint that is not here.
+    allow_download: fetch a checkpoint that is not here. engine, precision: what runs its network, a name of
+    ``coarse.engines.registry.ENGINES`` or ``auto``, see ``coarse.engines.assign``.
     Raises ModelError (unknown name or device, missing software) or WeightsError.
     """
     info = resolved(name, device, weights)
     chosen = pick_device(device)
+    check_engine(engine, precision, chosen.type)
     input_size = chosen_size(info.name, info.input, info.native or info.input, size)
     if not info.commercial and info.name not in _told:
         _told.add(info.name)
@@ -66,7 +77,9 @@ def load_coarse(
     if claim != info.claim:
         _LOG.warning("%s is %s at %s: its metres are those of %s", info.name, claim, input_size, info.input)
     load = partial(_loader(info), path, chosen, claim, input_size, **info.options)
-    return cast(CoarseModel, load()) if info.name in BUILT_IN else contract.loaded(load, info.name)
+    model = cast(CoarseModel, load()) if info.name in BUILT_IN else contract.loaded(load, info.name)
+    assign_engine(model, info, path, engine, precision)
+    return model
 
 
 def resolved(name: str, device: str, weights: Path | None = None, refusal: auto.Refusal = auto.SERVES) -> ModelInfo:

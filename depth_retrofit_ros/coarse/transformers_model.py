@@ -12,6 +12,8 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.disparity import depth_from_disparity
+from depth_retrofit_ros.coarse.engines.base import Tensors
+from depth_retrofit_ros.coarse.engines.precision import in_precision
 from depth_retrofit_ros.coarse.imagenet import DEVIATION, MEAN, NormalizedInput, Rgb, usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
 
@@ -39,8 +41,9 @@ class DepthNetwork(nn.Module):
         """The parts that compute in float32 in any case: the last projection, and what is behind it."""
         raise NotImplementedError
 
-    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
-        """planes: the normalised image ``[1, 3, H, W]`` → answer ``float32 [1, h, w]``, features ``[1, C, h, w]``."""
+    def forward(self, planes: Tensor) -> Tensors:
+        """planes: the normalised image ``[1, 3, H, W]`` → answer ``float32 [1, h, w]``, features ``[1, C, h, w]``, and what
+        else the family needs."""
         raise NotImplementedError
 
 
@@ -70,7 +73,7 @@ class TransformersModel:
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel``. The camera is not used."""
-        answer, features = self.network(self.planes(image))
+        answer, features, *_ = self.network(self.planes(image))
         return CoarsePrediction(depth_of(answer[0], self.claim), features[0])
 
     def planes(self, image: Tensor) -> Tensor:
@@ -81,16 +84,3 @@ class TransformersModel:
 def depth_of(answer: Tensor, claim: ScaleClaim) -> Tensor:
     """Depth > 0 of an answer ``[h, w]`` that is disparity where the claim says so, else depth."""
     return depth_from_disparity(answer) if claim.inverse else answer.clamp_min(NEAREST_M)
-
-
-def in_precision(network: DepthNetwork, dtype: torch.dtype) -> DepthNetwork:
-    """The network itself with its floating-point numbers in ``dtype``, but for its exact parts, which are float32."""
-    exact = {id(module) for part in network.exact() for module in part.modules()}
-    for module in network.modules():
-        wanted = torch.float32 if id(module) in exact else dtype
-        for parameter in module.parameters(recurse=False):
-            parameter.data = parameter.data.to(wanted)
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.is_floating_point():
-                setattr(module, name, buffer.to(wanted))
-    return network

@@ -15,9 +15,9 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.disparity import depth_from_disparity
+from depth_retrofit_ros.coarse.engines.precision import in_precision
 from depth_retrofit_ros.coarse.imagenet import NormalizedInput, usual_precision
 from depth_retrofit_ros.coarse.input_size import InputSize
-from depth_retrofit_ros.coarse.networks.dpt import to_precision
 from depth_retrofit_ros.coarse.networks.temporal import REACH, TemporalMemory
 from depth_retrofit_ros.coarse.networks.video_depth_anything import SMALL, VideoDepth
 from depth_retrofit_ros.coarse.past import Past
@@ -40,7 +40,7 @@ class VideoDepthAnything:
     ) -> None:
         self.name, self.claim, self.device, self.size = NAME, claim, device, size
         self._input = NormalizedInput(device, dtype or usual_precision(device))
-        self._net = to_precision(net.to(device), self._input.dtype).eval()
+        self._net = in_precision(net.to(device), self._input.dtype).eval()
         self._memory = TemporalMemory()  # of what is before the newest frame
         self._newest: list[Tensor] | None = None  # its state, until the next frame is there
         self._past = Past(HELD)

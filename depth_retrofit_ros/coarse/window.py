@@ -46,6 +46,11 @@ class ViewWindow:
         return size_of(self._model)
 
     @property
+    def network(self) -> object:
+        """Of the model; for what runs it, see ``coarse.engines.assign.engine_of``."""
+        return getattr(self._model, "network", None)
+
+    @property
     def remembered(self) -> int:
         """Frames that are in the window."""
         return self._past.count

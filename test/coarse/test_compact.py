@@ -119,7 +119,7 @@ def test_prediction_needs_no_gradient_and_repeats(model: Compact) -> None:
 
 def test_checkpoint_round_trip(model: Compact, tmp_path: Path) -> None:
     path = tmp_path / "compact.safetensors"
-    save_tensors(path, model.network.state_dict(), {"network": '"compact"'})
+    save_tensors(path, model.network.net.state_dict(), {"network": '"compact"'})
     assert torch.equal(
         load(path, CPU, MODELS["compact"].claim, MODELS["compact"].input).predict(IMAGE, None).depth,
         model.predict(IMAGE, None).depth,

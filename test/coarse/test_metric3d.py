@@ -50,16 +50,16 @@ def test_the_frame_is_where_it_was_put() -> None:
     """A tall frame stands in the middle of the input, between bars of the mean colour, and the answer is its part alone."""
     seen: list[Tensor] = []
     model = _model()
-    model._net.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     prediction = model.predict(_image(200, 120), None)
     (padded,) = seen
     assert padded.shape == (1, 3, 84, 140)
     inside = padded[0].abs().sum(0) > 0
     columns = inside.any(0).nonzero().squeeze(1)
     assert (int(columns[0]), int(columns[-1])) == (44, 91)
-    depth, _, bins = model._net(padded)
-    torch.testing.assert_close(prediction.depth, depth[:, 44:92])
-    torch.testing.assert_close(prediction.features, bins[:, :, 11:23])
+    depth, bins, _ = model.network(padded)
+    torch.testing.assert_close(prediction.depth, depth[0, :, 44:92])
+    torch.testing.assert_close(prediction.features, bins[0, :, :, 11:23])
 
 
 def test_where_the_network_sees_no_distance_it_is_unknown() -> None:
@@ -69,7 +69,7 @@ def test_where_the_network_sees_no_distance_it_is_unknown() -> None:
     depth[10:14, 20:30] = NEAREST_M
     normals, bins = torch.zeros(3, h, w), torch.zeros(8, h // 4, w // 4)
     normals[2] = -1.0
-    model._net.register_forward_hook(lambda module, inputs, output: (depth, normals, bins))
+    model.network.register_forward_hook(lambda module, inputs, output: (depth[None], bins[None], normals[None]))
     prediction = model.predict(_image(h, w), None)
     assert prediction.unknown is not None and torch.equal(prediction.unknown, depth == NEAREST_M)
     assert bool((prediction.depth == 5.0).all())
@@ -113,7 +113,7 @@ def test_half_precision_gives_float32_depth(dtype: torch.dtype, error: float) ->
 def test_half_precision_is_the_default_on_cuda() -> None:
     device = torch.device("cuda")
     half = Metric3DV2(tiny_network(), "tiny", METRIC, device, SIZE)
-    assert {parameter.dtype for parameter in half._net.parameters()} == {torch.float16}
+    assert {parameter.dtype for parameter in half.network.parameters()} == {torch.float16}
     depth = half.predict(_image(90, 150).to(device), None).depth.cpu()
     assert float((depth / _model().predict(_image(90, 150), None).depth).log().abs().median()) < 0.004
 

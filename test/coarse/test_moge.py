@@ -13,11 +13,12 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse import moge as moge_adapter
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.engines.precision import in_precision
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.input_size import InputSize, long_side
 from depth_retrofit_ros.coarse.moge import MoGe2, load, metric_depth
 from depth_retrofit_ros.coarse.networks import moge
-from depth_retrofit_ros.coarse.networks.moge import MoGe, config_of
+from depth_retrofit_ros.coarse.networks.moge import MoGe, MoGeMaps, config_of
 from depth_retrofit_ros.coarse.networks.view_plane import view_plane
 from depth_retrofit_ros.errors import WeightsError
 from test.coarse.networks.parity import read_fixture
@@ -68,7 +69,7 @@ def test_features_are_those_that_the_points_are_projected_from() -> None:
     net = _net()
     image = torch.rand(1, 3, 56, 84, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        maps = net.maps(image, 1.5)
+        maps = MoGeMaps.of(net(image, torch.tensor([1.5])))
         last = net.points_head.output_blocks[-1]
         torch.testing.assert_close(maps.points, last(maps.features[None])[0])
     assert float(maps.features.std()) > 0.01
@@ -88,10 +89,10 @@ def test_half_precision_gives_float32_depth(dtype: torch.dtype, error: float) ->
 def test_logarithms_are_not_rounded_to_half_precision() -> None:
     """Of depth and of its scale: a step of float16 is 0.1 % of either."""
     net = _net()
-    net.set_precision(torch.float16)
+    in_precision(net, torch.float16)
     image = torch.rand(1, 3, 56, 84, generator=torch.Generator().manual_seed(1)).half()
     with torch.no_grad():
-        maps = net.maps(image, 1.5)
+        maps = MoGeMaps.of(net(image, torch.tensor([1.5])))
     assert maps.features.dtype == torch.float16
     assert maps.log_scale.dtype == maps.points.dtype == maps.normals.dtype == maps.mask.dtype == torch.float32
     assert float(maps.log_scale) != float(maps.log_scale.half())
@@ -123,7 +124,7 @@ def test_its_metres_are_those_of_any_camera() -> None:
     image, model = _image(90, 140), _model()
     before = model.predict(image, None)
     with torch.no_grad():
-        _last_bias(model._net.scale_head).add_(0.5)
+        _last_bias(model.network.scale_head).add_(0.5)
     after = model.predict(image, None)
     assert before.sky is not None
     torch.testing.assert_close(after.depth[~before.sky], before.depth[~before.sky] * torch.tensor(0.5).exp())
@@ -138,7 +139,7 @@ def test_what_is_not_finite_is_sky_and_lies_far_behind() -> None:
     limited = limit_far(prediction, METRIC)
     assert float(limited.depth[sky].max()) < 100.0
     with torch.no_grad():
-        _last_bias(model._net.mask_head).sub_(1e4)
+        _last_bias(model.network.mask_head).sub_(1e4)
     nothing = model.predict(_image(90, 140), None)
     assert nothing.sky is not None and bool(nothing.sky.all()) and bool(nothing.depth.isfinite().all())
 
@@ -196,7 +197,8 @@ def test_what_comes_to_lie_behind_the_camera_is_unknown_and_drags_no_limit(monke
     mask[:8] = -1.0  # sky
     maps = moge.MoGeMaps(torch.zeros(3, h, w), torch.ones(3, h, w), mask, torch.tensor(0.0), torch.zeros(16, h, w))
     model = _model()
-    monkeypatch.setattr(model._net, "maps", lambda *_: maps)
+    answer = (maps.points[2], maps.features, maps.points, maps.normals, maps.mask, maps.log_scale)
+    model.network = lambda *_: tuple(tensor[None] for tensor in answer)  # type: ignore[assignment]
     monkeypatch.setattr(moge_adapter, "metric_depth", lambda *_: (z, known & (mask > 0), torch.tensor(1.0)))
     prediction = model.predict(_image(h, w), None)
     assert prediction.unknown is not None and prediction.sky is not None

@@ -25,7 +25,7 @@ def test_the_answer_is_the_library_s_own(family: Family) -> None:
     model = model_of(family)
     planes = model.planes(image(96, 96))
     assert planes.shape[2:] == (family.side, family.side)
-    answer, _ = model.network(planes)
+    answer = model.network(planes)[0]
     expected = library_answer(family.net(), planes)
     assert float(expected.std()) > 0
     torch.testing.assert_close(answer[0], expected, rtol=1e-5, atol=1e-5)
@@ -64,22 +64,6 @@ def test_midas_keeps_a_frame_s_aspect(name: str, size: tuple[int, int]) -> None:
     if name == "midas hybrid":
         net.dpt.embeddings.forward = lambda planes: embeddings(planes, interpolate_pos_encoding=True)
     torch.testing.assert_close(model.network(planes)[0][0], library_answer(net, planes), rtol=1e-5, atol=1e-5)
-
-
-@EVERY
-def test_an_exported_network_gives_the_same_two_outputs(family: Family) -> None:
-    network = family.wrap(family.net())
-    height = family.side if family.model in ("dpt-large", "depth-pro") else family.side // 2
-    planes = torch.randn(1, 3, height, family.side, generator=torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        answer, features = network(planes)
-        exported = torch.export.export(network, (planes,)).module()
-        got_answer, got_features = exported(planes)
-    scale = float(answer.abs().mean())
-    torch.testing.assert_close(got_answer, answer, rtol=1e-5, atol=1e-5 * max(scale, 1.0))
-    if family.model in (FAMILIES[name].model for name in DISTRIBUTIONS):
-        got_features, features = got_features.exp(), features.exp()  # the logarithm of next to nothing is not worth comparing
-    torch.testing.assert_close(got_features, features, rtol=1e-5, atol=1e-5 * float(features.abs().max()))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])

@@ -7,14 +7,14 @@ they serve poses and several views, and depth does not depend on them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.networks.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, Block, DinoV2, VitSize
-from depth_retrofit_ros.coarse.networks.dpt import DenseHead, DptHead, project
+from depth_retrofit_ros.coarse.networks.dpt import DenseHead, DptHead, project, projections
 from depth_retrofit_ros.coarse.networks.rotary import grid_positions, rotated
 
 NORM_EPS = 1e-5  # of the encoder's last norm, where DINOv2's own has 1e-6
@@ -63,6 +63,10 @@ class AnyViewDepth(nn.Module):
             positions=torch.float32,
         )
 
+    def exact(self) -> Iterator[nn.Module]:
+        """See ``HasExactParts``."""
+        return projections(self)
+
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """image ``[B, 3, H, W]``, normalised, sides multiples of the patch → relative depth ``float32 [B, H, W]``, the 32 features
         before its projection ``[B, 32, H, W]``, and the depth's confidence ``float32 [B, H, W]`` > 1."""
@@ -82,6 +86,10 @@ class MonocularDepth(nn.Module):
         self.taken = architecture.taken
         self.backbone = nn.ModuleDict({"pretrained": Encoder(architecture.encoder)})
         self.head = SkyHead(architecture.encoder.width, architecture.channels, architecture.features)
+
+    def exact(self) -> Iterator[nn.Module]:
+        """See ``HasExactParts``."""
+        return projections(self)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """image ``[B, 3, H, W]``, normalised, sides multiples of the patch → depth ``float32 [B, H, W]`` (relative, or metres for a

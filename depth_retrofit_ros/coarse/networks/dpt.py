@@ -6,7 +6,7 @@ What the released heads differ in are ``DptHead``'s arguments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -153,7 +153,7 @@ class ResidualConvUnit(nn.Module):
 
 
 class Projection(nn.Conv2d):
-    """Features ``[B, 32, h, w]`` → outputs, computed in the precision of its own weights, see ``to_precision``."""
+    """Features ``[B, 32, h, w]`` → outputs, computed in the precision of its own weights."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__(HEAD_CHANNELS, outputs, 1)
@@ -173,13 +173,9 @@ def project(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
     return features, layers[2](features)
 
 
-def to_precision(net: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The network in ``dtype``, but for its last projections: they stay ``float32``, and so does what they answer."""
-    net.to(dtype)
-    for module in net.modules():
-        if isinstance(module, Projection):
-            module.float()
-    return net
+def projections(net: nn.Module) -> Iterator[nn.Module]:
+    """The last projections of a network with such heads, which are exact, and so is what they answer."""
+    return (module for module in net.modules() if isinstance(module, Projection))
 
 
 def plane_embedding(x: Tensor, aspect: float, precision: torch.dtype) -> Tensor:

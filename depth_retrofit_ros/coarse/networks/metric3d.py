@@ -66,8 +66,8 @@ class Metric3D(nn.Module):
 class Decoder(nn.Module):
     """Tokens ``[1, 1 + registers + N, C]`` and their grid → three float32 maps.
 
-    Depth ``[h, w]`` m of the canonical camera and normals ``[3, h, w]``, at the input's size; and before their correction the
-    logarithm of the share of each depth bin, ``[256, h/4, w/4]``.
+    Depth ``[1, h, w]`` m of the canonical camera, at the input's size; the logarithm of the share of each depth bin before its
+    correction, ``[1, 256, h/4, w/4]``; and normals ``[1, 3, h, w]``.
     """
 
     def __init__(self, config: Metric3DConfig) -> None:
@@ -104,8 +104,8 @@ class Decoder(nn.Module):
             units, weights, change = self.update_block(units, gates, state.to(units[0].dtype))
             state = state + change.float()
         full = upsampled(state, weights.float())
-        depth = (full[0, 0] * UNIT_M + FARTHEST_M).clamp(NEAREST_M, FARTHEST_M)
-        return depth, normalized(full[:, 2:])[0, :3], scores.log_softmax(1)[0]
+        depth = (full[:, 0] * UNIT_M + FARTHEST_M).clamp(NEAREST_M, FARTHEST_M)
+        return depth, scores.log_softmax(1), normalized(full[:, 2:])[:, :3]
 
 
 class EncoderFeatures(nn.Module):

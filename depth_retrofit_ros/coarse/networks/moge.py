@@ -7,7 +7,7 @@ patch's side, and a perceptron for the scale. The released checkpoints carry the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from depth_retrofit_ros.coarse.engines.base import Tensors
 from depth_retrofit_ros.coarse.imagenet import DEVIATION, MEAN
 from depth_retrofit_ros.coarse.networks.dinov2 import VIT_BASE, VIT_LARGE, VIT_SMALL, DinoV2, VitSize
 from depth_retrofit_ros.coarse.networks.view_plane import view_plane
@@ -58,9 +59,15 @@ class MoGeMaps:
     log_scale: Tensor
     features: Tensor
 
+    @classmethod
+    def of(cls, answer: Tensors) -> MoGeMaps:
+        """Of what ``MoGe.forward`` gives."""
+        _, features, points, normals, mask, log_scale = (tensor[0] for tensor in answer)
+        return cls(points, normals, mask, log_scale, features)
+
 
 class MoGe(nn.Module):
-    """The network, for one image at a time. Use ``maps``; ``forward`` returns the same as a tuple, for compilers."""
+    """The network, for one image at a time; ``MoGeMaps.of`` names what it answers."""
 
     def __init__(self, config: MoGeConfig) -> None:
         super().__init__()
@@ -71,12 +78,17 @@ class MoGe(nn.Module):
         )
         self.scale_head = perceptron(config.scale_widths)
 
-    def maps(self, image: Tensor, aspect: float) -> MoGeMaps:
-        """image: ``[1, 3, H, W]`` RGB in 0…1, sides multiples of 14; aspect: width over height of its frame."""
-        return MoGeMaps(*self(image, aspect))
+    def exact(self) -> Iterator[nn.Module]:
+        """What gives logarithms, of z and of the scale: a step of float16 is 0.1 % of either."""
+        for head in (self.points_head, self.normal_head, self.mask_head):
+            yield head.output_blocks
+        yield self.scale_head
 
-    def forward(self, image: Tensor, aspect: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """See ``maps``, for the order see ``MoGeMaps``."""
+    def forward(self, image: Tensor, aspect: Tensor) -> Tensors:
+        """image: ``[1, 3, H, W]`` RGB in 0…1, sides multiples of 14; aspect: ``float32 [1]``, width over height of its frame.
+
+        Gives ln z ``[1, h, w]``, features, points, normals, mask and scale, see ``MoGeMaps``, each as a batch of one.
+        """
         tokens, class_token = self.encoder(image)
         rows, columns = tokens.shape[-2:]
         levels = [view_plane(rows << level, columns << level, aspect, image.device)[None].to(tokens) for level in range(LEVELS)]
@@ -87,14 +99,7 @@ class MoGe(nn.Module):
         normals = self.normal_head.project(self.normal_head(levels)[-1])
         mask = self.mask_head.project(self.mask_head(levels)[-1])
         log_scale = self.scale_head(class_token.to(self.scale_head[0].weight.dtype))
-        return points[0], normals[0], mask[0, 0], log_scale[0, 0], features[0]
-
-    def set_precision(self, dtype: torch.dtype) -> None:
-        """Compute in ``dtype``, but for what gives logarithms, of z and of the scale: a step of float16 is 0.1 % of either."""
-        self.to(dtype)
-        for head in (self.points_head, self.normal_head, self.mask_head):
-            head.output_blocks.float()
-        self.scale_head.float()
+        return points[:, 2], features, points, normals, mask[:, 0], log_scale[:, 0]
 
 
 class Encoder(nn.Module):

@@ -6,13 +6,13 @@ in a ``TemporalMemory``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.networks.dinov2 import VIT_SMALL, DinoV2, VitSize
-from depth_retrofit_ros.coarse.networks.dpt import DptHead, project
+from depth_retrofit_ros.coarse.networks.dpt import DptHead, project, projections
 from depth_retrofit_ros.coarse.networks.temporal import TemporalModule
 
 STATES = 8  # tensors in a frame's state: two attentions in each of four temporal modules
@@ -39,6 +39,10 @@ class VideoDepth(nn.Module):
         self.taken = architecture.taken
         self.pretrained = DinoV2(architecture.encoder)
         self.head = TemporalHead(architecture.encoder.width, architecture.channels, architecture.features)
+
+    def exact(self) -> Iterator[nn.Module]:
+        """See ``HasExactParts``."""
+        return projections(self)
 
     def forward(self, image: Tensor, past: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor, list[Tensor]]:
         """image ``[1, 3, H, W]``, normalised, sides multiples of the patch; past: of ``TemporalMemory.past``, None at the start.

@@ -14,11 +14,14 @@ NEVER_BEHIND = 1e30  # z of a cell that does not count
 CAUTION, FIRST_CAUTION = (0.2, 5.0), 1e-3  # factor of the damping after a step that helped, and after one that did not
 
 
-def view_plane(rows: int, columns: int, aspect: float, device: torch.device) -> Tensor:
-    """The centers of the cells on the view plane, ``float32 [2, rows, columns]`` (right, down); aspect: width / height."""
+def view_plane(rows: int, columns: int, aspect: float | Tensor, device: torch.device) -> Tensor:
+    """The centers of the cells on the view plane, ``float32 [2, rows, columns]`` (right, down).
+
+    aspect: width / height, a number or ``float32 [1]`` on the device.
+    """
     diagonal = (1 + aspect**2) ** 0.5
-    x, y = aspect / diagonal * (columns - 1) / columns, 1 / diagonal * (rows - 1) / rows
-    u, v = torch.linspace(-x, x, columns, device=device), torch.linspace(-y, y, rows, device=device)
+    x, y = aspect / diagonal * ((columns - 1) / columns), 1 / diagonal * ((rows - 1) / rows)
+    u, v = torch.linspace(-1, 1, columns, device=device) * x, torch.linspace(-1, 1, rows, device=device) * y
     return torch.stack((u.expand(rows, -1), v[:, None].expand(-1, columns)))
 
 

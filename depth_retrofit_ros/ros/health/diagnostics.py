@@ -9,7 +9,9 @@ import torch
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.engines.assign import engine_of
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.device.faults import is_device_fault
 from depth_retrofit_ros.device.memory import device_mb, resident_mb
@@ -76,7 +78,8 @@ class Health:
     """How the node is, kept up to date by node and processor. Fields are replaced as a whole, so any thread may read them.
 
     loaded_model: the name of the coarse model, once there is one; device, claim, coarse_size: its own; None while there is none.
-    engine: of the refiner's sparse convolutions. sparse_topics: depth image, points; empty where nothing takes them.
+    engine: of the refiner's sparse convolutions. coarse: the model; what runs it may change with the size of the images.
+    sparse_topics: depth image, points; empty where nothing takes them.
     device_fault: why this process can use its device no more; empty where it can. configuring_s: for how long it has been
     configuring, 0 where it is not. graph_problems: what on the graph keeps images away or mixes nodes up. lost: images that the
     transport lost since activation.
@@ -94,6 +97,7 @@ class Health:
     claim: ScaleClaim | None = None
     coarse_size: InputSize | None = None
     engine: str = ""
+    coarse: CoarseModel | None = None
     image_topic: str = ""
     info_topic: str = ""
     sparse_topics: tuple[str, ...] = ()
@@ -294,6 +298,7 @@ def _model(health: Health) -> Report:
         "name": health.model,
         "input": _input_size(health),
         "engine": health.engine,
+        "coarse engine": "" if health.coarse is None else engine_of(health.coarse),
         "device": "" if device is None else str(device),
         "scale": scale,
         "memory of the process [MB]": f"{resident_mb():.0f}",

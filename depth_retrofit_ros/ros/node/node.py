@@ -21,6 +21,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros import retrofit
+from depth_retrofit_ros.coarse.engines.assign import engine_of
 from depth_retrofit_ros.device.memory import release_memory
 from depth_retrofit_ros.errors import DepthRetrofitError, GraphError, ModelError
 from depth_retrofit_ros.io.raw_depth import compile_millimeters
@@ -64,6 +65,8 @@ def load_retrofit(settings: Settings) -> Retrofit:
         cuda_graphs=settings.cuda_graphs,
         trust_scale=settings.trust_scale,
         coarse_size=settings.coarse_size,
+        coarse_engine=settings.coarse_engine,
+        coarse_precision=settings.coarse_precision,
         allow_download=settings.allow_download,
         views=settings.views,
         suits=lambda info: mode_refusal(settings.align, info.name, info.claim, settings.views),
@@ -154,9 +157,11 @@ class DepthNode(LifecycleNode):
         finally:
             self._health.configuring_s = 0.0
         self._health.device, self._health.engine = method.coarse.device, method.refiner.backend_name
+        self._health.coarse = method.coarse
         self._health.stage = "inactive"
         size = f", input {self._health.coarse_size}" if self._health.coarse_size else ""
-        ready = f"{self._health.model} is ready on {self._health.device}{size}, sparse backend {self._health.engine}"
+        engines = f"coarse engine {engine_of(method.coarse)}, sparse backend {self._health.engine}"
+        ready = f"{self._health.model} is ready on {self._health.device}{size}, {engines}"
         self.get_logger().info(f"{ready}; its depth is {method.coarse.claim}{', and trusted' if method.trust_scale else ''}")
         self.get_logger().debug(f"images and clouds are published {way_out()}")
         return SUCCESS
@@ -232,6 +237,7 @@ class DepthNode(LifecycleNode):
                 self._abandon()
         self._health.stage, self._health.device, self._health.engine = "unconfigured", None, ""
         self._health.claim, self._health.coarse_size, self._health.loaded_model = None, None, ""
+        self._health.coarse = None
 
     def _subscribe(self, processor: Processor) -> None:
         def on_info(info: CameraInfo) -> None:

@@ -116,6 +116,19 @@ PARAMETERS = (
         "Size of the model's input: its long side [px], native (its authors' rule), or default",
         number_text=True,
     ),
+    Parameter(
+        "coarse_engine",
+        "auto",
+        "unconfigured",
+        "What runs the coarse model, see `depth-retrofit models`; auto: the fastest that is installed",
+    ),
+    Parameter(
+        "coarse_precision",
+        "auto",
+        "unconfigured",
+        "In which the coarse model computes; auto: what was measured to hold",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    ),
     Parameter("refiner", "", "unconfigured", "Checkpoint of the refiner; empty: the bundled one"),
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
     Parameter("engine", "auto", "unconfigured", "Sparse backend, see `depth-retrofit models`; auto: the fastest on the device"),
@@ -197,6 +210,8 @@ class Settings:
     weights: str
     allow_download: bool
     coarse_size: str
+    coarse_engine: str
+    coarse_precision: str
     refiner: str
     device: str
     engine: str

@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image
 
+from depth_retrofit_ros.coarse.engines.assign import engine_of
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.evaluation.report.run_folder import Inside
@@ -77,7 +78,11 @@ def run_every_frame(
                 progress(f"{time.monotonic() - ready_s:5.1f} s: {run.playback.played} images")
         finally:
             processor.destroy()
-        run.recording.reports[f"{NODE}: model"] = {"device": str(health.device), "engine": health.engine}
+        run.recording.reports[f"{NODE}: model"] = {
+            "device": str(health.device),
+            "engine": health.engine,
+            "coarse engine": engine_of(retrofit.coarse),
+        }
         run_s, playback, recording = time.monotonic() - ready_s, run.playback, run.recording
         counts = asdict(health.frames.counts)
         delivery = DeliveryReport.from_counts(counts, playback.played, recording.answers, len(playback.unreadable))

@@ -60,6 +60,8 @@ class Replay:
     engine: str
     refiner_precision: str = "auto"
     coarse_size: str = "default"
+    coarse_engine: str = "auto"
+    coarse_precision: str = "auto"
     allow_download: bool = False
     trust_scale: bool = False
     mode: RunMode = "realtime"
@@ -80,6 +82,8 @@ class Replay:
             "engine": self.engine,
             "refiner_precision": self.refiner_precision,
             "coarse_size": self.coarse_size,
+            "coarse_engine": self.coarse_engine,
+            "coarse_precision": self.coarse_precision,
             "allow_download": self.allow_download,
             "budget": self.budget,
             "trust_scale": self.trust_scale,
@@ -106,7 +110,10 @@ def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say) -> S
     chosen = set(answers) if how.mode == "every-frame" else spread(sorted(answers), how.evaluated)
 
     def load() -> Any:
-        return load_coarse(how.model, weights=how.weights, device=how.device, size=how.coarse_size)
+        engine, precision = how.coarse_engine, how.coarse_precision
+        return load_coarse(
+            how.model, weights=how.weights, device=how.device, size=how.coarse_size, engine=engine, precision=precision
+        )
 
     evaluated = {number: answers[number] for number in sorted(chosen)}
     assessment = assess(source, out, evaluated, SequenceEvaluator(how.align, find_model(how.model).claim.inverse), load, progress)
@@ -242,6 +249,7 @@ def _summary(
     scale = _scale(stats[-1]) if stats else "no answer"
     model = run.recording.reports.get(f"{NODE}: model", {})
     size = f"input {model['input']}, " if model.get("input") else ""
+    size += f"coarse engine {model['coarse engine']}, " if model.get("coarse engine") else ""
     where = f"{size}on {model.get('device', how.device)}, sparse backend {model.get('engine', how.engine)}"
     facts = {
         "source": source.described,

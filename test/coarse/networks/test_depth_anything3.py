@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from depth_retrofit_ros.coarse.engines.precision import in_precision
 from depth_retrofit_ros.coarse.networks.depth_anything3 import (
     BASE,
     LEFT_OUT,
@@ -20,7 +21,6 @@ from depth_retrofit_ros.coarse.networks.depth_anything3 import (
     depth_weights,
 )
 from depth_retrofit_ros.coarse.networks.dinov2 import VitSize
-from depth_retrofit_ros.coarse.networks.dpt import to_precision
 from test.coarse.networks.parity import fill, mismatches, random_input, read_fixture, signature
 
 TINY = {
@@ -101,7 +101,7 @@ def test_half_precision_ends_before_the_last_projections(kind: str, dtype: torch
     image = planes(kind, 42, 56)
     with torch.no_grad():
         exact = tiny(kind)(image)
-        net = to_precision(tiny(kind), dtype)
+        net = in_precision(tiny(kind), dtype)
         depth, features, beside = net(image.to(dtype))
     assert (depth.dtype, features.dtype, beside.dtype) == (torch.float32, dtype, torch.float32)
     assert float((depth / exact[0]).log().abs().median()) < 0.05

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from depth_retrofit_ros.coarse.networks.dinov2 import VitSize
 from depth_retrofit_ros.coarse.networks.metric3d import LARGE, SMALL, Metric3D, Metric3DConfig, published_name
@@ -20,12 +21,16 @@ def tiny_network() -> Metric3D:
     return network.eval()
 
 
+def answers(network: Metric3D, case: str) -> dict[str, Tensor]:
+    """Of a case, in the shapes and by the names of its fixture."""
+    with torch.no_grad():
+        depth, bins, normals = network((random_input(case, (1, 3, *CASES[case])) - 0.5) * 4)
+    return {"depth": depth[0], "normals": normals[0], "bins": bins[0]}
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_answers_are_those_of_the_published_code(case: str) -> None:
-    with torch.no_grad():
-        depth, normals, bins = tiny_network()((random_input(case, (1, 3, *CASES[case])) - 0.5) * 4)
-    expected = read_fixture("metric3d")["answers"][case]
-    assert not mismatches({"depth": depth, "normals": normals, "bins": bins}, expected)
+    assert not mismatches(answers(tiny_network(), case), read_fixture("metric3d")["answers"][case])
 
 
 @pytest.mark.parametrize(("size", "config"), [("s", SMALL), ("l", LARGE)])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from depth_retrofit_ros.coarse.engines.precision import in_precision
 from depth_retrofit_ros.coarse.networks.dinov2 import VitSize
-from depth_retrofit_ros.coarse.networks.dpt import to_precision
 from depth_retrofit_ros.coarse.networks.temporal import REACH, RECENT, WINDOW, TemporalMemory
 from depth_retrofit_ros.coarse.networks.video_depth_anything import SMALL, STATES, Architecture, VideoDepth
 from test.coarse.networks.parity import fill, mismatches, random_input, read_fixture, signature
@@ -98,7 +98,7 @@ def test_exported_it_answers_the_same() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 @pytest.mark.parametrize("frames", [1, 4])
 def test_half_precision_ends_before_the_last_projection(frames: int, dtype: torch.dtype) -> None:
-    nets = {torch.float32: tiny(), dtype: to_precision(tiny(), dtype)}
+    nets = {torch.float32: tiny(), dtype: in_precision(tiny(), dtype)}
     answers = []
     for precision, net in nets.items():
         memory = TemporalMemory()

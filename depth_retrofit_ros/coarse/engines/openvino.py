@@ -1,0 +1,67 @@
+"""OpenVINO on the CPU: the network's ONNX file, compiled for this processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from depth_retrofit_ros.coarse.engines.base import Network, Source, Tensors
+from depth_retrofit_ros.coarse.engines.onnx_file import onnx_file
+from depth_retrofit_ros.errors import ModelError
+from depth_retrofit_ros.io.checkpoints import first_line
+
+_PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+
+
+class OpenVinoEngine:
+    """``CoarseEngine``. It reads torch's memory and writes into torch's: nothing is copied on either side.
+
+    In bfloat16 its sums, and what it returns, are float32; parts that a network calls exact are bfloat16 too.
+    """
+
+    name = "openvino"
+    devices = ("cpu",)
+    precisions = tuple(_PRECISIONS)
+
+    def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
+        """See ``CoarseEngine.compile``. It has as many threads as torch has now, and keeps what it makes beside the ONNX file."""
+        import openvino
+
+        core = openvino.Core()
+        if precision == torch.bfloat16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise ModelError("coarse engine openvino has no bfloat16 on this processor: use coarse precision float32")
+        with onnx_file(network, inputs, source) as file:
+            options = {
+                "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "PERFORMANCE_HINT": "LATENCY",
+                "ENABLE_CPU_PINNING": False,  # the refiner's threads are on the same cores
+                "CACHE_DIR": str(file.parent),
+            }
+            try:
+                return _Compiled(core.compile_model(str(file), "CPU", options))
+            except Exception as error:  # its exceptions have no common class of their own
+                raise ModelError(f"coarse engine openvino cannot load {source.model} ({first_line(error)}): use eager") from error
+
+
+class _Compiled:
+    """``Network``: float32 in and out, shapes as in the file."""
+
+    def __init__(self, model: Any) -> None:
+        self._request = model.create_infer_request()
+        self._shapes = [tuple(output.shape) for output in model.outputs]
+
+    def __call__(self, *inputs: Tensor) -> Tensors:
+        import openvino
+
+        kept = [tensor.contiguous() for tensor in inputs]
+        for index, tensor in enumerate(kept):
+            self._request.set_input_tensor(index, openvino.Tensor(tensor.numpy(), shared_memory=True))
+        # New ones for each frame: who asked keeps the features as long as the frame is worked on.
+        outputs = tuple(torch.empty(shape) for shape in self._shapes)
+        for index, tensor in enumerate(outputs):
+            self._request.set_output_tensor(index, openvino.Tensor(tensor.numpy(), shared_memory=True))
+        self._request.infer()
+        return outputs

@@ -1,0 +1,240 @@
+"""Programs on disk: read while nothing has changed, made anew where anything is odd, and never half there."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from depth_retrofit_ros.coarse.engines import cache
+from depth_retrofit_ros.coarse.engines.cache import Key, ProgramCache, code_digest, engines_folder, replaced, weights_digest
+
+KEY = {"model": "tiny", "gpu": "one"}
+
+
+def _written(program: str, file: Path) -> None:
+    file.write_text(program)
+
+
+class Maker:
+    """Makes programs that are words, and counts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cache, self.built = ProgramCache(folder), 0
+        self.folders: list[Path | None] = []
+
+    def __call__(self, key: Key = KEY, load: Callable[[Path], str] = Path.read_text) -> str:
+        def build(folder: Path | None) -> str:
+            self.built += 1
+            self.folders.append(folder)
+            return f"program {self.built}"
+
+        return self.cache.program(key, build, _written, load)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Maker:
+    return Maker(tmp_path / "engines")
+
+
+def _kept(make: Maker) -> tuple[Path, Path]:
+    """The program of ``KEY``, made and kept, and its note."""
+    assert make() == "program 1"
+    (program,), (note,) = make.cache.folder.glob("*.pt2"), make.cache.folder.glob("*.json")
+    return program, note
+
+
+def test_a_program_is_made_once_for_each_key(make: Maker) -> None:
+    assert [make(), make(), make({**KEY, "gpu": "two"}), make(), make({**KEY, "gpu": "two"})] == [
+        f"program {number}" for number in (1, 1, 2, 1, 2)
+    ]
+    assert make.folders == [make.cache.folder] * 2
+
+
+def _cut(program: Path, note: Path) -> None:
+    program.write_bytes(program.read_bytes()[:-1])
+
+
+def _foreign(program: Path, note: Path) -> None:
+    program.write_text("a program of somebody else")
+
+
+def _gone(program: Path, note: Path) -> None:
+    program.unlink()
+
+
+def _note_cut(program: Path, note: Path) -> None:
+    note.write_bytes(note.read_bytes()[:20])
+
+
+def _note_foreign(program: Path, note: Path) -> None:
+    note.write_text("[1, 2]\n")
+
+
+def _note_without_digest(program: Path, note: Path) -> None:
+    note.write_text(json.dumps({"key": KEY}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_cut, "its SHA-256 is another"),
+        (_foreign, "its SHA-256 is another"),
+        (_gone, "it is gone"),
+        (_note_cut, ""),
+        (_note_foreign, ""),
+        (_note_without_digest, "'sha256'"),
+    ],
+)
+def test_what_is_not_whole_is_told_and_made_anew(
+    make: Maker, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path, Path], None], reason: str
+) -> None:
+    program, note = _kept(make)
+    spoil(program, note)
+    read: list[Path] = []
+
+    def load(path: Path) -> str:
+        read.append(path)
+        return path.read_text()
+
+    assert make(load=load) == "program 2" and read == [], "bytes that are not known are never read as a program"
+    (line,) = caplog.messages
+    assert line.startswith(f"{program} is not what was kept there (") and reason in line and line.endswith("): it is made anew")
+    assert "\n" not in line
+    assert make(load=load) == "program 2" and make.built == 2
+
+
+def test_a_program_that_cannot_be_read_is_made_anew(make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+    program, _ = _kept(make)
+
+    def refuse(path: Path) -> str:
+        raise RuntimeError("engine of another version\nmore")
+
+    assert make(load=refuse) == "program 2"
+    told = f"{program} is not what was kept there (RuntimeError: engine of another version): it is made anew"
+    assert caplog.messages == [told]
+    assert make() == "program 2"
+
+
+def test_a_note_of_another_key_does_not_count(make: Maker) -> None:
+    _, note = _kept(make)
+    told = json.loads(note.read_text())
+    note.write_text(json.dumps({**told, "key": {**KEY, "gpu": "two"}}))
+    assert make() == "program 2"
+
+
+def test_an_interrupted_write_leaves_nothing(make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(program: str, file: Path) -> None:
+        file.write_text(program[:4])
+        raise OSError(28, "No space left on device")
+
+    assert make.cache.program(KEY, lambda folder: "made", fail, Path.read_text) == "made"
+    assert [path.name for path in make.cache.folder.iterdir()] == ["lock"]
+    (line,) = caplog.messages
+    assert line.startswith(f"cannot keep a program in {make.cache.folder} (") and "No space left on device" in line
+    assert line.endswith("each start makes it anew, unless DEPTH_RETROFIT_ENGINES is a folder that has room for it")
+    assert make() == "program 1"
+
+
+def test_without_a_folder_that_can_be_written_it_is_made_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    make = Maker(tmp_path / "file" / "engines")
+    assert make() == "program 1" and make.folders == [None]
+    (line,) = caplog.messages
+    assert line.startswith(f"cannot keep a program in {tmp_path / 'file' / 'engines'} (Not a directory): each start makes it anew")
+
+
+def test_who_comes_second_waits_and_reads_what_the_first_has_made(make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+    make.cache.folder.mkdir()
+    waiting, answers = threading.Event(), list[str]()
+
+    class Heard(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage() == f"another process makes a program for {make.cache.folder}: waiting for it":
+                waiting.set()
+
+    logger, handler = logging.getLogger(cache.__name__), Heard()
+    logger.addHandler(handler)
+    second = threading.Thread(target=lambda: answers.append(make()))
+    try:
+        with caplog.at_level(logging.INFO), (make.cache.folder / "lock").open("wb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            second.start()
+            assert waiting.wait(60)
+            make.cache._keep(KEY, "of the first", _written)
+    finally:
+        second.join(60)
+        logger.removeHandler(handler)
+    assert answers == ["of the first"] and make.built == 0
+
+
+def test_a_scratch_file_takes_the_place_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "timings.bin"
+    with replaced(file, begin_with_it=True) as scratch:
+        assert not scratch.exists()
+        scratch.write_text("one")
+        assert not file.exists()
+    with replaced(file, begin_with_it=True) as scratch:
+        assert scratch.read_text() == "one"
+        scratch.write_text("one, two")
+    with pytest.raises(KeyboardInterrupt), replaced(file) as scratch:
+        scratch.write_text("three")
+        raise KeyboardInterrupt
+    with replaced(file):
+        pass
+    assert file.read_text() == "one, two" and os.listdir(tmp_path) == ["timings.bin"]
+
+
+def test_the_folder_is_the_user_s_own_or_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DEPTH_RETROFIT_ENGINES", str(tmp_path / "own"))
+    assert engines_folder() == tmp_path / "own"
+    monkeypatch.delenv("DEPTH_RETROFIT_ENGINES")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert engines_folder() == tmp_path / "depth_retrofit_ros" / "engines"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    assert engines_folder() == tmp_path / "home" / ".cache" / "depth_retrofit_ros" / "engines"
+
+
+def test_code_is_that_of_the_models_and_of_whoever_defines_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = tmp_path / "their_network_of_a_test.py"
+    theirs.write_text("from torch import nn\nclass Net(nn.Linear):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = import_module("their_network_of_a_test")
+
+    ours, net = code_digest(nn.Linear(1, 1)), module.Net(1, 1)
+    before = code_digest(net)
+    assert len({ours, before}) == 2 and code_digest(module.Net(2, 2)) == before
+    theirs.write_text(theirs.read_text() + "# changed\n")
+    assert code_digest(net) != before and code_digest(nn.Linear(1, 1)) == ours
+    monkeypatch.setattr(module, "__version__", "2", raising=False)
+    theirs.write_text(theirs.read_text().removesuffix("# changed\n"))
+    assert code_digest(net) != before
+
+    folder = tmp_path / "coarse"
+    (folder / "networks").mkdir(parents=True)
+    monkeypatch.setattr(cache, "_CODE", folder)
+    empty = code_digest(nn.Linear(1, 1))
+    (folder / "networks" / "new.py").write_text("X = 1\n")
+    assert code_digest(nn.Linear(1, 1)) != empty != ours
+
+
+def test_weights_are_told_by_every_value_and_name() -> None:
+    torch.manual_seed(0)
+    net = nn.BatchNorm1d(3).to(torch.bfloat16)
+    before = weights_digest(net)
+    assert weights_digest(net) == before
+    for change in (lambda: net.weight.data[0].add_(1), lambda: net.get_buffer("num_batches_tracked").add_(1), net.float):
+        change()
+        after = weights_digest(net)
+        assert after != before
+        before = after

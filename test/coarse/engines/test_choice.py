@@ -1,0 +1,109 @@
+"""What ``auto`` takes: what was measured to be the fastest of what is installed, and nothing that does not hold."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+import torch
+
+from depth_retrofit_ros.coarse.engines import choice
+from depth_retrofit_ros.coarse.engines.assign import EAGER
+from depth_retrofit_ros.coarse.engines.choice import ON_A_CPU, Measured, choose, usual_precision
+from depth_retrofit_ros.coarse.engines.registry import ENGINES
+from test.paths import ROOT
+
+HALF, WHOLE, OTHER = (
+    Measured("openvino", "bfloat16", 6.0),
+    Measured("openvino", "float32", 4.0),
+    Measured("onnxruntime", "float32", 2.0),
+)
+CASES = {
+    "compact": ("compact",),
+    "meter": ("meter-nyu",),
+    "depth_anything": ("depth-anything-v2-small 700x392", "depth-anything-v2-small 924x518"),
+}
+LEAST_OVERLAP = 0.95
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A processor with bfloat16 on which everything is installed; and a family of models."""
+    monkeypatch.setattr(choice, "ON_A_CPU", {"family": (HALF, WHOLE, OTHER)})
+    monkeypatch.setattr(choice, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(choice, "missing_packages", lambda info: ())
+    return monkeypatch
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *engines: str) -> None:
+    monkeypatch.setattr(choice, "missing_packages", lambda info: ("it",) if info in [ENGINES[name] for name in engines] else ())
+
+
+def test_the_fastest_is_taken(machine: pytest.MonkeyPatch) -> None:
+    chosen = choose("family", "cpu", None)
+    assert chosen == choice.Choice(HALF)
+    assert chosen.line("m") == "coarse engine auto: m by openvino in bfloat16 (6.0 times as fast as eager)"
+
+
+def test_without_bfloat16_it_is_the_fastest_in_float32(machine: pytest.MonkeyPatch) -> None:
+    machine.setattr(choice, "has_bfloat16", lambda: False)
+    assert choose("family", "cpu", None) == choice.Choice(WHOLE)
+
+
+def test_what_is_not_installed_is_passed_over_and_told(machine: pytest.MonkeyPatch) -> None:
+    without(machine, "openvino")
+    chosen = choose("family", "cpu", None)
+    assert chosen == choice.Choice(OTHER, HALF)
+    assert chosen.line("m") == (
+        "coarse engine auto: m by onnxruntime in float32 (2.0 times as fast as eager); faster (6.0 times): "
+        "openvino: pip install 'depth_retrofit_ros[openvino]'"
+    )
+    without(machine, "openvino", "onnxruntime")
+    assert choose("family", "cpu", None) == choice.Choice(None, HALF)
+    assert choose("family", "cpu", None).line("m").startswith("coarse engine auto: m by eager; faster (6.0 times): openvino: ")
+
+
+def test_a_precision_that_is_named_is_kept(machine: pytest.MonkeyPatch) -> None:
+    assert choose("family", "cpu", torch.float32) == choice.Choice(WHOLE)
+    assert choose("family", "cpu", torch.float16) == choice.Choice(None)
+
+
+def test_what_was_not_measured_stays_eager(machine: pytest.MonkeyPatch) -> None:
+    assert choose("another", "cpu", None) == choose("family", "cuda", None) == choice.Choice(None)
+    assert choose("another", "cpu", None).line("m") == "coarse engine auto: m by eager"
+
+
+def test_an_engine_that_is_named_has_the_measured_precision(machine: pytest.MonkeyPatch) -> None:
+    assert usual_precision("family", "openvino", "cpu") == torch.bfloat16
+    assert usual_precision("family", "onnxruntime", "cpu") == torch.float32
+    assert usual_precision("family", "inductor", "cpu") is usual_precision("family", "openvino", "cuda") is None
+    machine.setattr(choice, "has_bfloat16", lambda: False)
+    assert usual_precision("family", "openvino", "cpu") == torch.float32
+
+
+@pytest.mark.parametrize("family", ON_A_CPU)
+def test_the_table_is_what_was_measured(family: str) -> None:
+    """In the order of speed, at least half as fast again as eager, and within the limits that the documents state."""
+    stored = json.loads((ROOT / "benchmarks" / "results" / "coarse_engines.json").read_text(encoding="utf-8"))["cases"]
+    rows = ON_A_CPU[family]
+    assert [row.ratio for row in rows] == sorted((row.ratio for row in rows), reverse=True)
+    for row in rows:
+        measured = [stored[case]["engines"][f"{row.engine} {row.precision}"] for case in CASES[family]]
+        assert row.ratio == pytest.approx(min(entry["ratio_p50"] for entry in measured), abs=0.06)
+        assert row.ratio >= 1.5 and row.engine != EAGER
+        assert all(entry["selection_overlap"] >= LEAST_OVERLAP for entry in measured)
+
+
+def test_the_environment_can_name_what_auto_takes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    from depth_retrofit_ros.coarse.engines.assign import engine_of
+    from depth_retrofit_ros.coarse.registry import load_coarse
+
+    monkeypatch.setattr(choice, "ON_A_CPU", {"compact": (OTHER,)})
+    monkeypatch.setattr(choice, "missing_packages", lambda info: ())
+    with caplog.at_level(logging.INFO):
+        assert engine_of(load_coarse("compact", weights=None, device="cpu", engine="auto")) == "onnxruntime float32"
+        assert "compact by onnxruntime in float32" in caplog.text
+        monkeypatch.setenv(choice.ENGINE_VARIABLE, EAGER)
+        assert engine_of(load_coarse("compact", weights=None, device="cpu", engine="auto")) == EAGER
+    assert engine_of(load_coarse("compact", weights=None, device="cpu")) == EAGER
