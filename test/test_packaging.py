@@ -24,7 +24,10 @@ from test.paths import ROOT
 from test.waiting import PATIENCE_S
 
 PACKAGE = "depth_retrofit_ros"
-NAMED_OTHERWISE = {"foxglove": "foxglove-sdk"}  # module → distribution, which is known only where it is installed
+NAMED_OTHERWISE = {
+    "MinkowskiEngineBackend": "MinkowskiEngine",
+    "foxglove": "foxglove-sdk",
+}  # module → distribution, which is known only where it is installed
 SHARE = (
     "config/pipeline.yaml",
     "launch/pipeline.launch.py",
