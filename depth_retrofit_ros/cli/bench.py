@@ -93,7 +93,17 @@ def measure(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         coarse_precision=args.coarse_precision,
         allow_download=args.allow_download,
     )
-    names = ("model", "weights", "coarse_size", "coarse_engine", "coarse_precision", "refiner", "device", "engine", "refiner_precision")
+    names = (
+        "model",
+        "weights",
+        "coarse_size",
+        "coarse_engine",
+        "coarse_precision",
+        "refiner",
+        "device",
+        "engine",
+        "refiner_precision",
+    )
     parameters: dict[str, str | float] = {name: str(getattr(args, name)) for name in names if getattr(args, name)}
     parameters["trust_scale"] = method.coarse.claim.needs_trust  # the cloud is part of what is measured
     plan = document.Plan(args.size, args.budget, args.parts, args.node_size, args.camera_hz, args.seconds, parameters, args.rounds)
