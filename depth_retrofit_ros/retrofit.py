@@ -133,7 +133,11 @@ class Retrofit:
             with stage("fuse"):
                 gate, fused_at_pixels = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
-                fused, depth, seen = (_without(known, coarse.unknown) for known in (fused, depth, coarse.depth))
+                seen = coarse.depth
+                if coarse.unknown is not None:
+                    seen = seen.masked_fill(coarse.unknown, torch.nan)
+                    unknown = upsample_mask(coarse.unknown, (height, width))
+                    fused, depth = (known.masked_fill_(unknown, torch.nan) for known in (fused, depth))
 
         source = self.coarse.claim.source(self.trust_scale, frame.sparse)
         if frame.camera is None and source not in ("file", "sensor"):
@@ -168,13 +172,6 @@ class Retrofit:
         camera: its intrinsics, where the real ones have some."""
         image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         return self(Frame(image.numpy(), camera=camera))
-
-
-def _without(depth: torch.Tensor, unknown: torch.Tensor | None) -> torch.Tensor:
-    """Depth ``[H, W]``, NaN in the cells that are unknown ``bool [h, w]``."""
-    if unknown is None:
-        return depth
-    return depth.masked_fill(upsample_mask(unknown, (depth.shape[0], depth.shape[1])), torch.nan)
 
 
 def _require_trustworthy(model: str, claim: ScaleClaim) -> None:
