@@ -130,8 +130,9 @@ class Outputs:
         """
         times_ms: dict[str, float] = {}
         failed: dict[str, Exception] = {}
-        camera, send = frame.camera, partial(self._try, self._publishers, times_ms, failed)
-        fills = self._maker(result.depth.device).begin(result, frame, self._due(result, camera, settings), settings.cloud_stride)
+        camera, publishers = frame.camera, self._publishers
+        send, due = partial(self._try, publishers, times_ms, failed), self._due(publishers, result, camera, settings)
+        fills = self._maker(result.depth.device).begin(result, frame, due, settings.cloud_stride)
         messages = {name: partial(self._filled, name, fill, result, header, settings) for name, fill in fills.items()}
         for name in _DEPTHS:
             if name in messages:
@@ -207,9 +208,8 @@ class Outputs:
         publisher = self._publishers.get(name)
         return publisher is not None and _is_subscribed(publisher) and limiter.due(rate_hz, time.monotonic())
 
-    def _due(self, result: DepthFrame, camera: Camera | None, settings: Settings) -> list[str]:
+    def _due(self, publishers: dict[str, Destination], result: DepthFrame, camera: Camera | None, settings: Settings) -> list[str]:
         """The outputs that can be made of this answer, and that somebody waits for."""
-        publishers = self._publishers
         possible = {"depth_mm": result.metric, "normals": camera is not None, "normals_preview": camera is not None}
         due = [name for name in OUTPUTS if possible.get(name, True) and name in publishers and _is_subscribed(publishers[name])]
         if "points" in due and not (
