@@ -26,6 +26,8 @@ def same_imports() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
-def run_python(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run_python(
+    *arguments: str, env: Mapping[str, str] | None = None, patience_s: float = PATIENCE_S
+) -> subprocess.CompletedProcess[str]:
     """The end of another Python with what it printed; failing is for the caller to judge."""
-    return subprocess.run([sys.executable, *arguments], env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return subprocess.run([sys.executable, *arguments], env=env, capture_output=True, text=True, timeout=patience_s, check=False)

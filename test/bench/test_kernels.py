@@ -26,6 +26,7 @@ def launches() -> list[Launch]:
     return list(forms.values())
 
 
+@pytest.mark.timeout(900)  # half a minute of computing
 @pytest.mark.parametrize("architecture", [87, 100])  # Jetson Orin; the newest
 def test_each_compiles_without_spilling(
     launches: list[Launch], architecture: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
