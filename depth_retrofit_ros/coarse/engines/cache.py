@@ -112,11 +112,8 @@ class ProgramCache:
         except Exception as error:  # of the disk, or whatever the library raises for a program that it cannot write
             self._tell_not_kept(first_line(error))
             return
-        everything_mb = self._pruned(note)
-        size_mb = file.stat().st_size / 1e6
-        _LOG.info(
-            "program of %s kept as %s (%.1f MB; all that are kept there: %.1f MB)", key["model"], file, size_mb, everything_mb
-        )
+        size_mb, all_mb = file.stat().st_size / 1e6, self._pruned(note)
+        _LOG.info("program of %s kept as %s (%.1f MB; all that are kept there: %.1f MB)", key["model"], file, size_mb, all_mb)
 
     def _pruned(self, newest: Path) -> float:
         """Megabytes of all programs, when the oldest are gone until no more than ``LARGEST_MB`` are left; the newest stays."""
@@ -124,9 +121,10 @@ class ProgramCache:
         sizes = {note: note.with_suffix(".pt2").stat().st_size / 1e6 for note in notes if note.with_suffix(".pt2").is_file()}
         for note in list(sizes):
             if sum(sizes.values()) > LARGEST_MB and note != newest:
-                note.unlink()
-                note.with_suffix(".pt2").unlink()
-                del sizes[note]
+                with suppress(OSError):  # what cannot be removed stays
+                    note.unlink()
+                    note.with_suffix(".pt2").unlink()
+                    del sizes[note]
         return sum(sizes.values())
 
     def _tell_not_kept(self, reason: str) -> None:
