@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Each coarse engine that is installed, in each of its precisions, beside eager float32: time, accuracy, start, memory.
 
-python benchmarks/coarse_engines.py --json benchmarks/results/coarse_engines.json --photos FOLDER --meter-weights FOLDER
+OMP_NUM_THREADS=1 python benchmarks/coarse_engines.py --threads 1 --json benchmarks/results/coarse_engines.json \\
+    --photos FOLDER --meter-weights FOLDER
 
-The engines take turns in one process, so that what else the machine does hits all alike. ``depth-anything-v2-small`` has random
-weights: its times are those of the real one, its differences are not. What each start takes is measured in processes of their own:
-the first with an empty folder of engine files, the second with what the first left there.
+The engines take turns in one process, so that what else the machine does hits all alike. On a machine that is not idle compare CPU
+times, on one thread: torch's threads wait for one another where the others' do not, and wall times then flatter the others.
+``depth-anything-v2-small`` has random weights: its times are those of the real one, its differences are not. What each start takes
+is measured in processes of their own: the first with an empty folder of engine files, the second with what the first left there.
 """
 
 from __future__ import annotations
@@ -171,12 +173,14 @@ def measure(case: str, args: argparse.Namespace) -> dict[str, Any]:
         model.predict(natural_image(*FRAME), None)
         inputs = recorder[0]
         times: dict[str, list[float]] = {name: [] for name in runs}
+        cpu_times: dict[str, list[float]] = {name: [] for name in runs}
         end_s, rounds = time.perf_counter() + args.seconds, 0
         while rounds < 3 or (time.perf_counter() < end_s and rounds < args.rounds):
             rounds += 1
             for name, program in runs.items():
-                begin_s = time.perf_counter()
+                begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
                 program(*inputs)
+                cpu_times[name].append(1e3 * (time.process_time() - begin_cpu_s))
                 times[name].append(1e3 * (time.perf_counter() - begin_s))
         off = differences(model, runs, images)
     eager = sorted(times["eager float32"])
@@ -185,6 +189,8 @@ def measure(case: str, args: argparse.Namespace) -> dict[str, Any]:
         median, least = values[len(values) // 2], values[0]
         row = {"ms_p50": round(median, 2), "ms_min": round(least, 2), "ratio_p50": round(eager[len(eager) // 2] / median, 2)}
         row["ratio_min"] = round(eager[0] / least, 2)
+        cpu = {key: sorted(entries)[len(entries) // 2] for key, entries in cpu_times.items()}
+        row |= {"cpu_ms_p50": round(cpu[name], 2), "ratio_cpu": round(cpu["eager float32"] / cpu[name], 2)}
         rows[name] = rows.get(name, {}) | row | {key: float(f"{value:.2e}") for key, value in off[name].items()}
         rows[name]["selection_overlap"] = round(1 - off[name]["lost"], 4)
         del rows[name]["lost"]

@@ -16,7 +16,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -28,6 +28,7 @@ from depth_retrofit_ros.io.checkpoints import first_line
 from depth_retrofit_ros.io.digests import digest_of
 
 FOLDER_VARIABLE = "DEPTH_RETROFIT_ENGINES"
+LARGEST_MB = 8000.0  # of all programs of a cache; what was not used for longest goes first
 Key = Mapping[str, str]
 _Program = TypeVar("_Program")
 _LOG = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ class ProgramCache:
         except Exception as error:  # whatever the library raises for a program that it cannot read
             reason = f"{type(error).__name__}: {first_line(error)}"
         else:
+            with suppress(OSError):  # of a folder that can only be read
+                os.utime(note)
             _LOG.info("program of %s read from %s (%.1f MB)", key["model"], file, file.stat().st_size / 1e6)
             return program
         if tells:
@@ -109,14 +112,20 @@ class ProgramCache:
         except Exception as error:  # of the disk, or whatever the library raises for a program that it cannot write
             self._tell_not_kept(first_line(error))
             return
-        everything = sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
-        _LOG.info(
-            "program of %s kept as %s (%.1f MB; all that is kept there: %.1f MB)",
-            key["model"],
-            file,
-            file.stat().st_size / 1e6,
-            everything / 1e6,
-        )
+        size_mb, all_mb = file.stat().st_size / 1e6, self._pruned(note)
+        _LOG.info("program of %s kept as %s (%.1f MB; all that are kept there: %.1f MB)", key["model"], file, size_mb, all_mb)
+
+    def _pruned(self, newest: Path) -> float:
+        """Megabytes of all programs, when the oldest are gone until no more than ``LARGEST_MB`` are left; the newest stays."""
+        notes = sorted(self.folder.glob("*.json"), key=lambda note: note.stat().st_mtime)
+        sizes = {note: note.with_suffix(".pt2").stat().st_size / 1e6 for note in notes if note.with_suffix(".pt2").is_file()}
+        for note in list(sizes):
+            if sum(sizes.values()) > LARGEST_MB and note != newest:
+                with suppress(OSError):  # what cannot be removed stays
+                    note.unlink()
+                    note.with_suffix(".pt2").unlink()
+                    del sizes[note]
+        return sum(sizes.values())
 
     def _tell_not_kept(self, reason: str) -> None:
         _LOG.warning(

@@ -17,11 +17,15 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An engine in a precision, and how many times as fast as eager float32 it was (benchmarks/results/coarse_engines.json)."""
+    """An engine in a precision, and how many times as fast as eager float32 it was (benchmarks/results/coarse_engines.json).
+
+    only_named: it is taken only where the user names its precision, as it is not shown with real weights that the selection holds.
+    """
 
     engine: str
     precision: str
     ratio: float
+    only_named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +47,17 @@ class Choice:
         return line
 
 
-# The fastest first. In bfloat16 only where depth and selection hold (see docs/coarse-engines.md). A family is its loader's module;
-# those that are not here were not measured, and stay eager.
-ON_A_CPU: dict[str, tuple[Measured, ...]] = {}
+# The fastest first (see docs/coarse-engines.md). A family is its loader's module; those that are not here were not measured, and
+# stay eager.
+ON_A_CPU: dict[str, tuple[Measured, ...]] = {
+    "compact": (Measured("openvino", "float32", 9.0), Measured("onnxruntime", "float32", 8.0)),
+}
 
 
 def choose(family: str, device_type: str, precision: torch.dtype | None) -> Choice:
     """What ``auto`` takes for a family of models; on anything but a CPU it is eager, until there are figures.
 
-    precision: None for the one that was measured to be the fastest.
+    precision: None for the fastest of those that were measured to hold.
     """
     rows = [] if device_type != "cpu" else [row for row in ON_A_CPU.get(family, ()) if _serves(row, precision)]
     installed = [row for row in rows if not missing_packages(ENGINES[row.engine])]
@@ -81,7 +87,8 @@ def precision_name(precision: torch.dtype) -> str:
 
 def _serves(row: Measured, precision: torch.dtype | None) -> bool:
     wanted = PRECISIONS[row.precision]
-    return precision in (None, wanted) and (wanted != torch.bfloat16 or has_bfloat16())
+    asked = precision == wanted or (precision is None and not row.only_named)
+    return asked and (wanted != torch.bfloat16 or has_bfloat16())
 
 
 @cache

@@ -7,23 +7,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.engines.base import Network, Tensors
 from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.selection.uncertainty import doubt
 
-SELECTED = 0.1  # share of the cells whose overlap is asked for: those of the highest score
+SELECTED = 0.1  # share of the cells whose overlap is asked for: those of the highest entropy
 LEAST_OVERLAP = 0.95
 LARGEST_DIFFERENCE = 0.02  # of the answer, in the median over the cells, against the spread of the answers
 LARGEST_TAIL = 0.10  # the same, of the 99th percentile
 FLAT = 0.01  # of the largest answer: a spread below is taken for this
-DEPTHS = 1.5  # ln of far over near that the spread of an answer, whatever it means, is taken for
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """median, tail, largest: of |answer − eager's| over the spread of eager's (5th to 95th percentile), tail being the 99th
-    percentile; overlap: of the tenth of the cells with the highest selection score, before the frame's contrast weighs it."""
+    percentile; overlap: of the tenth of the cells with the highest entropy."""
 
     median: float
     tail: float
@@ -59,21 +56,17 @@ def compare(expected: Tensors, given: Tensors) -> Agreement:
     wanted, got = expected[0].float(), given[0].float()
     ordered = wanted.flatten().sort().values
     low, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.05, 0.95))  # quantile() refuses large maps
-    spread = torch.maximum(high - low, FLAT * ordered.abs().amax()).clamp_min(
-        1e-12
-    )  # of an answer that is the same almost everywhere
+    spread = torch.maximum(high - low, FLAT * ordered.abs().amax()).clamp_min(1e-12)
     difference = ((got - wanted).abs() / spread).flatten().sort().values
     median, tail = (difference[round(share * (len(difference) - 1))] for share in (0.5, 0.99))
-    chosen = [
-        _selected(((answer[0] - low) / spread * DEPTHS).exp(), features[0])
-        for answer, features in ((wanted, expected[1]), (got, given[1]))
-    ]
+    chosen = [_most_uncertain(features[0]) for features in (expected[1], given[1])]
     overlap = (chosen[0] & chosen[1]).sum() / chosen[0].sum()
     return Agreement(float(median), float(tail), float(difference[-1]), float(overlap))
 
 
-def _selected(depth: Tensor, features: Tensor) -> Tensor:
-    """``bool [n]``: the cells of the highest score."""
-    score = doubt(CoarsePrediction(depth.clamp(1e-6, 1e6), features)).flatten()
-    best = score.topk(max(1, round(SELECTED * len(score)))).indices
-    return torch.zeros_like(score, dtype=torch.bool).index_fill(0, best, True)
+def _most_uncertain(features: Tensor) -> Tensor:
+    """``bool [n]``: the cells of the highest entropy of ``[C, h', w']``, as in ``selection.uncertainty``."""
+    logarithm = features.float().log_softmax(0)
+    entropy = -(logarithm.exp() * logarithm).sum(0).flatten()
+    best = entropy.topk(max(1, round(SELECTED * len(entropy)))).indices
+    return torch.zeros_like(entropy, dtype=torch.bool).index_fill(0, best, True)

@@ -36,14 +36,14 @@ _DRIVER_FILES = (Path("/proc/driver/nvidia/version"), Path("/etc/nv_tegra_releas
 
 
 class TensorRtEngine:
-    """``CoarseEngine``. folder: where programs are kept, None for ``engines_folder``."""
+    """``CoarseEngine``. folder: where programs are kept, None for one in ``engines_folder``."""
 
     name = "tensorrt"
     devices: tuple[str, ...] = ("cuda",)
     precisions: tuple[torch.dtype, ...] = (torch.float16, torch.bfloat16, torch.float32)
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._cache = ProgramCache(engines_folder() if folder is None else folder)
+        self._cache = ProgramCache(engines_folder() / "tensorrt" if folder is None else folder)
 
     def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
         """See ``CoarseEngine.compile``."""

@@ -194,6 +194,18 @@ def test_a_scratch_file_takes_the_place_whole_or_not_at_all(tmp_path: Path) -> N
     assert file.read_text() == "one, two" and os.listdir(tmp_path) == ["timings.bin"]
 
 
+def test_of_more_than_it_may_hold_what_was_not_used_for_longest_goes(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [{**KEY, "gpu": str(number)} for number in range(4)]
+    monkeypatch.setattr(cache, "LARGEST_MB", 2.5 * len("program 1") / 1e6)
+    assert [make(key) for key in keys[:2]] == ["program 1", "program 2"]
+    for age, note in enumerate(sorted(make.cache.folder.glob("*.json"), key=lambda note: note.read_text())):
+        os.utime(note, (1000 + age, 1000 + age))  # 0 was used before 1
+    make(keys[0])  # and now again
+    make(keys[2])
+    assert make.built == 3 and len(list(make.cache.folder.glob("*.pt2"))) == len(list(make.cache.folder.glob("*.json"))) == 2
+    assert [make(keys[0]), make(keys[2])] == ["program 1", "program 3"] and make(keys[1]) == "program 4"
+
+
 def test_the_folder_is_the_user_s_own_or_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DEPTH_RETROFIT_ENGINES", str(tmp_path / "own"))
     assert engines_folder() == tmp_path / "own"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,11 +20,7 @@ HALF, WHOLE, OTHER = (
     Measured("openvino", "float32", 4.0),
     Measured("onnxruntime", "float32", 2.0),
 )
-CASES = {
-    "compact": ("compact",),
-    "meter": ("meter-nyu",),
-    "depth_anything": ("depth-anything-v2-small 700x392", "depth-anything-v2-small 924x518"),
-}
+CASES = {"compact": "compact", "meter": "meter-nyu", "depth_anything": "depth-anything-v2-small"}
 LEAST_OVERLAP = 0.95
 
 
@@ -69,6 +66,14 @@ def test_a_precision_that_is_named_is_kept(machine: pytest.MonkeyPatch) -> None:
     assert choose("family", "cpu", torch.float16) == choice.Choice(None)
 
 
+def test_what_does_not_surely_hold_must_be_named(machine: pytest.MonkeyPatch) -> None:
+    machine.setattr(choice, "ON_A_CPU", {"family": (replace(HALF, only_named=True), WHOLE)})
+    assert choose("family", "cpu", None) == choice.Choice(WHOLE)
+    assert usual_precision("family", "openvino", "cpu") == torch.float32
+    chosen = choose("family", "cpu", torch.bfloat16).measured
+    assert chosen is not None and chosen.precision == "bfloat16"
+
+
 def test_what_was_not_measured_stays_eager(machine: pytest.MonkeyPatch) -> None:
     assert choose("another", "cpu", None) == choose("family", "cuda", None) == choice.Choice(None)
     assert choose("another", "cpu", None).line("m") == "coarse engine auto: m by eager"
@@ -89,10 +94,10 @@ def test_the_table_is_what_was_measured(family: str) -> None:
     rows = ON_A_CPU[family]
     assert [row.ratio for row in rows] == sorted((row.ratio for row in rows), reverse=True)
     for row in rows:
-        measured = [stored[case]["engines"][f"{row.engine} {row.precision}"] for case in CASES[family]]
+        measured = [stored[case]["engines"][f"{row.engine} {row.precision}"] for case in stored if case.startswith(CASES[family])]
         assert row.ratio == pytest.approx(min(entry["ratio_p50"] for entry in measured), abs=0.06)
         assert row.ratio >= 1.5 and row.engine != EAGER
-        assert all(entry["selection_overlap"] >= LEAST_OVERLAP for entry in measured)
+        assert row.only_named or all(entry["selection_overlap"] >= LEAST_OVERLAP for entry in measured)
 
 
 def test_the_environment_can_name_what_auto_takes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

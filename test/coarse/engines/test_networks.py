@@ -57,6 +57,7 @@ def test_it_exports_as_one_graph_that_answers_the_same(case: Case) -> None:
     assert [target for target in targets if any(f".{word}." in target for word in DATA_DEPENDENT)] == []
     values = [node.meta["val"] for node in program.graph.nodes if isinstance(node.meta.get("val"), Tensor)]
     assert values and all(isinstance(side, int) for value in values for side in value.shape)
+    assert torch.float64 not in {value.dtype for value in values}, "which TensorRT has not"
     inputs = others_like(recorder.inputs)
     with torch.no_grad():
         assert_same(program.module()(*inputs), network(*inputs), 1e-5)

@@ -117,7 +117,7 @@ def test_a_later_start_reads_what_was_built(
     for ours, theirs in zip(first(planes()), again(planes()), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
     kept, read = (line for line in caplog.messages if line.startswith("program of"))
-    assert kept.startswith("program of depth-anything-v2-small kept as ") and "MB; all that is kept there: " in kept
+    assert kept.startswith("program of depth-anything-v2-small kept as ") and "MB; all that are kept there: " in kept
     assert read.startswith("program of depth-anything-v2-small read from ") and read.endswith(" MB)")
 
 
@@ -321,7 +321,7 @@ def test_the_registry_knows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     engine: CoarseEngine = load_engine("tensorrt")
     assert (engine.name, engine.devices) == ("tensorrt", ("cuda",))
     engine.compile(Net(), (planes(),), HALF, HERE)
-    assert len(list((tmp_path / "mine").glob("*.pt2"))) == 1
+    assert len(list((tmp_path / "mine" / "tensorrt").glob("*.pt2"))) == 1
 
 
 def test_the_driver_is_told_by_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
