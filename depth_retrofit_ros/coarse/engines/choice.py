@@ -17,7 +17,8 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An engine in a precision, and how many times as fast as eager float32 it was (benchmarks/results/coarse_engines.json).
+    """An engine in a precision, and how many times as fast as eager float32 it was: CPU time, one thread
+    (benchmarks/results/coarse_engines.json).
 
     only_named: it is taken only where the user names its precision, as it is not shown with real weights that the selection holds.
     """
@@ -50,7 +51,19 @@ class Choice:
 # The fastest first (see docs/coarse-engines.md). A family is its loader's module; those that are not here were not measured, and
 # stay eager.
 ON_A_CPU: dict[str, tuple[Measured, ...]] = {
-    "compact": (Measured("openvino", "float32", 9.0), Measured("onnxruntime", "float32", 8.0)),
+    "compact": (
+        Measured("openvino", "float32", 1.8),
+        Measured("onnxruntime", "float32", 1.7),
+    ),
+    "meter": (
+        Measured("onnxruntime", "float32", 3.2),
+        Measured("openvino", "float32", 2.9),
+    ),
+    "depth_anything": (
+        Measured("openvino", "bfloat16", 3.0, only_named=True),
+        Measured("openvino", "float32", 1.8),
+        Measured("onnxruntime", "float32", 1.3),
+    ),
 }
 
 

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from depth_retrofit_ros import retrofit
-from depth_retrofit_ros.coarse.engines import assign
 from depth_retrofit_ros.coarse.engines.assign import assign_engine, check_engine, engine_of
+from depth_retrofit_ros.coarse.engines.base import Source
+from depth_retrofit_ros.coarse.engines.compiled import use_engine
+from depth_retrofit_ros.coarse.engines.eager import EagerEngine
 from depth_retrofit_ros.coarse.registry import MODELS, load_coarse
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import Frame
@@ -128,5 +130,5 @@ def test_the_engine_of_a_model_is_known_through_what_wraps_it() -> None:
     from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 
     model = CASES["compact"].make()
-    assign.use_engine(model, assign.load_engine("eager"), torch.bfloat16, assign.Source("compact", ""))
+    use_engine(model, EagerEngine(), torch.bfloat16, Source("compact", ""))
     assert engine_of(GraphedCoarse(model)) == engine_of(model) == "eager bfloat16"

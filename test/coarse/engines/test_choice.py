@@ -89,14 +89,15 @@ def test_an_engine_that_is_named_has_the_measured_precision(machine: pytest.Monk
 
 @pytest.mark.parametrize("family", ON_A_CPU)
 def test_the_table_is_what_was_measured(family: str) -> None:
-    """In the order of speed, at least half as fast again as eager, and within the limits that the documents state."""
+    """In the order of speed, the default at least half as fast again as eager, and within the limits that the documents state."""
     stored = json.loads((ROOT / "benchmarks" / "results" / "coarse_engines.json").read_text(encoding="utf-8"))["cases"]
     rows = ON_A_CPU[family]
+    assert next(row for row in rows if not row.only_named).ratio >= 1.5
     assert [row.ratio for row in rows] == sorted((row.ratio for row in rows), reverse=True)
     for row in rows:
         measured = [stored[case]["engines"][f"{row.engine} {row.precision}"] for case in stored if case.startswith(CASES[family])]
-        assert row.ratio == pytest.approx(min(entry["ratio_p50"] for entry in measured), abs=0.06)
-        assert row.ratio >= 1.5 and row.engine != EAGER
+        assert row.ratio == pytest.approx(min(entry["ratio_cpu"] for entry in measured), abs=0.06)
+        assert row.ratio > 1.1 and row.engine != EAGER
         assert row.only_named or all(entry["selection_overlap"] >= LEAST_OVERLAP for entry in measured)
 
 
