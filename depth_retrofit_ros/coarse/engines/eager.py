@@ -13,8 +13,8 @@ class EagerEngine:
     """``CoarseEngine``: what the others are checked against."""
 
     name = "eager"
-    devices = ("cpu", "cuda")
-    precisions = (torch.float32, torch.float16, torch.bfloat16)
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    precisions: tuple[torch.dtype, ...] = (torch.float32, torch.float16, torch.bfloat16)
 
     def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
         """See ``CoarseEngine.compile``."""

@@ -15,8 +15,8 @@ class InductorEngine:
     """``CoarseEngine``. What it makes, torch keeps in a cache on disk of its own, so that the next start takes seconds."""
 
     name = "inductor"
-    devices = ("cpu", "cuda")
-    precisions = (torch.float32, torch.float16, torch.bfloat16)
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    precisions: tuple[torch.dtype, ...] = (torch.float32, torch.float16, torch.bfloat16)
 
     def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
         """See ``CoarseEngine.compile``. Raises ModelError where the network is not one graph, or no C++ compiler is there."""

@@ -17,8 +17,8 @@ class OnnxRuntimeEngine:
     """``CoarseEngine``. It reads torch's memory and writes into torch's: nothing is copied on either side."""
 
     name = "onnxruntime"
-    devices = ("cpu",)
-    precisions = (torch.float32,)  # its kernels for x86 have no bfloat16
+    devices: tuple[str, ...] = ("cpu",)
+    precisions: tuple[torch.dtype, ...] = (torch.float32,)  # its kernels for x86 have no bfloat16
 
     def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
         """See ``CoarseEngine.compile``. It has as many threads as torch has now."""

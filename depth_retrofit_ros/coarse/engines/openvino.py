@@ -22,8 +22,8 @@ class OpenVinoEngine:
     """
 
     name = "openvino"
-    devices = ("cpu",)
-    precisions = tuple(_PRECISIONS)
+    devices: tuple[str, ...] = ("cpu",)
+    precisions: tuple[torch.dtype, ...] = tuple(_PRECISIONS)
 
     def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
         """See ``CoarseEngine.compile``. It has as many threads as torch has now, and keeps what it makes beside the ONNX file."""
