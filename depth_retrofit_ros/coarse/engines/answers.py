@@ -83,7 +83,7 @@ def _depth_pro(info: ModelInfo, model: Any, frame_size: tuple[int, int]) -> Answ
 
 
 def _metric3d(info: ModelInfo, model: Any, frame_size: tuple[int, int]) -> Answer:
-    from depth_retrofit_ros.coarse.metric3d import CANONICAL_F_PX
+    from depth_retrofit_ros.coarse.networks.metric3d import CANONICAL_F_PX
 
     top, left, rows, columns = model.fitted(*frame_size)
     where = f"[:, {top}:{top + rows}, {left}:{left + columns}]"

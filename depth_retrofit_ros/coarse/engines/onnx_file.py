@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -34,21 +35,23 @@ def loaded_from_onnx(
     """
     cache, key = ProgramCache(engines_folder() / "onnx", suffix=""), _key(network, inputs, source, engine)
     folder = cache.file(key)
-    own = folder.with_name(f"{folder.name}.{engine}")
+    saved: list[Path] = []  # by this call
 
     def save(program: Any, scratch: Path) -> None:
         scratch.mkdir()
         save_onnx(program, scratch / NAME)
+        saved.append(scratch)
 
     def read(folder: Path) -> _Read[_Loaded]:
-        return _Read(load(folder / NAME, own))
+        own = folder.with_name(f"{folder.name}.{engine}")
+        return _Read(load(folder / NAME, own if os.access(folder.parent, os.W_OK) else None))
 
     found = cache.program(key, lambda _: export_onnx(network, inputs, source.model), save, read)
     if isinstance(found, _Read):
         return found.program
     try:
-        if (folder / NAME).is_file():
-            return load(folder / NAME, own)
+        if saved and (folder / NAME).is_file():
+            return read(folder).program
         with tempfile.TemporaryDirectory(prefix="depth_retrofit_") as temporary:
             save_onnx(found, Path(temporary) / NAME)
             return load(Path(temporary) / NAME, None)

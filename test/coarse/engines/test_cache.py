@@ -279,6 +279,16 @@ def test_a_program_that_answers_something_else_is_dropped(make: Maker, caplog: p
     assert [make(other), make(key)] == ["program 2", "program 3"]
 
 
+def test_a_program_of_tensorrt_is_dropped_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from test.coarse.engines.test_tensorrt import HERE, built, installed, planes
+
+    stand_in = installed(monkeypatch)
+    built(tmp_path)
+    assert discard(HERE, (planes(),)) and not list(tmp_path.glob("*.pt2"))
+    built(tmp_path)
+    assert len(stand_in.builds) == 2
+
+
 def test_the_folder_is_the_user_s_own_or_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DEPTH_RETROFIT_ENGINES", str(tmp_path / "own"))
     assert engines_folder() == tmp_path / "own"

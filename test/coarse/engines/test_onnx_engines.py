@@ -11,7 +11,7 @@ import torch
 
 from depth_retrofit_ros.coarse.engines import onnx_file as kept
 from depth_retrofit_ros.coarse.engines.base import Source, Tensors
-from depth_retrofit_ros.coarse.engines.cache import FOLDER_VARIABLE
+from depth_retrofit_ros.coarse.engines.cache import FOLDER_VARIABLE, discard
 from depth_retrofit_ros.coarse.engines.onnx_file import NAME, loaded_from_onnx
 from depth_retrofit_ros.coarse.engines.registry import load_engine
 from depth_retrofit_ros.coarse.engines.self_check import compare
@@ -128,6 +128,15 @@ def test_the_key_has_the_versions_of_what_writes_and_reads(written: Written, tmp
         assert key[package] == version(package)
 
 
+def test_one_that_answers_something_else_is_dropped_and_written_anew(written: Written) -> None:
+    written()
+    written(side=16)
+    assert discard(Source("m", "a"), (torch.zeros(1, 3, 8, 8),))
+    written()
+    written(side=16)
+    assert [shape[-1] for shape in written.shapes] == [8, 16, 8]
+
+
 def test_without_a_checkpoint_the_weights_tell_networks_apart(written: Written) -> None:
     for value in (0.0, 1.0, 0.0):
         network = torch.nn.Conv2d(3, 1, 1)
@@ -177,6 +186,29 @@ def test_what_is_not_whole_is_told_and_written_anew(
     (line,) = caplog.messages
     assert line.startswith(f"{file.parent} is not what was kept there (") and line.endswith("): it is made anew")
     assert len(written.shapes) == 2 and file.read_bytes() == b"a network"
+
+
+def test_what_is_not_whole_where_nothing_can_be_written_is_not_read(
+    written: Written, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    written()
+    file = written.loaded[0][0]
+    (tmp_path / "onnx" / "lock").unlink()
+    (tmp_path / "onnx" / "lock").mkdir()  # as where the folder belongs to somebody else
+    written()
+    assert written.loaded[1][0] == file and caplog.messages == []
+    file.write_bytes(b"a net")
+    written()
+    assert written.loaded[2][0] != file and written.loaded[2][1] is None
+    (line,) = caplog.messages
+    assert line.startswith("cannot keep a program in ")
+
+
+def test_what_an_engine_keeps_is_not_written_into_a_folder_of_others(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    written()
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    written()
+    assert [folder is None for _, folder in written.loaded] == [False, True]
 
 
 def test_what_cannot_be_loaded_is_told_and_not_kept(written: Written, tmp_path: Path) -> None:
