@@ -21,6 +21,7 @@ from depth_retrofit_ros.ros.transport.dds_profile import missing_variables
 
 PACKAGE = "depth_retrofit_ros"
 BOOLEAN = ("true", "false")
+PRECISIONS = ("", "auto", "float32", "bfloat16", "float16")
 KEPT = " [empty: as in params_file]"
 RVIZ_TOPICS = ("points", "depth/image_rect", "depth/preview")
 
@@ -36,6 +37,7 @@ PARAMETERS = {
     "refiner": ("refiner", str),
     "device": ("device", str),
     "engine": ("engine", str),
+    "refiner_precision": ("refiner_precision", str),
     "cuda_graphs": ("cuda_graphs", lambda text: text == "true"),
     "trust_scale": ("trust_scale", lambda text: text == "true"),
     "budget": ("budget", float),
@@ -72,11 +74,12 @@ def generate_launch_description() -> LaunchDescription:
             argument("allow_download", "", "true: fetch the checkpoint of the model that is named" + KEPT, ("", *BOOLEAN)),
             argument("coarse_size", "", "Size of the model's input: long side in pixels, native or default" + KEPT),
             argument("coarse_engine", "", "What runs the coarse model; `depth-retrofit models` lists it" + KEPT),
-            argument("coarse_precision", "", "auto, float32, bfloat16 or float16" + KEPT),
+            argument("coarse_precision", "", "In which the coarse model computes" + KEPT, PRECISIONS),
             argument("views", "", "Newest images that a model of several views sees at once, 1 to 32" + KEPT),
             argument("refiner", "", "Checkpoint of the refiner" + KEPT),
             argument("device", "", "auto, cpu, cuda or cuda:N" + KEPT),
             argument("engine", "", "Sparse backend; `depth-retrofit models` lists them" + KEPT),
+            argument("refiner_precision", "", "Type of the refiner's convolutions" + KEPT, PRECISIONS),
             argument("cuda_graphs", "", "true: launch the networks as CUDA graphs" + KEPT, ("", *BOOLEAN)),
             argument("trust_scale", "", "true: camera and scene are those that the model's metres hold for" + KEPT, ("", *BOOLEAN)),
             argument("budget", "", "Share of the image's pixels that are refined at most, 0.0 to 1.0" + KEPT),

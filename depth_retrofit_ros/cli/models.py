@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_retrofit_ros.cli.options import image_size
-from depth_retrofit_ros.errors import DepthRetrofitError, UsageError
+from depth_retrofit_ros.errors import DepthRetrofitError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
@@ -214,13 +214,18 @@ def run_export(args: argparse.Namespace) -> int:
         raise UsageError("--json is of the list: leave it out, or export")
     from depth_retrofit_ros.coarse.engines.exported import export_model, require_software
     from depth_retrofit_ros.coarse.registry import find_checkpoint, find_model, load_coarse
-    from depth_retrofit_ros.io.depth_files import writing
+    from depth_retrofit_ros.io.checkpoints import first_line
 
     require_software()
     info = find_model(args.name)
     model = load_coarse(info.name, weights=args.weights, device="cpu", size=args.coarse_size)
-    with writing(args.onnx):
-        print(export_model(model, info, find_checkpoint(info, args.weights), args.image_size, args.onnx))
+    checkpoint = find_checkpoint(info, args.weights)
+    try:
+        exported = export_model(model, info, checkpoint, args.image_size, args.onnx)
+    except OSError as error:
+        reason = error.strerror or first_line(error)
+        raise OutputError(f"cannot write {args.onnx} ({reason}): choose a writable --onnx with free space") from None
+    print(exported)
     return 0
 
 

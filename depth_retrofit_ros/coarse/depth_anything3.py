@@ -56,14 +56,14 @@ class DepthAnything3:
         self.name, self.claim, self.device, self.size = name, claim, device, size
         self._input = NormalizedInput(device, dtype or usual_precision(device))
         self.network = in_precision(net.to(device), self._input.dtype).eval()
-        self._knows_sky = isinstance(net, networks.MonocularDepth)
+        self.knows_sky = isinstance(net, networks.MonocularDepth)
 
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel``. features: the 32 channels before the depth's last projection."""
         depth, features, beside = self.network(self._input(image, self.size.of(image.shape[0], image.shape[1])))
         depth, sky = depth[0].clamp(LEAST, MOST), None
-        if self._knows_sky:
+        if self.knows_sky:
             sky = beside[0] >= SKY
             depth = put_far(depth, sky)
         if self.claim.kind == "metric" and camera is not None:

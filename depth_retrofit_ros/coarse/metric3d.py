@@ -47,14 +47,20 @@ class Metric3DV2:
         self._normalized = NormalizedInput(device, dtype or usual_precision(device))
         self.network = in_precision(net.to(device), self._normalized.dtype).eval()
 
+    def fitted(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Where a frame of this size lies in the input: its first row and column, its height and width [px]."""
+        rows, columns = self.size.of(height, width)
+        scale = min(rows / height, columns / width)
+        fitted_h, fitted_w = (int(side * scale) // QUARTER * QUARTER for side in (height, width))
+        top, left = ((free // 2) // QUARTER * QUARTER for free in (rows - fitted_h, columns - fitted_w))
+        return top, left, fitted_h, fitted_w
+
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel``. features: the logarithm of the network's own distribution over depth."""
         height, width = image.shape[:2]
         rows, columns = self.size.of(height, width)
-        scale = min(rows / height, columns / width)
-        fitted_h, fitted_w = (int(side * scale) // QUARTER * QUARTER for side in (height, width))
-        top, left = ((free // 2) // QUARTER * QUARTER for free in (rows - fitted_h, columns - fitted_w))
+        top, left, fitted_h, fitted_w = self.fitted(height, width)
         planes = self._normalized(image, (fitted_h, fitted_w))
         depth, bins, normals = self.network(F.pad(planes, (left, columns - fitted_w - left, top, rows - fitted_h - top)))
 

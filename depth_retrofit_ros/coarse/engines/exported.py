@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +19,7 @@ import depth_retrofit_ros
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse import hub
 from depth_retrofit_ros.coarse.base import CoarseModel
-from depth_retrofit_ros.coarse.engines.assign import family_of
+from depth_retrofit_ros.coarse.engines.answers import answer_of
 from depth_retrofit_ros.coarse.engines.base import CompilableModel, Network, Tensors
 from depth_retrofit_ros.coarse.engines.natural_image import natural_image
 from depth_retrofit_ros.coarse.engines.onnx_export import OPSET, write_onnx
@@ -21,16 +27,11 @@ from depth_retrofit_ros.coarse.engines.registry import ENGINES, missing_packages
 from depth_retrofit_ros.coarse.engines.self_check import Agreement, compare
 from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.errors import ModelError
+from depth_retrofit_ros.io.checkpoints import first_line
 
 LEAST_OVERLAP = 0.98  # of the selection, float32 against float32
 LARGEST_TAIL = 1e-3
 USUAL_HFOV_DEG = 70.0  # of the camera for models that take a focal length: an input of the file, for each frame to be given
-
-# What the output "depth" is, by family; of the others it is depth, or disparity where the model's claim says so.
-_ANSWERS = {
-    "compact": "ln of depth in metres for a focal length of 256 px at the size of the input; other depths are times f / 256",
-    "meter": "depth, in metres after multiplying with 0.01 (meter-nyu) or 0.1 (meter-kitti)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,28 @@ def require_software() -> None:
 def export_model(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, frame_size: tuple[int, int], file: Path) -> Exported:
     """Write the network of a model on the CPU, for frames of ``frame_size = (H, W)``, and compare ONNX Runtime's answers with its.
 
-    checkpoint: of the model. Raises ModelError for a model without such a network and for a file that answers something else (it is
-    not left there), OSError where it cannot be written.
+    checkpoint: of the model. Raises ModelError for a model without such a network and for a file that cannot be run or answers
+    something else, OSError where it cannot be written; what lay there before is still there then.
     """
     if not isinstance(model, CompilableModel) or not isinstance(network := model.network, nn.Module):
         raise ModelError(f"{info.name} has no network that could be exported: it needs more than an image and its camera")
     inputs = _inputs(model, natural_image(*frame_size))
+    metadata = described(model, info, checkpoint, frame_size)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _scratch_folder(file) as scratch:
+        write_onnx(network, inputs, scratch / file.name, info.name, metadata)
+        agreement, shapes = _checked(scratch / file.name, info.name, network, inputs)
+        if not agreement.holds or agreement.overlap < LEAST_OVERLAP or agreement.tail > LARGEST_TAIL:
+            raise ModelError(f"{info.name} as ONNX {agreement}: it is not written")
+        _take_place(scratch / file.name, file)
+    return Exported(file, agreement, *shapes)
+
+
+def described(model: Any, info: ModelInfo, checkpoint: Path | None, frame_size: tuple[int, int]) -> dict[str, str]:
+    """The file's metadata: where it comes from, how its first input is made, and how depth follows from its outputs."""
     black, white = (_inputs(model, torch.full((*frame_size, 3), value, dtype=torch.uint8))[0] for value in (0, 255))
-    metadata = {
+    answer = answer_of(info, model, frame_size)
+    return {
         "model": info.name,
         "license": info.license,
         "sha256_of_checkpoint": "" if checkpoint is None else hub.digest_of(checkpoint),
@@ -88,16 +103,33 @@ def export_model(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, f
         "made_by": f"depth_retrofit_ros {depth_retrofit_ros.__version__}, torch {torch.__version__}",
         "frame": f"{frame_size[1]}x{frame_size[0]}",
         "image_planes": _normalization(black, white),
-        "depth": _ANSWERS.get(family_of(info), "disparity" if info.claim.inverse else "depth"),
-        "scale": str(info.claim),
+        "depth": answer.depth,
+        "to_depth": answer.to_depth,
+        "scale": answer.scale,
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_onnx(network, inputs, file, info.name, metadata)
-    agreement, described = _checked(file, network, inputs)
-    if not agreement.holds or agreement.overlap < LEAST_OVERLAP or agreement.tail > LARGEST_TAIL:
-        file.unlink()
-        raise ModelError(f"{info.name} as ONNX {agreement}: it is not written")
-    return Exported(file, agreement, *described)
+
+
+@contextmanager
+def _scratch_folder(file: Path) -> Iterator[Path]:
+    """A folder beside the file, on the same disk; it goes with the block."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{file.name}-", dir=file.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_place(made: Path, file: Path) -> None:
+    """Let what was made take the place of ``file``, with the weights beside it, if any; those of an older one go."""
+    made_data, data = (path.with_name(f"{path.name}.data") for path in (made, file))
+    if file.is_dir():  # before anything of the user's is touched
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if made_data.is_file():
+        made_data.replace(data)
+        made.replace(file)
+    else:
+        made.replace(file)
+        data.unlink(missing_ok=True)
 
 
 def _inputs(model: Any, image: Tensor) -> Tensors:
@@ -120,17 +152,20 @@ def _normalization(black: Tensor, white: Tensor) -> str:
     return f"RGB in 0 to 1 by area averaging, minus ({mean}), divided by ({std})"
 
 
-def _checked(file: Path, network: nn.Module, inputs: Tensors) -> tuple[Agreement, list[dict[str, tuple[int, ...]]]]:
-    """How ONNX Runtime's answers agree with the network's; names and shapes of inputs and outputs."""
+def _checked(file: Path, name: str, network: nn.Module, inputs: Tensors) -> tuple[Agreement, list[dict[str, tuple[int, ...]]]]:
+    """How ONNX Runtime's answers agree with the network's; names and shapes of inputs and outputs. Raises ModelError."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    names = [entry.name for entry in session.get_inputs()]
-    given = session.run(None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)})
+    options.log_severity_level = 4  # fatal: errors are raised, too
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        entries = session.get_inputs()
+        given = session.run(None, {entry.name: tensor.numpy() for entry, tensor in zip(entries, inputs, strict=True)})
+    except Exception as error:  # its exceptions have no common class of their own
+        raise ModelError(f"ONNX Runtime cannot run {name} as ONNX ({first_line(error)}): it is not written") from error
     with torch.no_grad():
         expected = network(*inputs)
     answer = tuple(torch.from_numpy(values) for values in given)
-    described = [{entry.name: tuple(entry.shape) for entry in entries} for entries in (session.get_inputs(), session.get_outputs())]
-    return compare(expected, answer), described
+    shapes = [{entry.name: tuple(entry.shape) for entry in entries} for entries in (session.get_inputs(), session.get_outputs())]
+    return compare(expected, answer), shapes

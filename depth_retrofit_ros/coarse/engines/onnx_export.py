@@ -18,8 +18,7 @@ from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.io.checkpoints import first_line
 
 OPSET = 18
-PACKAGES = ("onnx", "onnxscript")  # what writing such a file needs beside torch
-HOW_TO_GET = "pip install 'depth_retrofit_ros[onnxruntime]'"
+WRITERS = ("onnx", "onnxscript", "onnx-ir")  # distributions that write such a file, whose versions decide what is in it
 IMAGE, DEPTH, FEATURES = "image_planes", "depth", "features"
 LARGEST_IN_ONE = (
     1_800_000_000  # bytes of weights in the file itself; it must stay below 2 GiB, so those of larger ones stand beside
@@ -27,17 +26,24 @@ LARGEST_IN_ONE = (
 
 
 def write_onnx(network: nn.Module, inputs: Tensors, file: Path, name: str, metadata: Mapping[str, str] | None = None) -> None:
-    """Write ``network`` for inputs of these shapes, float32, opset ``OPSET``; weights above ``LARGEST_IN_ONE`` in ``FILE.data``.
+    """``export_onnx`` and ``save_onnx``; metadata: to be written into the file."""
+    program = export_onnx(network, inputs, name)
+    program.model.metadata_props.update(metadata or {})
+    save_onnx(program, file)
+
+
+def export_onnx(network: nn.Module, inputs: Tensors, name: str) -> Any:
+    """The ``torch.onnx.ONNXProgram`` of ``network`` for inputs of these shapes, float32, opset ``OPSET``.
 
     Inputs are called ``image_planes``, ``input_1`` …; outputs ``depth``, ``features``, ``output_2`` …; name: the model's.
-    Raises ModelError for a network that cannot be exported, OSError where the file cannot be written.
+    Raises ModelError for a network that cannot be exported.
     """
     graph = one_graph(network, inputs, name)
     try:
         with _quiet(), torch.inference_mode(False), torch.no_grad():
             inputs = tuple(tensor.clone() for tensor in inputs)
             outputs = len(graph(*inputs))
-            program: Any = torch.onnx.export(
+            return torch.onnx.export(
                 graph,
                 inputs,
                 dynamo=True,
@@ -48,8 +54,11 @@ def write_onnx(network: nn.Module, inputs: Tensors, file: Path, name: str, metad
             )
     except Exception as error:  # torch.onnx wraps what any of its passes raise
         raise ModelError(f"{name} cannot be written as ONNX ({first_line(error)}): use coarse engine eager") from error
-    program.model.metadata_props.update(metadata or {})
-    weights = sum(tensor.nbytes for tensor in graph.state_dict().values())
+
+
+def save_onnx(program: Any, file: Path) -> None:
+    """Write it; weights above ``LARGEST_IN_ONE`` into ``FILE.data``. Raises OSError."""
+    weights = sum(value.const_value.nbytes for value in program.model.graph.initializers.values() if value.const_value is not None)
     program.save(str(file), external_data=weights > LARGEST_IN_ONE)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.engines.base import Network, Source, Tensors
-from depth_retrofit_ros.coarse.engines.onnx_file import onnx_file
-from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.io.checkpoints import first_line
+from depth_retrofit_ros.coarse.engines.onnx_file import loaded_from_onnx
 
 
 class OnnxRuntimeEngine:
@@ -24,18 +23,15 @@ class OnnxRuntimeEngine:
         """See ``CoarseEngine.compile``. It has as many threads as torch has now."""
         import onnxruntime
 
-        with onnx_file(network, inputs, source) as file:
+        def load(file: Path, folder: Path | None) -> _Session:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
             options.log_severity_level = 3  # errors
             # Threads that spin between two frames take the cores from the refiner.
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            try:
-                return _Session(onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"]))
-            except Exception as error:  # its exceptions have no common class of their own
-                raise ModelError(
-                    f"coarse engine onnxruntime cannot load {source.model} ({first_line(error)}): use eager"
-                ) from error
+            return _Session(onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"]))
+
+        return loaded_from_onnx(network, inputs, source, self.name, load)
 
 
 class _Session:

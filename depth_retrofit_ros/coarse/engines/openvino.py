@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.engines.base import Network, Source, Tensors
-from depth_retrofit_ros.coarse.engines.onnx_file import onnx_file
+from depth_retrofit_ros.coarse.engines.onnx_file import loaded_from_onnx
 from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.io.checkpoints import first_line
 
 _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
@@ -32,18 +32,18 @@ class OpenVinoEngine:
         core = openvino.Core()
         if precision == torch.bfloat16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ModelError("coarse engine openvino has no bfloat16 on this processor: use coarse precision float32")
-        with onnx_file(network, inputs, source) as file:
+
+        def load(file: Path, folder: Path | None) -> _Compiled:
             options = {
                 "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                 "PERFORMANCE_HINT": "LATENCY",
                 "ENABLE_CPU_PINNING": False,  # the refiner's threads are on the same cores
-                "CACHE_DIR": str(file.parent),
+                **({} if folder is None else {"CACHE_DIR": str(folder)}),
             }
-            try:
-                return _Compiled(core.compile_model(str(file), "CPU", options))
-            except Exception as error:  # its exceptions have no common class of their own
-                raise ModelError(f"coarse engine openvino cannot load {source.model} ({first_line(error)}): use eager") from error
+            return _Compiled(core.compile_model(str(file), "CPU", options))
+
+        return loaded_from_onnx(network, inputs, source, self.name, load)
 
 
 class _Compiled:

@@ -16,7 +16,17 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros.coarse.engines import cache
-from depth_retrofit_ros.coarse.engines.cache import Key, ProgramCache, code_digest, engines_folder, replaced, weights_digest
+from depth_retrofit_ros.coarse.engines.base import Source
+from depth_retrofit_ros.coarse.engines.cache import (
+    Key,
+    ProgramCache,
+    code_digest,
+    described,
+    discard,
+    engines_folder,
+    replaced,
+    weights_digest,
+)
 
 KEY = {"model": "tiny", "gpu": "one"}
 
@@ -206,6 +216,79 @@ def test_of_more_than_it_may_hold_what_was_not_used_for_longest_goes(make: Maker
     assert [make(keys[0]), make(keys[2])] == ["program 1", "program 3"] and make(keys[1]) == "program 4"
 
 
+def test_what_an_interrupted_write_left_goes_with_the_next_program(make: Maker) -> None:
+    program, note = _kept(make)
+    orphan, strangers = program.with_name(f"tiny-{'0' * 16}.pt2"), program.with_name("timings-one-9.0.bin")
+    partial = program.with_name(f"partial-tiny-{'1' * 16}.pt2")
+    for path in (orphan, strangers, partial):
+        path.write_text("x")
+    make({**KEY, "gpu": "two"})
+    assert not orphan.exists() and not partial.exists()
+    assert strangers.exists() and program.exists() and note.exists()
+
+
+@pytest.mark.parametrize("spoil", ["cut", "one file less", "one file more"])
+def test_a_program_may_be_a_folder_and_all_of_its_bytes_count(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, spoil: str
+) -> None:
+    kept, built = ProgramCache(tmp_path, suffix=""), list[int]()
+
+    def program(key: Key = KEY) -> str:
+        def build(folder: Path | None) -> str:
+            built.append(1)
+            return f"program {len(built)}"
+
+        def save(program: str, folder: Path) -> None:
+            folder.mkdir()
+            (folder / "network").write_text(program)
+            (folder / "network.data").write_text("weights")
+
+        return kept.program(key, build, save, lambda folder: (folder / "network").read_text())
+
+    assert [program(), program()] == ["program 1"] * 2 and caplog.messages == []
+    folder, beside = kept.file(KEY), tmp_path / f"{kept.file(KEY).name}.own"
+    beside.mkdir()
+    (beside / "blob").write_text("made of it")
+    if spoil == "cut":
+        (folder / "network.data").write_text("weight")
+    elif spoil == "one file less":
+        (folder / "network.data").unlink()
+    else:
+        (folder / "another").touch()
+    assert [program(), program()] == ["program 2"] * 2
+    assert caplog.messages == [f"{folder} is not what was kept there (its SHA-256 is another): it is made anew"]
+    assert not beside.exists(), "it was made of the other one"
+    beside.mkdir()
+    (beside / "blob").write_bytes(bytes(1000))
+    monkeypatch.setattr(cache, "LARGEST_MB", 1e-3)
+    program({**KEY, "gpu": "two"})
+    assert not beside.exists() and not folder.exists(), "what an engine made of a program counts, and goes with it"
+
+
+def test_a_program_that_answers_something_else_is_dropped(make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+    inputs = (torch.zeros(1, 3, 4, 5), torch.zeros(1))
+    key = {**KEY, "inputs": described(inputs)}
+    other = {**KEY, "inputs": described(inputs[:1])}
+    assert key["inputs"] == "(1, 3, 4, 5) torch.float32, (1,) torch.float32"
+    assert [make(key), make(other), make(key)] == ["program 1", "program 2", "program 1"]
+    with caplog.at_level(logging.INFO):
+        assert discard(Source("tiny", "any"), inputs)
+    assert caplog.messages == [f"program of tiny removed from {make.cache.file(key)}"]
+    assert not discard(Source("tiny", "any"), inputs), "once"
+    assert not discard(Source("another", "any"), inputs)
+    assert [make(other), make(key)] == ["program 2", "program 3"]
+
+
+def test_a_program_of_tensorrt_is_dropped_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from test.coarse.engines.test_tensorrt import HERE, built, installed, planes
+
+    stand_in = installed(monkeypatch)
+    built(tmp_path)
+    assert discard(HERE, (planes(),)) and not list(tmp_path.glob("*.pt2"))
+    built(tmp_path)
+    assert len(stand_in.builds) == 2
+
+
 def test_the_folder_is_the_user_s_own_or_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DEPTH_RETROFIT_ENGINES", str(tmp_path / "own"))
     assert engines_folder() == tmp_path / "own"
@@ -225,11 +308,15 @@ def test_code_is_that_of_the_models_and_of_whoever_defines_the_network(tmp_path:
 
     ours, net = code_digest(nn.Linear(1, 1)), module.Net(1, 1)
     before = code_digest(net)
-    assert len({ours, before}) == 2 and code_digest(module.Net(2, 2)) == before
+    assert len({ours, before}) == 2 and code_digest(module.Net(1, 1)) == before
     theirs.write_text(theirs.read_text() + "# changed\n")
     assert code_digest(net) != before and code_digest(nn.Linear(1, 1)) == ours
     monkeypatch.setattr(module, "__version__", "2", raising=False)
     theirs.write_text(theirs.read_text().removesuffix("# changed\n"))
+    assert code_digest(net) != before
+
+    before = code_digest(net)
+    net.scale = 2.0  # a setting, such as one of a config.json
     assert code_digest(net) != before
 
     folder = tmp_path / "coarse"
@@ -238,6 +325,29 @@ def test_code_is_that_of_the_models_and_of_whoever_defines_the_network(tmp_path:
     empty = code_digest(nn.Linear(1, 1))
     (folder / "networks" / "new.py").write_text("X = 1\n")
     assert code_digest(nn.Linear(1, 1)) != empty != ours
+
+
+def test_a_package_s_other_modules_are_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "their_package_of_a_test"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "net.py").write_text("from torch import nn\nclass Net(nn.Linear):\n    pass\n")
+    (package / "helpers.py").write_text("X = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    net = import_module("their_package_of_a_test.net").Net(1, 1)
+    before = code_digest(net)
+    (package / "helpers.py").write_text("X = 2\n")
+    assert code_digest(net) != before
+
+
+def test_a_configuration_is_a_setting_whatever_the_weights() -> None:
+    from test.coarse import tiny_networks
+
+    pytest.importorskip("transformers")
+    digests = []
+    for depth in (10, 20, 10):
+        digests.append(code_digest(tiny_networks.depth_anything(depth_estimation_type="metric", max_depth=depth)))
+    assert digests[0] == digests[2] != digests[1]
 
 
 def test_weights_are_told_by_every_value_and_name() -> None:

@@ -5,28 +5,35 @@ from __future__ import annotations
 import re
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.cli import main as cli
-from depth_retrofit_ros.coarse.engines import exported
-from depth_retrofit_ros.coarse.engines.exported import export_model
+from depth_retrofit_ros.coarse.catalogue import BUILT_IN
+from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.engines import exported, onnx_export
+from depth_retrofit_ros.coarse.engines.answers import ANSWERS, answer_of
+from depth_retrofit_ros.coarse.engines.assign import family_of
+from depth_retrofit_ros.coarse.engines.exported import described, export_model
 from depth_retrofit_ros.coarse.engines.natural_image import natural_image
-from depth_retrofit_ros.coarse.engines.onnx_export import OPSET, PACKAGES
-from depth_retrofit_ros.coarse.engines.registry import ENGINES
+from depth_retrofit_ros.coarse.engines.onnx_export import OPSET
+from depth_retrofit_ros.coarse.networks.view_plane import recover_shift
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.errors import ModelError
-from test.coarse.engines.models import CASES
-from test.coarse.families import image
+from test.coarse.engines.models import CASES, HEIGHT, WIDTH, recorded
+from test.coarse.families import FAMILIES, image
 from test.paths import ROOT
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-HEIGHT, WIDTH = 90, 160
+OBLONG = Camera(WIDTH, HEIGHT, 80.0, 84.0, WIDTH / 2, HEIGHT / 2)  # of pixels that are not square
+LIMITS_M = 1e-3, 1e4  # which models have for themselves
 THREE = {"compact": "compact", "meter nyu": "meter-nyu", "depth anything, metric": "depth-anything-v2-small-indoor"}
 
 
@@ -62,6 +69,80 @@ def exported_planes(frame: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return downsample(frame, size)
 
 
+# Every kind of network that can be exported, by the model that it is of.
+KINDS = {
+    **{name: FAMILIES[name].model for name in FAMILIES},
+    **{name: name for name in ("depth-anything-3-small", "depth-anything-3-metric-large")},
+    **{"compact": "compact", "meter nyu": "meter-nyu", "meter kitti": "meter-kitti"},
+    **{"moge": "moge-2-small", "metric3d": "metric3d-v2-small"},
+}
+WITHOUT_A_NETWORK = {"vggt", "video_depth_anything"}
+
+
+def test_every_family_declares_what_its_answer_is() -> None:
+    assert set(ANSWERS) == {family_of(info) for info in BUILT_IN.values()} - WITHOUT_A_NETWORK
+    assert {family_of(MODELS[name]) for name in KINDS.values()} == set(ANSWERS), "and each is tested"
+
+
+@pytest.mark.parametrize("case", KINDS)
+def test_depth_follows_from_the_outputs_as_the_file_says(case: str) -> None:
+    """The expression of the metadata, computed with what the network answers, is the depth of the model."""
+    info, (model, _, recorder) = MODELS[KINDS[case]], recorded(CASES[case]._replace(camera=OBLONG))
+    facts = described(model, info, None, (OBLONG.height, OBLONG.width))
+    assert all("\n" not in value for value in facts.values())
+    expected = model.predict(image(OBLONG.height, OBLONG.width), OBLONG)
+    outputs = {f"output_{index}": tensor.detach() for index, tensor in enumerate(recorder.answer)}
+    names = {"W": OBLONG.width, "H": OBLONG.height, "fx": OBLONG.fx, "fy": OBLONG.fy, "exp": torch.exp, "mean": torch.mean}
+    height, width = recorder.inputs[0].shape[2:]
+    names.update({"depth": outputs["output_0"], "w": width, "h": height, **outputs})
+    if case == "moge":
+        names["shift"] = shift_of(outputs["output_2"][0], outputs["output_4"][0] > 0)
+    depth = eval(facts["to_depth"], {"__builtins__": {}}, names)[0]
+    counts = torch.ones_like(depth, dtype=torch.bool)
+    for left_out in (expected.sky, expected.unknown):
+        if left_out is not None:
+            counts &= ~left_out
+    assert depth.shape == expected.depth.shape and float(counts.float().mean()) > 0.1
+    given, wanted = (values[counts].clamp(*LIMITS_M) for values in (depth, expected.depth))
+    torch.testing.assert_close(given, wanted, rtol=1e-3, atol=1e-3)
+    assert facts["scale"] == str(info.claim) or case == "prompt", "and what scale it has"
+
+
+def shift_of(points: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """As the metadata of MoGe-2 describe it."""
+    aspect, focal = OBLONG.width / OBLONG.height, 2 * OBLONG.fx / float(np.hypot(OBLONG.width, OBLONG.height))
+    z = points[2].exp()
+    return recover_shift(torch.stack((points[0] * z, points[1] * z, z)), mask, aspect, focal)[0]
+
+
+def test_a_prompted_model_makes_no_claim_of_metres_that_its_file_cannot_keep() -> None:
+    info = MODELS["prompt-depth-anything-small"]
+    answer = answer_of(info, CASES["prompt"].make(), (HEIGHT, WIDTH))
+    assert answer.scale.startswith("relative") and str(info.claim).startswith("metric")
+
+
+def test_a_model_at_a_size_without_its_word_exports_no_metres() -> None:
+    model = CASES["compact"].make()
+    model.claim = ScaleClaim("up-to-scale", "never")
+    assert described(model, MODELS["compact"], None, (HEIGHT, WIDTH))["scale"] == "relative, up to an unknown scale"
+
+
+@pytest.mark.parametrize("loader", ["compact:load", "their.package.compact:load", "depth_retrofit_ros.coarse.undeclared:load"])
+def test_of_a_family_that_nobody_declared_nothing_is_claimed(loader: str) -> None:
+    info = replace(MODELS["compact"], name="theirs", loader=loader)
+    answer = answer_of(info, CASES["compact"].make(), (HEIGHT, WIDTH))
+    assert answer.depth.startswith("what the network of theirs answers first; its authors say") and answer.to_depth == ""
+    assert not answer.scale.startswith("metric")
+
+
+@pytest.mark.parametrize("case", ["depth pro", "moge", "metric3d", "depth-anything-3-metric-large"])
+def test_what_answers_something_else_than_depth_says_so_in_the_file(case: str, tmp_path: Path) -> None:
+    info, file = MODELS[KINDS[case]], tmp_path / "model.onnx"
+    export_model(CASES[case].make(), info, None, (HEIGHT, WIDTH), file)
+    facts = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    assert facts["depth"] != "depth" and facts["to_depth"] != "depth" and facts["scale"] == str(info.claim)
+
+
 def test_a_file_that_answers_something_else_is_not_left_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def write(network: torch.nn.Module, inputs: tuple[torch.Tensor, ...], file: Path, *more: object) -> None:
         from depth_retrofit_ros.coarse.engines.onnx_export import write_onnx
@@ -72,9 +153,53 @@ def test_a_file_that_answers_something_else_is_not_left_there(monkeypatch: pytes
 
     monkeypatch.setattr(exported, "write_onnx", write)
     file = tmp_path / "model.onnx"
-    with pytest.raises(ModelError, match=r"^compact as ONNX differs from eager by .*: it is not written$"):
+    for before in (None, b"the user's own"):
+        if before is not None:
+            file.write_bytes(before)
+        with pytest.raises(ModelError, match=r"^compact as ONNX differs from eager by .*: it is not written$"):
+            export_model(CASES["compact"].make(), MODELS["compact"], None, (HEIGHT, WIDTH), file)
+        assert [path.name for path in tmp_path.iterdir()] == ([] if before is None else [file.name])
+    assert file.read_bytes() == b"the user's own"
+
+
+def test_weights_beside_the_file_come_and_go_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file, data, least = tmp_path / "model.onnx", tmp_path / "model.onnx.data", onnx_export.LARGEST_IN_ONE
+
+    def export() -> None:
         export_model(CASES["compact"].make(), MODELS["compact"], None, (HEIGHT, WIDTH), file)
-    assert not file.exists()
+
+    monkeypatch.setattr(onnx_export, "LARGEST_IN_ONE", 1000)
+    export()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [file.name, data.name]
+    onnxruntime.InferenceSession(str(file))
+    before = file.read_bytes(), data.read_bytes()
+    with monkeypatch.context() as patch, pytest.raises(ModelError, match=r"it is not written$"):
+        patch.setattr(exported, "LARGEST_TAIL", -1.0)
+        export()
+    assert (file.read_bytes(), data.read_bytes()) == before and len(list(tmp_path.iterdir())) == 2
+    monkeypatch.setattr(onnx_export, "LARGEST_IN_ONE", least)
+    export()
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    onnxruntime.InferenceSession(str(file))
+
+
+def test_a_file_that_onnx_runtime_cannot_run_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(exported, "write_onnx", lambda network, inputs, file, *more: file.write_bytes(b"half of it"))
+    with pytest.raises(ModelError, match=r"^ONNX Runtime cannot run compact as ONNX \([^\n]*\): it is not written$"):
+        export_model(CASES["compact"].make(), MODELS["compact"], None, (HEIGHT, WIDTH), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert cli.main(["models", "export", "compact", "--onnx", str(tmp_path / "file" / "m.onnx"), "--image-size", "128x96"]) != 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"depth-retrofit: error: cannot write {tmp_path / 'file' / 'm.onnx'} (")
+    assert line.endswith("): choose a writable --onnx with free space")
+    (tmp_path / "folder").mkdir()
+    assert cli.main(["models", "export", "compact", "--onnx", str(tmp_path / "folder"), "--image-size", "128x96"]) != 0
+    assert "(Is a directory)" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_a_model_without_a_network_is_told(tmp_path: Path) -> None:
@@ -88,7 +213,6 @@ def test_missing_software_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert capsys.readouterr().err == (
         "depth-retrofit: error: exporting needs onnxscript: pip install 'depth_retrofit_ros[onnxruntime]'\n"
     )
-    assert set(PACKAGES) < set(ENGINES["onnxruntime"].packages)
 
 
 def test_the_snippet_of_the_documents_runs_on_what_the_command_writes(

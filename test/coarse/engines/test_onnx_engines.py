@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import torch
 
 from depth_retrofit_ros.coarse.engines import onnx_file as kept
 from depth_retrofit_ros.coarse.engines.base import Source, Tensors
-from depth_retrofit_ros.coarse.engines.cache import FOLDER_VARIABLE
-from depth_retrofit_ros.coarse.engines.onnx_file import NAME, onnx_file, prune
+from depth_retrofit_ros.coarse.engines.cache import FOLDER_VARIABLE, discard
+from depth_retrofit_ros.coarse.engines.onnx_file import NAME, loaded_from_onnx
 from depth_retrofit_ros.coarse.engines.registry import load_engine
 from depth_retrofit_ros.coarse.engines.self_check import compare
 from depth_retrofit_ros.errors import ModelError
@@ -70,86 +71,174 @@ def test_openvino_refuses_bfloat16_that_would_be_emulated(monkeypatch: pytest.Mo
         load_engine("openvino").compile(network, recorder.inputs, torch.bfloat16, Source("compact", ""))
 
 
-def test_the_file_is_written_once_for_a_size_and_a_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+class Written:
+    """Files are written without being exported; the shapes they are written for, and the files that were loaded."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        self.loaded: list[tuple[Path, Path | None]] = []
+        self.fails = False
+        monkeypatch.setattr(kept, "export_onnx", self._export)
+        monkeypatch.setattr(kept, "save_onnx", lambda program, file: file.write_bytes(program))
+
+    def _export(self, network: torch.nn.Module, inputs: Tensors, name: str) -> bytes:
+        self.shapes.append(tuple(inputs[0].shape))
+        return b"a network"
+
+    def _load(self, file: Path, folder: Path | None) -> bytes:
+        if self.fails:
+            raise RuntimeError("no such operation\nmore")
+        self.loaded.append((file, folder))
+        return file.read_bytes()
+
+    def __call__(self, network: torch.nn.Module | None = None, side: int = 8, digest: str = "a") -> None:
+        inputs = (torch.zeros(1, 3, side, side),)
+        assert loaded_from_onnx(network or torch.nn.Identity(), inputs, Source("m", digest), "onnx", self._load) == b"a network"
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Written:
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
-    written = _count_writes(monkeypatch)
-    network = torch.nn.Identity()
-    small, large = (torch.zeros(1, 3, side, side) for side in (8, 16))
-    for inputs, digest in (((small,), "a"), ((small,), "a"), ((large,), "a"), ((small,), "b"), ((small,), "a")):
-        with onnx_file(network, inputs, Source("m", digest)) as file:
-            assert file.is_file() and tmp_path in file.parents
-    assert [shape for shape, _ in written] == [(1, 3, 8, 8), (1, 3, 16, 16), (1, 3, 8, 8)]
-    assert not list(tmp_path.rglob(".making-*"))
+    return Written(monkeypatch)
 
 
-def test_other_code_means_another_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
-    written = _count_writes(monkeypatch)
-    for code in ("one", "two", "one"):
-        monkeypatch.setattr(kept, "code_digest", lambda network, code=code: code)
-        with onnx_file(torch.nn.Identity(), (torch.zeros(1, 3, 8, 8),), Source("m", "a")):
-            pass
-    assert len(written) == 2
+def test_the_file_is_written_once_for_a_size_and_a_checkpoint(written: Written, tmp_path: Path) -> None:
+    for side, digest in ((8, "a"), (8, "a"), (16, "a"), (8, "b"), (8, "a")):
+        written(side=side, digest=digest)
+        file, folder = written.loaded[-1]
+        assert file.is_file() and tmp_path in file.parents
+        assert folder is not None and folder.parent == file.parent.parent and folder.name == f"{file.parent.name}.onnx"
+    assert [shape[-1] for shape in written.shapes] == [8, 16, 8]
+    assert not list(tmp_path.rglob("partial-*"))
 
 
-def test_without_a_checkpoint_the_weights_tell_networks_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
-    written = _count_writes(monkeypatch)
+@pytest.mark.parametrize("fact", ["code_digest", "_version"])
+def test_other_code_and_another_version_mean_another_file(written: Written, monkeypatch: pytest.MonkeyPatch, fact: str) -> None:
+    for told in ("one", "two", "one"):
+        monkeypatch.setattr(kept, fact, lambda of, told=told: told)
+        written()
+    assert len(written.shapes) == 2
+
+
+def test_the_key_has_the_versions_of_what_writes_and_reads(written: Written, tmp_path: Path) -> None:
+    written()
+    (note,) = (tmp_path / "onnx").glob("*.json")
+    key = json.loads(note.read_text())["key"]
+    for package in ("onnx", "onnxscript", "onnx-ir", "torch"):
+        assert key[package] == version(package)
+
+
+def test_one_that_answers_something_else_is_dropped_and_written_anew(written: Written) -> None:
+    written()
+    written(side=16)
+    assert discard(Source("m", "a"), (torch.zeros(1, 3, 8, 8),))
+    written()
+    written(side=16)
+    assert [shape[-1] for shape in written.shapes] == [8, 16, 8]
+
+
+def test_without_a_checkpoint_the_weights_tell_networks_apart(written: Written) -> None:
     for value in (0.0, 1.0, 0.0):
         network = torch.nn.Conv2d(3, 1, 1)
         torch.nn.init.constant_(network.weight, value)
         torch.nn.init.zeros_(network.bias)  # type: ignore[arg-type]
-        with onnx_file(network, (torch.zeros(1, 3, 8, 8),), Source("m", "")):
-            pass
-    assert len(written) == 2
+        written(network, digest="")
+    assert len(written.shapes) == 2
 
 
 def test_a_folder_that_cannot_be_written_costs_the_cache_alone(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    written: Written, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     blocked = tmp_path / "a file"
     blocked.touch()
     monkeypatch.setenv(FOLDER_VARIABLE, str(blocked))
-    _count_writes(monkeypatch)
-    with caplog.at_level(logging.WARNING), onnx_file(torch.nn.Identity(), (torch.zeros(1, 3, 8, 8),), Source("m", "a")) as file:
-        assert file.is_file()
-    assert not file.exists()
-    assert [record.message.endswith("(Not a directory): each start makes them anew") for record in caplog.records] == [True]
+    written()
+    ((file, folder),) = written.loaded
+    assert not file.exists() and folder is None
+    (line,) = caplog.messages
+    assert line.startswith(f"cannot keep a program in {blocked / 'onnx'} (Not a directory): each start makes it anew")
 
 
-def test_a_failed_export_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
-
-    def fail(network: torch.nn.Module, inputs: Tensors, file: Path, name: str) -> None:
-        file.write_bytes(b"half of it")
+def test_a_failed_export_leaves_nothing(written: Written, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*arguments: object) -> None:
         raise ModelError("no")
 
-    monkeypatch.setattr(kept, "write_onnx", fail)
-    with pytest.raises(ModelError), onnx_file(torch.nn.Identity(), (torch.zeros(1),), Source("m", "a")):
-        pass
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    monkeypatch.setattr(kept, "export_onnx", fail)
+    with pytest.raises(ModelError, match=r"^no$"):
+        written()
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["lock"]
 
 
-def test_the_oldest_files_go_first_and_the_one_in_use_never(tmp_path: Path) -> None:
-    import os
+@pytest.mark.parametrize("spoil", ["cut", "gone", "foreign folder"])
+def test_what_is_not_whole_is_told_and_written_anew(
+    written: Written, caplog: pytest.LogCaptureFixture, tmp_path: Path, spoil: str
+) -> None:
+    written()
+    file = written.loaded[0][0]
+    if spoil == "cut":
+        file.write_bytes(b"a net")
+    else:
+        file.unlink()
+        if spoil == "foreign folder":
+            (file.parent / "openvino.blob").touch()
+    written()
+    written()
+    (line,) = caplog.messages
+    assert line.startswith(f"{file.parent} is not what was kept there (") and line.endswith("): it is made anew")
+    assert len(written.shapes) == 2 and file.read_bytes() == b"a network"
 
-    for age, name in enumerate(("newest", "middle", "oldest")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / NAME).write_bytes(bytes(1_000_000))
-        os.utime(tmp_path / name, (1000 - age, 1000 - age))
-    prune(tmp_path, tmp_path / "newest", largest_mb=2.5)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "newest"]
-    prune(tmp_path, tmp_path / "middle", largest_mb=0.5)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle"]
+
+def test_what_is_not_whole_where_nothing_can_be_written_is_not_read(
+    written: Written, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    written()
+    file = written.loaded[0][0]
+    (tmp_path / "onnx" / "lock").unlink()
+    (tmp_path / "onnx" / "lock").mkdir()  # as where the folder belongs to somebody else
+    written()
+    assert written.loaded[1][0] == file and caplog.messages == []
+    file.write_bytes(b"a net")
+    written()
+    assert written.loaded[2][0] != file and written.loaded[2][1] is None
+    (line,) = caplog.messages
+    assert line.startswith("cannot keep a program in ")
 
 
-def _count_writes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[int, ...], Path]]:
-    """Files are written without being exported; what was written."""
-    written: list[tuple[tuple[int, ...], Path]] = []
+def test_what_an_engine_keeps_is_not_written_into_a_folder_of_others(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    written()
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    written()
+    assert [folder is None for _, folder in written.loaded] == [False, True]
 
-    def write(network: torch.nn.Module, inputs: Tensors, file: Path, name: str) -> None:
-        file.write_bytes(b"a network")
-        written.append((tuple(inputs[0].shape), file))
 
-    monkeypatch.setattr(kept, "write_onnx", write)
-    return written
+def test_what_cannot_be_loaded_is_told_and_not_kept(written: Written, tmp_path: Path) -> None:
+    written()
+    written.fails = True
+    with pytest.raises(ModelError, match=r"^coarse engine onnx cannot load m \(no such operation\): use eager$"):
+        written()
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["lock"]
+    written.fails = False
+    written()
+    assert len(written.shapes) == 3
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_second_start_reads_and_one_with_a_cut_file_heals(
+    engine: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip(engine)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    _, network, recorder = recorded(CASES["compact"])
+    (planes,) = recorder.inputs
+    answers = []
+    for start in range(4):
+        if start in (2, 3):  # the file, then what the engine made of it
+            files = [path for path in tmp_path.rglob("*") if path.is_file() and (path.name == NAME) == (start == 2)]
+            largest = max(files, key=lambda path: path.stat().st_size)
+            largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+        program = load_engine(engine).compile(network, (planes,), torch.float32, Source("compact", "cd"))
+        with torch.inference_mode():
+            answers.append(program(planes))
+    for answer in answers[1:]:
+        torch.testing.assert_close(answer, answers[0])
+    assert len([line for line in caplog.messages if "is made anew" in line]) in (1, 2)

@@ -46,6 +46,25 @@ def test_every_parameter_has_a_launch_argument() -> None:
     assert declared >= mapping.keys() | topics | {"rviz", "use_sim_time", "params_file", "namespace", "name"}
 
 
+def test_what_the_node_takes_few_words_for_launch_takes_the_same_for() -> None:
+    tree = ast.parse(LAUNCH_FILE.read_text())
+    named = {
+        ast.unparse(statement.targets[0]): statement.value
+        for statement in tree.body
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Tuple)
+    }
+    choices = {
+        ast.literal_eval(call.args[0]): ast.literal_eval(named.get(ast.unparse(call.args[3]), call.args[3]))
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "argument" and len(call.args) > 3
+        if "*" not in ast.unparse(call.args[3])
+    }
+    rows = {row.name: row for row in PARAMETERS if row.choices and isinstance(row.default, str)}
+    assert {"coarse_precision", "refiner_precision", "align"} <= rows.keys()
+    for name in rows.keys() - {"image_transport"}:  # which `compressed` stands for
+        assert choices[name] == ("", *rows[name].choices), name
+
+
 def test_rviz_shows_topics_that_the_node_publishes(graph: Graph) -> None:
     graph.depth_node(SlantedWall())
     displays = yaml.safe_load((ROOT / "rviz" / "depth_retrofit.rviz").read_text())["Visualization Manager"]["Displays"]
