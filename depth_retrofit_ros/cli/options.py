@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import CameraError, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, mo
     add("--coarse-size", "default", "of its input: long side [px], or native (its authors' rule)", metavar="PX")
     told = "what runs it, see 'depth-retrofit models'; auto: the fastest that is installed"
     add("--coarse-engine", "auto", told, metavar="NAME")
-    add("--coarse-precision", "auto", "in which it computes: float32, bfloat16, float16, or auto", metavar="NAME")
+    add("--coarse-precision", "auto", f"in which it computes: {', '.join(PRECISIONS)}, or auto", metavar="NAME")
     group.add_argument(
         "--allow-download", action="store_true", help="fetch the checkpoint of the model that is named, where it is not here"
     )
@@ -42,7 +43,7 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, mo
         "--refiner-precision",
         "auto",
         "type of the refiner's convolutions; auto: the fastest that the sparse backend is good for on this machine",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        choices=("auto", *PRECISIONS),
     )
 
 
