@@ -101,7 +101,8 @@ def _imported(module: str) -> set[str]:
     """The loaded modules of its own package that a module imports at its top."""
     package = sys.modules[module].__package__ or ""
     own = module.partition(".")[0]
-    return {name for name in _names(_source(module), package) if name in sys.modules and name.partition(".")[0] == own}
+    named = (name for name in _names(_source(module), package) if name.partition(".")[0] == own)
+    return {name for name in named if getattr(sys.modules.get(name), "__file__", None)}  # a folder without a source has none
 
 
 def _names(source: bytes, package: str) -> Iterator[str]:

@@ -265,7 +265,7 @@ def fresh_answers() -> Iterator[None]:
 @pytest.mark.usefixtures("fresh_answers")
 def test_bfloat16_is_not_offered_where_llvm_is_too_old_for_its_instruction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vectors, "target_features", lambda: frozenset({"avx512f", "avx512vl", "avx512bf16"}))
-    monkeypatch.setattr(vectors.llvm, "llvm_version_info", (15, 0, 7))
+    monkeypatch.setattr("llvmlite.binding.llvm_version_info", (15, 0, 7))
     backend = CpuBackend()
     assert type_for(backend, "auto") == torch.float32
     told = (
@@ -274,7 +274,7 @@ def test_bfloat16_is_not_offered_where_llvm_is_too_old_for_its_instruction(monke
     with pytest.raises(ModelError, match=told):
         type_for(backend, "bfloat16")
     vectors.lack_of_bfloat16.cache_clear()
-    monkeypatch.setattr(vectors.llvm, "llvm_version_info", (16, 0, 0))
+    monkeypatch.setattr("llvmlite.binding.llvm_version_info", (16, 0, 0))
     assert type_for(CpuBackend(), "auto") == torch.bfloat16
 
 
