@@ -132,7 +132,7 @@ def _tell(reason: str) -> None:
     if not _told:
         _told.append(reason)
         _LOG.warning(
-            "compiled kernels cannot be stored (%s): each start compiles them anew, for some ten seconds; "
+            "compiled kernels cannot be stored (%s): each start compiles them anew, for up to 20 s; "
             "set NUMBA_CACHE_DIR to a writable folder",
             reason,
         )
