@@ -90,7 +90,10 @@ def main() -> None:
 
 
 def accuracy(refiners: dict[str, SparseRefiner], scenes: Path, stored: Path) -> Table:
-    """Mean figures of each type, its difference from float32, and the largest of one frame."""
+    """Mean figures of each type, its differences from float32, and the largest of one frame.
+
+    moved_p50, moved_p99: over the refined pixels, of |ln(depth / depth in float32)|.
+    """
     rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     pairs = find_pairs(scenes)
     for pair in pairs:
