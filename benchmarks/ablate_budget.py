@@ -59,7 +59,8 @@ def main() -> None:
     parser.add_argument("--coarse", type=Path, metavar="DIR2", required=True, help="stored coarse maps")
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
-    refiner, rows = load_refiner(None, torch.device("cpu")), defaultdict[str, dict[str, list[float]]](lambda: defaultdict(list))
+    refiner = load_refiner(None, torch.device("cpu"), precision="float32")
+    rows = defaultdict[str, dict[str, list[float]]](lambda: defaultdict(list))
     for pair in find_pairs(args.scenes):
         coarse = read_stored(stored_path(args.coarse, pair.name), torch.device("cpu"))
         for budget in (0.0, *BUDGETS):

@@ -71,7 +71,7 @@ def main() -> None:
         return
     pairs = [pair for folder in args.folders for pair in find_pairs(folder)]
     samples: Iterator[Sample] = (read_pair(pair) for pair in pairs)
-    refiner = load_refiner(None, torch.device("cpu"))
+    refiner = load_refiner(None, torch.device("cpu"), precision="float32")
     if args.times:
         document = json.loads(args.json.read_text())
         largest = max(samples, key=lambda sample: sample.depth.size)

@@ -41,7 +41,7 @@ class Without(RefinerNet):
         super().__init__()
         self.absent = absent
 
-    def forward(self, features: PixelFeatures, pyramid: Pyramid, dtype: torch.dtype = torch.float32) -> Refinement:
+    def forward(self, features: PixelFeatures, pyramid: Pyramid) -> Refinement:
         seen = PixelFeatures(features.rows.clone())
         for name in self.absent:
             seen.part(name).zero_()
@@ -94,8 +94,8 @@ class _Open(GatedFusion):
 class DepthBins(RefinerNet):
     """Pixels whose coarse ln depth is more than one of 256 bins apart are not neighbours (MoGe-3's third coordinate)."""
 
-    def forward(self, features: PixelFeatures, pyramid: Pyramid, dtype: torch.dtype = torch.float32) -> Refinement:
-        return super().forward(features, Pyramid(tuple(separated(pyramid, features.level))), dtype)
+    def forward(self, features: PixelFeatures, pyramid: Pyramid) -> Refinement:
+        return super().forward(features, Pyramid(tuple(separated(pyramid, features.level))))
 
 
 def separated(pyramid: Pyramid, level: torch.Tensor) -> Sequence[Level]:

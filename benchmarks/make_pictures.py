@@ -114,13 +114,14 @@ class Models:
         """By its name in the registry."""
         if name not in self._loaded:
             weights = self._meter if name.startswith("meter") else None
-            self._loaded[name] = load(name, weights=weights, refiner=self._refiner, device="cpu")
+            self._loaded[name] = load(name, weights=weights, refiner=self._refiner, device="cpu", refiner_precision="float32")
         return self._loaded[name]
 
     def simulated(self, prediction: CoarsePrediction) -> Retrofit:
         """One that answers with this."""
         return Retrofit(
-            StoredCoarse(prediction, True, stored_claim(metric=False)), load_refiner(self._refiner, torch.device("cpu"))
+            StoredCoarse(prediction, True, stored_claim(metric=False)),
+            load_refiner(self._refiner, torch.device("cpu"), precision="float32"),
         )
 
 

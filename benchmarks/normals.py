@@ -73,9 +73,9 @@ def answering(args: argparse.Namespace) -> Callable[[str, Frame], DepthFrame]:
     """A frame of some name → its depth."""
     device = torch.device("cpu")
     if args.coarse is None:
-        retrofit = load(args.model, device="cpu")
+        retrofit = load(args.model, device="cpu", refiner_precision="float32")
         return lambda name, frame: retrofit(frame)
-    refiner = load_refiner(None, device, "auto")
+    refiner = load_refiner(None, device, precision="float32")
     return lambda name, frame: Retrofit(read_stored(stored_path(args.coarse, name), device), refiner)(frame)
 
 

@@ -127,7 +127,8 @@ def measure(checkpoints: Mapping[str, Path | None], frames: Path, coarse: Path, 
     """The summary of each refiner over all frames. The oracles depend on the selected pixels alone, so one refiner's serve all."""
     device = pick_device(args.device)
     evaluators = {
-        name: Evaluator(load_refiner(path, device, args.engine), args.budget, args.align) for name, path in checkpoints.items()
+        name: Evaluator(load_refiner(path, device, args.engine, "float32"), args.budget, args.align)
+        for name, path in checkpoints.items()
     }
     entries: dict[str, list[Entry]] = {name: [] for name in checkpoints}
     for pair in find_pairs(frames):

@@ -117,7 +117,7 @@ def refined_views(folder: Path, views: list[TrueView], geometry: Geometry) -> It
     """As ``depth-retrofit reconstruct --coarse`` does it."""
     model = StoredViews(folder, [str(i) for i in range(len(views))], CPU)
     images = [partial(_image, view) for view in views]
-    return reconstruct(model, load_refiner(None, CPU), images, geometry=geometry).views
+    return reconstruct(model, load_refiner(None, CPU, precision="float32"), images, geometry=geometry).views
 
 
 def _image(view: TrueView) -> np.ndarray:

@@ -26,7 +26,8 @@ class Plan:
     """What to measure.
 
     size: (H, W) of stages and sparse network; budget: share of refined pixels; parts: of sparse, stages and node; sizes: of the
-    node; camera_hz: what its camera publishes, for ``seconds``; parameters: of the node; rounds: frames per figure.
+    node; camera_hz: what its camera publishes, for ``seconds``; parameters: of the node, whose ``refiner_precision`` is also the
+    sparse network's; rounds: frames per figure.
     """
 
     size: tuple[int, int]
@@ -45,7 +46,7 @@ def run(plan: Plan, retrofit: Retrofit, progress: Callable[[str], None]) -> Docu
     document: Document = {"machine": description(retrofit), "memcpy_gbps": speed}
     if "sparse" in plan.parts:
         progress("sparse backends")
-        names = [*sparse.installed_backends(), sparse.DENSE]
+        names = [*sparse.runs(str(plan.parameters.get("refiner_precision", "auto"))), sparse.DENSE]
         document["sparse"] = sparse.measure(plan.size, plan.budget, plan.rounds, 20.0, names)
     if "stages" in plan.parts:
         progress("stages")
@@ -90,7 +91,7 @@ def lines(document: Document) -> Iterator[str]:
     if entry := document.get("sparse"):
         yield f"sparse U-Net, {entry['size'][1]}x{entry['size'][0]}, {entry['active']} active pixels, {entry['threads']} threads:"
         for name, row in (*entry["engines"].items(), (sparse.DENSE, entry[sparse.DENSE])):
-            yield f"  {name:14} p50 {row['ms_p50']:8.1f} ms   p99 {row['ms_p99']:8.1f} ms   {row['peak_mb']:6.0f} MB"
+            yield f"  {name:15} p50 {row['ms_p50']:8.1f} ms   p99 {row['ms_p99']:8.1f} ms   {row['peak_mb']:6.0f} MB"
     for name, row in document.get("stages", {}).items():
         floor = f"   a plain copy takes {row['floor_ms']:.1f} ms" if row.get("floor_ms") else ""
         yield f"  {name:20} p50 {row['ms_p50']:8.2f} ms   p99 {row['ms_p99']:8.2f} ms{floor}"

@@ -1,4 +1,4 @@
-"""The sparse U-Net of the bundled refiner on every backend that is here, and the dense masked network beside them."""
+"""The sparse U-Net of the bundled refiner on every backend that is here, and the dense masked network, in float32, beside them."""
 
 from __future__ import annotations
 
@@ -14,33 +14,49 @@ import torch
 from depth_retrofit_ros.bench.dense_masked import DenseMaskedUNet
 from depth_retrofit_ros.bench.masks import edge_mask
 from depth_retrofit_ros.bench.memory import peak_beside
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import load_refiner, word_of
 from depth_retrofit_ros.sparse.backends.registry import BACKENDS, is_installed, load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.unet import SparseUNet
 
-DENSE = "dense_masked"
+DENSE, FLOAT32 = "dense_masked", "float32"
 SMALL = (144, 256)
 Size = tuple[int, int]
 
 
-def bundled_unet() -> SparseUNet:
-    """The sparse network of the bundled refiner."""
-    return load_refiner(None, torch.device("cpu"), "torch").network.unet.eval()
+def bundled_unet(precision: str = FLOAT32) -> SparseUNet:
+    """The sparse network of the bundled refiner, as it computes in this precision."""
+    return load_refiner(None, torch.device("cpu"), "torch", precision).network.unet.eval()
 
 
-def make_runner(name: str, network: SparseUNet, size: Size, share: float) -> tuple[Callable[[], torch.Tensor], int]:
-    """What runs one frame, kernel maps included, and K. name: of a backend, or ``dense_masked``."""
+def runs(precision: str = "auto") -> list[str]:
+    """What can run on this machine's CPU: ``BACKEND``, in float32, or ``BACKEND in TYPE``.
+
+    precision: the refiner's; of ``auto`` the backend ``cpu`` runs in each of its types, the others in float32.
+    """
+    names = []
+    for name in installed_backends():
+        types = [word_of(dtype) for dtype in load_backend(name).types]
+        wanted = [precision] if precision != "auto" else types if name == "cpu" else [FLOAT32]
+        names += [name if word == FLOAT32 else f"{name} in {word}" for word in wanted if word in types]
+    return names
+
+
+def make_runner(name: str, size: Size, share: float) -> tuple[Callable[[], torch.Tensor], int]:
+    """What runs one frame, kernel maps included, and K. name: one of ``runs``, or ``dense_masked``."""
+    backend_name, _, precision = name.partition(" in ")
+    network = bundled_unet(precision or FLOAT32)
     mask = edge_mask(size, share)
     pixels = PixelSet.from_mask(mask)
-    features = torch.randn(pixels.count, network.stem.weight.shape[1], generator=torch.Generator().manual_seed(0))
+    channels, dtype = network.stem.weight.shape[1], network.stem.weight.dtype
+    features = torch.randn(pixels.count, channels, generator=torch.Generator().manual_seed(0)).to(dtype)
     if name == DENSE:
         dense = DenseMaskedUNet(network)
         image = torch.zeros(size[0] * size[1], features.shape[1]).index_copy_(0, pixels.indices, features)
         channels_last = image.view(1, *size, -1).permute(0, 3, 1, 2)
         ones = mask[None, None].float()
         return lambda: dense(channels_last, ones), pixels.count
-    backend = load_backend(name)
+    backend = load_backend(backend_name)
 
     def run() -> torch.Tensor:
         with torch.inference_mode():
@@ -56,10 +72,9 @@ def measure_times(
 
     The names take turns, so that all suffer alike from what else the machine does; a slow one sits out after ``seconds_each``.
     """
-    network, active = bundled_unet(), 0
-    runners = {}
+    active, runners = 0, {}
     for name in names:
-        runners[name], active = make_runner(name, network, size, share)
+        runners[name], active = make_runner(name, size, share)
         runners[name]()
     wall: dict[str, list[float]] = {name: [] for name in runners}
     used: dict[str, list[float]] = {name: [] for name in runners}
@@ -93,9 +108,8 @@ def peak_mb(name: str, size: Size, share: float, threads: int) -> float:
 def print_peak(name: str, size: Size, share: float, threads: int) -> None:
     """What ``peak_mb`` runs in its process (Linux)."""
     torch.set_num_threads(threads)
-    network = bundled_unet()
-    make_runner(name, network, SMALL, share)[0]()
-    run, _ = make_runner(name, network, size, share)
+    make_runner(name, SMALL, share)[0]()
+    run, _ = make_runner(name, size, share)
     print(peak_beside(run))
 
 
@@ -113,9 +127,9 @@ def measure(size: Size, share: float, rounds: int, seconds_each: float, names: I
     return {"active": active, "size": list(size), "threads": torch.get_num_threads(), "engines": times, DENSE: dense}
 
 
-def ratios(entry: dict[str, Any], backend: str = "cpu") -> dict[str, dict[str, float]]:
-    """How many times what the backend takes each of the others takes, of an entry ``sparse``."""
+def ratios(entry: dict[str, Any], run: str = "cpu") -> dict[str, dict[str, float]]:
+    """How many times what one of ``runs`` takes each of the others takes, of an entry ``sparse``."""
     all_of_them = {**entry["engines"], DENSE: entry[DENSE]}
-    own = all_of_them.pop(backend)
+    own = all_of_them.pop(run)
     keys = ("ms_p50", "cpu_ms_p50", "peak_mb")
     return {name: {key: other[key] / own[key] for key in keys} for name, other in all_of_them.items() if other is not None}

@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import CameraError, UsageError
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.camera import Camera
 
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")  # of the coarse model, and of the refiner
 _ROS_NAME = re.compile(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -31,7 +31,7 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, mo
     add("--coarse-size", "default", "of its input: long side [px], or native (its authors' rule)", metavar="PX")
     told = "what runs it, see 'depth-retrofit models'; auto: the fastest that is installed"
     add("--coarse-engine", "auto", told, metavar="NAME")
-    add("--coarse-precision", "auto", "in which it computes; auto: what was measured to hold", choices=PRECISIONS)
+    add("--coarse-precision", "auto", "in which it computes; auto: what was measured to hold", choices=("auto", *PRECISIONS))
     group.add_argument(
         "--allow-download", action="store_true", help="fetch the checkpoint of the model that is named, where it is not here"
     )
@@ -43,7 +43,7 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, mo
         "--refiner-precision",
         "auto",
         "type of the refiner's convolutions; auto: the fastest that the sparse backend is good for on this machine",
-        choices=PRECISIONS,
+        choices=("auto", *PRECISIONS),
     )
 
 

@@ -5,9 +5,15 @@ The folder is ``NUMBA_CACHE_DIR``, else ``__pycache__`` beside the source, else 
 
 from __future__ import annotations
 
+import ast
+import functools
+import hashlib
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib.util import resolve_name
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -36,7 +42,15 @@ def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 class KernelCache(FunctionCache):
-    """Numba's cache, on a disk that may fill up or go away at any moment."""
+    """Numba's cache, on a disk that may fill up or go away at any moment; and for the sources of today.
+
+    Numba compares the kernel's own file and code alone. Here machine code is also of what its module imports from its package:
+    intrinsics, constants, other kernels.
+    """
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        # Numba has no public way to extend the key; a test holds that this is used.
+        return *super()._index_key(sig, codegen), sources_digest(self._py_func.__module__)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The stored machine code for ``sig``; None where there is none, or what is there is cut off or unreadable."""
@@ -65,6 +79,48 @@ class NoCache(NullCache):
         _tell("neither the package's folder nor the user's cache can be written")
 
 
+@functools.cache
+def sources_digest(module: str) -> str:
+    """Of the sources that a module's kernels are made of."""
+    sources = (f"{name} {hashlib.sha256(_source(name)).hexdigest()}" for name in sorted(made_of(module)))
+    return hashlib.sha256("\n".join(sources).encode()).hexdigest()
+
+
+def made_of(module: str) -> set[str]:
+    """A module, and all modules of its package that it imports at its top, directly or by others."""
+    found, waiting = {module}, [module]
+    while waiting:
+        new = _imported(waiting.pop()) - found
+        found |= new
+        waiting += new
+    return found
+
+
+@functools.cache
+def _imported(module: str) -> set[str]:
+    """The loaded modules of its own package that a module imports at its top."""
+    package = sys.modules[module].__package__ or ""
+    own = module.partition(".")[0]
+    named = (name for name in _names(_source(module), package) if name.partition(".")[0] == own)
+    return {name for name in named if getattr(sys.modules.get(name), "__file__", None)}  # a folder without a source has none
+
+
+def _names(source: bytes, package: str) -> Iterator[str]:
+    """All that may be modules in the imports of a source; package: against which relative ones are resolved."""
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Import):
+            yield from (alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            base = resolve_name("." * statement.level + (statement.module or ""), package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in statement.names)
+
+
+@functools.cache
+def _source(module: str) -> bytes:
+    return Path(str(sys.modules[module].__file__)).read_bytes()
+
+
 def _cache_of(function: Callable[..., Any]) -> KernelCache | NoCache:
     try:
         return KernelCache(function)
@@ -76,7 +132,7 @@ def _tell(reason: str) -> None:
     if not _told:
         _told.append(reason)
         _LOG.warning(
-            "compiled kernels cannot be stored (%s): each start compiles them anew, for some ten seconds; "
+            "compiled kernels cannot be stored (%s): each start compiles them anew, for up to 20 s; "
             "set NUMBA_CACHE_DIR to a writable folder",
             reason,
         )

@@ -16,6 +16,9 @@ import torch.nn.functional as F
 from depth_retrofit_ros.device.kernel_cache import cached_njit
 
 LANES = 16  # columns of the search at once: as many float32 as the widest vectors have
+# Of u in exp(-x²) = (e^-u)^256: 1e-36 is left there, an ordinary float32. Of a larger u a subnormal would be, which takes a hundred
+# times as long to multiply with.
+FARTHEST = np.float32(0.33)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,9 @@ def log_ratio(
 
     log_true ``[K]`` at the pixels; rows, columns ``int64 [K]`` of the coarse cell of each; true_map, coarse_map ``[h, w]``: ln
     depth on the coarse grid. Where no nearby cell shows the same surface (a lost thin structure) the ratio around is taken. Cells
-    with NaN in ``true_map``, whose truth is unknown, take no part; NaN where all within reach are such.
+    where either map is not finite take no part; NaN where all within reach are such.
     """
-    purity, known = _purity(true_map, search.least_pure), true_map.isfinite()
+    purity, known = _purity(true_map, search.least_pure), true_map.isfinite() & coarse_map.isfinite()
     maps = (torch.where(known, m, 0.0).float().numpy() for m in (true_map, coarse_map - true_map, purity))
     span = -(-(2 * search.radius + 1) // LANES) * LANES  # columns at once, those beyond the search without weight
     right = search.radius + span - (2 * search.radius + 1)
@@ -66,8 +69,8 @@ def log_ratio(
 
 
 def _purity(true_map: torch.Tensor, least: float) -> torch.Tensor:
-    """1 in the middle of a surface, ``least`` where a cell or its neighbours mix two. NaN cells are no neighbours."""
-    unknown = true_map.isnan()
+    """1 in the middle of a surface, ``least`` where a cell or its neighbours mix two. Unknown cells are no neighbours."""
+    unknown = ~true_map.isfinite()
     sides = (m.masked_fill(unknown, -torch.inf)[None, None] for m in (true_map, -true_map))
     farthest, nearest = (F.max_pool2d(F.pad(m, (1, 1, 1, 1), mode="replicate"), 3, 1)[0, 0] for m in sides)
     return torch.exp(-(((farthest + nearest) / 0.1) ** 2)) + least
@@ -104,7 +107,7 @@ def _weighted_ratio(
             for column in range(np.uint64(span)):
                 off = true_map[first + column] - own
                 far, near_sigma = off * per_tail, off * per_sigma
-                u = min(near_sigma * near_sigma * part, one)
+                u = min(near_sigma * near_sigma * part, FARTHEST)
                 like = one - u + half * u * u  # e^−u for a small u = x²/256; its 256th power is exp(−x²) to 1e-5
                 like *= like
                 like *= like

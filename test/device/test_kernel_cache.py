@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from depth_retrofit_ros.device.kernel_cache import made_of
+from depth_retrofit_ros.sparse.backends.cpu import kernels
 from test.paths import ROOT
 
 MODULE = """
@@ -102,6 +104,67 @@ def test_a_damaged_index_on_a_full_disk_costs_no_kernel(folder: Path, tmp_path: 
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1)); "
     told, (line,) = run(folder, full + USE, cache)
     assert told == "3 3.0 6\n" and line.startswith("compiled kernels cannot be stored") and str(cache) in line
+
+
+INTRINSIC = """
+from numba import types
+from numba.extending import intrinsic
+from package.numbers import STEP
+
+@intrinsic
+def stepped(typing_context, a):
+    return types.int64(types.int64), lambda context, builder, signature, args: builder.add(args[0], args[0].type(STEP))
+"""
+SOURCES = {
+    "numbers": "STEP = 1\n",
+    "intrinsics": INTRINSIC,
+    "beside": "",
+    "kernels": """
+from depth_retrofit_ros.device.kernel_cache import cached_njit
+from .intrinsics import stepped
+from . import beside
+
+@cached_njit()
+def add(a):
+    return stepped(a)
+""",
+}
+CALL = "import package.kernels as k; print(k.add(1), sum(k.add.stats.cache_hits.values()))"
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """Of a kernel that calls an intrinsic of another module, which has a constant of a third one."""
+    (tmp_path / "package").mkdir()
+    for name, source in SOURCES.items():
+        (tmp_path / "package" / f"{name}.py").write_text(source)
+    return tmp_path / "package"
+
+
+@pytest.mark.parametrize(
+    ("module", "before", "after", "answer"), [("intrinsics", ".add(", ".mul(", 1), ("numbers", "1", "7", 8), ("beside", "", "#", 2)]
+)
+def test_a_kernel_is_compiled_anew_when_what_it_is_made_of_changes(
+    package: Path, module: str, before: str, after: str, answer: int
+) -> None:
+    folder, source = package.parent, package / f"{module}.py"
+    assert [run(folder, CALL)[0] for _ in range(2)] == ["2 0\n", "2 1\n"]
+    source.write_text(source.read_text().replace(before, after))
+    assert [run(folder, CALL)[0] for _ in range(2)] == [f"{answer} 0\n", f"{answer} 1\n"]
+
+
+def test_what_a_kernel_is_not_made_of_leaves_it_stored(package: Path) -> None:
+    assert run(package.parent, CALL)[0] == "2 0\n"
+    (package / "other.py").write_text("from package.kernels import add")
+    assert run(package.parent, f"import package.other; {CALL}")[0] == "2 1\n"
+
+
+def test_kernels_of_ours_depend_on_their_intrinsics_and_on_little_else() -> None:
+    """A wide net would compile all of them anew after every change of anything."""
+    assert made_of(kernels.__name__) == {
+        f"depth_retrofit_ros.{name}"
+        for name in ("device.kernel_cache", "device.thread_pool", "sparse.backends.cpu.kernels", "sparse.backends.cpu.vectors")
+    }
 
 
 def test_every_kernel_of_ours_is_stored_this_way() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from depth_retrofit_ros.training import surface_targets
 from depth_retrofit_ros.training.surface_targets import SurfaceSearch, log_ratio
 
 H, W = 20, 30
@@ -82,6 +84,26 @@ def test_cells_whose_truth_is_unknown_take_no_part() -> None:
     coarse[holes] += 3.0
     got = ratio_everywhere(true.masked_fill(holes, math.nan), coarse, true)
     torch.testing.assert_close(got, torch.full((H, W), 0.25), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("missing", ["truth", "coarse"])
+def test_no_value_that_is_not_finite_spoils_another_pixel(missing: str, value: float) -> None:
+    """Neither within reach nor beyond it, where columns of no weight are computed with."""
+    true = torch.full((H, W), math.log(5.0))
+    maps = {"truth": true.clone(), "coarse": true + 0.25}
+    maps[missing][:, 20] = value
+    got = ratio_everywhere(maps["truth"], maps["coarse"], true)
+    torch.testing.assert_close(got, torch.full((H, W), 0.25), atol=1e-5, rtol=0)
+
+
+def test_likeness_stays_an_ordinary_float() -> None:
+    """A subnormal one would take many times as long, and most cells are of another surface."""
+    u = np.float32(surface_targets.FARTHEST)
+    like = np.float32(1) - u + np.float32(0.5) * u * u
+    for _ in range(8):
+        like *= like
+    assert np.finfo(np.float32).tiny < like < 1e-30
 
 
 def test_without_a_known_cell_within_reach_there_is_no_ratio() -> None:

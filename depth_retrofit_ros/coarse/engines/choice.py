@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from depth_retrofit_ros.coarse.engines.registry import AUTO, ENGINES, missing_packages
+from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import ModelError
 
 ENGINE_VARIABLE = "DEPTH_RETROFIT_COARSE_ENGINE"  # names what ``auto`` takes, such as eager where nothing shall be compiled
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,9 @@ class RefinerNet(nn.Module):
         """Pyramid levels that the U-Net needs."""
         return self.unet.levels
 
-    def forward(self, features: PixelFeatures, pyramid: Pyramid, dtype: torch.dtype = torch.float32) -> Refinement:
-        """dtype: of the U-Net; features, choice and gate are float32 in any case."""
-        weight, bias = self.mix.weight.to(dtype), self.mix.bias.to(dtype)
-        out = self.unet(pyramid[0].backend.linear(features.rows, weight, bias), pyramid)
+    def forward(self, features: PixelFeatures, pyramid: Pyramid) -> Refinement:
+        """The U-Net computes in the type of its weights; features, choice and gate are float32 in any case."""
+        out = self.unet(pyramid[0].backend.linear(features.rows, self.mix.weight, self.mix.bias), pyramid)
         return self.decide(out if has_kernels(out.device) else out.float(), features)
 
     def decide(self, out: torch.Tensor, features: PixelFeatures) -> Refinement:

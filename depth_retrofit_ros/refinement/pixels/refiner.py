@@ -13,6 +13,7 @@ import torch
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.device.launches import has_kernels
+from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
@@ -23,7 +24,6 @@ from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LARGEST = 1024  # channels, levels or blocks that a checkpoint may ask for
 
 
@@ -91,7 +91,7 @@ class SparseRefiner:
         """See ``Refiner.refine``."""
         features = pixel_features(image, small, coarse.depth, depth, score, pixels, self.dtype)
         pyramid = self.backend.build_pyramid(pixels, self.network.levels)
-        return Refined(depth.flatten()[pixels.indices], features, self.network(features, pyramid, self.dtype))
+        return Refined(depth.flatten()[pixels.indices], features, self.network(features, pyramid))
 
     def fuse(self, refined: Refined) -> tuple[torch.Tensor, torch.Tensor]:
         """See ``Refiner.fuse``."""
@@ -140,12 +140,13 @@ def type_for(backend: SparseBackend, precision: str) -> torch.dtype:
         return backend.types[0]
     if precision not in PRECISIONS:
         raise ModelError(f"unknown refiner_precision '{precision}': choose one of auto, {', '.join(PRECISIONS)}")
-    if PRECISIONS[precision] not in backend.types:
+    dtype: torch.dtype = getattr(torch, precision)
+    if dtype not in backend.types:
         there = " or ".join(map(word_of, backend.types))
-        raise ModelError(
-            f"sparse backend '{backend.name}' computes in {there} on this machine, not in {precision}: choose that, or auto"
-        )
-    return PRECISIONS[precision]
+        lack = backend.lack_of(dtype)
+        told = f"sparse backend '{backend.name}' computes in {there} on this machine, not in {precision}"
+        raise ModelError(f"{told}{lack and f' ({lack})'}: choose that, or auto")
+    return dtype
 
 
 def word_of(dtype: torch.dtype) -> str:

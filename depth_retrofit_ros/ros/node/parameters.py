@@ -11,6 +11,7 @@ import rclpy.parameter
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from depth_retrofit_ros.coarse.input_size import DEFAULT, NATIVE
+from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import SetupError
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ PARAMETERS = (
         "auto",
         "unconfigured",
         "In which the coarse model computes; auto: what was measured to hold",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        choices=("auto", *PRECISIONS),
     ),
     Parameter("refiner", "", "unconfigured", "Checkpoint of the refiner; empty: the bundled one"),
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
@@ -137,7 +138,7 @@ PARAMETERS = (
         "auto",
         "unconfigured",
         "Type of the refiner's convolutions; auto: the fastest that the sparse backend is good for on this machine",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        choices=("auto", *PRECISIONS),
     ),
     Parameter("cuda_graphs", False, "unconfigured", "Launch coarse model and refiner as CUDA graphs; not yet measured, so off"),
     Parameter(

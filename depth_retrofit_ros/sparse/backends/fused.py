@@ -67,6 +67,10 @@ class FusedBackend(ABC):
     def __init__(self) -> None:
         self._matrices = WeakIdKeyDictionary()  # weight → its version and its packed form
 
+    def lack_of(self, dtype: torch.dtype) -> str:
+        """See ``SparseBackend``."""
+        return ""
+
     def submanifold_conv(
         self,
         features: torch.Tensor,

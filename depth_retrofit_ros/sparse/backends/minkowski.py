@@ -26,7 +26,7 @@ class MinkowskiLevel(Level):
 
 
 class MinkowskiBackend(LibraryBackend):
-    """``SparseBackend`` by MinkowskiEngine, in float32 or float64, with its gradients."""
+    """``SparseBackend`` by MinkowskiEngine, in float32, with its gradients."""
 
     name = "minkowski"
     devices: tuple[str, ...] = ("cpu", "cuda") if ME.is_cuda_available() else ("cpu",)
@@ -70,7 +70,7 @@ def _insert(manager: Any, pixels: PixelSet, depth: int) -> Any:
 def _convolve(function: Any, features: torch.Tensor, kernel: torch.Tensor, level: Level, source: int, target: int) -> torch.Tensor:
     """kernel: ``[x, y, Cin, Cout]``, y, the first coordinate, counting fastest; source, target: which of the level's keys."""
     assert isinstance(level, MinkowskiLevel)
-    if features.dtype not in (torch.float32, torch.float64):
+    if features.dtype != torch.float32:
         raise ModelError(f"sparse backend 'minkowski' computes in float32, not in {features.dtype}: use that, or backend 'torch'")
     size = kernel.shape[0]
     generator = ME.KernelGenerator(kernel_size=size, stride=1 if source == target else size, dimension=2)

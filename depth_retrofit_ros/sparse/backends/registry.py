@@ -78,6 +78,10 @@ class SparseBackend(Protocol):
     @property
     def types(self) -> tuple[torch.dtype, ...]: ...
 
+    def lack_of(self, dtype: torch.dtype) -> str:
+        """What is missing on this machine to compute in a type that is not among ``types``; empty where nothing would help."""
+        ...
+
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
         """All levels and kernel maps of a frame, to be shared by every convolution on it."""
         ...

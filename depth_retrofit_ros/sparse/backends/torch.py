@@ -17,6 +17,10 @@ class TorchBackend:
     devices: tuple[str, ...] = ("cpu", "cuda")
     types: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16, torch.float16)
 
+    def lack_of(self, dtype: torch.dtype) -> str:
+        """See ``SparseBackend``."""
+        return ""
+
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
         """See ``SparseBackend``."""
         return build_pyramid(pixels, levels, self)

@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT, SURFACES
 from depth_retrofit_ros.refinement.pixels.features import IN_CHANNELS, PixelFeatures
 from depth_retrofit_ros.refinement.pixels.network import MIXTURES_START, RefinerNet
+from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
 from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Pyramid
@@ -48,6 +50,16 @@ def test_choice_and_residual_by_formula() -> None:
     assert refinement.log_choice is not None
     np.testing.assert_allclose(refinement.log_choice.detach().numpy(), np.log(choice), atol=1e-5)
     assert float(refinement.entropy.detach().min()) > 0 and float(refinement.entropy.detach().max()) < math.log(COUNT)
+
+
+def test_a_converted_network_computes_in_the_type_of_its_weights() -> None:
+    network = random_network()
+    features, pyramid = some_input(network)
+    exact = network(features, pyramid).change
+    SparseRefiner(network, load_backend("torch"), torch.bfloat16)
+    mixed = F.linear(features.rows.bfloat16(), network.mix.weight, network.mix.bias)
+    wanted = network.decide(network.unet(mixed, pyramid).float(), features).change
+    assert torch.equal(network(features, pyramid).change, wanted) and not torch.equal(wanted, exact)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])

@@ -7,14 +7,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from depth_retrofit_ros.errors import ModelError
+from depth_retrofit_ros.refinement.pixels.refiner import type_for
 from depth_retrofit_ros.sparse.backends.cpu import kernels as cpu_kernels
+from depth_retrofit_ros.sparse.backends.cpu import vectors
 from depth_retrofit_ros.sparse.backends.cpu.backend import CpuBackend
-from depth_retrofit_ros.sparse.backends.cpu.vectors import VectorUnit, has_bfloat16
+from depth_retrofit_ros.sparse.backends.cpu.vectors import VectorUnit, lack_of_bfloat16
 from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.backends.torch import TorchBackend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
@@ -23,7 +26,7 @@ from test.sparse.backends.conformance import check_maps, check_operations, check
 from test.sparse.dense_reference import MASKS, SIZES, make_mask
 
 BACKEND = load_backend("cpu")
-needs_bfloat16 = pytest.mark.skipif(not has_bfloat16(), reason="this CPU has no AVX-512 BF16")
+needs_bfloat16 = pytest.mark.skipif(bool(lack_of_bfloat16()), reason=lack_of_bfloat16())
 TYPES = [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)]
 ROUNDING = 2.0**-8  # the largest relative one of a bfloat16
 
@@ -241,8 +244,55 @@ def test_bfloat16_is_refused_where_the_compiler_may_not_use_it() -> None:
     environment = {**os.environ, "NUMBA_CPU_NAME": "generic"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout == "cpu in float32\n"
-    told = "sparse backend 'cpu' computes in float32 on this machine, not in bfloat16: choose that, or auto"
+    told = (
+        "sparse backend 'cpu' computes in float32 on this machine, not in bfloat16 (the CPU, or what Numba may use of it, has no "
+        "AVX-512 BF16): choose that, or auto"
+    )
     assert done.stderr.splitlines()[-1].endswith(f"ModelError: {told}")
+
+
+@pytest.fixture
+def fresh_answers() -> Iterator[None]:
+    """What is known of the machine is asked again, before and after."""
+    asked = (vectors.lack_of_bfloat16, vectors.vector_unit, vectors.target_features)
+    for question in asked:
+        question.cache_clear()
+    yield
+    for question in asked:
+        question.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_answers")
+def test_bfloat16_is_not_offered_where_llvm_is_too_old_for_its_instruction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "target_features", lambda: frozenset({"avx512f", "avx512vl", "avx512bf16"}))
+    monkeypatch.setattr("llvmlite.binding.llvm_version_info", (15, 0, 7))
+    backend = CpuBackend()
+    assert type_for(backend, "auto") == torch.float32
+    told = (
+        r"not in bfloat16 \(this Numba compiles by LLVM 15.0.7, and it needs 16 or later: update numba .*\): choose that, or auto$"
+    )
+    with pytest.raises(ModelError, match=told):
+        type_for(backend, "bfloat16")
+    vectors.lack_of_bfloat16.cache_clear()
+    monkeypatch.setattr("llvmlite.binding.llvm_version_info", (16, 0, 0))
+    assert type_for(CpuBackend(), "auto") == torch.bfloat16
+
+
+@pytest.mark.usefixtures("fresh_answers")
+@pytest.mark.parametrize(
+    ("features", "unit"),
+    [
+        ("+avx512f,+avx2,+fma", VectorUnit(16, 32)),
+        ("+avx2,+fma,-avx512f", VectorUnit(8, 16)),
+        ("+avx2,-fma", VectorUnit(4, vectors.NARROW_REGISTERS)),
+        ("", VectorUnit(4, vectors.NARROW_REGISTERS)),
+    ],
+)
+def test_tiles_are_those_of_the_cpu_that_is_compiled_for(monkeypatch: pytest.MonkeyPatch, features: str, unit: VectorUnit) -> None:
+    """Not of the one that this runs on: Numba can be told of another one."""
+    target = SimpleNamespace(codegen=lambda: SimpleNamespace(magic_tuple=lambda: ("", "", features)))
+    monkeypatch.setattr(vectors, "cpu_target", SimpleNamespace(target_context=target))
+    assert vectors.vector_unit() == unit and vectors.lack_of_bfloat16()
 
 
 def test_weights_are_packed_once_and_again_when_they_change() -> None:

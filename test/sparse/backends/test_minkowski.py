@@ -113,13 +113,14 @@ def test_training_sees_an_error(tmp_path: Path) -> None:
     assert got[-1] != pytest.approx(wanted[-1], rel=1e-3)
 
 
-def test_other_precision_is_one_line() -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_precision_is_one_line(dtype: torch.dtype) -> None:
     if reason := missing("minkowski"):
         pytest.skip(reason)
     backend = load_backend("minkowski")
     level = backend.build_pyramid(PixelSet.from_mask(make_mask("random", (12, 16))), 1)[0]
-    with pytest.raises(ModelError, match=r"'minkowski' computes in float32, not in torch.bfloat16: use that, or") as caught:
-        backend.submanifold_conv(torch.zeros(level.count, 2).bfloat16(), torch.zeros(3, 2, 3, 3).bfloat16(), None, level)
+    with pytest.raises(ModelError, match=rf"'minkowski' computes in float32, not in {dtype}: use that, or") as caught:
+        backend.submanifold_conv(torch.zeros(level.count, 2).to(dtype), torch.zeros(3, 2, 3, 3).to(dtype), None, level)
     assert "\n" not in str(caught.value)
 
 

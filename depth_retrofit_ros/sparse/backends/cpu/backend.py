@@ -11,7 +11,7 @@ from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.sparse.backends.cpu.kernel_maps import fill_coarsening, fill_neighbors
 from depth_retrofit_ros.sparse.backends.cpu.kernels import block_width, kernel
-from depth_retrofit_ros.sparse.backends.cpu.vectors import PAIR, has_bfloat16
+from depth_retrofit_ros.sparse.backends.cpu.vectors import PAIR, lack_of_bfloat16
 from depth_retrofit_ros.sparse.backends.fused import Convolution, FusedBackend
 from depth_retrofit_ros.sparse.kernel_map import Coarsening
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
@@ -21,8 +21,8 @@ NO_MAP = np.empty((0, 0), np.int32)
 
 
 class CpuBackend(FusedBackend):
-    """``SparseBackend`` in float32, and in bfloat16 where the CPU has AVX-512 BF16. Every result keeps its memory for as long as
-    anybody refers to it."""
+    """``SparseBackend`` in float32, and in bfloat16 where ``lack_of_bfloat16`` has nothing against it. Every result keeps its
+    memory for as long as anybody refers to it."""
 
     name = "cpu"
     packs_neighbors = True
@@ -30,9 +30,13 @@ class CpuBackend(FusedBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.types = (torch.bfloat16, torch.float32) if has_bfloat16() else (torch.float32,)
+        self.types = (torch.float32,) if lack_of_bfloat16() else (torch.bfloat16, torch.float32)
         self.pool = BufferPool()
         self.packed = WeakIdKeyDictionary()  # matrices → as the kernel reads them
+
+    def lack_of(self, dtype: torch.dtype) -> str:
+        """See ``SparseBackend``."""
+        return lack_of_bfloat16() if dtype == torch.bfloat16 else ""
 
     def build_pyramid(self, pixels: PixelSet, levels: int) -> Pyramid:
         """See ``SparseBackend``."""

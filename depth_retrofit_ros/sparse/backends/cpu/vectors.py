@@ -1,7 +1,7 @@
 """The innermost steps of the ``cpu`` backend in LLVM's vector types, because no compiler finds them by itself.
 
 LLVM splits these vectors into what the machine has: one source serves AVX-512, AVX2 and NEON. Arrays of bfloat16 are ``int16`` to
-NumPy and Numba, which know no such type; they are multiplied in pairs, by an instruction of AVX-512 alone (``has_bfloat16``).
+NumPy and Numba, which know no such type; they are multiplied in pairs, by an instruction of AVX-512 alone (``lack_of_bfloat16``).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ FLOAT, INT16, INT32, INT64, BYTE = ir.FloatType(), ir.IntType(16), ir.IntType(32
 CACHE_LINE = 64  # bytes
 MINUS_INFINITY = -0x80  # bits of a bfloat16 as int16; below it are the negative numbers, above it negative NaN
 PAIR = 2  # values that one lane multiplies at once in bfloat16
+NARROW_REGISTERS = 32 if "aarch64" in llvm.get_process_triple() else 16  # of 128 bits
+BFLOAT_LLVM = 16  # the first whose intrinsic for that instruction takes bfloat
 PAIRED_ROWS = {1: 16, 2: 9, 3: 7, 4: 6}  # of a tile in bfloat16 by its columns: the fastest of all that fit, on Zen 5
 
 
@@ -58,21 +60,33 @@ class VectorUnit:
 
 
 @functools.cache
-def vector_unit() -> VectorUnit:
-    """That of this machine; of one that does not tell, 128 bits as in SSE2 and NEON."""
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        return VectorUnit(lanes=16, registers=32)
-    if features.get("avx2") and features.get("fma"):
-        return VectorUnit(lanes=8, registers=16)
-    return VectorUnit(lanes=4, registers=32 if "aarch64" in llvm.get_process_triple() else 16)
+def target_features() -> frozenset[str]:
+    """Of the CPU that Numba compiles for, by LLVM's names: this machine's, or those that ``NUMBA_CPU_FEATURES`` and a ``generic``
+    ``NUMBA_CPU_NAME`` leave."""
+    listed = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+    return frozenset(feature[1:] for feature in listed if feature.startswith("+"))
 
 
 @functools.cache
-def has_bfloat16() -> bool:
-    """Whether kernels are compiled for AVX-512 BF16: the machine has it, and ``NUMBA_CPU_FEATURES`` does not hide it."""
-    features = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
-    return "+avx512bf16" in features and "+avx512vl" in features
+def vector_unit() -> VectorUnit:
+    """That which kernels are compiled for; where nothing is told of it, 128 bits as in SSE2 and NEON."""
+    features = target_features()
+    if "avx512f" in features:
+        return VectorUnit(lanes=16, registers=32)
+    if {"avx2", "fma"} <= features:
+        return VectorUnit(lanes=8, registers=16)
+    return VectorUnit(lanes=4, registers=NARROW_REGISTERS)
+
+
+@functools.cache
+def lack_of_bfloat16() -> str:
+    """Why no kernel in bfloat16 can be compiled here; empty where one can."""
+    if not {"avx512f", "avx512vl", "avx512bf16"} <= target_features():
+        return "the CPU, or what Numba may use of it, has no AVX-512 BF16"
+    if llvm.llvm_version_info[0] < BFLOAT_LLVM:
+        have = ".".join(map(str, llvm.llvm_version_info))
+        return f"this Numba compiles by LLVM {have}, and it needs {BFLOAT_LLVM} or later: update numba to 0.62 or later"
+    return ""
 
 
 @intrinsic(prefer_literal=True)
