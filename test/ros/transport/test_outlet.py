@@ -86,7 +86,7 @@ def test_after_the_end_of_the_context_rcl_refuses(make: Callable[..., Outlet]) -
 def test_a_publisher_that_is_destroyed_while_it_sends_ends_afterwards(graph: Graph) -> None:
     """As where another choice of outputs is made in the middle of a frame: Python's lock is free while rcl works."""
     arrived: list[Image] = []
-    data = serialized(image_message(1440, 2560))
+    data, node = serialized(image_message(1440, 2560)), Node("sender", context=graph.context)
     graph.client.create_subscription(Image, "pictures", arrived.append, 10)
 
     def send(sender: Outlet) -> None:
@@ -95,15 +95,16 @@ def test_a_publisher_that_is_destroyed_while_it_sends_ends_afterwards(graph: Gra
                 sender.publish(data)
 
     for _ in range(5):
-        sender, before = outlet(graph.client, Image, "pictures", 2), len(arrived)
+        sender, before = outlet(node, Image, "pictures", 2), len(arrived)
         wait_until(functools.partial(sender.get_subscription_count), "the subscription")
         thread = threading.Thread(target=send, args=(sender,))
         thread.start()
         while len(arrived) == before:
             time.sleep(0.001)
-        graph.executor.create_task(sender.destroy)  # by its own thread, as the node does
+        sender.destroy()
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
+    node.destroy_node()
     assert all(len(message.data) == 3 * 1440 * 2560 for message in arrived)
 
 
