@@ -16,6 +16,7 @@ import rclpy
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from rclpy.signals import SignalHandlerOptions
@@ -83,11 +84,14 @@ def test_after_the_end_of_the_context_rcl_refuses(make: Callable[..., Outlet]) -
     node.destroy_node()
 
 
-def test_a_publisher_that_is_destroyed_while_it_sends_ends_afterwards(graph: Graph) -> None:
+def test_a_publisher_that_is_destroyed_while_it_sends_ends_afterwards() -> None:
     """As where another choice of outputs is made in the middle of a frame: Python's lock is free while rcl works."""
     arrived: list[Image] = []
-    data = serialized(image_message(1440, 2560))
-    graph.client.create_subscription(Image, "pictures", arrived.append, 10)
+    data, context = serialized(image_message(1440, 2560)), Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node, executor = Node("sender", context=context), SingleThreadedExecutor(context=context)
+    node.create_subscription(Image, "pictures", arrived.append, 10)
+    executor.add_node(node)
 
     def send(sender: Outlet) -> None:
         with suppress(InvalidHandle):
@@ -95,15 +99,19 @@ def test_a_publisher_that_is_destroyed_while_it_sends_ends_afterwards(graph: Gra
                 sender.publish(data)
 
     for _ in range(5):
-        sender, before = outlet(graph.client, Image, "pictures", 2), len(arrived)
+        sender, before = outlet(node, Image, "pictures", 2), len(arrived)
         wait_until(functools.partial(sender.get_subscription_count), "the subscription")
         thread = threading.Thread(target=send, args=(sender,))
         thread.start()
-        while len(arrived) == before:
-            time.sleep(0.001)
-        graph.executor.create_task(sender.destroy)  # by its own thread, as the node does
+        deadline_s = time.monotonic() + PATIENCE_S
+        while len(arrived) == before and time.monotonic() < deadline_s:
+            executor.spin_once(timeout_sec=0.1)
+        sender.destroy()
         thread.join(PATIENCE_S)
-        assert not thread.is_alive()
+        assert len(arrived) > before and not thread.is_alive()
+    executor.shutdown()
+    node.destroy_node()
+    context.shutdown()
     assert all(len(message.data) == 3 * 1440 * 2560 for message in arrived)
 
 
