@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from depth_retrofit_ros.ros.transport import allocator
 from depth_retrofit_ros.ros.transport.allocator import apply_settings, keep_large_buffers
 
 ALL = {-3: 1 << 30, -1: 2_000_000_000, -2: 64 << 20, -8: 1}  # mallopt's M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, M_ARENA_MAX
@@ -59,11 +58,11 @@ def test_what_is_refused_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, ca
         def mallopt(number: int, value: int) -> int:
             return int(number == -8)
 
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: Other)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Other)
     keep_large_buffers({})
     (line,) = capsys.readouterr().err.splitlines()
     assert "mmap_threshold, trim_threshold, top_pad:" in line
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())  # not glibc
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())  # not glibc
     keep_large_buffers({})
     assert capsys.readouterr().err == ""
 
