@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import cast
 
 import pytest
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.retrofit import Retrofit
-from depth_retrofit_ros.runtime.warm_sizes import WarmSizes
+from depth_retrofit_ros.runtime.warm_sizes import LIMIT, WarmSizes
 
 
 class Compiling:
@@ -62,3 +63,34 @@ def test_what_fails_is_raised_and_tried_again() -> None:
         assert not method.sizes.is_busy
     method.error = None
     assert method.sizes.prepare(4, 6, None) == 2.0 and len(method.asked) == 3
+
+
+def test_what_fails_is_left_to_whoever_asks_for_an_answer() -> None:
+    method = Compiling()
+    method.error = RuntimeError("no kernel for one pixel")
+    assert method.sizes.is_wanted(1, 1, False)
+    with pytest.raises(RuntimeError, match="one pixel"):
+        method.sizes.prepare(1, 1, None)
+    assert not method.sizes.is_wanted(1, 1, False) and method.sizes.is_wanted(1, 1, True) and method.sizes.is_wanted(4, 6, False)
+    assert not method.sizes.is_warm(1, 1, False), "who asks has it tried again"
+    method.error = None
+    assert method.sizes.prepare(1, 1, None) == 2.0 and method.sizes.is_warm(1, 1, False)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_of_any_number_of_sizes_few_are_prepared_for_unasked_and_few_remembered(fails: bool) -> None:
+    method = Compiling()
+    method.error = RuntimeError("not this one") if fails else None
+    unasked = 0
+    for height in range(1, 4 * LIMIT):
+        if method.sizes.is_wanted(height, 6, False):
+            unasked += 1
+            with suppress(RuntimeError):
+                method.sizes.prepare(height, 6, None)
+    assert unasked == LIMIT
+    method.error = None
+    for height in range(1000, 1000 + 4 * LIMIT):
+        assert method.sizes.prepare(height, 6, None) == 2.0
+        assert method.sizes.prepare(height, 6, None) is None
+    assert sum(method.sizes.is_warm(height, 6, False) for height in range(2000)) == LIMIT
+    assert method.sizes.count == 4 * LIMIT + (0 if fails else LIMIT)

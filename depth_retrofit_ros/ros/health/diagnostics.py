@@ -79,7 +79,7 @@ class Health:
 
     loaded_model: the name of the coarse model, once there is one; device, claim, coarse_size: its own; None while there is none.
     engine: of the refiner's sparse convolutions. coarse: the model; what runs it may change with the size of the images.
-    sparse_topics: depth image, points; empty where nothing takes them.
+    way_out: how images and clouds are published. sparse_topics: depth image, points; empty where nothing takes them.
     device_fault: why this process can use its device no more; empty where it can. configuring_s: for how long it has been
     configuring, 0 where it is not. graph_problems: what on the graph keeps images away or mixes nodes up. lost: images that the
     transport lost since activation.
@@ -98,6 +98,7 @@ class Health:
     coarse_size: InputSize | None = None
     engine: str = ""
     coarse: CoarseModel | None = None
+    way_out: str = ""
     image_topic: str = ""
     info_topic: str = ""
     sparse_topics: tuple[str, ...] = ()
@@ -264,6 +265,7 @@ def _pipeline(health: Health) -> Report:
         "target rate [Hz]": f"{settings.target_fps:g}" if settings.target_fps else "none",
         "budget": f"{health.frames.budget:g}" if health.frames.budget is not None else "unknown until the first image",
         "budget asked for": f"{settings.budget:g}",
+        "images and clouds are published": health.way_out,
     }
     for stage, times in statistics.stages_ms.items():
         values[f"{stage} p50/p95/p99 [ms]"] = f"{times.p50:.2f} / {times.p95:.2f} / {times.p99:.2f}"

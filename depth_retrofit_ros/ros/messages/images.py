@@ -23,16 +23,18 @@ ENCODINGS = PICTURES
 
 def image_to_rgb(message: Image) -> np.ndarray:
     """``uint8 [H, W, 3]`` RGB, contiguous; a view of the message's memory where it is unpadded rgb8. Raises ImageError."""
-    encoding = TABLE.get(message.encoding)
-    if encoding is None or encoding.to_rgb is None:
-        raise ImageError(f"image encoding {message.encoding[:40]!r} is not supported: publish one of {', '.join(ENCODINGS)}")
-    _check_layout(message, encoding)
+    encoding = check_layout(message)
+    assert encoding.to_rgb is not None  # checked
     return np.ascontiguousarray(encoding.to_rgb(_pixels(message, encoding)))
 
 
-def _check_layout(message: Image, encoding: Encoding) -> None:
-    """Raises ImageError where size, step, encoding and data disagree."""
+def check_layout(message: Image) -> Encoding:
+    """The image's encoding. Raises ImageError where that is no picture's, or size, step, encoding and data disagree; looks at no
+    pixel. Whoever does anything of an image's size without ``image_to_rgb`` calls this before."""
     height, width, step, name = message.height, message.width, message.step, message.encoding
+    encoding = TABLE.get(name)
+    if encoding is None or encoding.to_rgb is None:
+        raise ImageError(f"image encoding {name[:40]!r} is not supported: publish one of {', '.join(ENCODINGS)}")
     check_size(height, width)
     if step < width * encoding.pixel_bytes:
         raise ImageError(f"image step {step} is too small: {width} pixels of {name} take {width * encoding.pixel_bytes} bytes")
@@ -44,6 +46,7 @@ def _check_layout(message: Image, encoding: Encoding) -> None:
             f"image data is {len(message.data)} bytes but {width}x{height} {name} with step {step} is {expected}: "
             "truncated or mislabelled by its publisher"
         )
+    return encoding
 
 
 def _pixels(message: Image, encoding: Encoding) -> np.ndarray:

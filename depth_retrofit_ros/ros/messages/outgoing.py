@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sensor_msgs.msg import PointField
 
+from depth_retrofit_ros.errors import OutputError
 from depth_retrofit_ros.pointcloud.organized import POINT_STEP
 from depth_retrofit_ros.ros.messages.cdr import CdrWriter
 
 if TYPE_CHECKING:
     from std_msgs.msg import Header
 
+_MOST_BYTES = (1 << 32) - 1  # of a sequence: CDR counts its elements with 32 bits
 _IS_BIGENDIAN = int(sys.byteorder == "big")
 _ALIGNMENT = 64  # bytes, a cache line
 _HEADROOM = 512  # bytes, for all that comes before the data; more is allocated where a frame's name is that long
@@ -70,6 +72,7 @@ class ImageMessage:
     def prepare(self, height: int, width: int, header: Header) -> np.ndarray:
         """The message's own memory as ``[H, W]`` or, with several channels, ``[H, W, channels]``."""
         step = width * self._channels * self._dtype.itemsize
+        _require_sendable(height * step)
         before = CdrWriter()
         before.header(header)
         before.uint32(height)
@@ -96,6 +99,7 @@ class CloudMessage:
     def prepare(self, height: int, width: int, header: Header) -> np.ndarray:
         """The message's own memory as ``float32 [h, w, 4]``."""
         row_step = width * POINT_STEP
+        _require_sendable(height * row_step)
         before = CdrWriter()
         before.header(header)
         before.uint32(height)
@@ -112,3 +116,10 @@ class CloudMessage:
         before.uint32(height * row_step)
         is_dense = b"\0"
         return self._buffer.data(height * row_step, bytes(before), is_dense).view(np.float32).reshape(height, width, 4)
+
+
+def _require_sendable(size: int) -> None:
+    """Raises OutputError, before these many bytes are allocated. Of 64 megapixels, the most that are taken in, no image and no
+    cloud of one view comes near; the cloud of five views does."""
+    if size > _MOST_BYTES:
+        raise OutputError(f"a message of {size / 1e9:.1f} GB cannot be sent, ROS 2 ends at 4.3: raise cloud_stride or lower views")

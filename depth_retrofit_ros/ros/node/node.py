@@ -37,7 +37,7 @@ from depth_retrofit_ros.ros.node.processor import Processor, unless_shut_down
 from depth_retrofit_ros.ros.node.resilience import answer_every_request, told
 from depth_retrofit_ros.ros.node.scale_fit import mode_refusal
 from depth_retrofit_ros.ros.transport.graph_checks import LossWatch, name_problems, transport_problems, type_problems
-from depth_retrofit_ros.ros.transport.outlet import way_out
+from depth_retrofit_ros.ros.transport.outlet import COPIES, way_out
 from depth_retrofit_ros.ros.transport.qos import SMALL_DEPTH, publish_to, subscribe_newest
 from depth_retrofit_ros.runtime.self_check import self_check
 from depth_retrofit_ros.runtime.time_limit import TookTooLong, run_within
@@ -163,7 +163,9 @@ class DepthNode(LifecycleNode):
         engines = f"coarse engine {engine_of(method.coarse)}, sparse backend {self._health.engine}"
         ready = f"{self._health.model} is ready on {self._health.device}{size}, {engines}"
         self.get_logger().info(f"{ready}; its depth is {method.coarse.claim}{', and trusted' if method.trust_scale else ''}")
-        self.get_logger().debug(f"images and clouds are published {way_out()}")
+        self._health.way_out = way_out()
+        if self._health.way_out == COPIES:
+            self.get_logger().info(f"images and clouds are published {self._health.way_out}")
         return SUCCESS
 
     @told

@@ -18,7 +18,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.input_size import size_of
 from depth_retrofit_ros.coarse.past import remembered_by
 from depth_retrofit_ros.coarse.window import ViewWindow
-from depth_retrofit_ros.errors import CameraError
+from depth_retrofit_ros.errors import CameraError, ImageError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
 from depth_retrofit_ros.retrofit import InFlightFrame, RefiningFrame, Retrofit
@@ -26,7 +26,7 @@ from depth_retrofit_ros.ros.health.diagnostics import Health, frame_stats
 from depth_retrofit_ros.ros.health.monitor import FrameMonitor, no_info
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
-from depth_retrofit_ros.ros.messages.images import decode
+from depth_retrofit_ros.ros.messages.images import check_layout, decode
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
 from depth_retrofit_ros.ros.node.prompts import NO_PROMPT, Prompt, Prompts
 from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
@@ -142,7 +142,7 @@ class Processor:
         self._monitor.arrived(subscribed)
         if subscribed:
             self._worker.submit(message)
-        elif isinstance(message, Image) and not self._sizes.is_warm(message.height, message.width, self.info is not None):
+        elif isinstance(message, Image) and self._is_to_warm_up_for(message):
             self._worker.run_when_idle(partial(self._warm_up_unasked, message.height, message.width))
 
     def answer(self, message: Image | CompressedImage) -> FrameCounts:
@@ -192,6 +192,16 @@ class Processor:
         ended = self.stop(at_most_s)
         self._outputs.destroy()
         return ended
+
+    def _is_to_warm_up_for(self, message: Image) -> bool:
+        """Whether for an image that nobody asked about. What is none makes nobody wait, and is told when somebody asks."""
+        if not self._sizes.is_wanted(message.height, message.width, self.info is not None):
+            return False
+        try:
+            check_layout(message)
+        except ImageError:
+            return False
+        return True
 
     def _usual_s(self) -> float:
         """What an image usually takes."""
@@ -248,7 +258,8 @@ class Processor:
     def _warm_up_unasked(self, height: int, width: int) -> None:
         """While nobody listens, and so has to wait for it."""
         camera, _ = _camera(self.info, width, height, self._health.info_topic)
-        self._warm_up(height, width, camera)
+        if self._sizes.is_wanted(height, width, camera is not None):  # camera_info may be there and not fit
+            self._warm_up(height, width, camera)
 
     def _warm_up(self, height: int, width: int, camera: Camera | None) -> float:
         """For images of this size, where that is to be done; returns what it took [s]."""

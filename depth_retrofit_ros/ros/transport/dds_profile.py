@@ -6,11 +6,12 @@ rclcpp #1431). The profiles beside this file give it what images need; the launc
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from depth_retrofit_ros.ros.transport.allocator import keep_large_buffers
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """What Fast DDS 2 (Humble, Jazzy) and 3 (Kilted and later) read."""
@@ -50,11 +51,11 @@ def shared_memory_warning(free_mb: int) -> str | None:
 def configure_transport() -> None:
     """To be called once at the top of a program, before ``rclpy.init``.
 
-    Puts ``profile_variables`` into ``os.environ``, where child processes find them too, and tunes the allocator. Prints one line to
-    stderr where shared memory is scarce.
+    Puts ``profile_variables`` into ``os.environ``, where child processes find them too, and tunes the allocator, in both but for
+    what the user chose. Prints one line to stderr where shared memory is scarce.
     """
     os.environ.update(missing_variables(os.environ))
-    _keep_large_buffers()
+    keep_large_buffers(os.environ)
 
 
 def missing_variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -72,19 +73,3 @@ def _free_shared_memory_mb() -> int:
     except OSError:  # not Linux: Fast DDS keeps its shared memory in ordinary files
         return _SEGMENTS_MB[0][1]
     return status.f_bavail * status.f_frsize // _MB
-
-
-def _keep_large_buffers() -> None:
-    """Let glibc reuse the memory of big messages; unmapping and faulting it in again is half of what they cost.
-
-    From one heap for all threads: with one each, the process would hold the sum of what each ever needed at once, not the most that
-    all did, and creep towards it for half an hour.
-    """
-    m_trim_threshold, m_top_pad, m_mmap_threshold, m_arena_max = -1, -2, -3, -8
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # not glibc
-        return
-    mallopt(m_mmap_threshold, 1 << 30)
-    mallopt(m_trim_threshold, 2_000_000_000)
-    mallopt(m_top_pad, 64 * _MB)
-    mallopt(m_arena_max, 1)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from rclpy.publisher import Publisher
 
 
+COPIES = "as copies, which takes longer and holds up other threads: rcl cannot be called past this rclpy"
+
+
 class Outlet:
     """A publisher of ``node``. Serialized messages go out from where they lie, or, where rcl offers no way, as a copy."""
 
@@ -47,4 +50,4 @@ def outlet(node: Node, message_type: type, topic: str, depth: int) -> Outlet:
 
 def way_out() -> str:
     """Which of its two ways serialized messages take here, in words."""
-    return "where they lie" if rcl_publish() else "as copies: rcl cannot be called past rclpy here"
+    return COPIES if rcl_publish() is None else "where they lie"

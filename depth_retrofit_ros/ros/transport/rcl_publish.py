@@ -23,7 +23,7 @@ Publish = Callable[["Publisher", np.ndarray], None]
 
 _OK = 0  # RCL_RET_OK, RCUTILS_RET_OK
 _PROBED = 4096  # bytes
-_ERROR_BYTES = 1024  # RCUTILS_ERROR_MESSAGE_MAX_LENGTH
+_TAIL, _UNTOUCHED = 1024, 0xA5  # bytes behind what a library is given to fill in, for one whose structs have grown
 
 
 class _Allocator(ctypes.Structure):
@@ -43,12 +43,6 @@ class _Serialized(ctypes.Structure):
     ]
 
 
-class _Error(ctypes.Structure):
-    """``rcutils_error_string_t``."""
-
-    _fields_ = [("text", ctypes.c_char * _ERROR_BYTES)]
-
-
 @cache
 def rcl_publish() -> Publish | None:
     """A function that sends a serialized message, contiguous ``uint8 [n]``, as it lies there; None where this rclpy has no such.
@@ -60,8 +54,9 @@ def rcl_publish() -> Publish | None:
         rcl, utilities = (ctypes.CDLL(f"lib{name}.so", mode=os.RTLD_NOLOAD) for name in ("rcl", "rcutils"))  # those of rclpy
         send = rcl.rcl_publish_serialized_message
         send.restype, send.argtypes = ctypes.c_int, (ctypes.c_void_p, ctypes.POINTER(_Serialized), ctypes.c_void_p)
-        what, forget = utilities.rcutils_get_error_string, utilities.rcutils_reset_error
-        what.restype, what.argtypes, forget.restype, forget.argtypes = _Error, (), None, ()
+        # The text begins what this points to. (rcutils_get_error_string returns a kilobyte by value: one more size to rely on.)
+        what, forget = utilities.rcutils_get_error_state, utilities.rcutils_reset_error
+        what.restype, what.argtypes, forget.restype, forget.argtypes = ctypes.c_char_p, (), None, ()
         if not _is_as_declared(utilities):
             return None
     except (OSError, AttributeError):  # other names, as on another system; a library that has no such function
@@ -72,7 +67,7 @@ def rcl_publish() -> Publish | None:
         with publisher.handle:  # keeps it alive, whoever destroys it meanwhile
             answer = send(publisher.handle.pointer, ctypes.byref(serialized), None)
         if answer != _OK:
-            text = what().text.decode(errors="replace")
+            text = (what() or b"error not set").decode(errors="replace")
             forget()
             raise RCLError(f"Failed to publish: {text}")
 
@@ -80,15 +75,28 @@ def rcl_publish() -> Publish | None:
 
 
 def _is_as_declared(utilities: ctypes.CDLL) -> bool:
-    """Whether ``_Serialized`` is what this machine's libraries have under that name: one that they fill in reads as it should."""
+    """Whether ``_Serialized`` is what this machine's libraries have under that name: one that they fill in reads as it should.
+
+    They get more room than it takes, and must leave that alone. What is returned by value and does not fit into registers goes
+    where the caller says, so that a larger type is room there, too.
+    """
+
+    class GrowingAllocator(ctypes.Structure):
+        _fields_ = [("known", _Allocator), ("tail", ctypes.c_ubyte * _TAIL)]
+
+    class Growing(ctypes.Structure):
+        _fields_ = [("known", _Serialized), ("tail", ctypes.c_ubyte * (2 * _TAIL))]  # its own, and that of its allocator
+
     default, begin, end = (
         getattr(utilities, f"rcutils_{name}") for name in ("get_default_allocator", "uint8_array_init", "uint8_array_fini")
     )
-    default.restype, default.argtypes = _Allocator, ()
-    begin.restype, begin.argtypes = ctypes.c_int, (ctypes.POINTER(_Serialized), ctypes.c_size_t, ctypes.POINTER(_Allocator))
-    end.restype, end.argtypes = ctypes.c_int, (ctypes.POINTER(_Serialized),)
-    allocator, probe = default(), _Serialized()
+    default.restype, default.argtypes = GrowingAllocator, ()
+    begin.restype, begin.argtypes = ctypes.c_int, (ctypes.POINTER(Growing), ctypes.c_size_t, ctypes.POINTER(GrowingAllocator))
+    end.restype, end.argtypes = ctypes.c_int, (ctypes.POINTER(Growing),)
+    allocator, probe = default(), Growing()
+    ctypes.memset(probe.tail, _UNTOUCHED, len(probe.tail))
     if begin(ctypes.byref(probe), _PROBED, ctypes.byref(allocator)) != _OK:
         return False
-    fits = bool(probe.buffer) and (probe.length, probe.capacity, bytes(probe.allocator)) == (0, _PROBED, bytes(allocator))
-    return end(ctypes.byref(probe)) == _OK and fits
+    filled, tail = probe.known, bytes(probe.tail)
+    fits = bool(filled.buffer) and (filled.length, filled.capacity, bytes(filled.allocator)) == (0, _PROBED, bytes(allocator.known))
+    return end(ctypes.byref(probe)) == _OK and fits and {*tail, *bytes(probe.tail)} == {_UNTOUCHED}

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 
 from depth_retrofit_ros.errors import ImageError
-from depth_retrofit_ros.ros.messages.images import ENCODINGS, MAX_PIXELS, compressed_to_rgb, decode, image_to_rgb
+from depth_retrofit_ros.io.encodings import TABLE
+from depth_retrofit_ros.ros.messages.images import ENCODINGS, MAX_PIXELS, check_layout, compressed_to_rgb, decode, image_to_rgb
 
 HEIGHT, WIDTH = 8, 12
 LEFT, RIGHT = (200, 100, 50), (30, 60, 220)
@@ -337,3 +338,15 @@ def test_we_agree_with_cv_bridge(encoding: str) -> None:
             pytest.skip(f"this cv_bridge: {error}")
         raise
     np.testing.assert_array_equal(image_to_rgb(message), theirs)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_layout_is_judged_by_the_numbers_alone(encoding: str) -> None:
+    message = to_message(encode(two_colors(), encoding), encoding)
+    assert check_layout(message) is TABLE[encoding]
+    for lie in ({"height": 0}, {"width": 0}, {"height": HEIGHT + 2}, {"width": 10 * WIDTH}, {"height": 100_000, "width": 100_000}):
+        claimed = Image(encoding=encoding, data=message.data, step=message.step, height=HEIGHT, width=WIDTH)
+        for name, number in lie.items():
+            setattr(claimed, name, number)
+        with pytest.raises(ImageError):
+            check_layout(claimed)

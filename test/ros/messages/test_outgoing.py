@@ -11,6 +11,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from depth_retrofit_ros.errors import OutputError
 from depth_retrofit_ros.ros.messages.outgoing import CloudMessage, ImageMessage
 
 KINDS = (("32FC1", np.float32, 1), ("16UC1", np.uint16, 1), ("rgb8", np.uint8, 3), ("mono8", np.uint8, 1), ("32FC3", np.float32, 3))
@@ -120,3 +121,9 @@ def test_filling_is_one_copy_into_the_memory_that_is_sent() -> None:
     finally:
         tracemalloc.stop()
     assert allocated < 100_000, "bytes beside the 29 MB that are there already"
+
+
+def test_what_no_message_can_hold_is_refused_before_it_is_allocated() -> None:
+    for message in (CloudMessage(), ImageMessage("32FC3", np.float32, 3)):
+        with pytest.raises(OutputError, match="GB cannot be sent"):
+            message.prepare(1, 400_000_000, Header())

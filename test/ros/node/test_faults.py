@@ -18,6 +18,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.device.memory import resident_mb
 from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.retrofit import Retrofit
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
 
 
@@ -59,6 +60,55 @@ def test_a_bad_image_costs_one_line_and_the_next_one_is_answered(graph: Graph, n
     assert value(reports[-1], "input", "last failure") == line
     counts = {key: value(reports[-1], "input", key) for key in ("received", "dropped", "failed", "pending")}
     assert counts == {"received": "2", "dropped": "0", "failed": "1", "pending": "0"}
+
+
+@pytest.mark.parametrize("name", [*BAD_IMAGES, "a claim of 30 GB", "no height", "one more row than it has"])
+def test_a_bad_image_that_nobody_listens_to_costs_nothing(graph: Graph, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the device is warmed up for a size before anybody listens, a header alone is no size."""
+    more = {
+        "a claim of 30 GB": Image(height=100_000, width=100_000, encoding="rgb8", step=300_000),
+        "no height": broken(height=0),
+        "one more row than it has": broken(height=49),
+    }
+    node = graph.depth_node(SlantedWall())
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(Retrofit, "compiles_for_size", property(lambda self: True))  # as on CUDA
+    monkeypatch.setattr(Retrofit, "warm_up", lambda self, height, width, camera=None: asked.append((height, width)))
+    reports, images = graph.listen(DiagnosticArray, "/diagnostics"), graph.publisher(Image, "/image")
+    repeat_until(
+        lambda: images.publish((BAD_IMAGES | more)[name]),
+        lambda: reports and int(value(reports[-1], "input", "without subscribers")) >= 3,
+        "three of them",
+    )
+    repeat_until(lambda: images.publish(image_message(40, 56)), lambda: asked, "a sound one's turn")
+    assert set(asked) == {(40, 56)}
+    assert value(reports[-1], "input", "last failure") == "" and not graph.warnings(node)
+
+
+def test_a_size_that_cannot_be_warmed_up_for_is_told_once_and_not_tried_again_unasked(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = graph.depth_node(SlantedWall())
+    asked: list[tuple[int, int]] = []
+
+    def warm_up(self: Retrofit, height: int, width: int, camera: object = None) -> None:
+        asked.append((height, width))
+        if height == 48:
+            raise RuntimeError("no kernel for this size")
+
+    monkeypatch.setattr(Retrofit, "compiles_for_size", property(lambda self: True))  # as on CUDA
+    monkeypatch.setattr(Retrofit, "warm_up", warm_up)
+    reports, images = graph.listen(DiagnosticArray, "/diagnostics"), graph.publisher(Image, "/image")
+    repeat_until(
+        lambda: images.publish(image_message()),
+        lambda: reports and int(value(reports[-1], "input", "without subscribers")) >= 3,
+        "three of them",
+    )
+    repeat_until(lambda: images.publish(image_message(40, 56)), lambda: (40, 56) in asked, "another size's turn")
+    assert asked.count((48, 64)) == 1
+    assert graph.warnings(node) == ["RuntimeError: no kernel for this size"]
+    graph.listen(Image, f"{NODE}/depth/image_rect")
+    repeat_until(lambda: images.publish(image_message()), lambda: asked.count((48, 64)) > 1, "who listens to have it tried")
 
 
 def serialized(**changes: Any) -> bytes:
