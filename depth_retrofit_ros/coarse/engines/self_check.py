@@ -1,8 +1,8 @@
 """Whether a program answers what the network answers: the same depth, the same pixels selected by it, and the same of the rest.
 
-The limits are set by what ``compact`` and METER answer on the bundled views (1280x720, one of two views at a time; scale, shape):
-float32 programs 1e-4 and less, float16 0.007 and 0.002, bfloat16 0.024 and 0.009. A depth 5 % too large is 0.052 and more in scale,
-noise of 3 % is 0.019 and more in shape.
+The limits are set by what ``compact`` and METER answer on the bundled views, the worst of them in scale and in shape: float32
+1e-4 and less, float16 0.007 and 0.002, bfloat16 0.033 and 0.009 (0.024 on the two views that are looked at). A depth 5 % too large
+is 0.05 and more in scale, noise of 3 % is 0.019 and more in shape.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ LARGEST_SHAPE = 0.012
 LARGEST_TAIL = 0.12
 FLAT = 0.01  # of the largest answer: a spread below is taken for this
 LEAST_SPREAD = 1e-4  # of any answer: nothing that is used as depth, or to make depth, lies within less
+LEAST_VARIANCE = 0.01  # in squares of the spread: below, no factor is looked for
 LEAST_ENTROPY = 1e-3  # nats by which selected cells stand out: below, all are as good as others
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Of one output, in shares of its spread (5th to 95th percentile of eager's). scale: what all cells have in common, the median
-    of the signed difference; shape: the median of what is left without it; median, tail, largest: of the whole, tail being the 99th
-    percentile."""
+    """Of one output, in shares of its spread (5th to 95th percentile of eager's). scale: what all cells have in common, namely the
+    median of the signed difference (a factor of depth, where the output is its logarithm), or how far from 1 the factor is that
+    fits best, whichever is more; shape: the median of the difference without its median; median, tail, largest: of the whole, tail being
+    the 99th percentile."""
 
     scale: float
     shape: float
@@ -106,10 +108,12 @@ def _difference(wanted: Tensor, got: Tensor) -> Difference:
     spread = torch.maximum(_at(ordered, 0.95) - _at(ordered, 0.05), FLAT * ordered.abs().amax()).clamp_min(LEAST_SPREAD)
     if len(ordered) == 1:
         spread = ordered.abs()[0].clamp_min(1.0)  # a number for the whole frame, such as the logarithm of its scale
-    signed = ((got - wanted) / spread).sort().values
+    difference, middle = (got - wanted) / spread, (wanted - wanted.mean()) / spread
+    factor = (difference * middle).mean() / middle.square().mean().clamp_min(LEAST_VARIANCE)
+    signed = difference.sort().values
     common = _at(signed, 0.5)
     left, whole = ((signed - common).abs().sort().values, signed.abs().sort().values)
-    values = common.abs(), _at(left, 0.5), _at(whole, 0.5), _at(whole, 0.99), whole[-1]
+    values = torch.maximum(common.abs(), factor.abs()), _at(left, 0.5), _at(whole, 0.5), _at(whole, 0.99), whole[-1]
     return Difference(*(float(value) for value in values))
 
 
@@ -123,7 +127,7 @@ def _overlap(wanted: Tensor, got: Tensor) -> float:
     count = max(1, round(SELECTED * len(entropy)))
     best = entropy.topk(count).values.mean()
     chosen = entropy[_entropy(got).topk(count).indices].mean()
-    return 1.0 - float((best - chosen) / (best - entropy.mean()).clamp_min(LEAST_ENTROPY))
+    return max(0.0, 1.0 - float((best - chosen) / (best - entropy.mean()).clamp_min(LEAST_ENTROPY)))
 
 
 def _entropy(features: Tensor) -> Tensor:
