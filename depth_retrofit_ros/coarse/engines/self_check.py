@@ -29,10 +29,12 @@ LEAST_ENTROPY = 1e-3  # nats by which selected cells stand out: below, all are a
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Of one output, in shares of its spread (5th to 95th percentile of eager's). scale: what all cells have in common, namely the
-    median of the signed difference (a factor of depth, where the output is its logarithm), or how far from 1 the factor is that
-    fits best, whichever is more; shape: the median of the difference without its median; median, tail, largest: of the whole, tail being
-    the 99th percentile."""
+    """Of one output, in shares of its spread (5th to 95th percentile of eager's).
+
+    scale: what all cells have in common: the median of the signed difference (of a logarithm: a factor), or how far from 1 the
+    factor is that fits best, whichever is more. shape: the median of the difference without its median. median, tail, largest: of
+    the whole, tail being the 99th percentile.
+    """
 
     scale: float
     shape: float

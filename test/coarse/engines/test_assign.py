@@ -154,7 +154,7 @@ def test_the_environment_names_an_engine_as_a_user_does(monkeypatch: pytest.Monk
 def test_an_engine_takes_none_but_its_precisions() -> None:
     class Single(EagerEngine):
         name = "single"
-        precisions = (torch.float32,)
+        precisions: tuple[torch.dtype, ...] = (torch.float32,)
 
     with pytest.raises(ModelError, match=r"^coarse engine single computes in float32, not in float16: use coarse precision auto$"):
         use_engine(CASES["compact"].make(), Single(), torch.float16, Source("compact", ""))
@@ -174,5 +174,5 @@ def test_a_method_whose_engine_compiles_waits_for_each_size() -> None:
     assert not method.compiles_for_size and not method.is_building
     use_engine(method.coarse, InductorEngine(), torch.float32, Source("compact", ""))
     assert method.compiles_for_size and not method.is_building
-    method.coarse.network.is_making = True  # type: ignore[attr-defined]
+    method.coarse.network.is_making = True
     assert method.is_building

@@ -27,7 +27,7 @@ def test_the_first_frame_does_not_decide_whether_a_program_is_right(frame: str) 
     assert engine_of(model) == "eager bfloat16"
 
 
-@pytest.mark.parametrize("name", ["compact", "meter", "moge", "metric3d"])
+@pytest.mark.parametrize("name", ["compact", "meter nyu", "moge", "metric3d"])
 def test_a_model_makes_inputs_of_the_pictures_and_stays_as_it_is(name: str) -> None:
     model = CASES[name].make()
     network = model.network
