@@ -1,7 +1,7 @@
 """Whether a program answers what the network answers: the same depth, the same pixels selected by it, and the same of the rest.
 
 The limits are set by what ``compact`` and METER answer on the bundled views, the worst of them in scale and in shape: float32
-1e-4 and less, float16 0.007 and 0.002, bfloat16 0.033 and 0.009 (0.024 on the two views that are looked at). A depth 5 % too large
+1e-4 and less, float16 0.007 and 0.002, bfloat16 0.033 and 0.009 (0.029 on the two that are looked at). A depth 5 % too large
 is 0.05 and more in scale, noise of 3 % is 0.019 and more in shape.
 """
 
