@@ -11,6 +11,9 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.auto import SERVES, Refusal
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.engines.assign import named_engine
+from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork
+from depth_retrofit_ros.coarse.engines.natural_image import natural_image
 from depth_retrofit_ros.coarse.engines.registry import GRAPHABLE
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
@@ -98,8 +101,16 @@ class Retrofit:
 
     @property
     def compiles_for_size(self) -> bool:
-        """Whether the first frame of a size may wait for kernels to be compiled and tuned: on CUDA. A CPU's serve all sizes."""
-        return self.coarse.device.type == "cuda"
+        """Whether the first frame of a size may wait for something to be compiled or tuned: on CUDA, and where an engine compiles
+        the coarse model. The other kernels of a CPU serve all sizes."""
+        network = getattr(self.coarse, "network", None)
+        return self.coarse.device.type == "cuda" or (isinstance(network, CompiledNetwork) and network.compiles)
+
+    @property
+    def is_building(self) -> bool:
+        """Whether an engine makes a program of the coarse model at this moment, which may take minutes; for any thread."""
+        network = getattr(self.coarse, "network", None)
+        return isinstance(network, CompiledNetwork) and network.is_making
 
     @torch.inference_mode()
     def launch(self, frame: Frame) -> InFlightFrame:
@@ -168,10 +179,9 @@ class Retrofit:
         return StageTimer(self.coarse.device)
 
     def warm_up(self, height: int, width: int, camera: Camera | None = None) -> DepthFrame:
-        """Run one synthetic frame, so that the first real one is not the slow one; it stands alone, and no model remembers it.
-        camera: its intrinsics, where the real ones have some."""
-        image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        return self(Frame(image.numpy(), camera=camera))
+        """Run a picture of the bundled film, so that the first real frame is not the slow one; it stands alone, and no model
+        remembers it. camera: its intrinsics, where the real ones have some."""
+        return self(Frame(natural_image(height, width).numpy(), camera=camera))
 
 
 def _require_trustworthy(model: str, claim: ScaleClaim) -> None:
@@ -230,6 +240,7 @@ def load(
     whoever calls, None where it does: it is refused, and ``auto`` passes it over, as it does those that cannot serve under the
     other settings. Raises ModelError or WeightsError, each one line.
     """
+    coarse_engine = named_engine(coarse_engine)
     weights, refiner = (None if path is None else Path(path) for path in (weights, refiner))
 
     def refusal(info: ModelInfo) -> str | None:

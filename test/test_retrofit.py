@@ -244,6 +244,14 @@ def test_warm_up_runs_the_whole_method() -> None:
     assert result.depth.shape == (60, 80) and result.refined_pixels == 480
 
 
+def test_a_warm_up_shows_a_picture_and_no_noise() -> None:
+    """Programs are checked on it, and a network answers anything to noise."""
+    image = Retrofit(ToldCoarse(), random_refiner()).warm_up(60, 80).image
+    assert image is not None
+    image = image.float().mean(2)
+    assert float((image[:, 1:] - image[:, :-1]).abs().mean()) < 0.5 * float(image.std())
+
+
 def test_a_warm_up_knows_the_camera() -> None:
     coarse = ToldCoarse()
     assert Retrofit(coarse, random_refiner()).warm_up(HEIGHT, WIDTH, CAMERA).metric

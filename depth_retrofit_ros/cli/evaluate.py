@@ -59,13 +59,13 @@ def run(args: argparse.Namespace) -> int:
     check_coarse_maps_options(args)
     from depth_retrofit_ros.coarse.stored import NO_FEATURES, StoredCoarse
     from depth_retrofit_ros.device.choice import pick_device
+    from depth_retrofit_ros.device.faults import is_out_of_memory
     from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
     from depth_retrofit_ros.evaluation.evaluator import Evaluator, with_oracles
     from depth_retrofit_ros.evaluation.report.page import Report
     from depth_retrofit_ros.evaluation.report.results import class_table, image_entry, summarize, table, to_json
     from depth_retrofit_ros.io.depth_files import make_folder, write_text
     from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
-    from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
 
     check_coarse_options(args)
     pairs = find_pairs(args.folder)

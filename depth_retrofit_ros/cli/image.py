@@ -296,7 +296,7 @@ def peak_memory_mb() -> float:
 @contextmanager
 def fitting_into_memory(what: str, remedy: str) -> Iterator[None]:
     """Work on one photo of many. Raises ImageError where memory runs out."""
-    from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
+    from depth_retrofit_ros.device.faults import is_out_of_memory
 
     try:
         yield

@@ -79,7 +79,7 @@ def _run(parsed: argparse.Namespace) -> int:
     except BrokenPipeError:  # the reader of our output left, as `head` does
         return EXIT_PARTLY
     except (MemoryError, RuntimeError) as error:
-        from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
+        from depth_retrofit_ros.device.faults import is_out_of_memory
 
         if not is_out_of_memory(error):
             raise

@@ -10,6 +10,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
+from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork
 from depth_retrofit_ros.coarse.input_size import InputSize, size_of
 from depth_retrofit_ros.device.cuda_graphs import Graphed
 from depth_retrofit_ros.device.cuda_streams import Upload
@@ -25,7 +26,7 @@ class GraphedCoarse:
         def predict(key: Hashable, image: torch.Tensor, *intrinsics: torch.Tensor) -> CoarsePrediction:
             return model.predict(image, CapturedCamera.of(image, *intrinsics) if intrinsics else None)
 
-        self._graphed = Graphed(predict, _copy, model.device)
+        self._graphed = Graphed(predict, _copy, model.device, source=self._program)
         self._model = model
         self._size = size_of(model)
         self._upload = Upload(model.device)
@@ -34,6 +35,10 @@ class GraphedCoarse:
     def network(self) -> object:
         """Of the model; for what runs it, see ``coarse.engines.assign.engine_of``."""
         return getattr(self._model, "network", None)
+
+    def _program(self) -> object:
+        """What computed last: a program of one size is forgotten sooner than a graph that reads its weights may be."""
+        return self.network.newest if isinstance(self.network, CompiledNetwork) else None
 
     @property
     def size(self) -> InputSize | None:

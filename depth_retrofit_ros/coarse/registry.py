@@ -14,7 +14,7 @@ from typing import Any, cast
 from depth_retrofit_ros.coarse import auto, contract, hub, plugins
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.catalogue import BUILT_IN
-from depth_retrofit_ros.coarse.engines.assign import EAGER, assign_engine, check_engine
+from depth_retrofit_ros.coarse.engines.assign import EAGER, assign_engine, check_engine, named_engine
 from depth_retrofit_ros.coarse.engines.registry import AUTO as AUTO_ENGINE
 from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.coarse.input_size import chosen_size
@@ -65,6 +65,7 @@ def load_coarse(
     ``coarse.engines.registry.ENGINES`` or ``auto``, see ``coarse.engines.assign``.
     Raises ModelError (unknown name or device, missing software) or WeightsError.
     """
+    engine = named_engine(engine)
     info = resolved(name, device, weights)
     chosen = pick_device(device)
     check_engine(engine, precision, chosen.type)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -23,11 +23,12 @@ class Graph(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Captured(Generic[R]):
-    """A graph, the tensors that it reads, and what it writes."""
+    """A graph, the tensors that it reads, and what it writes. source: whose memory it reads beside them, kept as long as this."""
 
     graph: Graph
     inputs: tuple[torch.Tensor, ...]
     result: R
+    source: object = None
 
 
 class Graphed(Generic[R]):
@@ -35,11 +36,19 @@ class Graphed(Generic[R]):
 
     work: must not look at values. copy: of its result, with tensors of its own: those that the graph writes are overwritten by the
     next replay. most: graphs that are kept; of more, the one not used for longest is forgotten. They share one memory pool, so all
-    must be replayed on one stream.
+    must be replayed on one stream. source: asked after each capture for what owns the memory that the work read, where that could
+    be released before the graph is; None where it lives as long as the work.
     """
 
-    def __init__(self, work: Callable[..., R], copy: Callable[[R], R], device: torch.device, most: int = 8) -> None:
-        self._work, self._copy, self._most = work, copy, most
+    def __init__(
+        self,
+        work: Callable[..., R],
+        copy: Callable[[R], R],
+        device: torch.device,
+        most: int = 8,
+        source: Callable[[], object] | None = None,
+    ) -> None:
+        self._work, self._copy, self._most, self._source = work, copy, most, source
         self.captures = 0
         """How many graphs were captured so far."""
         self._on_cuda = device.type == "cuda"
@@ -53,7 +62,10 @@ class Graphed(Generic[R]):
         full_key = key, *((tensor.shape, tensor.dtype) for tensor in tensors)
         if full_key not in self._captured:
             self.captures += 1
-            self._captured[full_key] = self._capture(key, tuple(tensor.clone() for tensor in tensors))
+            captured = self._capture(key, tuple(tensor.clone() for tensor in tensors))
+            if self._source is not None:
+                captured = replace(captured, source=self._source())
+            self._captured[full_key] = captured
             while len(self._captured) > self._most:
                 self._captured.popitem(last=False)
         self._captured.move_to_end(full_key)

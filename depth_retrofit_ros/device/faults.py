@@ -1,8 +1,11 @@
-"""Which errors of a CUDA device end its use by this process for good."""
+"""Which errors of a CUDA device end its use by this process for good, and which tell that memory ran out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+import cv2
+import torch
 
 from depth_retrofit_ros.errors import DepthRetrofitError
 
@@ -50,3 +53,19 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's and NumPy's, OpenCV's, or PyTorch's on any device."""
+    # The capture of a CUDA graph that memory ran out in ends with an error of its own, raised while the first one is handled.
+    return any(map(_tells_of_short_memory, chain(error)))
+
+
+def _tells_of_short_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    if isinstance(error, cv2.error):
+        return bool(error.code == cv2.Error.StsNoMem)
+    # PyTorch's allocator for the CPU, and CUDA libraries beside its own allocator, raise a plain RuntimeError.
+    words = ("can't allocate memory", "out of memory", "alloc_failed")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import cv2
 import torch
 
-from depth_retrofit_ros.device.faults import chain
+from depth_retrofit_ros.device.faults import is_out_of_memory
 
 T = TypeVar("T")
 
@@ -70,19 +69,3 @@ class MemoryGuard:
             self._trying, self._patience_s = False, PATIENCE_S
         if tried < self.limit:
             self.limit = float("inf")  # what was asked for fits again
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python's and NumPy's, OpenCV's, or PyTorch's on any device."""
-    # The capture of a CUDA graph that memory ran out in ends with an error of its own, raised while the first one is handled.
-    return any(map(_tells_of_short_memory, chain(error)))
-
-
-def _tells_of_short_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
-        return True
-    if isinstance(error, cv2.error):
-        return bool(error.code == cv2.Error.StsNoMem)
-    # PyTorch's allocator for the CPU, and CUDA libraries beside its own allocator, raise a plain RuntimeError.
-    words = ("can't allocate memory", "out of memory", "alloc_failed")
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.device.faults import is_out_of_memory
 from depth_retrofit_ros.retrofit import Retrofit
-from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
 
 LIMIT = 16  # sizes, with and without a camera each counted: a stream has one or two, a stranger's headers any number
 

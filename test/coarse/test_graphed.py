@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import importlib.util
+import weakref
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from depth_retrofit_ros.bench.audit import META, Audit
 from depth_retrofit_ros.camera import Camera
@@ -18,6 +22,10 @@ from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.compact import Compact
 from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.coarse.depth_anything3 import DepthAnything3
+from depth_retrofit_ros.coarse.engines import compiled
+from depth_retrofit_ros.coarse.engines.base import Network, Source, Tensors
+from depth_retrofit_ros.coarse.engines.compiled import use_engine
+from depth_retrofit_ros.coarse.engines.eager import EagerEngine
 from depth_retrofit_ros.coarse.graphed import CapturedCamera, GraphedCoarse
 from depth_retrofit_ros.coarse.input_size import InputSize, long_side
 from depth_retrofit_ros.coarse.metric3d import Metric3DV2
@@ -112,3 +120,28 @@ def test_a_captured_camera_is_resized_without_a_look_at_it() -> None:
         points, mask = torch.ones(3, 9, 15, device=META), torch.ones(9, 15, dtype=torch.bool, device=META)
         recover_shift(points, mask, 5 / 3, on_device.fx / 87.0)
     assert audit.waits == [] and depth.dtype == torch.float32
+
+
+def test_a_graph_keeps_the_program_whose_weights_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph reads the memory of the program that it was captured from, which the model may forget before."""
+    programs: list[weakref.ref[Any]] = []
+
+    class Copies(EagerEngine):
+        name = "copies"
+
+        def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
+            program = copy.deepcopy(network)
+            programs.append(weakref.ref(program))
+            return program
+
+    monkeypatch.setattr(compiled, "MOST", 2)
+    model = compact()
+    use_engine(model, Copies(), torch.float32, Source("compact", ""))
+    replayed = GraphedCoarse(model)
+    for height in range(32, 112, 16):
+        replayed.predict(torch.zeros(height, 128, 3, dtype=torch.uint8), None)
+    gc.collect()
+    assert len(programs) == replayed.captures == 5 and all(program() is not None for program in programs)
+    del replayed, model
+    gc.collect()
+    assert all(program() is None for program in programs)

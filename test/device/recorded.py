@@ -26,8 +26,15 @@ class Capturing(TorchDispatchMode):
 class Recorded(Graphed[R]):
     """Replays by computing again, into the memory of the first result, as a graph does."""
 
-    def __init__(self, work: Callable[..., R], copy: Callable[[R], R], device: torch.device, most: int = 8) -> None:
-        super().__init__(work, copy, device, most)
+    def __init__(
+        self,
+        work: Callable[..., R],
+        copy: Callable[[R], R],
+        device: torch.device,
+        most: int = 8,
+        source: Callable[[], object] | None = None,
+    ) -> None:
+        super().__init__(work, copy, device, most, source)
         self._on_cuda = True
 
     def _capture(self, key: Hashable, inputs: tuple[torch.Tensor, ...]) -> Captured[R]:

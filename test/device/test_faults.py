@@ -1,8 +1,7 @@
 import pytest
 
-from depth_retrofit_ros.device.faults import chain, is_device_fault
+from depth_retrofit_ros.device.faults import chain, is_device_fault, is_out_of_memory
 from depth_retrofit_ros.errors import ImageError
-from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
 
 LOST = [
     "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be asynchronously reported",

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from depth_retrofit_ros.runtime.memory_guard import PATIENCE_S, SMALLEST, MemoryGuard, is_out_of_memory
+from depth_retrofit_ros.device.faults import is_out_of_memory
+from depth_retrofit_ros.runtime.memory_guard import PATIENCE_S, SMALLEST, MemoryGuard
 
 
 class Device:

@@ -18,10 +18,11 @@ class Watched:
         usual_s: float = 0.05,
         period_s: float = 0.0,
         is_warming: bool = False,
+        is_building: bool = False,
     ) -> str | None:
         self.now_s += seconds
         counts = FrameCounts(processed + failed + pending, processed, 0, failed, pending)
-        return self._dog.check(counts, usual_s, period_s, is_warming)
+        return self._dog.check(counts, usual_s, period_s, is_warming, is_building)
 
 
 def test_an_image_that_does_not_end_is_told_after_the_patience_and_its_end_ends_that() -> None:
@@ -93,3 +94,22 @@ def test_images_that_all_fail_are_told_after_the_patience_and_an_answer_ends_tha
 def test_nothing_to_do_is_nothing_to_tell() -> None:
     watched = Watched()
     assert [watched.after(100.0, processed=7, failed=1) for _ in range(3)] == [None] * 3
+
+
+def test_a_program_in_the_making_is_no_hang_for_minutes_and_counts_neither_for_the_warm_up_nor_for_the_image() -> None:
+    for warming in (True, False):
+        watched = Watched()
+        assert watched.after(0.0, processed=5, pending=1) is None
+        told = [watched.after(60.0, processed=5, pending=1, is_warming=warming, is_building=True) for _ in range(20)]
+        assert told == [None] + [FIRST] * 19
+        if warming:
+            assert watched.after(1.0, processed=5, pending=1, is_warming=True) is None, "the rest of the warm-up"
+            assert watched.after(119.0, processed=5, pending=1, is_warming=True) == FIRST
+        assert watched.after(2.0, processed=5, pending=1) is None, "the image itself"
+        assert watched.after(1.5, processed=5, pending=1) == STUCK
+
+
+def test_a_program_that_is_never_made_is_told() -> None:
+    watched = Watched()
+    told = [watched.after(1800.0, processed=5, pending=1, is_warming=True, is_building=True) for _ in range(3)]
+    assert told == [None, FIRST, STUCK]

@@ -22,11 +22,16 @@ from depth_retrofit_ros.coarse.engines.choice import (
 )
 from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork, use_engine
 from depth_retrofit_ros.coarse.engines.registry import AUTO, load_engine
+from depth_retrofit_ros.coarse.engines.registry import EAGER as EAGER
 from depth_retrofit_ros.coarse.info import ModelInfo
 from depth_retrofit_ros.errors import ModelError
 
-EAGER = "eager"
 _LOG = logging.getLogger(__name__)
+
+
+def named_engine(engine: str) -> str:
+    """What a user who says ``engine`` names: for ``auto``, what the environment does, where it does."""
+    return (os.environ.get(ENGINE_VARIABLE) or AUTO) if engine == AUTO else engine
 
 
 def check_engine(engine: str, precision: str, device_type: str) -> None:
@@ -45,8 +50,8 @@ def check_engine(engine: str, precision: str, device_type: str) -> None:
 def assign_engine(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, engine: str, precision: str) -> None:
     """Let ``engine`` run the model's network from now on; each program is made when its size first comes.
 
-    checkpoint: of the model. engine, precision: names that ``check_engine`` let pass, or ``auto``. Where ``auto`` took an engine
-    that then fails, the log says so in one line and the model stays eager; one that is named raises ModelError there. Raises
+    checkpoint: of the model. engine, precision: names that ``check_engine`` let pass, or ``auto``. Where both are ``auto`` and what
+    it took fails, the log says so in one line and the model stays eager; where either is named, ModelError is raised there. Raises
     ModelError for a model without a network that an engine could run, where more than ``auto`` or ``eager`` is asked.
     """
     dtype, device_type, family = parsed_precision(precision), model.device.type, family_of(info)
@@ -55,8 +60,6 @@ def assign_engine(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, 
             asked = f"coarse engine {engine}" if engine not in (AUTO, EAGER) else f"coarse precision {precision}"
             raise ModelError(f"{info.name} has no network that {asked} could take: use coarse engine {EAGER} and precision {AUTO}")
         return
-    if engine == AUTO:
-        engine = os.environ.get(ENGINE_VARIABLE) or AUTO
     name, chosen = engine, dtype
     if engine == AUTO:
         choice: Choice = choose(family, device_type, dtype)
@@ -69,7 +72,7 @@ def assign_engine(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, 
     if name == EAGER and chosen == own:
         return
     source = Source(info.name, "" if checkpoint is None else hub.digest_of(checkpoint))
-    use_engine(model, load_engine(name), chosen, source, falls_back=engine == AUTO)
+    use_engine(model, load_engine(name), chosen, source, falls_back=engine == AUTO and dtype is None)
 
 
 def family_of(info: ModelInfo) -> str:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from typing import NoReturn
 
 import torch
 from torch import nn
 
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.engines.base import CoarseEngine, CompilableModel, Network, Source, Tensors
+from depth_retrofit_ros.coarse.engines.examples import Examples
+from depth_retrofit_ros.coarse.engines.progress import told_while_running
+from depth_retrofit_ros.coarse.engines.registry import EAGER
 from depth_retrofit_ros.coarse.engines.self_check import check
+from depth_retrofit_ros.device.faults import is_out_of_memory
 from depth_retrofit_ros.errors import ModelError
 
-MOST = 4  # sizes whose programs are kept
+MOST = 8  # sizes whose programs are kept
 _LOG = logging.getLogger(__name__)
 _Key = tuple[tuple[torch.Size, torch.dtype], ...]
 
@@ -24,25 +29,45 @@ class CompiledNetwork:
 
     network: in eval mode, on its device, in its own precision. falls_back: whether a size whose program cannot be made, or answers
     something else, is computed by the network itself from then on, which a warning tells; for an engine that the user did not name.
+    examples: what programs are checked on, None for what the size first came with.
     """
 
     def __init__(
-        self, network: nn.Module, engine: CoarseEngine, precision: torch.dtype, source: Source, falls_back: bool = False
+        self,
+        network: nn.Module,
+        engine: CoarseEngine,
+        precision: torch.dtype,
+        source: Source,
+        falls_back: bool = False,
+        examples: Examples | None = None,
     ) -> None:
         self.network, self.engine, self.precision, self.source = network, engine, precision, source
+        self.is_making = False
+        """Whether a program is being made at this moment, for any thread: that is no hang."""
         self._falls_back = falls_back
+        self._examples = examples
         self._programs: OrderedDict[_Key, Network] = OrderedDict()
+
+    @property
+    def compiles(self) -> bool:
+        """Whether a new size may wait for its program; eager has one for all."""
+        return self.engine.name != EAGER
+
+    @property
+    def newest(self) -> Network | None:
+        """The program that computed last. Whoever keeps its memory in use, as a CUDA graph does, must keep it."""
+        return next(reversed(self._programs.values()), None)
 
     @property
     def described(self) -> str:
         """What computes now, for people."""
-        newest = next(reversed(self._programs.values()), None)
-        if newest is self.network:
+        if self.newest is self.network:
             return f"eager, as {self.engine.name} failed"
-        return f"{self.engine.name} {str(self.precision).removeprefix('torch.')}"
+        return f"{self.engine.name} {_name(self.precision)}"
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
-        """See ``Network``. Raises ModelError where the program cannot be made, or answers something else than the network."""
+        """See ``Network``. Raises ModelError where the program cannot be made, or answers something else than the network; it is
+        not tried again for this size, unless memory was short."""
         key = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
         if key not in self._programs:
             self._programs[key] = self._made(inputs)
@@ -53,29 +78,59 @@ class CompiledNetwork:
 
     def _made(self, inputs: Tensors) -> Network:
         sizes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
-        _LOG.info("coarse engine %s: making the program of %s for %s", self.engine.name, self.source.model, sizes)
+        what = f"coarse engine {self.engine.name}: making the program of {self.source.model} for {sizes}"
+        _LOG.info(what)
         start_s = time.monotonic()
+        self.is_making = True
         try:
-            program = self.engine.compile(self.network, inputs, self.precision, self.source)
-            report = check(program, self.network, inputs, self.engine.name, self.source.model)
+            with told_while_running(what):
+                program = self.engine.compile(self.network, inputs, self.precision, self.source)
+                examples = [inputs] if self._examples is None else self._examples.like(inputs)
+                report = check(program, self.network, examples, self._named, self.source.model)
         except ModelError as error:
-            if not self._falls_back:
+            if is_out_of_memory(error):
                 raise
+            if not self._falls_back:
+                return _Refused(str(error))
             _LOG.warning("coarse engine auto: %s runs eager at this size: %s", self.source.model, error)
             return self.network
+        finally:
+            self.is_making = False
         _LOG.info("coarse engine %s: ready after %.1f s; %s", self.engine.name, time.monotonic() - start_s, report)
         return program
+
+    @property
+    def _named(self) -> str:
+        """What an answer is owed to: of eager it is the precision."""
+        return f"coarse engine {self.engine.name}" if self.compiles else f"coarse precision {_name(self.precision)}"
+
+
+class _Refused:
+    """``Network`` in the place of one that cannot be: each call tells why."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def __call__(self, *inputs: torch.Tensor) -> NoReturn:
+        raise ModelError(self._reason)
+
+
+def _name(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")
 
 
 def use_engine(model: CoarseModel, engine: CoarseEngine, precision: torch.dtype, source: Source, falls_back: bool = False) -> None:
     """Let the engine run the model's network from now on; falls_back: see ``CompiledNetwork``.
 
-    Raises ModelError for a model or device that it cannot serve.
+    Raises ModelError for a model, device or precision that it cannot serve.
     """
     if model.device.type not in engine.devices:
         raise ModelError(
             f"coarse engine {engine.name} computes on {', '.join(engine.devices)}, not on {model.device.type}: use eager"
         )
+    if precision not in engine.precisions:
+        known = ", ".join(map(_name, engine.precisions))
+        raise ModelError(f"coarse engine {engine.name} computes in {known}, not in {_name(precision)}: use coarse precision auto")
     if not isinstance(model, CompilableModel) or not isinstance(model.network, nn.Module):
         raise ModelError(f"{model.name} has no network that coarse engine {engine.name} could take: use eager")
-    model.network = CompiledNetwork(model.network, engine, precision, source, falls_back)
+    model.network = CompiledNetwork(model.network, engine, precision, source, falls_back, Examples(model))

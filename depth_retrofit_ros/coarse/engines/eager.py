@@ -6,17 +6,19 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros.coarse.engines.base import Network, Source, Tensors
-from depth_retrofit_ros.coarse.engines.precision import lowered
+from depth_retrofit_ros.coarse.engines.precision import LoweredOnce
 
 
 class EagerEngine:
-    """``CoarseEngine``: what the others are checked against."""
+    """``CoarseEngine``: what the others are checked against. One program serves all sizes."""
 
     name = "eager"
     devices: tuple[str, ...] = ("cpu", "cuda")
     precisions: tuple[torch.dtype, ...] = (torch.float32, torch.float16, torch.bfloat16)
 
+    def __init__(self) -> None:
+        self._lowered = LoweredOnce()
+
     def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
         """See ``CoarseEngine.compile``."""
-        with torch.inference_mode(False):  # parameters of its own, which any mode can use
-            return lowered(network, precision)
+        return self._lowered(network, precision)

@@ -1,23 +1,37 @@
-"""A picture that is nobody's, for checks and first frames."""
+"""Pictures like those of a camera, the same at each call, for checks and first frames: noise is too far from what networks know."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from depth_retrofit_ros.errors import ModelError
 
-def natural_image(height: int, width: int) -> Tensor:
-    """A picture ``uint8 [H, W, 3]`` with the spectrum of photographs and some sharp edges, the same at each call: for checks, noise
-    is too far from what a network was trained on."""
-    generator = np.random.default_rng(0)
-    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
-    falling = 1.0 / np.maximum(np.hypot(rows, columns), 1.0 / max(height, width))
-    y, x = np.mgrid[:height, :width] / np.array([height, width]).reshape(2, 1, 1)
-    edges = sum(np.sign(np.sin(a * x + b * y + c)) for a, b, c in generator.uniform(-9, 9, (6, 3)))
-    planes = []
-    for _ in range(3):
-        waves = np.fft.irfft2(np.fft.rfft2(generator.standard_normal((height, width))) * falling, s=(height, width))
-        values = waves / waves.std() + 0.5 * edges
-        planes.append(128 + 50 * values / values.std())
-    return torch.from_numpy(np.stack(planes, -1).clip(0, 255).astype(np.uint8))
+FOLDER = Path(__file__).resolve().parents[2] / "film"
+VIEWS = (1, 3)  # of the bundled film
+
+
+def natural_image(height: int, width: int, view: int = VIEWS[0]) -> Tensor:
+    """A view of the bundled film as a frame ``uint8 [H, W, 3]``; of another aspect, its middle. Raises ModelError where it is
+    missing."""
+    whole = _view(view)
+    zoom = min(whole.shape[0] / height, whole.shape[1] / width)
+    cut_h, cut_w = (max(1, min(there, round(side * zoom))) for there, side in zip(whole.shape, (height, width), strict=False))
+    top, left = (whole.shape[0] - cut_h) // 2, (whole.shape[1] - cut_w) // 2
+    cut = whole[top : top + cut_h, left : left + cut_w]
+    method = cv2.INTER_AREA if cut_h >= height else cv2.INTER_LINEAR
+    return torch.from_numpy(np.ascontiguousarray(cv2.resize(cut, (width, height), interpolation=method)))
+
+
+@lru_cache(maxsize=1)
+def _view(number: int) -> np.ndarray:
+    path = FOLDER / f"view_{number}.jpg"
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ModelError(f"{path} is missing or damaged: install the package again")
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

@@ -61,6 +61,19 @@ class Lowered(nn.Module):
         return tensor.to(self.dtype) if tensor.is_floating_point() and tensor.numel() > 1 else tensor
 
 
+class LoweredOnce:
+    """``lowered``, one copy of the weights for all the programs made of a network in a dtype: it is kept as long as this."""
+
+    def __init__(self) -> None:
+        self._made: tuple[nn.Module, torch.dtype, Lowered] | None = None
+
+    def __call__(self, network: nn.Module, dtype: torch.dtype) -> Lowered:
+        """The copy of the network that was asked for last, or a new one."""
+        if self._made is None or self._made[0] is not network or self._made[1] != dtype:
+            self._made = network, dtype, lowered(network, dtype)
+        return self._made[2]
+
+
 def lowered(network: nn.Module, dtype: torch.dtype) -> Lowered:
     """A copy of the network that computes in ``dtype`` but for its exact parts; the network itself stays as it is."""
     with torch.inference_mode(False):  # whose tensors cannot be exported

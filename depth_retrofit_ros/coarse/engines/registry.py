@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,9 +10,8 @@ from typing import cast
 from depth_retrofit_ros.coarse.engines.base import CoarseEngine
 from depth_retrofit_ros.errors import ModelError
 
-AUTO = "auto"
+AUTO, EAGER = "auto", "eager"
 GRAPHABLE = ("eager", "inductor")  # those whose work a CUDA graph can capture: kernels of torch's own stream
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from depth_retrofit_ros.coarse.engines.base import Network, Source, Tensors
 from depth_retrofit_ros.coarse.engines.cache import Key, ProgramCache, code_digest, engines_folder, replaced, weights_digest
 from depth_retrofit_ros.coarse.engines.precision import lowered
-from depth_retrofit_ros.coarse.engines.progress import told_while_running
 from depth_retrofit_ros.coarse.engines.registry import ENGINES
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.io.checkpoints import first_line
@@ -53,7 +52,7 @@ class TensorRtEngine:
         timings = f"timings-{_file_name(gpu['gpu'])}-{gpu['compute capability']}-{_file_name(key['tensorrt'])}.bin"
 
         def build(folder: Path | None) -> Any:
-            with told_while_running(f"building the TensorRT engine of {source.model}"), _in_one_line(source.model):
+            with _in_one_line(source.model):
                 if folder is None:
                     return _built(library, network, inputs, precision, settings)
                 with replaced(folder / timings, begin_with_it=True) as file:  # of kernels: the next build is faster

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from depth_retrofit_ros.device.faults import is_out_of_memory
 from depth_retrofit_ros.errors import DepthRetrofitError
-from depth_retrofit_ros.runtime.memory_guard import is_out_of_memory
 
 REPEAT_S = 10.0
 _LONGEST = 60  # characters of a frame_id

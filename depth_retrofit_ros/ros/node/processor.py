@@ -18,6 +18,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.input_size import size_of
 from depth_retrofit_ros.coarse.past import remembered_by
 from depth_retrofit_ros.coarse.window import ViewWindow
+from depth_retrofit_ros.device.faults import is_out_of_memory
 from depth_retrofit_ros.errors import CameraError, ImageError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
@@ -34,7 +35,7 @@ from depth_retrofit_ros.ros.node.sparse_input import SparseInput
 from depth_retrofit_ros.ros.node.views import window_of
 from depth_retrofit_ros.ros.transport.outlet import outlet
 from depth_retrofit_ros.runtime.governor import BudgetGovernor
-from depth_retrofit_ros.runtime.memory_guard import MemoryGuard, is_out_of_memory
+from depth_retrofit_ros.runtime.memory_guard import MemoryGuard
 from depth_retrofit_ros.runtime.warm_sizes import WarmSizes
 from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S, Watchdog
 from depth_retrofit_ros.runtime.worker import FrameCounts, Worker
@@ -171,7 +172,9 @@ class Processor:
         counts, target_fps = self._worker.counts(), self._health.settings.target_fps
         self._monitor.refresh(counts, self.info is not None)
         period_s = 1.0 / target_fps if target_fps > 0 else 0.0
-        self._monitor.watched(self._watchdog.check(counts, self._usual_s(), period_s, self._sizes.is_busy))
+        self._monitor.watched(
+            self._watchdog.check(counts, self._usual_s(), period_s, self._sizes.is_busy, self._retrofit.is_building)
+        )
 
     def stop(self, at_most_s: float = math.inf) -> bool:
         """Finish the image in work, drop the one that waits, end the worker.
@@ -181,7 +184,7 @@ class Processor:
         """
         if self._worker is None:
             return True
-        is_first = self._worker.counts().processed == 0 or self._sizes.is_busy
+        is_first = self._worker.counts().processed == 0 or self._sizes.is_busy or self._retrofit.is_building
         ended = self._worker.stop(min(self._watchdog.limit_s(self._usual_s(), is_first), at_most_s))
         self._monitor.ended(self._worker.counts())
         self._worker = None

@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from depth_retrofit_ros import retrofit
+from depth_retrofit_ros.coarse.engines import assign
 from depth_retrofit_ros.coarse.engines.assign import assign_engine, check_engine, engine_of
 from depth_retrofit_ros.coarse.engines.base import Source
+from depth_retrofit_ros.coarse.engines.choice import ENGINE_VARIABLE, Choice, Measured
 from depth_retrofit_ros.coarse.engines.compiled import use_engine
 from depth_retrofit_ros.coarse.engines.eager import EagerEngine
+from depth_retrofit_ros.coarse.engines.inductor import InductorEngine
 from depth_retrofit_ros.coarse.registry import MODELS, load_coarse
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import Frame
@@ -132,3 +135,44 @@ def test_the_engine_of_a_model_is_known_through_what_wraps_it() -> None:
     model = CASES["compact"].make()
     use_engine(model, EagerEngine(), torch.bfloat16, Source("compact", ""))
     assert engine_of(GraphedCoarse(model)) == engine_of(model) == "eager bfloat16"
+
+
+def test_the_environment_names_an_engine_as_a_user_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setenv(ENGINE_VARIABLE, "onnxruntime")
+    with pytest.raises(
+        ModelError, match=r"^coarse engine onnxruntime computes in float32, not in bfloat16: use coarse precision auto$"
+    ):
+        load_coarse("compact", weights=None, device="cpu", engine="auto", precision="bfloat16")
+    with pytest.raises(ModelError, match=r"^cuda_graphs replays coarse engine eager or inductor, not onnxruntime: "):
+        retrofit.load("compact", cuda_graphs=True)
+    monkeypatch.setenv(ENGINE_VARIABLE, "tensorflow")
+    with pytest.raises(ModelError, match=r"^unknown coarse engine 'tensorflow'"):
+        load_coarse("compact", weights=None, device="cpu", engine="auto")
+
+
+def test_an_engine_takes_none_but_its_precisions() -> None:
+    class Single(EagerEngine):
+        name = "single"
+        precisions: tuple[torch.dtype, ...] = (torch.float32,)
+
+    with pytest.raises(ModelError, match=r"^coarse engine single computes in float32, not in float16: use coarse precision auto$"):
+        use_engine(CASES["compact"].make(), Single(), torch.float16, Source("compact", ""))
+
+
+@pytest.mark.parametrize("precision", ["auto", "bfloat16"])
+def test_a_precision_that_is_named_is_not_left_without_a_word(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    monkeypatch.setattr(assign, "use_engine", lambda *given, falls_back: taken.append(falls_back))
+    monkeypatch.setattr(assign, "choose", lambda *given: Choice(Measured("inductor", "bfloat16", 2.0)))
+    assign_engine(CASES["compact"].make(), MODELS["compact"], None, "auto", precision)
+    assert taken == [precision == "auto"]
+
+
+def test_a_method_whose_engine_compiles_waits_for_each_size() -> None:
+    method = retrofit.load("compact", device="cpu", coarse_engine="eager", coarse_size=96)
+    assert not method.compiles_for_size and not method.is_building
+    use_engine(method.coarse, InductorEngine(), torch.float32, Source("compact", ""))
+    assert method.compiles_for_size and not method.is_building
+    method.coarse.network.is_making = True
+    assert method.is_building

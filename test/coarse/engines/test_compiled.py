@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from depth_retrofit_ros.coarse.engines import progress, self_check
 from depth_retrofit_ros.coarse.engines.base import Network, Source, Tensors
 from depth_retrofit_ros.coarse.engines.compiled import MOST, CompiledNetwork
+from depth_retrofit_ros.coarse.engines.eager import EagerEngine
 from depth_retrofit_ros.coarse.engines.natural_image import natural_image
 from depth_retrofit_ros.coarse.engines.self_check import compare
 from depth_retrofit_ros.errors import ModelError
@@ -130,3 +134,63 @@ def test_the_natural_image_is_one() -> None:
     grey = image.float().mean(2)
     assert float(grey.std()) > 25 and float((grey[:, 1:] - grey[:, :-1]).abs().mean()) < 0.5 * float(grey.std())
     assert torch.equal(image, natural_image(90, 160))
+
+
+class Failing(Fake):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
+        self.made += 1
+        raise ModelError("cannot") from self.error
+
+
+@pytest.mark.parametrize("falls_back", [False, True])
+@torch.no_grad()
+def test_what_fails_is_not_made_again_for_each_frame_unless_memory_was_short(falls_back: bool) -> None:
+    engine, short = Failing(ValueError()), Failing(MemoryError())
+    network, later = compiled(engine, falls_back), compiled(short, falls_back)
+    for _ in range(3):
+        if falls_back:
+            network(planes())
+        else:
+            with pytest.raises(ModelError, match=r"^cannot$"):
+                network(planes())
+        with pytest.raises(ModelError, match=r"^cannot$"):
+            later(planes())
+    assert (engine.made, short.made) == (1, 3)
+    with pytest.raises(ModelError) if not falls_back else nullcontext():
+        network(planes(width=64))
+    assert engine.made == 2, "another size"
+
+
+@torch.no_grad()
+def test_a_program_in_the_making_is_known(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threading.Event()
+    monkeypatch.setattr(progress, "EVERY_S", 0.01)
+    monkeypatch.setattr(progress._LOG, "info", lambda *line: told.set())
+
+    class Slow(Fake):
+        def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
+            assert making.is_making and told.wait(60), "told while it runs"
+            return super().compile(network, inputs, precision, source)
+
+    making = compiled(Slow())
+    assert making.compiles and not making.is_making
+    making(planes())
+    assert not making.is_making
+    eager = EagerEngine()
+    assert not CompiledNetwork(Net(), eager, torch.bfloat16, Source("m", "0")).compiles
+
+
+@torch.no_grad()
+def test_of_eager_it_is_the_precision_that_is_told() -> None:
+    network = CompiledNetwork(Net().eval(), EagerEngine(), torch.bfloat16, Source("m", "0"))
+    network.network.requires_grad_(False)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(ModelError, match=r"^coarse precision bfloat16 differs from "),
+    ):
+        patch.setattr(self_check, "LARGEST_SHAPE", 0.0)
+        network(planes())
