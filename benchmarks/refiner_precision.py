@@ -24,12 +24,13 @@ from depth_retrofit_ros.bench.stages import rendered_frame
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.registry import load_coarse
 from depth_retrofit_ros.coarse.stored import read_stored, stored_path
+from depth_retrofit_ros.device.precisions import name_of
 from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
 from depth_retrofit_ros.evaluation.evaluator import figures_of
 from depth_retrofit_ros.evaluation.metrics.alignment import fit
 from depth_retrofit_ros.evaluation.metrics.edges import edge_band
 from depth_retrofit_ros.evaluation.report.summary import machine
-from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner, load_refiner, word_of
+from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner, load_refiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
@@ -78,7 +79,7 @@ def main() -> None:
     backend = load_backend("cpu")
     if lack := backend.lack_of(torch.bfloat16):
         raise SystemExit(f"nothing to compare: backend cpu computes in float32 alone here ({lack})")
-    refiners = {word_of(dtype): load_refiner(None, CPU, "cpu", word_of(dtype)) for dtype in reversed(backend.types)}
+    refiners = {name_of(dtype): load_refiner(None, CPU, "cpu", name_of(dtype)) for dtype in reversed(backend.types)}
     document: Table = json.loads(args.json.read_text()) if args.accuracy_only else {}
     document["accuracy"] = accuracy(refiners, args.scenes, args.coarse)
     if not args.accuracy_only:

@@ -14,7 +14,8 @@ import torch
 from depth_retrofit_ros.bench.dense_masked import DenseMaskedUNet
 from depth_retrofit_ros.bench.masks import edge_mask
 from depth_retrofit_ros.bench.memory import peak_beside
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner, word_of
+from depth_retrofit_ros.device.precisions import name_of
+from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
 from depth_retrofit_ros.sparse.backends.registry import BACKENDS, is_installed, load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.unet import SparseUNet
@@ -36,7 +37,7 @@ def runs(precision: str = "auto") -> list[str]:
     """
     names = []
     for name in installed_backends():
-        types = [word_of(dtype) for dtype in load_backend(name).types]
+        types = [name_of(dtype) for dtype in load_backend(name).types]
         wanted = [precision] if precision != "auto" else types if name == "cpu" else [FLOAT32]
         names += [name if word == FLOAT32 else f"{name} in {word}" for word in wanted if word in types]
     return names

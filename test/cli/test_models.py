@@ -164,14 +164,14 @@ def test_a_size_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("option", ["--coarse-precision", "--refiner-precision"])
 def test_a_precision_is_one_of_those_that_the_node_takes(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from depth_retrofit_ros.cli.options import PRECISIONS
+    from depth_retrofit_ros.device.precisions import PRECISIONS
     from depth_retrofit_ros.ros.node.parameters import PARAMETERS
 
     with pytest.raises(SystemExit):
         cli.build_parser().parse_args(["image", "x.jpg", "--out", "o", option, "half"])
     assert f"argument {option}: invalid choice: 'half'" in capsys.readouterr().err
     (row,) = [row for row in PARAMETERS if row.name == option.removeprefix("--").replace("-", "_")]
-    assert tuple(row.choices) == PRECISIONS
+    assert tuple(row.choices) == ("auto", *PRECISIONS)
 
 
 def test_the_size_reaches_the_model(tmp_path: Path) -> None:

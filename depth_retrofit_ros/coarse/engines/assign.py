@@ -17,13 +17,13 @@ from depth_retrofit_ros.coarse.engines.choice import (
     Choice,
     choose,
     parsed_precision,
-    precision_name,
     usual_precision,
 )
 from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork, use_engine
 from depth_retrofit_ros.coarse.engines.registry import AUTO, load_engine
 from depth_retrofit_ros.coarse.engines.registry import EAGER as EAGER
 from depth_retrofit_ros.coarse.info import ModelInfo
+from depth_retrofit_ros.device.precisions import name_of
 from depth_retrofit_ros.errors import ModelError
 
 _LOG = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def check_engine(engine: str, precision: str, device_type: str) -> None:
     if device_type not in found.devices:
         raise ModelError(f"coarse engine {engine} computes on {', '.join(found.devices)}, not on {device_type}: use {EAGER}")
     if dtype is not None and dtype not in found.precisions:
-        known = ", ".join(precision_name(known) for known in found.precisions)
+        known = ", ".join(name_of(known) for known in found.precisions)
         raise ModelError(f"coarse engine {engine} computes in {known}, not in {precision}: use coarse precision {AUTO}")
 
 

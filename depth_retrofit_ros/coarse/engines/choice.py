@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from depth_retrofit_ros.coarse.engines.registry import AUTO, ENGINES, missing_packages
-from depth_retrofit_ros.device.precisions import PRECISIONS
+from depth_retrofit_ros.device.precisions import PRECISIONS, type_named
 from depth_retrofit_ros.errors import ModelError
 
 ENGINE_VARIABLE = "DEPTH_RETROFIT_COARSE_ENGINE"  # names what ``auto`` takes, such as eager where nothing shall be compiled
@@ -81,7 +81,7 @@ def choose(family: str, device_type: str, precision: torch.dtype | None) -> Choi
 def usual_precision(family: str, engine: str, device_type: str) -> torch.dtype | None:
     """In which precision an engine that is named runs a family of models: the measured one; None for the model's own."""
     rows = [row for row in ON_A_CPU.get(family, ()) if row.engine == engine and _serves(row, None)]
-    return PRECISIONS[rows[0].precision] if rows and device_type == "cpu" and engine != "eager" else None
+    return type_named(rows[0].precision) if rows and device_type == "cpu" and engine != "eager" else None
 
 
 def parsed_precision(name: str) -> torch.dtype | None:
@@ -90,16 +90,11 @@ def parsed_precision(name: str) -> torch.dtype | None:
         return None
     if name not in PRECISIONS:
         raise ModelError(f"unknown coarse precision '{name}': choose one of {AUTO}, {', '.join(PRECISIONS)}")
-    return PRECISIONS[name]
-
-
-def precision_name(precision: torch.dtype) -> str:
-    """As the user writes it."""
-    return str(precision).removeprefix("torch.")
+    return type_named(name)
 
 
 def _serves(row: Measured, precision: torch.dtype | None) -> bool:
-    wanted = PRECISIONS[row.precision]
+    wanted = type_named(row.precision)
     asked = precision == wanted or (precision is None and not row.only_named)
     return asked and (wanted != torch.bfloat16 or has_bfloat16())
 

@@ -17,6 +17,7 @@ from depth_retrofit_ros.coarse.engines.progress import told_while_running
 from depth_retrofit_ros.coarse.engines.registry import EAGER
 from depth_retrofit_ros.coarse.engines.self_check import check
 from depth_retrofit_ros.device.faults import is_out_of_memory
+from depth_retrofit_ros.device.precisions import name_of
 from depth_retrofit_ros.errors import ModelError
 
 MOST = 8  # sizes whose programs are kept
@@ -63,7 +64,7 @@ class CompiledNetwork:
         """What computes now, for people."""
         if self.newest is self.network:
             return f"eager, as {self.engine.name} failed"
-        return f"{self.engine.name} {_name(self.precision)}"
+        return f"{self.engine.name} {name_of(self.precision)}"
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
         """See ``Network``. Raises ModelError where the program cannot be made, or answers something else than the network; it is
@@ -102,7 +103,7 @@ class CompiledNetwork:
     @property
     def _named(self) -> str:
         """What an answer is owed to: of eager it is the precision."""
-        return f"coarse engine {self.engine.name}" if self.compiles else f"coarse precision {_name(self.precision)}"
+        return f"coarse engine {self.engine.name}" if self.compiles else f"coarse precision {name_of(self.precision)}"
 
 
 class _Refused:
@@ -115,10 +116,6 @@ class _Refused:
         raise ModelError(self._reason)
 
 
-def _name(precision: torch.dtype) -> str:
-    return str(precision).removeprefix("torch.")
-
-
 def use_engine(model: CoarseModel, engine: CoarseEngine, precision: torch.dtype, source: Source, falls_back: bool = False) -> None:
     """Let the engine run the model's network from now on; falls_back: see ``CompiledNetwork``.
 
@@ -129,8 +126,8 @@ def use_engine(model: CoarseModel, engine: CoarseEngine, precision: torch.dtype,
             f"coarse engine {engine.name} computes on {', '.join(engine.devices)}, not on {model.device.type}: use eager"
         )
     if precision not in engine.precisions:
-        known = ", ".join(map(_name, engine.precisions))
-        raise ModelError(f"coarse engine {engine.name} computes in {known}, not in {_name(precision)}: use coarse precision auto")
+        known = ", ".join(map(name_of, engine.precisions))
+        raise ModelError(f"coarse engine {engine.name} computes in {known}, not in {name_of(precision)}: use coarse precision auto")
     if not isinstance(model, CompilableModel) or not isinstance(model.network, nn.Module):
         raise ModelError(f"{model.name} has no network that coarse engine {engine.name} could take: use eager")
     model.network = CompiledNetwork(model.network, engine, precision, source, falls_back, Examples(model))

@@ -13,7 +13,7 @@ import torch
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.device.launches import has_kernels
-from depth_retrofit_ros.device.precisions import PRECISIONS
+from depth_retrofit_ros.device.precisions import PRECISIONS, name_of, type_named
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
@@ -77,7 +77,7 @@ class SparseRefiner:
     @property
     def backend_name(self) -> str:
         """See ``Refiner``."""
-        return f"{self.backend.name} in {word_of(self.dtype)}"
+        return f"{self.backend.name} in {name_of(self.dtype)}"
 
     def refine(
         self,
@@ -140,18 +140,13 @@ def type_for(backend: SparseBackend, precision: str) -> torch.dtype:
         return backend.types[0]
     if precision not in PRECISIONS:
         raise ModelError(f"unknown refiner_precision '{precision}': choose one of auto, {', '.join(PRECISIONS)}")
-    dtype: torch.dtype = getattr(torch, precision)
+    dtype = type_named(precision)
     if dtype not in backend.types:
-        there = " or ".join(map(word_of, backend.types))
+        there = " or ".join(map(name_of, backend.types))
         lack = backend.lack_of(dtype)
         told = f"sparse backend '{backend.name}' computes in {there} on this machine, not in {precision}"
         raise ModelError(f"{told}{lack and f' ({lack})'}: choose that, or auto")
     return dtype
-
-
-def word_of(dtype: torch.dtype) -> str:
-    """As in ``PRECISIONS``."""
-    return str(dtype).removeprefix("torch.")
 
 
 def _network_of(metadata: Mapping[str, str], path: Path) -> RefinerNet:

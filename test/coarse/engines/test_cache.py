@@ -280,7 +280,8 @@ def test_a_program_that_answers_something_else_is_dropped(make: Maker, caplog: p
 
 
 def test_a_program_of_tensorrt_is_dropped_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from test.coarse.engines.test_tensorrt import HERE, built, installed, planes
+    from test.coarse.engines.test_tensorrt import HERE, built, planes
+    from test.coarse.engines.torch_tensorrt_stand_in import installed
 
     stand_in = installed(monkeypatch)
     built(tmp_path)

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from depth_retrofit_ros.coarse.compact_net import CompactNet
+from depth_retrofit_ros.device.precisions import name_of
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import save_tensors
 from depth_retrofit_ros.refinement.pixels.decision import Refinement
 from depth_retrofit_ros.refinement.pixels.features import IN_CHANNELS, PixelFeatures
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
-from depth_retrofit_ros.refinement.pixels.refiner import Refined, Refiner, SparseRefiner, load_refiner, word_of
+from depth_retrofit_ros.refinement.pixels.refiner import Refined, Refiner, SparseRefiner, load_refiner
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import doubt
 from depth_retrofit_ros.upsampling.edge_aware import thumbnail
@@ -127,7 +128,7 @@ def test_a_refiner_computes_in_the_first_type_of_its_backend(tmp_path: Path) -> 
     for backend in ("cpu", "torch"):
         loaded = load_refiner(path, CPU, backend)
         assert loaded.dtype == loaded.backend.types[0] and loaded.network.unet.stem.weight.dtype == loaded.dtype
-        assert loaded.backend_name == f"{backend} in {word_of(loaded.dtype)}"
+        assert loaded.backend_name == f"{backend} in {name_of(loaded.dtype)}"
 
 
 def test_precision_is_as_asked_or_refused_in_one_line(tmp_path: Path) -> None:

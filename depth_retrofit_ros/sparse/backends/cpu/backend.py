@@ -7,6 +7,7 @@ import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
 from depth_retrofit_ros.device.buffers import BufferPool
+from depth_retrofit_ros.device.precisions import name_of
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.sparse.backends.cpu.kernel_maps import fill_coarsening, fill_neighbors
@@ -50,7 +51,7 @@ class CpuBackend(FusedBackend):
         features, matrices = work.features, work.matrices
         for dtype in (features.dtype, matrices.dtype):
             if dtype not in self.types:
-                types = " or ".join(str(own).removeprefix("torch.") for own in self.types)
+                types = " or ".join(name_of(own) for own in self.types)
                 raise ModelError(
                     f"sparse backend 'cpu' computes in {types} on this machine, not {dtype}: convert network and features"
                 )
