@@ -24,7 +24,7 @@ from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.evaluation.report.run_folder import Inside
 from depth_retrofit_ros.frame import DepthFrame
-from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
+from depth_retrofit_ros.retrofit import RefiningFrame, Retrofit
 from depth_retrofit_ros.ros.context import ros_start
 from depth_retrofit_ros.ros.health.diagnostics import Health
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
@@ -163,11 +163,11 @@ class Observed(Retrofit):
     @classmethod
     def of(cls, retrofit: Retrofit) -> Observed:
         """The same, observed."""
-        return cls(retrofit.coarse, retrofit.refiner, retrofit.budget, retrofit.trust_scale)
+        return cls(retrofit.coarse, retrofit.refiner, retrofit.budget, retrofit.trust_scale, retrofit.uses_sparse)
 
-    def collect(self, in_flight: InFlightFrame) -> DepthFrame:
+    def finish(self, refining: RefiningFrame) -> DepthFrame:
         """See ``Retrofit``."""
-        self.last = super().collect(in_flight)
+        self.last = super().finish(refining)
         return self.last
 
     def inside(self) -> Inside:
