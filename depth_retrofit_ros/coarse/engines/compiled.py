@@ -12,6 +12,7 @@ from torch import nn
 
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.engines.base import CoarseEngine, CompilableModel, Network, Source, Tensors
+from depth_retrofit_ros.coarse.engines.cache import discard
 from depth_retrofit_ros.coarse.engines.examples import Examples
 from depth_retrofit_ros.coarse.engines.progress import told_while_running
 from depth_retrofit_ros.coarse.engines.registry import EAGER
@@ -91,6 +92,7 @@ class CompiledNetwork:
         except ModelError as error:
             if is_out_of_memory(error):
                 raise
+            discard(self.source, inputs)
             if not self._falls_back:
                 return _Refused(str(error))
             _LOG.warning("coarse engine auto: %s runs eager at this size: %s", self.source.model, error)

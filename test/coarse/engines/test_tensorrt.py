@@ -254,7 +254,7 @@ def test_a_long_build_is_told_again_and_again(
 def test_a_program_that_answers_something_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, answer: Any, told: str
 ) -> None:
-    """When it is built, and when it is read again."""
+    """At each start, and it is not kept: the next one builds it anew."""
     stand_in = installed(monkeypatch, version)
     stand_in.answer = answer
     for start in range(2):
@@ -262,7 +262,7 @@ def test_a_program_that_answers_something_else_is_refused(
         with pytest.raises(ModelError, match=told) as caught:
             network(planes())
         assert "\n" not in str(caught.value)
-        assert len(stand_in.builds) == 1 and len(stand_in.loads) == start
+        assert len(stand_in.builds) == start + 1 and stand_in.loads == [] and not list(tmp_path.glob("*.pt2")), "it is not kept"
 
 
 def test_a_model_in_inference_mode_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
