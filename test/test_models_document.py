@@ -23,7 +23,7 @@ FILES = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```", DOCUMENT, re.DOTAL
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where pip put it: a folder of its own, for the path."""
-    source, target = tmp_path_factory.mktemp("ground_plane"), tmp_path_factory.mktemp("site")
+    source, target = tmp_path_factory.mktemp("corridor"), tmp_path_factory.mktemp("site")
     for name, text in FILES.items():
         (source / name).write_text(text, encoding="utf-8")
     options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--target"]
@@ -47,26 +47,27 @@ def run(installed: Path, *arguments: str) -> str:
 
 
 def test_the_adapter_is_as_short_as_the_document_says() -> None:
-    assert set(FILES) == {"pyproject.toml", "ground_plane_depth.py"}
-    lines = [line for line in FILES["ground_plane_depth.py"].splitlines() if line]
+    assert set(FILES) == {"pyproject.toml", "corridor_depth.py"}
+    lines = [line for line in FILES["corridor_depth.py"].splitlines() if line]
     assert len(lines) <= 20
     assert max(map(len, lines)) <= 120
 
 
 def test_it_is_listed(installed: Path) -> None:
-    (row,) = [line for line in run(installed, "models").splitlines() if line.startswith("ground-plane ")]
-    assert row.split() == ["ground-plane", "MIT", "0.0", "M", "0", "MB", "metric", "any", "camera", "long", "256", "-", "yes"]
+    (row,) = [line for line in run(installed, "models").splitlines() if line.startswith("corridor ")]
+    assert row.split() == ["corridor", "MIT", "0.0", "M", "0", "MB", "metric", "any", "camera", "long", "256", "-", "yes"]
 
 
 def test_it_runs_and_is_metric(installed: Path, tmp_path: Path) -> None:
     assert cv2.imwrite(str(tmp_path / "photo.png"), np.full((240, 320, 3), 90, np.uint8))
     told = run(
         installed,
-        *("image", str(tmp_path / "photo.png"), "--model", "ground-plane", "--hfov", "65", "--out", str(tmp_path / "out")),
+        *("image", str(tmp_path / "photo.png"), "--model", "corridor", "--hfov", "65", "--out", str(tmp_path / "out")),
     )
     assert "1 of 1 images done" in told
     (entry,) = json.loads((tmp_path / "out" / "images.json").read_text())
     assert entry["metric"] and entry["scale_source"] == "model"
     depth = np.load(tmp_path / "out" / "photo_depth.npy")
     focal_px = 160 / np.tan(np.radians(32.5))
-    assert depth[200, 160] == pytest.approx(1.5 * focal_px / (200.5 - 120), rel=0.05), "the ground, 1.5 m below"
+    assert depth.max() == pytest.approx(8.0, rel=0.05), "where the corridor ends"
+    assert depth[200, 160] == pytest.approx(1.5 * focal_px / (200.5 - 120), rel=0.05), "the floor, 1.5 m below"
