@@ -241,3 +241,7 @@ def test_the_snippet_of_the_documents_runs_on_what_the_command_writes(
     expected = load_coarse("compact", weights=None, device="cpu").predict(frame, camera).depth.numpy()
     assert depth.shape == expected.shape
     assert float(np.median(np.abs(np.log(depth / expected)))) < 0.02  # OpenCV averages areas a little otherwise
+
+    cv2.imwrite(str(tmp_path / "photo.png"), natural_image(width, height).numpy()[..., ::-1])
+    with pytest.raises(SystemExit, match="another aspect than 512x288"):
+        runpy.run_path("snippet.py")
