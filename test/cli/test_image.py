@@ -81,6 +81,13 @@ def test_the_size_of_the_models_input_is_told(photo: Path, capsys: pytest.Captur
     assert (entry["input_size"], entry["coarse_maps"]) == ("112x80", None)
 
 
+def test_what_computed_it_is_told(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(photo, "--model", "compact", "--coarse-engine", "eager", "--engine", "torch", "--refiner-precision", "float32") == 0
+    assert "\n  coarse engine eager, sparse backend torch in float32\n" in capsys.readouterr().out
+    (entry,) = json.loads((photo.parent / "out" / "images.json").read_text())
+    assert (entry["coarse_engine"], entry["sparse_backend"]) == ("eager", "torch in float32")
+
+
 def test_the_same_focal_length_is_assumed_for_normals_and_cloud(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(photo, "--model", "compact", "--normals", "--ply") == 0
     assert "cloud and normals: 65 deg across assumed for the shape" in capsys.readouterr().out
