@@ -84,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
             except DepthRetrofitError as error:
                 print(f"depth-retrofit: error: {error}", file=sys.stderr)
         write_text(args.out / "images.json", json.dumps(entries, indent=2) + "\n")
+    if not entries:
+        return 1  # each has said why
     print(f"{len(entries)} of {len(args.files)} images done, peak memory {peak_memory_mb():.0f} MB, results in {args.out}")
     return 0 if len(entries) == len(args.files) else 1
 

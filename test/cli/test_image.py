@@ -106,6 +106,25 @@ def test_what_fails_before_a_photo_leaves_no_folder(photo: Path, capsys: pytest.
     assert out.is_dir(), "it was there before"
 
 
+def test_a_photo_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["image", str(tmp_path / "no.jpg"), "--out", str(tmp_path / "out"), "--model", "compact"]) == 1
+    told = capsys.readouterr()
+    assert told.err.splitlines()[-1].startswith(
+        f"depth-retrofit: error: cannot read {tmp_path / 'no.jpg'} (No such file or directory): give"
+    )
+    assert "images done" not in told.out
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [("--budget", "'abc' is not a number from 0 to 1"), ("--ply", "'abc' is not a whole number above 0")],
+)
+def test_what_is_no_number_is_told_with_the_range(option: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["image", "a.jpg", "--out", "out", option, "abc"])
+    assert told in capsys.readouterr().err
+
+
 def test_a_folder_is_no_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["image", str(tmp_path), "--out", str(tmp_path / "out"), "--model", "compact"]) == 1
     assert f"{tmp_path} is a directory: give its files" in capsys.readouterr().err
