@@ -99,7 +99,7 @@ def export_model(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, f
         if not agreement.holds or agreement.overlap < LEAST_OVERLAP or agreement.tail > LARGEST_TAIL:
             raise ModelError(f"{info.name} as ONNX {agreement}: it is not written")
         _take_place(scratch / file.name, file)
-    return Exported(file, agreement, *shapes, frame_size)
+    return Exported(file, agreement, shapes[0], shapes[1], frame_size)
 
 
 def described(model: Any, info: ModelInfo, checkpoint: Path | None, frame_size: tuple[int, int]) -> dict[str, str]:
