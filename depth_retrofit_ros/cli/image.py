@@ -84,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
             except DepthRetrofitError as error:
                 print(f"depth-retrofit: error: {error}", file=sys.stderr)
         write_text(args.out / "images.json", json.dumps(entries, indent=2) + "\n")
+    if not entries:
+        return 1  # each has said why
     print(f"{len(entries)} of {len(args.files)} images done, peak memory {peak_memory_mb():.0f} MB, results in {args.out}")
     return 0 if len(entries) == len(args.files) else 1
 
@@ -146,6 +148,7 @@ def process(
 
     from depth_retrofit_ros.cli.results_folder import remove_other_kind
     from depth_retrofit_ros.coarse.claim import prompt_problem
+    from depth_retrofit_ros.coarse.engines.assign import engine_of
     from depth_retrofit_ros.coarse.input_size import size_of
     from depth_retrofit_ros.coarse.sparse_file import read_sparse, sparse_path
     from depth_retrofit_ros.frame import Frame
@@ -179,9 +182,12 @@ def process(
     near, middle, far = (float(v) for v in np.nanpercentile(depth, (2, 50, 98)))
     input_size = size_of(retrofit.coarse)
     seen_at = "" if input_size is None else "{1}x{0}".format(*input_size.of(height, width))
+    coarse_engine = None if args.coarse is not None else engine_of(retrofit.coarse)  # now: what failed has left it to eager
+    sparse_backend = retrofit.refiner.backend_name
     print(f"{file.name}: {width}x{height}, {camera_source}")
     if seen_at:
         print(f"  {retrofit.coarse.name} saw it at {seen_at}")
+    print(f"  {f'coarse engine {coarse_engine}, ' if coarse_engine else ''}sparse backend {sparse_backend}")
     print(f"  depth {near:.3g} to {far:.3g}, median {middle:.3g} ({unit}), {result.refined_pixels} pixels refined")
     if sparse is not None and (problem := prompt_problem(sparse)):
         print(f"  {problem}")
@@ -201,6 +207,8 @@ def process(
         "width": width,
         "height": height,
         "model": retrofit.coarse.name,
+        "coarse_engine": coarse_engine,
+        "sparse_backend": sparse_backend,
         "coarse_maps": None if args.coarse is None else str(args.coarse),
         "input_size": seen_at or None,
         "metric": result.metric,

@@ -56,7 +56,7 @@ def add_parser(subparsers: Subparsers) -> None:
         description="For images of one size, float32; checked by ONNX Runtime against the model (docs/coarse-engines.md).",
     )
     export.add_argument("name", metavar="NAME", help="see 'depth-retrofit models'")
-    export.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="where to write it")
+    export.add_argument("--onnx", type=Path, required=True, metavar="FILE.onnx", help="where to write it; its folder is made")
     export.add_argument("--weights", type=Path, metavar="PATH", help="its checkpoint, or the folder that has it")
     export.add_argument(
         "--coarse-size",
@@ -65,7 +65,11 @@ def add_parser(subparsers: Subparsers) -> None:
         help="of its input: long side [px], or native (its authors' rule) (default: default)",
     )
     export.add_argument(
-        "--image-size", type=image_size, default=(1440, 2560), metavar="WxH", help="of the images (default: 2560x1440)"
+        "--image-size",
+        type=image_size,
+        default=(1440, 2560),
+        metavar="WxH",
+        help="of the images: others of this aspect serve as well, of another one they are squashed (default: 2560x1440, 16:9)",
     )
     export.set_defaults(run=run_export)
 
@@ -102,7 +106,7 @@ def entry(info: ModelInfo) -> dict[str, Any]:
         "parameters": info.parameters,
         "size_mb": info.size_mb,
         "description": info.description,
-        "metric": info.claim.word == "camera",  # without a condition; "scale" has the others
+        "metric": info.claim.kind == "metric",  # as the table has it; under which condition says "scale"
         "scale": asdict(info.claim),
         "input": str(info.input),
         "native_input": str(info.native or info.input),
@@ -141,8 +145,7 @@ def _print_models(infos: list[ModelInfo]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     print("\nuses: f, the focal length; sparse, a sensor's depth; views, several at once; past, the frames before\n")
     for info in infos:
-        licence = "" if info.commercial else f"; for non-commercial use only ({info.license})"
-        print(f"{info.name}: {info.description}; {info.claim}{licence}")
+        print(f"{info.name}: {info.description}; {info.claim}{_restriction(info)}")
         if not is_usable(info):
             print(f"  to get it: {how_to_use(info)}")
 
@@ -212,6 +215,8 @@ def run_export(args: argparse.Namespace) -> int:
     """Write one model, and say what it is like. Raises ModelError, WeightsError, OutputError."""
     if args.json:
         raise UsageError("--json is of the list: leave it out, or export")
+    if args.onnx.suffix != ".onnx" and not args.onnx.is_dir():
+        raise UsageError(f"--onnx {args.onnx} has not the suffix .onnx, by which other programs know it: add it")
     from depth_retrofit_ros.coarse.engines.exported import export_model, require_software
     from depth_retrofit_ros.coarse.registry import find_checkpoint, find_model, load_coarse
     from depth_retrofit_ros.io.checkpoints import first_line
@@ -229,10 +234,15 @@ def run_export(args: argparse.Namespace) -> int:
     return 0
 
 
+def _restriction(info: ModelInfo) -> str:
+    """Behind what a model is: what its licence does not permit, or that nobody states one."""
+    if info.has_no_license:
+        return f"; its licence is {info.license}: ask its authors before any commercial use"
+    return "" if info.commercial else f"; for non-commercial use only ({info.license})"
+
+
 def _license(info: ModelInfo) -> str:
     """In a column: what it does not permit is what must be seen."""
-    from depth_retrofit_ros.coarse.info import NOT_STATED
-
-    if info.license.startswith(NOT_STATED):
+    if info.has_no_license:
         return "NOT STATED"
     return info.license if info.commercial else "NON-COMMERCIAL"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import CameraError, UsageError
@@ -13,6 +14,7 @@ from depth_retrofit_ros.errors import CameraError, UsageError
 if TYPE_CHECKING:
     from depth_retrofit_ros.camera import Camera
 
+_Number = TypeVar("_Number", int, float)
 _ROS_NAME = re.compile(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -93,9 +95,16 @@ def check_coarse_options(args: argparse.Namespace, model: str = "auto") -> None:
         raise UsageError(f"--coarse {args.coarse} is a file: give its folder, in which each image's map has the image's name")
 
 
+def _number(text: str, kind: Callable[[str], _Number], wanted: str) -> _Number:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not {wanted}") from None
+
+
 def share(text: str) -> float:
     """A number from 0 to 1, for argparse."""
-    value = float(text)
+    value = _number(text, float, "a number from 0 to 1")
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"{text} is outside 0 to 1")
     return value
@@ -103,7 +112,7 @@ def share(text: str) -> float:
 
 def positive(text: str) -> float:
     """A number above 0, for argparse."""
-    value = float(text)
+    value = _number(text, float, "a number above 0")
     if not 0.0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
@@ -111,7 +120,7 @@ def positive(text: str) -> float:
 
 def positive_int(text: str) -> int:
     """A whole number above 0, for argparse."""
-    value = int(text)
+    value = _number(text, int, "a whole number above 0")
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
@@ -200,7 +209,7 @@ def ros_name(text: str) -> str:
 
 def domain_id(text: str) -> int:
     """A ROS domain, 0 to 232, for argparse."""
-    value = int(text)
+    value = _number(text, int, "a whole number from 0 to 232")
     if not 0 <= value <= 232:
         raise argparse.ArgumentTypeError(f"{text} is outside 0 to 232")
     return value

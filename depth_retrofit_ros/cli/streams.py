@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 PACKAGE = "depth_retrofit_ros"
+WAITS = ("device.kernel_cache", "coarse.engines.progress")  # modules that tell why nothing happens for a while: at INFO
 
 
 class TolerantFile(io.RawIOBase):
@@ -49,7 +50,8 @@ def tolerant_streams() -> Iterator[TolerantFile | None]:
     """A block in which ``sys.stdout`` and ``sys.stderr`` take any text; yields what is behind the former, None for no descriptor.
 
     A character that the encoding does not have (a file name that is not UTF-8, a μ in a Latin-1 terminal) is written as its escape.
-    A stream that the caller has closed goes nowhere. What the package logs goes to stderr.
+    A stream that the caller has closed goes nowhere. Warnings of the package, and what it says of a wait, go to
+    stderr.
     """
     _occupy_closed_descriptors()
     handler = logging.StreamHandler()
@@ -57,10 +59,22 @@ def tolerant_streams() -> Iterator[TolerantFile | None]:
         out = stack.enter_context(_tolerant("stdout", 1))
         stack.enter_context(_tolerant("stderr", 2))
         handler.setStream(sys.stderr)
-        handler.setFormatter(logging.Formatter("depth-retrofit: warning: %(message)s"))
+        handler.setFormatter(_Formatter())
         logging.getLogger(PACKAGE).addHandler(handler)
         stack.callback(logging.getLogger(PACKAGE).removeHandler, handler)
+        for logger in (logging.getLogger(f"{PACKAGE}.{module}") for module in WAITS):
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.INFO)
         yield out
+
+
+class _Formatter(logging.Formatter):
+    """A line as a command says it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See ``logging.Formatter``."""
+        kind = "warning: " if record.levelno >= logging.WARNING else ""
+        return f"depth-retrofit: {kind}{super().format(record)}"
 
 
 @contextmanager

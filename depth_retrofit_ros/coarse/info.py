@@ -67,9 +67,14 @@ class ModelInfo:
         )
 
     @property
+    def has_no_license(self) -> bool:
+        """Whether nobody states a licence of its weights."""
+        return self.license.startswith(NOT_STATED)
+
+    @property
     def restriction(self) -> str:
         """What must be said before the first use of a model that permits no commercial one, one line."""
-        if self.license.startswith(NOT_STATED):
+        if self.has_no_license:
             return f"{self.name}: its licence is {self.license}: ask its authors before any commercial use"
         return f"{self.name} is for non-commercial use only ({self.license})"
 

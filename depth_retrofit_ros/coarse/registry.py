@@ -107,12 +107,12 @@ def choose_auto(device: str, weights: Path | None = None, refusal: auto.Refusal 
 
 
 def find_model(name: str) -> ModelInfo:
-    """By name. Raises ModelError that lists the names."""
+    """By name. Raises ModelError that says which one is near, and where the names are."""
     if name in MODELS:
         return MODELS[name]
     close = difflib.get_close_matches(name, MODELS, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    raise ModelError(f"unknown model '{name}': {hint}choose one of {', '.join(MODELS)}")
+    raise ModelError(f"unknown model '{name}': {hint}see 'depth-retrofit models' for all names")
 
 
 def find_checkpoint(info: ModelInfo, weights: Path | None, allow_download: bool = False) -> Path | None:

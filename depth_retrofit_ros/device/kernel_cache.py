@@ -23,6 +23,7 @@ _LOG = logging.getLogger(__name__)
 # Fast math for kernels that meet infinities, such as a sky's depth: without "ninf" and "nnan" they stay what they are.
 FAST_WITH_INFINITY = {"contract", "reassoc", "arcp", "nsz", "afn"}
 _told: list[str] = []  # the reason that was told in this process, if any
+_told_compiling: list[str] = []  # the first kernel that this process compiles, if any
 
 
 def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -55,11 +56,14 @@ class KernelCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The stored machine code for ``sig``; None where there is none, or what is there is cut off or unreadable."""
         try:
-            return super().load_overload(sig, target_context)
+            stored = super().load_overload(sig, target_context)
         except Exception:  # whatever unpickling damaged bytes raises
             with suppress(OSError):
                 self.flush()  # a damaged index would be read again before the next entry is stored
-            return None
+            stored = None
+        if stored is None:
+            _tell_compiling(self._py_func.__qualname__)
+        return stored
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Store it if the disk lets us."""
@@ -126,6 +130,13 @@ def _cache_of(function: Callable[..., Any]) -> KernelCache | NoCache:
         return KernelCache(function)
     except RuntimeError:  # numba's "no locator available"
         return NoCache()
+
+
+def _tell_compiling(kernel: str) -> None:
+    """Before the first kernel that is not stored: what comes looks like a program that hangs."""
+    if not _told_compiling:
+        _told_compiling.append(kernel)
+        _LOG.info("compiling kernels for this machine, once: tens of seconds")
 
 
 def _tell(reason: str) -> None:

@@ -66,7 +66,7 @@ def read_photo(path: Path) -> Photo:
     except IsADirectoryError as error:
         raise ImageError(f"{path} is a directory: give its files") from error
     except OSError as error:
-        raise ImageError(f"cannot read {path}: {error.strerror}") from error
+        raise ImageError(f"cannot read {path} ({error.strerror}): {_EXPECTED} that is there and can be read") from error
     if not data:
         raise ImageError(f"{path} is empty")
     try:

@@ -81,6 +81,13 @@ def test_the_size_of_the_models_input_is_told(photo: Path, capsys: pytest.Captur
     assert (entry["input_size"], entry["coarse_maps"]) == ("112x80", None)
 
 
+def test_what_computed_it_is_told(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(photo, "--model", "compact", "--coarse-engine", "eager", "--engine", "torch", "--refiner-precision", "float32") == 0
+    assert "\n  coarse engine eager, sparse backend torch in float32\n" in capsys.readouterr().out
+    (entry,) = json.loads((photo.parent / "out" / "images.json").read_text())
+    assert (entry["coarse_engine"], entry["sparse_backend"]) == ("eager", "torch in float32")
+
+
 def test_the_same_focal_length_is_assumed_for_normals_and_cloud(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(photo, "--model", "compact", "--normals", "--ply") == 0
     assert "cloud and normals: 65 deg across assumed for the shape" in capsys.readouterr().out
@@ -98,6 +105,25 @@ def test_what_fails_before_a_photo_leaves_no_folder(photo: Path, capsys: pytest.
     out.mkdir(parents=True)
     assert cli.main(["image", str(photo), "--out", str(out), "--model", "compcat"]) == 2
     assert out.is_dir(), "it was there before"
+
+
+def test_a_photo_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["image", str(tmp_path / "no.jpg"), "--out", str(tmp_path / "out"), "--model", "compact"]) == 1
+    told = capsys.readouterr()
+    assert told.err.splitlines()[-1].startswith(
+        f"depth-retrofit: error: cannot read {tmp_path / 'no.jpg'} (No such file or directory): give"
+    )
+    assert "images done" not in told.out
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [("--budget", "'abc' is not a number from 0 to 1"), ("--ply", "'abc' is not a whole number above 0")],
+)
+def test_what_is_no_number_is_told_with_the_range(option: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["image", "a.jpg", "--out", "out", option, "abc"])
+    assert told in capsys.readouterr().err
 
 
 def test_a_folder_is_no_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,6 +82,9 @@ def test_the_table_tells_licence_word_and_presence_and_fits_a_terminal(capsys: p
     assert rows["best"][-2:] == ["f,sparse,past", "yes"]
     assert rows["gratis"][1] == "NON-COMMERCIAL" and rows["in-part"][-1] == "partly"
     assert "gratis: of a test; metric for any camera with a known focal length; for non-commercial use only (CC BY-NC 4.0)" in told
+    unstated = [line for line in told.splitlines() if "its licence is not stated for the weights" in line]
+    assert unstated and not any("non-commercial use only" in line for line in unstated)
+    assert all("ask its authors before any commercial use" in line for line in unstated)
     assert f"  to get it: depth-retrofit models fetch {SMALL}" in told
     assert "  to get it: pip install a_module_that_is_not_there" in told
     assert "metric for rendered rooms and streets only" in told and "metric for the Kinect of NYU Depth v2 only" in told
@@ -102,7 +105,8 @@ def test_the_json_is_complete_and_its_names_are_these(capsys: pytest.CaptureFixt
     assert set(listed) == set(MODELS)
     assert all(set(entry) == FIELDS for entry in listed.values())
     assert listed["meter-nyu"]["present"] is False and listed["meter-nyu"]["licence"] == "MIT"
-    assert not any(entry["metric"] for entry in listed.values() if entry["scale"]["word"] != "camera"), "not without a condition"
+    assert all(entry["metric"] == (entry["scale"]["kind"] == "metric") for entry in listed.values()), "as the table has it"
+    assert listed["compact"]["metric"] and not listed[SMALL]["metric"]
     assert listed["meter-nyu"]["scale"] == {"kind": "metric", "word": "one camera", "where": "the Kinect of NYU Depth v2"}
     assert listed["gratis"]["commercial"] is False and listed["gratis"]["auto_rank"] is None
     assert (listed["gratis"]["input"], listed["gratis"]["native_input"]) == ("long side 64", "short side 96")

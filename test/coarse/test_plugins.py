@@ -60,7 +60,7 @@ def test_a_broken_plug_in_costs_one_line(
     monkeypatch.delitem(sys.modules, "broken", raising=False)
     with caplog.at_level(logging.WARNING):
         assert set(MODELS) == set(BUILT_IN) and len(MODELS) == len(BUILT_IN)
-        with pytest.raises(ModelError, match="unknown model 'broken': choose one of"):
+        with pytest.raises(ModelError, match="unknown model 'broken': see 'depth-retrofit models'"):
             find_model("broken")
     monkeypatch.delitem(sys.modules, "broken", raising=False)
     (line,) = caplog.messages

@@ -61,12 +61,12 @@ def test_networks_have_the_stated_size(name: str, net: type[nn.Module]) -> None:
     assert stored / 1e6 == pytest.approx(MODELS[name].size_mb, abs=0.15)
 
 
-def test_unknown_name_lists_the_names_and_guesses() -> None:
+def test_unknown_name_says_where_the_names_are_and_guesses() -> None:
     with pytest.raises(
-        ModelError, match=r"unknown model 'meter_nyu': did you mean 'meter-nyu'\? choose one of compact, meter-nyu,"
+        ModelError, match=r"unknown model 'meter_nyu': did you mean 'meter-nyu'\? see 'depth-retrofit models' for all names$"
     ):
         find_model("meter_nyu")
-    with pytest.raises(ModelError, match="unknown model 'xyz': choose one of"):
+    with pytest.raises(ModelError, match="unknown model 'xyz': see 'depth-retrofit models'"):
         load_coarse("xyz", weights=None, device="cpu")
 
 

@@ -69,6 +69,14 @@ def test_kernels_are_stored_in_the_chosen_folder_else_beside_the_source(folder: 
     assert run(folder, USE + HITS, cache) == ("3 3.0 6\n3\n", [])
 
 
+def test_that_kernels_are_compiled_is_told_once_and_only_then(folder: Path, tmp_path: Path) -> None:
+    """On a command's standard error, by the door through which its log goes."""
+    command = "from depth_retrofit_ros.cli.streams import tolerant_streams\nwith tolerant_streams(): " + USE
+    told, (line,) = run(folder, command, tmp_path / "cache")
+    assert (told, line) == ("3 3.0 6\n", "depth-retrofit: compiling kernels for this machine, once: tens of seconds")
+    assert run(folder, command, tmp_path / "cache") == ("3 3.0 6\n", [])
+
+
 def test_a_disk_that_fills_up_costs_no_kernel_and_is_told_once(folder: Path) -> None:
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)); "  # the index fits, the code does not
     told, (line,) = run(folder, limited + USE)

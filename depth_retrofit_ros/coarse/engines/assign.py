@@ -19,11 +19,10 @@ from depth_retrofit_ros.coarse.engines.choice import (
     parsed_precision,
     usual_precision,
 )
-from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork, use_engine
+from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork, told_precision, use_engine
 from depth_retrofit_ros.coarse.engines.registry import AUTO, load_engine
 from depth_retrofit_ros.coarse.engines.registry import EAGER as EAGER
 from depth_retrofit_ros.coarse.info import ModelInfo
-from depth_retrofit_ros.device.precisions import name_of
 from depth_retrofit_ros.errors import ModelError
 
 _LOG = logging.getLogger(__name__)
@@ -43,8 +42,7 @@ def check_engine(engine: str, precision: str, device_type: str) -> None:
     if device_type not in found.devices:
         raise ModelError(f"coarse engine {engine} computes on {', '.join(found.devices)}, not on {device_type}: use {EAGER}")
     if dtype is not None and dtype not in found.precisions:
-        known = ", ".join(name_of(known) for known in found.precisions)
-        raise ModelError(f"coarse engine {engine} computes in {known}, not in {precision}: use coarse precision {AUTO}")
+        raise ModelError(told_precision(found, dtype))
 
 
 def assign_engine(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, engine: str, precision: str) -> None:

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import torch
 from torch import nn
@@ -115,7 +115,7 @@ class ProgramCache:
         """None where there is none; tells: why one that is there does not count, which may be that it is just being replaced."""
         file, note = self._files(key)
         try:
-            told = json.loads(note.read_text(encoding="utf-8"))
+            told = _read_note(note)
             if told["key"] != dict(key):
                 return None  # of the same name by chance, or by an older version of this
             if not file.exists():
@@ -232,6 +232,17 @@ def _remove(path: Path) -> None:
 def _size_mb(path: Path) -> float:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
+def _read_note(note: Path) -> dict[str, Any]:
+    """Raises OSError, and ValueError where it is not what was written."""
+    try:
+        told = json.loads(note.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSON's, or UTF-8's
+        raise ValueError(f"its note {note.name} is damaged") from error
+    if not isinstance(told, dict) or not {"key", "sha256"} <= told.keys():
+        raise ValueError(f"its note {note.name} is damaged")
+    return told
 
 
 def _digest(path: Path) -> str:

@@ -118,6 +118,13 @@ class _Refused:
         raise ModelError(self._reason)
 
 
+def told_precision(engine: CoarseEngine, precision: torch.dtype) -> str:
+    """That an engine does not compute in this precision, and what to do."""
+    known = " or ".join(map(name_of, engine.precisions))
+    choice = "one of those" if len(engine.precisions) > 1 else "that"
+    return f"coarse engine {engine.name} computes in {known}, not in {name_of(precision)}: choose {choice}, or auto"
+
+
 def use_engine(model: CoarseModel, engine: CoarseEngine, precision: torch.dtype, source: Source, falls_back: bool = False) -> None:
     """Let the engine run the model's network from now on; falls_back: see ``CompiledNetwork``.
 
@@ -128,8 +135,7 @@ def use_engine(model: CoarseModel, engine: CoarseEngine, precision: torch.dtype,
             f"coarse engine {engine.name} computes on {', '.join(engine.devices)}, not on {model.device.type}: use eager"
         )
     if precision not in engine.precisions:
-        known = ", ".join(map(name_of, engine.precisions))
-        raise ModelError(f"coarse engine {engine.name} computes in {known}, not in {name_of(precision)}: use coarse precision auto")
+        raise ModelError(told_precision(engine, precision))
     if not isinstance(model, CompilableModel) or not isinstance(model.network, nn.Module):
         raise ModelError(f"{model.name} has no network that coarse engine {engine.name} could take: use eager")
     model.network = CompiledNetwork(model.network, engine, precision, source, falls_back, Examples(model))

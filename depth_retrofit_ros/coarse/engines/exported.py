@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import tempfile
@@ -36,16 +37,24 @@ USUAL_HFOV_DEG = 70.0  # of the camera for models that take a focal length: an i
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """agreement: of ONNX Runtime with the model; inputs, outputs: names and shapes."""
+    """agreement: of ONNX Runtime with the model; inputs, outputs: names and shapes; frame_size: ``(H, W)`` that it is made for."""
 
     file: Path
     agreement: Agreement
     inputs: dict[str, tuple[int, ...]]
     outputs: dict[str, tuple[int, ...]]
+    frame_size: tuple[int, int]
 
     def __str__(self) -> str:
         inputs, outputs = (_told(shapes) for shapes in (self.inputs, self.outputs))
-        return f"{self.file}: opset {OPSET}, float32, {inputs} -> {outputs}; by ONNX Runtime it {self.agreement}"
+        frames = f"for frames of aspect {aspect_of(self.frame_size)} ({self.frame_size[1]}x{self.frame_size[0]})"
+        return f"{self.file}: {frames}, opset {OPSET}, float32, {inputs} -> {outputs}; by ONNX Runtime it {self.agreement}"
+
+
+def aspect_of(frame_size: tuple[int, int]) -> str:
+    """Width to height of frames ``(H, W)``, in the smallest whole numbers."""
+    divisor = math.gcd(*frame_size)
+    return f"{frame_size[1] // divisor}:{frame_size[0] // divisor}"
 
 
 def _told(shapes: dict[str, tuple[int, ...]]) -> str:
@@ -78,7 +87,9 @@ def export_model(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, f
     something else, OSError where it cannot be written; what lay there before is still there then.
     """
     if not isinstance(model, CompilableModel) or not isinstance(network := model.network, nn.Module):
-        raise ModelError(f"{info.name} has no network that could be exported: it needs more than an image and its camera")
+        raise ModelError(
+            f"{info.name} has no network that an export could take: its adapter states none, so only it itself runs it"
+        )
     inputs = _inputs(model, natural_image(*frame_size))
     metadata = described(model, info, checkpoint, frame_size)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -88,18 +99,21 @@ def export_model(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, f
         if not agreement.holds or agreement.overlap < LEAST_OVERLAP or agreement.tail > LARGEST_TAIL:
             raise ModelError(f"{info.name} as ONNX {agreement}: it is not written")
         _take_place(scratch / file.name, file)
-    return Exported(file, agreement, *shapes)
+    return Exported(file, agreement, shapes[0], shapes[1], frame_size)
 
 
 def described(model: Any, info: ModelInfo, checkpoint: Path | None, frame_size: tuple[int, int]) -> dict[str, str]:
     """The file's metadata: where it comes from, how its first input is made, and how depth follows from its outputs."""
     black, white = (_inputs(model, torch.full((*frame_size, 3), value, dtype=torch.uint8))[0] for value in (0, 255))
     answer = answer_of(info, model, frame_size)
+    source = {
+        "sha256_of_checkpoint": None if checkpoint is None else hub.digest_of(checkpoint),
+        "revision": None if info.hub is None else info.hub.revision,
+    }
     return {
         "model": info.name,
         "license": info.license,
-        "sha256_of_checkpoint": "" if checkpoint is None else hub.digest_of(checkpoint),
-        "revision": "" if info.hub is None else info.hub.revision or "",
+        **{key: value for key, value in source.items() if value},
         "made_by": f"depth_retrofit_ros {depth_retrofit_ros.__version__}, torch {torch.__version__}",
         "frame": f"{frame_size[1]}x{frame_size[0]}",
         "image_planes": _normalization(black, white),
@@ -145,9 +159,14 @@ def _inputs(model: Any, image: Tensor) -> Tensors:
 
 
 def _normalization(black: Tensor, white: Tensor) -> str:
-    """How the planes are made of RGB in 0…1, in words, by what became of black and of white; a border is 0 in both."""
+    """How the planes are made of RGB in 0…1, in words, by what became of black and of white; a border is 0 in both.
+
+    Nothing of mean and deviation where they change nothing.
+    """
     low, high = (planes[0, ..., planes.shape[-2] // 2, planes.shape[-1] // 2].double().flatten()[-3:] for planes in (black, white))
     deviation = 1 / (high - low)
+    if low.abs().max() < 1e-6 and (high - 1).abs().max() < 1e-6:
+        return "RGB in 0 to 1 by area averaging"
     mean, std = (", ".join(f"{value:.4g}" for value in values.tolist()) for values in (-low * deviation, deviation))
     return f"RGB in 0 to 1 by area averaging, minus ({mean}), divided by ({std})"
 

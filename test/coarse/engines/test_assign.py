@@ -32,7 +32,7 @@ from test.coarse.families import image
             "onnxruntime",
             "bfloat16",
             "cpu",
-            r"^coarse engine onnxruntime computes in float32, not in bfloat16: use ",
+            r"^coarse engine onnxruntime computes in float32, not in bfloat16: choose that, or auto$",
         ),
         ("openvino", "auto", "cuda", r"^coarse engine openvino computes on cpu, not on cuda: use eager$"),
     ],
@@ -140,9 +140,7 @@ def test_the_engine_of_a_model_is_known_through_what_wraps_it() -> None:
 def test_the_environment_names_an_engine_as_a_user_does(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     monkeypatch.setenv(ENGINE_VARIABLE, "onnxruntime")
-    with pytest.raises(
-        ModelError, match=r"^coarse engine onnxruntime computes in float32, not in bfloat16: use coarse precision auto$"
-    ):
+    with pytest.raises(ModelError, match=r"^coarse engine onnxruntime computes in float32, not in bfloat16: choose that, or auto$"):
         load_coarse("compact", weights=None, device="cpu", engine="auto", precision="bfloat16")
     with pytest.raises(ModelError, match=r"^cuda_graphs replays coarse engine eager or inductor, not onnxruntime: "):
         retrofit.load("compact", cuda_graphs=True)
@@ -156,7 +154,7 @@ def test_an_engine_takes_none_but_its_precisions() -> None:
         name = "single"
         precisions: tuple[torch.dtype, ...] = (torch.float32,)
 
-    with pytest.raises(ModelError, match=r"^coarse engine single computes in float32, not in float16: use coarse precision auto$"):
+    with pytest.raises(ModelError, match=r"^coarse engine single computes in float32, not in float16: choose that, or auto$"):
         use_engine(CASES["compact"].make(), Single(), torch.float16, Source("compact", ""))
 
 

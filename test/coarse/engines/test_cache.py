@@ -100,9 +100,9 @@ def _note_without_digest(program: Path, note: Path) -> None:
         (_cut, "its SHA-256 is another"),
         (_foreign, "its SHA-256 is another"),
         (_gone, "it is gone"),
-        (_note_cut, ""),
-        (_note_foreign, ""),
-        (_note_without_digest, "'sha256'"),
+        (_note_cut, "is damaged"),
+        (_note_foreign, "is damaged"),
+        (_note_without_digest, "is damaged"),
     ],
 )
 def test_what_is_not_whole_is_told_and_made_anew(

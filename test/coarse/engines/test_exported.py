@@ -52,9 +52,8 @@ def test_three_families_make_the_round_trip(case: str, tmp_path: Path) -> None:
 
     # With what the file says of its planes, another program makes what the model makes.
     session, frame = onnxruntime.InferenceSession(str(file)), image(HEIGHT, WIDTH)
-    mean, deviation = (
-        torch.tensor([float(number) for number in text.split(", ")]) for text in re.findall(r"\(([^)]*)\)", facts["image_planes"])
-    )
+    found = re.findall(r"\(([^)]*)\)", facts["image_planes"]) or ["0", "1"]  # compact has no normalization
+    mean, deviation = (torch.tensor([float(number) for number in text.split(", ")]).expand(3) for text in found)
     height, width = made.inputs["image_planes"][2:]
     small = exported_planes(frame, (height, width))
     planes = (small - mean.view(1, 3, 1, 1)) / deviation.view(1, 3, 1, 1)
@@ -203,8 +202,23 @@ def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path, caps
 
 
 def test_a_model_without_a_network_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"^compact has no network that could be exported"):
+    with pytest.raises(ModelError, match=r"^compact has no network that an export could take: its adapter states none"):
         export_model(object(), MODELS["compact"], None, (HEIGHT, WIDTH), tmp_path / "model.onnx")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["m.txt", "m"])
+def test_a_file_that_nobody_would_know_as_onnx_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "export", "compact", "--onnx", str(tmp_path / name)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("has not the suffix .onnx, by which other programs know it: add it") and not list(tmp_path.iterdir())
+
+
+def test_planes_without_a_normalization_and_what_is_not_known_are_not_described() -> None:
+    black, white = torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4)
+    assert exported._normalization(black, white) == "RGB in 0 to 1 by area averaging"
+    assert "minus (0.5, 0.5, 0.5), divided by (0.25, 0.25, 0.25)" in exported._normalization(black - 2, white * 2)
+    facts = exported.described(CASES["compact"].make(), MODELS["compact"], None, (HEIGHT, WIDTH))
+    assert all(facts.values()) and not {"revision", "sha256_of_checkpoint"} & set(facts)
 
 
 def test_missing_software_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +240,8 @@ def test_the_snippet_of_the_documents_runs_on_what_the_command_writes(
     height, width = 288, 512
     command = ["models", "export", "compact", "--onnx", str(tmp_path / "compact.onnx"), "--image-size", f"{width}x{height}"]
     assert cli.main(command) == 0
-    assert "selection overlap 100.0%" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "selection overlap 100.0%" in told and "for frames of aspect 16:9 (512x288)" in told
     frame = natural_image(height, width)
     cv2.imwrite(str(tmp_path / "photo.png"), frame.numpy()[..., ::-1])
     (tmp_path / "snippet.py").write_text(snippet, encoding="utf-8")
