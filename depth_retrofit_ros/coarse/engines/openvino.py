@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,7 @@ class OpenVinoEngine:
 
     def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
         """See ``CoarseEngine.compile``. It has as many threads as torch has now, and keeps what it makes beside the ONNX file."""
-        import openvino
-
-        core = openvino.Core()
+        core = _core()
         if precision == torch.bfloat16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ModelError("coarse engine openvino has no bfloat16 on this processor: use coarse precision float32")
 
@@ -44,6 +43,15 @@ class OpenVinoEngine:
             return _Compiled(core.compile_model(str(file), "CPU", options))
 
         return loaded_from_onnx(network, inputs, source, self.name, load)
+
+
+@cache
+def _core() -> Any:
+    """The process's one ``openvino.Core``, for good: when it goes, it gives the main thread a stack for signals that is no longer
+    there, and the next Ctrl-C ends the process by a segmentation fault."""
+    import openvino
+
+    return openvino.Core()
 
 
 class _Compiled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from depth_retrofit_ros.coarse.engines.self_check import compare
 from depth_retrofit_ros.errors import ModelError
 from test.coarse.engines.models import CASES, recorded
 from test.coarse.engines.test_networks import others_like
+from test.waiting import run_python, same_imports
 
 ENGINES = ("onnxruntime", "openvino")
 # One input; two, the second a number; two, the second a map; and a transformer among them.
@@ -242,3 +244,29 @@ def test_a_second_start_reads_and_one_with_a_cut_file_heals(
     for answer in answers[1:]:
         torch.testing.assert_close(answer, answers[0])
     assert len([line for line in caplog.messages if "is made anew" in line]) in (1, 2)
+
+
+SIGNAL_AFTER = """
+import gc, signal, sys
+import torch
+from depth_retrofit_ros.coarse.engines.base import Source
+from depth_retrofit_ros.coarse.engines.registry import load_engine
+network, planes = torch.nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 16, 16)
+class Two(torch.nn.Module):
+    def forward(self, x):
+        return network(x)[:, 0], network(x)
+signal.signal(signal.SIGINT, lambda number, frame: print("came"))
+programs = [load_engine(sys.argv[1]).compile(Two().eval(), (planes,), torch.float32, Source("m", "ab")) for _ in range(2)]
+while programs:
+    del programs[0]
+    gc.collect()
+    signal.raise_signal(signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_signal_after_a_program_is_gone_is_handled(engine: str, tmp_path: Path) -> None:
+    """Python handles signals on a stack of their own, which a library must not take with it."""
+    pytest.importorskip(engine)
+    done = run_python("-c", SIGNAL_AFTER, engine, env={**os.environ, **same_imports(), FOLDER_VARIABLE: str(tmp_path)})
+    assert (done.returncode, done.stdout.split()) == (0, ["came", "came"]), done.stderr[-2000:]
