@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 import depth_retrofit_ros
-from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse import hub
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.engines.answers import answer_of
-from depth_retrofit_ros.coarse.engines.base import CompilableModel, Network, Tensors
+from depth_retrofit_ros.coarse.engines.base import CompilableModel, Tensors
+from depth_retrofit_ros.coarse.engines.examples import network_inputs
 from depth_retrofit_ros.coarse.engines.natural_image import natural_image
 from depth_retrofit_ros.coarse.engines.onnx_export import OPSET, write_onnx
 from depth_retrofit_ros.coarse.engines.registry import ENGINES, missing_packages
@@ -32,7 +32,6 @@ from depth_retrofit_ros.io.checkpoints import first_line
 
 LEAST_OVERLAP = 0.98  # of the selection, float32 against float32
 LARGEST_TAIL = 1e-3
-USUAL_HFOV_DEG = 70.0  # of the camera for models that take a focal length: an input of the file, for each frame to be given
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +60,6 @@ def _told(shapes: dict[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
 
 
-class _Recorder:
-    """``Network``: another one, whose inputs are kept."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self.inputs: Tensors = ()
-
-    def __call__(self, *inputs: Tensor) -> Tensors:
-        self.inputs = tuple(tensor.clone() for tensor in inputs)
-        return self._network(*inputs)
-
-
 def require_software() -> None:
     """Raises ModelError where what writes and checks the file is not installed."""
     info = ENGINES["onnxruntime"]
@@ -90,7 +77,7 @@ def export_model(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, f
         raise ModelError(
             f"{info.name} has no network that an export could take: its adapter states none, so only it itself runs it"
         )
-    inputs = _inputs(model, natural_image(*frame_size))
+    inputs = network_inputs(model, natural_image(*frame_size))
     metadata = described(model, info, checkpoint, frame_size)
     file.parent.mkdir(parents=True, exist_ok=True)
     with _scratch_folder(file) as scratch:
@@ -104,7 +91,7 @@ def export_model(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, f
 
 def described(model: Any, info: ModelInfo, checkpoint: Path | None, frame_size: tuple[int, int]) -> dict[str, str]:
     """The file's metadata: where it comes from, how its first input is made, and how depth follows from its outputs."""
-    black, white = (_inputs(model, torch.full((*frame_size, 3), value, dtype=torch.uint8))[0] for value in (0, 255))
+    black, white = (network_inputs(model, torch.full((*frame_size, 3), value, dtype=torch.uint8))[0] for value in (0, 255))
     answer = answer_of(info, model, frame_size)
     source = {
         "sha256_of_checkpoint": None if checkpoint is None else hub.digest_of(checkpoint),
@@ -144,18 +131,6 @@ def _take_place(made: Path, file: Path) -> None:
     else:
         made.replace(file)
         data.unlink(missing_ok=True)
-
-
-def _inputs(model: Any, image: Tensor) -> Tensors:
-    """What the model gives its network for this frame."""
-    height, width = image.shape[:2]
-    network = model.network
-    recorder = model.network = _Recorder(network)
-    try:
-        model.predict(image, Camera.from_hfov(width, height, USUAL_HFOV_DEG))
-    finally:
-        model.network = network
-    return recorder.inputs
 
 
 def _normalization(black: Tensor, white: Tensor) -> str:

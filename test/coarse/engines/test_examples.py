@@ -56,4 +56,5 @@ def test_a_model_that_needs_more_is_checked_on_what_it_is_given() -> None:
             raise ValueError("no sparse depth")
 
     inputs = (torch.ones(1, 3, 8, 8),)
-    assert Examples(Wants()).like(inputs) == [inputs]  # type: ignore[arg-type]
+    model = Wants()
+    assert Examples(model).like(inputs) == [inputs]  # type: ignore[arg-type]

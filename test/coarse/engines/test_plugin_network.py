@@ -58,7 +58,12 @@ class Shifting:
     devices: tuple[str, ...] = ("cpu",)
     precisions: tuple[torch.dtype, ...] = (torch.float32,)
 
+    def __init__(self) -> None:
+        self.compiled = 0
+
     def compile(self, network: nn.Module, inputs: Tensors, precision: torch.dtype, source: Source) -> Network:
+        self.compiled += 1
+
         def program(*given: torch.Tensor) -> Tensors:
             answer, *more = network(*given)
             return (answer + 0.01 * (answer.max() - answer.min()), *more)
@@ -73,9 +78,11 @@ def test_the_network_of_another_package_s_model_is_replaced(tmp_path: Path, monk
     assert isinstance(model, CompilableModel)
     frame = image(24, 32)
     eager = model.predict(frame, None).depth
-    use_engine(model, Shifting(), torch.float32, HERE)
+    engine = Shifting()
+    use_engine(model, engine, torch.float32, HERE)
     assert not isinstance(model.network, nn.Module)
     torch.testing.assert_close(model.predict(frame, None).depth, eager + 0.01 * (eager.max() - eager.min()))
+    assert engine.compiled == 1, "to be checked on pictures, the model is not asked for its program again"
 
 
 def test_a_model_without_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
