@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.cli.options import add_model_options, chosen_model, image_size, positive, positive_int
+from depth_retrofit_ros.cli.options import SHARED, add_model_options, chosen_model, image_size, positive, positive_int
 from depth_retrofit_ros.errors import UsageError
 from depth_retrofit_ros.ros.environment import require_ros
 
@@ -80,31 +80,9 @@ def measure(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from depth_retrofit_ros.bench import document
 
     args.model = chosen_model(args)
-    method = retrofit.load(
-        args.model,
-        weights=args.weights,
-        refiner=args.refiner,
-        budget=args.budget,
-        device=args.device,
-        engine=args.engine,
-        refiner_precision=args.refiner_precision,
-        coarse_size=args.coarse_size,
-        coarse_engine=args.coarse_engine,
-        coarse_precision=args.coarse_precision,
-        allow_download=args.allow_download,
-    )
-    names = (
-        "model",
-        "weights",
-        "coarse_size",
-        "coarse_engine",
-        "coarse_precision",
-        "refiner",
-        "device",
-        "engine",
-        "refiner_precision",
-    )
-    parameters: dict[str, str | float] = {name: str(getattr(args, name)) for name in names if getattr(args, name)}
+    shared = {name: getattr(args, name) for name in SHARED}
+    method = retrofit.load(args.model, budget=args.budget, allow_download=args.allow_download, **shared)
+    parameters: dict[str, str | float] = {"model": args.model, **{name: str(value) for name, value in shared.items() if value}}
     parameters["trust_scale"] = method.coarse.claim.needs_trust  # the cloud is part of what is measured
     plan = document.Plan(args.size, args.budget, args.parts, args.node_size, args.camera_hz, args.seconds, parameters, args.rounds)
     measured = document.run(plan, method, progress.show)

@@ -18,6 +18,10 @@ _Number = TypeVar("_Number", int, float)
 _ROS_NAME = re.compile(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
+# Of ``add_model_options``, those that ``retrofit.load`` and the node's parameters have by the same names.
+SHARED = ("weights", "coarse_size", "coarse_engine", "coarse_precision", "refiner", "device", "engine", "refiner_precision")
+
+
 def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, model: str = "auto", views: bool = False) -> None:
     """What ``retrofit.load`` takes. Without ``defaults`` an option that is not given is None. model: the default one; views:
     whether it must be one of several views, which ``auto`` takes none of."""

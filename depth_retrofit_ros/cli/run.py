@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_retrofit_ros.cli.options import add_model_options, add_trust_option, positive, ros_name
+from depth_retrofit_ros.cli.options import SHARED, add_model_options, add_trust_option, positive, ros_name
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
@@ -37,19 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     # Only what was given: it outranks the parameters after --ros-args, which would otherwise be ignored.
     overrides: dict[str, str | float] = {}
-    for name in (
-        "model",
-        "weights",
-        "coarse_size",
-        "coarse_engine",
-        "coarse_precision",
-        "refiner",
-        "device",
-        "engine",
-        "refiner_precision",
-        "budget",
-        "target_fps",
-    ):
+    for name in ("model", *SHARED, "budget", "target_fps"):
         value = getattr(args, name)
         if value is not None:
             overrides[name] = str(value) if isinstance(value, Path) else value

@@ -19,7 +19,7 @@ from depth_retrofit_ros.coarse.engines.choice import (
     parsed_precision,
     usual_precision,
 )
-from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork, told_precision, use_engine
+from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork, require_computes, use_engine
 from depth_retrofit_ros.coarse.engines.registry import AUTO, load_engine
 from depth_retrofit_ros.coarse.engines.registry import EAGER as EAGER
 from depth_retrofit_ros.coarse.info import ModelInfo
@@ -36,13 +36,8 @@ def named_engine(engine: str) -> str:
 def check_engine(engine: str, precision: str, device_type: str) -> None:
     """Raises ModelError for what no model can be run with: unknown names, missing software, a device or precision of others."""
     dtype = parsed_precision(precision)
-    if engine == AUTO:
-        return
-    found = load_engine(engine)
-    if device_type not in found.devices:
-        raise ModelError(f"coarse engine {engine} computes on {', '.join(found.devices)}, not on {device_type}: use {EAGER}")
-    if dtype is not None and dtype not in found.precisions:
-        raise ModelError(told_precision(found, dtype))
+    if engine != AUTO:
+        require_computes(load_engine(engine), device_type, dtype)
 
 
 def assign_engine(model: CoarseModel, info: ModelInfo, checkpoint: Path | None, engine: str, precision: str) -> None:

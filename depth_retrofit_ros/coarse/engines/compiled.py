@@ -118,11 +118,14 @@ class _Refused:
         raise ModelError(self._reason)
 
 
-def told_precision(engine: CoarseEngine, precision: torch.dtype) -> str:
-    """That an engine does not compute in this precision, and what to do."""
-    known = " or ".join(map(name_of, engine.precisions))
-    choice = "one of those" if len(engine.precisions) > 1 else "that"
-    return f"coarse engine {engine.name} computes in {known}, not in {name_of(precision)}: choose {choice}, or auto"
+def require_computes(engine: CoarseEngine, device_type: str, precision: torch.dtype | None) -> None:
+    """Raises ModelError where an engine does not compute on this type of device, or in this precision, None being any."""
+    if device_type not in engine.devices:
+        raise ModelError(f"coarse engine {engine.name} computes on {', '.join(engine.devices)}, not on {device_type}: use {EAGER}")
+    if precision is not None and precision not in engine.precisions:
+        known = " or ".join(map(name_of, engine.precisions))
+        choice = "one of those" if len(engine.precisions) > 1 else "that"
+        raise ModelError(f"coarse engine {engine.name} computes in {known}, not in {name_of(precision)}: choose {choice}, or auto")
 
 
 def use_engine(model: CoarseModel, engine: CoarseEngine, precision: torch.dtype, source: Source, falls_back: bool = False) -> None:
@@ -130,12 +133,7 @@ def use_engine(model: CoarseModel, engine: CoarseEngine, precision: torch.dtype,
 
     Raises ModelError for a model, device or precision that it cannot serve.
     """
-    if model.device.type not in engine.devices:
-        raise ModelError(
-            f"coarse engine {engine.name} computes on {', '.join(engine.devices)}, not on {model.device.type}: use eager"
-        )
-    if precision not in engine.precisions:
-        raise ModelError(told_precision(engine, precision))
+    require_computes(engine, model.device.type, precision)
     if not isinstance(model, CompilableModel) or not isinstance(model.network, nn.Module):
         raise ModelError(f"{model.name} has no network that coarse engine {engine.name} could take: use eager")
     model.network = CompiledNetwork(model.network, engine, precision, source, falls_back, Examples(model))
