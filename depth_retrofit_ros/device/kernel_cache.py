@@ -22,6 +22,7 @@ from numba.core.caching import FunctionCache, NullCache
 _LOG = logging.getLogger(__name__)
 # Fast math for kernels that meet infinities, such as a sky's depth: without "ninf" and "nnan" they stay what they are.
 FAST_WITH_INFINITY = {"contract", "reassoc", "arcp", "nsz", "afn"}
+COMPILING = "compiling kernels for this machine, once: tens of seconds"
 _told: list[str] = []  # the reason that was told in this process, if any
 _told_compiling: list[str] = []  # the first kernel that this process compiles, if any
 
@@ -136,7 +137,7 @@ def _tell_compiling(kernel: str) -> None:
     """Before the first kernel that is not stored: what comes looks like a program that hangs."""
     if not _told_compiling:
         _told_compiling.append(kernel)
-        _LOG.info("compiling kernels for this machine, once: tens of seconds")
+        _LOG.info(COMPILING)
 
 
 def _tell(reason: str) -> None:
