@@ -52,17 +52,17 @@ class Choice:
 # stay eager.
 ON_A_CPU: dict[str, tuple[Measured, ...]] = {
     "compact": (
-        Measured("openvino", "float32", 1.8),
-        Measured("onnxruntime", "float32", 1.7),
+        Measured("openvino", "float32", 1.6),
+        Measured("onnxruntime", "float32", 1.5),
     ),
     "meter": (
-        Measured("onnxruntime", "float32", 3.2),
-        Measured("openvino", "float32", 2.9),
+        Measured("onnxruntime", "float32", 2.7),
+        Measured("openvino", "float32", 2.5),
     ),
     "depth_anything": (
-        Measured("openvino", "bfloat16", 3.0, only_named=True),
+        Measured("openvino", "bfloat16", 3.1, only_named=True),
         Measured("openvino", "float32", 1.8),
-        Measured("onnxruntime", "float32", 1.3),
+        Measured("onnxruntime", "float32", 1.2),
     ),
 }
 

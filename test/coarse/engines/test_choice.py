@@ -110,7 +110,8 @@ def test_the_table_is_what_was_measured(stored: dict[str, Any], family: str) -> 
 
 
 def test_nothing_that_was_measured_to_hold_in_float32_is_left_out(stored: dict[str, Any]) -> None:
-    assert set(ON_A_CPU) == set(CASES) and len(stored) == len(CASES)
+    assert set(ON_A_CPU) == set(CASES)
+    assert all(any(case.startswith(model) for case in stored) for model in CASES.values())
     for case, measured in stored.items():
         (family,) = [family for family, model in CASES.items() if case.startswith(model)]
         faster = {name for name, entry in measured["engines"].items() if name.endswith(" float32") and entry["ratio_cpu"] > 1.1}
@@ -125,7 +126,9 @@ def test_the_document_has_the_figures_that_were_measured(stored: dict[str, Any])
     for model, engine, precision, cpu_ms, ratio, largest, overlap in rows:
         told = next(cases)["engines"] if model.strip() else told
         entry = told[f"{engine} {precision}"]
-        assert float(cpu_ms) == entry["cpu_ms_p50"] and float(largest) == pytest.approx(entry["largest"], rel=0.05)
+        assert float(cpu_ms) == pytest.approx(entry["cpu_ms_p50"], rel=1e-3) and float(largest) == pytest.approx(
+            entry["largest"], rel=0.05
+        )
         assert float(ratio) == round(entry["ratio_cpu"], 1) and float(overlap) == pytest.approx(
             100 * entry["selection_overlap"], abs=0.06
         )
