@@ -238,7 +238,7 @@ def show(document: dict[str, Any]) -> None:
 
 def plot(document: dict[str, Any], path: Path) -> None:
     """AbsRel at edges and boundary F1: of ``compact`` over time, of the simulated models over size."""
-    import matplotlib.pyplot as plt  # type: ignore[import-not-found]
+    import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
     for row, (key, label) in zip(axes, (("edge_abs_rel", "AbsRel at edges"), ("boundary_f1", "boundary F1")), strict=True):

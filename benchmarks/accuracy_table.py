@@ -46,9 +46,9 @@ def main() -> None:
 
 def rows(title: str, methods: dict[str, dict[str, float] | None]) -> list[str]:
     """One line per method, the best figure of each column in bold."""
-    known = {name: methods[name] for name in NAMES if methods.get(name) is not None}
+    known = {name: figures for name in NAMES if (figures := methods.get(name)) is not None}
     best = {key: (max if more else min)(round(f[key], 4) for f in known.values()) for key, (_, more, _) in COLUMNS.items()}
-    lines = []
+    lines: list[str] = []
     for name, figures in known.items():
         cells = [format(figures[key], form) for key, (_, _, form) in COLUMNS.items()]
         cells = [f"**{c}**" if round(figures[key], 4) == best[key] else c for c, key in zip(cells, COLUMNS, strict=True)]

@@ -141,7 +141,8 @@ def compare_video_depth_anything(checkout: Path, comparison: Comparison) -> dict
 def compare_moge(checkout: Path, comparison: Comparison) -> dict[str, Any]:
     """The points' projection is the old fixture's: one that makes the random points look like those of a camera."""
     sys.path.insert(0, str(checkout))
-    v2, backbones = import_module("moge.model.v2"), import_module("moge.model.dinov2.hub.backbones")
+    v2: Any = import_module("moge.model.v2")
+    backbones: Any = import_module("moge.model.dinov2.hub.backbones")
     layers = "moge.model.dinov2.models.vision_transformer"
     backbones.tiny = lambda pretrained=False: vision_transformer(layers, layers, moge_test.TINY)
     moge.ENCODERS = {**moge.ENCODERS, "tiny": moge_test.TINY}
@@ -214,8 +215,8 @@ def compare_metric3d(checkout: Path, comparison: Comparison) -> dict[str, Any]:
     net = published(vision_transformer(backbones, backbones, metric3d_test.TINY.encoder, **registers), metric3d_test.TINY)
     fill(net)
     ours, answers = metric3d_test.tiny_network(), {}
-    for case, size in metric3d_test.CASES.items():
-        image = (random_input(case, (1, 3, *size)) - 0.5) * 4
+    for case, input_size in metric3d_test.CASES.items():
+        image = (random_input(case, (1, 3, *input_size)) - 0.5) * 4
         bins: list[Tensor] = []
         hook = net["decoder"].depth_regressor.register_forward_hook(lambda module, args, out, bins=bins: bins.append(out))
         with torch.no_grad(), linspace_on_cpu():

@@ -26,12 +26,12 @@ import torch
 
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
 from depth_retrofit_ros.coarse.engines.base import Source
-from depth_retrofit_ros.coarse.engines.choice import PRECISIONS
 from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork
 from depth_retrofit_ros.coarse.engines.natural_image import natural_image
 from depth_retrofit_ros.coarse.engines.registry import ENGINES, load_engine, missing_packages
 from depth_retrofit_ros.coarse.input_size import long_side
 from depth_retrofit_ros.coarse.registry import load_coarse
+from depth_retrofit_ros.device.precisions import type_named
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.evaluation.report.summary import machine
 from depth_retrofit_ros.io.photos import read_photo
@@ -76,7 +76,7 @@ def with_engine(network: Any, case: str, run: tuple[str, str]) -> Any:
     """The network, run by an engine in a precision."""
     if run == RUNS[0]:
         return network
-    return Unchecked(network, load_engine(run[0]), PRECISIONS[run[1]], Source(case, "benchmark"))
+    return Unchecked(network, load_engine(run[0]), type_named(run[1]), Source(case, "benchmark"))
 
 
 def start(case: str, run: tuple[str, str], meter: Path | None) -> dict[str, float]:
@@ -169,7 +169,12 @@ def measure(case: str, args: argparse.Namespace) -> dict[str, Any]:
                 continue
             runs[name] = model.network
         recorder: list[tuple[torch.Tensor, ...]] = []
-        model.network = lambda *inputs: (recorder.append(inputs), network(*inputs))[1]
+
+        def recorded(*inputs: torch.Tensor) -> Any:
+            recorder.append(inputs)
+            return network(*inputs)
+
+        model.network = recorded
         model.predict(natural_image(*FRAME), None)
         inputs = recorder[0]
         times: dict[str, list[float]] = {name: [] for name in runs}

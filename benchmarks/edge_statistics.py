@@ -168,10 +168,10 @@ def depth_edges(value: np.ndarray, scale: float, width: bool = True) -> tuple[np
 
     beside = along(steep, np.array([-1.0, 1.0]))
     middle = (steep[rows, columns] >= beside[:, 0]) & (steep[rows, columns] > beside[:, 1])
-    rows, columns, nx, ny = (a[middle] for a in (rows, columns, nx, ny))
+    rows, columns, nx, ny = rows[middle], columns[middle], nx[middle], ny[middle]
     if width and rows.size > EDGES:
         drawn = np.sort(np.random.default_rng(0).choice(rows.size, EDGES, replace=False))
-        rows, columns, nx, ny = (a[drawn] for a in (rows, columns, nx, ny))
+        rows, columns, nx, ny = rows[drawn], columns[drawn], nx[drawn], ny[drawn]
     if not rows.size:
         return rows, columns, np.empty(0)
     t = np.arange(-round(REACH * FINE), round(REACH * FINE) + 1) * scale / FINE

@@ -121,7 +121,7 @@ def one_frame(height: int, width: int) -> list[str]:
         infos.publish(info)
         time.sleep(0.2)  # the info is there when the image is, and best effort has been connected
         images.publish(image)
-        wait_for(lambda before=before: all(received[topic] > before[topic] for topic in OUTPUTS))
+        wait_for(functools.partial(has_come, received, before))
     recorder.armed = False
     for executor, thread in zip(executors, threads, strict=True):
         executor.shutdown()
@@ -130,6 +130,11 @@ def one_frame(height: int, width: int) -> list[str]:
     client.destroy_node()
     rclpy.shutdown()
     return recorder.functions()
+
+
+def has_come(received: dict[str, int], before: dict[str, int]) -> bool:
+    """Whether each output came again."""
+    return all(received[topic] > before[topic] for topic in OUTPUTS)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -147,9 +152,11 @@ def longest_import_chain() -> list[str]:
 
     @functools.cache
     def chain(name: str) -> tuple[str, ...]:
-        return (name, *max((chain(other) for other in imports[name]), key=len, default=()))
+        below = [chain(other) for other in imports[name]]
+        return (name, *max(below, key=len)) if below else (name,)
 
-    return list(max((chain(name) for name in modules), key=len))
+    longest = max((chain(name) for name in modules), key=len)
+    return list(longest)
 
 
 def module_name(path: Path) -> str:

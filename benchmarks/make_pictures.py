@@ -176,7 +176,7 @@ def picture_row(crop: Crop, image: np.ndarray, result: DepthFrame, reference: np
         known = ~np.isnan(depth)
         level = np.clip((1 / np.where(known, depth, 1) - low) / (high - low), 0, 1)
         color = cv2.applyColorMap((255 * level).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
-        return np.where(known[..., None], color, np.uint8(UNKNOWN_RGB))
+        return np.where(known[..., None], color, np.array(UNKNOWN_RGB, np.uint8))
 
     last = shown(part)
     if reference is not None:

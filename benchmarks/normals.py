@@ -16,6 +16,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +97,8 @@ def measure(path: Path, answer: Callable[[str, Frame], DepthFrame]) -> list[tupl
     for degrees in SIMULATED_DEG:
         predicted = simulated(truth, degrees, np.random.default_rng(0))
         kinds |= {
-            f"model's, off by {degrees:.0f} deg: interpolated": lambda p=predicted: interpolated(p, result),
-            f"model's, off by {degrees:.0f} deg: by depth": lambda p=predicted: ours.normals_of(result.depth, camera, p),
+            f"model's, off by {degrees:.0f} deg: interpolated": partial(interpolated, predicted, result),
+            f"model's, off by {degrees:.0f} deg: by depth": partial(ours.normals_of, result.depth, camera, predicted),
         }
     rows = []
     for name, make in kinds.items():

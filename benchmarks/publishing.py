@@ -17,7 +17,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -102,6 +104,11 @@ def measure_publishing(node: Node, rounds: int) -> Times:
     return times
 
 
+def take(subscription: Any, raw: bool, took: list[object]) -> None:
+    """The newest message, or None."""
+    took.append(subscription.handle.take_message(Image, raw))
+
+
 def measure_taking(node: Node, rounds: int) -> Times:
     """Of whatever the other process sends at 10 Hz."""
     times = Times()
@@ -113,7 +120,7 @@ def measure_taking(node: Node, rounds: int) -> Times:
             with subscription.handle:
                 found = Times()
                 took: list[object] = []
-                timed(found, name, lambda s=subscription, r=raw, t=took: t.append(s.handle.take_message(Image, r)))
+                timed(found, name, partial(take, subscription, raw, took))
             if took[0] is None:
                 time.sleep(0.005)
                 continue

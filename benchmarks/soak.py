@@ -110,7 +110,7 @@ def soak(args: argparse.Namespace, progress: Progress) -> tuple[RunResult, Memor
         return run_live(plan, source.stream(), lambda recorded: None, watch), memory
 
 
-def report(args: argparse.Namespace, live: RunResult, memory: Memory) -> dict[str, object]:
+def report(args: argparse.Namespace, live: RunResult, memory: Memory) -> dict[str, Any]:
     """What was run, what came out, and the checks by name."""
     achieved_hz = live.delivery.answered / live.run_s
     held = memory.summary()

@@ -18,6 +18,8 @@ import numpy as np
 from depth_retrofit_ros.errors import DatasetError
 from path_traced.assets import Model, read_textures
 
+Point = Sequence[float] | np.ndarray  # x, y, z [m]; of a vector as well
+
 
 def blender() -> Any:
     """The module ``bpy``. Raises DatasetError."""
@@ -145,7 +147,7 @@ class Stage:
             spline.points.foreach_set("radius", np.broadcast_to(radius, len(points)).astype(np.float32))
         self.add("rods", data, material or self.rod_material())
 
-    def box(self, center: Sequence[float], size: Sequence[float], material: Any = None, yaw: float = 0.0) -> None:
+    def box(self, center: Point, size: Point, material: Any = None, yaw: float = 0.0) -> None:
         """size: along x, y, z before the turn by ``yaw`` [rad] around z."""
         corners = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)]) * size
         c, s = np.cos(yaw), np.sin(yaw)
@@ -165,7 +167,7 @@ class Stage:
         data.from_pydata(corners.reshape(-1, 3).tolist(), [], np.arange(len(places) * 6).reshape(-1, 6).tolist())
         self.add("leaves", data, material)
 
-    def model(self, stem: str, at: Sequence[float], yaw: float | None = None) -> None:
+    def model(self, stem: str, at: Point, yaw: float | None = None) -> None:
         """Furniture with its foot, or its own elevation, above ``at``; turned at random unless told. Raises DatasetError."""
         from mathutils import Matrix, Vector  # comes with bpy
 

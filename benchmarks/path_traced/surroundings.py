@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from path_traced.assets import FLOORS, GROUNDS, PICTURES, WALLS
-from path_traced.stage import Stage
+from path_traced.stage import Point, Stage
 
 
 def room(stage: Stage, width: float, depth: float, height: float, opening: bool) -> None:
@@ -35,7 +33,7 @@ def room(stage: Stage, width: float, depth: float, height: float, opening: bool)
         lamp(stage, (stage.rng.uniform(-0.5, 0.5), y, height - 0.03), stage.rng.uniform(0.8, 1.6), 60 * stage.rng.uniform(0.6, 1.6))
 
 
-def lamp(stage: Stage, at: Sequence[float], size: float, watts: float) -> None:
+def lamp(stage: Stage, at: Point, size: float, watts: float) -> None:
     """A square lamp that shines downward and is itself unseen."""
     data = stage.bpy.data.lights.new("lamp", "AREA")
     data.size, data.energy = size, watts

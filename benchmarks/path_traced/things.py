@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from path_traced.assets import FLOORS
-from path_traced.stage import Stage
+from path_traced.stage import Point, Stage
 
 
-def circle(center: Sequence[float], radius: float, across: Sequence[float], sides: int = 40) -> np.ndarray:
+def circle(center: Point, radius: float, across: Point, sides: int = 40) -> np.ndarray:
     """Closed path ``[sides + 1, 3]`` around the axis z × ``across``, which is horizontal."""
     turn = np.linspace(0, 2 * np.pi, sides + 1)[:, None]
     return np.asarray(center) + radius * (np.cos(turn) * np.asarray(across) + np.sin(turn) * np.array([0, 0, 1.0]))
 
 
-def sagging(a: Sequence[float], b: Sequence[float], sag: float, points: int = 24) -> np.ndarray:
+def sagging(a: Point, b: Point, sag: float, points: int = 24) -> np.ndarray:
     """Path ``[points, 3]`` of a cable from a to b that hangs ``sag`` m through in the middle."""
     t = np.linspace(0, 1, points)[:, None]
     return (1 - t) * np.asarray(a, float) + t * np.asarray(b, float) - 4 * sag * t * (1 - t) * np.array([0, 0, 1.0])
 
 
-def railing(stage: Stage, a: Sequence[float], b: Sequence[float], height: float, gap: float) -> None:
+def railing(stage: Stage, a: Point, b: Point, height: float, gap: float) -> None:
     """Two rails with upright bars ``gap`` m apart, from foot a to foot b."""
-    a, b = np.asarray(a, float), np.asarray(b, float)
+    start, end = np.asarray(a, float), np.asarray(b, float)
     up = np.array([0, 0, height])
-    feet = a + np.linspace(0, 1, max(2, round(np.linalg.norm(b - a) / gap)))[:, None] * (b - a)
+    feet = start + np.linspace(0, 1, max(2, round(np.linalg.norm(end - start) / gap)))[:, None] * (end - start)
     material, bar = stage.rod_material(), stage.rng.uniform(0.004, 0.012)
-    stage.rods([(a + up, b + up), (a + 0.12 * up, b + 0.12 * up)], 2 * bar, material)
+    stage.rods([(start + up, end + up), (start + 0.12 * up, end + 0.12 * up)], 2 * bar, material)
     stage.rods([(foot + 0.12 * up, foot + up) for foot in feet], bar, material)
     stage.rods([(foot, foot + 1.03 * up) for foot in feet[:: max(1, round(1.8 / gap))]], 2.5 * bar, material)
 
 
-def mesh_fence(stage: Stage, a: Sequence[float], b: Sequence[float], height: float, cell: float, wire: float) -> None:
+def mesh_fence(stage: Stage, a: Point, b: Point, height: float, cell: float, wire: float) -> None:
     """Diamonds of wire between posts."""
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    length, up = float(np.linalg.norm(b - a)), np.array([0, 0, 1.0])
+    begin, end = np.asarray(a, float), np.asarray(b, float)
+    length, up = float(np.linalg.norm(end - begin)), np.array([0, 0, 1.0])
     wires = []
     for start in np.arange(-height, length, cell):
         for flip in (False, True):
             along = np.clip(np.array([start, start + height]), 0, length)
             if along[1] > along[0]:
                 rise = along - start
-                wires.append(a + along[:, None] / length * (b - a) + (height - rise if flip else rise)[:, None] * up)
+                wires.append(begin + along[:, None] / length * (end - begin) + (height - rise if flip else rise)[:, None] * up)
     stage.rods(wires, wire)
-    posts = a + np.linspace(0, 1, max(2, round(length / 2.4) + 1))[:, None] * (b - a)
+    posts = begin + np.linspace(0, 1, max(2, round(length / 2.4) + 1))[:, None] * (end - begin)
     stage.rods([(post, post + 1.05 * height * up) for post in posts], stage.rng.uniform(0.02, 0.035))
 
 
@@ -60,7 +58,7 @@ def net(stage: Stage, corners: np.ndarray, cell: float, cord: float, sag: float)
     stage.rods([*grid, *grid.swapaxes(0, 1)], cord)
 
 
-def ladder(stage: Stage, foot: Sequence[float], yaw: float, height: float) -> None:
+def ladder(stage: Stage, foot: Point, yaw: float, height: float) -> None:
     """Leans by a fifth of its height."""
     out = np.array([np.cos(yaw), np.sin(yaw), 0]) * 0.2
     lean = np.array([-np.sin(yaw), np.cos(yaw), 0]) * 0.2 * height + np.array([0, 0, height])
@@ -71,7 +69,7 @@ def ladder(stage: Stage, foot: Sequence[float], yaw: float, height: float) -> No
     stage.rods(rungs, 0.013, material)
 
 
-def bicycle(stage: Stage, at: Sequence[float], yaw: float) -> None:
+def bicycle(stage: Stage, at: Point, yaw: float) -> None:
     """Two wheels with spokes, frame, fork, handlebar and saddle."""
     ahead = np.array([np.cos(yaw), np.sin(yaw), 0])
     side, up = np.array([-ahead[1], ahead[0], 0]), np.array([0, 0, 1.0])
@@ -90,7 +88,7 @@ def bicycle(stage: Stage, at: Sequence[float], yaw: float) -> None:
     stage.box(point(-0.25, 0.94), (0.26, 0.12, 0.05), stage.plain(0.01, 0.1), yaw)
 
 
-def plant(stage: Stage, at: Sequence[float], height: float, stems: int, leaf: float) -> None:
+def plant(stage: Stage, at: Point, height: float, stems: int, leaf: float) -> None:
     """Stems that lean outward, with leaves along their upper part."""
     paths = []
     for _ in range(stems):
@@ -104,7 +102,7 @@ def plant(stage: Stage, at: Sequence[float], height: float, stems: int, leaf: fl
     stage.leaves(np.concatenate([np.repeat(path[4:], 2, axis=0) for path in paths]), leaf, stage.leaf_material())
 
 
-def tree(stage: Stage, at: Sequence[float], height: float, leaf: float) -> None:
+def tree(stage: Stage, at: Point, height: float, leaf: float) -> None:
     """Branches that fork seven times, each thinner; with leaves on the twigs where ``leaf`` [m] is not 0."""
     paths, radii, tips = [], [], []
     heads = [(np.asarray(at, float), np.array([0, 0, 1.0]), 0.28 * height, 0.018 * height)]
@@ -140,7 +138,7 @@ def grass(stage: Stage, near: float, far: float, tufts: int) -> None:
     stage.rods(blades, [np.array([0.003, 0.0025, 0.0008])] * len(blades), stage.leaf_material())
 
 
-def table(stage: Stage, at: Sequence[float], yaw: float, size: tuple[float, float, float]) -> None:
+def table(stage: Stage, at: Point, yaw: float, size: tuple[float, float, float]) -> None:
     """size: length, depth, height; four thin legs."""
     c, s = np.cos(yaw), np.sin(yaw)
     stage.box(np.asarray(at) + [0, 0, size[2] - 0.015], (size[0], size[1], 0.03), stage.surface(FLOORS), yaw)
@@ -149,7 +147,7 @@ def table(stage: Stage, at: Sequence[float], yaw: float, size: tuple[float, floa
     stage.rods([(foot, foot + [0, 0, size[2] - 0.03]) for foot in feet], stage.rng.uniform(0.008, 0.02))
 
 
-def shelf(stage: Stage, at: Sequence[float], width: float, height: float) -> None:
+def shelf(stage: Stage, at: Point, width: float, height: float) -> None:
     """Boards between round uprights, with boxes on them."""
     x, y, z = at
     stage.rods(
