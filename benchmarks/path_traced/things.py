@@ -22,11 +22,11 @@ def sagging(a: Point, b: Point, sag: float, points: int = 24) -> np.ndarray:
 
 def railing(stage: Stage, a: Point, b: Point, height: float, gap: float) -> None:
     """Two rails with upright bars ``gap`` m apart, from foot a to foot b."""
-    start, end = np.asarray(a, float), np.asarray(b, float)
+    begin, end = np.asarray(a, float), np.asarray(b, float)
     up = np.array([0, 0, height])
-    feet = start + np.linspace(0, 1, max(2, round(np.linalg.norm(end - start) / gap)))[:, None] * (end - start)
+    feet = begin + np.linspace(0, 1, max(2, round(np.linalg.norm(end - begin) / gap)))[:, None] * (end - begin)
     material, bar = stage.rod_material(), stage.rng.uniform(0.004, 0.012)
-    stage.rods([(start + up, end + up), (start + 0.12 * up, end + 0.12 * up)], 2 * bar, material)
+    stage.rods([(begin + up, end + up), (begin + 0.12 * up, end + 0.12 * up)], 2 * bar, material)
     stage.rods([(foot + 0.12 * up, foot + up) for foot in feet], bar, material)
     stage.rods([(foot, foot + 1.03 * up) for foot in feet[:: max(1, round(1.8 / gap))]], 2.5 * bar, material)
 
