@@ -12,6 +12,7 @@ import argparse
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,8 @@ from depth_retrofit_ros.evaluation.evaluator import figures_of
 from depth_retrofit_ros.evaluation.metrics.alignment import fit
 from depth_retrofit_ros.evaluation.metrics.coverage import BUDGETS, coverage, high_error
 from depth_retrofit_ros.evaluation.metrics.edges import edge_band
-from depth_retrofit_ros.refinement.pixels.refiner import Refiner, load_refiner
+from depth_retrofit_ros.refinement.base import Refiner
+from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.interpolation import upsample
@@ -37,7 +39,7 @@ Rows = dict[str, dict[str, list[float]]]
 class Tiled(Retrofit):
     """Refines whole tiles: those with the highest mean score, as many as the budget holds."""
 
-    def __init__(self, coarse: CoarseModel, refiner: Refiner, budget: float, side: int) -> None:
+    def __init__(self, coarse: CoarseModel, refiner: Refiner[Any], budget: float, side: int) -> None:
         super().__init__(coarse, refiner, budget)
         self.side = side
 

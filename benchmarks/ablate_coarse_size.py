@@ -38,7 +38,8 @@ from depth_retrofit_ros.evaluation.data.dataset import Sample, find_pairs, read_
 from depth_retrofit_ros.evaluation.evaluator import figures_of
 from depth_retrofit_ros.evaluation.metrics.alignment import Mode, fit
 from depth_retrofit_ros.evaluation.metrics.edges import edge_band
-from depth_retrofit_ros.refinement.pixels.refiner import Refiner, load_refiner
+from depth_retrofit_ros.refinement.base import Refiner
+from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.training.crops import FAR_FACTOR
 from depth_retrofit_ros.training.degradations import REAL, point_sampled, simulate_coarse
@@ -120,7 +121,7 @@ def simulated(sample: Sample, size: int, draw: int) -> StoredCoarse:
     return StoredCoarse(prediction, has_features=True, claim=stored_claim(metric=False))
 
 
-def accuracy(samples: Iterator[Sample], refiner: Refiner, meter: Path | None) -> dict[str, Curve]:
+def accuracy(samples: Iterator[Sample], refiner: Refiner[Any], meter: Path | None) -> dict[str, Curve]:
     """The median figures of each source at each size, stretched and refined (a few simulated answers cannot be aligned at all)."""
     rows: dict[tuple[str, int, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for sample in samples:
@@ -147,7 +148,7 @@ def measured(sample: Sample, retrofit: Retrofit, align: Mode) -> dict[str, dict[
     return {m: figures_of(alignment.apply(depth), sample.depth, band, sample.frame.camera.fx) for m, depth in maps.items()}
 
 
-def enlarged(samples: Iterator[Sample], refiner: Refiner) -> dict[str, dict[str, float]]:
+def enlarged(samples: Iterator[Sample], refiner: Refiner[Any]) -> dict[str, dict[str, float]]:
     """The median figures of the refined answers of ``ENLARGED`` px, as they are (``small``), and from maps as large as the frame
     that are brought to each of ``GRIDS``, see ``map_detail.grid_for``."""
     rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -189,7 +190,7 @@ def _times_the_pixels(sizes: Sequence[int], scores: Sequence[float], size: int, 
     return None
 
 
-def times(sample: Sample, refiner: Refiner, meter: Path | None) -> dict[str, dict[str, dict[str, float]]]:
+def times(sample: Sample, refiner: Refiner[Any], meter: Path | None) -> dict[str, dict[str, dict[str, float]]]:
     """Best wall time [ms] on this frame by live source and size: the coarse answer stretched, and refined."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name, (source, sizes, _, _) in sources(meter).items():

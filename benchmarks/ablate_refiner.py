@@ -25,7 +25,7 @@ from depth_retrofit_ros.refinement.pixels.candidates import SURFACES
 from depth_retrofit_ros.refinement.pixels.decision import Refinement
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
 from depth_retrofit_ros.training.crops import CropSample
 from depth_retrofit_ros.training.loop import LoopSpec, Losses
@@ -159,7 +159,7 @@ VARIANTS: dict[str, Callable[[], RefinerNet]] = {
 
 def start_from(network: RefinerNet, checkpoint: Path, name: str) -> None:
     """Give a variant the weights of a checkpoint; exits with one line where they do not fit."""
-    trained = load_refiner(checkpoint, torch.device("cpu"), precision="float32").network
+    trained = load_sparse_refiner(checkpoint, torch.device("cpu"), precision="float32").network
     if [p.shape for p in network.parameters()] != [p.shape for p in trained.parameters()]:
         raise SystemExit(f"{name!r} has other weights than {checkpoint}: train it without --start")
     network.load_state_dict(trained.state_dict())

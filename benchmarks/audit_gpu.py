@@ -25,7 +25,7 @@ import torch
 from depth_retrofit_ros.bench.audit import Audit, AuditedRetrofit, BlankModel
 from depth_retrofit_ros.bench.kernels import ARCHITECTURES, OUTPUTS, launches_of, machine_code, resources
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 
 SIZE = (1440, 2560)
 GRIDS = {"compact": ((144, 256), (72, 128)), "Depth Anything V2": ((294, 518), (294, 518))}  # input, answer
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
-    network = load_refiner(None, torch.device("cpu")).network
+    network = load_sparse_refiner(None, torch.device("cpu")).network
     audits: dict[str, Any] = {}
     for model, sizes in GRIDS.items():
         audits[model] = {"kernels": figures(audited(network, *sizes, PUBLISHED))}

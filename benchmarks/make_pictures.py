@@ -38,7 +38,7 @@ from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.color_map import UNKNOWN_RGB
 from depth_retrofit_ros.io.depth_files import make_folder, write_depth_npz, write_image, writing
 from depth_retrofit_ros.io.photos import read_photo
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit, load
 from depth_retrofit_ros.ros.replay.bag_source import BagSource
 from depth_retrofit_ros.training.crops import FAR_FACTOR

@@ -30,7 +30,7 @@ from depth_retrofit_ros.evaluation.metrics.normals import angular_error, exact_n
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.photos import read_photo
 from depth_retrofit_ros.pointcloud import normals as ours
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit, load
 from depth_retrofit_ros.training.fields import smooth_noise
 from depth_retrofit_ros.upsampling.area_average import box_average

@@ -24,7 +24,7 @@ from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
 from depth_retrofit_ros.evaluation.evaluator import Evaluated, Evaluator, with_oracles
 from depth_retrofit_ros.evaluation.metrics.alignment import MODES
 from depth_retrofit_ros.evaluation.report.results import Entry, aligned, image_entry, summarize
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.registry import load_refiner
 
 BUNDLED = "bundled"
 BESIDE = ("bilinear", "guided", "jbu", "base")  # shown above the refiners

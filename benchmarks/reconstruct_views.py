@@ -31,7 +31,7 @@ from depth_retrofit_ros.io.depth_files import side_by_side, write_image, write_t
 from depth_retrofit_ros.reconstruction.geometry import inverse, moved, rays
 from depth_retrofit_ros.reconstruction.reconstruct import reconstruct
 from depth_retrofit_ros.reconstruction.refined_view import Geometry, RefinedView
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.training.degradations import MILD, REAL, Degradation, point_sampled, simulate_coarse
 from depth_retrofit_ros.training.scenes.film import Film
 from depth_retrofit_ros.training.scenes.render import Renderer, area_downsample, to_uint8

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.bench.stages import rendered_frame
-from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.registry import load_coarse
 from depth_retrofit_ros.coarse.stored import read_stored, stored_path
 from depth_retrofit_ros.device.precisions import name_of
@@ -30,10 +29,10 @@ from depth_retrofit_ros.evaluation.evaluator import figures_of
 from depth_retrofit_ros.evaluation.metrics.alignment import fit
 from depth_retrofit_ros.evaluation.metrics.edges import edge_band
 from depth_retrofit_ros.evaluation.report.summary import machine
-from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner, load_refiner
+from depth_retrofit_ros.refinement.base import RefinerInput
+from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner, load_sparse_refiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.sparse.backends.registry import load_backend
-from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.interpolation import upsample
 
 CPU, SIZE, BUDGET = torch.device("cpu"), (1440, 2560), 0.1
@@ -50,18 +49,10 @@ class TimedRefiner(SparseRefiner):
         self.wall_ms: list[float] = []
         self.cpu_ms: list[float] = []
 
-    def refine(
-        self,
-        image: torch.Tensor,
-        small: torch.Tensor,
-        coarse: CoarsePrediction,
-        depth: torch.Tensor,
-        score: torch.Tensor,
-        pixels: PixelSet,
-    ) -> Refined:
+    def refine(self, given: RefinerInput) -> Refined:
         """See ``Refiner.refine``."""
         start, used = time.perf_counter(), time.process_time()
-        refined = super().refine(image, small, coarse, depth, score, pixels)
+        refined = super().refine(given)
         self.wall_ms.append(1e3 * (time.perf_counter() - start))
         self.cpu_ms.append(1e3 * (time.process_time() - used))
         return refined
@@ -79,7 +70,7 @@ def main() -> None:
     backend = load_backend("cpu")
     if lack := backend.lack_of(torch.bfloat16):
         raise SystemExit(f"nothing to compare: backend cpu computes in float32 alone here ({lack})")
-    refiners = {name_of(dtype): load_refiner(None, CPU, "cpu", name_of(dtype)) for dtype in reversed(backend.types)}
+    refiners = {name_of(dtype): load_sparse_refiner(None, CPU, "cpu", name_of(dtype)) for dtype in reversed(backend.types)}
     document: Table = json.loads(args.json.read_text()) if args.accuracy_only else {}
     document["accuracy"] = accuracy(refiners, args.scenes, args.coarse)
     if not args.accuracy_only:

@@ -21,7 +21,7 @@ from depth_retrofit_ros.bench import roofline
 from depth_retrofit_ros.bench.audited_models import audited_model
 from depth_retrofit_ros.bench.devices import DEVICES, ORIN_PER_CYCLE, Device
 from depth_retrofit_ros.coarse.input_size import InputSize
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 
 ORIN_NX = "https://github.com/GerdsenAI/GerdsenAI-Depth-Anything-3-ROS2-Wrapper, docs/JETSON_BENCHMARKS.md: TensorRT 10.3, trtexec"
 RTX_4090 = "https://github.com/spacewalk01/depth-anything-tensorrt, README.md: with bringing a 1280x720 image in and out, whole ms"
@@ -63,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
-    document = roofline.run(load_refiner(None, torch.device("cpu")).network, print)
+    document = roofline.run(load_sparse_refiner(None, torch.device("cpu")).network, print)
     document["published"] = [compared(one) for one in PUBLISHED]
     for line in roofline.lines(document):
         print(line)

@@ -61,7 +61,8 @@ class DepthFrame:
     times_ms: time of each stage, in order (``coarse``, ``upsample``, ``select``, ``refine``, ``fuse``). image: the frame's image on
     the device, where there is need of it. normals: ``float32 [3, h, w]``, those that the coarse model gave, of a model that does;
     ``pointcloud.normals.surface_normals`` makes those of the frame. sky: ``bool [h, w]``, where the coarse model says that there is
-    no surface, of a model that does; ``pointcloud.surfaces.surface_depth`` leaves that out.
+    no surface, of a model that does; ``pointcloud.surfaces.surface_depth`` leaves that out. refined_normals: ``float32 [3, K]``, at
+    the refined pixels, of a refiner that gives some.
     """
 
     depth: torch.Tensor
@@ -77,6 +78,7 @@ class DepthFrame:
     image: torch.Tensor | None = None
     normals: torch.Tensor | None = None
     sky: torch.Tensor | None = None
+    refined_normals: torch.Tensor | None = None
 
     @property
     def metric(self) -> bool:

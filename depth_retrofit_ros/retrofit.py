@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,8 +24,10 @@ from depth_retrofit_ros.coarse.window import one_at_a_time, windowed
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.refinement.base import Refiner, RefinerInput
 from depth_retrofit_ros.refinement.pixels.graphed import GraphedRefiner
-from depth_retrofit_ros.refinement.pixels.refiner import Refiner, load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
+from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.selection.contrast import contrast
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
@@ -67,7 +70,7 @@ class Retrofit:
     """
 
     def __init__(
-        self, coarse: CoarseModel, refiner: Refiner, budget: float = 0.10, trust_scale: bool = False, uses_sparse: bool = False
+        self, coarse: CoarseModel, refiner: Refiner[Any], budget: float = 0.10, trust_scale: bool = False, uses_sparse: bool = False
     ) -> None:
         if trust_scale:
             _require_trustworthy(coarse.name, coarse.claim)
@@ -140,9 +143,9 @@ class Retrofit:
             with stage("select"):
                 score, pixels = self.select(coarse, image)
             with stage("refine"):
-                refined = self.refiner.refine(image, small, coarse, depth, score, pixels)
+                refined = self.refiner.refine(RefinerInput(image, small, coarse, depth, score, pixels, frame.camera))
             with stage("fuse"):
-                gate, fused_at_pixels = self.refiner.fuse(refined)
+                gate, fused_at_pixels, normals = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
                 seen = coarse.depth
                 if coarse.unknown is not None:
@@ -154,7 +157,7 @@ class Retrofit:
         if frame.camera is None and source not in ("file", "sensor"):
             source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
         made = (fused, depth, seen, source, pixels, gate)
-        answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, image, coarse.normals, coarse.sky)
+        answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, image, coarse.normals, coarse.sky, normals)
         return RefiningFrame(coarse, answer, self._refine_stream.record(), stage)
 
     def finish(self, refining: RefiningFrame) -> DepthFrame:
@@ -172,7 +175,8 @@ class Retrofit:
         """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of the frame ``uint8 [H, W, 3]``."""
         size = (image.shape[0], image.shape[1])
         score = uncertainty(coarse, contrast(image, (coarse.depth.shape[0], coarse.depth.shape[1])))
-        return score, select_top(score, size, count=round(self.budget * size[0] * size[1]))
+        budget = 0.0 if self.refiner.needs == "nothing" else self.budget
+        return score, select_top(score, size, count=round(budget * size[0] * size[1]))
 
     def _stages(self) -> StageTimer:
         """Of a frame; an audit has its own."""
@@ -229,8 +233,9 @@ def load(
 
     model: a name of ``coarse.registry.MODELS``, or ``auto`` (the best that is here for the device, see ``coarse.auto``); weights:
     file or folder of its checkpoint, where it is not bundled or found by ``DEPTH_RETROFIT_WEIGHTS`` or in the hub's cache; refiner:
-    a refiner checkpoint, None for the bundled one; budget: see ``Retrofit``; device: ``auto`` (CUDA where there is one), ``cpu``,
-    ``cuda``, ``cuda:N``; engine: the backend of the sparse convolutions, a name of ``sparse.backends.registry.BACKENDS``, or
+    a name of ``refinement.registry.REFINERS`` or the path of a checkpoint, None for the sparse one; budget: see ``Retrofit``;
+    device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N``; engine: the backend of the sparse
+    convolutions, a name of ``sparse.backends.registry.BACKENDS``, or
     ``auto`` (the fastest on that device); refiner_precision: in which type it computes, see ``refiner.type_for``; cuda_graphs: see
     ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the long side of the coarse model's input [px], ``native``
     for its authors' rule, None for what suits a live node; allow_download: fetch the checkpoint of a named model that is not here;
@@ -241,7 +246,7 @@ def load(
     other settings. Raises ModelError or WeightsError, each one line.
     """
     coarse_engine = named_engine(coarse_engine)
-    weights, refiner = (None if path is None else Path(path) for path in (weights, refiner))
+    weights = None if weights is None else Path(weights)
 
     def refusal(info: ModelInfo) -> str | None:
         return refused_settings(info, trust_scale, cuda_graphs, views) or suits(info)
@@ -266,6 +271,8 @@ def load(
     loaded = load_refiner(refiner, coarse.device, engine, refiner_precision)
     if not cuda_graphs:
         return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses)
+    if not isinstance(loaded, SparseRefiner):
+        raise ModelError(f"cuda_graphs replays refiner sparse, not {loaded.name}: leave it off")
     if coarse.device.type != "cuda" or loaded.backend.name != "triton":
         raise ModelError(f"cuda_graphs needs CUDA and engine triton, not {coarse.device} and {loaded.backend.name}: leave it off")
     return Retrofit(GraphedCoarse(coarse), GraphedRefiner(loaded), budget, trust_scale)

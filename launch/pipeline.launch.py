@@ -76,7 +76,7 @@ def generate_launch_description() -> LaunchDescription:
             argument("coarse_engine", "", "What runs the coarse model; `depth-retrofit models` lists it" + KEPT),
             argument("coarse_precision", "", "In which the coarse model computes" + KEPT, PRECISIONS),
             argument("views", "", "Newest images that a model of several views sees at once, 1 to 32" + KEPT),
-            argument("refiner", "", "Checkpoint of the refiner" + KEPT),
+            argument("refiner", "", "Name of the refiner, or the path of a checkpoint" + KEPT),
             argument("device", "", "auto, cpu, cuda or cuda:N" + KEPT),
             argument("engine", "", "Sparse backend; `depth-retrofit models` lists them" + KEPT),
             argument("refiner_precision", "", "Type of the refiner's convolutions" + KEPT, PRECISIONS),

@@ -20,6 +20,7 @@ from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.checkpoints import save_tensors
 from depth_retrofit_ros.pointcloud.normals import surface_normals
+from depth_retrofit_ros.refinement.base import Fused
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT
 from depth_retrofit_ros.refinement.pixels.features import pixel_features
 from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
@@ -55,9 +56,9 @@ class ToldCoarse:
 class DoublingRefiner(SparseRefiner):
     """Fused depth is twice the coarse one; the gate tells each pixel's place in the list."""
 
-    def fuse(self, refined: Refined) -> tuple[torch.Tensor, torch.Tensor]:
+    def fuse(self, refined: Refined) -> Fused:
         """See ``Refiner.fuse``."""
-        return torch.arange(refined.coarse.numel()).float(), 2 * refined.coarse
+        return Fused(torch.arange(refined.coarse.numel()).float(), 2 * refined.coarse)
 
 
 @pytest.fixture

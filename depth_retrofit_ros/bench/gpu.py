@@ -27,7 +27,7 @@ from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.pointcloud.organized import make_cloud
 from depth_retrofit_ros.pointcloud.ray_slopes import RaySlopes
 from depth_retrofit_ros.refinement.pixels.graphed import GraphedRefiner
-from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner, load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner, load_sparse_refiner
 from depth_retrofit_ros.retrofit import InFlightFrame, Retrofit
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
@@ -54,7 +54,7 @@ def dry_run() -> Profile:
 
 def run(profile: Profile, progress: Callable[[str], None]) -> Entry:
     """``gpu`` of the benchmark's JSON."""
-    refiner = load_refiner(None, profile.device)
+    refiner = load_sparse_refiner(None, profile.device)
     entry: Entry = {"dry_run": profile.device.type != "cuda", "size": list(profile.size), "models": []}
     for size in profile.models:
         progress(f"Depth Anything V2 {size}, random weights")

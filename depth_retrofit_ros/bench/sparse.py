@@ -15,7 +15,7 @@ from depth_retrofit_ros.bench.dense_masked import DenseMaskedUNet
 from depth_retrofit_ros.bench.masks import edge_mask
 from depth_retrofit_ros.bench.memory import peak_beside
 from depth_retrofit_ros.device.precisions import name_of
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 from depth_retrofit_ros.sparse.backends.registry import BACKENDS, is_installed, load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.unet import SparseUNet
@@ -27,7 +27,7 @@ Size = tuple[int, int]
 
 def bundled_unet(precision: str = FLOAT32) -> SparseUNet:
     """The sparse network of the bundled refiner, as it computes in this precision."""
-    return load_refiner(None, torch.device("cpu"), "torch", precision).network.unet.eval()
+    return load_sparse_refiner(None, torch.device("cpu"), "torch", precision).network.unet.eval()
 
 
 def runs(precision: str = "auto") -> list[str]:

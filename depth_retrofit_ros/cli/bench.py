@@ -112,12 +112,12 @@ def predict(progress: Progress) -> dict[str, Any]:
     import torch
 
     from depth_retrofit_ros.bench import roofline
-    from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+    from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 
     if reason := roofline.missing():
         progress.say(reason)
         return {}
-    predicted = roofline.run(load_refiner(None, torch.device("cpu")).network, progress.show)
+    predicted = roofline.run(load_sparse_refiner(None, torch.device("cpu")).network, progress.show)
     for line in roofline.lines(predicted):
         progress.say(line)
     return {"roofline": predicted}

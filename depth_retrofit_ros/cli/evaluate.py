@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.evaluation.report.page import Report
     from depth_retrofit_ros.evaluation.report.results import class_table, image_entry, summarize, table, to_json
     from depth_retrofit_ros.io.depth_files import make_folder, write_text
-    from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+    from depth_retrofit_ros.refinement.registry import load_refiner
 
     check_coarse_options(args)
     pairs = find_pairs(args.folder)

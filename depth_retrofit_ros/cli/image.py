@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     """What to run on a file: one model for all or, with ``--coarse``, the map stored for each. Raises DepthRetrofitError."""
     from depth_retrofit_ros.device.choice import pick_device
-    from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+    from depth_retrofit_ros.refinement.registry import load_refiner
     from depth_retrofit_ros.retrofit import Retrofit, load
 
     if args.coarse is not None and args.trust_scale:

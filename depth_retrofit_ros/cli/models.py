@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_models(infos)
         _print_auto(infos)
+        _print_refiners()
         _print_backends()
         _print_engines()
     return 0
@@ -156,6 +157,14 @@ def _print_auto(infos: list[ModelInfo]) -> None:
     print("\nmodel: auto takes the first of these that is here and serves under the other settings; commercial licences only")
     print(f"on CUDA: {', '.join(info.name for info in order(infos, 'cuda'))}")
     print(f"on a CPU (only what is made for it): {', '.join(info.name for info in order(infos, 'cpu'))}")
+
+
+def _print_refiners() -> None:
+    from depth_retrofit_ros.refinement.registry import REFINERS
+
+    print("\nrefiners (--refiner, or the path of a checkpoint of one):")
+    for name, refiner in REFINERS.items():
+        print(f"{name}: {refiner.description}{refiner.source and f' ({refiner.source})'}")
 
 
 def _print_backends() -> None:

@@ -41,7 +41,7 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, mo
     group.add_argument(
         "--allow-download", action="store_true", help="fetch the checkpoint of the model that is named, where it is not here"
     )
-    add("--refiner", None, "a refiner checkpoint", type=Path, metavar="PATH")
+    add("--refiner", "sparse", "its name, see 'depth-retrofit models', or the path of a checkpoint", metavar="NAME")
     add("--budget", 0.1, "share of the pixels that are refined, 0 to 1", type=share, metavar="SHARE")
     add("--device", "auto", "auto, cpu, cuda or cuda:N")
     add("--engine", "auto", "sparse backend, see 'depth-retrofit models'; auto: the fastest on the device", metavar="NAME")

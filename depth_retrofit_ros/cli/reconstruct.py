@@ -67,7 +67,7 @@ def _reconstruct(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.cli.results_folder import recorded_files, remove_other_kind
     from depth_retrofit_ros.reconstruction.reconstruct import reconstruct
     from depth_retrofit_ros.reconstruction.result_files import write_reconstruction
-    from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+    from depth_retrofit_ros.refinement.registry import load_refiner
 
     recorded = recorded_files(args.out / "cameras.json")
     model = _load(args)

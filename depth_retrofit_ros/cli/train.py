@@ -176,7 +176,7 @@ def _refiner(args: argparse.Namespace, spec: LoopSpec) -> Fit:
 
     from depth_retrofit_ros.coarse.registry import load_coarse
     from depth_retrofit_ros.refinement.pixels.network import RefinerNet
-    from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+    from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
     from depth_retrofit_ros.sparse.backends.registry import load_backend
     from depth_retrofit_ros.training.refiner import refiner_losses, train_refiner
 
@@ -190,7 +190,7 @@ def _refiner(args: argparse.Namespace, spec: LoopSpec) -> Fit:
     network = (
         RefinerNet(args.widths, args.blocks)
         if args.start is None
-        else load_refiner(args.start, spec.device, precision="float32").network
+        else load_sparse_refiner(args.start, spec.device, precision="float32").network
     )
 
     def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from depth_retrofit_ros.evaluation.metrics.edges import boundary_f1, edge_band, 
 from depth_retrofit_ros.evaluation.metrics.pointwise import both_known, pointwise
 from depth_retrofit_ros.evaluation.oracles import ORACLES, oracle_maps
 from depth_retrofit_ros.frame import Frame
-from depth_retrofit_ros.refinement.pixels.refiner import Refiner
+from depth_retrofit_ros.refinement.base import Refiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.selection.top_k import select_top
 
@@ -62,7 +63,9 @@ class Evaluator:
     align: see ``alignment.fit``; valid_m: (min, max), depths outside of which the truth counts as unknown.
     """
 
-    def __init__(self, refiner: Refiner, budget: float, align: Mode, valid_m: tuple[float, float] = (1e-3, float("inf"))) -> None:
+    def __init__(
+        self, refiner: Refiner[Any], budget: float, align: Mode, valid_m: tuple[float, float] = (1e-3, float("inf"))
+    ) -> None:
         self.refiner, self.budget, self.align, self.valid_m = refiner, budget, align, valid_m
         self._equal_time_px: dict[tuple[int, ...], int] = {}
         self._warm: set[tuple[int, ...]] = set()

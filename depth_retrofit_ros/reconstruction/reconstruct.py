@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from depth_retrofit_ros.coarse.views import CoarseView, MultiViewModel
 from depth_retrofit_ros.reconstruction.cloud import confidence_limit
 from depth_retrofit_ros.reconstruction.geometry import composed, inverse
 from depth_retrofit_ros.reconstruction.refined_view import Geometry, RefinedView, ViewRefiner, depth_of_points
-from depth_retrofit_ros.refinement.pixels.refiner import Refiner
+from depth_retrofit_ros.refinement.base import Refiner
 
 ReadImage = Callable[[], np.ndarray]
 """Reads one image, ``uint8 [H, W, 3]`` RGB. It is asked twice, so that not all of them are in memory at once."""
@@ -31,7 +32,7 @@ class Reconstruction:
 
 def reconstruct(
     model: MultiViewModel,
-    refiner: Refiner,
+    refiner: Refiner[Any],
     images: Sequence[ReadImage],
     budget: float = 0.10,
     geometry: Geometry = "depth",

@@ -8,7 +8,7 @@ along the pixels' rays, and the gate mixes the coarse with the refined point in 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from depth_retrofit_ros.coarse.networks.signed_log import exp_signed, log_signed
 from depth_retrofit_ros.coarse.views import CoarseView, GivenCoarse, PointMap
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.reconstruction.geometry import inverse, moved, rays
-from depth_retrofit_ros.refinement.pixels.refiner import Refiner
+from depth_retrofit_ros.refinement.base import Refiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.upsampling.interpolation import bilinear
 
@@ -48,7 +48,7 @@ class ViewRefiner:
     """Refines views of one model, all by one ``Retrofit``. name, claim: the model's; budget: see ``Retrofit``; it may be changed
     between views. geometry: what the points are made of, depth and camera, or the model's point map."""
 
-    def __init__(self, name: str, claim: ScaleClaim, refiner: Refiner, budget: float, geometry: Geometry = "depth") -> None:
+    def __init__(self, name: str, claim: ScaleClaim, refiner: Refiner[Any], budget: float, geometry: Geometry = "depth") -> None:
         self._name, self._claim, self._refiner, self.budget, self.geometry = name, claim, refiner, budget, geometry
         self._retrofit: Retrofit | None = None  # made with the first view, which knows the device
 

@@ -96,6 +96,15 @@ def sample_at(maps: torch.Tensor, pixels: torch.Tensor, size: tuple[int, int]) -
     return torch.lerp(upper, torch.lerp(flat[bottom + left], flat[bottom + right], wx), wy)
 
 
+def sample_grids(maps: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Bilinear values of maps ``[C, h, w]`` at positions in them: rows y ``[T, n]``, columns x ``[T, m]``, 0 the center of the
+    first pixel → ``[T, C, n, m]``. Beyond the map its border goes on."""
+    y, x = (((at * 2 + 1) / low - 1).to(maps.dtype) for at, low in ((y, maps.shape[1]), (x, maps.shape[2])))
+    grid = torch.stack((x[:, None, :].expand(-1, y.shape[1], -1), y[:, :, None].expand(-1, -1, x.shape[1])), 3)
+    batch = maps[None].expand(len(grid), -1, -1, -1)
+    return F.grid_sample(batch, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
 def row_and_column(pixels: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Of flat indices ``int64 [K]`` into a frame of that width."""
     y = torch.div(pixels, width, rounding_mode="floor")

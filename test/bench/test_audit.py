@@ -13,7 +13,7 @@ from depth_retrofit_ros.bench.audit import META, Audit, AuditedRetrofit, BlankMo
 from depth_retrofit_ros.coarse.compact import Compact
 from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.coarse.registry import MODELS
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 
 SIZE = (1440, 2560)
 ROWS = (96_191, 25_963, 7_492, 2_375)
@@ -84,7 +84,7 @@ def test_bytes_are_those_of_arguments_and_results_and_views_cost_nothing() -> No
 @pytest.mark.parametrize(("grid", "most"), [((72, 128), 0.9e9), ((294, 518), 1.0e9)])
 def test_around_the_model_nothing_waits_and_little_is_launched_and_moved(grid: tuple[int, int], most: float) -> None:
     """At 2560x1440 and 10 %: at most 120 launches; what a large coarse map adds to the bytes is its own."""
-    network = load_refiner(None, torch.device("cpu")).network
+    network = load_sparse_refiner(None, torch.device("cpu")).network
     audit = AuditedRetrofit(BlankModel(grid, grid), network, 0.1, ROWS).watch(SIZE)
     assert audit.waits == []
     assert list(audit.stages) == ["coarse", "upsample", "select", "refine", "fuse"]
@@ -96,7 +96,7 @@ def test_around_the_model_nothing_waits_and_little_is_launched_and_moved(grid: t
 @needs_triton
 def test_depth_cloud_and_preview_wait_for_nothing_and_stay_within_the_launches() -> None:
     """With what is published: 120 launches in all, and nothing is fetched but what goes out."""
-    network = load_refiner(None, torch.device("cpu")).network
+    network = load_sparse_refiner(None, torch.device("cpu")).network
     audit = AuditedRetrofit(BlankModel((72, 128), (72, 128)), network, 0.1, ROWS).watch(SIZE, ("depth", "points", "preview"))
     assert audit.waits == []
     assert audit.total.launches <= 120, audit.total
@@ -108,7 +108,7 @@ def test_depth_cloud_and_preview_wait_for_nothing_and_stay_within_the_launches()
 
 @needs_triton
 def test_what_nobody_asks_for_is_neither_made_nor_fetched_and_dense_depth_is_not_needed_for_another_output() -> None:
-    retrofit = AuditedRetrofit(BlankModel((18, 32), (18, 32)), load_refiner(None, torch.device("cpu")).network, 0.1)
+    retrofit = AuditedRetrofit(BlankModel((18, 32), (18, 32)), load_sparse_refiner(None, torch.device("cpu")).network, 0.1)
     for name, each in (("depth_mm", 2), ("selection", 1), ("normals", 12), ("normals_preview", 3)):
         audit = retrofit.watch((90, 160), (name,))
         assert audit.waits == [] and audit.total.fetched == each * 90 * 160, name
@@ -117,6 +117,6 @@ def test_what_nobody_asks_for_is_neither_made_nor_fetched_and_dense_depth_is_not
 
 @needs_triton
 def test_compact_waits_for_nothing() -> None:
-    info, network = MODELS["compact"], load_refiner(None, torch.device("cpu")).network
+    info, network = MODELS["compact"], load_sparse_refiner(None, torch.device("cpu")).network
     model = Compact(CompactNet().to(META), META, info.claim, info.input)
     assert AuditedRetrofit(model, network, 0.1).watch((360, 640)).waits == []

@@ -18,7 +18,7 @@ from depth_retrofit_ros.bench.timing import figures, memcpy_gbps, repeat
 from depth_retrofit_ros.cli import main as cli
 from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 from depth_retrofit_ros.retrofit import load
 from depth_retrofit_ros.ros.replay.live_run import RunResult
 from depth_retrofit_ros.ros.replay.player import Playback
@@ -144,7 +144,7 @@ def test_the_gpu_profile_runs_dry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sparse_and_dense_of_the_gpu_profile_are_the_same_network() -> None:
-    refiner = load_refiner(None, torch.device("cpu"), precision="float32")
+    refiner = load_sparse_refiner(None, torch.device("cpu"), precision="float32")
     entry = gpu.measure_refiner(gpu.Profile(torch.device("cpu"), (32, 48), 1), refiner)
     assert entry["active"] == 154 and entry["dtype"] == "torch.float32" and entry["engine"] == "cpu"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.device.launches import Launch
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed: pip install triton")
 
@@ -20,7 +20,7 @@ def launches() -> list[Launch]:
     from depth_retrofit_ros.bench.kernels import launches_of
 
     forms: dict[object, Launch] = {}
-    for launch in launches_of(load_refiner(None, torch.device("cpu")).network):
+    for launch in launches_of(load_sparse_refiner(None, torch.device("cpu")).network):
         form = tuple(launch.constants.get(name) for name in ("GATHERED", "PACKED", "SCATTERED", "PARTIAL"))
         forms.setdefault((launch.name, form), launch)
     return list(forms.values())

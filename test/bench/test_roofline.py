@@ -23,7 +23,7 @@ from depth_retrofit_ros.coarse.networks.dinov2 import VIT_SMALL, DinoV2
 from depth_retrofit_ros.refinement.pixels.decision import OUTPUTS
 from depth_retrofit_ros.refinement.pixels.features import IN_CHANNELS
 from depth_retrofit_ros.refinement.pixels.network import MIXED, RefinerNet
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 from test.paths import ROOT
 from test.scripts import load_script
 
@@ -40,7 +40,7 @@ CONSTANT = Kernel("arange", 0, 10_000_000)
 
 @pytest.fixture(scope="module")
 def network() -> RefinerNet:
-    return load_refiner(None, torch.device("cpu")).network
+    return load_sparse_refiner(None, torch.device("cpu")).network
 
 
 def test_operations_of_a_transformer_are_those_counted_by_hand() -> None:

@@ -15,7 +15,7 @@ from depth_retrofit_ros.cli.train_pools import KINDS, WorldShare, check_pools, d
 from depth_retrofit_ros.coarse import compact
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.errors import ImageError
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 from depth_retrofit_ros.sparse.backends import registry
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Pyramid
@@ -49,7 +49,7 @@ def train(target: str, folder: Path, out: Path, *more: str) -> int:
 def test_refiner(pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("refiner", pool_folder, tmp_path, "--coarse", "--widths", "4", "8") == 0
     assert "train scenes 2/2" in capsys.readouterr().out
-    assert load_refiner(tmp_path / "refiner.safetensors", CPU).network.widths == (4, 8)
+    assert load_sparse_refiner(tmp_path / "refiner.safetensors", CPU).network.widths == (4, 8)
     card = (tmp_path / "refiner.md").read_text()
     assert "trained 2 steps" in card and "| val_left |" in card and "seed 900" in card
     for option in ("--scenes 2", "--steps 2", "--batch 1", "--rate 0.0015", "--widths 4 8", "--blocks 1", "--engine torch"):
@@ -64,7 +64,7 @@ def test_refiner_from_a_checkpoint(pool_folder: Path, tmp_path: Path) -> None:
     assert (
         train("refiner", pool_folder, tmp_path / "next", "--coarse", "--start", str(start), "--rate", "1e-9", "--crops", "1") == 0
     )
-    before, after = (load_refiner(path, CPU).network for path in (start, tmp_path / "next" / "refiner.safetensors"))
+    before, after = (load_sparse_refiner(path, CPU).network for path in (start, tmp_path / "next" / "refiner.safetensors"))
     assert after.widths == (4, 8)
     for name, tensor in after.state_dict().items():
         if tensor.is_floating_point() and "running" not in name:

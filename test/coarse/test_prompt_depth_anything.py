@@ -14,7 +14,7 @@ from depth_retrofit_ros.coarse.base import Hints
 from depth_retrofit_ros.coarse.claim import FEWEST_PROMPTS
 from depth_retrofit_ros.coarse.dense_prompt import dense_prompt
 from depth_retrofit_ros.frame import Frame, SparseDepth
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 from depth_retrofit_ros.retrofit import Retrofit
 from test.coarse import tiny_networks as tiny
 from test.coarse.families import CPU, FAMILIES, image, model_of
@@ -66,7 +66,7 @@ def test_a_prompted_network_can_be_exported() -> None:
 
 def test_a_frame_is_metric_on_the_sensor_s_word_where_it_is_prompted() -> None:
 
-    retrofit = Retrofit(model_of(FAMILIES["prompt"]), load_refiner(None, CPU, "torch"), budget=0.0)
+    retrofit = Retrofit(model_of(FAMILIES["prompt"]), load_sparse_refiner(None, CPU, "torch"), budget=0.0)
     assert retrofit.uses_sparse
     pixels = image(90, 120).numpy()
     assert retrofit(Frame(pixels, sparse=_sparse(90, 120))).scale_source == "sensor"

@@ -26,11 +26,12 @@ from sensor_msgs.msg import CameraInfo, Image
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.refinement.base import Needs
+from depth_retrofit_ros.refinement.nothing import NoRefiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.node.node import DepthNode, load_retrofit
 from depth_retrofit_ros.ros.node.parameters import Settings
 from depth_retrofit_ros.ros.node.resilience import ResilientExecutor
-from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from test.waiting import PATIENCE_S as PATIENCE_S
 from test.waiting import wait_until as wait_until
 
@@ -209,18 +210,10 @@ def record_info(logger: Any) -> list[str]:
     return logged
 
 
-class KeepCoarse:
-    """A refiner that changes nothing: the node is tested here, not the method."""
+class KeepCoarse(NoRefiner):
+    """Asks for pixels and changes none: the node is tested here, not the method."""
 
-    backend_name = "none"
-
-    def refine(
-        self, image: torch.Tensor, small: torch.Tensor, coarse: Any, depth: torch.Tensor, score: torch.Tensor, pixels: PixelSet
-    ) -> Any:
-        return depth.flatten()[pixels.indices]
-
-    def fuse(self, refined: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.ones_like(refined), refined
+    needs: Needs = "pixels"
 
 
 def small_retrofit(coarse: Any, settings: Settings) -> Retrofit:

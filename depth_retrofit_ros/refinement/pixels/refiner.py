@@ -1,4 +1,4 @@
-"""Refiners: (image, coarse prediction, score, pixels) → refined depth at the pixels, and its fusion with the coarse depth."""
+"""The refiner of pixels: a sparse U-Net on the selected pixels alone (2K Retrofit, section 3.3)."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 
-from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.device.precisions import PRECISIONS, name_of, type_named
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
+from depth_retrofit_ros.refinement.base import Fused, Needs, RefinerInput
 from depth_retrofit_ros.refinement.pixels.decision import Refinement
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, pixel_features, start_of
 from depth_retrofit_ros.refinement.pixels.gate_cpu import gate_kernel
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_backend
-from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 LARGEST = 1024  # channels, levels or blocks that a checkpoint may ask for
 
@@ -36,38 +34,14 @@ class Refined:
     refinement: Refinement
 
 
-class Refiner(Protocol):
-    """Corrects the selected pixels; the two steps are separate because they are separate boxes of the method.
-
-    backend_name: the sparse backend that computes it, and in which type, for people to read.
-    """
-
-    @property
-    def backend_name(self) -> str: ...
-
-    def refine(
-        self,
-        image: torch.Tensor,
-        small: torch.Tensor,
-        coarse: CoarsePrediction,
-        depth: torch.Tensor,
-        score: torch.Tensor,
-        pixels: PixelSet,
-    ) -> Refined:
-        """image ``uint8 [H, W, 3]``; small ``float32 [h, w, 3]`` 0…1, its average over each coarse pixel; depth ``float32 [H, W]``,
-        the upsampled coarse depth; score ``[h, w]`` on the coarse grid."""
-        ...
-
-    def fuse(self, refined: Refined) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gate ``[K]`` (the coarse value's weight) and fused depth ``[K]``."""
-        ...
-
-
 class SparseRefiner:
     """The sparse U-Net refiner on a sparse backend; dtype: of its convolutions, to which the network's weights are brought.
 
     The network's last layer stays in float32 beside bfloat16, whose 8 bits are few for the logarithm of a probability.
     """
+
+    name = "sparse"
+    needs: Needs = "pixels"
 
     def __init__(self, network: RefinerNet, backend: SparseBackend, dtype: torch.dtype = torch.float32) -> None:
         self.network, self.backend, self.dtype = network.eval(), backend, dtype
@@ -79,32 +53,25 @@ class SparseRefiner:
         """See ``Refiner``."""
         return f"{self.backend.name} in {name_of(self.dtype)}"
 
-    def refine(
-        self,
-        image: torch.Tensor,
-        small: torch.Tensor,
-        coarse: CoarsePrediction,
-        depth: torch.Tensor,
-        score: torch.Tensor,
-        pixels: PixelSet,
-    ) -> Refined:
+    def refine(self, given: RefinerInput) -> Refined:
         """See ``Refiner.refine``."""
-        features = pixel_features(image, small, coarse.depth, depth, score, pixels, self.dtype)
-        pyramid = self.backend.build_pyramid(pixels, self.network.levels)
-        return Refined(depth.flatten()[pixels.indices], features, self.network(features, pyramid))
+        maps = given.coarse.depth, given.depth, given.score
+        features = pixel_features(given.image, given.small, *maps, given.pixels, self.dtype)
+        pyramid = self.backend.build_pyramid(given.pixels, self.network.levels)
+        return Refined(given.depth.flatten()[given.pixels.indices], features, self.network(features, pyramid))
 
-    def fuse(self, refined: Refined) -> tuple[torch.Tensor, torch.Tensor]:
+    def fuse(self, refined: Refined) -> Fused:
         """See ``Refiner.fuse``."""
         f, r = refined.features, refined.refinement
         if torch.is_inference_mode_enabled() and has_kernels(f.rows.device):
             from depth_retrofit_ros.refinement.pixels import decision_triton
 
             layers = self.network.fusion.layers
-            return decision_triton.fuse(f.level, f.entropy, r.change, r.entropy, refined.coarse, layers)
+            return Fused(*decision_triton.fuse(f.level, f.entropy, r.change, r.entropy, refined.coarse, layers))
         if torch.is_inference_mode_enabled() and f.rows.device.type == "cpu":
-            return fuse_compiled(refined, self.network.fusion.layers)
+            return Fused(*fuse_compiled(refined, self.network.fusion.layers))
         gate, change = self.network.fusion(f.level, r.change, f.entropy, r.entropy)
-        return gate, refined.coarse * change.exp()
+        return Fused(gate, refined.coarse * change.exp())
 
 
 def fuse_compiled(refined: Refined, layers: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -118,7 +85,7 @@ def fuse_compiled(refined: Refined, layers: Sequence[torch.Tensor]) -> tuple[tor
     return gate, fused
 
 
-def load_refiner(path: Path | None, device: torch.device, backend: str = "auto", precision: str = "auto") -> SparseRefiner:
+def load_sparse_refiner(path: Path | None, device: torch.device, backend: str = "auto", precision: str = "auto") -> SparseRefiner:
     """A trained refiner; path None: the bundled one; backend: see ``load_backend``; precision: see ``type_for``.
 
     Raises WeightsError or ModelError in one line.

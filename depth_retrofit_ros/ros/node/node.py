@@ -53,11 +53,11 @@ SUCCESS, FAILURE, ERROR = (getattr(TransitionCallbackReturn, name) for name in (
 
 def load_retrofit(settings: Settings) -> Retrofit:
     """The method as the parameters describe it. Raises DepthRetrofitError."""
-    weights, refiner = (Path(path) if path else None for path in (settings.weights, settings.refiner))
+    weights = Path(settings.weights) if settings.weights else None
     return retrofit.load(
         settings.model,
         weights=weights,
-        refiner=refiner,
+        refiner=settings.refiner,
         budget=settings.budget,
         device=settings.device,
         engine=settings.engine,

@@ -130,7 +130,7 @@ PARAMETERS = (
         "In which the coarse model computes; auto: what was measured to hold",
         choices=("auto", *PRECISIONS),
     ),
-    Parameter("refiner", "", "unconfigured", "Checkpoint of the refiner; empty: the bundled one"),
+    Parameter("refiner", "sparse", "unconfigured", "Name of the refiner, see `depth-retrofit models`, or the path of a checkpoint"),
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
     Parameter("engine", "auto", "unconfigured", "Sparse backend, see `depth-retrofit models`; auto: the fastest on the device"),
     Parameter(

@@ -25,6 +25,7 @@ from depth_retrofit_ros.io.depth_files import write_text, writing
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.pointcloud.files import write_ply
 from depth_retrofit_ros.pointcloud.organized import POINT_STEP
+from depth_retrofit_ros.refinement.registry import REFINERS
 from depth_retrofit_ros.ros.replay.assess import Assessment, assess, spread
 from depth_retrofit_ros.ros.replay.every_frame import EveryFrame, run_every_frame
 from depth_retrofit_ros.ros.replay.identity import Event, tell_apart
@@ -54,7 +55,7 @@ class Replay:
     title: str
     model: str
     weights: Path | None
-    refiner: Path | None
+    refiner: str
     budget: float
     device: str
     engine: str
@@ -77,7 +78,7 @@ class Replay:
         return {
             "model": self.model,
             "weights": "" if self.weights is None else str(self.weights.absolute()),
-            "refiner": "" if self.refiner is None else str(self.refiner.absolute()),
+            "refiner": self.refiner if self.refiner in REFINERS else str(Path(self.refiner).absolute()),
             "device": self.device,
             "engine": self.engine,
             "refiner_precision": self.refiner_precision,
@@ -253,7 +254,7 @@ def _summary(
     where = f"{size}on {model.get('device', how.device)}, sparse backend {model.get('engine', how.engine)}"
     facts = {
         "source": source.described,
-        "model": f"{how.model} ({scale}), refiner {'bundled' if how.refiner is None else how.refiner.name}, {where}",
+        "model": f"{how.model} ({scale}), refiner {Path(how.refiner).name}, {where}",
         "budget": f"{how.budget:g} of the pixels; refined {stats[-1].refined_pixels if stats else 0} in the last image",
         "software": f"torch {torch.__version__}, ROS 2 {os.environ.get('ROS_DISTRO', 'Jazzy from wheels')}",
     }

@@ -12,10 +12,11 @@ from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.device.precisions import name_of
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import save_tensors
+from depth_retrofit_ros.refinement.base import Refiner, RefinerInput
 from depth_retrofit_ros.refinement.pixels.decision import Refinement
 from depth_retrofit_ros.refinement.pixels.features import IN_CHANNELS, PixelFeatures
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
-from depth_retrofit_ros.refinement.pixels.refiner import Refined, Refiner, SparseRefiner, load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner, load_sparse_refiner
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import doubt
 from depth_retrofit_ros.upsampling.edge_aware import thumbnail
@@ -36,7 +37,9 @@ def answer(refiner: SparseRefiner, factor: float = 1.0) -> tuple[torch.Tensor, t
     pixels = select_top(score, SIZE, 500)
     image = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     scaled = type(coarse)(depth, coarse.features)
-    return refiner.fuse(refiner.refine(image, thumbnail(image, depth), scaled, upsample(depth, SIZE), score, pixels))
+    given = RefinerInput(image, thumbnail(image, depth), scaled, upsample(depth, SIZE), score, pixels)
+    gate, fused, _ = refiner.fuse(refiner.refine(given))
+    return gate, fused
 
 
 def save(path: Path, network: torch.nn.Module, shape: object) -> Path:
@@ -46,7 +49,7 @@ def save(path: Path, network: torch.nn.Module, shape: object) -> Path:
 
 
 def test_answers_with_a_gate_and_a_positive_depth_per_pixel() -> None:
-    refiner: Refiner = random_refiner()
+    refiner: Refiner[Refined] = random_refiner()
     gate, fused = answer(random_refiner())
     assert isinstance(refiner, SparseRefiner)
     assert gate.shape == fused.shape == (500,)
@@ -65,7 +68,7 @@ def test_scale_goes_straight_through(factor: float) -> None:
 def test_checkpoint_round_trip(tmp_path: Path) -> None:
     network = random_network(seed=3)
     path = save(tmp_path / "refiner.safetensors", network, SHAPE)
-    loaded = load_refiner(path, CPU, precision="float32")
+    loaded = load_sparse_refiner(path, CPU, precision="float32")
     assert (loaded.network.widths, loaded.network.blocks, loaded.network.training) == ((8, 12, 16), 1, False)
     expected = answer(SparseRefiner(network, loaded.backend))
     for got, wanted in zip(answer(loaded), expected, strict=True):
@@ -92,7 +95,7 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
 def test_an_impossible_shape_is_refused(tmp_path: Path, shape: object) -> None:
     path = save(tmp_path / "refiner.safetensors", random_network(), shape)
     with pytest.raises(WeightsError, match=r"is not a refiner checkpoint: make one with 'depth-retrofit train refiner'"):
-        load_refiner(path, CPU)
+        load_sparse_refiner(path, CPU)
 
 
 def test_another_networks_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -102,10 +105,10 @@ def test_another_networks_checkpoint_is_refused(tmp_path: Path) -> None:
     save_tensors(bare, random_network().state_dict(), {})
     for path in (compact, bare):
         with pytest.raises(WeightsError, match="is not a refiner checkpoint"):
-            load_refiner(path, CPU)
+            load_sparse_refiner(path, CPU)
     other_widths = save(tmp_path / "other.safetensors", RefinerNet((8, 12)), SHAPE)
     with pytest.raises(WeightsError, match="made for another network") as caught:
-        load_refiner(other_widths, CPU)
+        load_sparse_refiner(other_widths, CPU)
     assert "\n" not in str(caught.value)
 
 
@@ -119,30 +122,30 @@ def test_damaged_checkpoints_are_one_line(tmp_path: Path) -> None:
     nan = save(tmp_path / "nan.safetensors", spoiled, SHAPE)
     for bad in (cut, nan, tmp_path / "absent.safetensors"):
         with pytest.raises(WeightsError) as caught:
-            load_refiner(bad, CPU)
+            load_sparse_refiner(bad, CPU)
         assert "\n" not in str(caught.value) and str(bad) in str(caught.value)
 
 
 def test_a_refiner_computes_in_the_first_type_of_its_backend(tmp_path: Path) -> None:
     path = save(tmp_path / "refiner.safetensors", random_network(), SHAPE)
     for backend in ("cpu", "torch"):
-        loaded = load_refiner(path, CPU, backend)
+        loaded = load_sparse_refiner(path, CPU, backend)
         assert loaded.dtype == loaded.backend.types[0] and loaded.network.unet.stem.weight.dtype == loaded.dtype
         assert loaded.backend_name == f"{backend} in {name_of(loaded.dtype)}"
 
 
 def test_precision_is_as_asked_or_refused_in_one_line(tmp_path: Path) -> None:
     path = save(tmp_path / "refiner.safetensors", random_network(), SHAPE)
-    assert load_refiner(path, CPU, precision="float32").dtype == torch.float32
+    assert load_sparse_refiner(path, CPU, precision="float32").dtype == torch.float32
     with pytest.raises(ModelError, match=r"^unknown refiner_precision 'half': choose one of auto, float32, bfloat16, float16$"):
-        load_refiner(path, CPU, precision="half")
+        load_sparse_refiner(path, CPU, precision="half")
     with pytest.raises(ModelError, match=r"'cpu' computes in (bfloat16 or )?float32 on this machine, not in float16: choose that"):
-        load_refiner(path, CPU, precision="float16")
+        load_sparse_refiner(path, CPU, precision="float16")
 
 
 def test_bfloat16_changes_little_and_keeps_the_logits_in_float32(tmp_path: Path) -> None:
     path = save(tmp_path / "refiner.safetensors", random_network(seed=3), SHAPE)
-    coarser, exact = (load_refiner(path, CPU, "torch", precision) for precision in ("bfloat16", "float32"))
+    coarser, exact = (load_sparse_refiner(path, CPU, "torch", precision) for precision in ("bfloat16", "float32"))
     head = coarser.network.unet.head
     assert head.weight.dtype == torch.float32 and torch.equal(head.weight, exact.network.unet.head.weight)
     assert {p.dtype for part in (coarser.network.mix, coarser.network.unet.stem) for p in part.parameters()} == {torch.bfloat16}
@@ -166,7 +169,7 @@ def test_the_compiled_gate_equals_its_specification(count: int) -> None:
         wanted = refiner.fuse(refined)
     with torch.inference_mode():
         got = refiner.fuse(refined)
-    for ours, theirs in zip(got, wanted, strict=True):
+    for ours, theirs in zip(got[:2], wanted[:2], strict=True):
         torch.testing.assert_close(ours, theirs, rtol=5e-6, atol=1e-6, equal_nan=True)
     assert int(got[1].isnan().sum()) == len(change[3::100])
 
@@ -174,4 +177,4 @@ def test_the_compiled_gate_equals_its_specification(count: int) -> None:
 def test_unknown_backend(tmp_path: Path) -> None:
     path = save(tmp_path / "refiner.safetensors", random_network(), SHAPE)
     with pytest.raises(ModelError, match="unknown sparse backend 'fast'"):
-        load_refiner(path, CPU, backend="fast")
+        load_sparse_refiner(path, CPU, backend="fast")

@@ -12,6 +12,7 @@ from sensor_msgs.msg import Image
 
 from depth_retrofit_ros.device import cuda_streams
 from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.refinement.base import RefinerInput
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.node import processor
 from test.ros.graph import NODE, Graph, KeepCoarse, SlantedWall, image_message, repeat_until, value, wait_until
@@ -25,8 +26,8 @@ class SlowRefiner(KeepCoarse):
     def __init__(self) -> None:
         self.now_s = 0.0
 
-    def refine(self, *arguments: Any, **named: Any) -> Any:
-        depth = super().refine(*arguments, **named)
+    def refine(self, given: RefinerInput) -> Any:
+        depth = super().refine(given)
         self.now_s += 1e-3 * self.ms_per_pixel * len(depth)
         return depth
 

@@ -22,7 +22,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.msg import FrameStats
-from depth_retrofit_ros.refinement.pixels.refiner import load_refiner
+from depth_retrofit_ros.refinement.base import RefinerInput
+from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.runtime import memory_guard
 from test.ros.graph import (
@@ -56,10 +57,10 @@ class Greedy(KeepCoarse):
 
     room = 10**9
 
-    def refine(self, *inputs: Any) -> Any:
-        if inputs[-1].count > self.room:  # the pixels
+    def refine(self, given: RefinerInput) -> Any:
+        if given.pixels.count > self.room:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return super().refine(*inputs)
+        return super().refine(given)
 
 
 def test_out_of_memory_lowers_the_budget_then_gives_coarse_depth_then_fails_frames_and_never_ends(
@@ -110,7 +111,7 @@ def test_nan_in_features_costs_no_pixel_and_nan_in_depth_is_unknown_and_told(gra
     """With the shipped refiner, which sees both."""
     coarse = Broken()
     sound = coarse.predict(torch.zeros(48, 64, 3, dtype=torch.uint8), None)
-    refiner = load_refiner(None, torch.device("cpu"))
+    refiner = load_sparse_refiner(None, torch.device("cpu"))
     node = graph.depth_node(start=False, load=lambda settings: Retrofit(coarse, refiner, settings.budget))
     assert node.autostart()
     depths, stats = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(FrameStats, f"{NODE}/frame_stats")

@@ -238,7 +238,8 @@ def test_other_types_are_refused_in_one_line() -> None:
 def test_bfloat16_is_refused_where_the_compiler_may_not_use_it() -> None:
     """As on a CPU without AVX-512 BF16, where the instruction would end the process."""
     code = (
-        "import torch; from depth_retrofit_ros.refinement.pixels.refiner import load_refiner as load; cpu = torch.device('cpu')\n"
+        "import torch; cpu = torch.device('cpu')\n"
+        "from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner as load\n"
         "print(load(None, cpu).backend_name)\nload(None, cpu, precision='bfloat16')"
     )
     environment = {**os.environ, "NUMBA_CPU_NAME": "generic"}

@@ -94,6 +94,7 @@ class CoarseToFine(nn.Module):
         self.block0 = GuidedBlock(last, skips=False)
         self.depth = nn.Conv2d(last, 1, 1)
         nn.init.normal_(self.depth.weight, mean=1.0)
+        assert self.depth.bias is not None
         nn.init.zeros_(self.depth.bias)
 
     def forward(self, fine: Sequence[Tensor], coarse: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:

@@ -1,0 +1,79 @@
+"""Refiners: one mapping from name to loader; each is imported when it is used."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from depth_retrofit_ros.errors import ModelError, WeightsError
+from depth_retrofit_ros.io.checkpoints import bundled, load_tensors
+from depth_retrofit_ros.refinement.base import Needs, Refiner
+
+DEFAULT = "sparse"
+KIND = "refiner"  # the key in a checkpoint's metadata that tells of which refiner it is; the sparse one's may lack it
+
+
+@dataclass(frozen=True, slots=True)
+class RefinerInfo:
+    """A refiner, by name.
+
+    loader: ``module:function``, called as ``function(path, device, backend, precision)`` with the checkpoint's path (None where
+    ``file`` is empty), returns a ``Refiner``; backend, precision: as ``load_refiner`` takes them. needs: what it looks at. file:
+    the bundled checkpoint. normals: whether it gives those too. source: the paper.
+    """
+
+    loader: str
+    needs: Needs
+    description: str
+    file: str = ""
+    normals: bool = False
+    source: str = ""
+
+
+REFINERS: Mapping[str, RefinerInfo] = {
+    "sparse": RefinerInfo(
+        "depth_retrofit_ros.refinement.pixels.refiner:load_sparse_refiner",
+        "pixels",
+        "sparse U-Net on the selected pixels alone: for live use",
+        "refiner.safetensors",
+        source="2K Retrofit, arXiv 2603.19964",
+    ),
+    "none": RefinerInfo(
+        "depth_retrofit_ros.refinement.nothing:load", "nothing", "the upsampled coarse depth as it is: to compare with"
+    ),
+}
+
+
+def load_refiner(chosen: Path | str | None, device: torch.device, backend: str = "auto", precision: str = "auto") -> Refiner[Any]:
+    """A trained refiner.
+
+    chosen: a name of ``REFINERS`` (its bundled checkpoint), the path of a checkpoint, which tells of which refiner it is, or None
+    for ``DEFAULT``. backend: of sparse convolutions, see ``load_backend``; precision: in which type it computes, see
+    ``pixels.refiner.type_for``. Raises WeightsError or ModelError in one line.
+    """
+    name, path = resolved(chosen)
+    module, _, function = REFINERS[name].loader.partition(":")
+    return cast(Refiner[Any], getattr(import_module(module), function)(path, device, backend, precision))
+
+
+def resolved(chosen: Path | str | None) -> tuple[str, Path | None]:
+    """The refiner's name, and its checkpoint's path where it has one; see ``load_refiner``. Raises WeightsError or ModelError."""
+    text = DEFAULT if chosen is None else str(chosen)
+    if text in REFINERS:
+        file = REFINERS[text].file
+        return text, bundled(file) if file else None
+    path = Path(text).expanduser()
+    if not path.exists() and path.name == text and not path.suffix:  # a word: a name was meant
+        close = difflib.get_close_matches(text, REFINERS, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise ModelError(f"unknown refiner '{text}': {hint}choose one of {', '.join(REFINERS)}, or the path of a checkpoint")
+    name = load_tensors(path)[1].get(KIND, DEFAULT)
+    if name not in REFINERS or not REFINERS[name].file:
+        raise WeightsError(f"{path} is a checkpoint of refiner '{name}', which this version does not know: update it")
+    return name, path
