@@ -143,7 +143,8 @@ class Retrofit:
             with stage("select"):
                 score, pixels = self.select(coarse, image)
             with stage("refine"):
-                refined = self.refiner.refine(RefinerInput(image, small, coarse, depth, score, pixels, frame.camera))
+                given = RefinerInput(image, small, coarse, depth, score, pixels, frame.camera, self.coarse.name)
+                refined = self.refiner.refine(given)
             with stage("fuse"):
                 gate, fused_at_pixels, normals = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)

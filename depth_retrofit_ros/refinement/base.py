@@ -24,7 +24,7 @@ class RefinerInput:
 
     image: ``uint8 [H, W, 3]``; small: ``float32 [h, w, 3]`` 0…1, its average over each coarse pixel; coarse: the model's answer;
     depth: ``float32 [H, W]``, its upsampled depth; score: ``float32 [h, w]``, the uncertainty on the coarse grid; pixels: the
-    selected ones; camera: the frame's intrinsics where they are known.
+    selected ones; camera: the frame's intrinsics where they are known; model: the coarse model's name.
     """
 
     image: Tensor
@@ -34,6 +34,7 @@ class RefinerInput:
     score: Tensor
     pixels: PixelSet
     camera: Camera | None = None
+    model: str = ""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -78,9 +78,10 @@ def fullest(layout: TileLayout, pixels: PixelSet, count: int) -> Tensor:
 
 
 def cut(values: Tensor, origins: Tensor, side: int) -> Tensor:
-    """``[H, W, …]`` → ``[T, side, side, …]``: the tiles that begin at ``origins`` ``int64 [T, 2]``."""
+    """``[H, W, …]`` → ``[T, side, side, …]``: the tiles that begin at ``origins`` ``int64 [T, 2]``. Beyond the frame its border
+    goes on."""
     places = torch.arange(side, device=values.device)
-    rows, columns = origins[:, :1] + places, origins[:, 1:] + places
+    rows, columns = ((origins[:, axis, None] + places).clamp_max(values.shape[axis] - 1) for axis in (0, 1))
     return values[rows[:, :, None], columns[:, None, :]]
 
 

@@ -1,0 +1,125 @@
+"""A refiner of tiles: those that hold most of the selected pixels are seen at the frame's own resolution, and blended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from depth_retrofit_ros.refinement.base import LARGEST_CHANGE, Fused, Needs, RefinerInput
+from depth_retrofit_ros.refinement.pixels.features import normalized
+from depth_retrofit_ros.refinement.tiles.layout import TileLayout, blended, cut, fullest
+from depth_retrofit_ros.refinement.tiles.regions import regions
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from depth_retrofit_ros.upsampling.interpolation import row_and_column
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """T tiles of a frame of ``size = (H, W)``, as a network sees them.
+
+    colors: ``float32 [T, 3, side, side]``, about 0 ± 1; level: ``float32 [T, 1, side, side]``, ln of the upsampled coarse depth
+    about the frame's median; maps: ``float32 [C, h, w]``, what is known on the coarse grid, see ``TileNetwork.project``; origins:
+    ``int64 [T, 2]`` (y, x) of the first pixels.
+    """
+
+    colors: Tensor
+    level: Tensor
+    maps: Tensor
+    origins: Tensor
+    size: tuple[int, int]
+
+    def under(self, out: int) -> Tensor:
+        """``maps`` under each tile at ``out x out`` samples, ``[T, C, out, out]``."""
+        return regions(self.maps, self.origins, self.colors.shape[-1], self.size, out)
+
+
+class TileAnswer(NamedTuple):
+    """change: ``[T, side, side]``, ln(refined / coarse); normals: ``[T, 3, side, side]``, of a network that gives some."""
+
+    change: Tensor
+    normals: Tensor | None = None
+
+
+class TileNetwork(Protocol):
+    """side: of its tiles [px]; overlap: of neighbors at least [px]; together: how many tiles it sees at once at most, which a
+    network that looks from tile to tile is given whole, and another only for memory."""
+
+    name: str
+    side: int
+    overlap: int
+    together: int
+
+    def project(self, given: RefinerInput) -> Tensor:
+        """``Tiles.maps`` of a frame."""
+        ...
+
+    def __call__(self, tiles: Tiles) -> TileAnswer: ...
+
+
+class TileRefined(NamedTuple):
+    """coarse: depth ``[K]``; change: ``[K]``, 0 where no tile lies; covered: ``bool [K]``; normals: ``[3, K]`` or None."""
+
+    coarse: Tensor
+    change: Tensor
+    covered: Tensor
+    normals: Tensor | None
+
+
+class TileRefiner:
+    """Runs a ``TileNetwork`` on the fullest ``share`` of a frame's tiles. A pixel that no tile covers keeps its coarse depth."""
+
+    needs: Needs = "tiles"
+
+    def __init__(self, network: TileNetwork, device: torch.device, share: float = 0.25) -> None:
+        self.network, self.device, self.share, self.name = network, device, share, network.name
+
+    @property
+    def backend_name(self) -> str:
+        """See ``Refiner``."""
+        return "torch in float32"
+
+    def refine(self, given: RefinerInput) -> TileRefined:
+        """See ``Refiner.refine``."""
+        height, width = given.size
+        network, pixels = self.network, given.pixels.indices
+        layout = TileLayout((max(height, network.side), max(width, network.side)), network.side, network.overlap)
+        coarse = given.depth.flatten()[pixels]
+        if not pixels.numel():
+            return TileRefined(coarse, torch.zeros_like(coarse), torch.zeros_like(coarse, dtype=torch.bool), None)
+        chosen = fullest(layout, _on(layout, given.pixels), max(1, round(self.share * layout.total)))
+        answers, given_normals = self.look(given, layout, chosen)
+        y, x = row_and_column(pixels, width)
+        values, covered = blended(layout, chosen, answers, y * layout.size[1] + x)
+        normals = torch.nn.functional.normalize(values[:, 1:].T, dim=0) if given_normals else None
+        return TileRefined(coarse, values[:, 0], covered, normals)
+
+    def look(self, given: RefinerInput, layout: TileLayout, chosen: Tensor) -> tuple[Tensor, bool]:
+        """What the network says of the chosen tiles ``int64 [T]``: ``[T, side, side, 1 or 4]``, and whether normals are in it."""
+        network, found = self.network, list[Tensor]()
+        maps, middle = network.project(given), given.coarse.depth.log().nanmedian()
+        origins = layout.origins(chosen)
+        for some in origins.split(network.together):
+            colors = normalized(cut(given.image, some, network.side)).permute(0, 3, 1, 2)
+            level = cut(given.depth, some, network.side).log()[:, None] - middle
+            answer = network(Tiles(colors, level, maps, some, given.size))
+            parts = [answer.change[..., None].clamp(-LARGEST_CHANGE, LARGEST_CHANGE)]
+            found.append(torch.cat(parts + ([] if answer.normals is None else [answer.normals.permute(0, 2, 3, 1)]), -1))
+        return torch.cat(found), found[0].shape[-1] > 1
+
+    def fuse(self, refined: TileRefined) -> Fused:
+        """The refined value where a tile was seen: these refiners have no gate of their own."""
+        gate = (~refined.covered).float()
+        return Fused(gate, refined.coarse * refined.change.exp(), refined.normals)
+
+
+def _on(layout: TileLayout, pixels: PixelSet) -> PixelSet:
+    """The same pixels in a frame that is as large as a tile at least."""
+    if layout.size == pixels.size:
+        return pixels
+    height, width = pixels.size
+    image = torch.nn.functional.pad(pixels.index_image, (0, layout.size[1] - width, 0, layout.size[0] - height), value=-1)
+    y, x = row_and_column(pixels.indices, width)
+    return PixelSet(y * layout.size[1] + x, image)
