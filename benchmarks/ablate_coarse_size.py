@@ -41,7 +41,7 @@ from depth_retrofit_ros.evaluation.metrics.edges import edge_band
 from depth_retrofit_ros.refinement.base import Refiner
 from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit
-from depth_retrofit_ros.training.crops import FAR_FACTOR
+from depth_retrofit_ros.training.coarse_views import FAR_FACTOR
 from depth_retrofit_ros.training.degradations import REAL, point_sampled, simulate_coarse
 
 BUDGET = 0.1

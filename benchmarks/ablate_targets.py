@@ -31,7 +31,7 @@ from depth_retrofit_ros.refinement.pixels.features import cell_of, pixel_feature
 from depth_retrofit_ros.selection.contrast import contrast
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
-from depth_retrofit_ros.training.crops import FAR_FACTOR, SIMULATED_CLAIM
+from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, SIMULATED_CLAIM
 from depth_retrofit_ros.training.degradations import point_sampled, random_degradation, simulate_coarse
 from depth_retrofit_ros.training.pool import VIEW_SIDE
 from depth_retrofit_ros.training.surface_targets import SurfaceSearch, log_ratio

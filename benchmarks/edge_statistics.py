@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
-from depth_retrofit_ros.training.crops import FAR_FACTOR
+from depth_retrofit_ros.training.coarse_views import FAR_FACTOR
 from depth_retrofit_ros.training.degradations import KINDS, Degradation, point_sampled, simulate_coarse
 from depth_retrofit_ros.training.fields import remove_thin
 from depth_retrofit_ros.training.pool import VIEW_SIDE

@@ -41,7 +41,7 @@ from depth_retrofit_ros.io.photos import read_photo
 from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit, load
 from depth_retrofit_ros.ros.replay.bag_source import BagSource
-from depth_retrofit_ros.training.crops import FAR_FACTOR
+from depth_retrofit_ros.training.coarse_views import FAR_FACTOR
 from depth_retrofit_ros.training.degradations import point_sampled, simulate_coarse
 from depth_retrofit_ros.training.pool import VIEW_SIDE
 from depth_retrofit_ros.training.scenes.film import Film

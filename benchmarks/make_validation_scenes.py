@@ -17,7 +17,7 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import DatasetError, DepthRetrofitError
 from depth_retrofit_ros.io.depth_files import make_folder, write_depth_npz, write_image, writing
-from depth_retrofit_ros.training.crops import FAR_FACTOR
+from depth_retrofit_ros.training.coarse_views import FAR_FACTOR
 from depth_retrofit_ros.training.degradations import point_sampled, simulate_coarse
 from depth_retrofit_ros.training.pool import VIEW_SIDE
 from depth_retrofit_ros.training.scenes.primitives import usable_scene

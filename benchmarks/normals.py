@@ -26,10 +26,11 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.stored import read_stored, stored_path
 from depth_retrofit_ros.errors import DepthRetrofitError
 from depth_retrofit_ros.evaluation.metrics.edges import edge_band
-from depth_retrofit_ros.evaluation.metrics.normals import angular_error, exact_normals
+from depth_retrofit_ros.evaluation.metrics.normals import angular_error
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.photos import read_photo
 from depth_retrofit_ros.pointcloud import normals as ours
+from depth_retrofit_ros.pointcloud.exact_normals import exact_normals
 from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit, load
 from depth_retrofit_ros.training.fields import smooth_noise

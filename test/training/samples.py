@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import torch
 
-from depth_retrofit_ros.training.crops import FAR_FACTOR, CoarseView, CropSample, finite_truth, make_crop
+from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, CoarseView, finite_truth
+from depth_retrofit_ros.training.crops import CropSample, make_crop
 
 WIDTH, HEIGHT, RATIO, SIDE = 320, 240, 5, 96
 F_PX = 300.0
@@ -60,7 +61,8 @@ def view_of(data: dict[str, np.ndarray], factor: float = 1.0, size: tuple[int, i
     low = torch.nn.functional.interpolate(truth[None, None], size=size, mode="nearest-exact")[0, 0]
     padded = torch.nn.functional.pad(low.log()[None, None], (1, 1, 1, 1), mode="replicate")
     pool = torch.nn.functional.max_pool2d
-    return CoarseView(factor * low, (pool(padded, 3, 1) + pool(-padded, 3, 1))[0, 0] + 0.01, low, far)
+    doubt = (pool(padded, 3, 1) + pool(-padded, 3, 1))[0, 0] + 0.01
+    return CoarseView(factor * low, doubt, low, far, torch.zeros(2, *size, dtype=torch.float16))
 
 
 def some_crops(count: int = 2) -> list[CropSample]:

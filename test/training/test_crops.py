@@ -22,20 +22,10 @@ from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import weighted
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training import crops as crops_module
-from depth_retrofit_ros.training import degradations
-from depth_retrofit_ros.training.crops import (
-    BLOCK,
-    FAR_FACTORS,
-    CoarseView,
-    Crops,
-    CropSample,
-    _maps_around,
-    crop_score,
-    finite_truth,
-    make_crop,
-    model_view,
-    simulated_view,
-)
+from depth_retrofit_ros.training import degradations, draws
+from depth_retrofit_ros.training.coarse_views import FAR_FACTORS, CoarseView, finite_truth, model_view, simulated_view
+from depth_retrofit_ros.training.crops import Crops, CropSample, _maps_around, crop_score, make_crop
+from depth_retrofit_ros.training.draws import BLOCK
 from depth_retrofit_ros.upsampling.edge_aware import guided_maps, guided_upsample, thumbnail, usual_kink
 from test.training.samples import F_PX, HEIGHT, RATIO, SIDE, WIDTH, full_frame, sample, view_of, write_samples
 
@@ -44,7 +34,8 @@ SIZE = (HEIGHT, WIDTH)
 
 def flipped(view: CoarseView) -> CoarseView:
     """The same model's answer to the mirrored frame."""
-    return CoarseView(view.depth.flip(1), view.doubt.flip(1), view.truth.flip(1), view.far)
+    depth, doubt, truth, features = (m.flip(-1) for m in (view.depth, view.doubt, view.truth, view.features))
+    return CoarseView(depth, doubt, truth, view.far, features, view.model)
 
 
 def seen(data: dict[str, np.ndarray], view: CoarseView) -> torch.Tensor:
@@ -202,13 +193,14 @@ def test_a_windows_maps_are_the_frames_to_the_last_bit() -> None:
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(size, generator=generator) * torch.linspace(0, 0.05, size[1])
         view = replace(view, depth=view.depth * noise.exp())
-        first, last = np.array([0.1, 0.4]), np.array([0.5, 0.8])
+        first, last = (np.array((data["at"][0] + more)[::-1]) / SIZE for more in (0, SIDE))
         score = torch.rand(size, generator=generator)
-        maps, guides = _maps_around(view, score, data["view"], first, last)
+        maps, guides = _maps_around(data, 0, view, score)
         small = torch.from_numpy(cv2.resize(data["view"], size[::-1], interpolation=cv2.INTER_AREA))
         whole = coarse_maps(view.depth, score, normalized(small))
         wanted = guided_maps(view.depth, small / 255, usual_kink(view.depth))
         (top, left), (bottom, right) = (np.floor(first * size).astype(int) - 1, np.ceil(last * size).astype(int) + 1)
+        assert top > 0 and left > 0 and bottom < size[0] and right < size[1]
         inside = (slice(top, bottom), slice(left, right))
         assert torch.equal(maps.values[inside], whole.values[inside]) and torch.equal(maps.colors[inside], whole.colors[inside])
         assert torch.equal(maps.mixtures[inside], whole.mixtures[inside])
@@ -322,6 +314,6 @@ def test_batches_depend_on_seed_and_step_alone(tmp_path: Path, monkeypatch: pyte
 
 def test_scenes_without_uncertain_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crops_module, "FEWEST_ACTIVE", SIDE * SIDE)
-    monkeypatch.setattr(crops_module, "PATIENCE", 2)
+    monkeypatch.setattr(draws, "PATIENCE", 2)
     with pytest.raises(DatasetError, match="other scenes"):
         Crops(write_samples(tmp_path, 1), [], batch=2, seed=1)(0)

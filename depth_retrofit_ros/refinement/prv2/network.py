@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depth_retrofit_ros.refinement.base import RefinerInput
+from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.prv2.encoder_net import WIDTHS, SmallEncoder
 from depth_retrofit_ros.refinement.prv2.fusion_net import FusionWidths, TwoWayFusion
 from depth_retrofit_ros.refinement.tiles.projection import Projection
@@ -35,17 +35,17 @@ class PatchRefinerV2(nn.Module):
         self.fusion = TwoWayFusion(SMALL)
         nn.init.zeros_(self.fusion.f2c.offset.weight)
 
-    def project(self, given: RefinerInput) -> Tensor:
+    def project(self, coarse: CoarsePrediction, score: Tensor, model: str) -> Tensor:
         """See ``TileNetwork.project``."""
-        return self.projection(given.coarse.depth, given.score, given.coarse.features, given.model)
+        return self.projection(coarse.depth, score, coarse.features, model)
 
     def forward(self, tiles: Tiles) -> TileAnswer:
         """See ``TileNetwork``."""
         return TileAnswer(self.offsets(tiles.colors, tiles.level, pyramid(tiles.under(SAMPLES), self.side))[0])
 
     def offsets(self, colors: Tensor, level: Tensor, coarse: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """colors ``[T, 3, S, S]``, level ``[T, 1, S, S]``, coarse: six maps, finest first → ln(refined / coarse) and ln of the depth
-        that the tile's own features give, about the tile's mean, ``[T, S, S]`` each."""
+        """colors ``[T, 3, S, S]``, level ``[T, 1, S, S]``, coarse: six maps, finest first → ln(refined / coarse), and ln of the
+        depth that the tile's own features give, about the tile's mean, ``[T, S, S]`` each."""
         level = level - level.mean((1, 2, 3), keepdim=True)
         offset, own = self.fusion(self.encoder(torch.cat((colors, level), 1)), coarse, level)
         return offset[:, 0], own[:, 0]

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE, Fused, Needs, RefinerInput
 from depth_retrofit_ros.refinement.pixels.features import normalized
 from depth_retrofit_ros.refinement.tiles.layout import TileLayout, blended, cut, fullest
@@ -52,8 +53,8 @@ class TileNetwork(Protocol):
     overlap: int
     together: int
 
-    def project(self, given: RefinerInput) -> Tensor:
-        """``Tiles.maps`` of a frame."""
+    def project(self, coarse: CoarsePrediction, score: Tensor, model: str) -> Tensor:
+        """``Tiles.maps`` of a frame; score: see ``RefinerInput``; model: the coarse one's name."""
         ...
 
     def __call__(self, tiles: Tiles) -> TileAnswer: ...
@@ -99,7 +100,7 @@ class TileRefiner:
     def look(self, given: RefinerInput, layout: TileLayout, chosen: Tensor) -> tuple[Tensor, bool]:
         """What the network says of the chosen tiles ``int64 [T]``: ``[T, side, side, 1 or 4]``, and whether normals are in it."""
         network, found = self.network, list[Tensor]()
-        maps, middle = network.project(given), given.coarse.depth.log().nanmedian()
+        maps, middle = network.project(given.coarse, given.score, given.model), given.coarse.depth.log().nanmedian()
         origins = layout.origins(chosen)
         for some in origins.split(network.together):
             colors = normalized(cut(given.image, some, network.side)).permute(0, 3, 1, 2)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.evaluation.metrics.normals import angles_deg, angular_error, exact_normals
+from depth_retrofit_ros.evaluation.metrics.normals import angles_deg, angular_error
+from depth_retrofit_ros.pointcloud.exact_normals import exact_normals
 
 CAMERA = Camera(60, 40, 70.0, 65.0, 28.0, 21.0)
 

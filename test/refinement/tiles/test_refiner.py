@@ -25,8 +25,8 @@ class Told:
     def __init__(self, normals: bool = False, factor: float = 0.1) -> None:
         self.normals, self.factor, self.seen = normals, factor, list[Tiles]()
 
-    def project(self, given: RefinerInput) -> torch.Tensor:
-        return given.coarse.depth[None]
+    def project(self, coarse: CoarsePrediction, score: torch.Tensor, model: str) -> torch.Tensor:
+        return coarse.depth[None]
 
     def __call__(self, tiles: Tiles) -> TileAnswer:
         self.seen.append(tiles)
@@ -93,8 +93,8 @@ def test_scale_goes_straight_through() -> None:
             torch.manual_seed(0)
             self.projection = Projection(4, {"compact": 16})
 
-        def project(self, given: RefinerInput) -> torch.Tensor:
-            return self.projection(given.coarse.depth, given.score, given.coarse.features, "compact")
+        def project(self, coarse: CoarsePrediction, score: torch.Tensor, model: str) -> torch.Tensor:
+            return self.projection(coarse.depth, score, coarse.features, "compact")
 
         def __call__(self, tiles: Tiles) -> TileAnswer:
             return TileAnswer(0.05 * (tiles.colors[:, 1] + tiles.level[:, 0] + tiles.under(32).sum(1)))

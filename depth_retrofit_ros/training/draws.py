@@ -1,0 +1,100 @@
+"""Random training samples of a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.errors import DatasetError
+from depth_retrofit_ros.training.coarse_views import CoarseView, model_view, simulated_view
+
+KEPT_BYTES = 1 << 30  # of answers of models, kept for the next time that their scene is drawn
+BLOCK = 4  # steps whose samples are made together where they are used twice
+PATIENCE = 200  # samples drawn for one that is used
+SIMULATED = 0.7  # share of the samples whose coarse map is simulated; the others come from models
+
+Sample = TypeVar("Sample")
+
+
+class Draws(Generic[Sample]):
+    """Random training samples of a pool's scenes, each with the coarse map of a frozen or a simulated model; deterministic in
+    (seed, step).
+
+    simulated: share of the samples whose coarse map is simulated. echoed: every sample is used twice, mirrored the second time and
+    among others, within ``2 * BLOCK`` steps: to make one takes longer than to learn from it (Choi et al. 2019, "Faster neural
+    network training with data echoing").
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        models: Sequence[CoarseModel],
+        batch: int,
+        seed: int,
+        simulated: float = SIMULATED,
+        echoed: bool = False,
+    ) -> None:
+        self.files, self.models = list(files), list(models)
+        self.batch, self.seed, self.simulated, self.echoed = batch, seed, simulated, echoed
+        self._views: dict[tuple[str, str], CoarseView] = {}
+        self._kept = 0  # bytes in them
+        self._block: tuple[int, list[Sample]] | None = None
+
+    def make(self, rng: np.random.Generator, data: Mapping[str, np.ndarray], view: CoarseView) -> Sample | None:
+        """One sample of a scene; None where it is not worth a step."""
+        raise NotImplementedError
+
+    def mirrored(self, sample: Sample) -> Sample:
+        """Left to right."""
+        raise NotImplementedError
+
+    def __call__(self, step: int) -> list[Sample]:
+        """``batch`` of them. Raises DatasetError where hardly any scene has one."""
+        if not self.echoed:
+            return self._draw(step)
+        block, place = divmod(step, 2 * BLOCK)
+        if self._block is None or self._block[0] != block:
+            self._block = block, [sample for i in range(BLOCK) for sample in self._draw(block * BLOCK + i)]
+        samples = self._block[1]
+        if place < BLOCK:
+            return samples[place * self.batch : (place + 1) * self.batch]
+        order = np.random.default_rng((self.seed, block, 1)).permutation(len(samples))
+        start = (place - BLOCK) * self.batch
+        return [self.mirrored(samples[i]) for i in order[start : start + self.batch]]
+
+    def _draw(self, index: int) -> list[Sample]:
+        rng = np.random.default_rng((self.seed, index))
+        samples: list[Sample] = []
+        for _ in range(PATIENCE * self.batch):
+            if len(samples) == self.batch:
+                return samples
+            path = self.files[rng.integers(len(self.files))]
+            with np.load(path) as file:
+                data = dict(file)
+            use_model = bool(self.models) and rng.random() >= self.simulated
+            model = self.models[rng.integers(len(self.models))] if use_model else None
+            view = self._model_view(model, path, data) if model else simulated_view(rng, data)
+            sample = self.make(rng, data, view)
+            if sample is not None:
+                samples.append(sample)
+        raise DatasetError(
+            f"hardly one of the {len(self.files)} scenes has a crop with enough uncertain pixels: render other scenes"
+        )
+
+    def _model_view(self, model: CoarseModel, path: Path, data: Mapping[str, np.ndarray]) -> CoarseView:
+        key = (model.name, str(path))
+        if key not in self._views:
+            view = self._views[key] = model_view(model, data)
+            self._kept += view.bytes
+            while self._kept > KEPT_BYTES and len(self._views) > 1:
+                self._kept -= self._views.pop(next(iter(self._views))).bytes
+        return self._views[key]
+
+
+def random_budget(rng: np.random.Generator) -> float:
+    """Share of the frame's pixels that are selected."""
+    return float(rng.choice([0.05, 0.1, 0.1, 0.2]))
