@@ -1,9 +1,11 @@
-"""``depth-retrofit train compact|refiner``: render the pool, train, write the checkpoint and its model card."""
+"""``depth-retrofit train compact|refiner|prv2``: render the pool, train, write the checkpoint and its model card."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -19,12 +21,12 @@ from depth_retrofit_ros.cli.train_pools import (
     world_share,
 )
 from depth_retrofit_ros.errors import ModelError
+from depth_retrofit_ros.refinement.kinds import KIND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor, nn
 
+    from depth_retrofit_ros.coarse.base import CoarseModel
     from depth_retrofit_ros.training.loop import LoopSpec
 
 WIDTHS = (16, 32, 48, 64, 64)
@@ -33,8 +35,8 @@ Fit: TypeAlias = "Callable[[list[Path], list[Path]], tuple[nn.Module, dict[str, 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("train", help="train compact or the refiner on procedural scenes with exact depth")
-    parser.add_argument("target", choices=("compact", "refiner"), help="what to train")
+    parser = subparsers.add_parser("train", help="train compact or a refiner on procedural scenes with exact depth")
+    parser.add_argument("target", choices=TARGETS, help="what to train; refiner: the sparse one")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the checkpoint, its card, log.csv and the resumable state"
     )
@@ -68,8 +70,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--workers", type=positive_int, default=2, help="rendering processes")
     parser.add_argument("--steps", type=positive_int, default=20000)
     parser.add_argument("--minutes", type=positive, default=0.0, help="end the schedule after this time at the latest")
-    parser.add_argument("--batch", type=positive_int, help="coarse views (default 16) or crops (default 4) per step")
-    parser.add_argument("--rate", type=positive, help="peak learning rate (default 2e-3 for compact, 1.5e-3 for the refiner)")
+    parser.add_argument("--batch", type=positive_int, help="coarse views (default 16), crops or tiles (default 4) per step")
+    parser.add_argument(
+        "--rate", type=positive, help="peak learning rate (default: 2e-3 for compact, 1.5e-3 for the refiner, 1e-3 for others)"
+    )
     parser.add_argument("--seed", type=int, default=1, help=f"of scenes, textures and training; not {VALIDATION_SEED}")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; scenes are rendered there too")
     parser.add_argument(
@@ -90,14 +94,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FOLDER",
         help="photographs in subfolders indoor and driving, whose depth meter-nyu and meter-kitti tell",
     )
-    refiner = parser.add_argument_group("refiner only")
-    refiner.add_argument(
+    refiners = parser.add_argument_group("refiners")
+    refiners.add_argument(
         "--coarse",
         nargs="*",
         default=["compact"],
         metavar="NAME",
         help="frozen models whose answers are refined, beside simulated ones",
     )
+    refiner = parser.add_argument_group("refiner only")
     refiner.add_argument(
         "--engine",
         default="torch",
@@ -111,6 +116,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     refiner.add_argument(
         "--blocks", type=positive_int, default=1, help="residual blocks per level, in the encoder and in the decoder"
     )
+    prv2 = parser.add_argument_group("prv2 only: its ablation")
+    prv2.add_argument("--unguided", action="store_true", help="without Guided Denoising Units")
+    prv2.add_argument("--no-pretraining", action="store_true", help="end to end from the first step, without noisy pre-training")
     parser.set_defaults(run=run)
 
 
@@ -127,11 +135,11 @@ def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     pools = {split: pool_specs(args, str(device), split) for split in ("train", "validation")}
     check_pools([pool for split in pools.values() for pool in split])
-    compact = args.target == "compact"
+    target = TARGETS[args.target]
     spec = LoopSpec(
         steps=args.steps,
-        batch=args.batch or (16 if compact else 4),
-        rate=args.rate or (2e-3 if compact else 1.5e-3),
+        batch=args.batch or target.batch,
+        rate=args.rate or target.rate,
         seed=args.seed,
         out=args.out,
         device=device,
@@ -140,10 +148,13 @@ def run(args: argparse.Namespace) -> int:
         precision=getattr(torch, args.precision),
     )
     spec.make_out()
-    fit = _compact(args, spec) if compact else _refiner(args, spec)
+    fit = target.prepare(args, spec)
     network, figures, steps, shape = fit(*(render_pools(args, split, specs) for split, specs in pools.items()))
     path = args.out / f"{args.target}.safetensors"
-    save_tensors(path, checkpoint_tensors(network), {"network": json.dumps(shape), "steps": str(steps), "torch": torch.__version__})
+    metadata = {"network": json.dumps(shape), "steps": str(steps), "torch": torch.__version__}
+    if target.refiner is not None:
+        metadata[KIND] = target.refiner
+    save_tensors(path, checkpoint_tensors(network), metadata)
     _write_card(args, spec, path, sum(p.numel() for p in network.parameters()), steps, figures)
     print(f"{path} and {path.with_suffix('.md').name} written; {figures}")
     return 0
@@ -174,7 +185,6 @@ def _refiner(args: argparse.Namespace, spec: LoopSpec) -> Fit:
 
     import torch
 
-    from depth_retrofit_ros.coarse.registry import load_coarse
     from depth_retrofit_ros.refinement.pixels.network import RefinerNet
     from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
     from depth_retrofit_ros.sparse.backends.registry import load_backend
@@ -183,9 +193,7 @@ def _refiner(args: argparse.Namespace, spec: LoopSpec) -> Fit:
     backend = load_backend(args.engine, spec.device, gradients=True)
     if spec.precision != torch.float32 and backend.name != "torch":
         raise ModelError(f"--precision {args.precision} needs --engine torch: {backend.name} computes in float32")
-    models = [
-        load_coarse(name, weights=None if name == "compact" else args.weights, device=str(spec.device)) for name in args.coarse
-    ]
+    models = _frozen(args, spec)
     torch.manual_seed(spec.seed)
     network = (
         RefinerNet(args.widths, args.blocks)
@@ -198,6 +206,51 @@ def _refiner(args: argparse.Namespace, spec: LoopSpec) -> Fit:
         return loop.average, figures, loop.done, {"widths": list(network.widths), "blocks": network.blocks}
 
     return fit
+
+
+def _prv2(args: argparse.Namespace, spec: LoopSpec) -> Fit:
+    """See ``_compact``."""
+    import torch
+
+    from depth_retrofit_ros.refinement.prv2.network import PatchRefinerV2
+    from depth_retrofit_ros.training.prv2 import PRETRAINING, train_prv2
+    from depth_retrofit_ros.training.windows import feature_channels
+
+    models = _frozen(args, spec)
+    torch.manual_seed(spec.seed)
+    channels, guided = feature_channels(models), not args.unguided
+    network = PatchRefinerV2(channels, guided)
+
+    def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:
+        pretraining = 0.0 if args.no_pretraining else PRETRAINING
+        loop, figures = train_prv2(train, held_out, models, spec, network, pretraining)
+        return loop.average, figures, loop.done, {"channels": channels, "guided": guided}
+
+    return fit
+
+
+def _frozen(args: argparse.Namespace, spec: LoopSpec) -> list[CoarseModel]:
+    """The models whose answers are refined."""
+    from depth_retrofit_ros.coarse.registry import load_coarse
+
+    return [load_coarse(name, weights=None if name == "compact" else args.weights, device=str(spec.device)) for name in args.coarse]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What can be trained. prepare: see ``_compact``; batch, rate: the defaults; refiner: of ``refinement.registry.REFINERS``."""
+
+    prepare: Callable[[argparse.Namespace, LoopSpec], Fit]
+    batch: int
+    rate: float
+    refiner: str | None = None
+
+
+TARGETS = {
+    "compact": Target(_compact, 16, 2e-3),
+    "refiner": Target(_refiner, 4, 1.5e-3, "sparse"),
+    "prv2": Target(_prv2, 4, 1e-3, "prv2"),
+}
 
 
 def _write_card(
@@ -262,10 +315,14 @@ def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
     if args.target == "compact":
         paths |= {"backbone": args.backbone, "teach": args.teach}
     values |= {name: path.absolute().name for name, path in paths.items() if path is not None}
+    if TARGETS[args.target].refiner is not None:
+        values["coarse"] = " ".join(args.coarse)
     if args.target == "refiner":
-        values |= {"coarse": " ".join(args.coarse), "engine": args.engine}
+        values["engine"] = args.engine
         if args.start is None:
             values |= {"widths": " ".join(map(str, args.widths)), "blocks": args.blocks}
         else:
             values["start"] = args.start.name
-    return [f"--{name} {value}".rstrip() for name, value in values.items()] + ["--resume"] * spec.resume
+    flags = {"unguided": args.unguided, "no-pretraining": args.no_pretraining, "resume": spec.resume}
+    given = [f"--{name}" for name, is_given in flags.items() if is_given]
+    return [f"--{name} {value}".rstrip() for name, value in values.items()] + given

@@ -14,9 +14,9 @@ import torch
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.io.checkpoints import bundled, load_tensors
 from depth_retrofit_ros.refinement.base import Needs, Refiner
+from depth_retrofit_ros.refinement.kinds import KIND
 
 DEFAULT = "sparse"
-KIND = "refiner"  # the key in a checkpoint's metadata that tells of which refiner it is; the sparse one's may lack it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,13 @@ REFINERS: Mapping[str, RefinerInfo] = {
         "sparse U-Net on the selected pixels alone: for live use",
         "refiner.safetensors",
         source="2K Retrofit, arXiv 2603.19964",
+    ),
+    "prv2": RefinerInfo(
+        "depth_retrofit_ros.refinement.prv2.refiner:load",
+        "tiles",
+        "two-way fusion of each tile with the coarse model's features",
+        "refiner_prv2.safetensors",
+        source="PatchRefiner V2, arXiv 2501.01121",
     ),
     "none": RefinerInfo(
         "depth_retrofit_ros.refinement.nothing:load", "nothing", "the upsampled coarse depth as it is: to compare with"

@@ -11,6 +11,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
+from depth_retrofit_ros.coarse.engines.natural_image import natural_image
 from depth_retrofit_ros.pointcloud.exact_normals import exact_normals
 from depth_retrofit_ros.refinement.pixels.features import normalized
 from depth_retrofit_ros.refinement.tiles.layout import cut
@@ -136,3 +137,10 @@ def _place(rng: np.random.Generator, selected: torch.Tensor, height: int, width:
         return None
     chosen = int(rng.choice(weights.size, p=weights / weights.sum()))
     return int(rows[chosen // len(columns)]), int(columns[chosen % len(columns)])
+
+
+def feature_channels(models: Sequence[CoarseModel]) -> dict[str, int]:
+    """C of each model's features, by its name."""
+    picture = natural_image(144, 256)
+    with torch.inference_mode():
+        return {model.name: model.predict(picture.to(model.device), None).features.shape[0] for model in models}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from depth_retrofit_ros.cli.train_pools import KINDS, WorldShare, check_pools, d
 from depth_retrofit_ros.coarse import compact
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.errors import ImageError
+from depth_retrofit_ros.io.checkpoints import load_tensors
 from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
+from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.sparse.backends import registry
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Pyramid
@@ -55,6 +58,22 @@ def test_refiner(pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     for option in ("--scenes 2", "--steps 2", "--batch 1", "--rate 0.0015", "--widths 4 8", "--blocks 1", "--engine torch"):
         assert option in card  # its command trains the same again
     assert {p.name for p in pool_folder.iterdir()} >= {"0001_000000_2_v2.npz", "0001_000001_2_v2.npz", "0900_000000_2_v2.npz"}
+
+
+@pytest.mark.parametrize("more", [(), ("--unguided", "--no-pretraining")])
+def test_prv2_and_resuming_it(pool_folder: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+    assert train("prv2", pool_folder, tmp_path, "--coarse", "compact", *more) == 0
+    path = tmp_path / "prv2.safetensors"
+    refiner = load_refiner(path, CPU)
+    assert refiner.name == "prv2" and refiner.needs == "tiles"
+    tensors, metadata = load_tensors(path)
+    assert json.loads(metadata["network"]) == {"channels": {"compact": 32}, "guided": not more}
+    card = (tmp_path / "prv2.md").read_text()
+    assert "| val_left |" in card and "--coarse compact" in card and "--widths" not in card
+    assert ("--unguided" in card) == bool(more)
+    assert train("prv2", pool_folder, tmp_path, "--coarse", "compact", "--steps", "3", "--resume", *more) == 0
+    assert load_tensors(path)[1]["steps"] == "3"
+    assert any(not torch.equal(old, load_tensors(path)[0][name]) for name, old in tensors.items())
 
 
 def test_refiner_from_a_checkpoint(pool_folder: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import torch
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.checkpoints import bundled, load_tensors, save_tensors
-from depth_retrofit_ros.refinement.registry import KIND, REFINERS, load_refiner, resolved
+from depth_retrofit_ros.refinement.kinds import KIND
+from depth_retrofit_ros.refinement.registry import REFINERS, load_refiner, resolved
 from depth_retrofit_ros.retrofit import load
 
 CPU = torch.device("cpu")

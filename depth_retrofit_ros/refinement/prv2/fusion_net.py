@@ -62,16 +62,31 @@ class GuidedDenoisingUnit(nn.Module):
         return x * self.mask(F.relu(self.norm(self.joint(torch.cat((x, coarse), 1))))).sigmoid()
 
 
+class PlainUnit(nn.Module):
+    """In place of a Guided Denoising Unit: the residual step, then both maps are joined. For the ablation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.residual = nn.Conv2d(channels, channels, 3, padding=1)
+        self.joint = nn.Conv2d(2 * channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, coarse: Tensor) -> Tensor:
+        """x, coarse: ``[B, C, H, W]``."""
+        x = x + self.residual(F.relu(x))
+        return self.joint(torch.cat((x, coarse), 1))
+
+
 class GuidedBlock(nn.Module):
     """One level of C2F: the level's own map and what comes from below are denoised, added and enlarged.
 
-    skips: whether there is a map from below beside the level's own.
+    skips: whether there is a map from below beside the level's own. guided: whether by Guided Denoising Units.
     """
 
-    def __init__(self, channels: int, skips: bool) -> None:
+    def __init__(self, channels: int, skips: bool, guided: bool) -> None:
         super().__init__()
-        self.own = GuidedDenoisingUnit(channels) if skips else None
-        self.sum = GuidedDenoisingUnit(channels)
+        unit = GuidedDenoisingUnit if guided else PlainUnit
+        self.own = unit(channels) if skips else None
+        self.sum = unit(channels)
         self.project = nn.Conv2d(channels, channels, 1)
 
     def forward(self, own: Tensor, coarse: Tensor, below: Tensor | None = None, size: Sequence[int] | None = None) -> Tensor:
@@ -84,14 +99,14 @@ class GuidedBlock(nn.Module):
 class CoarseToFine(nn.Module):
     """The encoder's pyramid → six denoised maps, and a depth of the tile that they alone give."""
 
-    def __init__(self, widths: FusionWidths) -> None:
+    def __init__(self, widths: FusionWidths, guided: bool) -> None:
         super().__init__()
         path, last = widths.path, widths.coarse[0]
         self.lateral = nn.ModuleList(nn.Conv2d(width, path, 3, padding=1, bias=False) for width in widths.fine)
-        self.blocks = nn.ModuleList(GuidedBlock(path, skips=level < 4) for level in range(5))
+        self.blocks = nn.ModuleList(GuidedBlock(path, level < 4, guided) for level in range(5))
         self.narrow = nn.Conv2d(path, path // 2, 3, padding=1)
         self.last = nn.Conv2d(path // 2, last, 3, padding=1)
-        self.block0 = GuidedBlock(last, skips=False)
+        self.block0 = GuidedBlock(last, False, guided)
         self.depth = nn.Conv2d(last, 1, 1)
         nn.init.normal_(self.depth.weight, mean=1.0)
         assert self.depth.bias is not None
@@ -169,12 +184,12 @@ def enlarged(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 class TwoWayFusion(nn.Module):
-    """C2F, then F2C."""
+    """C2F, then F2C. guided: whether C2F denoises by Guided Denoising Units."""
 
-    def __init__(self, widths: FusionWidths) -> None:
+    def __init__(self, widths: FusionWidths, guided: bool = True) -> None:
         super().__init__()
         self.widths = widths
-        self.c2f, self.f2c = CoarseToFine(widths), FineToCoarse(widths)
+        self.c2f, self.f2c = CoarseToFine(widths, guided), FineToCoarse(widths)
 
     def forward(self, fine: Sequence[Tensor], coarse: Sequence[Tensor], depth: Tensor) -> tuple[Tensor, Tensor]:
         """fine: five maps of the encoder; coarse: six maps, the coarse model's features within the tile; depth: its depth there,

@@ -21,18 +21,19 @@ SAMPLES = 32  # of the coarse maps along a tile: about one for each of their pix
 
 
 class PatchRefinerV2(nn.Module):
-    """See ``TileNetwork``. channels: of the features of each coarse model that it is trained with, by name.
+    """See ``TileNetwork``. channels: of the features of each coarse model that it is trained with, by name; guided: whether by
+    Guided Denoising Units, as everywhere but in the ablation.
 
     The paper's offset is in metres; here it is added to ln depth, so that scale goes straight through. It begins at zero.
     """
 
     name, side, overlap, together = "prv2", 128, 16, 8
 
-    def __init__(self, channels: Mapping[str, int]) -> None:
+    def __init__(self, channels: Mapping[str, int], guided: bool = True) -> None:
         super().__init__()
         self.projection = Projection(PATH, channels)
         self.encoder = SmallEncoder()
-        self.fusion = TwoWayFusion(SMALL)
+        self.fusion = TwoWayFusion(SMALL, guided)
         nn.init.zeros_(self.fusion.f2c.offset.weight)
 
     def project(self, coarse: CoarsePrediction, score: Tensor, model: str) -> Tensor:
@@ -41,7 +42,12 @@ class PatchRefinerV2(nn.Module):
 
     def forward(self, tiles: Tiles) -> TileAnswer:
         """See ``TileNetwork``."""
-        return TileAnswer(self.offsets(tiles.colors, tiles.level, pyramid(tiles.under(SAMPLES), self.side))[0])
+        return TileAnswer(self.offsets(tiles.colors, tiles.level, self.pyramid(tiles))[0])
+
+    def pyramid(self, tiles: Tiles) -> list[Tensor]:
+        """What is known on the coarse grid at the tile's size and halved five times, finest first."""
+        coarse, sizes = tiles.under(SAMPLES), [self.side >> level for level in range(6)]
+        return [F.adaptive_avg_pool2d(coarse, size) if size <= SAMPLES else _enlarged(coarse, size) for size in sizes]
 
     def offsets(self, colors: Tensor, level: Tensor, coarse: list[Tensor]) -> tuple[Tensor, Tensor]:
         """colors ``[T, 3, S, S]``, level ``[T, 1, S, S]``, coarse: six maps, finest first → ln(refined / coarse), and ln of the
@@ -49,12 +55,6 @@ class PatchRefinerV2(nn.Module):
         level = level - level.mean((1, 2, 3), keepdim=True)
         offset, own = self.fusion(self.encoder(torch.cat((colors, level), 1)), coarse, level)
         return offset[:, 0], own[:, 0]
-
-
-def pyramid(coarse: Tensor, side: int) -> list[Tensor]:
-    """``[T, C, s, s]`` at the tile's size and halved five times: enlarged, or averaged."""
-    sizes = [side >> level for level in range(6)]
-    return [F.adaptive_avg_pool2d(coarse, size) if size <= coarse.shape[2] else _enlarged(coarse, size) for size in sizes]
 
 
 def _enlarged(maps: Tensor, size: int) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE, Fused, Needs, RefinerInput
 from depth_retrofit_ros.refinement.pixels.features import normalized
 from depth_retrofit_ros.refinement.tiles.layout import TileLayout, blended, cut, fullest
@@ -114,6 +115,14 @@ class TileRefiner:
         """The refined value where a tile was seen: these refiners have no gate of their own."""
         gate = (~refined.covered).float()
         return Fused(gate, refined.coarse * refined.change.exp(), refined.normals)
+
+
+def require_float32(name: str, backend: str, precision: str) -> None:
+    """Raises ModelError for settings that only the sparse refiner has."""
+    if backend != "auto":
+        raise ModelError(f"engine {backend} is of sparse convolutions, and refiner {name} has none: leave it out")
+    if precision not in ("auto", "float32"):
+        raise ModelError(f"refiner {name} computes in float32, not in {precision}: leave refiner_precision out")
 
 
 def _on(layout: TileLayout, pixels: PixelSet) -> PixelSet:

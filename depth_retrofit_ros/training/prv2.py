@@ -1,0 +1,146 @@
+"""Training of PatchRefiner V2's small network (arXiv 2501.01121, section 3): noisy pre-training, then end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.refinement.base import LARGEST_CHANGE
+from depth_retrofit_ros.refinement.pixels.features import normalized
+from depth_retrofit_ros.refinement.prv2.network import PATH, PatchRefinerV2
+from depth_retrofit_ros.refinement.tiles.layout import cut
+from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, finite_truth
+from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.losses import local_window_loss, silog_loss
+from depth_retrofit_ros.training.views import resized
+from depth_retrofit_ros.training.windows import Window, Windows
+
+PRETRAINING = 0.2  # share of the steps
+WINDOWS, WINDOW_SIDE = 50, 15  # of the loss on local detail, of a tile
+DETAIL, CONSISTENCY, OWN = 0.5, 1.0, 0.2  # weights beside SILog; the last of what the tile's own features give
+VALIDATION_SEED, VALIDATION_BATCHES = 10_000, 24
+
+
+def shapes(network: PatchRefinerV2) -> list[tuple[int, int]]:
+    """Of windows that are two tiles that overlap, side by side or one above the other."""
+    long = 2 * network.side - network.overlap
+    return [(network.side, long), (long, network.side)]
+
+
+def prv2_losses(network: PatchRefinerV2, windows: Sequence[Window], generator: torch.Generator) -> Losses:
+    """SILog of the refined depth over all pixels and over the selected ones, of the gradients in local windows up to scale and
+    shift (SSIGM, section 3.3), and how far two tiles disagree where they overlap. ``error`` and ``coarse``, for comparison: L1 of
+    ln depth at the selected pixels, after and before."""
+    places = [both_ends(window, network.side) for window in windows]
+    tiles = [window.tiles(network, place) for window, place in zip(windows, places, strict=True)]
+    levels = torch.cat([seen.level for seen in tiles])
+    pyramids = [network.pyramid(seen) for seen in tiles]
+    coarse = [torch.cat(level) for level in zip(*pyramids, strict=True)]
+    change, own = network.offsets(torch.cat([seen.colors for seen in tiles]), levels, coarse)
+    pairs = list(zip(windows, places, strict=True))
+    wanted = torch.cat([cut(window.change(), place, network.side) for window, place in pairs])
+    wanted = wanted.clamp(-LARGEST_CHANGE, LARGEST_CHANGE)
+    valid = wanted.isfinite()
+    selected = torch.cat([cut(window.selected, place, network.side) for window, place in pairs]) & valid
+    refined, true = levels[:, 0] + change, levels[:, 0] + wanted
+    overlaps = [apart(two, window) for two, window in zip(change.split(2), windows, strict=True)]
+    losses = {
+        "silog": silog_loss(refined, true, valid),
+        "selected": silog_loss(refined, true, selected),
+        "detail": local_window_loss(refined, true, valid, generator, WINDOWS, WINDOW_SIDE),
+        "overlap": torch.stack(overlaps).mean(),
+        "own": silog_loss(own, true, valid),
+    }
+    total = losses["silog"] + losses["selected"] + DETAIL * losses["detail"]
+    total = total + CONSISTENCY * losses["overlap"] + OWN * losses["own"]
+    error, before = (change - wanted)[selected].abs().mean(), wanted[selected].abs().mean()
+    return {"total": total, **losses, "error": error, "coarse": before}
+
+
+def both_ends(window: Window, side: int) -> Tensor:
+    """Where the two tiles of a window begin, ``int64 [2, 2]``."""
+    last = torch.tensor([n - side for n in window.depth.shape])
+    return torch.stack((torch.zeros_like(last), last))
+
+
+def apart(change: Tensor, window: Window) -> Tensor:
+    """How far a window's two tiles ``[2, side, side]`` disagree where they overlap, L1."""
+    side = change.shape[1]
+    rows, columns = (2 * side - n for n in window.depth.shape)  # a side as long as a tile is all overlap
+    return (change[0, side - rows :, side - columns :] - change[1, :rows, :columns]).abs().mean()
+
+
+def pretraining_losses(network: PatchRefinerV2, images: Tensor, log_depth: Tensor, generator: torch.Generator) -> Losses:
+    """SILog of the depth of whole views that the fine features alone give, as the coarse maps are noise (section 3.4).
+
+    images ``uint8 [B, S, S, 3]``; log_depth ``[B, S, S]``.
+    """
+    colors, side = normalized(images).permute(0, 3, 1, 2), network.side
+    noise = [torch.randn(len(images), PATH, side >> i, side >> i, generator=generator) for i in range(6)]
+    offset, own = network.offsets(colors, torch.zeros_like(log_depth)[:, None], noise)
+    true = log_depth - log_depth.mean((1, 2), keepdim=True)
+    valid = torch.ones_like(true, dtype=torch.bool)
+    losses = {"pretraining": silog_loss(offset, true, valid), "pretraining_own": silog_loss(own, true, valid)}
+    return {"total": losses["pretraining"] + OWN * losses["pretraining_own"], **losses}
+
+
+def whole_views(files: Sequence[Path], side: int, batch: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """Random scenes squeezed to ``[B, side, side]``: the image and ln depth."""
+    rng = np.random.default_rng((seed, step, 2))
+    images, depths = [], []
+    for _ in range(batch):
+        with np.load(files[int(rng.integers(len(files)))]) as file:
+            view, depth = file["view"], finite_truth({"view_depth": file["view_depth"]}, FAR_FACTOR)[0]
+        if rng.random() < 0.5:
+            view, depth = view[:, ::-1], depth[:, ::-1]
+        rows, columns = (np.linspace(0, n - 1, side).round().astype(int) for n in depth.shape)
+        images.append(torch.from_numpy(resized(np.ascontiguousarray(view), (side, side)).copy()))
+        depths.append(torch.from_numpy(np.log(depth[rows[:, None], columns])))
+    return torch.stack(images), torch.stack(depths)
+
+
+@torch.no_grad()
+def validate(network: nn.Module, windows: Windows) -> dict[str, float]:
+    """Mean losses over held-out windows, the same each time, and the share of the coarse error that is left at selected pixels."""
+    assert isinstance(network, PatchRefinerV2)
+    generator = torch.Generator().manual_seed(VALIDATION_SEED)
+    sums: dict[str, float] = {}
+    for index in range(VALIDATION_BATCHES):
+        for name, value in prv2_losses(network, windows(index), generator).items():
+            sums[name] = sums.get(name, 0.0) + float(value) / VALIDATION_BATCHES
+    return {f"val_{name}": value for name, value in sums.items()} | {"val_left": sums["error"] / sums["coarse"]}
+
+
+def train_prv2(
+    train: Sequence[Path],
+    held_out: Sequence[Path],
+    models: Sequence[CoarseModel],
+    spec: LoopSpec,
+    network: PatchRefinerV2,
+    pretraining: float = PRETRAINING,
+) -> tuple[Loop, dict[str, float]]:
+    """The finished loop and its validation figures. pretraining: share of the steps that it takes; 0 for the ablation."""
+    windows = Windows(shapes(network), train, models, max(1, spec.batch // 2), spec.seed, echoed=True)
+    fixed = Windows(shapes(network), held_out, models, max(1, spec.batch // 2), VALIDATION_SEED, simulated=0.5)
+    first = round(pretraining * spec.steps)
+
+    def step(net: nn.Module, index: int, progress: float) -> Losses:
+        assert isinstance(net, PatchRefinerV2)
+        generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + index)
+        if index < first:
+            images, log_depth = whole_views(train, net.side, spec.batch, spec.seed, index)
+            with spec.autocast():
+                return pretraining_losses(net, images, log_depth, generator)
+        seen = windows(index - first)
+        with spec.autocast():
+            return prv2_losses(net, seen, generator)
+
+    encoder = [parameter for name, parameter in network.named_parameters() if name.startswith("encoder.")]
+    others = [parameter for name, parameter in network.named_parameters() if not name.startswith("encoder.")]
+    loop = Loop(network, spec, [{"params": encoder, "share": 0.3 if first else 1.0}, {"params": others}])
+    return loop, loop.run(step, lambda net: validate(net, fixed), every=250)
