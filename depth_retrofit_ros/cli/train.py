@@ -1,4 +1,4 @@
-"""``depth-retrofit train compact|refiner|prv2``: render the pool, train, write the checkpoint and its model card."""
+"""``depth-retrofit train compact|refiner|prv2|urgt``: render the pool, train, write the checkpoint and its model card."""
 
 from __future__ import annotations
 
@@ -70,10 +70,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--workers", type=positive_int, default=2, help="rendering processes")
     parser.add_argument("--steps", type=positive_int, default=20000)
     parser.add_argument("--minutes", type=positive, default=0.0, help="end the schedule after this time at the latest")
-    parser.add_argument("--batch", type=positive_int, help="coarse views (default 16), crops or tiles (default 4) per step")
-    parser.add_argument(
-        "--rate", type=positive, help="peak learning rate (default: 2e-3 for compact, 1.5e-3 for the refiner, 1e-3 for others)"
-    )
+    batch, rate = (", ".join(f"{getattr(t, what):g} for {name}" for name, t in TARGETS.items()) for what in ("batch", "rate"))
+    parser.add_argument("--batch", type=positive_int, help=f"views, crops, tiles or windows per step (default: {batch})")
+    parser.add_argument("--rate", type=positive, help=f"peak learning rate (default: {rate})")
     parser.add_argument("--seed", type=int, default=1, help=f"of scenes, textures and training; not {VALIDATION_SEED}")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; scenes are rendered there too")
     parser.add_argument(
@@ -119,6 +118,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     prv2 = parser.add_argument_group("prv2 only: its ablation")
     prv2.add_argument("--unguided", action="store_true", help="without Guided Denoising Units")
     prv2.add_argument("--no-pretraining", action="store_true", help="end to end from the first step, without noisy pre-training")
+    urgt = parser.add_argument_group("urgt only: its ablation")
+    urgt.add_argument("--apart", action="store_true", help="without attention across tiles")
+    urgt.add_argument("--local-positions", action="store_true", help="positions in the tile, not in the frame")
     parser.set_defaults(run=run)
 
 
@@ -229,6 +231,24 @@ def _prv2(args: argparse.Namespace, spec: LoopSpec) -> Fit:
     return fit
 
 
+def _urgt(args: argparse.Namespace, spec: LoopSpec) -> Fit:
+    """See ``_compact``."""
+    import torch
+
+    from depth_retrofit_ros.refinement.urgt.network import Urgt
+    from depth_retrofit_ros.training.urgt import train_urgt
+
+    models = _frozen(args, spec)
+    torch.manual_seed(spec.seed)
+    network = Urgt(not args.apart, args.local_positions)
+
+    def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:
+        loop, figures = train_urgt(train, held_out, models, spec, network)
+        return loop.average, figures, loop.done, {"across": network.across, "local": network.local}
+
+    return fit
+
+
 def _frozen(args: argparse.Namespace, spec: LoopSpec) -> list[CoarseModel]:
     """The models whose answers are refined."""
     from depth_retrofit_ros.coarse.registry import load_coarse
@@ -250,6 +270,7 @@ TARGETS = {
     "compact": Target(_compact, 16, 2e-3),
     "refiner": Target(_refiner, 4, 1.5e-3, "sparse"),
     "prv2": Target(_prv2, 4, 1e-3, "prv2"),
+    "urgt": Target(_urgt, 2, 5e-4, "urgt"),
 }
 
 
@@ -323,6 +344,7 @@ def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
             values |= {"widths": " ".join(map(str, args.widths)), "blocks": args.blocks}
         else:
             values["start"] = args.start.name
-    flags = {"unguided": args.unguided, "no-pretraining": args.no_pretraining, "resume": spec.resume}
+    flags = {"unguided": args.unguided, "no-pretraining": args.no_pretraining, "apart": args.apart}
+    flags |= {"local-positions": args.local_positions, "resume": spec.resume}
     given = [f"--{name}" for name, is_given in flags.items() if is_given]
     return [f"--{name} {value}".rstrip() for name, value in values.items()] + given

@@ -51,6 +51,14 @@ REFINERS: Mapping[str, RefinerInfo] = {
         "refiner_prv2.safetensors",
         source="PatchRefiner V2, arXiv 2501.01121",
     ),
+    "urgt": RefinerInfo(
+        "depth_retrofit_ros.refinement.urgt.refiner:load",
+        "tiles",
+        "a transformer across tiles, which gives normals too",
+        "refiner_urgt.safetensors",
+        normals=True,
+        source="URGT, arXiv 2603.03026",
+    ),
     "none": RefinerInfo(
         "depth_retrofit_ros.refinement.nothing:load", "nothing", "the upsampled coarse depth as it is: to compare with"
     ),

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.base import CoarseModel
-from depth_retrofit_ros.refinement.base import LARGEST_CHANGE
 from depth_retrofit_ros.refinement.pixels.features import normalized
 from depth_retrofit_ros.refinement.prv2.network import PATH, PatchRefinerV2
-from depth_retrofit_ros.refinement.tiles.layout import cut
 from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, finite_truth
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import local_window_loss, silog_loss
+from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets
 from depth_retrofit_ros.training.views import resized
 from depth_retrofit_ros.training.windows import Window, Windows
 
@@ -36,43 +35,27 @@ def prv2_losses(network: PatchRefinerV2, windows: Sequence[Window], generator: t
     """SILog of the refined depth over all pixels and over the selected ones, of the gradients in local windows up to scale and
     shift (SSIGM, section 3.3), and how far two tiles disagree where they overlap. ``error`` and ``coarse``, for comparison: L1 of
     ln depth at the selected pixels, after and before."""
-    places = [both_ends(window, network.side) for window in windows]
+    places = [grid(window, network.side, network.overlap) for window in windows]
     tiles = [window.tiles(network, place) for window, place in zip(windows, places, strict=True)]
-    levels = torch.cat([seen.level for seen in tiles])
+    level = torch.cat([seen.level for seen in tiles])
     pyramids = [network.pyramid(seen) for seen in tiles]
-    coarse = [torch.cat(level) for level in zip(*pyramids, strict=True)]
-    change, own = network.offsets(torch.cat([seen.colors for seen in tiles]), levels, coarse)
-    pairs = list(zip(windows, places, strict=True))
-    wanted = torch.cat([cut(window.change(), place, network.side) for window, place in pairs])
-    wanted = wanted.clamp(-LARGEST_CHANGE, LARGEST_CHANGE)
-    valid = wanted.isfinite()
-    selected = torch.cat([cut(window.selected, place, network.side) for window, place in pairs]) & valid
-    refined, true = levels[:, 0] + change, levels[:, 0] + wanted
-    overlaps = [apart(two, window) for two, window in zip(change.split(2), windows, strict=True)]
+    coarse = [torch.cat(parts) for parts in zip(*pyramids, strict=True)]
+    change, own = network.offsets(torch.cat([seen.colors for seen in tiles]), level, coarse)
+    target = targets(windows, places, network.side)
+    refined, true = level[:, 0] + change, level[:, 0] + target.wanted
+    of_windows = change.split([len(place) for place in places])
+    overlaps = [disagreement(part, place) for part, place in zip(of_windows, places, strict=True)]
     losses = {
-        "silog": silog_loss(refined, true, valid),
-        "selected": silog_loss(refined, true, selected),
-        "detail": local_window_loss(refined, true, valid, generator, WINDOWS, WINDOW_SIDE),
+        "silog": silog_loss(refined, true, target.valid),
+        "selected": silog_loss(refined, true, target.selected),
+        "detail": local_window_loss(refined, true, target.valid, generator, WINDOWS, WINDOW_SIDE),
         "overlap": torch.stack(overlaps).mean(),
-        "own": silog_loss(own, true, valid),
+        "own": silog_loss(own, true, target.valid),
     }
     total = losses["silog"] + losses["selected"] + DETAIL * losses["detail"]
     total = total + CONSISTENCY * losses["overlap"] + OWN * losses["own"]
-    error, before = (change - wanted)[selected].abs().mean(), wanted[selected].abs().mean()
-    return {"total": total, **losses, "error": error, "coarse": before}
-
-
-def both_ends(window: Window, side: int) -> Tensor:
-    """Where the two tiles of a window begin, ``int64 [2, 2]``."""
-    last = torch.tensor([n - side for n in window.depth.shape])
-    return torch.stack((torch.zeros_like(last), last))
-
-
-def apart(change: Tensor, window: Window) -> Tensor:
-    """How far a window's two tiles ``[2, side, side]`` disagree where they overlap, L1."""
-    side = change.shape[1]
-    rows, columns = (2 * side - n for n in window.depth.shape)  # a side as long as a tile is all overlap
-    return (change[0, side - rows :, side - columns :] - change[1, :rows, :columns]).abs().mean()
+    before = target.wanted[target.selected].abs().mean()
+    return {"total": total, **losses, "error": (change - target.wanted)[target.selected].abs().mean(), "coarse": before}
 
 
 def pretraining_losses(network: PatchRefinerV2, images: Tensor, log_depth: Tensor, generator: torch.Generator) -> Losses:

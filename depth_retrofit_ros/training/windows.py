@@ -61,7 +61,7 @@ class Window:
         side, frame_origin = network.side, torch.tensor(self.origin)
         colors = normalized(cut(self.image, origins, side)).permute(0, 3, 1, 2)
         prediction = CoarsePrediction(self.view.depth, self.view.features)
-        maps = network.project(prediction, self.score, self.view.model)
+        maps = network.project(prediction, self.score, self.view.model, self.camera)
         return Tiles(colors, cut(self.level(), origins, side)[:, None], maps, origins + frame_origin, self.size)
 
 

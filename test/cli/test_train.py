@@ -76,6 +76,16 @@ def test_prv2_and_resuming_it(pool_folder: Path, tmp_path: Path, more: tuple[str
     assert any(not torch.equal(old, load_tensors(path)[0][name]) for name, old in tensors.items())
 
 
+@pytest.mark.parametrize("more", [(), ("--apart", "--local-positions")])
+def test_urgt(pool_folder: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+    assert train("urgt", pool_folder, tmp_path, "--coarse", "compact", *more) == 0
+    path = tmp_path / "urgt.safetensors"
+    assert load_refiner(path, CPU).name == "urgt"
+    assert json.loads(load_tensors(path)[1]["network"]) == {"across": not more, "local": bool(more)}
+    card = (tmp_path / "urgt.md").read_text()
+    assert "| val_normal_deg |" in card and ("--local-positions" in card) == bool(more)
+
+
 def test_refiner_from_a_checkpoint(pool_folder: Path, tmp_path: Path) -> None:
     """It begins with those weights and their shape, whatever --widths says; the card tells from where."""
     assert train("refiner", pool_folder, tmp_path / "first", "--coarse", "--widths", "4", "8") == 0

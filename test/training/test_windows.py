@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.pointcloud.exact_normals import exact_normals
@@ -26,12 +27,12 @@ PLACE = (5, 11, 48, 64)
 class Recorder:
     """Keeps what it is shown."""
 
-    name, side, overlap, together = "recorder", 32, 8, 10_000
+    name, side, overlap, together, context = "recorder", 32, 8, 10_000, 0
 
     def __init__(self) -> None:
         self.seen: list[Tiles] = []
 
-    def project(self, coarse: CoarsePrediction, score: torch.Tensor, model: str) -> torch.Tensor:
+    def project(self, coarse: CoarsePrediction, score: torch.Tensor, model: str, camera: Camera | None) -> torch.Tensor:
         return torch.stack((coarse.depth, score))
 
     def __call__(self, tiles: Tiles) -> TileAnswer:

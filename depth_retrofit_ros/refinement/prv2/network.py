@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.prv2.encoder_net import WIDTHS, SmallEncoder
 from depth_retrofit_ros.refinement.prv2.fusion_net import FusionWidths, TwoWayFusion
@@ -27,7 +28,7 @@ class PatchRefinerV2(nn.Module):
     The paper's offset is in metres; here it is added to ln depth, so that scale goes straight through. It begins at zero.
     """
 
-    name, side, overlap, together = "prv2", 128, 16, 8
+    name, side, overlap, together, context = "prv2", 128, 16, 8, 0
 
     def __init__(self, channels: Mapping[str, int], guided: bool = True) -> None:
         super().__init__()
@@ -36,7 +37,7 @@ class PatchRefinerV2(nn.Module):
         self.fusion = TwoWayFusion(SMALL, guided)
         nn.init.zeros_(self.fusion.f2c.offset.weight)
 
-    def project(self, coarse: CoarsePrediction, score: Tensor, model: str) -> Tensor:
+    def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
         """See ``TileNetwork.project``."""
         return self.projection(coarse.depth, score, coarse.features, model)
 

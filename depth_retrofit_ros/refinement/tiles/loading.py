@@ -14,7 +14,7 @@ from depth_retrofit_ros.errors import WeightsError
 from depth_retrofit_ros.io.checkpoints import load_strict, load_tensors
 
 Network = TypeVar("Network", bound=nn.Module)
-LARGEST_CHANNELS = 65_536  # that a checkpoint may ask for
+LARGEST_CHANNELS, MOST_MODELS = 65_536, 100  # that a checkpoint may ask for
 
 
 def load_network(path: Path, device: torch.device, kind: str, make: Callable[..., Network]) -> Network:
@@ -32,9 +32,9 @@ def load_network(path: Path, device: torch.device, kind: str, make: Callable[...
 
 
 def checked(arguments: Any) -> dict[str, Any]:
-    """Of a file that may be anybody's: ``channels`` by model's name, and flags. Raises ValueError."""
-    channels = arguments.get("channels") if isinstance(arguments, dict) else None
-    if not isinstance(channels, dict) or len(channels) > 100:
+    """Of a file that may be anybody's: ``channels`` by model's name, if any, and flags. Raises ValueError."""
+    channels = arguments.get("channels", {}) if isinstance(arguments, dict) else None
+    if not isinstance(channels, dict) or len(channels) > MOST_MODELS:
         raise ValueError("channels are of models by name")
     if not all(type(count) is int and 0 < count <= LARGEST_CHANNELS for count in channels.values()):
         raise ValueError("channels are whole numbers")

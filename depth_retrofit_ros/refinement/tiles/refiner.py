@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE, Fused, Needs, RefinerInput
@@ -46,16 +47,18 @@ class TileAnswer(NamedTuple):
 
 
 class TileNetwork(Protocol):
-    """side: of its tiles [px]; overlap: of neighbors at least [px]; together: how many tiles it sees at once at most, which a
-    network that looks from tile to tile is given whole, and another only for memory."""
+    """side: of its tiles [px]; overlap: of neighbors at least [px]; together: how many tiles it sees at once at most; context: how
+    many of them are the fullest of the frame, shared by all groups, where a frame has more: of a network that looks from tile to
+    tile."""
 
     name: str
     side: int
     overlap: int
     together: int
+    context: int
 
-    def project(self, coarse: CoarsePrediction, score: Tensor, model: str) -> Tensor:
-        """``Tiles.maps`` of a frame; score: see ``RefinerInput``; model: the coarse one's name."""
+    def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
+        """``Tiles.maps`` of a frame; score, camera: see ``RefinerInput``; model: the coarse one's name."""
         ...
 
     def __call__(self, tiles: Tiles) -> TileAnswer: ...
@@ -101,14 +104,18 @@ class TileRefiner:
     def look(self, given: RefinerInput, layout: TileLayout, chosen: Tensor) -> tuple[Tensor, bool]:
         """What the network says of the chosen tiles ``int64 [T]``: ``[T, side, side, 1 or 4]``, and whether normals are in it."""
         network, found = self.network, list[Tensor]()
-        maps, middle = network.project(given.coarse, given.score, given.model), given.coarse.depth.log().nanmedian()
-        origins = layout.origins(chosen)
-        for some in origins.split(network.together):
+        maps, middle = network.project(given.coarse, given.score, given.model, given.camera), given.coarse.depth.log().nanmedian()
+        origins, shared = layout.origins(chosen), chosen.new_empty(0, 2)
+        if network.context and len(origins) > network.together:
+            shared = layout.origins(fullest(layout, _on(layout, given.pixels), network.context))
+        for part in origins.split(network.together - len(shared)):
+            some = torch.cat((part, shared))
             colors = normalized(cut(given.image, some, network.side)).permute(0, 3, 1, 2)
             level = cut(given.depth, some, network.side).log()[:, None] - middle
             answer = network(Tiles(colors, level, maps, some, given.size))
             parts = [answer.change[..., None].clamp(-LARGEST_CHANGE, LARGEST_CHANGE)]
-            found.append(torch.cat(parts + ([] if answer.normals is None else [answer.normals.permute(0, 2, 3, 1)]), -1))
+            whole = torch.cat(parts + ([] if answer.normals is None else [answer.normals.permute(0, 2, 3, 1)]), -1)
+            found.append(whole[: len(part)])
         return torch.cat(found), found[0].shape[-1] > 1
 
     def fuse(self, refined: TileRefined) -> Fused:

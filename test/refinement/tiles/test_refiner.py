@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE, Refiner, RefinerInput
 from depth_retrofit_ros.refinement.tiles.projection import Projection
@@ -20,12 +21,12 @@ CPU = torch.device("cpu")
 class Told:
     """Says of each pixel what its color and place in the frame are, so that it can be told what became of it."""
 
-    name, side, overlap, together = "told", 32, 8, 3
+    name, side, overlap, together, context = "told", 32, 8, 3, 0
 
     def __init__(self, normals: bool = False, factor: float = 0.1) -> None:
         self.normals, self.factor, self.seen = normals, factor, list[Tiles]()
 
-    def project(self, coarse: CoarsePrediction, score: torch.Tensor, model: str) -> torch.Tensor:
+    def project(self, coarse: CoarsePrediction, score: torch.Tensor, model: str, camera: Camera | None) -> torch.Tensor:
         return coarse.depth[None]
 
     def __call__(self, tiles: Tiles) -> TileAnswer:
@@ -93,7 +94,7 @@ def test_scale_goes_straight_through() -> None:
             torch.manual_seed(0)
             self.projection = Projection(4, {"compact": 16})
 
-        def project(self, coarse: CoarsePrediction, score: torch.Tensor, model: str) -> torch.Tensor:
+        def project(self, coarse: CoarsePrediction, score: torch.Tensor, model: str, camera: Camera | None) -> torch.Tensor:
             return self.projection(coarse.depth, score, coarse.features, "compact")
 
         def __call__(self, tiles: Tiles) -> TileAnswer:

@@ -1,0 +1,55 @@
+"""What refiners of tiles are to answer in a training window, and how far tiles that overlap disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from depth_retrofit_ros.refinement.base import LARGEST_CHANGE
+from depth_retrofit_ros.refinement.tiles.layout import cut
+from depth_retrofit_ros.training.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class TileTargets:
+    """Of T tiles: wanted ``[T, S, S]``, what is to be added to ln coarse depth; valid ``bool``, where that is known; selected
+    ``bool``, where pixels are selected besides."""
+
+    wanted: Tensor
+    valid: Tensor
+    selected: Tensor
+
+
+def grid(window: Window, side: int, overlap: int) -> Tensor:
+    """Where the tiles begin that cover a window with this overlap, ``int64 [T, 2]``, row by row."""
+    rows, columns = (torch.arange(0, n - side + 1, side - overlap) for n in window.depth.shape)
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), 2).view(-1, 2)
+
+
+def targets(windows: Sequence[Window], places: Sequence[Tensor], side: int) -> TileTargets:
+    """Of all tiles of the windows, one window after the other."""
+    pairs = list(zip(windows, places, strict=True))
+    wanted = torch.cat([cut(window.change(), place, side) for window, place in pairs]).clamp(-LARGEST_CHANGE, LARGEST_CHANGE)
+    valid = wanted.isfinite()
+    selected = torch.cat([cut(window.selected, place, side) for window, place in pairs])
+    return TileTargets(torch.where(valid, wanted, 0.0), valid, selected & valid)
+
+
+def disagreement(change: Tensor, places: Tensor) -> Tensor:
+    """L1 between what tiles ``[T, S, S]`` of one window say of the same pixels, over all pairs that overlap; 0 where none do."""
+    side, found = change.shape[1], []
+    for first in range(len(places)):
+        for second in range(first + 1, len(places)):
+            dy, dx = (int(v) for v in places[second] - places[first])
+            if abs(dy) < side and abs(dx) < side:
+                found.append((_common(change[first], dy, dx) - _common(change[second], -dy, -dx)).abs().mean())
+    return torch.stack(found).mean() if found else change.sum() * 0
+
+
+def _common(tile: Tensor, dy: int, dx: int) -> Tensor:
+    """The part of a tile that another one covers too, which begins ``dy`` px below it and ``dx`` px to its right."""
+    side = len(tile)
+    return tile[max(dy, 0) : side + min(dy, 0), max(dx, 0) : side + min(dx, 0)]

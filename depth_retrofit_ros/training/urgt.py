@@ -1,0 +1,114 @@
+"""Training of URGT's small network (arXiv 2603.03026, section 3): GridMix, depth and normals together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.refinement.tiles.layout import cut
+from depth_retrofit_ros.refinement.urgt.network import Urgt
+from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.losses import gradient_loss
+from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets
+from depth_retrofit_ros.training.windows import Window, Windows
+
+GRIDMIX = (
+    1,
+    1,
+    2,
+    2,
+    2,
+    3,
+    3,
+    3,
+    3,
+    3,
+)  # tiles along a side of a window; each entry as likely (section 3.3, of which 4 is left out)
+GRADIENT, CONSISTENCY, NORMALS = 0.5, 0.5, 0.1  # weights beside the squared errors
+VALIDATION_SEED, VALIDATION_BATCHES = 10_000, 24
+
+
+def shapes(network: Urgt) -> list[tuple[int, int]]:
+    """Of windows that hold the tiles of ``GRIDMIX``."""
+    sides = [count * (network.side - network.overlap) + network.overlap for count in GRIDMIX]
+    return [(side, side) for side in sides]
+
+
+def urgt_losses(network: Urgt, windows: Sequence[Window]) -> Losses:
+    """Squared error of ln depth over all pixels and over the selected ones, L1 of its gradients, how far tiles disagree where they
+    overlap, and the angle between normals. ``error`` and ``coarse``, for comparison: L1 of ln depth at the selected pixels, after
+    and before; ``normal_deg`` and ``coarse_deg``: of the normals at all pixels, likewise."""
+    places = [grid(window, network.side, network.overlap) for window in windows]
+    seen = [window.tiles(network, place) for window, place in zip(windows, places, strict=True)]
+    answers = [network(tiles) for tiles in seen]
+    change, level = torch.cat([a.change for a in answers]), torch.cat([tiles.level[:, 0] for tiles in seen])
+    target = targets(windows, places, network.side)
+    squared = (change - target.wanted) ** 2
+    true_normals = torch.cat([true_of(window, place, network.side) for window, place in zip(windows, places, strict=True)])
+    normals = torch.cat([a.normals for a in answers if a.normals is not None])
+    known = true_normals.isfinite().all(1)
+    angle = angles(normals, torch.nan_to_num(true_normals))[known]
+    prior = torch.cat([tiles.under(network.side) for tiles in seen])
+    overlaps = [disagreement(answer.change, place) for answer, place in zip(answers, places, strict=True)]
+    losses = {
+        "squared": squared[target.valid].mean(),
+        "selected": squared[target.selected].mean(),
+        "gradient": gradient_loss(level + change, level + target.wanted, target.valid),
+        "overlap": torch.stack(overlaps).mean(),
+        "normals": angle.mean(),
+    }
+    total = losses["squared"] + losses["selected"] + GRADIENT * losses["gradient"]
+    total = total + CONSISTENCY * losses["overlap"] + NORMALS * losses["normals"]
+    with torch.no_grad():
+        told = {
+            "error": (change - target.wanted)[target.selected].abs().mean(),
+            "coarse": target.wanted[target.selected].abs().mean(),
+            "normal_deg": angle.mean().rad2deg(),
+            "coarse_deg": angles(F.normalize(prior, dim=1), torch.nan_to_num(true_normals))[known].mean().rad2deg(),
+        }
+    return {"total": total, **losses, **told}
+
+
+def true_of(window: Window, places: Tensor, side: int) -> Tensor:
+    """The true normals of a window's tiles, ``[T, 3, side, side]``; NaN where they are not known."""
+    return cut(window.normals().permute(1, 2, 0), places, side).permute(0, 3, 1, 2)
+
+
+def angles(normals: Tensor, reference: Tensor) -> Tensor:
+    """Between unit vectors ``[T, 3, H, W]``, ``[T, H, W]`` [rad]; its slope is finite where they agree, and of no unit vector 90
+    degrees."""
+    across = torch.linalg.cross(normals, reference, dim=1).square().sum(1)
+    return torch.atan2((across + 1e-8).sqrt(), (normals * reference).sum(1))
+
+
+@torch.no_grad()
+def validate(network: nn.Module, windows: Windows) -> dict[str, float]:
+    """Mean losses over held-out windows, the same each time, and the share of the coarse error that is left at selected pixels."""
+    assert isinstance(network, Urgt)
+    sums: dict[str, float] = {}
+    for index in range(VALIDATION_BATCHES):
+        for name, value in urgt_losses(network, windows(index)).items():
+            sums[name] = sums.get(name, 0.0) + float(value) / VALIDATION_BATCHES
+    return {f"val_{name}": value for name, value in sums.items()} | {"val_left": sums["error"] / sums["coarse"]}
+
+
+def train_urgt(
+    train: Sequence[Path], held_out: Sequence[Path], models: Sequence[CoarseModel], spec: LoopSpec, network: Urgt
+) -> tuple[Loop, dict[str, float]]:
+    """The finished loop and its validation figures."""
+    windows = Windows(shapes(network), train, models, spec.batch, spec.seed, echoed=True)
+    fixed = Windows(shapes(network), held_out, models, spec.batch, VALIDATION_SEED, simulated=0.5)
+
+    def step(net: nn.Module, index: int, progress: float) -> Losses:
+        assert isinstance(net, Urgt)
+        seen = windows(index)
+        with spec.autocast():
+            return urgt_losses(net, seen)
+
+    loop = Loop(network, spec)
+    return loop, loop.run(step, lambda net: validate(net, fixed), every=250)
