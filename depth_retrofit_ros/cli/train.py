@@ -67,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--held-out", type=positive_int, default=64, help="validation scenes, from another seed")
     parser.add_argument("--photos", type=Path, help="folder of photographs to use as textures")
     parser.add_argument("--held-out-photos", type=Path, help="other photographs, for the validation scenes")
-    parser.add_argument("--workers", type=positive_int, default=2, help="rendering processes")
+    parser.add_argument("--workers", type=positive_int, default=2, help="processes that render and, for refiners, make samples")
     parser.add_argument("--steps", type=positive_int, default=20000)
     parser.add_argument("--minutes", type=positive, default=0.0, help="end the schedule after this time at the latest")
     batch, rate = (", ".join(f"{getattr(t, what):g} for {name}" for name, t in TARGETS.items()) for what in ("batch", "rate"))
@@ -148,6 +148,7 @@ def run(args: argparse.Namespace) -> int:
         minutes=args.minutes,
         resume=args.resume,
         precision=getattr(torch, args.precision),
+        workers=args.workers,
     )
     spec.make_out()
     fit = target.prepare(args, spec)
@@ -251,9 +252,9 @@ def _urgt(args: argparse.Namespace, spec: LoopSpec) -> Fit:
 
 def _frozen(args: argparse.Namespace, spec: LoopSpec) -> list[CoarseModel]:
     """The models whose answers are refined."""
-    from depth_retrofit_ros.coarse.registry import load_coarse
+    from depth_retrofit_ros.training.frozen import FrozenModels
 
-    return [load_coarse(name, weights=None if name == "compact" else args.weights, device=str(spec.device)) for name in args.coarse]
+    return FrozenModels(args.coarse, args.weights, str(spec.device))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.errors import DatasetError
+from depth_retrofit_ros.training.ahead import Ahead
 from depth_retrofit_ros.training.coarse_views import CoarseView, model_view, simulated_view
 
 KEPT_BYTES = 1 << 30  # of answers of models, kept for the next time that their scene is drawn
@@ -26,7 +28,7 @@ class Draws(Generic[Sample]):
 
     simulated: share of the samples whose coarse map is simulated. echoed: every sample is used twice, mirrored the second time and
     among others, within ``2 * BLOCK`` steps: to make one takes longer than to learn from it (Choi et al. 2019, "Faster neural
-    network training with data echoing").
+    network training with data echoing"). workers: processes that make samples ahead of their use; 1: nothing is made ahead.
     """
 
     def __init__(
@@ -37,12 +39,18 @@ class Draws(Generic[Sample]):
         seed: int,
         simulated: float = SIMULATED,
         echoed: bool = False,
+        workers: int = 1,
     ) -> None:
         self.files, self.models = list(files), list(models)
         self.batch, self.seed, self.simulated, self.echoed = batch, seed, simulated, echoed
         self._views: dict[tuple[str, str], CoarseView] = {}
         self._kept = 0  # bytes in them
         self._block: tuple[int, list[Sample]] | None = None
+        self._drawn = Ahead(self.draw, workers)
+
+    def __getstate__(self) -> dict[str, object]:
+        """What another process needs to make the same samples."""
+        return self.__dict__ | {"_views": {}, "_kept": 0, "_block": None, "_drawn": None}
 
     def make(self, rng: np.random.Generator, data: Mapping[str, np.ndarray], view: CoarseView) -> Sample | None:
         """One sample of a scene; None where it is not worth a step."""
@@ -55,10 +63,10 @@ class Draws(Generic[Sample]):
     def __call__(self, step: int) -> list[Sample]:
         """``batch`` of them. Raises DatasetError where hardly any scene has one."""
         if not self.echoed:
-            return self._draw(step)
+            return self._drawn(step)
         block, place = divmod(step, 2 * BLOCK)
         if self._block is None or self._block[0] != block:
-            self._block = block, [sample for i in range(BLOCK) for sample in self._draw(block * BLOCK + i)]
+            self._block = block, [sample for i in range(BLOCK) for sample in self._drawn(block * BLOCK + i)]
         samples = self._block[1]
         if place < BLOCK:
             return samples[place * self.batch : (place + 1) * self.batch]
@@ -66,7 +74,8 @@ class Draws(Generic[Sample]):
         start = (place - BLOCK) * self.batch
         return [self.mirrored(samples[i]) for i in order[start : start + self.batch]]
 
-    def _draw(self, index: int) -> list[Sample]:
+    def draw(self, index: int) -> list[Sample]:
+        """The samples of number ``index * batch`` and following."""
         rng = np.random.default_rng((self.seed, index))
         samples: list[Sample] = []
         for _ in range(PATIENCE * self.batch):
@@ -98,3 +107,8 @@ class Draws(Generic[Sample]):
 def random_budget(rng: np.random.Generator) -> float:
     """Share of the frame's pixels that are selected."""
     return float(rng.choice([0.05, 0.1, 0.1, 0.2]))
+
+
+def remembered(draws: Draws[Sample]) -> Callable[[int], list[Sample]]:
+    """The same samples, each made once: for the few that a network is judged by again and again."""
+    return cache(draws)

@@ -28,7 +28,8 @@ class LoopSpec:
 
     steps: total; batch: samples per step; rate: peak learning rate (AdamW, cosine to zero after a warm-up of 2 %); out: folder for
     log.csv and state.pt; minutes: stop early after this wall time, 0 = no limit; the schedule then ends with the time; resume: go
-    on from state.pt if there is one; precision: of the products (weights and their updates stay float32).
+    on from state.pt if there is one; precision: of the products (weights and their updates stay float32);
+    workers: processes that make samples ahead of their use, or 1.
     """
 
     steps: int
@@ -40,6 +41,7 @@ class LoopSpec:
     minutes: float = 0.0
     resume: bool = False
     precision: torch.dtype = torch.float32
+    workers: int = 1
 
     def make_out(self) -> None:
         """Make the folder of the results. Raises OutputError."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from torch import Tensor, nn
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.refinement.pixels.features import normalized
 from depth_retrofit_ros.refinement.prv2.network import PATH, PatchRefinerV2
+from depth_retrofit_ros.training.ahead import Ahead
 from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, finite_truth
+from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import local_window_loss, silog_loss
-from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets
+from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets, to_network
 from depth_retrofit_ros.training.views import resized
 from depth_retrofit_ros.training.windows import Window, Windows
 
@@ -64,7 +67,7 @@ def pretraining_losses(network: PatchRefinerV2, images: Tensor, log_depth: Tenso
     images ``uint8 [B, S, S, 3]``; log_depth ``[B, S, S]``.
     """
     colors, side = normalized(images).permute(0, 3, 1, 2), network.side
-    noise = [torch.randn(len(images), PATH, side >> i, side >> i, generator=generator) for i in range(6)]
+    noise = [torch.randn(len(images), PATH, side >> i, side >> i, generator=generator).to(images.device) for i in range(6)]
     offset, own = network.offsets(colors, torch.zeros_like(log_depth)[:, None], noise)
     true = log_depth - log_depth.mean((1, 2), keepdim=True)
     valid = torch.ones_like(true, dtype=torch.bool)
@@ -88,13 +91,13 @@ def whole_views(files: Sequence[Path], side: int, batch: int, seed: int, step: i
 
 
 @torch.no_grad()
-def validate(network: nn.Module, windows: Windows) -> dict[str, float]:
+def validate(network: nn.Module, windows: Callable[[int], Sequence[Window]]) -> dict[str, float]:
     """Mean losses over held-out windows, the same each time, and the share of the coarse error that is left at selected pixels."""
     assert isinstance(network, PatchRefinerV2)
     generator = torch.Generator().manual_seed(VALIDATION_SEED)
     sums: dict[str, float] = {}
     for index in range(VALIDATION_BATCHES):
-        for name, value in prv2_losses(network, windows(index), generator).items():
+        for name, value in prv2_losses(network, to_network(network, windows(index)), generator).items():
             sums[name] = sums.get(name, 0.0) + float(value) / VALIDATION_BATCHES
     return {f"val_{name}": value for name, value in sums.items()} | {"val_left": sums["error"] / sums["coarse"]}
 
@@ -108,18 +111,21 @@ def train_prv2(
     pretraining: float = PRETRAINING,
 ) -> tuple[Loop, dict[str, float]]:
     """The finished loop and its validation figures. pretraining: share of the steps that it takes; 0 for the ablation."""
-    windows = Windows(shapes(network), train, models, max(1, spec.batch // 2), spec.seed, echoed=True)
-    fixed = Windows(shapes(network), held_out, models, max(1, spec.batch // 2), VALIDATION_SEED, simulated=0.5)
+    network = network.to(spec.device)
+    pairs = max(1, spec.batch // 2)
+    windows = Windows(shapes(network), train, models, pairs, spec.seed, echoed=True, workers=spec.workers)
+    fixed = remembered(Windows(shapes(network), held_out, models, pairs, VALIDATION_SEED, simulated=0.5))
+    views = Ahead(partial(whole_views, train, network.side, spec.batch, spec.seed), spec.workers)
     first = round(pretraining * spec.steps)
 
     def step(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, PatchRefinerV2)
         generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + index)
         if index < first:
-            images, log_depth = whole_views(train, net.side, spec.batch, spec.seed, index)
+            images, log_depth = (part.to(spec.device) for part in views(index))
             with spec.autocast():
                 return pretraining_losses(net, images, log_depth, generator)
-        seen = windows(index - first)
+        seen = to_network(net, windows(index - first))
         with spec.autocast():
             return prv2_losses(net, seen, generator)
 

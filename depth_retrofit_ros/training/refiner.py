@@ -16,6 +16,7 @@ from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_back
 from depth_retrofit_ros.sparse.pixel_batch import stack_masks
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training.crops import Crops, CropSample
+from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 
 STEEPEST = 1.0  # ln ratio up to which the relative error counts in full
@@ -92,7 +93,9 @@ def relative_error(log_error: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def validate_refiner(network: nn.Module, crops: Crops, batches: int, losses: RefinerLosses = refiner_losses) -> dict[str, float]:
+def validate_refiner(
+    network: nn.Module, crops: Callable[[int], Sequence[CropSample]], batches: int, losses: RefinerLosses = refiner_losses
+) -> dict[str, float]:
     """Mean losses over a fixed set of held-out crops, and the share of the coarse error that is left."""
     assert isinstance(network, RefinerNet)
     sums: dict[str, float] = {}
@@ -112,8 +115,8 @@ def train_refiner(
 ) -> tuple[Loop, dict[str, float]]:
     """The finished loop (its ``average`` is the network to keep) and the validation figures, of crops that depend on no seed."""
     network = network.to(spec.device)
-    crops = Crops(train, models, spec.batch, spec.seed, echoed=True)
-    fixed = Crops(held_out, models, spec.batch, VALIDATION_SEED, simulated=0.5)
+    crops = Crops(train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers)
+    fixed = remembered(Crops(held_out, models, spec.batch, VALIDATION_SEED, simulated=0.5))
 
     def step(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, RefinerNet)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE
 from depth_retrofit_ros.refinement.tiles.layout import cut
@@ -23,15 +23,21 @@ class TileTargets:
     selected: Tensor
 
 
+def to_network(network: nn.Module, windows: Sequence[Window]) -> list[Window]:
+    """Where its weights are."""
+    device = next(network.parameters()).device
+    return [window.to(device) for window in windows]
+
+
 def grid(window: Window, side: int, overlap: int) -> Tensor:
-    """Where the tiles begin that cover a window with this overlap, ``int64 [T, 2]``, row by row."""
+    """Where the tiles begin that cover a window with this overlap, ``int64 [T, 2]`` in the memory of the host, row by row."""
     rows, columns = (torch.arange(0, n - side + 1, side - overlap) for n in window.depth.shape)
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), 2).view(-1, 2)
 
 
 def targets(windows: Sequence[Window], places: Sequence[Tensor], side: int) -> TileTargets:
     """Of all tiles of the windows, one window after the other."""
-    pairs = list(zip(windows, places, strict=True))
+    pairs = [(window, place.to(window.image.device)) for window, place in zip(windows, places, strict=True)]
     wanted = torch.cat([cut(window.change(), place, side) for window, place in pairs]).clamp(-LARGEST_CHANGE, LARGEST_CHANGE)
     valid = wanted.isfinite()
     selected = torch.cat([cut(window.selected, place, side) for window, place in pairs])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -12,23 +12,13 @@ from torch import Tensor, nn
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.refinement.tiles.layout import cut
 from depth_retrofit_ros.refinement.urgt.network import Urgt
+from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import gradient_loss
-from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets
+from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets, to_network
 from depth_retrofit_ros.training.windows import Window, Windows
 
-GRIDMIX = (
-    1,
-    1,
-    2,
-    2,
-    2,
-    3,
-    3,
-    3,
-    3,
-    3,
-)  # tiles along a side of a window; each entry as likely (section 3.3, of which 4 is left out)
+GRIDMIX = (1,) * 2 + (2,) * 3 + (3,) * 5  # tiles along a side of a window, each entry as likely (section 3.3; 4 is left out)
 GRADIENT, CONSISTENCY, NORMALS = 0.5, 0.5, 0.1  # weights beside the squared errors
 VALIDATION_SEED, VALIDATION_BATCHES = 10_000, 24
 
@@ -76,7 +66,8 @@ def urgt_losses(network: Urgt, windows: Sequence[Window]) -> Losses:
 
 def true_of(window: Window, places: Tensor, side: int) -> Tensor:
     """The true normals of a window's tiles, ``[T, 3, side, side]``; NaN where they are not known."""
-    return cut(window.normals().permute(1, 2, 0), places, side).permute(0, 3, 1, 2)
+    assert window.normals is not None
+    return cut(window.normals.permute(1, 2, 0), places.to(window.image.device), side).permute(0, 3, 1, 2)
 
 
 def angles(normals: Tensor, reference: Tensor) -> Tensor:
@@ -87,12 +78,12 @@ def angles(normals: Tensor, reference: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def validate(network: nn.Module, windows: Windows) -> dict[str, float]:
+def validate(network: nn.Module, windows: Callable[[int], Sequence[Window]]) -> dict[str, float]:
     """Mean losses over held-out windows, the same each time, and the share of the coarse error that is left at selected pixels."""
     assert isinstance(network, Urgt)
     sums: dict[str, float] = {}
     for index in range(VALIDATION_BATCHES):
-        for name, value in urgt_losses(network, windows(index)).items():
+        for name, value in urgt_losses(network, to_network(network, windows(index))).items():
             sums[name] = sums.get(name, 0.0) + float(value) / VALIDATION_BATCHES
     return {f"val_{name}": value for name, value in sums.items()} | {"val_left": sums["error"] / sums["coarse"]}
 
@@ -101,12 +92,13 @@ def train_urgt(
     train: Sequence[Path], held_out: Sequence[Path], models: Sequence[CoarseModel], spec: LoopSpec, network: Urgt
 ) -> tuple[Loop, dict[str, float]]:
     """The finished loop and its validation figures."""
-    windows = Windows(shapes(network), train, models, spec.batch, spec.seed, echoed=True)
-    fixed = Windows(shapes(network), held_out, models, spec.batch, VALIDATION_SEED, simulated=0.5)
+    network, sizes = network.to(spec.device), shapes(network)
+    windows = Windows(sizes, train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers, normals=True)
+    fixed = remembered(Windows(sizes, held_out, models, spec.batch, VALIDATION_SEED, simulated=0.5, normals=True))
 
     def step(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, Urgt)
-        seen = windows(index)
+        seen = to_network(net, windows(index))
         with spec.autocast():
             return urgt_losses(net, seen)
 

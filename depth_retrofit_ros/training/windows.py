@@ -30,7 +30,8 @@ class Window:
     """image ``uint8 [h, w, 3]``; depth ``float32 [h, w]``, the upsampled coarse depth; selected ``bool [h, w]``; target ``[h, w]``:
     ln of what is to be answered, in the coarse map's scale (see ``crops.surface_target``); truth ``[h, w]`` m, inf in the sky;
     origin: (y, x) of its first pixel in the frame of ``size`` (H, W); score ``[h', w']``: the uncertainty on the coarse grid;
-    camera: the frame's, whose principal point is its middle.
+    camera: the frame's, whose principal point is its middle; normals ``float32 [3, h, w]``: the true ones, NaN at depth edges and
+    in the sky, or None where nobody asks for them.
     """
 
     image: torch.Tensor
@@ -43,6 +44,14 @@ class Window:
     score: torch.Tensor
     view: CoarseView
     camera: Camera
+    normals: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Window:
+        """The same in the memory of another device."""
+        there = {name: getattr(self, name).to(device) for name in ("image", "depth", "selected", "target", "truth", "score")}
+        maps = {name: getattr(self.view, name).to(device) for name in ("depth", "doubt", "truth", "features")}
+        normals = None if self.normals is None else self.normals.to(device)
+        return replace(self, view=replace(self.view, **maps), normals=normals, **there)
 
     def level(self) -> torch.Tensor:
         """ln depth about the frame's median, as ``Tiles.level`` has it."""
@@ -52,13 +61,10 @@ class Window:
         """What a refiner is to add to ln depth."""
         return self.target - self.depth.log()
 
-    def normals(self) -> torch.Tensor:
-        """The true ones, ``float32 [3, h, w]``; NaN at depth edges and in the sky."""
-        return torch.from_numpy(exact_normals(self.truth.numpy(), self.camera, self.origin))
-
     def tiles(self, network: TileNetwork, origins: torch.Tensor) -> Tiles:
         """Tiles that begin at ``origins`` ``int64 [T, 2]`` (y, x) of the window, as the network sees them at run time."""
-        side, frame_origin = network.side, torch.tensor(self.origin)
+        side, origins = network.side, origins.to(self.image.device)
+        frame_origin = torch.tensor(self.origin, device=origins.device)
         colors = normalized(cut(self.image, origins, side)).permute(0, 3, 1, 2)
         prediction = CoarsePrediction(self.view.depth, self.view.features)
         maps = network.project(prediction, self.score, self.view.model, self.camera)
@@ -66,7 +72,8 @@ class Window:
 
 
 class Windows(Draws[Window]):
-    """Random windows of one of the ``shapes`` (h, w), among the places of a crop rather where much is selected."""
+    """Random windows of one of the ``shapes`` (h, w), among the places of a crop rather where much is selected. normals: whether
+    with the true ones."""
 
     def __init__(
         self,
@@ -77,9 +84,11 @@ class Windows(Draws[Window]):
         seed: int,
         simulated: float = SIMULATED,
         echoed: bool = False,
+        workers: int = 1,
+        normals: bool = False,
     ) -> None:
-        super().__init__(files, models, batch, seed, simulated, echoed)
-        self.shapes = list(shapes)
+        super().__init__(files, models, batch, seed, simulated, echoed, workers)
+        self.shapes, self.normals = list(shapes), normals
 
     def make(self, rng: np.random.Generator, data: Mapping[str, np.ndarray], view: CoarseView) -> Window | None:
         """See ``Draws``."""
@@ -91,6 +100,8 @@ class Windows(Draws[Window]):
         if place is None:
             return None
         window = cut_window(data, index, view, score, selected, (*place, height, width))
+        if self.normals:
+            window = with_normals(window)
         return self.mirrored(window) if rng.random() < 0.5 else window
 
     def mirrored(self, sample: Window) -> Window:
@@ -99,7 +110,9 @@ class Windows(Draws[Window]):
         maps = {name: getattr(sample.view, name).flip(-1) for name in ("depth", "doubt", "truth", "features")}
         (y, x), width = sample.origin, sample.image.shape[1]
         origin = y, sample.size[1] - x - width
-        return replace(sample, image=sample.image.flip(1), origin=origin, view=replace(sample.view, **maps), **flipped)
+        normals = None if sample.normals is None else sample.normals.flip(-1) * sample.normals.new_tensor([-1, 1, 1]).view(3, 1, 1)
+        view, image = replace(sample.view, **maps), sample.image.flip(1)
+        return replace(sample, image=image, origin=origin, view=view, normals=normals, **flipped)
 
 
 def cut_window(
@@ -124,6 +137,11 @@ def cut_window(
     camera = Camera(frame_w, frame_h, f_px, f_px, (frame_w - 1) / 2, (frame_h - 1) / 2)
     made = depth.view(h, w), selected[inside], target.view(h, w), truth
     return Window(image, *made, (y0 + y, x0 + x), size, score, view, camera)
+
+
+def with_normals(window: Window) -> Window:
+    """And its true normals."""
+    return replace(window, normals=torch.from_numpy(exact_normals(window.truth.numpy(), window.camera, window.origin)))
 
 
 def _place(rng: np.random.Generator, selected: torch.Tensor, height: int, width: int) -> tuple[int, int] | None:

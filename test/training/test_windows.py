@@ -16,7 +16,7 @@ from depth_retrofit_ros.refinement.base import RefinerInput
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, TileRefiner, Tiles
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training.crops import crop_score, selected_in
-from depth_retrofit_ros.training.windows import LEAST_SELECTED, Window, Windows, cut_window
+from depth_retrofit_ros.training.windows import LEAST_SELECTED, Window, Windows, cut_window, with_normals
 from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
 from test.training.samples import HEIGHT, SIDE, WIDTH, full_frame, sample, view_of, write_samples
 
@@ -77,24 +77,30 @@ def test_its_target_has_the_edges_of_the_truth_in_the_scale_of_the_coarse_map() 
 
 
 def test_normals_are_those_of_the_frame() -> None:
-    part = window()
+    part = with_normals(window())
+    assert part.normals is not None
     y, x = part.origin
     inside = (slice(None), slice(y, y + PLACE[2]), slice(x, x + PLACE[3]))
     frame = exact_normals(full_frame()[1], part.camera)[inside]
-    ours = part.normals().numpy()
+    ours = part.normals.numpy()
     known = np.isfinite(ours).all(0) & np.isfinite(frame).all(0)
     assert known.mean() > 0.5
     np.testing.assert_allclose(ours[:, known], frame[:, known], atol=2e-3)
 
 
 def test_a_mirrored_window_is_one_of_the_mirrored_world(tmp_path: Path) -> None:
-    mirrored = Windows([PLACE[2:]], [tmp_path], [], batch=1, seed=0).mirrored(window())
+    mirrored = Windows([PLACE[2:]], [tmp_path], [], batch=1, seed=0).mirrored(with_normals(window()))
     data, (y, x, h, w) = sample(mirrored=True), PLACE
     score = crop_score(data, 0, mirrored.view)
     other = cut_window(data, 0, mirrored.view, score, selected_in(data, 0, score, 0.1), (y, SIDE - x - w, h, w))
     assert mirrored.origin == other.origin and torch.equal(mirrored.image, other.image)
     torch.testing.assert_close(mirrored.depth, other.depth, rtol=1e-4, atol=0)
     torch.testing.assert_close(mirrored.target, other.target, rtol=0, atol=2e-2)
+    again = with_normals(other).normals
+    assert mirrored.normals is not None and again is not None
+    known = (mirrored.normals.isfinite() & again.isfinite()).all(0)
+    assert float(known.float().mean()) > 0.5
+    torch.testing.assert_close(mirrored.normals[:, known], again[:, known], rtol=0, atol=2e-3)
 
 
 def test_windows_are_drawn_where_much_is_selected_and_each_the_same_again(tmp_path: Path) -> None:
