@@ -59,6 +59,13 @@ REFINERS: Mapping[str, RefinerInfo] = {
         normals=True,
         source="URGT, arXiv 2603.03026",
     ),
+    "sharp": RefinerInfo(
+        "depth_retrofit_ros.refinement.sharp.refiner:load",
+        "tiles",
+        "a sharp answer without scale, anchored where it agrees with the coarse depth",
+        "refiner_sharp.safetensors",
+        source="SharpDepth, arXiv 2411.18229",
+    ),
     "none": RefinerInfo(
         "depth_retrofit_ros.refinement.nothing:load", "nothing", "the upsampled coarse depth as it is: to compare with"
     ),
