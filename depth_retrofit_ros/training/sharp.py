@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.base import CoarseModel
-from depth_retrofit_ros.refinement.anchor import least_squares, reanchored
-from depth_retrofit_ros.refinement.sharp.disagreement import FULL, aligned
-from depth_retrofit_ros.refinement.sharp.network import SharpDepth, normalised
+from depth_retrofit_ros.refinement.sharp.disagreement import aligned, local_fit
+from depth_retrofit_ros.refinement.sharp.network import SharpDepth, noise_at, normalised
 from depth_retrofit_ros.refinement.tiles.refiner import Tiles
+from depth_retrofit_ros.scale.affine import least_squares, reanchored
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import gradient_loss
 from depth_retrofit_ros.training.tile_batch import targets
@@ -28,10 +28,13 @@ from depth_retrofit_ros.training.windows import Window, Windows
 
 TEACHING = 0.5  # share of the steps
 STUDENT_RATE = 0.3  # of the teacher's
-GRADIENT, SCALE = 0.5, 0.1  # weights beside the teacher's affine-invariant error
+GRADIENT, SCALE = 0.5, 0.3  # weights beside the teacher's affine-invariant error
+LEAST_DEVIATION = 0.03  # of true normalised depth in a window, for less is noise
+LEAST_ANSWER = 0.01  # variance of an answer, below which its scale is not taken as chosen
 PURE = 0.2  # share of the student's samples that are noise alone, as its first pass sees
 RECONSTRUCTION = 0.3  # weight of the anchor beside distillation
 AVERAGE, AVERAGE_EVERY = 0.999, 5  # of the weights by which the disagreement is found, and steps between its updates
+UNIT = 0.2  # difference of normalised depth that counts as one where it is squared, as latents do whose variance is about one
 KEPT = 0.0683  # of a clean answer in the last step of the diffusion that the paper's networks come from
 VALIDATION_SEED, VALIDATION_BATCHES = 10_000, 24
 
@@ -68,19 +71,27 @@ def truth_of(network: SharpDepth, windows: Sequence[Window], seen: Seen) -> tupl
 
 
 def teacher_losses(network: SharpDepth, seen: Seen, truth: Tensor, valid: Tensor, generator: torch.Generator) -> Losses:
-    """L1 of what noise alone gives and of its gradients, after the best scale and shift of each window, and a light L1 of its
-    relief as it is, which keeps it in the range of normalised depth. ``flat``, for comparison: the first of a flat answer."""
-    answer = network.denoised(seen.colors, _noise(seen.coarse, generator), seen.coarse, torch.ones_like(seen.coarse))
-    weights = valid.to(answer.dtype).flatten(1)
-    fitted = least_squares(answer.flatten(1), truth.flatten(1), weights).of(answer.flatten(1)).view_as(answer)
-    middle = (truth.flatten(1) * weights).sum(1) / weights.sum(1).clamp_min(1)
+    """L1 of what noise alone gives and of its gradients, after the best scale and shift of each window, in units of that window's
+    deviation; and a light L1 of its relief as it is, which keeps it about 0 ± 1. ``flat``, for comparison: the first of a flat
+    answer."""
+    answer = network.first(seen.colors, _noise(seen.coarse, generator), seen.coarse)
+    weights = valid.to(answer.dtype)
+    middle = _mean(truth, weights)
+    relief = (truth - middle) / _mean((truth - middle).square(), weights).sqrt().clamp_min(LEAST_DEVIATION)
+    fit = least_squares(answer.flatten(1), relief.flatten(1), weights.flatten(1), LEAST_ANSWER)
+    fitted = fit.of(answer.flatten(1)).view_as(answer)
     losses = {
-        "affine": (fitted - truth).abs()[valid].mean(),
-        "gradient": gradient_loss(fitted, truth, valid),
-        "scale": (answer - truth + middle[:, None, None]).abs()[valid].mean(),
+        "affine": (fitted - relief).abs()[valid].mean(),
+        "gradient": gradient_loss(fitted, relief, valid),
+        "scale": (answer - _mean(answer, weights) - relief).abs()[valid].mean(),
     }
     total = losses["affine"] + GRADIENT * losses["gradient"] + SCALE * losses["scale"]
-    return {"total": total, **losses, "flat": (truth - middle[:, None, None]).abs()[valid].mean()}
+    return {"total": total, **losses, "flat": relief.abs()[valid].mean()}
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Of each of ``[B, S, S]``, ``[B, 1, 1]``."""
+    return (values * weights).sum((1, 2), keepdim=True) / weights.sum((1, 2), keepdim=True).clamp_min(1)
 
 
 class Distillation(nn.Module):
@@ -102,19 +113,17 @@ class Distillation(nn.Module):
 def student_losses(nets: Distillation, seen: Seen, generator: torch.Generator, ablation: Ablation = Ablation()) -> Losses:
     """Score distillation in x₀ form, and reconstruction of the coarse depth, weighted by how far it and a sharp answer disagree.
 
-    Nothing of the truth is asked for. An answer from noise alone has no scale: it is compared in the coarse one's. Differences are
-    counted in units of a full disagreement where they are squared.
+    Nothing of the truth is asked for. An answer from noise alone has no scale: it is compared in the coarse one's.
     """
     student, coarse = nets.student, seen.coarse
     apart, gate = gates(nets, seen, generator)
     pure = torch.rand(len(coarse), 1, 1, generator=generator).to(coarse.device) < PURE
     answer = student.denoised(seen.colors, _noise(coarse, generator), coarse, torch.where(pure, 1.0, gate))
-    values = answer.detach().flatten(1)
-    fit = least_squares(values, coarse.flatten(1), torch.ones_like(values))
-    shown = torch.where(pure, fit.of(answer.flatten(1)).view_as(answer), answer)
     with torch.no_grad():
+        scale, shift = local_fit(answer, coarse)
         noised = KEPT * answer + (1 - KEPT**2) ** 0.5 * _noise(coarse, generator)
-        target = aligned(nets.teacher.denoised(seen.colors, noised, coarse, torch.ones_like(coarse)), coarse)
+        target = aligned(nets.teacher.first(seen.colors, noised, coarse), coarse)
+    shown = torch.where(pure, scale * answer + shift, answer)
     losses = {"distillation": distillation_loss(shown, target), "reconstruction": reconstruction_loss(shown, coarse, apart)}
     total = ablation.distillation * losses["distillation"] + ablation.anchor * RECONSTRUCTION * losses["reconstruction"]
     return {"total": total, **losses, "apart": apart.mean()}
@@ -128,9 +137,8 @@ def gates(nets: Distillation, seen: Seen, generator: torch.Generator) -> tuple[T
 
 
 def distillation_loss(answer: Tensor, target: Tensor) -> Tensor:
-    """Half the mean squared difference, in units of a full disagreement: its gradient is that of score distillation with an x₀
-    target."""
-    return 0.5 * (1 - KEPT**2) * ((answer - target) / FULL).square().mean()
+    """Half the mean squared difference, in ``UNIT``: its gradient is that of score distillation with an x₀ target."""
+    return 0.5 * (1 - KEPT**2) * ((answer - target) / UNIT).square().mean()
 
 
 def reconstruction_loss(answer: Tensor, coarse: Tensor, apart: Tensor) -> Tensor:
@@ -140,23 +148,27 @@ def reconstruction_loss(answer: Tensor, coarse: Tensor, apart: Tensor) -> Tensor
 
 @torch.no_grad()
 def validate(network: SharpDepth, windows: Windows, device: torch.device) -> dict[str, float]:
-    """L1 of ln depth at selected pixels of held-out windows, as the refiner answers there, each anchored by itself; of the coarse
-    depth, and the share of it that is left; on which share of the pixels the two disagree. The same each time."""
-    error = before = apart = 0.0
+    """L1 of ln depth at selected pixels of held-out windows, as the refiner answers there, each anchored by itself, and of its
+    first pass in the coarse scale; of the coarse depth, and which share of that is left. The same each time."""
+    error = first = before = 0.0
     for index in range(VALIDATION_BATCHES):
         for window in windows(index):
             tile = _tile(network, window)
             moved = {name: getattr(tile, name).to(device) for name in ("colors", "level", "maps", "origins")}
-            answer = network(replace(tile, **moved))
+            tile = replace(tile, **moved)
+            answer = network(tile)
             assert answer.trusted is not None
-            change = reanchored(tile.level[:, 0].to(device), answer.change, answer.trusted)[0].cpu()
+            change = reanchored(tile.level[:, 0], answer.change, answer.trusted)[0].cpu()
+            coarse, half = normalised(tile)
+            sharp = aligned(network.first(tile.colors, noise_at(tile.origins, network.side, 0), coarse), coarse)
             wanted = window.change()
             chosen = window.selected & wanted.isfinite()
             error += float((change - wanted)[chosen].abs().mean())
             before += float(wanted[chosen].abs().mean())
-            apart += 1 - float(answer.trusted.float().mean())
+            first += float((((sharp - coarse) * half)[0].cpu() - wanted)[chosen].abs().mean())
     count = VALIDATION_BATCHES * windows.batch
-    return {"val_error": error / count, "val_coarse": before / count, "val_left": error / before, "val_apart": apart / count}
+    figures = {"val_error": error / count, "val_first": first / count, "val_coarse": before / count}
+    return figures | {"val_first_left": first / before, "val_left": error / before}
 
 
 def train_sharp(

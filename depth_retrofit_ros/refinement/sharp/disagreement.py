@@ -10,10 +10,10 @@ import math
 import torch
 from torch import Tensor
 
-from depth_retrofit_ros.refinement.anchor import least_squares
-
 AGREES = 0.5  # disagreement below which a pixel tells scale and shift
-FULL = 0.06  # difference of normalised ln depth that counts as a full disagreement, of tiles
+LEAST_FULL = 0.06  # difference of normalised ln depth that may count as a full disagreement, of tiles
+REACH = 24  # px around a pixel, of a tile, from which scale and shift of a sharp answer are told: several coarse pixels
+LEAST_RELIEF = 1e-4  # squared, of a sharp answer there, in normalised ln depth
 LARGEST = 1.2  # normalised depth beyond which nothing is told apart
 TAIL = 0.005  # share of a frame's pixels that lie beyond each bound
 LEAST_HALF = 0.1  # half the range of ln depth of the flattest frame
@@ -28,10 +28,12 @@ def bounds(level: Tensor) -> tuple[Tensor, Tensor]:
     return (low + high) / 2, ((high - low) / 2).clamp_min(LEAST_HALF)
 
 
-def disagreement(sharp: Tensor, coarse: Tensor, full: float | None = None) -> Tensor:
-    """How far two normalised answers are apart, 0…1. full: the difference that is 1; None for the largest of all."""
+def disagreement(sharp: Tensor, coarse: Tensor, least_full: float = 0.0) -> Tensor:
+    """How far two normalised answers ``[T, H, W]`` are apart, 0…1, 1 where they are farthest apart in each. least_full: the
+    difference that is 1 at least, so that answers which agree everywhere are not told apart by their noise."""
     apart = (sharp - coarse).abs()
-    return (apart / (apart.amax().clamp_min(torch.finfo(apart.dtype).tiny) if full is None else full)).clamp(0, 1)
+    full = apart.amax((1, 2), keepdim=True).clamp_min(max(least_full, torch.finfo(apart.dtype).tiny))
+    return apart / full
 
 
 def mixed(gate: Tensor, noise: Tensor, coarse: Tensor) -> Tensor:
@@ -40,10 +42,31 @@ def mixed(gate: Tensor, noise: Tensor, coarse: Tensor) -> Tensor:
 
 
 def aligned(sharp: Tensor, coarse: Tensor) -> Tensor:
-    """Tiles ``[T, S, S]`` of a sharp answer, each in the scale and shift of the coarse one: what is seen in a tile alone cannot
-    tell how far it is. Of opposite relief only the mean is left."""
-    values = sharp.flatten(1)
-    fit = least_squares(values, coarse.flatten(1), torch.ones_like(values))
-    scale = fit.scale.clamp_min(0.0)
-    shift = coarse.mean((1, 2)) - scale * values.mean(1)
-    return (scale[:, None] * values + shift[:, None]).view_as(sharp)
+    """Tiles ``[T, S, S]`` of a sharp answer in the scale and shift that the coarse one has around each pixel; see ``local_fit``."""
+    scale, shift = local_fit(sharp, coarse)
+    return scale * sharp + shift
+
+
+def local_fit(sharp: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift ``[T, S, S]`` by which the sharp answer comes nearest to the coarse one within ``REACH`` of each pixel,
+    averaged over those that hold there (a guided filter, He et al. 2013, whose guide is the sharp answer).
+
+    What is seen in a tile alone cannot tell how far things are, and a small network's relief is right among neighbors only.
+    Opposite relief counts as none.
+    """
+    mean, wanted = _around(sharp), _around(coarse)
+    variance = _around(sharp * sharp) - mean * mean
+    scale = ((_around(sharp * coarse) - mean * wanted) / (variance.clamp_min(0.0) + LEAST_RELIEF)).clamp_min(0.0)
+    return _around(scale), _around(wanted - scale * mean)
+
+
+def _around(values: Tensor) -> Tensor:
+    """The mean of ``[T, S, S]`` within ``REACH`` px of each pixel, as far as the tile goes."""
+    for axis in (1, 2):
+        side = values.shape[axis]
+        places = torch.arange(side, device=values.device)
+        low, high = (places - REACH).clamp_min(0), (places + REACH + 1).clamp_max(side)
+        sums = torch.nn.functional.pad(values.cumsum(axis), (1, 0) if axis == 2 else (0, 0, 1, 0))
+        total = sums.index_select(axis, high) - sums.index_select(axis, low)
+        values = total / (high - low).view(-1, *[1] * (2 - axis))
+    return values

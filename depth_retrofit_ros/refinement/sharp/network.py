@@ -2,7 +2,7 @@
 
 Of the paper: one network is asked twice. From noise alone it gives a sharp answer, of which scale and shift are unknown; where
 that disagrees with the coarse depth, the second pass starts from noise again, elsewhere from the coarse depth. Other than there,
-depth is ln depth within the bounds of the whole frame, the first answer is brought to the coarse scale tile by tile before the two
+depth is ln depth within the bounds of the whole frame, the first answer is brought to the scale around each pixel before the two
 are compared, and the noise is fixed to the frame's pixels, so that overlapping tiles and successive frames see the same.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.refinement.sharp.disagreement import AGREES, FULL, LARGEST, aligned, bounds, disagreement, mixed
+from depth_retrofit_ros.refinement.sharp.disagreement import AGREES, LARGEST, LEAST_FULL, aligned, bounds, disagreement, mixed
 from depth_retrofit_ros.refinement.sharp.unet_net import SmallUNet
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
 
@@ -50,8 +50,12 @@ class SharpDepth(nn.Module):
 
     def apart(self, colors: Tensor, noise: Tensor, coarse: Tensor) -> Tensor:
         """The disagreement 0…1 of the first pass, colors ``[T, 3, S, S]`` and noise ``[T, S, S]``, with the coarse depth."""
-        sharp = self.denoised(colors, noise, coarse, torch.ones_like(coarse))
-        return disagreement(aligned(sharp, coarse), coarse, FULL)
+        sharp = self.first(colors, noise, coarse)
+        return disagreement(aligned(sharp, coarse), coarse, LEAST_FULL)
+
+    def first(self, colors: Tensor, noise: Tensor, coarse: Tensor) -> Tensor:
+        """What noise alone gives, of unknown scale and shift; nothing of the coarse depth is seen."""
+        return self.denoised(colors, noise, coarse, torch.ones_like(coarse))
 
     def gate(self, apart: Tensor) -> Tensor:
         """The share of noise at each pixel of the second pass."""

@@ -11,11 +11,11 @@ from torch import Tensor
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.refinement.anchor import reanchored
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE, Fused, Needs, RefinerInput
 from depth_retrofit_ros.refinement.pixels.features import normalized
 from depth_retrofit_ros.refinement.tiles.layout import TileLayout, blended, cut, fullest
 from depth_retrofit_ros.refinement.tiles.regions import regions
+from depth_retrofit_ros.scale.affine import reanchored
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.interpolation import row_and_column
 

@@ -27,13 +27,14 @@ class Affine(NamedTuple):
         return self.scale[..., None] * values + self.shift[..., None]
 
 
-def least_squares(values: Tensor, reference: Tensor, weights: Tensor) -> Affine:
-    """What brings values ``[..., N]`` nearest to the reference, in squares weighted by ``[..., N]`` ≥ 0."""
+def least_squares(values: Tensor, reference: Tensor, weights: Tensor, least_variance: float = LEAST_VARIANCE) -> Affine:
+    """What brings values ``[..., N]`` nearest to the reference, in squares weighted by ``[..., N]`` ≥ 0. The scale of values that
+    vary less than ``least_variance`` stays small."""
     total = weights.sum(-1).clamp_min(torch.finfo(values.dtype).tiny)
     mean, wanted = (weights * values).sum(-1) / total, (weights * reference).sum(-1) / total
     about = values - mean[..., None]
     together = (weights * about * (reference - wanted[..., None])).sum(-1) / total
-    scale = together / ((weights * about * about).sum(-1) / total).clamp_min(LEAST_VARIANCE)
+    scale = together / ((weights * about * about).sum(-1) / total).clamp_min(least_variance)
     return Affine(scale, wanted - scale * mean)
 
 
