@@ -49,8 +49,8 @@ def aligned(sharp: Tensor, coarse: Tensor) -> Tensor:
 
 def local_fit(sharp: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
     """Scale and shift ``[T, S, S]`` by which the sharp answer comes nearest to the coarse one within ``REACH`` of each pixel,
-    averaged over those that hold there, each as much as there is relief to tell it from (a guided filter, He et al. 2013, whose guide
-    is the sharp answer): otherwise those from beside an edge would bring its blur back.
+    averaged over those that hold there, each as much as there is relief to tell it from (a guided filter, He et al. 2013, whose
+    guide is the sharp answer): otherwise those from beside an edge would bring its blur back.
 
     What is seen in a tile alone cannot tell how far things are, and a small network's relief is right among neighbors only.
     Opposite relief counts as none.

@@ -95,7 +95,7 @@ class Written:
 
 
 def test_the_sharp_answer_is_brought_to_the_coarse_scale_where_they_agree() -> None:
-    """Of a coarse depth that is right in all cells but one column, the column alone changes, and is noise before the second pass."""
+    """Of a coarse depth that is wrong in one column of cells, that alone changes, and is noise before the second pass."""
     depth = 2 + torch.arange(8.0).repeat_interleave(8).repeat(64, 1)
     truth = torch.nn.functional.avg_pool2d((2 * (depth - 2) / 7 - 1)[None, None], 8).repeat(1, 4, 1, 1)
     wrong = depth.clone()
