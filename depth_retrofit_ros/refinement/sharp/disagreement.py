@@ -13,7 +13,7 @@ from torch import Tensor
 AGREES = 0.5  # disagreement below which a pixel tells scale and shift
 LEAST_FULL = 0.06  # difference of normalised ln depth that may count as a full disagreement, of tiles
 REACH = 16  # px around a pixel, of a tile, from which scale and shift of a sharp answer are told: a few coarse pixels
-LEAST_RELIEF = 1e-4  # squared, of a sharp answer there, in normalised ln depth
+LEAST_RELIEF = 1e-4  # variance of an answer there, in normalised ln depth, that tells something
 LARGEST = 1.2  # normalised depth beyond which nothing is told apart
 TAIL = 0.005  # share of a frame's pixels that lie beyond each bound
 LEAST_HALF = 0.1  # half the range of ln depth of the flattest frame
@@ -48,19 +48,22 @@ def aligned(sharp: Tensor, coarse: Tensor) -> Tensor:
 
 
 def local_fit(sharp: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and shift ``[T, S, S]`` by which the sharp answer comes nearest to the coarse one within ``REACH`` of each pixel,
-    averaged over those that hold there, each as much as there is relief to tell it from (a guided filter, He et al. 2013, whose
-    guide is the sharp answer): otherwise those from beside an edge would bring its blur back.
+    """Scale and shift ``[T, S, S]`` by which the sharp answer comes nearest to the coarse one within ``REACH`` of each pixel, as
+    far as the two have relief in common there; for the rest it is the coarse one.
 
-    What is seen in a tile alone cannot tell how far things are, and a small network's relief is right among neighbors only.
-    Opposite relief counts as none.
+    What is seen in a tile alone cannot tell how far things are, and a small network's relief is right among neighbors only. A
+    guided filter (He et al. 2013) whose guide is the sharp answer, but that each window counts by its squared correlation, and as
+    much as it has relief: otherwise those from beside an edge would bring its blur back. Opposite relief counts as none.
     """
     mean, wanted = _around(sharp), _around(coarse)
-    variance = _around(sharp * sharp) - mean * mean
-    relief = variance.clamp_min(0.0) + LEAST_RELIEF
-    scale = ((_around(sharp * coarse) - mean * wanted) / relief).clamp_min(0.0)
-    total = _around(relief)
-    return _around(relief * scale) / total, _around(relief * (wanted - scale * mean)) / total
+    relief = (_around(sharp * sharp) - mean * mean).clamp_min(0.0) + LEAST_RELIEF
+    common = (_around(sharp * coarse) - mean * wanted).clamp_min(0.0)
+    scale = common / relief
+    other = (_around(coarse * coarse) - wanted * wanted).clamp_min(0.0) + LEAST_RELIEF
+    explained = (scale * common / other).clamp_max(1.0)
+    total, weight = _around(relief), relief * explained
+    shift = _around(weight * (wanted - scale * mean)) / total
+    return _around(weight * scale) / total, shift + (1 - _around(weight) / total) * coarse
 
 
 def _around(values: Tensor) -> Tensor:

@@ -37,16 +37,16 @@ def test_a_sharp_answer_is_brought_to_the_scale_around_each_pixel() -> None:
     told = aligned(5 * step + 3, blurred)
     near = (x - 95.5).abs() < 4
     assert float((told - step).abs()[near].mean()) < 0.5 * float((blurred - step).abs()[near].mean())
-    assert float((told - step).abs().max()) < 0.25 * float((blurred - step).abs().max())
+    assert float((told - step).abs().max()) < 0.35 * float((blurred - step).abs().max())
     far = (x - 96).abs() > 3 * REACH
     assert float((told - step).abs()[far].max()) < 0.02
 
 
-def test_opposite_relief_counts_as_none() -> None:
+def test_what_has_no_relief_in_common_says_nothing() -> None:
     coarse = torch.linspace(-1, 1, 192).expand(1, 192, 192).contiguous()
-    flat = aligned(-coarse, coarse)
-    smooth = torch.nn.functional.avg_pool2d(coarse, (1, 2 * REACH + 1), 1, (0, REACH))
-    assert float((flat - smooth).abs()[..., 60:-60].max()) < 0.02
+    torch.testing.assert_close(aligned(-coarse, coarse), coarse)
+    noise = torch.randn(1, 192, 192, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(aligned(noise, coarse), coarse, rtol=0, atol=0.02)
 
 
 def test_an_answer_without_relief_says_what_the_coarse_one_does() -> None:
