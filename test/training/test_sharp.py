@@ -105,7 +105,7 @@ def test_the_student_asks_nothing_of_the_truth() -> None:
     ]
     losses = [student_losses(nets, seen_of(nets.student, drawn, CPU), generator()) for drawn in (known, poisoned)]
     assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
-    assert float(losses[0]["total"]) > 0
+    assert losses[0]["total"].item() > 0
 
 
 def test_the_teacher_and_the_average_stay_as_they_are() -> None:
