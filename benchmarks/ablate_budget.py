@@ -43,8 +43,10 @@ class Tiled(Retrofit):
         super().__init__(coarse, refiner, budget)
         self.side = side
 
-    def select(self, coarse: CoarsePrediction, image: torch.Tensor) -> tuple[torch.Tensor, PixelSet]:
-        score, _ = super().select(coarse, image)
+    def select(
+        self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
+    ) -> tuple[torch.Tensor, PixelSet]:
+        score, _ = super().select(coarse, image, other)
         size = image.shape[:2]
         rows, columns = (-(-n // self.side) for n in size)
         by_tile = F.interpolate(score[None, None], size=(rows, columns), mode="bilinear", antialias=True, align_corners=False)

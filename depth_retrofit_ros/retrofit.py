@@ -29,8 +29,10 @@ from depth_retrofit_ros.refinement.pixels.graphed import GraphedRefiner
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
 from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.selection.contrast import contrast
+from depth_retrofit_ros.selection.disagreement import disagreement
+from depth_retrofit_ros.selection.selectors import SELECTORS
 from depth_retrofit_ros.selection.top_k import select_top
-from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.selection.uncertainty import uncertainty, weighted
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
 from depth_retrofit_ros.upsampling.interpolation import upsample_mask
@@ -40,7 +42,8 @@ from depth_retrofit_ros.upsampling.interpolation import upsample_mask
 class InFlightFrame:
     """A frame whose coarse prediction is being made.
 
-    image: ``uint8 [H, W, 3]`` on the device; coarse_done: when ``coarse`` is there.
+    image: ``uint8 [H, W, 3]`` on the device; coarse_done: when ``coarse`` is there, and ``other``, the second model's answer, where
+    there is one.
     """
 
     frame: Frame
@@ -48,6 +51,7 @@ class InFlightFrame:
     coarse: CoarsePrediction
     coarse_done: torch.cuda.Event | None
     stage: StageTimer
+    other: CoarsePrediction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +69,25 @@ class Retrofit:
 
     budget: share of the frame's pixels that are refined, 0…1; it may be changed between frames (at 0
     the answer is the upsampled coarse depth). trust_scale: whether the user vouches that camera and scene are what the model's
-    ``claim`` asks for. uses_sparse: whether the model takes a frame's sparse depth; one that is metric by it does.
+    ``claim`` asks for. uses_sparse: whether the model takes a frame's sparse depth; one that is metric by it does. second: a model
+    that runs beside it, on the same device: pixels are selected where the two disagree; None selects by uncertainty.
     Raises ModelError where trust cannot make metres of its depth.
     """
 
     def __init__(
-        self, coarse: CoarseModel, refiner: Refiner[Any], budget: float = 0.10, trust_scale: bool = False, uses_sparse: bool = False
+        self,
+        coarse: CoarseModel,
+        refiner: Refiner[Any],
+        budget: float = 0.10,
+        trust_scale: bool = False,
+        uses_sparse: bool = False,
+        second: CoarseModel | None = None,
     ) -> None:
         if trust_scale:
             _require_trustworthy(coarse.name, coarse.claim)
         self.coarse = coarse
         self.refiner = refiner
+        self.second = second
         self.budget = budget
         self.trust_scale = trust_scale
         self.uses_sparse = uses_sparse or coarse.claim.word == "sensor"
@@ -122,8 +134,13 @@ class Retrofit:
         with self._coarse_stream():
             image = self._upload(frame.image)
             with stage("coarse"):
-                coarse = limit_far(self.coarse.predict(image, frame.camera, Hints(frame.stamp_ns, frame.sparse)), self.coarse.claim)
-        return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage)
+                hints = Hints(frame.stamp_ns, frame.sparse)
+                coarse, other = (
+                    None if model is None else limit_far(model.predict(image, frame.camera, hints), model.claim)
+                    for model in (self.coarse, self.second)
+                )
+        assert coarse is not None
+        return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage, other)
 
     def collect(self, in_flight: InFlightFrame) -> DepthFrame:
         """The answer to what was launched; blocking. Frames are collected in the order of their launch."""
@@ -134,14 +151,15 @@ class Retrofit:
         """Upsample, select, refine and fuse what was launched. On CUDA this waits for none of it."""
         frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
-        maps = (coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown)
+        maps = [coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown]
+        maps += [] if in_flight.other is None else [in_flight.other.depth]
         self._refine_stream.wait(in_flight.coarse_done, image, *(made for made in maps if made is not None))
         with self._refine_stream():
             with stage("upsample"):
                 small = thumbnail(image, coarse.depth)
                 depth = guided_upsample(coarse.depth, image, small)
             with stage("select"):
-                score, pixels = self.select(coarse, image)
+                score, pixels = self.select(coarse, image, in_flight.other)
             with stage("refine"):
                 given = RefinerInput(image, small, coarse, depth, score, pixels, frame.camera, self.coarse.name)
                 refined = self.refiner.refine(given)
@@ -172,12 +190,23 @@ class Retrofit:
         """To which answers belong: who works on one on its device does so here, after all that is in work."""
         return self._refine_stream
 
-    def select(self, coarse: CoarsePrediction, image: torch.Tensor) -> tuple[torch.Tensor, PixelSet]:
-        """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of the frame ``uint8 [H, W, 3]``."""
+    def select(
+        self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
+    ) -> tuple[torch.Tensor, PixelSet]:
+        """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of the frame ``uint8 [H, W, 3]``: the
+        highest of that or, with the ``other`` model's answer, of their disagreement."""
         size = (image.shape[0], image.shape[1])
-        score = uncertainty(coarse, contrast(image, (coarse.depth.shape[0], coarse.depth.shape[1])))
+        score, ranking = self.scores(coarse, image, other)
         budget = 0.0 if self.refiner.needs == "nothing" else self.budget
-        return score, select_top(score, size, count=round(budget * size[0] * size[1]))
+        return score, select_top(ranking, size, count=round(budget * size[0] * size[1]))
+
+    def scores(
+        self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The uncertainty, which refiners see, and what decides which pixels they refine, ``[h, w]`` both; see ``select``."""
+        shown = contrast(image, (coarse.depth.shape[0], coarse.depth.shape[1]))
+        score = uncertainty(coarse, shown)
+        return score, score if other is None else weighted(disagreement(coarse.depth, other.depth), shown)
 
     def _stages(self) -> StageTimer:
         """Of a frame; an audit has its own."""
@@ -212,6 +241,28 @@ def refused_settings(info: ModelInfo, trust_scale: bool = False, cuda_graphs: bo
     return None
 
 
+def load_second(
+    selector: str, second_model: str | None, model: str, device: torch.device | str, allow_download: bool = False
+) -> CoarseModel | None:
+    """The model whose disagreement with ``model`` selects pixels; None where the selector asks for none. Raises ModelError."""
+    if reason := refused_selector(selector, second_model, model):
+        raise ModelError(reason)
+    return load_coarse(second_model, weights=None, device=str(device), allow_download=allow_download) if second_model else None
+
+
+def refused_selector(selector: str, second_model: str | None, model: str) -> str | None:
+    """Why there is no such selection, one line; None where there is. An empty name of a second model is none."""
+    if selector not in SELECTORS:
+        return f"unknown selector '{selector}': choose one of {', '.join(SELECTORS)}"
+    if selector == "disagreement" and not second_model:
+        return "selector disagreement compares two models: name the other one as second_model, see 'depth-retrofit models'"
+    if selector != "disagreement" and second_model:
+        return f"selector {selector} asks no second model: choose disagreement, or leave second_model {second_model} out"
+    if second_model == model:
+        return f"second_model {model} is the model itself, and agrees with it everywhere: name another"
+    return None
+
+
 def load(
     model: str = "compact",
     *,
@@ -228,6 +279,8 @@ def load(
     views: int = 1,
     coarse_engine: str = "auto",
     coarse_precision: str = "auto",
+    selector: str = "uncertainty",
+    second_model: str | None = None,
     suits: Refusal = SERVES,
 ) -> Retrofit:
     """A ready ``Retrofit``.
@@ -242,9 +295,10 @@ def load(
     for its authors' rule, None for what suits a live node; allow_download: fetch the checkpoint of a named model that is not here;
     views: how many of the newest frames a model of several views sees at once, see ``coarse.window``; coarse_engine: what runs the
     coarse model, of ``coarse.engines.registry.ENGINES``, or ``auto`` (the fastest that is installed, by measurement);
-    coarse_precision: in which it computes, ``float32``, ``bfloat16``, ``float16`` or ``auto``; suits: why a model does not suit
-    whoever calls, None where it does: it is refused, and ``auto`` passes it over, as it does those that cannot serve under the
-    other settings. Raises ModelError or WeightsError, each one line.
+    coarse_precision: in which it computes, ``float32``, ``bfloat16``, ``float16`` or ``auto``; selector: see
+    ``selection.selectors``; second_model: the other model, by name, that selector ``disagreement`` runs beside the first; suits:
+    why a model does not suit whoever calls, None where it does: it is refused, and ``auto`` passes it over, as it does those that
+    cannot serve under the other settings. Raises ModelError or WeightsError, each one line.
     """
     coarse_engine = named_engine(coarse_engine)
     weights = None if weights is None else Path(weights)
@@ -259,6 +313,10 @@ def load(
     info = resolved(model, device, weights, refusal)
     if reason := refusal(info):  # what cannot be is told before a checkpoint is read
         raise ModelError(reason)
+    if reason := refused_selector(selector, second_model, info.name):
+        raise ModelError(reason)
+    if second_model and (cuda_graphs or views > 1):
+        raise ModelError("selector disagreement runs without cuda_graphs, on one view at a time: leave it out, or those")
     coarse = load_coarse(
         info.name,
         weights=weights,
@@ -271,7 +329,8 @@ def load(
     coarse = windowed(coarse, views)
     loaded = load_refiner(refiner, coarse.device, engine, refiner_precision)
     if not cuda_graphs:
-        return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses)
+        second = load_second(selector, second_model, info.name, coarse.device, allow_download)
+        return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses, second)
     if not isinstance(loaded, SparseRefiner):
         raise ModelError(f"cuda_graphs replays refiner sparse, not {loaded.name}: leave it off")
     if coarse.device.type != "cuda" or loaded.backend.name != "triton":

@@ -6,6 +6,7 @@ import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -381,3 +382,37 @@ def test_on_cuda_nothing_waits_between_launch_and_the_filled_outputs(cuda_graphs
         np.testing.assert_allclose(answer["points"][..., :3], wanted["points"][..., :3], rtol=1e-3, atol=1e-3)
         for name in ("preview", "selection"):
             assert np.mean(answer[name] != wanted[name]) < 1e-2, name
+
+
+def test_pixels_are_selected_where_the_second_model_disagrees() -> None:
+    """Around one cell block of the coarse grid that the other model puts farther; refiners see the uncertainty all the same."""
+    other = two_planes()
+    other.depth[2:6, 3:7] *= 2
+    frame = Frame(np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+    plain, told = (Retrofit(ToldCoarse(), random_refiner(), 0.03, second=second) for second in (None, ToldCoarse(other)))
+    rows, columns = (np.arange(n) * low // n for n, low in ((HEIGHT, 18), (WIDTH, 24)))
+    inside = ((rows >= 2) & (rows < 6))[:, None] & ((columns >= 3) & (columns < 7))
+    for retrofit, share in ((told, (0.95, 1.0)), (plain, (0.0, 0.3))):
+        result = retrofit(frame)
+        assert result.refined_pixels == round(0.03 * HEIGHT * WIDTH)
+        assert share[0] <= result.selection.mask().numpy()[inside].sum() / result.refined_pixels <= share[1]
+    image = torch.from_numpy(frame.image)
+    assert torch.equal(told.select(two_planes(), image, other)[0], plain.select(two_planes(), image)[0])
+    assert set(told(frame).times_ms) == set(plain(frame).times_ms)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"selector": "random"}, "unknown selector 'random': choose one of uncertainty, disagreement"),
+        ({"selector": "disagreement"}, "compares two models: name the other one as second_model"),
+        ({"second_model": "meter-nyu"}, "selector uncertainty asks no second model"),
+        ({"selector": "disagreement", "second_model": "compact"}, "is the model itself"),
+        ({"selector": "disagreement", "second_model": "meter-nyu", "cuda_graphs": True}, "without cuda_graphs"),
+        ({"selector": "disagreement", "second_model": "compcat"}, "did you mean 'compact'"),
+    ],
+)
+def test_a_selector_that_cannot_be_is_told_in_one_line(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ModelError, match=told) as raised:
+        load("compact", device="cpu", **options)
+    assert "\n" not in str(raised.value)

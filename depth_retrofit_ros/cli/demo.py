@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
         coarse_engine=args.coarse_engine,
         coarse_precision=args.coarse_precision,
         allow_download=args.allow_download,
+        selector=args.selector,
+        second_model=args.second_model,
         trust_scale=trusted,
         domain=args.domain,
         evaluated=EVALUATED,

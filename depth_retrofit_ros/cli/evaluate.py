@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.evaluation.report.results import class_table, image_entry, summarize, table, to_json
     from depth_retrofit_ros.io.depth_files import make_folder, write_text
     from depth_retrofit_ros.refinement.registry import load_refiner
+    from depth_retrofit_ros.retrofit import load_second
 
     check_coarse_options(args)
     pairs = find_pairs(args.folder)
@@ -77,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
     )
     far = float("inf") if args.max_depth is None else args.max_depth
     refiner = load_refiner(args.refiner, pick_device(args.device), args.engine, args.refiner_precision)
-    evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far))
+    second = load_second(args.selector, args.second_model, "" if args.coarse else source.name, args.device, args.allow_download)
+    evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far), second)
     report, entries, relative, remarks = Report(), [], 0, Counter[str]()
     for pair in pairs:
         start = time.perf_counter()
@@ -170,6 +172,7 @@ def facts(args: argparse.Namespace, source: str, device: str) -> dict[str, Any]:
         "align": args.align,
         "budget": args.budget,
         "model": source,
+        "selector": args.selector if args.second_model is None else f"{args.selector} with {args.second_model}",
         "device": device,
         "valid_m": [args.min_depth, args.max_depth],
     }

@@ -94,7 +94,7 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     """What to run on a file: one model for all or, with ``--coarse``, the map stored for each. Raises DepthRetrofitError."""
     from depth_retrofit_ros.device.choice import pick_device
     from depth_retrofit_ros.refinement.registry import load_refiner
-    from depth_retrofit_ros.retrofit import Retrofit, load
+    from depth_retrofit_ros.retrofit import Retrofit, load, load_second
 
     if args.coarse is not None and args.trust_scale:
         raise UsageError("--trust-scale is of a model, and a coarse map says itself whether it is metric: leave it out")
@@ -114,15 +114,18 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
             coarse_engine=args.coarse_engine,
             coarse_precision=args.coarse_precision,
             allow_download=args.allow_download,
+            selector=args.selector,
+            second_model=args.second_model,
         )
         if args.sparse_depth is not None and not retrofit.uses_sparse:
             raise UsageError(f"{retrofit.coarse.name} takes no sparse depth: leave --sparse-depth out, or name a model that does")
         return lambda file: retrofit
     device = pick_device(args.device)
     refiner = load_refiner(args.refiner, device, args.engine, args.refiner_precision)
-    print(f"coarse depth from files in {args.coarse}; no model is run")
+    second = load_second(args.selector, args.second_model, "", device)
+    print(f"coarse depth from files in {args.coarse}; " + ("no model is run" if second is None else f"{second.name} beside it"))
 
-    return lambda file: Retrofit(read_coarse_map(args, file.stem, device), refiner, args.budget)
+    return lambda file: Retrofit(read_coarse_map(args, file.stem, device), refiner, args.budget, second=second)
 
 
 def unique_names(files: list[Path]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import CameraError, UsageError
+from depth_retrofit_ros.selection.selectors import SELECTORS
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.camera import Camera
@@ -19,7 +20,18 @@ _ROS_NAME = re.compile(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
 # Of ``add_model_options``, those that ``retrofit.load`` and the node's parameters have by the same names.
-SHARED = ("weights", "coarse_size", "coarse_engine", "coarse_precision", "refiner", "device", "engine", "refiner_precision")
+SHARED = (
+    "weights",
+    "coarse_size",
+    "coarse_engine",
+    "coarse_precision",
+    "selector",
+    "second_model",
+    "refiner",
+    "device",
+    "engine",
+    "refiner_precision",
+)
 
 
 def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, model: str = "auto", views: bool = False) -> None:
@@ -41,6 +53,11 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, mo
     group.add_argument(
         "--allow-download", action="store_true", help="fetch the checkpoint of the model that is named, where it is not here"
     )
+    if not views:
+        told = "which pixels are refined: uncertainty, where the model itself is unsure; disagreement, where --second-model differs"
+        add("--selector", "uncertainty", told, choices=SELECTORS)
+        told = "the other model of --selector disagreement, run beside the first, with its defaults"
+        group.add_argument("--second-model", metavar="NAME", help=told)
     add("--refiner", "sparse", "its name, see 'depth-retrofit models', or the path of a checkpoint", metavar="NAME")
     add("--budget", 0.1, "share of the pixels that are refined, 0 to 1", type=share, metavar="SHARE")
     add("--device", "auto", "auto, cpu, cuda or cuda:N")

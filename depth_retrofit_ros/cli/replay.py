@@ -100,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
         coarse_engine=args.coarse_engine,
         coarse_precision=args.coarse_precision,
         allow_download=args.allow_download,
+        selector=args.selector,
+        second_model=args.second_model,
         trust_scale=args.trust_scale,
         mode="every-frame" if args.every_frame else "realtime",
         rate=args.rate or 1.0,

@@ -1,4 +1,4 @@
-"""``depth-retrofit train compact|refiner|prv2|urgt``: render the pool, train, write the checkpoint and its model card."""
+"""``depth-retrofit train compact|refiner|prv2|urgt|sharp``: render the pool, train, write the checkpoint and its model card."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from depth_retrofit_ros.cli.train_pools import (
     render_pools,
     world_share,
 )
-from depth_retrofit_ros.errors import ModelError
+from depth_retrofit_ros.errors import ModelError, UsageError
 from depth_retrofit_ros.refinement.kinds import KIND
 
 if TYPE_CHECKING:
@@ -121,6 +121,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     urgt = parser.add_argument_group("urgt only: its ablation")
     urgt.add_argument("--apart", action="store_true", help="without attention across tiles")
     urgt.add_argument("--local-positions", action="store_true", help="positions in the tile, not in the frame")
+    sharp = parser.add_argument_group("sharp only: its ablation")
+    sharp.add_argument("--uniform-noise", action="store_true", help="as much noise everywhere, not where the two answers disagree")
+    sharp.add_argument("--no-anchor", action="store_true", help="without reconstruction of the coarse depth")
+    sharp.add_argument("--no-distillation", action="store_true", help="without the teacher's part in what the student learns")
     parser.set_defaults(run=run)
 
 
@@ -250,6 +254,29 @@ def _urgt(args: argparse.Namespace, spec: LoopSpec) -> Fit:
     return fit
 
 
+def _sharp(args: argparse.Namespace, spec: LoopSpec) -> Fit:
+    """See ``_compact``."""
+    import torch
+
+    from depth_retrofit_ros.refinement.sharp.network import SharpDepth
+    from depth_retrofit_ros.training.sharp import Ablation, train_sharp
+
+    if args.no_anchor and args.no_distillation:
+        raise UsageError("--no-anchor and --no-distillation leave the student nothing to learn from: give one of them")
+    if spec.steps < 2:
+        raise UsageError("--steps 1 is too few for a teacher and a student: give 2 or more")
+    models = _frozen(args, spec)
+    torch.manual_seed(spec.seed)
+    network = SharpDepth(args.uniform_noise).to(spec.device)
+
+    def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:
+        ablation = Ablation(not args.no_anchor, not args.no_distillation)
+        student, figures, steps = train_sharp(train, held_out, models, spec, network, ablation)
+        return student, figures, steps, {"uniform": network.uniform}
+
+    return fit
+
+
 def _frozen(args: argparse.Namespace, spec: LoopSpec) -> list[CoarseModel]:
     """The models whose answers are refined."""
     from depth_retrofit_ros.training.frozen import FrozenModels
@@ -272,6 +299,7 @@ TARGETS = {
     "refiner": Target(_refiner, 4, 1.5e-3, "sparse"),
     "prv2": Target(_prv2, 4, 1e-3, "prv2"),
     "urgt": Target(_urgt, 2, 5e-4, "urgt"),
+    "sharp": Target(_sharp, 4, 1e-3, "sharp"),
 }
 
 
@@ -346,6 +374,7 @@ def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
         else:
             values["start"] = args.start.name
     flags = {"unguided": args.unguided, "no-pretraining": args.no_pretraining, "apart": args.apart}
-    flags |= {"local-positions": args.local_positions, "resume": spec.resume}
+    flags |= {"local-positions": args.local_positions, "uniform-noise": args.uniform_noise}
+    flags |= {"no-anchor": args.no_anchor, "no-distillation": args.no_distillation, "resume": spec.resume}
     given = [f"--{name}" for name, is_given in flags.items() if is_given]
     return [f"--{name} {value}".rstrip() for name, value in values.items()] + given

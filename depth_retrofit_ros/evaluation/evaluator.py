@@ -60,13 +60,19 @@ class Evaluated:
 class Evaluator:
     """Measures a refiner at a budget (share of pixels) on one image after the other.
 
-    align: see ``alignment.fit``; valid_m: (min, max), depths outside of which the truth counts as unknown.
+    second: the model whose disagreement selects pixels, None to select by uncertainty; align: see ``alignment.fit``; valid_m: (min,
+    max), depths outside of which the truth counts as unknown.
     """
 
     def __init__(
-        self, refiner: Refiner[Any], budget: float, align: Mode, valid_m: tuple[float, float] = (1e-3, float("inf"))
+        self,
+        refiner: Refiner[Any],
+        budget: float,
+        align: Mode,
+        valid_m: tuple[float, float] = (1e-3, float("inf")),
+        second: CoarseModel | None = None,
     ) -> None:
-        self.refiner, self.budget, self.align, self.valid_m = refiner, budget, align, valid_m
+        self.refiner, self.budget, self.align, self.valid_m, self.second = refiner, budget, align, valid_m, second
         self._equal_time_px: dict[tuple[int, ...], int] = {}
         self._warm: set[tuple[int, ...]] = set()
         for upsampler in UPSAMPLERS.values():  # compiled here rather than in the first image's time
@@ -76,7 +82,8 @@ class Evaluator:
         """Runs everything; ``coarse`` is the model, the same in every call, or a stored prediction for this sample."""
         frame = sample.frame
         recorder = _Recorder(coarse)
-        retrofit = Retrofit(recorder, self.refiner, self.budget)
+        other = None if self.second is None else _Recorder(self.second)
+        retrofit = Retrofit(recorder, self.refiner, self.budget, second=other)
         if frame.image.shape not in self._warm:
             retrofit(frame)
             self._warm.add(frame.image.shape)
@@ -109,13 +116,14 @@ class Evaluator:
         maps = {name: alignments[name].apply(depth) for name, depth in maps.items()}
 
         band = edge_band(truth)
+        told = None if other is None else limit_far(other.prediction, other.claim)
         wanted = high_error(maps["bilinear"], truth, band)
         fx = _fx(sample)
         figures = {name: figures_of(depth, truth, band, fx) | {"ms": ms[name]} for name, depth in maps.items()}
         return Evaluated(
             sample=sample,
             methods={name: figures.get(name) for name in METHODS},
-            coverage=covered(retrofit, low, frame.image, wanted),
+            coverage=covered(retrofit, low, frame.image, wanted, told),
             alignments=alignments,
             maps=maps,
             coarse=shared.apply(low.depth.cpu().numpy()),
@@ -188,11 +196,13 @@ def moved_far(base: np.ndarray, refined: np.ndarray, truth: np.ndarray) -> float
     return float(np.mean(refined[known] > MOVED_FAR * base[known])) if known.any() else float("nan")
 
 
-def covered(retrofit: Retrofit, coarse: CoarsePrediction, image: np.ndarray, wanted: np.ndarray) -> dict[float, float]:
-    """Share of the ``wanted`` pixels (bool [H, W]) of the image that would be selected, by budget."""
-    score, _ = retrofit.select(coarse, torch.from_numpy(image).to(coarse.depth.device))
+def covered(
+    retrofit: Retrofit, coarse: CoarsePrediction, image: np.ndarray, wanted: np.ndarray, other: CoarsePrediction | None = None
+) -> dict[float, float]:
+    """Share of the ``wanted`` pixels (bool [H, W]) of the image that would be selected, by budget. other: of the second model."""
+    _, ranking = retrofit.scores(coarse, torch.from_numpy(image).to(coarse.depth.device), other)
     size = (wanted.shape[0], wanted.shape[1])
-    chosen = {budget: select_top(score, size, round(budget * wanted.size)) for budget in BUDGETS}
+    chosen = {budget: select_top(ranking, size, round(budget * wanted.size)) for budget in BUDGETS}
     return {budget: coverage(pixels.mask().cpu().numpy(), wanted) for budget, pixels in chosen.items()}
 
 

@@ -59,21 +59,37 @@ REFINERS: Mapping[str, RefinerInfo] = {
         normals=True,
         source="URGT, arXiv 2603.03026",
     ),
+    "sharp": RefinerInfo(
+        "depth_retrofit_ros.refinement.sharp.refiner:load",
+        "tiles",
+        "a sharp answer without scale, anchored where it agrees with the coarse depth",
+        "refiner_sharp.safetensors",
+        source="SharpDepth, arXiv 2411.18229",
+    ),
     "none": RefinerInfo(
         "depth_retrofit_ros.refinement.nothing:load", "nothing", "the upsampled coarse depth as it is: to compare with"
     ),
 }
 
+FOLDER = "sharpdepth"
+OF_FOLDER = RefinerInfo(
+    "depth_retrofit_ros.refinement.sharp.pipeline:load",
+    "frame",
+    "SharpDepth's full pipeline, of the folder of its published checkpoint; not tested with the published weights",
+    source="SharpDepth, arXiv 2411.18229",
+)
+"""What a path that is a folder is loaded as: it has no name, as none of it is bundled."""
+
 
 def load_refiner(chosen: Path | str | None, device: torch.device, backend: str = "auto", precision: str = "auto") -> Refiner[Any]:
     """A trained refiner.
 
-    chosen: a name of ``REFINERS`` (its bundled checkpoint), the path of a checkpoint, which tells of which refiner it is, or None
-    for ``DEFAULT``. backend: of sparse convolutions, see ``load_backend``; precision: in which type it computes, see
-    ``pixels.refiner.type_for``. Raises WeightsError or ModelError in one line.
+    chosen: a name of ``REFINERS`` (its bundled checkpoint), the path of a checkpoint, which tells of which refiner it is, None for
+    ``DEFAULT``, or a folder (``OF_FOLDER``). backend: of sparse convolutions, see ``load_backend``; precision: in which
+    type it computes, see ``pixels.refiner.type_for``. Raises WeightsError or ModelError in one line.
     """
     name, path = resolved(chosen)
-    module, _, function = REFINERS[name].loader.partition(":")
+    module, _, function = (OF_FOLDER if name == FOLDER else REFINERS[name]).loader.partition(":")
     return cast(Refiner[Any], getattr(import_module(module), function)(path, device, backend, precision))
 
 
@@ -88,6 +104,8 @@ def resolved(chosen: Path | str | None) -> tuple[str, Path | None]:
         close = difflib.get_close_matches(text, REFINERS, n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
         raise ModelError(f"unknown refiner '{text}': {hint}choose one of {', '.join(REFINERS)}, or the path of a checkpoint")
+    if path.is_dir():
+        return FOLDER, path
     name = load_tensors(path)[1].get(KIND, DEFAULT)
     if name not in REFINERS or not REFINERS[name].file:
         raise WeightsError(f"{path} is a checkpoint of refiner '{name}', which this version does not know: update it")

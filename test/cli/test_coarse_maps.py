@@ -267,3 +267,26 @@ def test_real_maps_of_foundation_models(shared_data: Path, tmp_path: Path, name:
     ranks = np.argsort(np.argsort(depth[known])), np.argsort(np.argsort(value[known]))
     order = float(np.corrcoef(*ranks)[0, 1])
     assert (-order if REAL[name] == "disparity" else order) > 0.8  # many are equal in 8 bit
+
+
+def test_pixels_are_selected_where_a_model_disagrees_with_the_map(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The map's box is where the model sees one; a block that the map alone has is where the pixels go."""
+    depth = depth_map()
+    depth[24:28, 30:36] = 1.0
+    np.save(photo.with_name("a.npy"), depth)
+    command = ["image", str(photo), "--coarse", str(photo.parent), "--coarse-kind", "metric", "--budget", "0.05", "--device", "cpu"]
+    maps = []
+    for name, options in (("plain", []), ("told", ["--selector", "disagreement", "--second-model", "compact"])):
+        assert cli.main([*command, "--out", str(tmp_path / name), *options]) == 0
+        maps.append(np.load(tmp_path / name / "a_depth.npy"))
+    assert "compact beside it" in capsys.readouterr().out
+    assert not np.array_equal(*maps)
+
+
+def test_a_selector_without_a_second_model_is_told(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(photo.with_name("a.npy"), depth_map())
+    command = ["image", str(photo), "--coarse", str(photo.parent), "--selector", "disagreement", "--out", str(tmp_path / "out")]
+    assert cli.main(command) == 2
+    assert "name the other one as second_model" in capsys.readouterr().err

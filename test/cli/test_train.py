@@ -76,6 +76,35 @@ def test_prv2_and_resuming_it(pool_folder: Path, tmp_path: Path, more: tuple[str
     assert any(not torch.equal(old, load_tensors(path)[0][name]) for name, old in tensors.items())
 
 
+@pytest.mark.parametrize("more", [(), ("--uniform-noise", "--no-anchor"), ("--no-distillation",)])
+def test_sharp_and_resuming_it(pool_folder: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+    assert train("sharp", pool_folder, tmp_path, "--coarse", "compact", *more) == 0
+    path = tmp_path / "sharp.safetensors"
+    refiner = load_refiner(path, CPU)
+    assert refiner.name == "sharp" and refiner.needs == "tiles"
+    assert json.loads(load_tensors(path)[1]["network"]) == {"uniform": "--uniform-noise" in more}
+    card = (tmp_path / "sharp.md").read_text()
+    assert "trained 2 steps" in card and "| val_left |" in card
+    assert all((option in card) == (option in more) for option in ("--uniform-noise", "--no-anchor", "--no-distillation"))
+    if not more:
+        assert train("sharp", pool_folder, tmp_path, "--coarse", "compact", "--steps", "4", "--resume") == 0
+        assert load_tensors(path)[1]["steps"] == "3"  # the student's share of four
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--no-anchor", "--no-distillation"), "leave the student nothing"),
+        (("--steps", "1"), "too few for a teacher and a student"),
+    ],
+)
+def test_a_student_without_anything_to_learn_is_refused(
+    tmp_path: Path, more: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("sharp", tmp_path / "pool", tmp_path / "out", "--coarse", "compact", *more) == 2
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("more", [(), ("--apart", "--local-positions")])
 def test_urgt(pool_folder: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
     assert train("urgt", pool_folder, tmp_path, "--coarse", "compact", *more) == 0

@@ -363,3 +363,14 @@ def test_image_takes_coarse_files_too(tmp_path: Path, refiner: Path, capsys: pyt
     assert np.load(out / "first_relative.npy").shape == (HEIGHT, WIDTH)
     assert "no features" in capsys.readouterr().out
     assert json.loads((out / "images.json").read_text())[0]["model"] == "files"
+
+
+def test_selection_by_disagreement_is_measured_by_what_it_covers(scene: Sample) -> None:
+    """A second model that knows the truth disagrees where the first one is wrong."""
+    wrong = np.where(scene.depth < np.median(scene.depth), scene.depth, 1.5 * scene.depth).astype(np.float32)
+    wrong[:, : WIDTH // 2] = scene.depth[:, : WIDTH // 2]
+    plain, told = (
+        Evaluator(random_refiner(), 0.1, "none", second=second)(scene, stored(wrong)) for second in (None, stored(scene.depth))
+    )
+    assert told.selected.sum() == plain.selected.sum() and not np.array_equal(told.selected, plain.selected)
+    assert told.coverage.keys() == plain.coverage.keys() and told.coverage != plain.coverage

@@ -15,6 +15,7 @@ from depth_retrofit_ros.refinement.base import LARGEST_CHANGE, Fused, Needs, Ref
 from depth_retrofit_ros.refinement.pixels.features import normalized
 from depth_retrofit_ros.refinement.tiles.layout import TileLayout, blended, cut, fullest
 from depth_retrofit_ros.refinement.tiles.regions import regions
+from depth_retrofit_ros.scale.affine import reanchored
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.interpolation import row_and_column
 
@@ -40,10 +41,13 @@ class Tiles:
 
 
 class TileAnswer(NamedTuple):
-    """change: ``[T, side, side]``, ln(refined / coarse); normals: ``[T, 3, side, side]``, of a network that gives some."""
+    """change: ``[T, side, side]``, ln(refined / coarse); normals: ``[T, 3, side, side]``, of a network that gives some; trusted:
+    ``bool [T, side, side]``, of one whose answer is right up to a power and a factor of depth, which are to be found for all tiles
+    of the frame together: where it and the coarse depth should agree."""
 
     change: Tensor
     normals: Tensor | None = None
+    trusted: Tensor | None = None
 
 
 class TileNetwork(Protocol):
@@ -103,7 +107,8 @@ class TileRefiner:
 
     def look(self, given: RefinerInput, layout: TileLayout, chosen: Tensor) -> tuple[Tensor, bool]:
         """What the network says of the chosen tiles ``int64 [T]``: ``[T, side, side, 1 or 4]``, and whether normals are in it."""
-        network, found = self.network, list[Tensor]()
+        network = self.network
+        changes, normals, trusted, levels = (list[Tensor]() for _ in range(4))
         maps, middle = network.project(given.coarse, given.score, given.model, given.camera), given.coarse.depth.log().nanmedian()
         origins, shared = layout.origins(chosen), chosen.new_empty(0, 2)
         if network.context and len(origins) > network.together:
@@ -113,10 +118,18 @@ class TileRefiner:
             colors = normalized(cut(given.image, some, network.side)).permute(0, 3, 1, 2)
             level = cut(given.depth, some, network.side).log()[:, None] - middle
             answer = network(Tiles(colors, level, maps, some, given.size))
-            parts = [answer.change[..., None].clamp(-LARGEST_CHANGE, LARGEST_CHANGE)]
-            whole = torch.cat(parts + ([] if answer.normals is None else [answer.normals.permute(0, 2, 3, 1)]), -1)
-            found.append(whole[: len(part)])
-        return torch.cat(found), found[0].shape[-1] > 1
+            own = slice(len(part))
+            changes.append(answer.change[own])
+            if answer.normals is not None:
+                normals.append(answer.normals[own].permute(0, 2, 3, 1))
+            if answer.trusted is not None:
+                trusted.append(answer.trusted[own])
+                levels.append(level[own, 0])
+        change = torch.cat(changes)
+        if trusted:
+            change = reanchored(torch.cat(levels), change, torch.cat(trusted))
+        change = change[..., None].clamp(-LARGEST_CHANGE, LARGEST_CHANGE)
+        return (torch.cat((change, torch.cat(normals)), -1), True) if normals else (change, False)
 
     def fuse(self, refined: TileRefined) -> Fused:
         """The refined value where a tile was seen: these refiners have no gate of their own."""

@@ -69,6 +69,8 @@ def load_retrofit(settings: Settings) -> Retrofit:
         coarse_precision=settings.coarse_precision,
         allow_download=settings.allow_download,
         views=settings.views,
+        selector=settings.selector,
+        second_model=settings.second_model or None,
         suits=lambda info: mode_refusal(settings.align, info.name, info.claim, settings.views),
     )
 

@@ -13,6 +13,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from depth_retrofit_ros.coarse.input_size import DEFAULT, NATIVE
 from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import SetupError
+from depth_retrofit_ros.selection.selectors import SELECTORS
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -130,6 +131,14 @@ PARAMETERS = (
         "In which the coarse model computes; auto: what was measured to hold",
         choices=("auto", *PRECISIONS),
     ),
+    Parameter(
+        "selector",
+        "uncertainty",
+        "unconfigured",
+        "Which pixels are refined: where the model itself is unsure, or where it and `second_model` disagree",
+        choices=SELECTORS,
+    ),
+    Parameter("second_model", "", "unconfigured", "The other coarse model of selector disagreement, run beside the first"),
     Parameter("refiner", "sparse", "unconfigured", "Name of the refiner, see `depth-retrofit models`, or the path of a checkpoint"),
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
     Parameter("engine", "auto", "unconfigured", "Sparse backend, see `depth-retrofit models`; auto: the fastest on the device"),
@@ -213,6 +222,8 @@ class Settings:
     coarse_size: str
     coarse_engine: str
     coarse_precision: str
+    selector: str
+    second_model: str
     refiner: str
     device: str
     engine: str

@@ -65,6 +65,8 @@ class Replay:
     coarse_precision: str = "auto"
     allow_download: bool = False
     trust_scale: bool = False
+    selector: str = "uncertainty"
+    second_model: str | None = None
     mode: RunMode = "realtime"
     rate: float = 1.0
     domain: int | None = None
@@ -88,6 +90,8 @@ class Replay:
             "allow_download": self.allow_download,
             "budget": self.budget,
             "trust_scale": self.trust_scale,
+            "selector": self.selector,
+            "second_model": self.second_model or "",
         }
 
 

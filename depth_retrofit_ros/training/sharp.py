@@ -1,0 +1,233 @@
+"""Training of SharpDepth's small network (arXiv 2411.18229, section 3): a teacher on true depth, then a student without any.
+
+The teacher gives sharp depth from noise alone, right up to scale and shift. The student begins as the teacher, and learns what to
+do where a coarse depth is given besides: to be as sharp as the frozen teacher would have its answers (score distillation in x₀
+form), and no farther from the coarse depth than that asks for.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.refinement.sharp.disagreement import aligned, local_fit
+from depth_retrofit_ros.refinement.sharp.network import SharpDepth, noise_at, normalised
+from depth_retrofit_ros.refinement.tiles.refiner import Tiles
+from depth_retrofit_ros.scale.affine import least_squares, reanchored
+from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.losses import gradient_loss
+from depth_retrofit_ros.training.tile_batch import targets
+from depth_retrofit_ros.training.windows import Window, Windows
+
+TEACHING = 0.5  # share of the steps
+STUDENT_RATE = 0.3  # of the teacher's
+GRADIENT, SCALE = 0.5, 0.3  # weights beside the teacher's affine-invariant error
+LEAST_DEVIATION = 0.03  # of true normalised depth in a window, for less is noise
+LEAST_ANSWER = 0.01  # variance of an answer, below which its scale is not taken as chosen
+PURE = 0.2  # share of the student's samples that are noise alone, as its first pass sees
+RECONSTRUCTION = 0.3  # weight of the anchor beside distillation
+AVERAGE, AVERAGE_EVERY = 0.999, 5  # of the weights by which the disagreement is found, and steps between its updates
+UNIT = 0.2  # difference of normalised depth that counts as one where it is squared, as latents do whose variance is about one
+KEPT = 0.0683  # of a clean answer in the last step of the diffusion that the paper's networks come from
+VALIDATION_SEED, VALIDATION_BATCHES = 10_000, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """Which part is left out. anchor: the reconstruction of the coarse depth; distillation: of the teacher."""
+
+    anchor: bool = True
+    distillation: bool = True
+
+
+class Seen(NamedTuple):
+    """What a network sees of B windows: colors ``[B, 3, S, S]``, coarse ``[B, S, S]`` normalised, half ``[B]``: ln depth of 1."""
+
+    colors: Tensor
+    coarse: Tensor
+    half: Tensor
+
+
+def seen_of(network: SharpDepth, windows: Sequence[Window], device: torch.device) -> Seen:
+    """Of windows as large as a tile."""
+    tiles = [_tile(network, window) for window in windows]
+    coarse, half = zip(*(normalised(of) for of in tiles), strict=True)
+    made = torch.cat([of.colors for of in tiles]), torch.cat(coarse), torch.stack(half)
+    return Seen(*(values.to(device) for values in made))
+
+
+def truth_of(network: SharpDepth, windows: Sequence[Window], seen: Seen) -> tuple[Tensor, Tensor]:
+    """Normalised true depth ``[B, S, S]``, and where it is known."""
+    target = targets(windows, [torch.zeros(1, 2, dtype=torch.int64)] * len(windows), network.side)
+    wanted, valid = target.wanted.to(seen.coarse), target.valid.to(seen.coarse.device)
+    return seen.coarse + wanted / seen.half[:, None, None], valid
+
+
+def teacher_losses(network: SharpDepth, seen: Seen, truth: Tensor, valid: Tensor, generator: torch.Generator) -> Losses:
+    """L1 of what noise alone gives and of its gradients, after the best scale and shift of each window, in units of that window's
+    deviation; and a light L1 of its relief as it is, which keeps it about 0 ± 1. ``flat``, for comparison: the first of a flat
+    answer."""
+    answer = network.first(seen.colors, _noise(seen.coarse, generator), seen.coarse)
+    weights = valid.to(answer.dtype)
+    middle = _mean(truth, weights)
+    relief = (truth - middle) / _mean((truth - middle).square(), weights).sqrt().clamp_min(LEAST_DEVIATION)
+    fit = least_squares(answer.flatten(1), relief.flatten(1), weights.flatten(1), LEAST_ANSWER)
+    fitted = fit.of(answer.flatten(1)).view_as(answer)
+    losses = {
+        "affine": (fitted - relief).abs()[valid].mean(),
+        "gradient": gradient_loss(fitted, relief, valid),
+        "scale": (answer - _mean(answer, weights) - relief).abs()[valid].mean(),
+    }
+    total = losses["affine"] + GRADIENT * losses["gradient"] + SCALE * losses["scale"]
+    return {"total": total, **losses, "flat": relief.abs()[valid].mean()}
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Of each of ``[B, S, S]``, ``[B, 1, 1]``."""
+    return (values * weights).sum((1, 2), keepdim=True) / weights.sum((1, 2), keepdim=True).clamp_min(1)
+
+
+class Distillation(nn.Module):
+    """The student beside the frozen teacher and the average of its own weights, so that a checkpoint holds all three."""
+
+    def __init__(self, teacher: SharpDepth) -> None:
+        super().__init__()
+        self.student = copy.deepcopy(teacher).requires_grad_(True)
+        self.teacher = copy.deepcopy(teacher).requires_grad_(False)
+        self.average = copy.deepcopy(teacher).requires_grad_(False)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the average towards the student."""
+        for slow, fast in zip(self.average.parameters(), self.student.parameters(), strict=True):
+            slow.lerp_(fast, 1 - AVERAGE)
+
+
+def student_losses(nets: Distillation, seen: Seen, generator: torch.Generator, ablation: Ablation = Ablation()) -> Losses:
+    """Score distillation in x₀ form, and reconstruction of the coarse depth, weighted by how far it and a sharp answer disagree.
+
+    Nothing of the truth is asked for. An answer from noise alone has no scale: it is compared in the coarse one's.
+    """
+    student, coarse = nets.student, seen.coarse
+    apart, gate = gates(nets, seen, generator)
+    pure = torch.rand(len(coarse), 1, 1, generator=generator).to(coarse.device) < PURE
+    answer = student.denoised(seen.colors, _noise(coarse, generator), coarse, torch.where(pure, 1.0, gate))
+    with torch.no_grad():
+        scale, shift = local_fit(answer, coarse)
+        noised = KEPT * answer + (1 - KEPT**2) ** 0.5 * _noise(coarse, generator)
+        target = aligned(nets.teacher.first(seen.colors, noised, coarse), coarse)
+    shown = torch.where(pure, scale * answer + shift, answer)
+    losses = {"distillation": distillation_loss(shown, target), "reconstruction": reconstruction_loss(shown, coarse, apart)}
+    total = ablation.distillation * losses["distillation"] + ablation.anchor * RECONSTRUCTION * losses["reconstruction"]
+    return {"total": total, **losses, "apart": apart.mean()}
+
+
+@torch.no_grad()
+def gates(nets: Distillation, seen: Seen, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The disagreement that the averaged student finds, and the gate that comes of it."""
+    apart = nets.average.apart(seen.colors, _noise(seen.coarse, generator), seen.coarse)
+    return apart, nets.student.gate(apart)
+
+
+def distillation_loss(answer: Tensor, target: Tensor) -> Tensor:
+    """Half the mean squared difference, in ``UNIT``: its gradient is that of score distillation with an x₀ target."""
+    return 0.5 * (1 - KEPT**2) * ((answer - target) / UNIT).square().mean()
+
+
+def reconstruction_loss(answer: Tensor, coarse: Tensor, apart: Tensor) -> Tensor:
+    """L1 to the coarse depth, as the mean weighted by the disagreement ``apart``."""
+    return (apart * (answer - coarse).abs()).sum() / apart.sum().clamp_min(1e-6)
+
+
+@torch.no_grad()
+def validate(network: SharpDepth, windows: Windows, device: torch.device) -> dict[str, float]:
+    """L1 of ln depth at selected pixels of held-out windows, as the refiner answers there, each anchored by itself, and of its
+    first pass in the coarse scale; of the coarse depth, and which share of that is left. The same each time."""
+    error = first = before = 0.0
+    for index in range(VALIDATION_BATCHES):
+        for window in windows(index):
+            tile = _tile(network, window)
+            moved = {name: getattr(tile, name).to(device) for name in ("colors", "level", "maps", "origins")}
+            tile = replace(tile, **moved)
+            answer = network(tile)
+            assert answer.trusted is not None
+            change = reanchored(tile.level[:, 0], answer.change, answer.trusted)[0].cpu()
+            coarse, half = normalised(tile)
+            sharp = aligned(network.first(tile.colors, noise_at(tile.origins, network.side, 0), coarse), coarse)
+            wanted = window.change()
+            chosen = window.selected & wanted.isfinite()
+            error += float((change - wanted)[chosen].abs().mean())
+            before += float(wanted[chosen].abs().mean())
+            first += float((((sharp - coarse) * half)[0].cpu() - wanted)[chosen].abs().mean())
+    count = VALIDATION_BATCHES * windows.batch
+    figures = {"val_error": error / count, "val_first": first / count, "val_coarse": before / count}
+    return figures | {"val_first_left": first / before, "val_left": error / before}
+
+
+def train_sharp(
+    train: Sequence[Path],
+    held_out: Sequence[Path],
+    models: Sequence[CoarseModel],
+    spec: LoopSpec,
+    network: SharpDepth,
+    ablation: Ablation = Ablation(),
+) -> tuple[SharpDepth, dict[str, float], int]:
+    """The finished student, its validation figures, and the steps of both stages. The teacher's state is in its own folder."""
+    shapes = [(network.side, network.side)]
+    windows = Windows(shapes, train, models, spec.batch, spec.seed, echoed=True)
+    fixed = Windows(shapes, held_out, models, spec.batch, VALIDATION_SEED, simulated=0.5)
+    first = round(TEACHING * spec.steps)
+
+    def teach(net: nn.Module, index: int, progress: float) -> Losses:
+        assert isinstance(net, SharpDepth)
+        drawn = windows(index)
+        seen = seen_of(net, drawn, spec.device)
+        truth, valid = truth_of(net, drawn, seen)
+        with spec.autocast():
+            return teacher_losses(net, seen, truth, valid, _generator(spec, index))
+
+    def study(net: nn.Module, index: int, progress: float) -> Losses:
+        assert isinstance(net, Distillation)
+        if index and index % AVERAGE_EVERY == 0:
+            net.follow()
+        seen = seen_of(net.student, windows(first + index), spec.device)
+        with spec.autocast():
+            return student_losses(net, seen, _generator(spec, first + index), ablation)
+
+    def check(net: nn.Module) -> dict[str, float]:
+        student = net.student if isinstance(net, Distillation) else net
+        assert isinstance(student, SharpDepth)
+        return validate(student, fixed, spec.device)
+
+    begun = spec.resume and (spec.out / "state.pt").exists()  # the student: the teacher stays what it is
+    spec = replace(spec, minutes=spec.minutes / 2)
+    teaching = Loop(network, replace(spec, steps=first, out=spec.out / "teacher"))
+    if not begun:
+        teaching.run(teach, check, every=250)
+    assert isinstance(teaching.average, SharpDepth)
+    nets = Distillation(teaching.average)
+    studying = replace(spec, steps=spec.steps - first, rate=STUDENT_RATE * spec.rate)
+    loop = Loop(nets, studying, [{"params": list(nets.student.parameters())}])
+    figures = loop.run(study, check, every=250)
+    student = loop.average.student
+    assert isinstance(student, SharpDepth)
+    return student, figures, teaching.done + loop.done
+
+
+def _tile(network: SharpDepth, window: Window) -> Tiles:
+    return window.tiles(network, torch.zeros(1, 2, dtype=torch.int64))
+
+
+def _generator(spec: LoopSpec, index: int) -> torch.Generator:
+    return torch.Generator().manual_seed(spec.seed * 1_000_003 + index)
+
+
+def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator).to(like)

@@ -1,0 +1,159 @@
+"""Training of SharpDepth: its losses on cases made by hand, and a student that asks nothing of the truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from depth_retrofit_ros.refinement.sharp.network import SharpDepth
+from depth_retrofit_ros.training.loop import LoopSpec
+from depth_retrofit_ros.training.sharp import (
+    AVERAGE,
+    KEPT,
+    UNIT,
+    Ablation,
+    Distillation,
+    Seen,
+    distillation_loss,
+    reconstruction_loss,
+    seen_of,
+    student_losses,
+    teacher_losses,
+    train_sharp,
+    truth_of,
+)
+from depth_retrofit_ros.training.windows import Window, cut_window
+from test.training.samples import sample, view_of, write_samples
+
+CPU = torch.device("cpu")
+
+
+class Small(SharpDepth):
+    """Of tiles that the written samples hold."""
+
+    side = 64
+
+
+def windows() -> list[Window]:
+    data = sample()
+    view = view_of(data, factor=1.7)
+    selected = torch.zeros(96, 96, dtype=torch.bool)
+    selected[20:60] = True
+    places = ((0, 11, 64, 64), (16, 30, 64, 64))
+    return [cut_window(data, index, view, view.doubt, selected, place) for index, place in enumerate(places)]
+
+
+def network() -> Small:
+    torch.manual_seed(0)
+    made = Small()
+    torch.nn.init.normal_(made.unet.last.weight, std=0.05)
+    return made
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(5)
+
+
+def test_distillation_pulls_by_the_difference() -> None:
+    answer = torch.tensor([[[0.0, UNIT]]], requires_grad=True)
+    loss = distillation_loss(answer, torch.tensor([[[0.0, 0.0]]]))
+    assert loss.item() == pytest.approx(0.25 * (1 - KEPT**2))
+    loss.backward()
+    assert answer.grad is not None and answer.grad.flatten().tolist() == pytest.approx([0.0, 0.5 * (1 - KEPT**2) / UNIT])
+
+
+def test_reconstruction_counts_where_the_two_disagree() -> None:
+    answer, coarse = torch.tensor([[[1.0, 3.0, 9.0]]]), torch.zeros(1, 1, 3)
+    assert float(reconstruction_loss(answer, coarse, torch.tensor([[[1.0, 0.5, 0.0]]]))) == pytest.approx((1 + 1.5) / 1.5)
+    assert float(reconstruction_loss(answer, coarse, torch.zeros(1, 1, 3))) == 0
+
+
+def test_the_teacher_is_not_asked_for_scale_and_shift() -> None:
+    class Told(Small):
+        factor = 1.0
+
+        def first(self, colors: torch.Tensor, noise: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+            return self.factor * truth + 0.3
+
+    seen = seen_of(network(), windows(), CPU)
+    truth, valid = truth_of(network(), windows(), seen)
+    told = Told()
+    for factor in (1.0, 2.0):
+        told.factor = factor
+        losses = teacher_losses(told, seen, truth, valid, generator())
+        assert float(losses["affine"]) < 1e-3 and float(losses["gradient"]) < 1e-3 < float(losses["flat"])
+    assert teacher_losses(network(), seen, truth, valid, generator())["affine"].item() > 0.1
+
+
+def test_truth_is_in_the_scale_of_the_coarse_depth() -> None:
+    (first, _), net = windows(), network()
+    seen = seen_of(net, [first], CPU)
+    truth, valid = truth_of(net, [first], seen)
+    told = ((truth - seen.coarse) * seen.half[:, None, None])[0]
+    torch.testing.assert_close(told[valid[0]], first.change().clamp(-1.5, 1.5)[valid[0]], rtol=1e-3, atol=1e-4)
+    assert 0.9 < float(valid.float().mean()) <= 1
+
+
+def test_the_student_asks_nothing_of_the_truth() -> None:
+    nets, known = Distillation(network()), windows()
+    nan = torch.full_like(known[0].target, torch.nan)
+    poisoned = [
+        replace(window, target=nan, truth=nan, view=replace(window.view, truth=window.view.truth * torch.nan)) for window in known
+    ]
+    losses = [student_losses(nets, seen_of(nets.student, drawn, CPU), generator()) for drawn in (known, poisoned)]
+    assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
+    assert losses[0]["total"].item() > 0
+
+
+def test_the_teacher_and_the_average_stay_as_they_are() -> None:
+    nets = Distillation(network())
+    student_losses(nets, seen_of(nets.student, windows(), CPU), generator())["total"].backward()
+    assert all(parameter.grad is None for net in (nets.teacher, nets.average) for parameter in net.parameters())
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in nets.student.parameters())
+
+
+def test_the_average_follows_the_student() -> None:
+    nets = Distillation(network())
+    with torch.no_grad():
+        nets.student.unet.first.weight += 1
+    before = nets.average.unet.first.weight.clone()
+    nets.follow()
+    torch.testing.assert_close(nets.average.unet.first.weight, before + (1 - AVERAGE), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ablation", "left"), [(Ablation(anchor=False), "distillation"), (Ablation(distillation=False), "reconstruction")]
+)
+def test_an_ablation_leaves_one_part_out(ablation: Ablation, left: str) -> None:
+    nets = Distillation(network())
+    seen = seen_of(nets.student, windows(), CPU)
+    all_of, part = student_losses(nets, seen, generator()), student_losses(nets, seen, generator(), ablation)
+    assert torch.equal(all_of[left], part[left])
+    assert float(part["total"]) == pytest.approx(float(part[left]) * (1.0 if left == "distillation" else 0.3))
+
+
+def test_only_the_gate_decides_what_the_student_sees() -> None:
+    """Where the averaged student agrees with the coarse depth everywhere, gated samples are the coarse depth itself."""
+
+    class Agrees(Small):
+        def apart(self, colors: torch.Tensor, noise: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+            return torch.zeros_like(coarse)
+
+    nets = Distillation(Agrees())  # at rest: its last layer is zero
+    seen = seen_of(nets.student, windows()[:1], CPU)
+    losses = [student_losses(nets, Seen(*seen), torch.Generator().manual_seed(seed)) for seed in range(8)]
+    assert all(float(loss["reconstruction"]) == 0 for loss in losses)
+
+
+def test_both_stages_and_resuming_them(tmp_path: Path) -> None:
+    files = write_samples(tmp_path, 2)
+    spec = LoopSpec(2, 1, 1e-3, 3, tmp_path / "out", CPU)
+    student, figures, steps = train_sharp(files, files, [], spec, Small())
+    assert steps == 2 and {"val_left", "val_first_left"} <= figures.keys()
+    assert (tmp_path / "out" / "teacher" / "state.pt").exists() and (tmp_path / "out" / "state.pt").exists()
+    resumed, _, more = train_sharp(files, files, [], replace(spec, steps=4, resume=True), Small())
+    assert more == 3  # the teacher stays what the student was begun as
+    assert any(not torch.equal(a, b) for a, b in zip(student.parameters(), resumed.parameters(), strict=True))
