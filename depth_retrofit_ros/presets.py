@@ -27,7 +27,8 @@ Upsample = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 class Named(Protocol):
     """A coarse model, of one view or of several."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,7 +235,7 @@ def _paper(args: argparse.Namespace, spec: LoopSpec) -> Fit:
     def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:
         thresholds = calibrate([*models, *more], held_out)
         loop, figures = train_paper(train, held_out, models, spec, network, thresholds, backend)
-        told = {name: [round(alpha, 6) for alpha in t.alphas] for name, t in thresholds.items()}
+        told = {name: list(t.alphas) for name, t in thresholds.items()}
         return loop.average, figures, loop.done, {"widths": network.widths, "blocks": network.blocks, "thresholds": told}
 
     return fit

@@ -121,6 +121,8 @@ def paper_losses(network: PaperNet, samples: Sequence[PaperSample], backend: Spa
     batch = stack_masks(torch.stack([s.mask for s in samples]).to(device), network.levels)
     parts = ([getattr(s, name) for s in samples] for name in ("rgb", "coarse", "entropy", "target"))
     rgb, coarse, entropy, target = (torch.cat(part).to(device) for part in parts)
+    if torch.is_autocast_enabled(device.type):  # sparse convolutions compute in the type of what they are given
+        rgb = rgb.to(torch.get_autocast_dtype(device.type))
     value = network(rgb, backend.build_pyramid(batch.pixels, network.levels))
     gate, level = network.gate(coarse, value.level, entropy, value.entropy)
     counts = [s.target.numel() for s in samples]
