@@ -135,6 +135,8 @@ def given(model: CoarseModel, sample: Sample) -> GivenCoarse:
 def measure(sample: Sample, retrofit: Retrofit, row: Row, align: Any) -> None:
     """Add one frame's figures to a row of the table."""
     assert sample.frame.camera is not None, "samples come with intrinsics"
+    if not row:
+        retrofit(sample.frame)  # the first frame waits for what is compiled
     result = retrofit(sample.frame)
     stretched = upsample(result.coarse, (sample.depth.shape[0], sample.depth.shape[1]), "bilinear").numpy()
     alignment = fit(stretched, sample.depth, align, inverse=retrofit.coarse.claim.inverse)
