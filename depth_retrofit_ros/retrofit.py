@@ -24,6 +24,7 @@ from depth_retrofit_ros.coarse.window import one_at_a_time, windowed
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.presets import USUAL, Parts, load_preset
 from depth_retrofit_ros.refinement.base import Refiner, RefinerInput
 from depth_retrofit_ros.refinement.pixels.graphed import GraphedRefiner
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
@@ -31,10 +32,9 @@ from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.selection.contrast import contrast
 from depth_retrofit_ros.selection.disagreement import disagreement
 from depth_retrofit_ros.selection.selectors import SELECTORS
-from depth_retrofit_ros.selection.top_k import select_top
-from depth_retrofit_ros.selection.uncertainty import uncertainty, weighted
+from depth_retrofit_ros.selection.uncertainty import weighted
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
-from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
+from depth_retrofit_ros.upsampling.edge_aware import thumbnail
 from depth_retrofit_ros.upsampling.interpolation import upsample_mask
 
 
@@ -69,8 +69,9 @@ class Retrofit:
 
     budget: share of the frame's pixels that are refined, 0…1; it may be changed between frames (at 0
     the answer is the upsampled coarse depth). trust_scale: whether the user vouches that camera and scene are what the model's
-    ``claim`` asks for. uses_sparse: whether the model takes a frame's sparse depth; one that is metric by it does. second: a model
-    that runs beside it, on the same device: pixels are selected where the two disagree; None selects by uncertainty.
+    ``claim`` asks for. uses_sparse: whether the model takes a frame's sparse depth; one that is metric by it does. parts: what
+    upsamples and selects, see ``presets``. second: a model that runs beside it, on the same device: pixels are selected where the
+    two disagree; None selects by uncertainty.
     Raises ModelError where trust cannot make metres of its depth.
     """
 
@@ -81,6 +82,7 @@ class Retrofit:
         budget: float = 0.10,
         trust_scale: bool = False,
         uses_sparse: bool = False,
+        parts: Parts = USUAL,
         second: CoarseModel | None = None,
     ) -> None:
         if trust_scale:
@@ -91,6 +93,7 @@ class Retrofit:
         self.budget = budget
         self.trust_scale = trust_scale
         self.uses_sparse = uses_sparse or coarse.claim.word == "sensor"
+        self.parts = parts
         self._upload = Upload(coarse.device)
         self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device, first=True)
 
@@ -148,7 +151,7 @@ class Retrofit:
 
     @torch.inference_mode()
     def refine(self, in_flight: InFlightFrame) -> RefiningFrame:
-        """Upsample, select, refine and fuse what was launched. On CUDA this waits for none of it."""
+        """Upsample, select, refine and fuse what was launched. On CUDA this waits for none of it, unless the selector does."""
         frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
         maps = [coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown]
@@ -157,7 +160,7 @@ class Retrofit:
         with self._refine_stream():
             with stage("upsample"):
                 small = thumbnail(image, coarse.depth)
-                depth = guided_upsample(coarse.depth, image, small)
+                depth = self.parts.upsample(coarse.depth, image, small)
             with stage("select"):
                 score, pixels = self.select(coarse, image, in_flight.other)
             with stage("refine"):
@@ -193,20 +196,21 @@ class Retrofit:
     def select(
         self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
     ) -> tuple[torch.Tensor, PixelSet]:
-        """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of the frame ``uint8 [H, W, 3]``: the
-        highest of that or, with the ``other`` model's answer, of their disagreement."""
-        size = (image.shape[0], image.shape[1])
+        """The uncertainty ``[h, w]`` on the coarse grid, and what is chosen of the pixels of the frame ``uint8 [H, W, 3]``: by that
+        or, with the ``other`` model's answer, by their disagreement."""
         score, ranking = self.scores(coarse, image, other)
         budget = 0.0 if self.refiner.needs == "nothing" else self.budget
-        return score, select_top(ranking, size, count=round(budget * size[0] * size[1]))
+        return score, self.parts.selector.choose(ranking, (image.shape[0], image.shape[1]), budget)
 
     def scores(
         self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The uncertainty, which refiners see, and what decides which pixels they refine, ``[h, w]`` both; see ``select``."""
+        score = self.parts.selector.score(coarse, image)
+        if other is None:
+            return score, score
         shown = contrast(image, (coarse.depth.shape[0], coarse.depth.shape[1]))
-        score = uncertainty(coarse, shown)
-        return score, score if other is None else weighted(disagreement(coarse.depth, other.depth), shown)
+        return score, weighted(disagreement(coarse.depth, other.depth), shown)
 
     def _stages(self) -> StageTimer:
         """Of a frame; an audit has its own."""
@@ -279,6 +283,8 @@ def load(
     views: int = 1,
     coarse_engine: str = "auto",
     coarse_precision: str = "auto",
+    preset: str = "default",
+    entropy_threshold: float = 0.0,
     selector: str = "uncertainty",
     second_model: str | None = None,
     suits: Refusal = SERVES,
@@ -287,24 +293,28 @@ def load(
 
     model: a name of ``coarse.registry.MODELS``, or ``auto`` (the best that is here for the device, see ``coarse.auto``); weights:
     file or folder of its checkpoint, where it is not bundled or found by ``DEPTH_RETROFIT_WEIGHTS`` or in the hub's cache; refiner:
-    a name of ``refinement.registry.REFINERS`` or the path of a checkpoint, None for the sparse one; budget: see ``Retrofit``;
-    device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N``; engine: the backend of the sparse
+    a name of ``refinement.registry.REFINERS`` or the path of a checkpoint, None or ``auto`` for the preset's; budget: see
+    ``Retrofit``; device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N``; engine: the backend of the sparse
     convolutions, a name of ``sparse.backends.registry.BACKENDS``, or
     ``auto`` (the fastest on that device); refiner_precision: in which type it computes, see ``refiner.type_for``; cuda_graphs: see
     ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the long side of the coarse model's input [px], ``native``
     for its authors' rule, None for what suits a live node; allow_download: fetch the checkpoint of a named model that is not here;
     views: how many of the newest frames a model of several views sees at once, see ``coarse.window``; coarse_engine: what runs the
     coarse model, of ``coarse.engines.registry.ENGINES``, or ``auto`` (the fastest that is installed, by measurement);
-    coarse_precision: in which it computes, ``float32``, ``bfloat16``, ``float16`` or ``auto``; selector: see
-    ``selection.selectors``; second_model: the other model, by name, that selector ``disagreement`` runs beside the first; suits:
-    why a model does not suit whoever calls, None where it does: it is refused, and ``auto`` passes it over, as it does those that
-    cannot serve under the other settings. Raises ModelError or WeightsError, each one line.
+    coarse_precision: in which it computes, ``float32``, ``bfloat16``, ``float16`` or ``auto``; preset: of ``kinds.PRESETS``, which
+    parts the method is made of; entropy_threshold: see ``presets.load_preset``; selector: see ``selection.selectors``;
+    second_model: the other model, by name, that selector ``disagreement`` runs beside the first; suits: why a model does not suit
+    whoever calls, None where it does: it is refused, and ``auto`` passes it over, as it does those that cannot serve under the
+    other settings. Raises ModelError or WeightsError, each one line.
     """
     coarse_engine = named_engine(coarse_engine)
     weights = None if weights is None else Path(weights)
+    chosen = load_preset(preset, refiner, entropy_threshold)
+    if cuda_graphs and chosen.name != "default":
+        raise ModelError(f"cuda_graphs replays a fixed number of pixels, which preset {chosen.name} has not: leave it off")
 
     def refusal(info: ModelInfo) -> str | None:
-        return refused_settings(info, trust_scale, cuda_graphs, views) or suits(info)
+        return refused_settings(info, trust_scale, cuda_graphs, views) or chosen.refusal(info) or suits(info)
 
     if cuda_graphs and views > 1:
         raise ModelError("cuda_graphs cannot replay a window of frames: leave it off, or views at 1")
@@ -315,6 +325,8 @@ def load(
         raise ModelError(reason)
     if reason := refused_selector(selector, second_model, info.name):
         raise ModelError(reason)
+    if second_model and chosen.name != "default":
+        raise ModelError(f"preset {chosen.name} selects by its own threshold: leave selector disagreement out, or the preset")
     if second_model and (cuda_graphs or views > 1):
         raise ModelError("selector disagreement runs without cuda_graphs, on one view at a time: leave it out, or those")
     coarse = load_coarse(
@@ -327,10 +339,11 @@ def load(
         precision=coarse_precision,
     )
     coarse = windowed(coarse, views)
-    loaded = load_refiner(refiner, coarse.device, engine, refiner_precision)
+    parts = chosen.parts(coarse)
+    loaded = load_refiner(chosen.refiner, coarse.device, engine, refiner_precision)
     if not cuda_graphs:
         second = load_second(selector, second_model, info.name, coarse.device, allow_download)
-        return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses, second)
+        return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses, parts, second)
     if not isinstance(loaded, SparseRefiner):
         raise ModelError(f"cuda_graphs replays refiner sparse, not {loaded.name}: leave it off")
     if coarse.device.type != "cuda" or loaded.backend.name != "triton":

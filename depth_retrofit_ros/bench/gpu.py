@@ -59,10 +59,10 @@ def run(profile: Profile, progress: Callable[[str], None]) -> Entry:
     entry: Entry = {"dry_run": profile.device.type != "cuda", "size": list(profile.size), "models": []}
     for size in profile.models:
         progress(f"Depth Anything V2 {size}, random weights")
-        model = random_model(size, profile.device)
-        entry["models"].append(measure_model(profile, model, refiner, graphs=False))
+        coarse = random_model(size, profile.device)
+        entry["models"].append(measure_model(profile, coarse, refiner, graphs=False))
         if profile.device.type == "cuda":
-            entry["models"].append(measure_model(profile, model, refiner, graphs=True))
+            entry["models"].append(measure_model(profile, coarse, refiner, graphs=True))
     progress("refiner, sparse and dense")
     entry["refiner"] = measure_refiner(profile, refiner)
     with tempfile.TemporaryDirectory() as folder:

@@ -22,6 +22,7 @@ from depth_retrofit_ros.evaluation.metrics.edges import boundary_f1, edge_band, 
 from depth_retrofit_ros.evaluation.metrics.pointwise import both_known, pointwise
 from depth_retrofit_ros.evaluation.oracles import ORACLES, oracle_maps
 from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.presets import DEFAULT, Preset
 from depth_retrofit_ros.refinement.base import Refiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.selection.top_k import select_top
@@ -40,6 +41,7 @@ class Evaluated:
     aligned as ``base``; truth: the reference in use; band, high_error, selected: bool [H, W]; classes: ``uint8 [H, W]``, see
     ``pixel_classes``. equal_time_px: the long side that the coarse model's input had in the same time, None where it cannot be
     chosen. moved_far: the share of the pixels with known truth whose depth refinement more than doubled, NaN without any.
+    left_out: see ``PixelSet``.
     """
 
     sample: Sample
@@ -55,13 +57,14 @@ class Evaluated:
     classes: np.ndarray
     equal_time_px: int | None
     moved_far: float
+    left_out: int = 0
 
 
 class Evaluator:
     """Measures a refiner at a budget (share of pixels) on one image after the other.
 
-    second: the model whose disagreement selects pixels, None to select by uncertainty; align: see ``alignment.fit``; valid_m: (min,
-    max), depths outside of which the truth counts as unknown.
+    align: see ``alignment.fit``; valid_m: (min, max), depths outside of which the truth counts as unknown; preset: of the parts
+    beside the refiner; second: the model whose disagreement selects pixels, None to select by uncertainty.
     """
 
     def __init__(
@@ -70,9 +73,11 @@ class Evaluator:
         budget: float,
         align: Mode,
         valid_m: tuple[float, float] = (1e-3, float("inf")),
+        preset: Preset = DEFAULT,
         second: CoarseModel | None = None,
     ) -> None:
-        self.refiner, self.budget, self.align, self.valid_m, self.second = refiner, budget, align, valid_m, second
+        self.refiner, self.budget, self.align, self.valid_m = refiner, budget, align, valid_m
+        self.preset, self.second = preset, second
         self._equal_time_px: dict[tuple[int, ...], int] = {}
         self._warm: set[tuple[int, ...]] = set()
         for upsampler in UPSAMPLERS.values():  # compiled here rather than in the first image's time
@@ -83,7 +88,7 @@ class Evaluator:
         frame = sample.frame
         recorder = _Recorder(coarse)
         other = None if self.second is None else _Recorder(self.second)
-        retrofit = Retrofit(recorder, self.refiner, self.budget, second=other)
+        retrofit = Retrofit(recorder, self.refiner, self.budget, parts=self.preset.parts(coarse), second=other)
         if frame.image.shape not in self._warm:
             retrofit(frame)
             self._warm.add(frame.image.shape)
@@ -134,6 +139,7 @@ class Evaluator:
             classes=pixel_classes(np.where(_sky(sample), sample.depth, truth), max(truth.shape) / max(low.depth.shape)),
             equal_time_px=long_side,
             moved_far=moved_far(base, refined, truth),
+            left_out=result.selection.left_out,
         )
 
     def _long_side(self, coarse: CoarseModel, frame: Frame, limit_ms: float) -> int | None:

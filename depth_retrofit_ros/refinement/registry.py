@@ -66,6 +66,13 @@ REFINERS: Mapping[str, RefinerInfo] = {
         "refiner_sharp.safetensors",
         source="SharpDepth, arXiv 2411.18229",
     ),
+    "paper": RefinerInfo(
+        "depth_retrofit_ros.refinement.paper.refiner:load",
+        "pixels",
+        "the paper's to the letter: depth itself from RGB alone, blended with the coarse depth; see --preset",
+        "refiner_paper.safetensors",
+        source="2K Retrofit, arXiv 2603.19964",
+    ),
     "none": RefinerInfo(
         "depth_retrofit_ros.refinement.nothing:load", "nothing", "the upsampled coarse depth as it is: to compare with"
     ),

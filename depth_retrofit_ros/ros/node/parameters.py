@@ -13,6 +13,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from depth_retrofit_ros.coarse.input_size import DEFAULT, NATIVE
 from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import SetupError
+from depth_retrofit_ros.refinement.kinds import PRESETS
 from depth_retrofit_ros.selection.selectors import SELECTORS
 
 if TYPE_CHECKING:
@@ -139,7 +140,27 @@ PARAMETERS = (
         choices=SELECTORS,
     ),
     Parameter("second_model", "", "unconfigured", "The other coarse model of selector disagreement, run beside the first"),
-    Parameter("refiner", "sparse", "unconfigured", "Name of the refiner, see `depth-retrofit models`, or the path of a checkpoint"),
+    Parameter(
+        "preset",
+        "default",
+        "unconfigured",
+        "Parts of the method; paper: 2K Retrofit to the letter, with the threshold that `budget` of the pixels exceed, and "
+        "in one image at most 2.5 times as many",
+        choices=tuple(PRESETS),
+    ),
+    Parameter(
+        "entropy_threshold",
+        0.0,
+        "unconfigured",
+        "Of preset paper: share of the largest entropy above which a pixel is refined; 0: as calibrated for the model",
+        span=(0.0, 1.0),
+    ),
+    Parameter(
+        "refiner",
+        "auto",
+        "unconfigured",
+        "Name of the refiner, see `depth-retrofit models`, or the path of a checkpoint; auto: the preset's",
+    ),
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
     Parameter("engine", "auto", "unconfigured", "Sparse backend, see `depth-retrofit models`; auto: the fastest on the device"),
     Parameter(
@@ -222,6 +243,8 @@ class Settings:
     coarse_size: str
     coarse_engine: str
     coarse_precision: str
+    preset: str
+    entropy_threshold: float
     selector: str
     second_model: str
     refiner: str

@@ -163,8 +163,8 @@ class Observed(Retrofit):
     @classmethod
     def of(cls, retrofit: Retrofit) -> Observed:
         """The same, observed."""
-        how = retrofit.budget, retrofit.trust_scale, retrofit.uses_sparse, retrofit.second
-        return cls(retrofit.coarse, retrofit.refiner, *how)
+        settings = retrofit.budget, retrofit.trust_scale, retrofit.uses_sparse, retrofit.parts, retrofit.second
+        return cls(retrofit.coarse, retrofit.refiner, *settings)
 
     def finish(self, refining: RefiningFrame) -> DepthFrame:
         """See ``Retrofit``."""
