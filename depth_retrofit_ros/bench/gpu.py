@@ -22,6 +22,7 @@ from depth_retrofit_ros.bench.masks import edge_mask
 from depth_retrofit_ros.bench.random_models import SIZES, random_model, save_random_checkpoint
 from depth_retrofit_ros.bench.stages import measure_method, rendered_frame
 from depth_retrofit_ros.bench.timing import figures, repeat
+from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.pointcloud.organized import make_cloud
@@ -58,9 +59,10 @@ def run(profile: Profile, progress: Callable[[str], None]) -> Entry:
     entry: Entry = {"dry_run": profile.device.type != "cuda", "size": list(profile.size), "models": []}
     for size in profile.models:
         progress(f"Depth Anything V2 {size}, random weights")
-        entry["models"].append(measure_model(profile, size, refiner, graphs=False))
+        coarse = random_model(size, profile.device)
+        entry["models"].append(measure_model(profile, coarse, refiner, graphs=False))
         if profile.device.type == "cuda":
-            entry["models"].append(measure_model(profile, size, refiner, graphs=True))
+            entry["models"].append(measure_model(profile, coarse, refiner, graphs=True))
     progress("refiner, sparse and dense")
     entry["refiner"] = measure_refiner(profile, refiner)
     with tempfile.TemporaryDirectory() as folder:
@@ -73,9 +75,8 @@ def run(profile: Profile, progress: Callable[[str], None]) -> Entry:
     return entry
 
 
-def measure_model(profile: Profile, size: str, refiner: SparseRefiner, graphs: bool) -> Entry:
+def measure_model(profile: Profile, coarse: CoarseModel, refiner: SparseRefiner, graphs: bool) -> Entry:
     """One frame at a time, and as many as possible with the coarse model beside the refiner; each with its cloud on the device."""
-    coarse = random_model(size, profile.device)
     if graphs:
         retrofit = Retrofit(GraphedCoarse(coarse), GraphedRefiner(refiner), profile.budget)
     else:

@@ -64,12 +64,14 @@ def machine_code(launch: Launch, architecture: int) -> Any:
     from triton.compiler import ASTSource
 
     function = plain(launch.kernel)
-    constants = {**launch.constants, **_configuration(launch.kernel)}
+    given = {**launch.constants, **_configuration(launch.kernel)}
+    constants = {name: value for name, value in given.items() if name in function.arg_names}
+    options = {name: value for name, value in given.items() if name not in constants}  # such as ``enable_fp_fusion``
     plain_names = [name for name in function.arg_names if name not in constants]
     signature = dict(zip(plain_names, map(_type_of, launch.arguments), strict=True)) | dict.fromkeys(constants, "constexpr")
     ordered = {name: signature[name] for name in function.arg_names}
     source = ASTSource(fn=function, signature=ordered, constexprs=constants)
-    return triton.compile(source, target=GPUTarget("cuda", architecture, 32))
+    return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
 
 
 def resources(compiled: Any) -> Compiled:

@@ -12,6 +12,9 @@ from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.interpolation_triton import between
 
 BLOCK = 1024  # pixels of a program
+# A pixel's key is made anew in four kernels and must be the same in all: compiled by itself, a product may be rounded before it is
+# added, or not.
+ROUNDED = {"enable_fp_fusion": False}
 BINS: tl.constexpr = tl.constexpr(1 << 16)
 
 
@@ -170,11 +173,11 @@ def select_top(score: torch.Tensor, size: tuple[int, int], count: int) -> PixelS
     found, counts = made(4), made(2, blocks)
     indices, index_image = made(count, dtype=torch.int64), made(*size)
     upper, lower = torch.zeros(2, BINS.value, dtype=torch.int32, device=score.device)
-    launch(upper_kernel, (blocks,), score, upper, *sizes, BLOCK=BLOCK)
+    launch(upper_kernel, (blocks,), score, upper, *sizes, BLOCK=BLOCK, **ROUNDED)
     launch(rank_kernel, (1,), upper, found, count, SECOND=False, BLOCK=1024)
-    launch(lower_kernel, (blocks,), score, found, lower, *sizes, BLOCK=BLOCK)
+    launch(lower_kernel, (blocks,), score, found, lower, *sizes, BLOCK=BLOCK, **ROUNDED)
     launch(rank_kernel, (1,), lower, found, count, SECOND=True, BLOCK=1024)
-    launch(count_kernel, (blocks,), score, found, counts, blocks, *sizes, BLOCK=BLOCK)
+    launch(count_kernel, (blocks,), score, found, counts, blocks, *sizes, BLOCK=BLOCK, **ROUNDED)
     launch(scan_kernel, (1,), counts, blocks, BLOCK=1024)
-    launch(write_kernel, (blocks,), score, found, counts, indices, index_image, count, blocks, *sizes, BLOCK=BLOCK)
+    launch(write_kernel, (blocks,), score, found, counts, indices, index_image, count, blocks, *sizes, BLOCK=BLOCK, **ROUNDED)
     return PixelSet(indices, index_image)

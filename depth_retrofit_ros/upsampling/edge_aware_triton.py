@@ -202,7 +202,7 @@ def upsample_kernel(
         slope += c * tl.load(lower_left + RED + channel) + d * tl.load(lower_right + RED + channel)
         fitted += slope * (tl.load(pixel + channel, there, 0).to(tl.float32) * (1.0 / 255.0))
     smooth = 1.0 / inverse
-    bounded = tl.minimum(tl.maximum(fitted, lowest), highest)
+    bounded = tl.minimum(tl.maximum(fitted, lowest, propagate_nan=_ALL), highest, propagate_nan=_ALL)
     mixed = smooth * tl.exp(weight * (bounded - tl.log(smooth)))
     tl.store(out + y.to(tl.int64) * width + x, tl.where(weight > 0, mixed, smooth), there)
 

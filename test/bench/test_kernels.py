@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from depth_retrofit_ros.device.launches import Launch
+from depth_retrofit_ros.device.launches import Launch, plain
 from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed: pip install triton")
@@ -41,3 +41,18 @@ def test_each_compiles_without_spilling(
         assert 0 < needs.registers <= 255 and needs.spilled == 0, (launch.name, needs)
         if launch.name == "convolve":
             assert "mma." in compiled.asm["ptx"] or "tcgen05.mma" in compiled.asm["ptx"]  # halves on tensor cores
+
+
+def test_keys_of_the_selection_are_rounded_alike_in_every_kernel(
+    launches: list[Launch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A product that is added without being rounded, in one kernel and not in another, makes other keys of the same scores; then
+    fewer pixels are written than were counted."""
+    from depth_retrofit_ros.bench.kernels import machine_code
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    made = {launch.name: machine_code(launch, 90).asm["ptx"] for launch in launches if "score" in plain(launch.kernel).arg_names}
+    keyed = {name: ptx for name, ptx in made.items() if name in ("upper_kernel", "lower_kernel", "count_kernel", "write_kernel")}
+    assert len(keyed) == 4
+    for name, ptx in keyed.items():
+        assert "mul.rn.f32" in ptx and "fma." not in ptx, name

@@ -115,7 +115,7 @@ def test_half_precision_is_the_default_on_cuda() -> None:
     half = Metric3DV2(tiny_network(), "tiny", METRIC, device, SIZE)
     assert {parameter.dtype for parameter in half.network.parameters()} == {torch.float16}
     depth = half.predict(_image(90, 150).to(device), None).depth.cpu()
-    assert float((depth / _model().predict(_image(90, 150), None).depth).log().abs().median()) < 0.004
+    assert float((depth / _model().predict(_image(90, 150), None).depth).log().abs().median()) < 0.01
 
 
 def _saved(path: Path, **changes: Any) -> Path:

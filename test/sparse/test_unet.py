@@ -87,7 +87,8 @@ def test_cuda_gives_the_values_of_the_cpu() -> None:
         output = net(features.to(device), BACKEND.build_pyramid(PixelSet.from_mask(mask.to(device)), net.levels))
         output.square().mean().backward()
         results.append(
-            [output.detach().cpu(), *(parameter.grad.cpu() for parameter in net.parameters() if parameter.grad is not None)]
+            # Copies: moving the network to another device moves its gradients too.
+            [output.detach().cpu(), *(parameter.grad.cpu().clone() for parameter in net.parameters() if parameter.grad is not None)]
         )
     torch.testing.assert_close(*results)
 

@@ -9,6 +9,7 @@ import triton.language as tl
 from depth_retrofit_ros.device.launches import launch
 
 BLOCK = 128  # pixels of a program
+_ALL: tl.constexpr = tl.constexpr(tl.PropagateNan.ALL)
 
 
 @triton.jit
@@ -42,7 +43,8 @@ def decide_kernel(
     square = tl.load(said + CANDIDATES + 1, there, 0.0).to(tl.float32)[:, None]
     by_color = tl.load(said + CANDIDATES + 2, there, 0.0).to(tl.float32)[:, None]
     residual = tl.load(said + CANDIDATES + 3, there, 0.0).to(tl.float32)
-    place = tl.minimum(tl.maximum(ratio * PLACE_SCALE, -FARTHEST), FARTHEST)
+    place = tl.maximum(ratio * PLACE_SCALE, -FARTHEST, propagate_nan=_ALL)
+    place = tl.minimum(place, FARTHEST, propagate_nan=_ALL)
     logit = logit + by_color * color + (linear + square * place) * place
     logit = tl.where((k < CANDIDATES)[None, :], logit, -float("inf"))
     logit = logit - tl.max(logit, 1)[:, None]

@@ -12,6 +12,13 @@ from depth_retrofit_ros.device.launches import launch
 from depth_retrofit_ros.upsampling.interpolation_triton import between, nearest_cell
 
 BLOCK = 128  # pixels of a program
+_ALL: tl.constexpr = tl.constexpr(tl.PropagateNan.ALL)
+
+
+@triton.jit
+def within(value: tl.tensor, low: tl.constexpr, high: tl.constexpr) -> tl.tensor:
+    """``clamp`` as torch has it: NaN stays NaN."""
+    return tl.minimum(tl.maximum(value, low, propagate_nan=_ALL), high, propagate_nan=_ALL)
 
 
 @triton.jit
@@ -70,7 +77,7 @@ def assemble(
 
     k: tl.constexpr = SURFACES
     score = a * tl.load(upper_left + k) + b * tl.load(upper_right + k) + c * tl.load(lower_left + k) + d * tl.load(lower_right + k)
-    tl.store(row + ENTROPY, tl.minimum(tl.maximum(score, -3.0), 6.0), there)
+    tl.store(row + ENTROPY, within(score, -3.0, 6.0), there)
     n: tl.constexpr = SURFACES + 1
     level = a * tl.load(upper_left + n) + b * tl.load(upper_right + n) + c * tl.load(lower_left + n) + d * tl.load(lower_right + n)
     shift = level - log_depth
@@ -94,15 +101,15 @@ def assemble(
         other_r, other_g, other_b = tl.load(part + 5), tl.load(part + 6), tl.load(part + 7)
         along = own_r * other_r + own_g * other_g + own_b * other_b
         share = along / tl.maximum(own_r * own_r + own_g * own_g + own_b * own_b, LEAST_OWN_COLOR)
-        share = tl.minimum(tl.maximum(share, LEAST_SHARE), 1.0)
+        share = within(share, LEAST_SHARE, 1.0)
         ratio = -tl.log(tl.load(part) + tl.load(part + 4) / share) - log_depth
-        tl.store(row + CANDIDATES + SURFACES + i, tl.minimum(tl.maximum(ratio, -FARTHEST), FARTHEST), there)
+        tl.store(row + CANDIDATES + SURFACES + i, within(ratio, -FARTHEST, FARTHEST), there)
         off = tl.abs(other_r - share * own_r) + tl.abs(other_g - share * own_g) + tl.abs(other_b - share * own_b)
         tl.store(row + DISTANCES + SURFACES + i, off * (1.0 / 3.0), there)
     rest = cell + 8 * WINDOWS
-    near = tl.minimum(tl.maximum(tl.load(rest) - log_depth, -FARTHEST), FARTHEST)
-    overshot = tl.minimum(tl.maximum(tl.load(rest + 8) - log_depth, -FARTHEST), FARTHEST)
-    far = tl.minimum(tl.maximum(tl.load(rest + 4) - log_depth, -FARTHEST), FARTHEST)
+    near = within(tl.load(rest) - log_depth, -FARTHEST, FARTHEST)
+    overshot = within(tl.load(rest + 8) - log_depth, -FARTHEST, FARTHEST)
+    far = within(tl.load(rest + 4) - log_depth, -FARTHEST, FARTHEST)
     to_near = tl.abs(tl.load(rest + 1) - red) + tl.abs(tl.load(rest + 2) - green) + tl.abs(tl.load(rest + 3) - blue)
     to_far = tl.abs(tl.load(rest + 5) - red) + tl.abs(tl.load(rest + 6) - green) + tl.abs(tl.load(rest + 7) - blue)
     last = row + CANDIDATES + SURFACES + WINDOWS
@@ -114,9 +121,9 @@ def assemble(
     tl.store(last + 1, to_near * (1.0 / 3.0), there)
     tl.store(last + 2, to_far * (1.0 / 3.0), there)
 
-    within_y, within_x = (2 * y + 1) * low_h % (2 * height), (2 * x + 1) * low_w % (2 * width)
-    tl.store(row + GRID, within_y.to(tl.float32) / height - 1.0, there)
-    tl.store(row + GRID + 1, within_x.to(tl.float32) / width - 1.0, there)
+    part_y, part_x = (2 * y + 1) * low_h % (2 * height), (2 * x + 1) * low_w % (2 * width)
+    tl.store(row + GRID, part_y.to(tl.float32) / height - 1.0, there)
+    tl.store(row + GRID + 1, part_x.to(tl.float32) / width - 1.0, there)
     tl.store(row + GRID + 2, tl.zeros_like(log_depth) + cell_size, there)
 
 
