@@ -55,6 +55,10 @@ class Ahead(Generic[Made]):
             raise made
         return made
 
+    def close(self) -> None:
+        """End the processes; a later call begins others."""
+        self._coming = None
+
     def _from(self, index: int) -> Iterator[Made | DepthRetrofitError]:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, most) if most != resource.RLIM_INFINITY else FILES, most))

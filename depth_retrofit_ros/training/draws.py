@@ -74,6 +74,10 @@ class Draws(Generic[Sample]):
         start = (place - BLOCK) * self.batch
         return [self.mirrored(samples[i]) for i in order[start : start + self.batch]]
 
+    def close(self) -> None:
+        """End the processes that make samples; a later call begins others."""
+        self._drawn.close()
+
     def draw(self, index: int) -> list[Sample]:
         """The samples of number ``index * batch`` and following."""
         rng = np.random.default_rng((self.seed, index))
@@ -109,6 +113,13 @@ def random_budget(rng: np.random.Generator) -> float:
     return float(rng.choice([0.05, 0.1, 0.1, 0.2]))
 
 
-def remembered(draws: Draws[Sample]) -> Callable[[int], list[Sample]]:
-    """The same samples, each made once: for the few that a network is judged by again and again."""
-    return cache(draws)
+def remembered(draws: Draws[Sample], count: int) -> Callable[[int], list[Sample]]:
+    """The first ``count`` batches, all made at the first call and kept: those that a network is judged by again and again."""
+
+    @cache
+    def made() -> list[list[Sample]]:
+        batches = [draws(index) for index in range(count)]
+        draws.close()
+        return batches
+
+    return lambda index: made()[index]

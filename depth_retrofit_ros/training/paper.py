@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from depth_retrofit_ros.sparse.backends.registry import SparseBackend
 from depth_retrofit_ros.sparse.pixel_batch import stack_masks
 from depth_retrofit_ros.training.coarse_views import CoarseView, model_view, simulated_view
 from depth_retrofit_ros.training.crops import FEWEST_ACTIVE, surface_target
-from depth_retrofit_ros.training.draws import Draws, random_budget
+from depth_retrofit_ros.training.draws import Draws, random_budget, remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import silog_loss, two_hot_cross_entropy
 from depth_retrofit_ros.upsampling.interpolation import nearest
@@ -30,7 +30,7 @@ from depth_retrofit_ros.upsampling.interpolation import nearest
 MAX_ACTIVE = 20_000  # per crop: bounds the time of a step
 LARGEST_SCENE = 5.0  # of |ln(true depth / median)|, beyond which a target says nothing
 BINS_WEIGHT = 0.1  # of the cross entropy that makes the bins a distribution over depths
-VALIDATION_SEED, VALIDATION_BATCHES = 10_000, 12
+VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 12, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def scale_invariant(log_pred: Tensor, log_true: Tensor, counts: Sequence[int]) -
 
 
 @torch.no_grad()
-def validate(network: nn.Module, crops: PaperCrops, backend: SparseBackend) -> dict[str, float]:
+def validate(network: nn.Module, crops: Callable[[int], Sequence[PaperSample]], backend: SparseBackend) -> dict[str, float]:
     """Mean losses over held-out crops, the same each time, and the share of the coarse error that is left."""
     assert isinstance(network, PaperNet)
     sums: dict[str, float] = {}
@@ -162,9 +162,10 @@ def train_paper(
     backend: SparseBackend,
 ) -> tuple[Loop, dict[str, float]]:
     """The finished loop and its validation figures. thresholds: at least of the models, by name."""
-    crops = PaperCrops(train, models, spec.batch, spec.seed, echoed=True)
-    fixed = PaperCrops(held_out, models, spec.batch, VALIDATION_SEED, simulated=0.5)
-    crops.thresholds = fixed.thresholds = thresholds
+    crops = PaperCrops(train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers)
+    held = PaperCrops(held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
+    crops.thresholds = held.thresholds = thresholds
+    fixed = remembered(held, VALIDATION_BATCHES)
 
     def step(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, PaperNet)

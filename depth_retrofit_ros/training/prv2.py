@@ -25,7 +25,7 @@ from depth_retrofit_ros.training.windows import Window, Windows
 PRETRAINING = 0.2  # share of the steps
 WINDOWS, WINDOW_SIDE = 50, 15  # of the loss on local detail, of a tile
 DETAIL, CONSISTENCY, OWN = 0.5, 1.0, 0.2  # weights beside SILog; the last of what the tile's own features give
-VALIDATION_SEED, VALIDATION_BATCHES = 10_000, 24
+VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 24, 2
 
 
 def shapes(network: PatchRefinerV2) -> list[tuple[int, int]]:
@@ -114,22 +114,22 @@ def train_prv2(
     network = network.to(spec.device)
     pairs = max(1, spec.batch // 2)
     windows = Windows(shapes(network), train, models, pairs, spec.seed, echoed=True, workers=spec.workers)
-    fixed = remembered(Windows(shapes(network), held_out, models, pairs, VALIDATION_SEED, simulated=0.5))
+    held = Windows(shapes(network), held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
+    fixed = remembered(held, VALIDATION_BATCHES)
     views = Ahead(partial(whole_views, train, network.side, spec.batch, spec.seed), spec.workers)
-    first = round(pretraining * spec.steps)
 
     def step(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, PatchRefinerV2)
         generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + index)
-        if index < first:
+        if progress < pretraining:
             images, log_depth = (part.to(spec.device) for part in views(index))
             with spec.autocast():
                 return pretraining_losses(net, images, log_depth, generator)
-        seen = to_network(net, windows(index - first))
+        seen = to_network(net, windows(index))
         with spec.autocast():
             return prv2_losses(net, seen, generator)
 
     encoder = [parameter for name, parameter in network.named_parameters() if name.startswith("encoder.")]
     others = [parameter for name, parameter in network.named_parameters() if not name.startswith("encoder.")]
-    loop = Loop(network, spec, [{"params": encoder, "share": 0.3 if first else 1.0}, {"params": others}])
+    loop = Loop(network, spec, [{"params": encoder, "share": 0.3 if pretraining else 1.0}, {"params": others}])
     return loop, loop.run(step, lambda net: validate(net, fixed), every=250)

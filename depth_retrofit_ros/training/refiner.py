@@ -21,7 +21,7 @@ from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 
 STEEPEST = 1.0  # ln ratio up to which the relative error counts in full
 CHOICE_SCALE = 0.03  # in ln depth: candidates this much apart are told apart
-VALIDATION_SEED = 10_000
+VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 12, 4
 
 RefinerLosses = Callable[[RefinerNet, Sequence[CropSample]], Losses]
 """As ``refiner_losses``; ablations minimise others."""
@@ -116,7 +116,8 @@ def train_refiner(
     """The finished loop (its ``average`` is the network to keep) and the validation figures, of crops that depend on no seed."""
     network = network.to(spec.device)
     crops = Crops(train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers)
-    fixed = remembered(Crops(held_out, models, spec.batch, VALIDATION_SEED, simulated=0.5))
+    held = Crops(held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
+    fixed = remembered(held, VALIDATION_BATCHES)
 
     def step(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, RefinerNet)
@@ -125,5 +126,5 @@ def train_refiner(
             return losses(net, samples)
 
     loop = Loop(network, spec)
-    figures = loop.run(step, lambda net: validate_refiner(net, fixed, 12, losses), every=250)
+    figures = loop.run(step, lambda net: validate_refiner(net, fixed, VALIDATION_BATCHES, losses), every=250)
     return loop, figures

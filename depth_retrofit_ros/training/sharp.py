@@ -8,7 +8,7 @@ form), and no farther from the coarse depth than that asks for.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from depth_retrofit_ros.refinement.sharp.disagreement import aligned, local_fit
 from depth_retrofit_ros.refinement.sharp.network import SharpDepth, noise_at, normalised
 from depth_retrofit_ros.refinement.tiles.refiner import Tiles
 from depth_retrofit_ros.scale.affine import least_squares, reanchored
+from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import gradient_loss
 from depth_retrofit_ros.training.tile_batch import targets
@@ -36,7 +37,7 @@ RECONSTRUCTION = 0.3  # weight of the anchor beside distillation
 AVERAGE, AVERAGE_EVERY = 0.999, 5  # of the weights by which the disagreement is found, and steps between its updates
 UNIT = 0.2  # difference of normalised depth that counts as one where it is squared, as latents do whose variance is about one
 KEPT = 0.0683  # of a clean answer in the last step of the diffusion that the paper's networks come from
-VALIDATION_SEED, VALIDATION_BATCHES = 10_000, 24
+VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 24, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def reconstruction_loss(answer: Tensor, coarse: Tensor, apart: Tensor) -> Tensor
 
 
 @torch.no_grad()
-def validate(network: SharpDepth, windows: Windows, device: torch.device) -> dict[str, float]:
+def validate(network: SharpDepth, windows: Callable[[int], Sequence[Window]], device: torch.device) -> dict[str, float]:
     """L1 of ln depth at selected pixels of held-out windows, as the refiner answers there, each anchored by itself, and of its
     first pass in the coarse scale; of the coarse depth, and which share of that is left. The same each time."""
     error = first = before = 0.0
@@ -166,7 +167,7 @@ def validate(network: SharpDepth, windows: Windows, device: torch.device) -> dic
             error += float((change - wanted)[chosen].abs().mean())
             before += float(wanted[chosen].abs().mean())
             first += float((((sharp - coarse) * half)[0].cpu() - wanted)[chosen].abs().mean())
-    count = VALIDATION_BATCHES * windows.batch
+    count = VALIDATION_BATCHES * VALIDATION_BATCH
     figures = {"val_error": error / count, "val_first": first / count, "val_coarse": before / count}
     return figures | {"val_first_left": first / before, "val_left": error / before}
 
@@ -181,8 +182,9 @@ def train_sharp(
 ) -> tuple[SharpDepth, dict[str, float], int]:
     """The finished student, its validation figures, and the steps of both stages. The teacher's state is in its own folder."""
     shapes = [(network.side, network.side)]
-    windows = Windows(shapes, train, models, spec.batch, spec.seed, echoed=True)
-    fixed = Windows(shapes, held_out, models, spec.batch, VALIDATION_SEED, simulated=0.5)
+    windows = Windows(shapes, train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers)
+    held = Windows(shapes, held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
+    fixed = remembered(held, VALIDATION_BATCHES)
     first = round(TEACHING * spec.steps)
 
     def teach(net: nn.Module, index: int, progress: float) -> Losses:

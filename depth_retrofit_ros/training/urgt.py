@@ -20,7 +20,7 @@ from depth_retrofit_ros.training.windows import Window, Windows
 
 GRIDMIX = (1,) * 2 + (2,) * 3 + (3,) * 5  # tiles along a side of a window, each entry as likely (section 3.3; 4 is left out)
 GRADIENT, CONSISTENCY, NORMALS = 0.5, 0.5, 0.1  # weights beside the squared errors
-VALIDATION_SEED, VALIDATION_BATCHES = 10_000, 24
+VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 24, 2
 
 
 def shapes(network: Urgt) -> list[tuple[int, int]]:
@@ -94,7 +94,8 @@ def train_urgt(
     """The finished loop and its validation figures."""
     network, sizes = network.to(spec.device), shapes(network)
     windows = Windows(sizes, train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers, normals=True)
-    fixed = remembered(Windows(sizes, held_out, models, spec.batch, VALIDATION_SEED, simulated=0.5, normals=True))
+    held = Windows(sizes, held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers, normals=True)
+    fixed = remembered(held, VALIDATION_BATCHES)
 
     def step(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, Urgt)

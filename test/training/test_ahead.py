@@ -52,5 +52,8 @@ def test_crops_are_the_same_with_workers_and_without(tmp_path: Path) -> None:
 
 
 def test_validation_samples_are_made_once(tmp_path: Path) -> None:
-    crops = remembered(Crops(write_samples(tmp_path, 1), [], 1, seed=1))
-    assert crops(0)[0] is crops(0)[0] and crops(1)[0] is not crops(0)[0]
+    draws = Crops(write_samples(tmp_path, 1), [], 1, seed=1)
+    crops = remembered(draws, 2)
+    assert crops(0)[0] is crops(0)[0] and torch.equal(crops(1)[0].target, draws(1)[0].target)
+    with pytest.raises(IndexError):
+        crops(2)

@@ -17,7 +17,16 @@ from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training import refiner
 from depth_retrofit_ros.training.crops import Crops, CropSample
 from depth_retrofit_ros.training.loop import LoopSpec
-from depth_retrofit_ros.training.refiner import neighboring_rows, refiner_losses, relative_error, train_refiner, validate_refiner
+from depth_retrofit_ros.training.refiner import (
+    VALIDATION_BATCH,
+    VALIDATION_BATCHES,
+    VALIDATION_SEED,
+    neighboring_rows,
+    refiner_losses,
+    relative_error,
+    train_refiner,
+    validate_refiner,
+)
 from test.refinement.nets import random_network
 from test.training.samples import SIDE, some_crops, write_samples
 
@@ -108,7 +117,7 @@ def test_training_learns_and_reports(tmp_path: Path) -> None:
     loop, figures = train_refiner(files, files[:1], [], spec, RefinerNet((8, 12)))
     assert isinstance(loop.average, RefinerNet) and loop.done == 30
     assert figures["val_left"] == pytest.approx(figures["val_fused"] / figures["val_coarse"])
-    untrained = validate_refiner(RefinerNet((8, 12)), Crops(files[:1], [], 2, 10_000), 12)
+    untrained = validate_refiner(RefinerNet((8, 12)), Crops(files[:1], [], VALIDATION_BATCH, VALIDATION_SEED), VALIDATION_BATCHES)
     assert untrained["val_coarse"] == pytest.approx(figures["val_coarse"])
     assert figures["val_left"] < 0.95 * untrained["val_left"]
 
