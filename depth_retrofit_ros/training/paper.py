@@ -30,6 +30,8 @@ from depth_retrofit_ros.upsampling.interpolation import nearest
 MAX_ACTIVE = 20_000  # per crop: bounds the time of a step
 LARGEST_SCENE = 5.0  # of |ln(true depth / median)|, beyond which a target says nothing
 BINS_WEIGHT = 0.1  # of the cross entropy that makes the bins a distribution over depths
+SIMULATED_ANSWERS = 4  # of each scene of the calibration
+SAYS_NOTHING = 1e-3  # spread of the entropy of features that are the same everywhere, but for their rounding
 VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 12, 4
 
 
@@ -107,8 +109,12 @@ def calibrate(models: Sequence[CoarseModel], scenes: Sequence[Path]) -> dict[str
     for path in scenes:
         with np.load(path) as file:
             data = dict(file)
-        for view in (*(model_view(model, data) for model in models), simulated_view(rng, data)):
-            entropies.setdefault(view.model or STORED, []).append(entropy_of(view))
+        for model in models:
+            entropies.setdefault(model.name, []).append(entropy_of(model_view(model, data)))
+        for _ in range(SIMULATED_ANSWERS):
+            entropy = entropy_of(simulated_view(rng, data))
+            if float(entropy.max() - entropy.min()) > SAYS_NOTHING:  # else no threshold divides it
+                entropies.setdefault(STORED, []).append(entropy)
     return {name: calibrated(maps) for name, maps in entropies.items()}
 
 

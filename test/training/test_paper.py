@@ -116,6 +116,7 @@ def test_calibration_is_of_models_and_of_maps_of_unknown_ones(tmp_path: Path) ->
     model = load_coarse("compact", weights=None, device="cpu", engine="eager")
     thresholds = calibrate([model], write_samples(tmp_path, 2))
     assert list(thresholds) == ["compact", "files"]
+    assert thresholds["files"].at(0.3) < thresholds["files"].at(0.05) < 1.0  # also where simulated features tell nothing
     entropies = []
     for seed in range(2):
         prediction = model.predict(torch.from_numpy(sample(seed)["view"]), None)
