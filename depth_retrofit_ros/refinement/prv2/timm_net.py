@@ -12,8 +12,8 @@ from depth_retrofit_ros.refinement.pixels.features import CENTER, SPREAD
 
 
 class TimmEncoder(nn.Module):
-    """Colors and ln depth ``[B, 4, H, W]`` → five maps of ``widths``, strides 2 to 32. Colors come as ``normalized`` makes them, and
-    enter as the encoder was trained with them. The weights of the depth begin at zero.
+    """Colors and ln depth ``[B, 4, H, W]`` → five maps of ``widths``, strides 2 to 32. Colors come as ``normalized`` makes them,
+    and enter as the encoder was trained with them. The weights of the depth begin at zero.
 
     An encoder whose finest map has stride 4 gets a learned one at stride 2, as in the paper. Raises ModelError without timm.
     """
@@ -26,7 +26,7 @@ class TimmEncoder(nn.Module):
             raise ModelError(
                 f"PatchRefiner V2's encoder {name} needs timm ({error}): pip install 'depth_retrofit_ros[prv2-full]'"
             ) from None
-        self.encoder = timm.create_model(name, pretrained=False, features_only=True, in_chans=4)
+        self.encoder: nn.Module = timm.create_model(name, pretrained=False, features_only=True, in_chans=4)
         config = self.encoder.default_cfg
         self.mean, self.deviation = tuple(config["mean"]), tuple(config["std"])
         stem = next(module for module in self.encoder.modules() if isinstance(module, nn.Conv2d))

@@ -1,8 +1,8 @@
 """URGT (arXiv 2603.03026) at its published size: VGGT's transformer over tiles, with names as in its public checkpoints.
 
-Each tile's depth and normals are embedded beside its colors and summed; VGGT's attention follows, and two of its dense heads answer
-offsets. Rotary positions are those of the pixels in the frame: where tiles lie side by side these are the published ones, where they
-overlap the published code has other ones, which count tiles as if they did not.
+Each tile's depth and normals are embedded beside its colors and summed; VGGT's attention follows, and two of its dense heads
+answer offsets. Rotary positions are those of the pixels in the frame. Where tiles lie side by side these are the published ones;
+where they overlap, the published code has the positions of tiles that do not.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class PublishedUrgt(nn.Module):
             for outputs in (2, 4)
         )
         for part in (self.depth_head, self.normal_head):  # begins as what it is given
-            nn.init.zeros_(part.scratch.output_conv2[2].weight)
-            nn.init.zeros_(part.scratch.output_conv2[2].bias)
+            for parameter in part.scratch.output_conv2[2].parameters():
+                nn.init.zeros_(parameter)
 
     def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
         """Normals, see ``coarse_normals``, and inverse depth in the median's unit, ``float32 [4, h, w]``."""

@@ -1,4 +1,4 @@
-"""URGT at its published size against samples of what the published code answers with the same weights, and its checkpoint's names."""
+"""The published URGT against samples of what the published code answers with the same weights, and its checkpoint's names."""
 
 from __future__ import annotations
 
@@ -75,19 +75,20 @@ def test_it_has_the_names_and_shapes_of_the_published_network() -> None:
 
 
 def test_the_order_of_the_tiles_does_not_matter(tiny: PublishedUrgt) -> None:
-    shown, origins = inputs(5), torch.tensor([[0, 0], [0, 40], [30, 10], [56, 56], [31, 77]])
+    (colors, depth, normals), origins = inputs(5), torch.tensor([[0, 0], [0, 40], [30, 10], [56, 56], [31, 77]])
     order = torch.tensor([3, 1, 4, 0, 2])
     with torch.no_grad():
-        plain, permuted = tiny.offsets(*shown, origins), tiny.offsets(*(part[order] for part in shown), origins[order])
+        plain = tiny.offsets(colors, depth, normals, origins)
+        permuted = tiny.offsets(colors[order], depth[order], normals[order], origins[order])
     for one, other in zip(plain, permuted, strict=True):
         torch.testing.assert_close(one[order], other, rtol=0, atol=1e-5)
 
 
 def test_where_a_tile_lies_matters_beside_another_and_not_alone(tiny: PublishedUrgt) -> None:
-    shown = inputs(2)
+    colors, depth, normals = inputs(2)
     with torch.no_grad():
-        near, far = (tiny.offsets(*shown, torch.tensor([[0, 0], [0, x]]))[0] for x in (28, 280))
-        alone, moved = (tiny.offsets(*(part[:1] for part in shown), torch.tensor([[y, 0]]))[0] for y in (0, 280))
+        near, far = (tiny.offsets(colors, depth, normals, torch.tensor([[0, 0], [0, x]]))[0] for x in (28, 280))
+        alone, moved = (tiny.offsets(colors[:1], depth[:1], normals[:1], torch.tensor([[y, 0]]))[0] for y in (0, 280))
     assert float((near - far).abs().max()) > 1e-2
     assert alone.shape == moved.shape == (1, SIDE, SIDE)
     assert float((alone - moved).abs().max()) > 0  # but for the special tokens, whose position is fixed, only distances matter

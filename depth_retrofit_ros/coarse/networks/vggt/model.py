@@ -99,7 +99,7 @@ def load_vggt(tensors: Mapping[str, Tensor], path: Path, size: VggtSize = VGGT_1
 
 
 def dense_answer(head: Callable[..., tuple[Tensor, Tensor]], tokens: list[Tensor], height: int, width: int) -> DenseAnswer:
-    """What a ``DenseHead`` says of views of that size, of the four layers' tokens ``[S, EXTRA_TOKENS + N, C]``; a few views at once."""
+    """What a ``DenseHead`` says of views of that size, from four layers' tokens ``[S, EXTRA_TOKENS + N, C]``, few at a time."""
     parts = []
     for begin in range(0, tokens[0].shape[0], VIEWS_AT_ONCE):
         patches = [layer[begin : begin + VIEWS_AT_ONCE, EXTRA_TOKENS:].float() for layer in tokens]
