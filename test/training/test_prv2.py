@@ -45,8 +45,8 @@ def told(change_of: Tensor, own: Tensor | None = None) -> Told:
     return Told(wanted + change_of, (level + wanted if own is None else own).clone())
 
 
-def losses_of(network: Told) -> dict[str, Tensor]:
-    return prv2_losses(network, [window(WANTED)], torch.Generator().manual_seed(0))
+def losses_of(network: Told, relief: Tensor | None = None) -> dict[str, Tensor]:
+    return prv2_losses(network, [window(WANTED, relief)], torch.Generator().manual_seed(0))
 
 
 def test_all_are_zero_where_the_answer_is_right() -> None:
@@ -76,8 +76,18 @@ def test_two_tiles_of_opposite_factors_disagree_by_both() -> None:
     assert float(losses["silog"].detach()) == pytest.approx(10 * 0.1, rel=1e-2)  # variance alone
 
 
+def test_detail_is_of_what_no_scale_and_shift_explains() -> None:
+    relief = 0.2 * torch.rand(16, 28, generator=torch.Generator().manual_seed(3))
+    tiles = torch.stack((relief[:, :SIDE], relief[:, -SIDE:]))
+    stretched, mirrored = (float(losses_of(told(x), relief)["detail"].detach()) for x in (2 * tiles + 1, tiles.flip(2) - tiles))
+    assert stretched == pytest.approx(0.0, abs=1e-5) and mirrored > 0.01
+
+
 def test_the_total_is_their_weighted_sum() -> None:
-    losses = {name: float(v.detach()) for name, v in losses_of(told(torch.rand(2, SIDE, SIDE), torch.rand(2, SIDE, SIDE))).items()}
+    generator = torch.Generator().manual_seed(3)
+    change, own = (torch.rand(2, SIDE, SIDE, generator=generator) for _ in range(2))
+    found = losses_of(told(change, own), 0.2 * torch.rand(16, 28, generator=generator))
+    losses = {name: float(value.detach()) for name, value in found.items()}
     expected = losses["silog"] + losses["selected"] + DETAIL * losses["detail"] + CONSISTENCY * losses["overlap"]
     assert losses["total"] == pytest.approx(expected + OWN * losses["own"], rel=1e-5)
     assert all(losses[name] > 1e-3 for name in ("silog", "selected", "detail", "overlap", "own"))

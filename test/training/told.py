@@ -12,18 +12,17 @@ from depth_retrofit_ros.training.windows import Window
 WALL_M = 2.0
 
 
-def window(wanted: Tensor, selected: Tensor | None = None) -> Window:
-    """Of a frame of its size. wanted ``[h, w]``: what is to be added to ln coarse depth, the wall's; selected: half of it."""
+def window(wanted: Tensor, relief: Tensor | None = None) -> Window:
+    """Of a frame of its size, of which the left half is selected. wanted ``[h, w]``: what is to be added to ln coarse depth; relief
+    ``[h, w]``: of the wall, what its ln depth is beside ln ``WALL_M``."""
     height, width = wanted.shape
-    if selected is None:
-        selected = torch.arange(width).expand(height, -1) < width // 2
-    truth = torch.full((height, width), WALL_M)
+    truth = torch.full((height, width), WALL_M) * (torch.zeros(height, width) if relief is None else relief).exp()
     coarse = torch.full((6, 8), WALL_M)
     view = CoarseView(coarse, torch.zeros(6, 8), coarse, 100.0, torch.zeros(1, 6, 8))
     return Window(
         image=torch.full((height, width, 3), 128, dtype=torch.uint8),
-        depth=WALL_M * (-wanted).exp(),
-        selected=selected,
+        depth=truth * (-wanted).exp(),
+        selected=torch.arange(width).expand(height, -1) < width // 2,
         target=truth.log(),
         truth=truth,
         origin=(0, 0),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import pytest
 import torch
 
@@ -39,10 +41,13 @@ def tiles_of(network: TileNetwork, count: int, maps: int) -> Tiles:
     return Tiles(colors, level, torch.randn(maps, 30, 40, generator=generator), origins, size)
 
 
-def randomized(network: torch.nn.Module) -> torch.nn.Module:
+Network = TypeVar("Network", Urgt, PatchRefinerV2)
+
+
+def randomized(network: Network) -> Network:
     """With a last layer that does something."""
     generator = torch.Generator().manual_seed(2)
-    last = network.head.last if isinstance(network, Urgt) else network.fusion.f2c.offset  # type: ignore[union-attr]
+    last = network.head.last if isinstance(network, Urgt) else network.fusion.f2c.offset
     with torch.no_grad():
         last.weight.copy_(0.1 * torch.randn(last.weight.shape, generator=generator))
         for block in (*network.within, *network.between) if isinstance(network, Urgt) else ():
@@ -68,17 +73,15 @@ def test_what_depends_on_the_company_is_measured() -> None:
 def test_urgt_s_tiles_come_in_any_order_and_see_one_another_if_they_may(across: bool) -> None:
     torch.manual_seed(0)
     network = randomized(Urgt(across))
-    assert isinstance(network, Urgt)
     tiles = tiles_of(network, 5, 3)
     assert change_by_order(network, tiles, torch.Generator().manual_seed(0)) < 1e-5
     alone = change_alone(network, tiles)
-    assert alone > 1e-4 if across else alone < 1e-5
+    assert alone > 1e-5 if across else alone < 1e-6
 
 
 def test_prv2_s_tiles_are_looked_at_one_by_one() -> None:
     torch.manual_seed(0)
     network = randomized(PatchRefinerV2({}))
-    assert isinstance(network, PatchRefinerV2)
     tiles = tiles_of(network, 3, 24)
     assert change_by_order(network, tiles, torch.Generator().manual_seed(0)) < 1e-5
     assert change_alone(network, tiles) < 1e-5
