@@ -50,9 +50,9 @@ def randomized(network: Network) -> Network:
     last = network.head.last if isinstance(network, Urgt) else network.fusion.f2c.offset
     with torch.no_grad():
         last.weight.copy_(0.1 * torch.randn(last.weight.shape, generator=generator))
-        for block in (*network.within, *network.between) if isinstance(network, Urgt) else ():
-            block.ls1.gamma.fill_(1.0)
-            block.ls2.gamma.fill_(1.0)
+        for name, parameter in network.named_parameters():
+            if name.endswith("gamma"):  # so that attention counts
+                parameter.fill_(1.0)
     return network.eval()
 
 
