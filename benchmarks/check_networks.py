@@ -48,6 +48,7 @@ from test.coarse.networks.published import (  # noqa: E402
     same_signature,
     vision_transformer,
 )
+from test.refinement.prv2 import test_fusion_net as prv2_test  # noqa: E402
 from test.refinement.urgt import test_published_net as urgt_test  # noqa: E402
 
 KEPT = (0, 1, 10, 11, 12, 13, 30, 31, 41, 42, 43, 55)  # frames of the video, beyond where the memory is full
@@ -285,6 +286,35 @@ def compare_vggt(checkout: Path, comparison: Comparison) -> dict[str, Any]:
     return {"cases": cases, "poses": poses, "tiny": tiny, "VGGT-1B": same_signature(full, whole)}
 
 
+def compare_prv2(checkout: Path, comparison: Comparison) -> dict[str, Any]:
+    """The fusion alone; the published code's units for skips that do not exist are left out."""
+    for package in ("estimator", "estimator.models", "estimator.models.blocks", "external", "external.depth_anything"):
+        bare_package(package, checkout.joinpath(*package.split(".")))
+    sys.path.insert(0, str(checkout))
+    code, widths = import_module("estimator.models.blocks.bi_directional_fusion_model"), prv2_test.TINY
+    channels = {"coarse_chl": list(widths.coarse), "fine_chl": list(widths.fine)}
+    net = code.BiDirectionalFusion(
+        coarse2fine=False,
+        fine_chl_after_coarse2fine=[widths.coarse[0], *(widths.path,) * 5],
+        temp_chl=list(widths.joint),
+        dec_chl=list(widths.decoder),
+        **channels,
+    ).eval()
+    net.c2f, net.coarse2fine, net.coarse2fine_type = code.C2FModule(features=widths.path, **channels), True, "coarse-gated"
+    for unused in (net.c2f.scratch.refinenet5, net.c2f.scratch.output_conv2_fusion):
+        del unused.GateresConfUnit1
+    ours = prv2_test.filled()
+    found = same_signature(net, ours, name_of=prv2_test.published_name)
+    fill(net)
+    fine, coarse, depth = prv2_test.inputs()
+    own: list[Tensor] = []
+    hook = net.c2f.register_forward_hook(lambda module, args, out: own.append(out[1]))
+    with torch.no_grad():
+        offset = net(list(coarse), [fine[0], *fine], depth, torch.zeros_like(depth))
+    hook.remove()
+    return {"signature": found, "answers": comparison.outputs({"offset": offset, "own": own[0]}, prv2_test.answers(ours))}
+
+
 def compare_urgt(checkout: Path, comparison: Comparison) -> dict[str, Any]:
     """Tiles side by side, where the positions of both are the same."""
     for package in ("src", "src.external"):
@@ -329,6 +359,7 @@ COMPARE = {
     "depth_anything3": compare_depth_anything3,
     "metric3d": compare_metric3d,
     "moge": compare_moge,
+    "prv2": compare_prv2,
     "urgt": compare_urgt,
     "vggt": compare_vggt,
     "video_depth_anything": compare_video_depth_anything,

@@ -55,7 +55,7 @@ class StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def timm() -> None:
     """Imported; the tests that ask for it are skipped where it is missing."""
     if importlib.util.find_spec("timm") is None:
-        pytest.skip("no timm")
+        pytest.skip("timm is not installed: pip install 'depth_retrofit_ros[prv2-full]'")
     if "timm" in sys.modules or importlib.util.find_spec("torchvision") is not None:
         return
     finder = StandIns()
