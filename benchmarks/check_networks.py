@@ -32,6 +32,7 @@ from depth_retrofit_ros.coarse.networks import depth_anything3, metric3d, moge, 
 from depth_retrofit_ros.coarse.networks.temporal import TemporalMemory  # noqa: E402
 from depth_retrofit_ros.coarse.networks.vggt.camera_head import decode_poses  # noqa: E402
 from depth_retrofit_ros.coarse.networks.vggt.model import LEFT_OUT, Vggt, VggtSize  # noqa: E402
+from depth_retrofit_ros.refinement.urgt.published_net import PublishedUrgt  # noqa: E402
 from test.coarse.networks import test_depth_anything3 as da3_test  # noqa: E402
 from test.coarse.networks import test_metric3d as metric3d_test  # noqa: E402
 from test.coarse.networks import test_moge as moge_test  # noqa: E402
@@ -47,6 +48,8 @@ from test.coarse.networks.published import (  # noqa: E402
     same_signature,
     vision_transformer,
 )
+from test.refinement.prv2 import test_fusion_net as prv2_test  # noqa: E402
+from test.refinement.urgt import test_published_net as urgt_test  # noqa: E402
 
 KEPT = (0, 1, 10, 11, 12, 13, 30, 31, 41, 42, 43, 55)  # frames of the video, beyond where the memory is full
 
@@ -283,10 +286,81 @@ def compare_vggt(checkout: Path, comparison: Comparison) -> dict[str, Any]:
     return {"cases": cases, "poses": poses, "tiny": tiny, "VGGT-1B": same_signature(full, whole)}
 
 
+def compare_prv2(checkout: Path, comparison: Comparison) -> dict[str, Any]:
+    """The fusion alone; the published code's units for skips that do not exist are left out."""
+    for package in ("estimator", "estimator.models", "estimator.models.blocks", "external", "external.depth_anything"):
+        bare_package(package, checkout.joinpath(*package.split(".")))
+    sys.path.insert(0, str(checkout))
+    code, widths = import_module("estimator.models.blocks.bi_directional_fusion_model"), prv2_test.TINY
+    channels = {"coarse_chl": list(widths.coarse), "fine_chl": list(widths.fine)}
+    net = code.BiDirectionalFusion(
+        coarse2fine=False,
+        fine_chl_after_coarse2fine=[widths.coarse[0], *(widths.path,) * 5],
+        temp_chl=list(widths.joint),
+        dec_chl=list(widths.decoder),
+        **channels,
+    ).eval()
+    net.c2f, net.coarse2fine, net.coarse2fine_type = code.C2FModule(features=widths.path, **channels), True, "coarse-gated"
+    for unused in (net.c2f.scratch.refinenet5, net.c2f.scratch.output_conv2_fusion):
+        del unused.GateresConfUnit1
+    ours = prv2_test.filled()
+    found = same_signature(net, ours, name_of=prv2_test.published_name)
+    fill(net)
+    fine, coarse, depth = prv2_test.inputs()
+    own: list[Tensor] = []
+    hook = net.c2f.register_forward_hook(lambda module, args, out: own.append(out[1]))
+    with torch.no_grad():
+        offset = net(list(coarse), [fine[0], *fine], depth, torch.zeros_like(depth))
+    hook.remove()
+    return {"signature": found, "answers": comparison.outputs({"offset": offset, "own": own[0]}, prv2_test.answers(ours))}
+
+
+def compare_urgt(checkout: Path, comparison: Comparison) -> dict[str, Any]:
+    """Tiles side by side, where the positions of both are the same."""
+    for package in ("src", "src.external"):
+        bare_package(package, checkout.joinpath(*package.split(".")))
+    vggt = "src.external.vggt"
+    aggregator = import_module(f"{vggt}.models.aggregator_joint").Aggregator_Joint
+    dense = import_module(f"{vggt}.heads.dpt_head").DPTHead
+    whole = import_module(f"{vggt}.models.vggt_joint").VGGT_Joint
+
+    size = urgt_test.TINY
+    width, head = size.encoder.width, {"features": size.head_width, "out_channels": list(size.stages)}
+    net = whole.__new__(whole)  # its constructor knows the released size alone
+    nn.Module.__init__(net)
+    trunk = aggregator(size.pretrained_size, 14, width, depth=size.layers, num_heads=size.heads, patch_embed="conv")
+    registers = {"num_register_tokens": 4, "interpolate_antialias": True, "interpolate_offset": 0.0}
+    trunk.patch_embed = vision_transformer(
+        f"{vggt}.layers.vision_transformer_joint", f"{vggt}.layers", size.encoder, img_size=size.pretrained_size, **registers
+    )
+    head["intermediate_layer_idx"] = list(size.taken)
+    net.aggregator = trunk
+    net.depth_head, net.normal_head = (
+        dense(2 * width, output_dim=outputs, activation="no_constrain", conf_activation="expp1", **head) for outputs in (2, 4)
+    )
+    net.camera_head = net.point_head = net.track_head = None
+    ours = PublishedUrgt(size).eval()
+    same_signature(net.eval(), ours)
+    fill(net)
+    fill(ours)
+    cases = {}
+    for along in urgt_test.GRIDS:
+        colors, depth, normals = urgt_test.inputs(along**2)
+        with torch.no_grad():
+            answer = net(colors[None], depth_prior=depth[None], normal_prior=normals)
+        theirs = {"depth": answer["depth"][0, ..., 0], "normals": answer["normal"][0].permute(0, 3, 1, 2)}
+        cases[f"{along}x{along}"] = comparison.outputs(theirs, urgt_test.answers(ours, along))
+    with on_meta():
+        full = same_signature(whole(), PublishedUrgt())
+    return {"cases": cases, "full": full}
+
+
 COMPARE = {
     "depth_anything3": compare_depth_anything3,
     "metric3d": compare_metric3d,
     "moge": compare_moge,
+    "prv2": compare_prv2,
+    "urgt": compare_urgt,
     "vggt": compare_vggt,
     "video_depth_anything": compare_video_depth_anything,
 }

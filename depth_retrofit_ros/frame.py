@@ -62,7 +62,7 @@ class DepthFrame:
     the device, where there is need of it. normals: ``float32 [3, h, w]``, those that the coarse model gave, of a model that does;
     ``pointcloud.normals.surface_normals`` makes those of the frame. sky: ``bool [h, w]``, where the coarse model says that there is
     no surface, of a model that does; ``pointcloud.surfaces.surface_depth`` leaves that out. refined_normals: ``float32 [3, K]``, at
-    the refined pixels, of a refiner that gives some.
+    the refined pixels, of a refiner that gives some and a frame with a camera, 0 where it did not look; see ``surface_normals``.
     """
 
     depth: torch.Tensor

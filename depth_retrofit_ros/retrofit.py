@@ -178,6 +178,8 @@ class Retrofit:
         source = self.coarse.claim.source(self.trust_scale, frame.sparse)
         if frame.camera is None and source not in ("file", "sensor"):
             source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
+        if frame.camera is None:
+            normals = None  # whoever has none assumes one for the shape, which the refiner was not told of
         made = (fused, depth, seen, source, pixels, gate)
         answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, image, coarse.normals, coarse.sky, normals)
         return RefiningFrame(coarse, answer, self._refine_stream.record(), stage)

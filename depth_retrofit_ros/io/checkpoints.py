@@ -26,10 +26,11 @@ GENERIC_NAMES = frozenset({"model.safetensors", "pytorch_model.bin", "model.pt",
 BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "weights"
 
 
-def load_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_tensors(path: Path, sha256: str | None = None, nested: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors by name, on the CPU, and the file's string metadata (empty for PyTorch's formats).
 
-    The format is told by content, not by suffix. sha256: hex digest that the file must have.
+    The format is told by content, not by suffix. sha256: hex digest that the file must have. nested: where a PyTorch file may hold
+    a dict beside other things, its key.
     The tensors are views of the file, mapped privately: writing to them does not change it, and a file that is replaced by a new
     one (as everything here does) does not change them. It must not be overwritten in place while they live.
     Raises WeightsError: missing, unreadable, other digest, corrupt, or not a state dict.
@@ -38,7 +39,10 @@ def load_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tenso
         raise WeightsError(f"checkpoint {path} is not the expected file (SHA-256 differs): fetch it again")
     if _is_safetensors(path):
         return _read_safetensors(path)
-    return _plain_tensors(path, _read_content(path)), {}
+    content = _read_content(path)
+    if nested is not None and isinstance(content, dict) and isinstance(content.get(nested), dict):
+        content = content[nested]
+    return _plain_tensors(path, content), {}
 
 
 def check_readable(path: Path) -> None:

@@ -24,7 +24,7 @@ from depth_retrofit_ros.frame import DepthFrame
 from depth_retrofit_ros.pointcloud import normals_cpu
 from depth_retrofit_ros.pointcloud.ray_slopes import RaySlopes
 from depth_retrofit_ros.pointcloud.surfaces import surface_depth
-from depth_retrofit_ros.upsampling.interpolation import cell_index
+from depth_retrofit_ros.upsampling.interpolation import cell_index, row_and_column
 
 CELLS = 320  # along the frame's long side
 REACH, STEP = 8, 2  # of the window, in cells: every second cell up to the eighth
@@ -47,12 +47,25 @@ class CellPlanes(NamedTuple):
 
 def surface_normals(result: DepthFrame, rays: RaySlopes | None = None) -> Tensor:
     """The normals of a frame's surfaces, ``float32 [3, H, W]`` on its device: unit vectors of the optical frame (x right, y down, z
-    forward) that face the camera; NaN where depth is unknown and in the sky. Scale does not matter. rays: those of a stream's
-    camera, which lie on the device already. Raises ValueError without a camera."""
+    forward) that face the camera; NaN where depth is unknown and in the sky. At pixels of which the refiner gave a normal, it is
+    that one. Scale does not matter. rays: those of a stream's camera, which lie on the device already. Raises ValueError without a
+    camera."""
     if result.camera is None:
         raise ValueError("normals take the frame's intrinsics: give it a camera")
     coarse = (result.coarse.shape[0], result.coarse.shape[1])
-    return normals_of(surface_depth(result), result.camera, result.normals, coarse, rays)
+    normals = normals_of(surface_depth(result), result.camera, result.normals, coarse, rays)
+    if result.refined_normals is not None:
+        overlay(normals, result.refined_normals, result.selection.indices)
+    return normals
+
+
+def overlay(normals: Tensor, refined: Tensor, pixels: Tensor) -> None:
+    """Puts ``refined [3, K]`` in place of the normals ``[3, H, W]`` at the flat ``pixels int64 [K]``, but where either is unknown:
+    NaN in the former, 0 in the latter. The normals may lie in memory in any order; nothing waits for a device."""
+    y, x = row_and_column(pixels, normals.shape[2])
+    before = normals[:, y, x]
+    taken = (refined != 0).any(0) & ~before[0].isnan()
+    normals[:, y, x] = torch.where(taken, refined.to(normals.dtype), before)
 
 
 def normals_of(

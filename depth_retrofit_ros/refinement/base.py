@@ -46,8 +46,8 @@ class Fused(NamedTuple):
     """At the K selected pixels, in their order.
 
     gate: ``float32 [K]``, the weight 0…1 that the coarse value kept, 1 where the refiner did not look; depth: ``float32 [K]`` in
-    the unit of the coarse depth; normals: ``float32 [3, K]``, unit vectors of the optical frame that face the camera, of a refiner
-    that gives some.
+    the unit of the coarse depth; normals: ``float32 [3, K]``, unit vectors of the optical frame that face the camera, 0 where the
+    refiner did not look, of one that gives some.
     """
 
     gate: Tensor

@@ -12,9 +12,10 @@ from typing import Any, cast
 import torch
 
 from depth_retrofit_ros.errors import ModelError, WeightsError
-from depth_retrofit_ros.io.checkpoints import bundled, load_tensors
+from depth_retrofit_ros.io.checkpoints import bundled
 from depth_retrofit_ros.refinement.base import Needs, Refiner
 from depth_retrofit_ros.refinement.kinds import KIND
+from depth_retrofit_ros.refinement.published import is_published_urgt, read_checkpoint
 
 DEFAULT = "sparse"
 
@@ -113,7 +114,8 @@ def resolved(chosen: Path | str | None) -> tuple[str, Path | None]:
         raise ModelError(f"unknown refiner '{text}': {hint}choose one of {', '.join(REFINERS)}, or the path of a checkpoint")
     if path.is_dir():
         return FOLDER, path
-    name = load_tensors(path)[1].get(KIND, DEFAULT)
+    tensors, metadata = read_checkpoint(path)
+    name = metadata.get(KIND, "urgt" if is_published_urgt(tensors) else DEFAULT)
     if name not in REFINERS or not REFINERS[name].file:
         raise WeightsError(f"{path} is a checkpoint of refiner '{name}', which this version does not know: update it")
     return name, path

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.refinement.pixels.features import normalized
-from depth_retrofit_ros.refinement.prv2.network import PATH, PatchRefinerV2
+from depth_retrofit_ros.refinement.prv2.network import PatchRefinerV2
 from depth_retrofit_ros.training.ahead import Ahead
 from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, finite_truth
 from depth_retrofit_ros.training.draws import remembered
@@ -67,7 +67,8 @@ def pretraining_losses(network: PatchRefinerV2, images: Tensor, log_depth: Tenso
     images ``uint8 [B, S, S, 3]``; log_depth ``[B, S, S]``.
     """
     colors, side = normalized(images).permute(0, 3, 1, 2), network.side
-    noise = [torch.randn(len(images), PATH, side >> i, side >> i, generator=generator).to(images.device) for i in range(6)]
+    shapes_of = [(width, side >> i, side >> i) for i, width in enumerate(network.fusion.widths.coarse)]
+    noise = [torch.randn(len(images), *shape, generator=generator).to(images.device) for shape in shapes_of]
     offset, own = network.offsets(colors, torch.zeros_like(log_depth)[:, None], noise)
     true = log_depth - log_depth.mean((1, 2), keepdim=True)
     valid = torch.ones_like(true, dtype=torch.bool)

@@ -8,10 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from depth_retrofit_ros.cli import main as cli
 from depth_retrofit_ros.coarse.sparse_file import read_sparse
 from depth_retrofit_ros.errors import OutputError, SparseDepthError
+from depth_retrofit_ros.io.checkpoints import save_tensors
+from depth_retrofit_ros.refinement.kinds import KIND
+from depth_retrofit_ros.refinement.urgt.network import Urgt
 from test.coarse import tiny_networks as tiny
 from test.coarse.families import image, saved
 
@@ -96,6 +100,25 @@ def test_the_same_focal_length_is_assumed_for_normals_and_cloud(photo: Path, cap
     assert run(photo, "--model", "compact", "--normals", "--hfov", "65") == 0
     apart = np.abs(np.load(photo.parent / "out" / "photo_normals.npz")["normals"] - assumed)
     assert np.quantile(apart, 0.99) < 0.02, "a few pixels may choose another surface, as the depths differ by a factor"
+
+
+def test_the_refiner_s_normals_are_in_the_file_where_the_camera_is_known(photo: Path) -> None:
+    torch.manual_seed(0)
+    network = Urgt()
+    torch.nn.init.normal_(network.head.last.weight[1:].detach(), std=0.3)  # of the normals alone
+    path, written = photo.parent / "urgt.safetensors", photo.parent / "out" / "photo_normals.npz"
+    save_tensors(path, network.state_dict(), {KIND: "urgt", "network": "{}"})
+    found = []
+    for refiner in (str(path), "none"):
+        assert run(photo, "--model", "compact", "--normals", "--hfov", "65", "--refiner", refiner) == 0
+        found.append(np.load(written)["normals"])
+    apart = np.linalg.norm(found[0] - found[1], axis=0)
+    assert 0.01 < np.mean(apart > 1e-3) <= 0.02, "at the budget's share of the pixels"
+    np.testing.assert_allclose(np.linalg.norm(found[0], axis=0), 1.0, atol=1e-4)
+    assert run(photo, "--model", "compact", "--normals", "--refiner", "none") == 0
+    plain = np.load(written)["normals"]
+    assert run(photo, "--model", "compact", "--normals", "--refiner", str(path)) == 0
+    np.testing.assert_allclose(np.load(written)["normals"], plain, atol=1e-4, err_msg="it was told of no camera")
 
 
 def test_what_fails_before_a_photo_leaves_no_folder(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

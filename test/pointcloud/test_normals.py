@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from depth_retrofit_ros.pointcloud.normals import (
     fit_planes,
     normals_by_torch,
     normals_of,
+    overlay,
     predicted_planes,
     surface_normals,
 )
@@ -181,6 +184,32 @@ def test_of_a_frame() -> None:
     torch.testing.assert_close(surface_normals(frame), normals_of(depth, CAMERA))
     with pytest.raises(ValueError, match="give it a camera"):
         surface_normals(DepthFrame(depth, depth, depth, None, pixels, torch.zeros(10)))
+
+
+def test_the_refiner_s_normals_are_in_place_where_it_gave_some() -> None:
+    depth = _plane(WALL, 2.0)
+    depth[40:44, 50:60] = torch.nan
+    pixels = PixelSet.from_indices(torch.arange(40 * 160, 50 * 160), (120, 160))
+    refined = FLOOR[:, None].repeat(1, pixels.count)
+    refined[:, ::2] = 0.0  # no tile lay there
+    plain = DepthFrame(depth, depth, depth, None, pixels, torch.zeros(pixels.count), camera=CAMERA)
+    before, after = surface_normals(plain).flatten(1), surface_normals(replace(plain, refined_normals=refined)).flatten(1)
+    known = ~before[0].isnan()
+    given = torch.zeros(120 * 160, dtype=torch.bool)
+    given[pixels.indices[1::2]] = True
+    assert torch.equal(after[:, given & known], FLOOR[:, None].expand(-1, int((given & known).sum())))
+    assert torch.equal(after[:, ~given & known], before[:, ~given & known])
+    assert bool(after[:, ~known].isnan().all()) and 0 < int((~known).sum()) == int(depth.isnan().sum())
+
+
+def test_they_go_into_any_layout_in_memory() -> None:
+    generator = torch.Generator().manual_seed(0)
+    planes, refined = torch.randn(3, 20, 30, generator=generator), torch.randn(3, 50, generator=generator)
+    pixels = torch.randperm(600, generator=generator)[:50]
+    by_pixel = planes.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    for normals in (planes, by_pixel):
+        overlay(normals, refined, pixels)
+    assert torch.equal(planes, by_pixel) and torch.equal(planes.flatten(1)[:, pixels], refined)
 
 
 @pytest.mark.cuda

@@ -75,11 +75,14 @@ class DinoV2(nn.Module):
 
     def embed(self, image: Tensor) -> Tensor:
         """The tokens that enter the first block, ``[B, 1 + registers + N, C]``: class, registers, patches."""
-        batch, _, height, width = image.shape
-        x = torch.cat((self.cls_token.expand(batch, -1, -1), self.patch_embed(image)), 1)
-        x = x + self.positions(height // self.patch, width // self.patch).to(x.dtype)
+        return self.beside_class(self.patch_embed(image), image.shape[2] // self.patch, image.shape[3] // self.patch)
+
+    def beside_class(self, patches: Tensor, rows: int, columns: int) -> Tensor:
+        """Embedded patches ``[B, rows · columns, C]``, with positions, after the class token and the registers."""
+        x = torch.cat((self.cls_token.expand(len(patches), -1, -1), patches), 1)
+        x = x + self.positions(rows, columns).to(x.dtype)
         if self.registers:
-            x = torch.cat((x[:, :1], self.register_tokens.expand(batch, -1, -1), x[:, 1:]), 1)
+            x = torch.cat((x[:, :1], self.register_tokens.expand(len(patches), -1, -1), x[:, 1:]), 1)
         return x
 
     def positions(self, rows: int, columns: int) -> Tensor:
@@ -98,11 +101,11 @@ class DinoV2(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """image ``[B, 3, H, W]`` → one token a patch, ``[B, H/patch · W/patch, C]``."""
+    """image ``[B, channels, H, W]`` → one token a patch, ``[B, H/patch · W/patch, C]``."""
 
-    def __init__(self, width: int, patch: int) -> None:
+    def __init__(self, width: int, patch: int, channels: int = 3) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, width, patch, patch)
+        self.proj = nn.Conv2d(channels, width, patch, patch)
 
     def forward(self, image: Tensor) -> Tensor:
         tokens: Tensor = self.proj(image).flatten(2).transpose(1, 2)

@@ -41,6 +41,7 @@ from depth_retrofit_ros.upsampling.interpolation import (
     sample_at,
 )
 
+CENTER, SPREAD = 127.5, 64.0  # of 0…255 colors, for ``normalized``
 CELL_LEVEL = 2.0  # ln of 7 px: a common height of a coarse cell
 POOL = BufferPool()
 
@@ -237,7 +238,7 @@ def grid_position(indices: torch.Tensor, size: tuple[int, int], low: tuple[int, 
 
 def normalized(image: torch.Tensor) -> torch.Tensor:
     """uint8 or 0…255 float → about 0 ± 1."""
-    return image.float().sub(127.5).div_(64.0)
+    return image.float().sub(CENTER).div_(SPREAD)
 
 
 def colors_at(image: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:

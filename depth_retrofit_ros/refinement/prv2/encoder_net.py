@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-WIDTHS = (16, 24, 32, 48, 96)
 BLOCKS = 3  # of each stride
 EXPANSION = 3
 
@@ -33,16 +34,16 @@ class InvertedResidual(nn.Module):
 
 
 class SmallEncoder(nn.Module):
-    """Colors and ln depth ``[B, 4, H, W]`` → five maps of ``WIDTHS``, strides 2 to 32. The weights of the depth begin at zero, so
+    """Colors and ln depth ``[B, 4, H, W]`` → five maps of ``widths``, strides 2 to 32. The weights of the depth begin at zero, so
     that the encoder begins with colors alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(4, WIDTHS[0], 3, 2, 1)
+        self.stem = nn.Conv2d(4, widths[0], 3, 2, 1)
         nn.init.zeros_(self.stem.weight[:, 3:].detach())
         stages = []
-        for index, width in enumerate(WIDTHS):
-            before = WIDTHS[max(index - 1, 0)]
+        for index, width in enumerate(widths):
+            before = widths[max(index - 1, 0)]
             first = InvertedResidual(before, width, 1 if index == 0 else 2)
             stages.append(nn.Sequential(first, *(InvertedResidual(width, width, 1) for _ in range(BLOCKS - 1))))
         self.stages = nn.ModuleList(stages)

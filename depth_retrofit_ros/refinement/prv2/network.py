@@ -10,31 +10,34 @@ from torch import Tensor, nn
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.refinement.prv2.encoder_net import WIDTHS, SmallEncoder
-from depth_retrofit_ros.refinement.prv2.fusion_net import FusionWidths, TwoWayFusion
+from depth_retrofit_ros.refinement.prv2.encoder_net import SmallEncoder
+from depth_retrofit_ros.refinement.prv2.fusion_net import TwoWayFusion
+from depth_retrofit_ros.refinement.prv2.sizes import SIZES
+from depth_retrofit_ros.refinement.prv2.timm_net import TimmEncoder
 from depth_retrofit_ros.refinement.tiles.projection import Projection
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
 from depth_retrofit_ros.upsampling.interpolation import bilinear
 
-PATH = 24
-SMALL = FusionWidths(fine=WIDTHS, coarse=(PATH,) * 6, path=PATH, joint=(12, 12, 16, 24, 32, 48), decoder=(48, 32, 24, 16, 12))
-SAMPLES = 32  # of the coarse maps along a tile: about one for each of their pixels
-
 
 class PatchRefinerV2(nn.Module):
     """See ``TileNetwork``. channels: of the features of each coarse model that it is trained with, by name; guided: whether by
-    Guided Denoising Units, as everywhere but in the ablation.
+    Guided Denoising Units, as everywhere but in the ablation; size: of ``SIZES``.
 
-    The paper's offset is in metres; here it is added to ln depth, so that scale goes straight through. It begins at zero.
+    The paper's offset is in metres; here it is added to ln depth, so that scale goes straight through. It begins at zero. The
+    paper's coarse maps are of one model's decoder; here they are a projection of any model's features, with channels of their own
+    for the finest map where that has another width. Raises ModelError where the size needs timm.
     """
 
-    name, side, overlap, together, context = "prv2", 128, 16, 8, 0
+    name, context = "prv2", 0
 
-    def __init__(self, channels: Mapping[str, int], guided: bool = True) -> None:
+    def __init__(self, channels: Mapping[str, int], guided: bool = True, size: str = "small") -> None:
         super().__init__()
-        self.projection = Projection(PATH, channels)
-        self.encoder = SmallEncoder()
-        self.fusion = TwoWayFusion(SMALL, guided)
+        of = SIZES[size]
+        self.side, self.overlap, self.together, self.samples = of.side, of.overlap, of.together, of.samples
+        self.finest, self.path = of.widths.coarse[0], of.widths.path
+        self.projection = Projection(self.path if self.finest == self.path else self.path + self.finest, channels)
+        self.encoder = TimmEncoder(of.encoder, of.widths.fine) if of.encoder else SmallEncoder(of.widths.fine)
+        self.fusion = TwoWayFusion(of.widths, guided)
         nn.init.zeros_(self.fusion.f2c.offset.weight)
 
     def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
@@ -47,8 +50,12 @@ class PatchRefinerV2(nn.Module):
 
     def pyramid(self, tiles: Tiles) -> list[Tensor]:
         """What is known on the coarse grid at the tile's size and halved five times, finest first."""
-        coarse, sizes = tiles.under(SAMPLES), [self.side >> level for level in range(6)]
-        return [F.adaptive_avg_pool2d(coarse, size) if size <= SAMPLES else _enlarged(coarse, size) for size in sizes]
+        coarse = tiles.under(self.samples)
+        finest, path = coarse[:, -self.finest :], coarse[:, : self.path]
+        return [self._at(finest if level == 0 else path, self.side >> level) for level in range(6)]
+
+    def _at(self, maps: Tensor, size: int) -> Tensor:
+        return F.adaptive_avg_pool2d(maps, size) if size <= self.samples else _enlarged(maps, size)
 
     def offsets(self, colors: Tensor, level: Tensor, coarse: list[Tensor]) -> tuple[Tensor, Tensor]:
         """colors ``[T, 3, S, S]``, level ``[T, 1, S, S]``, coarse: six maps, finest first → ln(refined / coarse), and ln of the

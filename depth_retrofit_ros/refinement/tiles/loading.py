@@ -32,12 +32,12 @@ def load_network(path: Path, device: torch.device, kind: str, make: Callable[...
 
 
 def checked(arguments: Any) -> dict[str, Any]:
-    """Of a file that may be anybody's: ``channels`` by model's name, if any, and flags. Raises ValueError."""
+    """Of a file that may be anybody's: ``channels`` by model's name, if any, the ``size``'s name, and flags. Raises ValueError."""
     channels = arguments.get("channels", {}) if isinstance(arguments, dict) else None
     if not isinstance(channels, dict) or len(channels) > MOST_MODELS:
         raise ValueError("channels are of models by name")
     if not all(type(count) is int and 0 < count <= LARGEST_CHANNELS for count in channels.values()):
         raise ValueError("channels are whole numbers")
-    if not all(name == "channels" or type(value) is bool for name, value in arguments.items()):
-        raise ValueError("what is not channels is a flag")
+    if not all(name == "channels" or type(value) is (str if name == "size" else bool) for name, value in arguments.items()):
+        raise ValueError("what is neither channels nor the size is a flag")
     return dict(arguments)

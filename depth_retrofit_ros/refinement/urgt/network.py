@@ -15,8 +15,8 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.networks.dinov2 import Block
 from depth_retrofit_ros.coarse.networks.rotary import rotated
-from depth_retrofit_ros.pointcloud.normals import normals_of
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
+from depth_retrofit_ros.refinement.urgt.prior import coarse_normals
 from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 PATCH = 16  # px of a token
@@ -83,16 +83,9 @@ class Urgt(nn.Module):
         self.head = Head()
 
     def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
-        """The normals of the coarse depth, ``float32 [3, h, w]``, the model's own where it has some; 0 where they are not known, as
-        everywhere without a camera."""
+        """See ``coarse_normals``."""
         del score, model
-        height, width = coarse.depth.shape
-        if camera is None:
-            return coarse.depth.new_zeros(3, height, width)
-        normals = coarse.normals
-        if normals is None:
-            normals = normals_of(coarse.depth, camera.resized(width, height))
-        return bilinear(torch.nan_to_num(normals.float(), nan=0.0), (height, width))
+        return coarse_normals(coarse, camera)
 
     def forward(self, tiles: Tiles) -> TileAnswer:
         """See ``TileNetwork``."""

@@ -8,6 +8,7 @@ import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -23,14 +24,20 @@ from std_msgs.msg import Header
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.io.checkpoints import save_tensors
 from depth_retrofit_ros.io.color_map import colorize_normals
 from depth_retrofit_ros.msg import FrameStats
-from depth_retrofit_ros.pointcloud.normals import normals_of
+from depth_retrofit_ros.pointcloud.normals import normals_of, surface_normals
 from depth_retrofit_ros.pointcloud.organized import make_cloud
+from depth_retrofit_ros.refinement.kinds import KIND
+from depth_retrofit_ros.refinement.registry import load_refiner
+from depth_retrofit_ros.refinement.urgt.network import Urgt
+from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.node import node as node_module
 from depth_retrofit_ros.ros.node import outputs as outputs_module
 from depth_retrofit_ros.ros.node.outputs import _TOPICS, Outputs
+from depth_retrofit_ros.ros.node.parameters import Settings
 from depth_retrofit_ros.runtime.host_outputs import Fill, HostOutputs
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
 
@@ -173,6 +180,36 @@ def test_normals_are_those_of_the_depth(graph: Graph) -> None:
     np.testing.assert_array_equal(found, expected.transpose(1, 2, 0))
     assert (preview.encoding, preview.step) == ("rgb8", 128 * 3)
     np.testing.assert_array_equal(pixels_of(preview), colorize_normals(expected))
+
+
+def test_normals_are_the_refiner_s_where_it_gave_some(graph: Graph, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Urgt()
+    torch.nn.init.normal_(network.head.last.weight, std=0.3)
+    path = tmp_path / "urgt.safetensors"
+    save_tensors(path, network.state_dict(), {KIND: "urgt", "network": "{}"})
+    made = list[Retrofit]()
+
+    def load(settings: Settings) -> Retrofit:
+        made.append(Retrofit(SlantedWall(), load_refiner(settings.refiner, torch.device("cpu")), settings.budget))
+        return made[-1]
+
+    graph.depth_node(load=load, refiner=str(path), outputs=["depth", "normals", "normals_preview"])
+    normals, previews = graph.listen(Image, f"{NODE}/normals"), graph.listen(Image, f"{NODE}/normals/preview")
+    image, calibration = image_message(96, 128), info_message(96, 128)
+    send_with_info(graph, image, calibration)
+    wait_until(lambda: normals and previews, "normals")
+    result = made[-1](Frame(pixels_of(image), camera=camera_from_info(calibration, 128, 96)))
+    found = torch.from_numpy(np.frombuffer(normals[0].data, np.float32).reshape(96, 128, 3).copy()).permute(2, 0, 1)
+    assert result.refined_normals is not None
+    at_pixels = found.flatten(1)[:, result.selection.indices]
+    assert result.refined_pixels > 1000
+    torch.testing.assert_close(at_pixels, result.refined_normals, rtol=0, atol=1e-6)
+    plain = surface_normals(replace(result, refined_normals=None))
+    others = ~result.selection.mask().flatten()
+    torch.testing.assert_close(found.flatten(1)[:, others], plain.flatten(1)[:, others], rtol=0, atol=1e-6)
+    assert float((at_pixels - plain.flatten(1)[:, result.selection.indices]).norm(dim=0).mean()) > 0.1
+    np.testing.assert_array_equal(pixels_of(previews[0]), colorize_normals(found.numpy()))
 
 
 def test_without_a_camera_there_are_no_normals(graph: Graph) -> None:

@@ -17,7 +17,8 @@ EPS = 1e-5  # of all layer norms but the encoder's
 
 
 class Aggregator(nn.Module):
-    """encoder: of the patches; layers: number of pairs of attention within and across; pretrained_size: see ``DinoV2``.
+    """encoder: of the patches; layers: number of pairs of attention within and across; pretrained_size: see ``DinoV2``; trunk: the
+    encoder's class.
 
     The first view has camera and register tokens of its own, for it is the world that the others are placed in.
     """
@@ -25,10 +26,10 @@ class Aggregator(nn.Module):
     _mean: Tensor
     _std: Tensor
 
-    def __init__(self, encoder: VitSize, layers: int, heads: int, pretrained_size: int) -> None:
+    def __init__(self, encoder: VitSize, layers: int, heads: int, pretrained_size: int, trunk: type[DinoV2] = DinoV2) -> None:
         super().__init__()
         width = encoder.width
-        self.patch_embed = DinoV2(encoder, REGISTERS, pretrained_size, antialias=True, offset=0.0)
+        self.patch_embed = trunk(encoder, REGISTERS, pretrained_size, antialias=True, offset=0.0)
         self.frame_blocks = nn.ModuleList([Block(width, heads, True, rotated, eps=EPS) for _ in range(layers)])
         self.global_blocks = nn.ModuleList([Block(width, heads, True, rotated, eps=EPS) for _ in range(layers)])
         self.camera_token = nn.Parameter(torch.zeros(1, 2, 1, width))
@@ -41,16 +42,25 @@ class Aggregator(nn.Module):
 
         Returns for each of them ``[S, EXTRA_TOKENS + N, 2C]``: what the attention within the view gave, and that across all.
         """
-        views, _, height, width = images.shape
         patch = self.patch_embed.patch
-        patches = self.patch_embed((images - self._mean) / self._std)
-        x = torch.cat((self._by_view(self.camera_token, views), self._by_view(self.register_token, views), patches), 1)
-        within = grid_positions(height // patch, width // patch, EXTRA_TOKENS, x.device)
-        across = within.repeat(1, views, 1)
+        patches = self.patch_embed(self.normalized(images))
+        within = grid_positions(images.shape[2] // patch, images.shape[3] // patch, EXTRA_TOKENS, images.device)
+        return self.attended(patches, within, torch.arange(len(images), device=images.device) == 0, taken)
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """RGB ``[S, 3, H, W]`` in 0…1, as the encoder takes it."""
+        return (images - self._mean) / self._std
+
+    def attended(self, patches: Tensor, positions: Tensor, first: Tensor, taken: Sequence[int]) -> list[Tensor]:
+        """patches ``[S, N, C]``; positions ``[1 or S, EXTRA_TOKENS + N, 2]`` (row, column) of all tokens, in patches; first
+        ``bool [S]``: which view has the first one's tokens. Returns what ``forward`` does."""
+        views, kind = len(patches), (~first).long()
+        x = torch.cat((self.camera_token[0, kind], self.register_token[0, kind], patches), 1)
+        across = positions.expand(views, -1, -1).reshape(1, -1, 2)
         outputs = []
         for layer, (frame_block, global_block) in enumerate(zip(self.frame_blocks, self.global_blocks, strict=True)):
-            local = frame_block(x, within)
-            x = global_block(local.reshape(1, -1, local.shape[-1]), across).view_as(local)
+            local = frame_block(x, positions)
+            x = global_block(local.reshape(1, -1, local.shape[-1]), across).view(views, *local.shape[1:])
             if layer in taken:
                 outputs.append(torch.cat((local, x), -1))
         return outputs
@@ -58,11 +68,6 @@ class Aggregator(nn.Module):
     def restore_constants(self) -> None:
         """After the module was made on the meta device: what no checkpoint holds."""
         self._mean, self._std = _constant(MEAN), _constant(DEVIATION)
-
-    @staticmethod
-    def _by_view(token: Tensor, views: int) -> Tensor:
-        """``[1, 2, T, C]``, for the first view and for all others → ``[S, T, C]``."""
-        return torch.cat((token[0, :1], token[0, 1:].expand(views - 1, -1, -1)))
 
 
 def _constant(values: Rgb) -> Tensor:

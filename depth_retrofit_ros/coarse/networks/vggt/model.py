@@ -79,11 +79,11 @@ class Vggt(nn.Module):
 
     def depth(self, tokens: list[Tensor], height: int, width: int) -> DenseAnswer:
         """ln depth along each view's optical axis, in one unknown unit for all views."""
-        return _in_chunks(self.depth_head, tokens, height, width)
+        return dense_answer(self.depth_head, tokens, height, width)
 
     def points(self, tokens: list[Tensor], height: int, width: int) -> DenseAnswer:
         """Signed-log points in the first camera's frame, in the unit of depth."""
-        return _in_chunks(self.point_head, tokens, height, width)
+        return dense_answer(self.point_head, tokens, height, width)
 
 
 def load_vggt(tensors: Mapping[str, Tensor], path: Path, size: VggtSize = VGGT_1B) -> Vggt:
@@ -98,7 +98,8 @@ def load_vggt(tensors: Mapping[str, Tensor], path: Path, size: VggtSize = VGGT_1
     return net.float().eval()
 
 
-def _in_chunks(head: Callable[..., tuple[Tensor, Tensor]], tokens: list[Tensor], height: int, width: int) -> DenseAnswer:
+def dense_answer(head: Callable[..., tuple[Tensor, Tensor]], tokens: list[Tensor], height: int, width: int) -> DenseAnswer:
+    """What a ``DenseHead`` says of views of that size, from four layers' tokens ``[S, EXTRA_TOKENS + N, C]``, few at a time."""
     parts = []
     for begin in range(0, tokens[0].shape[0], VIEWS_AT_ONCE):
         patches = [layer[begin : begin + VIEWS_AT_ONCE, EXTRA_TOKENS:].float() for layer in tokens]
