@@ -33,6 +33,7 @@ from test.evaluation.scenes import HEIGHT, WIDTH, Resizable, coarse_of, sample, 
 from test.refinement.nets import random_network, random_refiner
 
 KEYS = {"abs_rel", "rmse", "silog", "delta1", "edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "ms"}
+KEYS |= {"dbe_accuracy", "dbe_completeness", "ce", "ce_beside"}
 KEYS |= {"abs_rel_median", "abs_rel_p95", "edge_abs_rel_median", "edge_abs_rel_p95", "flat_abs_rel_p95", "see_median", "see_p95"}
 FACTS = {"align": "median", "budget": 0.1, "model": "m", "device": "cpu", "valid_m": [0.001, None], "notes": {}}
 
