@@ -223,9 +223,7 @@ class AuditedRetrofit(Retrofit):
     many rows the second, third … level of its pyramid have, as a frame has; where it is empty, as many as they can have.
     """
 
-    def __init__(
-        self, coarse: CoarseModel, refiner: RefinerNet | Refiner[Any], budget: float, rows: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, coarse: CoarseModel, refiner: RefinerNet | Refiner[Any], budget: float, rows: Sequence[int] = ()) -> None:
         super().__init__(coarse, _by_kernels(refiner, rows) if isinstance(refiner, RefinerNet) else refiner, budget)
         self.audit = Audit()
 

@@ -44,8 +44,9 @@ class Evaluated:
     methods: the figures of each of ``METHODS``, after ``with_oracles`` also of ``ORACLES``, None where a method does not apply;
     coverage: by budget; alignments: by method. maps: aligned depth ``float32 [H, W]`` by method; coarse: ``float32 [h, w]``,
     aligned as ``base``; truth: the reference in use; band, high_error, selected: bool [H, W]; classes: ``uint8 [H, W]``, see
-    ``pixel_classes``; seams: where ``ce`` is taken. equal_time_px: the long side that the coarse model's input had in the same time, None where it cannot be
-    chosen. moved_far: the share of the pixels with known truth whose depth refinement more than doubled, NaN without any.
+    ``pixel_classes``; seams: where ``ce`` is taken. equal_time_px: the long side that the coarse model's input had in the same
+    time, None where it cannot be chosen. moved_far: the share of the pixels with known truth whose depth
+    refinement more than doubled, NaN without any.
     """
 
     sample: Sample
@@ -169,9 +170,7 @@ def with_oracles(result: Evaluated, like: Evaluated | None = None) -> Evaluated:
         maps = oracle_maps(result.maps["base"], result.coarse, result.truth, _sky(result.sample), result.selected)
         fx, at = _fx(result.sample), (result.seams, result.selected)
         methods = {
-            name: figures_of(depth, result.truth, result.band, fx)
-            | seam_figures(depth, result.truth, *at)
-            | {"ms": float("nan")}
+            name: figures_of(depth, result.truth, result.band, fx) | seam_figures(depth, result.truth, *at) | {"ms": float("nan")}
             for name, depth in maps.items()
         }
     return replace(result, maps=result.maps | maps, methods=result.methods | methods)

@@ -131,7 +131,9 @@ def test_refiners_of_tiles_wait_for_nothing_and_are_counted(network: TileNetwork
     """On tensors without content, as they are on a GPU; the tiles of a frame decide the cost and not what is on them."""
     assert isinstance(network, torch.nn.Module)
     refiner = TileRefiner(network.to(META), META)
-    small, large = (AuditedRetrofit(BlankModel((72, 128), (72, 128)), refiner, 0.1).watch(size) for size in ((360, 640), (720, 1280)))
+    small, large = (
+        AuditedRetrofit(BlankModel((72, 128), (72, 128)), refiner, 0.1).watch(size) for size in ((360, 640), (720, 1280))
+    )
     assert small.waits == large.waits == []
     tiles = [round(0.25 * TileLayout(size, network.side, network.overlap).total) for size in ((360, 640), (720, 1280))]
     flops = [audit.stages["refine"].flops for audit in (small, large)]

@@ -1,9 +1,9 @@
-"""How far the boundaries of a depth map lie from the true ones, in pixels: depth boundary errors (Koch et al., 2018) on the edges that
-SharpDepth's evaluation takes (arXiv 2411.18229): of depth and of inverse depth, by Canny's detector.
+"""How far the boundaries of a depth map lie from the true ones, in pixels: depth boundary errors (Koch et al., 2018) on the edges
+that SharpDepth's evaluation takes (arXiv 2411.18229): of depth and of inverse depth, by Canny's detector.
 
 The detector is that of scikit-image, an interpolated suppression of what is no maximum included, up to the rounding of float32.
-Other than there, the truth may be unknown in places (sky, holes): what is unknown takes no part in smoothing or scaling, and makes no
-edge. Without a true edge there is no figure.
+Other than there, the truth may be unknown in places (sky, holes): what is unknown takes no part in smoothing or scaling, and makes
+no edge. Without a true edge there is no figure.
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ def canny(values: np.ndarray, known: np.ndarray) -> np.ndarray:
         return np.asarray(cv2.GaussianBlur(part, size, SIGMA_PX, borderType=cv2.BORDER_CONSTANT))
 
     smooth = blurred(values) / (blurred(known.astype(np.float32)) + np.finfo(np.float32).eps)
-    across, down = (
-        cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3, borderType=cv2.BORDER_REFLECT) for order in ((1, 0), (0, 1))
-    )
+    across, down = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3, borderType=cv2.BORDER_REFLECT) for order in ((1, 0), (0, 1)))
     size = cv2.magnitude(across, down)
     inner = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     weak = np.zeros(known.shape, np.uint8)

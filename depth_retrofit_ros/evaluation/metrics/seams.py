@@ -2,8 +2,8 @@
 
 ``seam_error`` is of the answer, whatever made it: the step of depth across the sides of tiles against the true step.
 ``overlap_error`` is of what tiles say before they are blended: the consistency error of PatchFusion (arXiv 2312.02284), which
-PatchRefiner and URGT are measured by too: the mean difference of neighbouring tiles where they overlap. Theirs is in metres; here it
-is of ln depth, so that what is far does not decide it, and of the selected pixels, as tiles say nothing about others.
+PatchRefiner and URGT are measured by too: the mean difference of neighbouring tiles where they overlap. Theirs is in metres; here
+it is of ln depth, so that what is far does not decide it, and of the selected pixels, as tiles say nothing about others.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ class Seams:
 def seam_error(depth: np.ndarray, reference: np.ndarray, seams: Seams, selected: np.ndarray) -> float:
     """Mean of |step of ln d − step of ln r| between the two pixels on either side of a seam; NaN without any such pair.
 
-    Of depth and reference ``float32 [H, W]``, over the pairs that both maps know, of which a pixel is ``selected`` (bool [H, W]) and
-    which show one surface: where the truth jumps by more than an edge's ratio, a jump is no seam.
+    Of depth and reference ``float32 [H, W]``, over the pairs that both maps know, of which a pixel is ``selected`` (bool [H, W])
+    and which show one surface: where the truth jumps by more than an edge's ratio, a jump is no seam.
     """
-    errors = np.concatenate([_steps(depth, reference, selected, lines, axis) for axis, lines in enumerate((seams.rows, seams.columns))])
+    errors = np.concatenate(
+        [_steps(depth, reference, selected, lines, axis) for axis, lines in enumerate((seams.rows, seams.columns))]
+    )
     return float(np.mean(errors, dtype=np.float64)) if errors.size else float("nan")
 
 
@@ -55,8 +57,8 @@ def _steps(depth: np.ndarray, reference: np.ndarray, selected: np.ndarray, lines
 def overlap_error(starts: np.ndarray, answers: np.ndarray, selected: np.ndarray) -> float:
     """Mean of |a − b| over all pairs of tiles that overlap, at the pixels of the overlap that are ``selected``; NaN without any.
 
-    starts: ``int [T, 2]``, (y, x) of the tiles' first pixels; answers: ``float32 [T, S, S]``, ln of depth or of its change; selected:
-    bool [H, W].
+    starts: ``int [T, 2]``, (y, x) of the tiles' first pixels; answers: ``float32 [T, S, S]``, ln of depth or of its change;
+    selected: bool [H, W].
     """
     side, total, count = answers.shape[1], 0.0, 0
     for i, (y0, x0) in enumerate(starts):

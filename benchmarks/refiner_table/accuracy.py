@@ -1,0 +1,88 @@
+"""Accuracy on sets of frames with stored coarse maps, and how far surface normals are off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from depth_retrofit_ros.coarse.stored import StoredCoarse, read_stored, stored_path
+from depth_retrofit_ros.evaluation.baselines.upsampling import UPSAMPLERS
+from depth_retrofit_ros.evaluation.data.dataset import Pair, Sample, find_pairs, read_pair
+from depth_retrofit_ros.evaluation.evaluator import Evaluator, with_oracles
+from depth_retrofit_ros.evaluation.metrics.normals import angular_error
+from depth_retrofit_ros.evaluation.report.nulls import mean_of, or_none
+from depth_retrofit_ros.evaluation.report.results import Entry, image_entry
+from depth_retrofit_ros.pointcloud.exact_normals import exact_normals
+from depth_retrofit_ros.pointcloud.normals import normals_of
+from refiner_table.systems import CPU, System
+
+FIGURES = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "dbe_accuracy", "dbe_completeness", "ce", "ce_beside")
+BASELINES = (*UPSAMPLERS, "base", "oracle", "attainable")
+Figures = dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSet:
+    """Frames with true depth, and a coarse map of each."""
+
+    name: str
+    frames: Path
+    coarse: Path
+    most: int
+
+    def pairs(self) -> list[Pair]:
+        """Of all or the first ``most``. Raises DatasetError."""
+        return find_pairs(self.frames)[: self.most]
+
+    def names(self) -> list[str]:
+        """Of the frames."""
+        return [pair.name for pair in self.pairs()]
+
+    def __iter__(self) -> Iterator[tuple[Sample, StoredCoarse]]:
+        for pair in self.pairs():
+            yield read_pair(pair), read_stored(stored_path(self.coarse, pair.name), CPU)
+
+
+def accuracy(system: System, frames: FrameSet, budget: float, align: Any) -> Entry:
+    """Means over the frames: ``refined`` of the system; ``bilinear`` at its seams."""
+    evaluator = Evaluator(system.refiner(), budget, align, upsamplers=(), make=system.make)
+    entries = [image_entry(evaluator(sample, coarse)) for sample, coarse in frames]
+    return {"frames": frames.names(), **{name: means(entries, name) for name in ("refined", "bilinear")}}
+
+
+def baselines(system: System, frames: FrameSet, budget: float, align: Any) -> Entry:
+    """Means of the methods that no refiner is part of; system: any, whose pixels the oracles know."""
+    evaluator = Evaluator(system.refiner(), budget, align)
+    entries = [image_entry(with_oracles(evaluator(sample, coarse))) for sample, coarse in frames]
+    return {"frames": frames.names(), **{name: means(entries, name) for name in BASELINES}}
+
+
+def means(entries: list[Entry], method: str) -> Figures:
+    """Of a method over images."""
+    return {figure: mean_of(entry["methods"][method][figure] for entry in entries) for figure in FIGURES}
+
+
+@torch.inference_mode()
+def normals(system: System, frames: FrameSet, budget: float) -> Entry | None:
+    """Angles [deg] between surface normals and the true ones, at the pixels that the refiner looked at: those of the coarse depth,
+    of the refined depth, and its own; means over the frames. None for a refiner that gives none."""
+    refiner, rows = system.refiner(), list[dict[str, dict[str, float]]]()
+    for sample, coarse in frames:
+        result, camera = system.make(coarse, refiner, budget)(sample.frame), sample.frame.camera
+        if result.refined_normals is None or camera is None:
+            return None
+        truth = exact_normals(np.where(np.isfinite(sample.depth), sample.depth, np.nan).astype(np.float32), camera)
+        seen = result.selection.indices[result.gate < 1].numpy()
+        own = result.refined_normals[:, result.gate < 1].numpy()
+        true = truth.reshape(3, -1)[:, seen]
+        by = {
+            name: normals_of(depth, camera).numpy().reshape(3, -1)[:, seen]
+            for name, depth in (("coarse", result.base), ("refined", result.depth))
+        }
+        rows.append({name: angular_error(found, true) for name, found in ({**by, "own": own}).items()})
+    return {name: {key: mean_of(or_none(row[name][key]) for row in rows) for key in rows[0][name]} for name in rows[0]}
