@@ -28,7 +28,7 @@ import torch
 from refiner_table import accuracy, cost, document
 from refiner_table.accuracy import FrameSet
 from refiner_table.seams import seams
-from refiner_table.systems import System, folder_system, retrofit_variants, systems
+from refiner_table.systems import BESIDE, System, folder_system, retrofit_variants, systems
 
 from depth_retrofit_ros.errors import DepthRetrofitError
 from depth_retrofit_ros.evaluation.metrics.alignment import MODES
@@ -38,7 +38,7 @@ from depth_retrofit_ros.io.depth_files import write_text
 
 FRAME, LARGE = (1440, 2560), ("3840x2160", "7680x4320")
 PARTS = ("accuracy", "seams", "normals", "flicker", "speed", "memory", "predicted")
-UPSAMPLING = ("bilinear", "guided", "jbu")
+UPSAMPLING = {"bilinear": "bilinear", "guided": "guided", "jbu": "jbu", "base": BESIDE}  # as ``cost.memory`` takes them
 Say = Callable[[str], None]
 
 
@@ -109,13 +109,13 @@ def measure(args: argparse.Namespace, sets: list[FrameSet]) -> None:
                 say(f"baselines: {frames.name}")
                 document_["baselines"][frames.name] = accuracy.baselines(chosen[0], frames, args.budget, args.align)
                 store(args.json, document_)
-    for name in UPSAMPLING:
+    for name, given in UPSAMPLING.items():
         entry = document_["upsampling"].setdefault(name, {})
         if "speed" in args.parts and "speed" not in entry:
             entry["speed"] = cost.upsampling_speed(name, small(args, FRAME))
         if "memory" in args.parts and "memory" not in entry:
             say(f"{name}: memory")
-            entry["memory"] = memory(name, args)
+            entry["memory"] = memory(given, args)
     store(args.json, document_)
 
 
@@ -155,8 +155,6 @@ def ablate(args: argparse.Namespace, sets: list[FrameSet]) -> None:
         say(f"{name}: {system.name}")
         by_set = {frames.name: accuracy.accuracy(system, frames, args.budget, args.align) for frames in sets}
         figures = document.overall(by_set, "refined")
-        bilinear = document.overall(by_set, "bilinear")["ce"]
-        figures["ce_ratio"] = None if figures["ce"] is None or not bilinear else figures["ce"] / bilinear
         row = same | {"figures": figures | (seams(system, first(sets), args.budget) or {})}
         rows[len(rows) if at is None else at : len(rows) if at is None else at + 1] = [row]
         store(args.json, rows)

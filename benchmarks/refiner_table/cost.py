@@ -26,9 +26,10 @@ from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner, load_sparse_refiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.training.scenes.film import Film
-from refiner_table.systems import System
+from refiner_table.systems import BESIDE, System
 
 MODEL = "compact"  # the bundled one
+AS_RUN = "auto"  # the precision that a node takes
 NOISE = 2.0  # of 255, standard deviation of a camera's
 REFERENCE = System("sparse", "sparse")
 SMALL = (180, 320)
@@ -50,7 +51,7 @@ def speed(system: System, size: Size, budget: float, seconds: float) -> Entry:
     """Medians [ms] at a frame of ``size``: of the frame and of its refinement; and of the refinement by the sparse refiner, which
     takes turns with it, so that what else the machine does hits both alike."""
     coarse, frame = load_coarse(MODEL, weights=None, device="cpu"), film_frame(size)[0]
-    runs = [made.make(coarse, made.refiner(), budget) for made in (system, REFERENCE)]
+    runs = [made.make(coarse, made.refiner(precision=AS_RUN), budget) for made in (system, REFERENCE)]
     taken: list[list[dict[str, float]]] = [[], []]
     for run in runs:
         run(frame)
@@ -72,15 +73,16 @@ def speed(system: System, size: Size, budget: float, seconds: float) -> Entry:
 
 
 def upsampling_speed(name: str, size: Size, rounds: int = 3) -> Entry:
-    """Median [ms] of a baseline, without the coarse model."""
+    """Median [ms] of a baseline or of what refiners start from, ``base``, without the coarse model."""
     coarse, frame = load_coarse(MODEL, weights=None, device="cpu"), film_frame(size)[0]
-    with torch.inference_mode():
-        depth = coarse.predict(torch.from_numpy(frame.image), frame.camera).depth
-    times = []
+    depth, run, times = _coarse_depth(coarse, frame), Retrofit(coarse, System(BESIDE, BESIDE).refiner()), []
     for _ in range(rounds + 1):
         start = time.perf_counter()
-        UPSAMPLERS[name](frame.image, depth)
-        times.append(1e3 * (time.perf_counter() - start))
+        if name == "base":
+            times.append(run(frame).times_ms["upsample"])
+        else:
+            UPSAMPLERS[name](frame.image, depth)
+            times.append(1e3 * (time.perf_counter() - start))
     return {"size": list(size), "refine_ms": float(np.median(times[1:]))}
 
 
@@ -100,7 +102,7 @@ def memory_here(chosen: str, size: Size, budget: float) -> Entry:
     if chosen in UPSAMPLERS:
         work = lambda given: UPSAMPLERS[chosen](given.image, _coarse_depth(coarse, given))  # noqa: E731
     else:
-        work = Retrofit(coarse, System(chosen, chosen).refiner(), budget)
+        work = Retrofit(coarse, System(chosen, chosen).refiner(precision=AS_RUN), budget)
     work(small)
     start = time.perf_counter()
     taken = peak_beside(lambda: work(frame))
@@ -117,7 +119,7 @@ def flicker(system: System, size: Size, budget: float, frames: int) -> Entry:
     of the refined depth and of the bilinear one. The model sees the noise too."""
     coarse = load_coarse(MODEL, weights=None, device="cpu")
     still, depth = film_frame(size)
-    run, evaluator = system.make(coarse, system.refiner(), budget), SequenceEvaluator("median")
+    run, evaluator = system.make(coarse, system.refiner(precision=AS_RUN), budget), SequenceEvaluator("median")
     rng = np.random.default_rng(0)
     for number in range(frames):
         image = np.clip(still.image + rng.normal(0, NOISE, still.image.shape), 0, 255).astype(np.uint8)
@@ -137,7 +139,9 @@ def predicted(system: System) -> Entry:
     loaded = system.refiner()
     try:
         given = (
-            load_sparse_refiner(None, torch.device("cpu")).network if isinstance(loaded, SparseRefiner) else system.refiner(META)
+            load_sparse_refiner(None, torch.device("cpu")).network
+            if isinstance(loaded, SparseRefiner)
+            else system.refiner(META, AS_RUN)
         )
         entry = roofline.predicted(roofline.Case(MODEL, "live"), given)
     except (NotImplementedError, RuntimeError) as error:

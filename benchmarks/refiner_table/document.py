@@ -55,7 +55,7 @@ def overall(by_set: Mapping[str, Entry], method: str) -> Figures:
 
 def main_table(stored: Entry) -> Iterator[str]:
     """Everything, overall."""
-    costs = ["CE against bilinear's ↓", "flicker [10⁻³] ↓", "ms, two cores ↓", "4K: MB ↓", f"{GPUS[0]}: ms, predicted"]
+    costs = ["seams: CE there / beside ↓", "flicker [10⁻³] ↓", "ms, two cores ↓", "4K: MB ↓", f"{GPUS[0]}: ms, predicted"]
     yield from _head(["refiner", *(heading for heading, _ in ACCURACY.values()), *costs])
     flickers = [entry["flicker"]["bilinear"]["median"] for entry in stored["refiners"].values() if "flicker" in entry]
     for method, name in ROWS.items():
@@ -63,7 +63,7 @@ def main_table(stored: Entry) -> Iterator[str]:
             break
         figures, cost = overall(stored["baselines"], method), stored["upsampling"].get(method, {})
         still = 1e3 * flickers[0] if flickers and method == "bilinear" else None
-        yield _line([name, *_accuracy(figures), *_shown([_ratio(figures, stored), still], ".2f"), *_costs(cost)])
+        yield _line([name, *_accuracy(figures), *_shown([_seam(figures), still], ".2f"), *_costs(cost)])
     for name, entry in stored["refiners"].items():
         yield _line(
             [f"**{name}**", *_accuracy(overall(entry["accuracy"], "refined")), *_shown(_consistency(entry), ".2f"), *_costs(entry)]
@@ -71,7 +71,7 @@ def main_table(stored: Entry) -> Iterator[str]:
     for method, name in ORACLES.items():
         if stored["baselines"]:
             figures = overall(stored["baselines"], method)
-            yield _line([name, *_accuracy(figures), *_shown([_ratio(figures, stored), None], ".2f"), *_costs({})])
+            yield _line([name, *_accuracy(figures), *_shown([_seam(figures), None], ".2f"), *_costs({})])
 
 
 def sets_table(stored: Entry) -> Iterator[str]:
@@ -88,12 +88,13 @@ def sets_table(stored: Entry) -> Iterator[str]:
 
 
 def seams_table(stored: Entry) -> Iterator[str]:
-    """Of refiners of tiles."""
+    """What tiles say is there of refiners of tiles alone."""
     yield from _head(
         [
             "refiner",
-            "CE / bilinear's at the same seams",
-            "CE / beside the seams",
+            "CE at the seams [10⁻³]",
+            "CE there / beside",
+            "the same of bilinear",
             "overlapping tiles, together [10⁻³]",
             "each alone",
             "mean change",
@@ -103,13 +104,12 @@ def seams_table(stored: Entry) -> Iterator[str]:
         ]
     )
     for name, entry in stored["refiners"].items():
-        if not entry.get("seams"):
-            continue
-        figures, seams = overall(entry["accuracy"], "refined"), entry["seams"]
-        ratios = [_over(figures["ce"], overall(entry["accuracy"], "bilinear")["ce"]), _over(figures["ce"], figures["ce_beside"])]
-        overlaps = [1e3 * seams[key] for key in ("overlap_together", "overlap_alone", "change")]
-        both = [seams["abs_rel_together"], seams["abs_rel_alone"]]
-        yield _line([name, *_shown(ratios, ".2f"), *_shown(overlaps, ".2f"), f"{seams['order']:.0e}", *_shown(both, ".4f")])
+        figures, seams = overall(entry["accuracy"], "refined"), entry.get("seams") or {}
+        steps = [_times(1e3, figures["ce"]), _seam(figures), _seam(overall(entry["accuracy"], "bilinear"))]
+        overlaps = [_times(1e3, seams.get(key)) for key in ("overlap_together", "overlap_alone", "change")]
+        both = [seams.get("abs_rel_together"), seams.get("abs_rel_alone")]
+        cells = [*_shown(steps, ".2f"), *_shown(overlaps, ".2f"), *_shown([seams.get("order")], ".0e"), *_shown(both, ".4f")]
+        yield _line([name, *cells])
 
 
 def normals_table(stored: Entry) -> Iterator[str]:
@@ -151,12 +151,12 @@ def predicted_table(stored: Entry) -> Iterator[str]:
 
 def ablations_table(ablations: Sequence[Entry]) -> Iterator[str]:
     """A row for each variant, the systems one after the other."""
-    overlaps = ["CE / bilinear's", "overlapping tiles [10⁻³]"]
-    yield from _head(["system", "variant", *(heading for heading, _ in ACCURACY.values()), *overlaps])
+    seams = ["seams: CE there / beside ↓", "overlapping tiles [10⁻³] ↓"]
+    yield from _head(["system", "variant", *(heading for heading, _ in ACCURACY.values()), *seams])
     before = None
     for entry in ablations:
         figures, system = entry["figures"], entry["system"]
-        rest = [*_shown([figures["ce_ratio"]], ".2f"), *_shown([_times(1e3, figures.get("overlap_together"))], ".2f")]
+        rest = _shown([_seam(figures), _times(1e3, figures.get("overlap_together"))], ".2f")
         yield _line([system if system != before else "", entry["variant"], *_accuracy(figures), *rest])
         before = system
 
@@ -173,14 +173,14 @@ def _costs(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _consistency(entry: Entry) -> list[float | None]:
-    """CE against bilinear's at the same seams, and flicker."""
-    refined, bilinear = (overall(entry["accuracy"], method)["ce"] for method in ("refined", "bilinear"))
+    """At seams, and flicker."""
     still = entry.get("flicker")
-    return [_over(refined, bilinear), 1e3 * still["refined"]["median"] if still else None]
+    return [_seam(overall(entry["accuracy"], "refined")), 1e3 * still["refined"]["median"] if still else None]
 
 
-def _ratio(figures: Figures, stored: Entry) -> float | None:
-    return _over(figures["ce"], overall(stored["baselines"], "bilinear")["ce"])
+def _seam(figures: Mapping[str, Any]) -> float | None:
+    """CE at seams over that beside them."""
+    return _over(figures["ce"], figures["ce_beside"])
 
 
 def _over(one: float | None, other: float | None) -> float | None:

@@ -34,9 +34,9 @@ class System:
     make: Make = Retrofit
     wrap: Callable[[Any], Refiner[Any]] = field(default=lambda refiner: refiner)
 
-    def refiner(self, device: torch.device = CPU) -> Refiner[Any]:
-        """Loaded; in float32 on a CPU, as figures of accuracy are. Raises ModelError or WeightsError."""
-        return self.wrap(load_refiner(self.chosen, device, "auto", "float32" if device.type == "cpu" else "auto"))
+    def refiner(self, device: torch.device = CPU, precision: str = "float32") -> Refiner[Any]:
+        """Loaded; accuracy is that of float32, times are those of ``auto``, as the node runs. Raises ModelError or WeightsError."""
+        return self.wrap(load_refiner(self.chosen, device, "auto", precision))
 
     def checkpoint(self) -> dict[str, str]:
         """Which weights it has: refiner, file and SHA-256. Raises ModelError or WeightsError."""

@@ -34,7 +34,7 @@ METHODS = (*UPSAMPLERS, "equal_time", "base", "refined")
 MOVED_FAR = 2.0  # times the depth before refinement
 TILE_PX, OVERLAP_PX = 128, 16  # at whose sides ``ce`` is taken, of a refiner without tiles
 Figures = dict[str, float]
-Make = Callable[[CoarseModel, Refiner[Any], float], Retrofit]
+Make = Callable[..., Retrofit]  # as ``Retrofit`` itself is called
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def test_everything_is_measured_stored_and_kept(
     docs.write_text((ROOT / "docs" / "refiners.md").read_text(encoding="utf-8"), encoding="utf-8")
     named = [f"{name}={path}" for name, path in checkpoints.items()]
     parts = ["accuracy", "seams", "normals", "flicker", "speed", "predicted"]
-    arguments = ["--json", out, "--set", *frames, "--docs", docs, "--ablations-json", tmp_path / "none.json"]
+    arguments: list[str | Path] = ["--json", out, "--set", *frames, "--docs", docs, "--ablations-json", tmp_path / "none.json"]
     assert run(script, monkeypatch, *named, *arguments, "--parts", *parts) == 0
     stored = json.loads(out.read_text(), parse_constant=pytest.fail)
 
@@ -141,7 +141,7 @@ def test_ablations_are_rows_by_system(
     ]
     figures = [row["figures"] for row in rows]
     assert len({row["edge_abs_rel"] for row in figures[:3]}) == 3, "each variant does something"
-    assert figures[3] == figures[4] and figures[3]["overlap_alone"] > 0 and figures[3]["ce_ratio"] > 0
+    assert figures[3] == figures[4] and figures[3]["overlap_alone"] > 0 and figures[3]["ce"] > 0
     document: Any = sys.modules["refiner_table.document"]
     table = list(document.ablations_table(rows))
     assert len(table) == 2 + len(rows) and table[-1].startswith("|  | no attention |")
