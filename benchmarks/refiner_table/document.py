@@ -55,7 +55,7 @@ def overall(by_set: Mapping[str, Entry], method: str) -> Figures:
 
 def main_table(stored: Entry) -> Iterator[str]:
     """Everything, overall."""
-    costs = ["seams: CE there / beside ↓", "flicker [10⁻³] ↓", "ms, two cores ↓", "4K: MB ↓", f"{GPUS[0]}: ms, predicted"]
+    costs = ["seams: CE there / beside ↓", "flicker [10⁻³] ↓", "ms, two cores ↓", "4K: peak MB ↓", f"{GPUS[0]}: ms, predicted"]
     yield from _head(["refiner", *(heading for heading, _ in ACCURACY.values()), *costs])
     flickers = [entry["flicker"]["bilinear"]["median"] for entry in stored["refiners"].values() if "flicker" in entry]
     for method, name in ROWS.items():
@@ -80,11 +80,16 @@ def sets_table(stored: Entry) -> Iterator[str]:
     yield from _head(
         ["AbsRel at edges, elsewhere / F1", *(f"{name} ({len(stored['baselines'][name]['frames'])})" for name in names)]
     )
-    for method, label in {**ROWS, **ORACLES}.items():
-        yield _line([label, *(_short(stored["baselines"][name][method]) for name in names)])
+
+    def of_methods(methods: Mapping[str, str]) -> Iterator[str]:
+        for method, label in methods.items():
+            yield _line([label, *(_short(stored["baselines"][name][method]) for name in names)])
+
+    yield from of_methods(ROWS)
     for refiner, entry in stored["refiners"].items():
         cells = [_short(entry["accuracy"][name]["refined"]) if name in entry["accuracy"] else NONE for name in names]
         yield _line([f"**{refiner}**", *cells])
+    yield from of_methods(ORACLES)
 
 
 def seams_table(stored: Entry) -> Iterator[str]:
@@ -167,7 +172,7 @@ def _accuracy(figures: Mapping[str, Any]) -> list[str]:
 
 def _costs(entry: Mapping[str, Any]) -> list[str]:
     speed, size = entry.get("speed", {}), "3840x2160"
-    peak = entry.get("memory", {}).get(size, {}).get("frame")
+    peak = entry.get("memory", {}).get(size, {}).get("peak")
     ms = entry.get("predicted", {}).get("ms", {}).get(GPUS[0], {}).get("expected")
     return [*_shown([speed.get("refine_ms")], ",.0f"), *_shown([peak], ",d"), *_shown([ms], ".1f")]
 
