@@ -121,10 +121,12 @@ def measure(args: argparse.Namespace, sets: list[FrameSet]) -> None:
 
 def parts_of(system: System, entry: Entry, args: argparse.Namespace, sets: list[FrameSet]) -> Iterator[str]:
     """Measures each part that ``entry`` lacks, and says so when it has it."""
+    evaluator = None
     for frames in sets if "accuracy" in args.parts else ():
         if args.again or entry["accuracy"].get(frames.name, {}).get("frames") != frames.names():
             say(f"{system.name}: {frames.name}")
-            entry["accuracy"][frames.name] = accuracy.accuracy(system, frames, args.budget, args.align)
+            evaluator = evaluator or accuracy.evaluator_of(system, args.budget, args.align)
+            entry["accuracy"][frames.name] = accuracy.accuracy(evaluator, frames)
             yield frames.name
     ways: dict[str, Callable[[], Any]] = {
         "seams": lambda: seams(system, first(sets), args.budget),
@@ -153,7 +155,8 @@ def ablate(args: argparse.Namespace, sets: list[FrameSet]) -> None:
         if at is not None and not args.again and all(rows[at].get(key) == value for key, value in same.items()):
             continue
         say(f"{name}: {system.name}")
-        by_set = {frames.name: accuracy.accuracy(system, frames, args.budget, args.align) for frames in sets}
+        evaluator = accuracy.evaluator_of(system, args.budget, args.align)
+        by_set = {frames.name: accuracy.accuracy(evaluator, frames) for frames in sets}
         figures = document.overall(by_set, "refined")
         row = same | {"figures": figures | (seams(system, first(sets), args.budget) or {})}
         rows[len(rows) if at is None else at : len(rows) if at is None else at + 1] = [row]

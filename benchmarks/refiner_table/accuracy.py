@@ -19,6 +19,7 @@ from depth_retrofit_ros.evaluation.report.nulls import mean_of, or_none
 from depth_retrofit_ros.evaluation.report.results import Entry, image_entry
 from depth_retrofit_ros.pointcloud.exact_normals import exact_normals
 from depth_retrofit_ros.pointcloud.normals import normals_of
+from depth_retrofit_ros.refinement.registry import REFINERS
 from refiner_table.systems import CPU, System
 
 FIGURES = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "dbe_accuracy", "dbe_completeness", "ce", "ce_beside")
@@ -48,9 +49,13 @@ class FrameSet:
             yield read_pair(pair), read_stored(stored_path(self.coarse, pair.name), CPU)
 
 
-def accuracy(system: System, frames: FrameSet, budget: float, align: Any) -> Entry:
-    """Means over the frames: ``refined`` of the system; ``bilinear`` at its seams."""
-    evaluator = Evaluator(system.refiner(), budget, align, upsamplers=(), make=system.make)
+def evaluator_of(system: System, budget: float, align: Any) -> Evaluator:
+    """Of the system and what it is compared with at its seams; one serves all sets."""
+    return Evaluator(system.refiner(), budget, align, upsamplers=(), make=system.make)
+
+
+def accuracy(evaluator: Evaluator, frames: FrameSet) -> Entry:
+    """Means over the frames: ``refined``, and ``bilinear``."""
     entries = [image_entry(evaluator(sample, coarse)) for sample, coarse in frames]
     return {"frames": frames.names(), **{name: means(entries, name) for name in ("refined", "bilinear")}}
 
@@ -71,11 +76,12 @@ def means(entries: list[Entry], method: str) -> Figures:
 def normals(system: System, frames: FrameSet, budget: float) -> Entry | None:
     """Angles [deg] between surface normals and the true ones, at the pixels that the refiner looked at: those of the coarse depth,
     of the refined depth, and its own; means over the frames. None for a refiner that gives none."""
+    if not REFINERS[system.checkpoint()["refiner"]].normals:
+        return None
     refiner, rows = system.refiner(), list[dict[str, dict[str, float]]]()
     for sample, coarse in frames:
         result, camera = system.make(coarse, refiner, budget)(sample.frame), sample.frame.camera
-        if result.refined_normals is None or camera is None:
-            return None
+        assert result.refined_normals is not None and camera is not None, "the registry says so, and samples come with intrinsics"
         truth = exact_normals(np.where(np.isfinite(sample.depth), sample.depth, np.nan).astype(np.float32), camera)
         seen = result.selection.indices[result.gate < 1].numpy()
         own = result.refined_normals[:, result.gate < 1].numpy()
