@@ -5,7 +5,8 @@
         --set 'another renderer 518' FRAMES COARSE518 --set 'another renderer 256' FRAMES COARSE256
     python benchmarks/refiners.py prv2 urgt=URGT.safetensors …
 
-Refiners are those of the registry, or NAME=FILE; frames and coarse maps as ``depth-retrofit evaluate --coarse`` takes them. What is
+Refiners are those of the registry, or NAME=FILE; frames and coarse maps as ``depth-retrofit evaluate --coarse`` takes them, or in
+the place of maps the name of a bundled model, whose features refiners see, which files seldom have. What is
 stored already is kept where the checkpoint and the frames are the same: a run that was stopped goes on, and a new checkpoint is
 measured alone. ``--again`` measures what is asked for once more.
 
@@ -51,7 +52,7 @@ def main() -> int:
         print(json.dumps(cost.memory_here(chosen, cost.camera_size(size), args.budget)))
         return 0
     try:
-        sets = [FrameSet(name, Path(frames), Path(coarse), args.frames) for name, frames, coarse in args.set]
+        sets = [FrameSet(name, Path(frames), coarse, args.frames) for name, frames, coarse in args.set]
         if args.ablations is not None:
             ablate(args, sets)
         else:

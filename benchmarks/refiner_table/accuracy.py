@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from depth_retrofit_ros.coarse.registry import MODELS, load_coarse
 from depth_retrofit_ros.coarse.stored import StoredCoarse, read_stored, stored_path
+from depth_retrofit_ros.coarse.views import GivenCoarse
 from depth_retrofit_ros.evaluation.baselines.upsampling import UPSAMPLERS
 from depth_retrofit_ros.evaluation.data.dataset import Pair, Sample, find_pairs, read_pair
 from depth_retrofit_ros.evaluation.evaluator import Evaluator, with_oracles
@@ -25,15 +27,16 @@ from refiner_table.systems import CPU, System
 FIGURES = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "dbe_accuracy", "dbe_completeness", "ce", "ce_beside")
 BASELINES = (*UPSAMPLERS, "base", "oracle", "attainable")
 Figures = dict[str, float | None]
+Given = StoredCoarse | GivenCoarse
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSet:
-    """Frames with true depth, and a coarse map of each."""
+    """Frames with true depth, and where a coarse map of each comes from: a folder of files, or a model by its name."""
 
     name: str
     frames: Path
-    coarse: Path
+    coarse: str
     most: int
 
     def pairs(self) -> list[Pair]:
@@ -44,9 +47,17 @@ class FrameSet:
         """Of the frames."""
         return [pair.name for pair in self.pairs()]
 
-    def __iter__(self) -> Iterator[tuple[Sample, StoredCoarse]]:
+    def __iter__(self) -> Iterator[tuple[Sample, Given]]:
+        """Each frame with its coarse map, the same for all that is measured on it."""
+        model = load_coarse(self.coarse, weights=None, device="cpu") if self.coarse in MODELS else None
         for pair in self.pairs():
-            yield read_pair(pair), read_stored(stored_path(self.coarse, pair.name), CPU)
+            sample = read_pair(pair)
+            if model is None:
+                yield sample, read_stored(stored_path(Path(self.coarse), pair.name), CPU)
+                continue
+            with torch.inference_mode():
+                prediction = model.predict(torch.from_numpy(sample.frame.image), sample.frame.camera)
+            yield sample, GivenCoarse(prediction, model.name, model.claim)
 
 
 def evaluator_of(system: System, budget: float, align: Any) -> Evaluator:
@@ -80,7 +91,7 @@ def normals(system: System, frames: FrameSet, budget: float) -> Entry | None:
         return None
     refiner, rows = system.refiner(), list[dict[str, dict[str, float]]]()
     for sample, coarse in frames:
-        result, camera = system.make(coarse, refiner, budget)(sample.frame), sample.frame.camera
+        result, camera = system.retrofit(coarse, refiner, budget)(sample.frame), sample.frame.camera
         assert result.refined_normals is not None and camera is not None, "the registry says so, and samples come with intrinsics"
         truth = exact_normals(np.where(np.isfinite(sample.depth), sample.depth, np.nan).astype(np.float32), camera)
         seen = result.selection.indices[result.gate < 1].numpy()

@@ -51,7 +51,7 @@ def speed(system: System, size: Size, budget: float, seconds: float) -> Entry:
     """Medians [ms] at a frame of ``size``: of the frame and of its refinement; and of the refinement by the sparse refiner, which
     takes turns with it, so that what else the machine does hits both alike."""
     coarse, frame = load_coarse(MODEL, weights=None, device="cpu"), film_frame(size)[0]
-    runs = [made.make(coarse, made.refiner(precision=AS_RUN), budget) for made in (system, REFERENCE)]
+    runs = [made.retrofit(coarse, made.refiner(precision=AS_RUN), budget) for made in (system, REFERENCE)]
     taken: list[list[dict[str, float]]] = [[], []]
     for run in runs:
         run(frame)
@@ -102,7 +102,8 @@ def memory_here(chosen: str, size: Size, budget: float) -> Entry:
     if chosen in UPSAMPLERS:
         work = lambda given: UPSAMPLERS[chosen](given.image, _coarse_depth(coarse, given))  # noqa: E731
     else:
-        work = Retrofit(coarse, System(chosen, chosen).refiner(precision=AS_RUN), budget)
+        system = System(chosen, chosen)
+        work = system.retrofit(coarse, system.refiner(precision=AS_RUN), budget)
     work(small)
     start = time.perf_counter()
     taken = peak_beside(lambda: work(frame))
@@ -119,7 +120,7 @@ def flicker(system: System, size: Size, budget: float, frames: int) -> Entry:
     of the refined depth and of the bilinear one. The model sees the noise too."""
     coarse = load_coarse(MODEL, weights=None, device="cpu")
     still, depth = film_frame(size)
-    run, evaluator = system.make(coarse, system.refiner(precision=AS_RUN), budget), SequenceEvaluator("median")
+    run, evaluator = system.retrofit(coarse, system.refiner(precision=AS_RUN), budget), SequenceEvaluator("median")
     rng = np.random.default_rng(0)
     for number in range(frames):
         image = np.clip(still.image + rng.normal(0, NOISE, still.image.shape), 0, 255).astype(np.uint8)

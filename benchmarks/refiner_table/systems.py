@@ -38,6 +38,10 @@ class System:
         """Loaded; accuracy is that of float32, times are those of ``auto``, as the node runs. Raises ModelError or WeightsError."""
         return self.wrap(load_refiner(self.chosen, device, "auto", precision))
 
+    def retrofit(self, coarse: CoarseModel, refiner: Refiner[Any], budget: float) -> Retrofit:
+        """The method, with what ``refiner`` gave."""
+        return self.make(coarse, refiner, budget)
+
     def checkpoint(self) -> dict[str, str]:
         """Which weights it has: refiner, file and SHA-256. Raises ModelError or WeightsError."""
         kind, path = resolved(self.chosen)

@@ -99,6 +99,12 @@ def test_everything_is_measured_stored_and_kept(
     assert f"| **tiles** | {tiles['accuracy']['small']['refined']['edge_abs_rel']:.4f} |" in text
     capsys.readouterr()
     before = out.read_text()
+    live = ["--set", "live", frames[1], "compact"]
+    assert run(script, monkeypatch, *named[:1], *arguments, *live, "--parts", "accuracy") == 0
+    assert capsys.readouterr().out.splitlines() == ["sparse: live", "baselines: live"], "another set is measured alone"
+    by_set = json.loads(out.read_text())["refiners"]["sparse"]["accuracy"]
+    assert by_set["live"]["bilinear"]["edge_abs_rel"] != by_set["small"]["bilinear"]["edge_abs_rel"]
+    out.write_text(before)
     assert run(script, monkeypatch, *named, *arguments, "--parts", *parts) == 0
     told = capsys.readouterr().out
     assert "tiles" not in told and "sparse" not in told, "what is stored is not measured again"
