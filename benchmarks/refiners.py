@@ -52,6 +52,8 @@ def main() -> int:
         print(json.dumps(cost.memory_here(chosen, cost.camera_size(size), args.budget)))
         return 0
     try:
+        if args.ablations is not None and args.docs is not None:
+            raise DepthRetrofitError("--docs goes with the refiners' own --json: leave it out beside --ablations")
         sets = [FrameSet(name, Path(frames), coarse, args.frames) for name, frames, coarse in args.set]
         if args.ablations is not None:
             ablate(args, sets)

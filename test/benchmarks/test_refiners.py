@@ -159,6 +159,7 @@ def test_ablations_are_rows_by_system(
         (["nonesuch"], "unknown refiner 'nonesuch'"),
         (["a=nowhere.safetensors"], "nowhere.safetensors"),
         (["--ablations", "nowhere"], "nowhere holds 0 checkpoints"),
+        (["--ablations", "--docs", "x.md"], "leave it out beside --ablations"),
         (["--set", "x", "nowhere", "nowhere"], "no folder nowhere"),
     ],
 )
