@@ -29,7 +29,7 @@ import torch
 from refiner_table import accuracy, cost, document
 from refiner_table.accuracy import FrameSet
 from refiner_table.seams import seams
-from refiner_table.systems import BESIDE, System, folder_system, retrofit_variants, systems
+from refiner_table.systems import BESIDE, REPLACING, System, folder_system, is_here, retrofit_variants, systems
 
 from depth_retrofit_ros.errors import DepthRetrofitError
 from depth_retrofit_ros.evaluation.metrics.alignment import MODES
@@ -150,7 +150,8 @@ def parts_of(system: System, entry: Entry, args: argparse.Namespace, sets: list[
 def ablate(args: argparse.Namespace, sets: list[FrameSet]) -> None:
     """The rows of variants: of the method itself, and of the checkpoints."""
     rows: list[Entry] = read(args.json, [])
-    for system in [*retrofit_variants(), *map(folder_system, args.ablations)]:
+    own = [variant for name in REPLACING if is_here(name) for variant in retrofit_variants(name)]
+    for system in [*own, *map(folder_system, args.ablations)]:
         checkpoint = system.checkpoint()
         name = checkpoint["refiner"]
         same = {"system": name, "variant": system.name, "checkpoint": checkpoint, "frames": [frames.names() for frames in sets]}

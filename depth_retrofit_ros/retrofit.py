@@ -24,15 +24,13 @@ from depth_retrofit_ros.coarse.window import one_at_a_time, windowed
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.presets import USUAL, Parts, load_preset
 from depth_retrofit_ros.refinement.base import Refiner, RefinerInput
 from depth_retrofit_ros.refinement.pixels.graphed import GraphedRefiner
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
 from depth_retrofit_ros.refinement.registry import load_refiner
-from depth_retrofit_ros.selection.contrast import contrast
-from depth_retrofit_ros.selection.top_k import select_top
-from depth_retrofit_ros.selection.uncertainty import uncertainty
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
-from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
+from depth_retrofit_ros.upsampling.edge_aware import thumbnail
 from depth_retrofit_ros.upsampling.interpolation import upsample_mask
 
 
@@ -65,12 +63,19 @@ class Retrofit:
 
     budget: share of the frame's pixels that are refined, 0…1; it may be changed between frames (at 0
     the answer is the upsampled coarse depth). trust_scale: whether the user vouches that camera and scene are what the model's
-    ``claim`` asks for. uses_sparse: whether the model takes a frame's sparse depth; one that is metric by it does.
+    ``claim`` asks for. uses_sparse: whether the model takes a frame's sparse depth; one that is metric by it does. parts: what
+    upsamples and selects, see ``presets``.
     Raises ModelError where trust cannot make metres of its depth.
     """
 
     def __init__(
-        self, coarse: CoarseModel, refiner: Refiner[Any], budget: float = 0.10, trust_scale: bool = False, uses_sparse: bool = False
+        self,
+        coarse: CoarseModel,
+        refiner: Refiner[Any],
+        budget: float = 0.10,
+        trust_scale: bool = False,
+        uses_sparse: bool = False,
+        parts: Parts = USUAL,
     ) -> None:
         if trust_scale:
             _require_trustworthy(coarse.name, coarse.claim)
@@ -79,6 +84,7 @@ class Retrofit:
         self.budget = budget
         self.trust_scale = trust_scale
         self.uses_sparse = uses_sparse or coarse.claim.word == "sensor"
+        self.parts = parts
         self._upload = Upload(coarse.device)
         self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device, first=True)
 
@@ -131,7 +137,7 @@ class Retrofit:
 
     @torch.inference_mode()
     def refine(self, in_flight: InFlightFrame) -> RefiningFrame:
-        """Upsample, select, refine and fuse what was launched. On CUDA this waits for none of it."""
+        """Upsample, select, refine and fuse what was launched. On CUDA this waits for none of it, unless the selector does."""
         frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
         maps = (coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown)
@@ -139,7 +145,7 @@ class Retrofit:
         with self._refine_stream():
             with stage("upsample"):
                 small = thumbnail(image, coarse.depth)
-                depth = guided_upsample(coarse.depth, image, small)
+                depth = self.parts.upsample(coarse.depth, image, small)
             with stage("select"):
                 score, pixels = self.select(coarse, image)
             with stage("refine"):
@@ -173,11 +179,10 @@ class Retrofit:
         return self._refine_stream
 
     def select(self, coarse: CoarsePrediction, image: torch.Tensor) -> tuple[torch.Tensor, PixelSet]:
-        """The uncertainty ``[h, w]`` on the coarse grid, and the budget's share of the pixels of the frame ``uint8 [H, W, 3]``."""
-        size = (image.shape[0], image.shape[1])
-        score = uncertainty(coarse, contrast(image, (coarse.depth.shape[0], coarse.depth.shape[1])))
+        """The uncertainty ``[h, w]`` on the coarse grid, and what is chosen of the pixels of the frame ``uint8 [H, W, 3]``."""
+        score = self.parts.selector.score(coarse, image)
         budget = 0.0 if self.refiner.needs == "nothing" else self.budget
-        return score, select_top(score, size, count=round(budget * size[0] * size[1]))
+        return score, self.parts.selector.choose(score, (image.shape[0], image.shape[1]), budget)
 
     def _stages(self) -> StageTimer:
         """Of a frame; an audit has its own."""
@@ -228,29 +233,35 @@ def load(
     views: int = 1,
     coarse_engine: str = "auto",
     coarse_precision: str = "auto",
+    preset: str = "default",
+    entropy_threshold: float = 0.0,
     suits: Refusal = SERVES,
 ) -> Retrofit:
     """A ready ``Retrofit``.
 
     model: a name of ``coarse.registry.MODELS``, or ``auto`` (the best that is here for the device, see ``coarse.auto``); weights:
     file or folder of its checkpoint, where it is not bundled or found by ``DEPTH_RETROFIT_WEIGHTS`` or in the hub's cache; refiner:
-    a name of ``refinement.registry.REFINERS`` or the path of a checkpoint, None for the sparse one; budget: see ``Retrofit``;
-    device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N``; engine: the backend of the sparse
+    a name of ``refinement.registry.REFINERS`` or the path of a checkpoint, None or ``auto`` for the preset's; budget: see
+    ``Retrofit``; device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N``; engine: the backend of the sparse
     convolutions, a name of ``sparse.backends.registry.BACKENDS``, or
     ``auto`` (the fastest on that device); refiner_precision: in which type it computes, see ``refiner.type_for``; cuda_graphs: see
     ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the long side of the coarse model's input [px], ``native``
     for its authors' rule, None for what suits a live node; allow_download: fetch the checkpoint of a named model that is not here;
     views: how many of the newest frames a model of several views sees at once, see ``coarse.window``; coarse_engine: what runs the
     coarse model, of ``coarse.engines.registry.ENGINES``, or ``auto`` (the fastest that is installed, by measurement);
-    coarse_precision: in which it computes, ``float32``, ``bfloat16``, ``float16`` or ``auto``; suits: why a model does not suit
+    coarse_precision: in which it computes, ``float32``, ``bfloat16``, ``float16`` or ``auto``; preset: of ``kinds.PRESETS``, which
+    parts the method is made of; entropy_threshold: see ``presets.load_preset``; suits: why a model does not suit
     whoever calls, None where it does: it is refused, and ``auto`` passes it over, as it does those that cannot serve under the
     other settings. Raises ModelError or WeightsError, each one line.
     """
     coarse_engine = named_engine(coarse_engine)
     weights = None if weights is None else Path(weights)
+    chosen = load_preset(preset, refiner, entropy_threshold)
+    if cuda_graphs and chosen.name != "default":
+        raise ModelError(f"cuda_graphs replays a fixed number of pixels, which preset {chosen.name} has not: leave it off")
 
     def refusal(info: ModelInfo) -> str | None:
-        return refused_settings(info, trust_scale, cuda_graphs, views) or suits(info)
+        return refused_settings(info, trust_scale, cuda_graphs, views) or chosen.refusal(info) or suits(info)
 
     if cuda_graphs and views > 1:
         raise ModelError("cuda_graphs cannot replay a window of frames: leave it off, or views at 1")
@@ -269,9 +280,10 @@ def load(
         precision=coarse_precision,
     )
     coarse = windowed(coarse, views)
-    loaded = load_refiner(refiner, coarse.device, engine, refiner_precision)
+    parts = chosen.parts(coarse)
+    loaded = load_refiner(chosen.refiner, coarse.device, engine, refiner_precision)
     if not cuda_graphs:
-        return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses)
+        return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses, parts)
     if not isinstance(loaded, SparseRefiner):
         raise ModelError(f"cuda_graphs replays refiner sparse, not {loaded.name}: leave it off")
     if coarse.device.type != "cuda" or loaded.backend.name != "triton":

@@ -20,6 +20,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "lazy"}),
     frozenset({"sparse", "device", "io", "camera", "frame"}),
     frozenset({"coarse", "upsampling", "selection", "refinement", "scale", "pointcloud"}),
+    frozenset({"presets"}),
     frozenset({"retrofit"}),
     frozenset({"reconstruction"}),
     frozenset({"runtime", "evaluation", "training"}),

@@ -62,13 +62,24 @@ class FrameSet:
 
 def evaluator_of(system: System, budget: float, align: Any) -> Evaluator:
     """Of the system and what it is compared with at its seams; one serves all sets."""
-    return Evaluator(system.refiner(), budget, align, upsamplers=(), make=system.make)
+    return Evaluator(system.refiner(), budget, align, preset=system.preset(), upsamplers=(), make=system.make)
 
 
 def accuracy(evaluator: Evaluator, frames: FrameSet) -> Entry:
-    """Means over the frames: ``refined``, and ``bilinear``."""
-    entries = [image_entry(evaluator(sample, coarse)) for sample, coarse in frames]
-    return {"frames": frames.names(), **{name: means(entries, name) for name in ("refined", "bilinear")}}
+    """Means over the frames: ``refined``, and ``bilinear``; ``selected``: the share of the pixels that were refined. ``not`` says
+    why the preset cannot serve these coarse maps."""
+    entries, shares = list[Entry](), list[float]()
+    for sample, coarse in frames:
+        if reason := evaluator.preset.refusal(coarse):
+            return {"frames": frames.names(), "not": reason}
+        result = evaluator(sample, coarse)
+        entries.append(image_entry(result))
+        shares.append(float(result.selected.mean()))
+    return {
+        "frames": frames.names(),
+        "selected": mean_of(shares),
+        **{name: means(entries, name) for name in ("refined", "bilinear")},
+    }
 
 
 def baselines(system: System, frames: FrameSet, budget: float, align: Any) -> Entry:

@@ -137,6 +137,8 @@ def predicted(system: System) -> Entry:
     """Of refining a frame of 2560x1440: launches, MB, GFLOP, and [ms] best and expected by GPU; ``not`` says why there is none."""
     if reason := roofline.missing():
         return {"not": reason}
+    if system.preset().name != "default":
+        return {"not": "it selects as many pixels as are uncertain, and nothing tells how many without values"}
     loaded = system.refiner()
     try:
         given = (

@@ -44,10 +44,11 @@ def filled(text: str, stored: Entry, ablations: Sequence[Entry]) -> str:
 
 
 def overall(by_set: Mapping[str, Entry], method: str) -> Figures:
-    """Means over all frames of all sets."""
+    """Means over all frames of all sets, but those that it cannot be measured on."""
     out: Figures = {}
     for figure in FIGURES:
-        known = [(len(entry["frames"]), entry[method][figure]) for entry in by_set.values() if entry[method][figure] is not None]
+        rows = [(len(entry["frames"]), entry[method][figure]) for entry in by_set.values() if method in entry]
+        known = [(count, value) for count, value in rows if value is not None]
         total = sum(count for count, _ in known)
         out[figure] = sum(count * value for count, value in known) / total if total else None
     return out
@@ -66,7 +67,12 @@ def main_table(stored: Entry) -> Iterator[str]:
         yield _line([name, *_accuracy(figures), *_shown([_seam(figures), still], ".2f"), *_costs(cost)])
     for name, entry in stored["refiners"].items():
         yield _line(
-            [f"**{name}**", *_accuracy(overall(entry["accuracy"], "refined")), *_shown(_consistency(entry), ".2f"), *_costs(entry)]
+            [
+                _label(name, entry),
+                *_accuracy(overall(entry["accuracy"], "refined")),
+                *_shown(_consistency(entry), ".2f"),
+                *_costs(entry),
+            ]
         )
     for method, name in ORACLES.items():
         if stored["baselines"]:
@@ -87,7 +93,8 @@ def sets_table(stored: Entry) -> Iterator[str]:
 
     yield from of_methods(ROWS)
     for refiner, entry in stored["refiners"].items():
-        cells = [_short(entry["accuracy"][name]["refined"]) if name in entry["accuracy"] else NONE for name in names]
+        found = (entry["accuracy"].get(name, {}).get("refined") for name in names)
+        cells = [NONE if figures is None else _short(figures) for figures in found]
         yield _line([f"**{refiner}**", *cells])
     yield from of_methods(ORACLES)
 
@@ -181,6 +188,12 @@ def _consistency(entry: Entry) -> list[float | None]:
     """At seams, and flicker."""
     still = entry.get("flicker")
     return [_seam(overall(entry["accuracy"], "refined")), 1e3 * still["refined"]["median"] if still else None]
+
+
+def _label(name: str, entry: Entry) -> str:
+    """Of a refiner; and on how many of the sets it can be measured, where that is not all."""
+    count, measured = len(entry["accuracy"]), sum("refined" in found for found in entry["accuracy"].values())
+    return f"**{name}**" if measured == count else f"**{name}** ({measured} of {count} sets)"
 
 
 def _seam(figures: Mapping[str, Any]) -> float | None:

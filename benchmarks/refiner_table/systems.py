@@ -13,8 +13,9 @@ from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
 from depth_retrofit_ros.errors import DepthRetrofitError, WeightsError
 from depth_retrofit_ros.evaluation.evaluator import Make
 from depth_retrofit_ros.io.digests import digest_of
+from depth_retrofit_ros.presets import Preset, load_preset
 from depth_retrofit_ros.refinement.base import Fused, Refiner, RefinerInput
-from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
+from depth_retrofit_ros.refinement.kinds import PRESETS
 from depth_retrofit_ros.refinement.registry import REFINERS, load_refiner, resolved
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.selection.top_k import select_top
@@ -38,9 +39,14 @@ class System:
         """Loaded; accuracy is that of float32, times are those of ``auto``, as the node runs. Raises ModelError or WeightsError."""
         return self.wrap(load_refiner(self.chosen, device, "auto", precision))
 
+    def preset(self) -> Preset:
+        """Which parts surround it: the paper's refiner has its own. Raises ModelError or WeightsError."""
+        kind = resolved(self.chosen)[0]
+        return load_preset(kind if kind in PRESETS else "default", self.chosen)
+
     def retrofit(self, coarse: CoarseModel, refiner: Refiner[Any], budget: float) -> Retrofit:
-        """The method, with what ``refiner`` gave."""
-        return self.make(coarse, refiner, budget)
+        """The method, with what ``refiner`` gave. Raises ModelError where the preset cannot serve the coarse model."""
+        return self.make(coarse, refiner, budget, parts=self.preset().parts(coarse))
 
     def checkpoint(self) -> dict[str, str]:
         """Which weights it has: refiner, file and SHA-256. Raises ModelError or WeightsError."""
@@ -64,6 +70,15 @@ def systems(named: list[str]) -> tuple[list[System], dict[str, str]]:
         else:
             found.append(System(name, name))
     return found, missing
+
+
+def is_here(name: str) -> bool:
+    """Whether a refiner's checkpoint is bundled."""
+    try:
+        resolved(name)
+    except WeightsError:
+        return False
+    return True
 
 
 def folder_system(item: str) -> System:
@@ -90,9 +105,9 @@ class RandomSelection(Retrofit):
 
 
 class WithoutGate:
-    """The sparse refiner whose answer replaces the coarse depth."""
+    """A refiner of pixels whose answer replaces the coarse depth, instead of being mixed with it."""
 
-    def __init__(self, refiner: SparseRefiner) -> None:
+    def __init__(self, refiner: Refiner[Any]) -> None:
         self.inner, self.name, self.needs = refiner, refiner.name, refiner.needs
 
     @property
@@ -100,18 +115,26 @@ class WithoutGate:
         """See ``Refiner``."""
         return self.inner.backend_name
 
-    def refine(self, given: RefinerInput) -> Refined:
+    def refine(self, given: RefinerInput) -> Any:
         """See ``Refiner.refine``."""
         return self.inner.refine(given)
 
-    def fuse(self, refined: Refined) -> Fused:
+    def fuse(self, refined: Any) -> Fused:
         """See ``Refiner.fuse``."""
-        change = refined.refinement.change
-        return Fused(torch.zeros_like(change), refined.coarse * change.exp())
+        depth = REPLACING[self.name](refined)
+        return Fused(torch.zeros_like(depth), depth)
 
 
-def retrofit_variants(chosen: str = "sparse") -> list[System]:
-    """Of the method itself: how pixels are chosen, and how what is found for them is mixed with the coarse depth."""
+REPLACING: dict[str, Callable[[Any], torch.Tensor]] = {
+    "sparse": lambda refined: refined.coarse * refined.refinement.change.exp(),
+    "paper": lambda refined: (refined.value.level + refined.middle).exp(),
+}
+"""Depth ``[K]`` before the gate, of what ``Refiner.refine`` gives."""
+
+
+def retrofit_variants(chosen: str) -> list[System]:
+    """Of the method itself, with a refiner of ``REPLACING``: how pixels are chosen, and how what is found for them is mixed with
+    the coarse depth."""
     return [
         System("entropy, gate (as it is)", chosen),
         System("random selection", chosen, make=RandomSelection),

@@ -82,7 +82,8 @@ def measure(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     args.model = chosen_model(args)
     shared = {name: getattr(args, name) for name in SHARED}
     method = retrofit.load(args.model, budget=args.budget, allow_download=args.allow_download, **shared)
-    parameters: dict[str, str | float] = {"model": args.model, **{name: str(value) for name, value in shared.items() if value}}
+    parameters: dict[str, str | float] = {"model": args.model}
+    parameters |= {name: value if isinstance(value, float) else str(value) for name, value in shared.items() if value}
     parameters["trust_scale"] = method.coarse.claim.needs_trust  # the cloud is part of what is measured
     plan = document.Plan(args.size, args.budget, args.parts, args.node_size, args.camera_hz, args.seconds, parameters, args.rounds)
     measured = document.run(plan, method, progress.show)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_retrofit_ros.cli.coarse_maps import add_coarse_maps_options, check_coarse_maps_options, read_coarse_map
-from depth_retrofit_ros.cli.options import add_model_options, check_coarse_options, chosen_model, positive
+from depth_retrofit_ros.cli.options import add_model_options, check_coarse_options, chosen_model, chosen_preset, positive
 from depth_retrofit_ros.errors import ImageError
 
 if TYPE_CHECKING:
@@ -76,9 +76,11 @@ def run(args: argparse.Namespace) -> int:
         f"{len(pairs)} images; coarse depth: {source.name}; alignment: {args.align}; of each image: bilinear -> refined", flush=True
     )
     far = float("inf") if args.max_depth is None else args.max_depth
-    refiner = load_refiner(args.refiner, pick_device(args.device), args.engine, args.refiner_precision)
-    evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far))
+    preset = chosen_preset(args)
+    refiner = load_refiner(preset.refiner, pick_device(args.device), args.engine, args.refiner_precision)
+    evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far), preset)
     report, entries, relative, remarks = Report(), [], 0, Counter[str]()
+    refined, bounded = [], 0
     for pair in pairs:
         start = time.perf_counter()
         try:
@@ -94,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
             report.add(result)
         entries.append(image_entry(result))
         remarks.update(coarse.remarks if isinstance(coarse, StoredCoarse) else ())
+        refined.append(float(result.selected.mean()))
+        bounded += result.left_out > 0
         relative += coarse.claim.source(trust_scale=False) is None
         _print_line(entries[-1], time.perf_counter() - start)
     if not entries:
@@ -105,6 +109,11 @@ def run(args: argparse.Namespace) -> int:
         notes["selection"] = f"by depth edges alone for {without_features} of {len(pairs)} images: their files have no features"
     if remarks:
         notes["coarse_maps"] = "; ".join(f"{count} of {len(pairs)}: {remark}" for remark, count in remarks.most_common())
+    if preset.name != "default":
+        notes["preset"] = (
+            f"{preset.name}: {sum(refined) / len(refined):.1%} of the pixels are refined on average, "
+            f"{min(refined):.1%} to {max(refined):.1%}; in {bounded} of {len(refined)} images more are uncertain, beyond the bound"
+        )
     if relative and args.align == "none":
         notes["align"] = (
             f"{relative} of {len(pairs)} coarse maps do not claim metres by themselves, yet are measured so: see --align"

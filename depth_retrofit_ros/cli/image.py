@@ -21,6 +21,7 @@ from depth_retrofit_ros.cli.options import (
     check_camera_options,
     check_coarse_options,
     chosen_model,
+    chosen_preset,
     given_camera,
     positive_int,
 )
@@ -113,16 +114,23 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
             coarse_size=args.coarse_size,
             coarse_engine=args.coarse_engine,
             coarse_precision=args.coarse_precision,
+            preset=args.preset,
+            entropy_threshold=args.entropy_threshold,
             allow_download=args.allow_download,
         )
         if args.sparse_depth is not None and not retrofit.uses_sparse:
             raise UsageError(f"{retrofit.coarse.name} takes no sparse depth: leave --sparse-depth out, or name a model that does")
         return lambda file: retrofit
     device = pick_device(args.device)
-    refiner = load_refiner(args.refiner, device, args.engine, args.refiner_precision)
+    preset = chosen_preset(args)
+    refiner = load_refiner(preset.refiner, device, args.engine, args.refiner_precision)
     print(f"coarse depth from files in {args.coarse}; no model is run")
 
-    return lambda file: Retrofit(read_coarse_map(args, file.stem, device), refiner, args.budget)
+    def retrofit_of(file: Path) -> Retrofit:
+        coarse = read_coarse_map(args, file.stem, device)
+        return Retrofit(coarse, refiner, args.budget, parts=preset.parts(coarse))
+
+    return retrofit_of
 
 
 def unique_names(files: list[Path]) -> list[str]:
@@ -153,6 +161,7 @@ def process(
     from depth_retrofit_ros.coarse.sparse_file import read_sparse, sparse_path
     from depth_retrofit_ros.frame import Frame
     from depth_retrofit_ros.io.photos import read_photo
+    from depth_retrofit_ros.selection.threshold import CAP
 
     start_s = time.perf_counter()
     with fitting_into_memory(str(file), "scale it down"):
@@ -189,6 +198,8 @@ def process(
         print(f"  {retrofit.coarse.name} saw it at {seen_at}")
     print(f"  {f'coarse engine {coarse_engine}, ' if coarse_engine else ''}sparse backend {sparse_backend}")
     print(f"  depth {near:.3g} to {far:.3g}, median {middle:.3g} ({unit}), {result.refined_pixels} pixels refined")
+    if result.selection.left_out:
+        print(f"  {result.selection.left_out} more are uncertain, beyond the bound of {CAP:g} times --budget")
     if sparse is not None and (problem := prompt_problem(sparse)):
         print(f"  {problem}")
     for remark in remarks_of(retrofit.coarse):

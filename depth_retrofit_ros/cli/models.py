@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_models(infos)
         _print_auto(infos)
+        _print_presets()
         _print_refiners()
         _print_backends()
         _print_engines()
@@ -165,6 +166,14 @@ def _print_refiners() -> None:
     print("\nrefiners (--refiner, or the path of a checkpoint of one):")
     for name, refiner in REFINERS.items():
         print(f"{name}: {refiner.description}{refiner.source and f' ({refiner.source})'}")
+
+
+def _print_presets() -> None:
+    from depth_retrofit_ros.refinement.kinds import PRESETS
+
+    print("\npresets (--preset):")
+    for name, preset in PRESETS.items():
+        print(f"{name}: {preset.description}; refiner {preset.refiner}")
 
 
 def _print_backends() -> None:

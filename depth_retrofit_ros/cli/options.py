@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import CameraError, UsageError
+from depth_retrofit_ros.refinement.kinds import PRESETS
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.camera import Camera
+    from depth_retrofit_ros.presets import Preset
 
 _Number = TypeVar("_Number", int, float)
 _ROS_NAME = re.compile(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
 # Of ``add_model_options``, those that ``retrofit.load`` and the node's parameters have by the same names.
-SHARED = ("weights", "coarse_size", "coarse_engine", "coarse_precision", "refiner", "device", "engine", "refiner_precision")
+SHARED = (
+    *("weights", "coarse_size", "coarse_engine", "coarse_precision", "preset", "entropy_threshold", "refiner"),
+    *("device", "engine", "refiner_precision"),
+)
 
 
 def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, model: str = "auto", views: bool = False) -> None:
@@ -28,7 +33,7 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, mo
     group = parser.add_argument_group("model")
 
     def add(name: str, default: object, text: str, **more: Any) -> None:
-        told = f"{text} (default: {default or 'the bundled one'})"
+        told = f"{text} (default: {default})"
         group.add_argument(name, default=default if defaults else None, help=told, **more)
 
     told = "see 'depth-retrofit models'" + ("; auto: the best that is here" if model == "auto" else "" if views else ", or auto")
@@ -41,7 +46,12 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, mo
     group.add_argument(
         "--allow-download", action="store_true", help="fetch the checkpoint of the model that is named, where it is not here"
     )
-    add("--refiner", "sparse", "its name, see 'depth-retrofit models', or the path of a checkpoint", metavar="NAME")
+    told = "parts of the method, see 'depth-retrofit models'; paper: 2K Retrofit to the letter"
+    add("--preset", "default", told, choices=tuple(PRESETS))
+    told = "of preset paper: share of the largest entropy above which a pixel is refined; 0: as calibrated for the model"
+    add("--entropy-threshold", 0.0, told, type=share, metavar="ALPHA")
+    told = "its name, see 'depth-retrofit models', or the path of a checkpoint; auto: the preset's"
+    add("--refiner", "auto", told, metavar="NAME")
     add("--budget", 0.1, "share of the pixels that are refined, 0 to 1", type=share, metavar="SHARE")
     add("--device", "auto", "auto, cpu, cuda or cuda:N")
     add("--engine", "auto", "sparse backend, see 'depth-retrofit models'; auto: the fastest on the device", metavar="NAME")
@@ -62,9 +72,17 @@ def chosen_model(args: argparse.Namespace) -> str:
     if args.model != AUTO:
         return str(args.model)
     trust_scale = bool(getattr(args, "trust_scale", False))  # not all of the commands have it
-    choice = choose_auto(args.device, args.weights, lambda info: refused_settings(info, trust_scale))
+    preset = chosen_preset(args)
+    choice = choose_auto(args.device, args.weights, lambda info: refused_settings(info, trust_scale) or preset.refusal(info))
     print(choice.line(how_to_use), flush=True)
     return choice.taken.name
+
+
+def chosen_preset(args: argparse.Namespace) -> Preset:
+    """With its refiner. Raises ModelError or WeightsError."""
+    from depth_retrofit_ros.presets import load_preset
+
+    return load_preset(args.preset, args.refiner, args.entropy_threshold)
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:

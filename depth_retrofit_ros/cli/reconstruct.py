@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_retrofit_ros.cli.options import add_model_options, check_coarse_options, positive_int, share
+from depth_retrofit_ros.cli.options import add_model_options, check_coarse_options, chosen_preset, positive_int, share
 from depth_retrofit_ros.errors import DatasetError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -71,10 +71,14 @@ def _reconstruct(args: argparse.Namespace) -> int:
 
     recorded = recorded_files(args.out / "cameras.json")
     model = _load(args)
-    refiner = load_refiner(args.refiner, model.device, args.engine, args.refiner_precision)
+    preset = chosen_preset(args)
+    if args.geometry == "points" and preset.thresholds:
+        raise UsageError("preset paper is calibrated for depth, not for point maps: give --entropy-threshold, or --geometry depth")
+    parts = preset.parts(model)
+    refiner = load_refiner(preset.refiner, model.device, args.engine, args.refiner_precision)
 
     readers = [partial(_read, file) for file in args.files]
-    result = reconstruct(model, refiner, readers, args.budget, args.geometry, args.drop)
+    result = reconstruct(model, refiner, readers, args.budget, args.geometry, args.drop, parts)
 
     def tell(name: str, view: RefinedView) -> None:
         camera, frame = view.camera, view.frame

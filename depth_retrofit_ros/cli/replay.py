@@ -99,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
         coarse_size=args.coarse_size,
         coarse_engine=args.coarse_engine,
         coarse_precision=args.coarse_precision,
+        preset=args.preset,
+        entropy_threshold=args.entropy_threshold,
         allow_download=args.allow_download,
         trust_scale=args.trust_scale,
         mode="every-frame" if args.every_frame else "realtime",

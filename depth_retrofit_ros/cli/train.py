@@ -1,10 +1,10 @@
-"""``depth-retrofit train compact|refiner|prv2|urgt``: render the pool, train, write the checkpoint and its model card."""
+"""``depth-retrofit train compact|refiner|prv2|urgt|paper``: render the pool, train, write the checkpoint and its model card."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from depth_retrofit_ros.coarse.base import CoarseModel
+    from depth_retrofit_ros.sparse.backends.registry import SparseBackend
     from depth_retrofit_ros.training.loop import LoopSpec
 
 WIDTHS = (16, 32, 48, 64, 64)
@@ -101,7 +102,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="NAME",
         help="frozen models whose answers are refined, beside simulated ones",
     )
-    refiner = parser.add_argument_group("refiner only")
+    refiner = parser.add_argument_group("refiner and paper only")
     refiner.add_argument(
         "--engine",
         default="torch",
@@ -114,6 +115,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     refiner.add_argument(
         "--blocks", type=positive_int, default=1, help="residual blocks per level, in the encoder and in the decoder"
+    )
+    paper = parser.add_argument_group("paper only")
+    paper.add_argument(
+        "--calibrate",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help="more models whose threshold the checkpoint is to hold, beside those of --coarse; on the validation scenes",
     )
     prv2 = parser.add_argument_group("prv2 only: its ablation")
     prv2.add_argument("--unguided", action="store_true", help="without Guided Denoising Units")
@@ -189,12 +198,9 @@ def _refiner(args: argparse.Namespace, spec: LoopSpec) -> Fit:
 
     from depth_retrofit_ros.refinement.pixels.network import RefinerNet
     from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
-    from depth_retrofit_ros.sparse.backends.registry import load_backend
     from depth_retrofit_ros.training.refiner import refiner_losses, train_refiner
 
-    backend = load_backend(args.engine, spec.device, gradients=True)
-    if spec.precision != torch.float32 and backend.name != "torch":
-        raise ModelError(f"--precision {args.precision} needs --engine torch: {backend.name} computes in float32")
+    backend = _backend(args, spec)
     models = _frozen(args, spec)
     torch.manual_seed(spec.seed)
     network = (
@@ -208,6 +214,43 @@ def _refiner(args: argparse.Namespace, spec: LoopSpec) -> Fit:
         return loop.average, figures, loop.done, {"widths": list(network.widths), "blocks": network.blocks}
 
     return fit
+
+
+def _paper(args: argparse.Namespace, spec: LoopSpec) -> Fit:
+    """See ``_compact``."""
+    import torch
+
+    from depth_retrofit_ros.refinement.paper.network import PaperNet
+    from depth_retrofit_ros.refinement.paper.refiner import load
+    from depth_retrofit_ros.training.paper import calibrate, train_paper
+
+    backend = _backend(args, spec)
+    models, more = _frozen(args, spec), _frozen(args, spec, [name for name in args.calibrate if name not in args.coarse])
+    torch.manual_seed(spec.seed)
+    if args.start is None:
+        network = PaperNet(args.widths, args.blocks)
+    else:
+        network = load(args.start, spec.device, "auto", "float32").network
+
+    def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:
+        thresholds = calibrate([*models, *more], held_out)
+        loop, figures = train_paper(train, held_out, models, spec, network, thresholds, backend)
+        told = {name: list(t.alphas) for name, t in thresholds.items()}
+        return loop.average, figures, loop.done, {"widths": network.widths, "blocks": network.blocks, "thresholds": told}
+
+    return fit
+
+
+def _backend(args: argparse.Namespace, spec: LoopSpec) -> SparseBackend:
+    """Of the sparse convolutions. Raises ModelError."""
+    import torch
+
+    from depth_retrofit_ros.sparse.backends.registry import load_backend
+
+    backend = load_backend(args.engine, spec.device, gradients=True)
+    if spec.precision != torch.float32 and backend.name != "torch":
+        raise ModelError(f"--precision {args.precision} needs --engine torch: {backend.name} computes in float32")
+    return backend
 
 
 def _prv2(args: argparse.Namespace, spec: LoopSpec) -> Fit:
@@ -249,11 +292,12 @@ def _urgt(args: argparse.Namespace, spec: LoopSpec) -> Fit:
     return fit
 
 
-def _frozen(args: argparse.Namespace, spec: LoopSpec) -> list[CoarseModel]:
-    """The models whose answers are refined."""
+def _frozen(args: argparse.Namespace, spec: LoopSpec, names: Sequence[str] | None = None) -> list[CoarseModel]:
+    """The models whose answers are refined; names: other ones."""
     from depth_retrofit_ros.coarse.registry import load_coarse
 
-    return [load_coarse(name, weights=None if name == "compact" else args.weights, device=str(spec.device)) for name in args.coarse]
+    names = args.coarse if names is None else names
+    return [load_coarse(name, weights=None if name == "compact" else args.weights, device=str(spec.device)) for name in names]
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +315,7 @@ TARGETS = {
     "refiner": Target(_refiner, 4, 1.5e-3, "sparse"),
     "prv2": Target(_prv2, 4, 1e-3, "prv2"),
     "urgt": Target(_urgt, 2, 5e-4, "urgt"),
+    "paper": Target(_paper, 4, 1.5e-3, "paper"),
 }
 
 
@@ -338,7 +383,9 @@ def _card_options(args: argparse.Namespace, spec: LoopSpec) -> list[str]:
     values |= {name: path.absolute().name for name, path in paths.items() if path is not None}
     if TARGETS[args.target].refiner is not None:
         values["coarse"] = " ".join(args.coarse)
-    if args.target == "refiner":
+    if args.target == "paper" and args.calibrate:
+        values["calibrate"] = " ".join(args.calibrate)
+    if args.target in ("refiner", "paper"):
         values["engine"] = args.engine
         if args.start is None:
             values |= {"widths": " ".join(map(str, args.widths)), "blocks": args.blocks}

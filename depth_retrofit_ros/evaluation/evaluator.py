@@ -25,6 +25,7 @@ from depth_retrofit_ros.evaluation.metrics.pointwise import both_known, pointwis
 from depth_retrofit_ros.evaluation.metrics.seams import Seams, seam_error
 from depth_retrofit_ros.evaluation.oracles import ORACLES, oracle_maps
 from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.presets import DEFAULT, Preset
 from depth_retrofit_ros.refinement.base import Refiner
 from depth_retrofit_ros.refinement.tiles.refiner import TileRefiner
 from depth_retrofit_ros.retrofit import Retrofit
@@ -46,7 +47,7 @@ class Evaluated:
     aligned as ``base``; truth: the reference in use; band, high_error, selected: bool [H, W]; classes: ``uint8 [H, W]``, see
     ``pixel_classes``; seams: where ``ce`` is taken. equal_time_px: the long side that the coarse model's input had in the same
     time, None where it cannot be chosen. moved_far: the share of the pixels with known truth whose depth
-    refinement more than doubled, NaN without any.
+    refinement more than doubled, NaN without any. left_out: see ``PixelSet``.
     """
 
     sample: Sample
@@ -63,13 +64,15 @@ class Evaluated:
     seams: Seams
     equal_time_px: int | None
     moved_far: float
+    left_out: int = 0
 
 
 class Evaluator:
     """Measures a refiner at a budget (share of pixels) on one image after the other.
 
-    align: see ``alignment.fit``; valid_m: (min, max), depths outside of which the truth counts as unknown; upsamplers: the
-    baselines that are measured, ``bilinear`` always; make: how coarse model, refiner and budget become the method.
+    align: see ``alignment.fit``; valid_m: (min, max), depths outside of which the truth counts as unknown; preset: of the parts
+    beside the refiner; upsamplers: the baselines that are measured, ``bilinear`` always; make: what all of it is given to, as
+    ``Retrofit`` is.
     """
 
     def __init__(
@@ -78,10 +81,12 @@ class Evaluator:
         budget: float,
         align: Mode,
         valid_m: tuple[float, float] = (1e-3, float("inf")),
+        preset: Preset = DEFAULT,
         upsamplers: Collection[str] = tuple(UPSAMPLERS),
         make: Make = Retrofit,
     ) -> None:
-        self.refiner, self.budget, self.align, self.valid_m, self.make = refiner, budget, align, valid_m, make
+        self.refiner, self.budget, self.align, self.valid_m = refiner, budget, align, valid_m
+        self.preset, self.make = preset, make
         self._upsamplers = {name: made for name, made in UPSAMPLERS.items() if name in {"bilinear", *upsamplers}}
         self._equal_time_px: dict[tuple[int, ...], int] = {}
         self._warm: set[tuple[int, ...]] = set()
@@ -92,7 +97,7 @@ class Evaluator:
         """Runs everything; ``coarse`` is the model, the same in every call, or a stored prediction for this sample."""
         frame = sample.frame
         recorder = _Recorder(coarse)
-        retrofit = self.make(recorder, self.refiner, self.budget)
+        retrofit = self.make(recorder, self.refiner, self.budget, parts=self.preset.parts(coarse))
         if frame.image.shape not in self._warm:
             retrofit(frame)
             self._warm.add(frame.image.shape)
@@ -147,6 +152,7 @@ class Evaluator:
             classes=pixel_classes(np.where(_sky(sample), sample.depth, truth), max(truth.shape) / max(low.depth.shape)),
             equal_time_px=long_side,
             moved_far=moved_far(base, refined, truth),
+            left_out=result.selection.left_out,
         )
 
     def _long_side(self, coarse: CoarseModel, frame: Frame, limit_ms: float) -> int | None:

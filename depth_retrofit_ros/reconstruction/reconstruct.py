@@ -11,6 +11,7 @@ import torch
 
 from depth_retrofit_ros.coarse.networks.signed_log import exp_signed, log_signed
 from depth_retrofit_ros.coarse.views import CoarseView, MultiViewModel
+from depth_retrofit_ros.presets import USUAL, Parts
 from depth_retrofit_ros.reconstruction.cloud import confidence_limit
 from depth_retrofit_ros.reconstruction.geometry import composed, inverse
 from depth_retrofit_ros.reconstruction.refined_view import Geometry, RefinedView, ViewRefiner, depth_of_points
@@ -37,15 +38,16 @@ def reconstruct(
     budget: float = 0.10,
     geometry: Geometry = "depth",
     drop: float = 0.25,
+    parts: Parts = USUAL,
 ) -> Reconstruction:
     """All views at once through the model, then each through ``Retrofit``; the world is the first view's camera.
 
     budget: share of each image's pixels that are refined; drop: share of the coarse pixels, those of the lowest confidence, that
-    ``Reconstruction.limit`` leaves out. Raises DepthRetrofitError.
+    ``Reconstruction.limit`` leaves out; parts: see ``Retrofit``. Raises DepthRetrofitError.
     """
     tensors = (torch.from_numpy(read()).to(model.device) for read in images)
     views = in_first_camera(model.predict_views(tensors, point_maps=geometry == "points"))
-    refine = ViewRefiner(model.name, model.claim, refiner, budget, geometry)
+    refine = ViewRefiner(model.name, model.claim, refiner, budget, geometry, parts)
     limit = confidence_limit((_confidence(view, geometry) for view in views), drop)
     refined = (refine(read(), view) for read, view in zip(images, views, strict=True))
     return Reconstruction(refined, limit, model.claim.source(trust_scale=False) is not None)

@@ -19,6 +19,7 @@ from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.networks.signed_log import exp_signed, log_signed
 from depth_retrofit_ros.coarse.views import CoarseView, GivenCoarse, PointMap
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.presets import USUAL, Parts
 from depth_retrofit_ros.reconstruction.geometry import inverse, moved, rays
 from depth_retrofit_ros.refinement.base import Refiner
 from depth_retrofit_ros.retrofit import Retrofit
@@ -46,10 +47,19 @@ class RefinedView:
 
 class ViewRefiner:
     """Refines views of one model, all by one ``Retrofit``. name, claim: the model's; budget: see ``Retrofit``; it may be changed
-    between views. geometry: what the points are made of, depth and camera, or the model's point map."""
+    between views. geometry: what the points are made of, depth and camera, or the model's point map. parts: see ``Retrofit``."""
 
-    def __init__(self, name: str, claim: ScaleClaim, refiner: Refiner[Any], budget: float, geometry: Geometry = "depth") -> None:
+    def __init__(
+        self,
+        name: str,
+        claim: ScaleClaim,
+        refiner: Refiner[Any],
+        budget: float,
+        geometry: Geometry = "depth",
+        parts: Parts = USUAL,
+    ) -> None:
         self._name, self._claim, self._refiner, self.budget, self.geometry = name, claim, refiner, budget, geometry
+        self._parts = parts
         self._retrofit: Retrofit | None = None  # made with the first view, which knows the device
 
     def __call__(self, image: np.ndarray, view: CoarseView) -> RefinedView:
@@ -72,7 +82,7 @@ class ViewRefiner:
         """With this answer of the model."""
         given = GivenCoarse(prediction, self._name, self._claim)
         if self._retrofit is None:
-            self._retrofit = Retrofit(given, self._refiner)
+            self._retrofit = Retrofit(given, self._refiner, parts=self._parts)
         self._retrofit.coarse, self._retrofit.budget = given, self.budget
         return self._retrofit
 

@@ -59,6 +59,13 @@ REFINERS: Mapping[str, RefinerInfo] = {
         normals=True,
         source="URGT, arXiv 2603.03026",
     ),
+    "paper": RefinerInfo(
+        "depth_retrofit_ros.refinement.paper.refiner:load",
+        "pixels",
+        "the paper's to the letter: depth itself from RGB alone, blended with the coarse depth; see --preset",
+        "refiner_paper.safetensors",
+        source="2K Retrofit, arXiv 2603.19964",
+    ),
     "none": RefinerInfo(
         "depth_retrofit_ros.refinement.nothing:load", "nothing", "the upsampled coarse depth as it is: to compare with"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.device.launches import has_kernels
-from depth_retrofit_ros.upsampling.interpolation import bilinear
+from depth_retrofit_ros.upsampling.interpolation import bilinear, nearest
 
 Mode = Literal["entropy", "edges", "both"]
 FLOOR = 1e-6
@@ -23,6 +24,13 @@ def entropy(features: torch.Tensor) -> torch.Tensor:
     """Softmax entropy over the channels, H(p) = −Σ q ln q (2K Retrofit, section 3.2): ``[C, h, w]`` → ``[h, w]``, 0…ln C nats."""
     log_q = F.log_softmax(features.float(), 0)
     return -(log_q.exp() * log_q).sum(0)
+
+
+def entropy_share(features: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """``entropy`` as a share of the largest that C channels can have, ln C: ``[C, h', w']`` → ``float32`` of ``size``, 0…1, nearest
+    where that is another grid. Of one channel it is 0. A value that is not finite becomes the least one."""
+    share = _least_where_broken(entropy(features)) / max(math.log(features.shape[0]), FLOOR)
+    return share if tuple(share.shape) == size else nearest(share, size)
 
 
 def edge_strength(depth: torch.Tensor) -> torch.Tensor:

@@ -14,10 +14,12 @@ class PixelSet:
     indices: ``int64 [K]`` flat indices, strictly increasing (row-major order).
     index_image: ``int32 [H, W]``, position in ``indices`` of each active pixel, −1 where inactive. In 2-D this image *is* the hash
     table of a sparse convolution: a neighbour is one look-up away.
+    left_out: how many more pixels a selection wanted, of those that a bound on their number left out.
     """
 
     indices: torch.Tensor
     index_image: torch.Tensor
+    left_out: int = 0
 
     @classmethod
     def from_mask(cls, mask: torch.Tensor) -> PixelSet:

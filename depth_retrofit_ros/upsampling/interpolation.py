@@ -74,6 +74,13 @@ def upsample(depth: torch.Tensor, size: tuple[int, int], mode: Mode = "planar") 
     return bilinear(depth.reciprocal()[None], size)[0].reciprocal_()
 
 
+def nearest(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """``[h, w]`` of any type → ``[H, W]``: at each fine pixel the value of the coarse pixel in which its centre lies, as
+    ``cell_index`` tells it, in whole numbers."""
+    rows, columns = (cell_index(torch.arange(n, device=values.device), low, n) for n, low in zip(size, values.shape, strict=True))
+    return values.index_select(0, rows).index_select(1, columns)
+
+
 def upsample_mask(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """``bool [h, w]`` → ``bool [H, W]``: what the coarse pixel says that each fine pixel's centre lies in."""
     return upsample(mask.float(), size, "nearest") > 0.5

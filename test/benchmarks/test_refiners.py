@@ -20,6 +20,7 @@ from depth_retrofit_ros.refinement.urgt.network import Urgt
 from test.evaluation.scenes import CAMERA, coarse_of, picture, truth
 from test.paths import ROOT
 from test.refinement.nets import random_network
+from test.refinement.paper.nets import paper_checkpoint
 
 ENLARGED = 2
 
@@ -115,6 +116,26 @@ def test_everything_is_measured_stored_and_kept(
     told = capsys.readouterr().out
     assert "tiles: small" in told and "sparse" not in told, "a new checkpoint is measured alone"
     assert json.loads(out.read_text())["refiners"]["tiles"]["accuracy"] == tiles["accuracy"]
+
+
+def test_the_paper_s_refiner_is_measured_within_its_preset(
+    script: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    frames: tuple[str, str, str],
+) -> None:
+    """On maps with features of a model that it is calibrated for; on others the table says nothing."""
+    out, checkpoint = tmp_path / "refiners.json", paper_checkpoint(tmp_path / "paper.safetensors", compact=0.9)
+    sets = ["--set", *frames, "--set", "live", frames[1], "compact"]
+    parts = ["accuracy", "flicker", "predicted"]
+    assert run(script, monkeypatch, f"paper={checkpoint}", "--json", out, *sets, "--parts", *parts) == 0
+    entry = json.loads(out.read_text())["refiners"]["paper"]
+    assert "has none" in entry["accuracy"]["small"]["not"] and "uncertain" in entry["predicted"]["not"]
+    live = entry["accuracy"]["live"]
+    assert live["refined"]["edge_abs_rel"] != live["bilinear"]["edge_abs_rel"] and 0 < live["selected"] <= 0.25
+    document: Any = sys.modules["refiner_table.document"]
+    rows = list(document.main_table(json.loads(out.read_text())))
+    assert any(row.startswith(f"| **paper** (1 of 2 sets) | {live['refined']['edge_abs_rel']:.4f} |") for row in rows)
 
 
 def test_memory_is_that_of_a_process_of_its_own(script: ModuleType, checkpoints: dict[str, Path]) -> None:

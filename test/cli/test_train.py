@@ -17,12 +17,13 @@ from depth_retrofit_ros.coarse import compact
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.io.checkpoints import load_tensors
+from depth_retrofit_ros.refinement.paper.refiner import read_thresholds
 from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.sparse.backends import registry
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.sparse.pyramid import Pyramid
-from depth_retrofit_ros.training import crops, pool
+from depth_retrofit_ros.training import crops, paper, pool
 from depth_retrofit_ros.training.scenes import primitives, world
 from depth_retrofit_ros.training.scenes.textures import build_textures
 from depth_retrofit_ros.training.scenes.thin import world as thin_world
@@ -40,6 +41,7 @@ def pool_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(pool, "_worlds", {})
         patch.setattr(pool, "FRAMES", ((1280, 720),))
         patch.setattr(crops, "MAX_ACTIVE", 2000)
+        patch.setattr(paper, "MAX_ACTIVE", 2000)
         yield tmp_path_factory.mktemp("pool")
 
 
@@ -84,6 +86,21 @@ def test_urgt(pool_folder: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
     assert json.loads(load_tensors(path)[1]["network"]) == {"across": not more, "local": bool(more)}
     card = (tmp_path / "urgt.md").read_text()
     assert "| val_normal_deg |" in card and ("--local-positions" in card) == bool(more)
+
+
+def test_paper_and_going_on_from_it(pool_folder: Path, tmp_path: Path) -> None:
+    more = ("--coarse", "--calibrate", "compact")
+    assert train("paper", pool_folder, tmp_path / "first", *more, "--widths", "4", "8") == 0
+    path = tmp_path / "first" / "paper.safetensors"
+    refiner = load_refiner(path, CPU)
+    assert refiner.name == "paper" and refiner.needs == "pixels"
+    assert list(read_thresholds(path)) == ["compact", "files"]
+    card = (tmp_path / "first" / "paper.md").read_text()
+    assert "| val_left |" in card and "--calibrate compact" in card and "--widths 4 8" in card and "--engine torch" in card
+    assert train("paper", pool_folder, tmp_path / "next", "--coarse", "--start", str(path), "--rate", "1e-9") == 0
+    before, after = (load_tensors(p)[0] for p in (path, tmp_path / "next" / "paper.safetensors"))
+    for name, tensor in after.items():
+        torch.testing.assert_close(tensor, before[name], atol=1e-3, rtol=1e-2)
 
 
 def test_refiner_from_a_checkpoint(pool_folder: Path, tmp_path: Path) -> None:

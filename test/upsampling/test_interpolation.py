@@ -14,6 +14,7 @@ from depth_retrofit_ros.upsampling.interpolation import (
     cell_index,
     cell_table,
     doubled_offset,
+    nearest,
     sample_at,
     upsample,
 )
@@ -146,3 +147,13 @@ def test_tables_are_what_torch_computes_on_a_device(low: int, high: int) -> None
     np.testing.assert_array_equal(doubled_offset(fine, low, high).float().div_(high).sub_(1).numpy(), place)
     centers = (np.arange(high) + 0.5) * low / high
     np.testing.assert_allclose(cell + (place.astype(np.float64) + 1) / 2, centers, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("low", "high"), [*SIZES, ((12, 16), (5, 7)), ((3, 7), (12, 21)), ((160, 256), (1080, 1920))])
+def test_nearest_is_exact_in_whole_numbers(low: Size, high: Size) -> None:
+    """Each fine pixel has the value of the cell in which its centre lies; a centre on a boundary belongs to the later one."""
+    values = torch.arange(low[0] * low[1]).view(low)
+    rows, columns = ([(2 * i + 1) * small // (2 * large) for i in range(large)] for small, large in zip(low, high, strict=True))
+    wanted = np.array([[row * low[1] + column for column in columns] for row in rows])
+    np.testing.assert_array_equal(nearest(values, high).numpy(), wanted)
+    assert nearest(values > 3, high).dtype == torch.bool

@@ -21,6 +21,7 @@ from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, pixel_f
 from depth_retrofit_ros.refinement.pixels.gate_cpu import gate_kernel
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_backend
+from depth_retrofit_ros.sparse.unet import SparseUNet
 
 LARGEST = 1024  # channels, levels or blocks that a checkpoint may ask for
 
@@ -35,18 +36,15 @@ class Refined:
 
 
 class SparseRefiner:
-    """The sparse U-Net refiner on a sparse backend; dtype: of its convolutions, to which the network's weights are brought.
-
-    The network's last layer stays in float32 beside bfloat16, whose 8 bits are few for the logarithm of a probability.
-    """
+    """The sparse U-Net refiner on a sparse backend; dtype: of its convolutions, to which the network's weights are brought."""
 
     name = "sparse"
     needs: Needs = "pixels"
 
     def __init__(self, network: RefinerNet, backend: SparseBackend, dtype: torch.dtype = torch.float32) -> None:
         self.network, self.backend, self.dtype = network.eval(), backend, dtype
-        for part in (network.mix, *network.unet.children()):
-            part.to(torch.float32 if part is network.unet.head and dtype == torch.bfloat16 else dtype)
+        network.mix.to(dtype)
+        bring_to(network.unet, dtype)
 
     @property
     def backend_name(self) -> str:
@@ -74,6 +72,13 @@ class SparseRefiner:
         return Fused(gate, refined.coarse * change.exp())
 
 
+def bring_to(unet: SparseUNet, dtype: torch.dtype) -> None:
+    """The U-Net's weights to a type. Its last layer stays in float32 beside bfloat16, whose 8 bits are few for the logarithm of a
+    probability."""
+    for part in unet.children():
+        part.to(torch.float32 if part is unet.head and dtype == torch.bfloat16 else dtype)
+
+
 def fuse_compiled(refined: Refined, layers: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """``Refiner.fuse`` by the compiled pass for the CPU; layers: see ``GatedFusion``."""
     rows, change, entropy = refined.features.rows, refined.refinement.change, refined.refinement.entropy
@@ -92,7 +97,7 @@ def load_sparse_refiner(path: Path | None, device: torch.device, backend: str = 
     """
     path = path or bundled("refiner.safetensors")
     tensors, metadata = load_tensors(path)
-    network = _network_of(metadata, path)
+    network = RefinerNet(*shape_of(metadata, path, "refiner"))
     load_strict(network, tensors, path)
     loaded = load_backend(backend, device)
     return SparseRefiner(network.to(device), loaded, type_for(loaded, precision))
@@ -116,13 +121,16 @@ def type_for(backend: SparseBackend, precision: str) -> torch.dtype:
     return dtype
 
 
-def _network_of(metadata: Mapping[str, str], path: Path) -> RefinerNet:
-    """The untrained network whose shape a checkpoint states as JSON: ``{"widths": [16, …], "blocks": 1}``."""
+def shape_of(metadata: Mapping[str, str], path: Path, target: str) -> tuple[list[int], int]:
+    """Widths and blocks of the U-Net, which a checkpoint states as JSON: ``{"widths": [16, …], "blocks": 1}``.
+
+    target: what ``depth-retrofit train`` calls it. Raises WeightsError.
+    """
     try:
         shape = json.loads(metadata["network"])
         widths, blocks = list(shape["widths"]), shape["blocks"]
     except (KeyError, TypeError, ValueError):
         widths, blocks = [], 0
     if not all(type(n) is int and n > 0 for n in (len(widths), blocks, *widths)) or max(len(widths), blocks, *widths) > LARGEST:
-        raise WeightsError(f"{path} is not a refiner checkpoint: make one with 'depth-retrofit train refiner'")
-    return RefinerNet(widths, blocks)
+        raise WeightsError(f"{path} is not a {target} checkpoint: make one with 'depth-retrofit train {target}'")
+    return widths, blocks

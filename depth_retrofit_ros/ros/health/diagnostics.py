@@ -44,6 +44,7 @@ class FrameHealth:
     memory allows. overloaded: the target rate is out of reach. no_answer: why images come in and nothing goes out, None where
     something does. first_takes: why the first one takes so long, None where it does not. missing_outputs: output → why
     the last frame went out without it. remembered: frames that the model remembers at present, None of one that never does.
+    left_out: pixels of the last frame that were uncertain and, by the bound on their number, not refined.
     warm_ups: for how many image sizes the device was made ready. reported_failures: how many are told already.
     """
 
@@ -69,6 +70,7 @@ class FrameHealth:
     first_takes: str | None = None
     missing_outputs: dict[str, str] = field(default_factory=dict)
     remembered: int | None = None
+    left_out: int = 0
     warm_ups: int = 0
     reported_failures: int = 0
 
@@ -267,6 +269,8 @@ def _pipeline(health: Health) -> Report:
         "budget asked for": f"{settings.budget:g}",
         "images and clouds are published": health.way_out,
     }
+    if health.frames.left_out:
+        values["uncertain pixels left out"] = str(health.frames.left_out)
     for stage, times in statistics.stages_ms.items():
         values[f"{stage} p50/p95/p99 [ms]"] = f"{times.p50:.2f} / {times.p95:.2f} / {times.p99:.2f}"
     if health.device_fault:

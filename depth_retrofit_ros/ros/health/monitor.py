@@ -16,6 +16,7 @@ from depth_retrofit_ros.ros.health.stream_checks import NO_CLOCK, StreamWatch, c
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_line
 from depth_retrofit_ros.runtime.watchdog import FAILING, FIRST
 from depth_retrofit_ros.runtime.worker import FrameCounts
+from depth_retrofit_ros.selection.threshold import CAP
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -79,6 +80,10 @@ class FrameMonitor:
         self._frames.budget_limit, self._frames.remembered = limit, remembered
         problem = f"memory ran out: {limit:g} of the pixels are refined instead of {asked:g}; lower the budget or free memory"
         self._log.state("memory", problem if limit < asked else None)
+        self._frames.left_out = result.selection.left_out
+        if result.selection.left_out:
+            told = f"more pixels are uncertain than are refined, which are {CAP:g} times the budget at most"
+            self._log.event(f"{told}: raise it, or entropy_threshold")
         self._tell_blank(result)
 
     def scaled(self, result: DepthFrame, alignment: ScaleReport | None) -> None:

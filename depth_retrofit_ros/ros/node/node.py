@@ -67,6 +67,8 @@ def load_retrofit(settings: Settings) -> Retrofit:
         coarse_size=settings.coarse_size,
         coarse_engine=settings.coarse_engine,
         coarse_precision=settings.coarse_precision,
+        preset=settings.preset,
+        entropy_threshold=settings.entropy_threshold,
         allow_download=settings.allow_download,
         views=settings.views,
         suits=lambda info: mode_refusal(settings.align, info.name, info.claim, settings.views),

@@ -13,6 +13,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from depth_retrofit_ros.coarse.input_size import DEFAULT, NATIVE
 from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import SetupError
+from depth_retrofit_ros.refinement.kinds import PRESETS
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -130,7 +131,27 @@ PARAMETERS = (
         "In which the coarse model computes; auto: what was measured to hold",
         choices=("auto", *PRECISIONS),
     ),
-    Parameter("refiner", "sparse", "unconfigured", "Name of the refiner, see `depth-retrofit models`, or the path of a checkpoint"),
+    Parameter(
+        "preset",
+        "default",
+        "unconfigured",
+        "Parts of the method; paper: 2K Retrofit to the letter, with the threshold that `budget` of the pixels exceed, and "
+        "in one image at most 2.5 times as many",
+        choices=tuple(PRESETS),
+    ),
+    Parameter(
+        "entropy_threshold",
+        0.0,
+        "unconfigured",
+        "Of preset paper: share of the largest entropy above which a pixel is refined; 0: as calibrated for the model",
+        span=(0.0, 1.0),
+    ),
+    Parameter(
+        "refiner",
+        "auto",
+        "unconfigured",
+        "Name of the refiner, see `depth-retrofit models`, or the path of a checkpoint; auto: the preset's",
+    ),
     Parameter("device", "auto", "unconfigured", "auto (CUDA where there is one), cpu, cuda or cuda:N"),
     Parameter("engine", "auto", "unconfigured", "Sparse backend, see `depth-retrofit models`; auto: the fastest on the device"),
     Parameter(
@@ -213,6 +234,8 @@ class Settings:
     coarse_size: str
     coarse_engine: str
     coarse_precision: str
+    preset: str
+    entropy_threshold: float
     refiner: str
     device: str
     engine: str

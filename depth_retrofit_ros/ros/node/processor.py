@@ -98,7 +98,8 @@ class Processor:
         self._first_s = first_s if retrofit.compiles_for_size else patience_s
         self._expected_s = usual_s
         self._outputs = Outputs(node, health.settings.outputs, make, isinstance(retrofit.coarse, ViewWindow))
-        self._view_refiner = ViewRefiner(retrofit.coarse.name, retrofit.coarse.claim, retrofit.refiner, retrofit.budget)
+        of_model = retrofit.coarse.name, retrofit.coarse.claim
+        self._view_refiner = ViewRefiner(*of_model, retrofit.refiner, retrofit.budget, parts=retrofit.parts)
         self._sizes = WarmSizes(retrofit)
         self._guard = MemoryGuard()
         self._governor = BudgetGovernor()

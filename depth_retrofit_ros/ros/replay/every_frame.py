@@ -163,7 +163,8 @@ class Observed(Retrofit):
     @classmethod
     def of(cls, retrofit: Retrofit) -> Observed:
         """The same, observed."""
-        return cls(retrofit.coarse, retrofit.refiner, retrofit.budget, retrofit.trust_scale, retrofit.uses_sparse)
+        settings = retrofit.budget, retrofit.trust_scale, retrofit.uses_sparse, retrofit.parts
+        return cls(retrofit.coarse, retrofit.refiner, *settings)
 
     def finish(self, refining: RefiningFrame) -> DepthFrame:
         """See ``Retrofit``."""

@@ -25,6 +25,7 @@ from depth_retrofit_ros.io.depth_files import write_text, writing
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.pointcloud.files import write_ply
 from depth_retrofit_ros.pointcloud.organized import POINT_STEP
+from depth_retrofit_ros.refinement.kinds import AUTO, refiner_of
 from depth_retrofit_ros.refinement.registry import REFINERS
 from depth_retrofit_ros.ros.replay.assess import Assessment, assess, spread
 from depth_retrofit_ros.ros.replay.every_frame import EveryFrame, run_every_frame
@@ -63,6 +64,8 @@ class Replay:
     coarse_size: str = "default"
     coarse_engine: str = "auto"
     coarse_precision: str = "auto"
+    preset: str = "default"
+    entropy_threshold: float = 0.0
     allow_download: bool = False
     trust_scale: bool = False
     mode: RunMode = "realtime"
@@ -78,7 +81,9 @@ class Replay:
         return {
             "model": self.model,
             "weights": "" if self.weights is None else str(self.weights.absolute()),
-            "refiner": self.refiner if self.refiner in REFINERS else str(Path(self.refiner).absolute()),
+            "preset": self.preset,
+            "entropy_threshold": self.entropy_threshold,
+            "refiner": self.refiner if self.refiner in (*AUTO, *REFINERS) else str(Path(self.refiner).absolute()),
             "device": self.device,
             "engine": self.engine,
             "refiner_precision": self.refiner_precision,
@@ -252,9 +257,10 @@ def _summary(
     size = f"input {model['input']}, " if model.get("input") else ""
     size += f"coarse engine {model['coarse engine']}, " if model.get("coarse engine") else ""
     where = f"{size}on {model.get('device', how.device)}, sparse backend {model.get('engine', how.engine)}"
+    preset = "" if how.preset == "default" else f"preset {how.preset}, "
     facts = {
         "source": source.described,
-        "model": f"{how.model} ({scale}), refiner {Path(how.refiner).name}, {where}",
+        "model": f"{how.model} ({scale}), {preset}refiner {Path(refiner_of(how.preset, how.refiner)).name}, {where}",
         "budget": f"{how.budget:g} of the pixels; refined {stats[-1].refined_pixels if stats else 0} in the last image",
         "software": f"torch {torch.__version__}, ROS 2 {os.environ.get('ROS_DISTRO', 'Jazzy from wheels')}",
     }
