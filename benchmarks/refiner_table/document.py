@@ -63,7 +63,7 @@ def main_table(stored: Entry) -> Iterator[str]:
         if not stored["baselines"]:
             break
         figures, cost = overall(stored["baselines"], method), stored["upsampling"].get(method, {})
-        still = 1e3 * flickers[0] if flickers and method == "bilinear" else None
+        still = _times(1e3, flickers[0]) if flickers and method == "bilinear" else None
         yield _line([name, *_accuracy(figures), *_shown([_seam(figures), still], ".2f"), *_costs(cost)])
     for name, entry in stored["refiners"].items():
         yield _line(
@@ -186,8 +186,8 @@ def _costs(entry: Mapping[str, Any]) -> list[str]:
 
 def _consistency(entry: Entry) -> list[float | None]:
     """At seams, and flicker."""
-    still = entry.get("flicker")
-    return [_seam(overall(entry["accuracy"], "refined")), 1e3 * still["refined"]["median"] if still else None]
+    still = entry.get("flicker", {}).get("refined", {}).get("median")
+    return [_seam(overall(entry["accuracy"], "refined")), _times(1e3, still)]
 
 
 def _label(name: str, entry: Entry) -> str:
