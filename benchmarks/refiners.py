@@ -154,7 +154,8 @@ def ablate(args: argparse.Namespace, sets: list[FrameSet]) -> None:
     for system in [*own, *map(folder_system, args.ablations)]:
         checkpoint = system.checkpoint()
         name = checkpoint["refiner"]
-        same = {"system": name, "variant": system.name, "checkpoint": checkpoint, "frames": [frames.names() for frames in sets]}
+        of = {frames.name: frames.names() for frames in sets}
+        same = {"system": name, "variant": system.name, "checkpoint": checkpoint, "frames": of}
         at = next((i for i, row in enumerate(rows) if (row["system"], row["variant"]) == (name, system.name)), None)
         if at is not None and not args.again and all(rows[at].get(key) == value for key, value in same.items()):
             continue

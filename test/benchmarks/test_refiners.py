@@ -169,6 +169,12 @@ def test_ablations_are_rows_by_system(
     figures = [row["figures"] for row in rows]
     assert len({row["edge_abs_rel"] for row in figures[:3]}) == 3, "each variant does something"
     assert figures[3] == figures[4] and figures[3]["overlap_alone"] > 0 and figures[3]["ce"] > 0
+    stamp = out.stat().st_mtime_ns
+    assert run(script, monkeypatch, "--json", out, "--set", *frames, "--ablations", *variants) == 0
+    assert out.stat().st_mtime_ns == stamp, "nothing is measured again"
+    assert run(script, monkeypatch, "--json", out, "--set", "other", *frames[1:], "--ablations", *variants[:1]) == 0
+    again = json.loads(out.read_text())
+    assert [row["frames"] for row in again] == [{"other": ["one", "two"]}] * 4 + [{"small": ["one", "two"]}]
     document: Any = sys.modules["refiner_table.document"]
     table = list(document.ablations_table(rows))
     assert len(table) == 2 + len(rows) and table[-1].startswith("|  | no attention |")
