@@ -18,6 +18,7 @@ from depth_retrofit_ros.evaluation.data.dataset import Sample
 from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated
 from depth_retrofit_ros.evaluation.metrics.classes import pixel_classes
 from depth_retrofit_ros.evaluation.metrics.coverage import BUDGETS
+from depth_retrofit_ros.evaluation.metrics.seams import Seams
 from depth_retrofit_ros.evaluation.report import comparison
 from depth_retrofit_ros.evaluation.report.contact_sheet import contact_sheet as make_sheet
 from depth_retrofit_ros.evaluation.report.page import Report
@@ -111,6 +112,7 @@ def page_pictures() -> dict[str, np.ndarray]:
         wrong,
         selected,
         pixel_classes(reference, 8),
+        Seams((), ()),
         None,
         0.0,
     )

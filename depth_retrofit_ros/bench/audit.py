@@ -28,6 +28,7 @@ from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.device.cuda_streams import Fetched, StageTimer
 from depth_retrofit_ros.device.launches import Launch, observed
 from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.refinement.base import Refiner
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
 from depth_retrofit_ros.retrofit import Retrofit
@@ -218,19 +219,12 @@ class _Stages(StageTimer):
 class AuditedRetrofit(Retrofit):
     """The method on tensors without content, each stage seen by ``audit``.
 
-    network: of the refiner. rows: how many rows the second, third … level of its pyramid have, as a frame has; where it is empty,
-    as many as they can have.
+    refiner: one that is on ``META``; or the network of the sparse one, which Triton's kernels compute in half precision. rows: how
+    many rows the second, third … level of its pyramid have, as a frame has; where it is empty, as many as they can have.
     """
 
-    def __init__(self, coarse: CoarseModel, network: RefinerNet, budget: float, rows: Sequence[int] = ()) -> None:
-        from depth_retrofit_ros.sparse.backends.triton.backend import TritonBackend
-
-        class Backend(TritonBackend):
-            def most(self, pixels: PixelSet, level: int) -> int:
-                return rows[level - 1] if rows else super().most(pixels, level)
-
-        half = copy.deepcopy(network).to(META)
-        super().__init__(coarse, SparseRefiner(half, Backend(), torch.float16), budget)
+    def __init__(self, coarse: CoarseModel, refiner: RefinerNet | Refiner[Any], budget: float, rows: Sequence[int] = ()) -> None:
+        super().__init__(coarse, _by_kernels(refiner, rows) if isinstance(refiner, RefinerNet) else refiner, budget)
         self.audit = Audit()
 
     def watch(self, size: tuple[int, int], outputs: Collection[str] = (), stride: int = 2) -> Audit:
@@ -248,6 +242,16 @@ class AuditedRetrofit(Retrofit):
 
     def _stages(self) -> StageTimer:
         return _Stages(self.audit)
+
+
+def _by_kernels(network: RefinerNet, rows: Sequence[int]) -> SparseRefiner:
+    from depth_retrofit_ros.sparse.backends.triton.backend import TritonBackend
+
+    class Backend(TritonBackend):
+        def most(self, pixels: PixelSet, level: int) -> int:
+            return rows[level - 1] if rows else super().most(pixels, level)
+
+    return SparseRefiner(copy.deepcopy(network).to(META), Backend(), torch.float16)
 
 
 class _Outputs(DeviceOutputs):

@@ -15,6 +15,11 @@ def peak_beside(work: Callable[[], object]) -> float:
     return max(_status_mb("VmHWM") - before_mb, 0.0)
 
 
+def peak_resident() -> float:
+    """The most memory [MB] that was resident since this process began, or since ``peak_beside`` last did (Linux)."""
+    return _status_mb("VmHWM")
+
+
 def _status_mb(field: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field + ":")) * 1024 / 1e6

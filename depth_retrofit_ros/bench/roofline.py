@@ -29,6 +29,7 @@ from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.input_size import InputSize, long_side
 from depth_retrofit_ros.coarse.registry import find_model
 from depth_retrofit_ros.device.launches import has_kernels
+from depth_retrofit_ros.refinement.base import Refiner
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 
 SIZE, BUDGET = (1440, 2560), 0.1
@@ -127,12 +128,21 @@ def missing() -> str | None:
     return None if has_kernels(META) else "no prediction for GPUs: it counts Triton's kernels, pip install triton"
 
 
-def audit(case: Case, network: RefinerNet) -> tuple[tuple[int, int], Audit]:
-    """The input's size (h, w), and what a frame of ``SIZE`` asks for, by stage; network: of the refiner."""
+def audit(case: Case, refiner: RefinerNet | Refiner[Any]) -> tuple[tuple[int, int], Audit]:
+    """The input's size (h, w), and what a frame of ``SIZE`` asks for, by stage; refiner: see ``AuditedRetrofit``."""
     from depth_retrofit_ros.bench.audited_models import audited_model
 
     size = case.size or find_model(case.model).input
-    return size.of(*SIZE), AuditedRetrofit(audited_model(case.model, size), network, BUDGET, ROWS).watch(SIZE)
+    return size.of(*SIZE), AuditedRetrofit(audited_model(case.model, size), refiner, BUDGET, ROWS).watch(SIZE)
+
+
+def predicted(case: Case, refiner: RefinerNet | Refiner[Any]) -> dict[str, Any]:
+    """An entry of ``cases`` of ``run``; refiner: see ``AuditedRetrofit``."""
+    size, seen = audit(case, refiner)
+    stages = {name: cost.kernels for name, cost in seen.stages.items()}
+    frames = {device.name: _entry(predict(stages, device)) for device in DEVICES}
+    counted = {name: _counted(cost, name == "coarse") for name, cost in seen.stages.items()}
+    return {"model": case.model, "label": case.label, "input": list(size), "counted": counted, "predicted": frames}
 
 
 def alone(model: CoarseModel, size: tuple[int, int]) -> list[Kernel]:
@@ -148,11 +158,7 @@ def run(network: RefinerNet, progress: Callable[[str], None], chosen: Sequence[C
     entries = []
     for case in cases() if chosen is None else chosen:
         progress(f"counting {case.model}, {case.label}")
-        size, seen = audit(case, network)
-        stages = {name: cost.kernels for name, cost in seen.stages.items()}
-        frames = {device.name: _entry(predict(stages, device)) for device in DEVICES}
-        counted = {name: _counted(cost, name == "coarse") for name, cost in seen.stages.items()}
-        entries.append({"model": case.model, "label": case.label, "input": list(size), "counted": counted, "predicted": frames})
+        entries.append(predicted(case, network))
     return {
         "what": "a prediction: nothing of it was measured on a GPU",
         "size": list(SIZE),

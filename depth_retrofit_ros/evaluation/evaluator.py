@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,20 +17,25 @@ from depth_retrofit_ros.evaluation.baselines.equal_time import highest_resolutio
 from depth_retrofit_ros.evaluation.baselines.upsampling import UPSAMPLERS
 from depth_retrofit_ros.evaluation.data.dataset import Sample
 from depth_retrofit_ros.evaluation.metrics.alignment import Alignment, Mode, fit
+from depth_retrofit_ros.evaluation.metrics.boundary_distance import boundary_distances
 from depth_retrofit_ros.evaluation.metrics.classes import pixel_classes
 from depth_retrofit_ros.evaluation.metrics.coverage import BUDGETS, coverage, high_error
 from depth_retrofit_ros.evaluation.metrics.edges import boundary_f1, edge_band, soft_edge_errors
 from depth_retrofit_ros.evaluation.metrics.pointwise import both_known, pointwise
+from depth_retrofit_ros.evaluation.metrics.seams import Seams, seam_error
 from depth_retrofit_ros.evaluation.oracles import ORACLES, oracle_maps
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.presets import DEFAULT, Preset
 from depth_retrofit_ros.refinement.base import Refiner
+from depth_retrofit_ros.refinement.tiles.refiner import TileRefiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.selection.top_k import select_top
 
 METHODS = (*UPSAMPLERS, "equal_time", "base", "refined")
 MOVED_FAR = 2.0  # times the depth before refinement
+TILE_PX, OVERLAP_PX = 128, 16  # at whose sides ``ce`` is taken, of a refiner without tiles
 Figures = dict[str, float]
+Make = Callable[..., Retrofit]  # as ``Retrofit`` itself is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +45,9 @@ class Evaluated:
     methods: the figures of each of ``METHODS``, after ``with_oracles`` also of ``ORACLES``, None where a method does not apply;
     coverage: by budget; alignments: by method. maps: aligned depth ``float32 [H, W]`` by method; coarse: ``float32 [h, w]``,
     aligned as ``base``; truth: the reference in use; band, high_error, selected: bool [H, W]; classes: ``uint8 [H, W]``, see
-    ``pixel_classes``. equal_time_px: the long side that the coarse model's input had in the same time, None where it cannot be
-    chosen. moved_far: the share of the pixels with known truth whose depth refinement more than doubled, NaN without any.
-    left_out: see ``PixelSet``.
+    ``pixel_classes``; seams: where ``ce`` is taken. equal_time_px: the long side that the coarse model's input had in the same
+    time, None where it cannot be chosen. moved_far: the share of the pixels with known truth whose depth
+    refinement more than doubled, NaN without any. left_out: see ``PixelSet``.
     """
 
     sample: Sample
@@ -55,6 +61,7 @@ class Evaluated:
     high_error: np.ndarray
     selected: np.ndarray
     classes: np.ndarray
+    seams: Seams
     equal_time_px: int | None
     moved_far: float
     left_out: int = 0
@@ -64,7 +71,8 @@ class Evaluator:
     """Measures a refiner at a budget (share of pixels) on one image after the other.
 
     align: see ``alignment.fit``; valid_m: (min, max), depths outside of which the truth counts as unknown; preset: of the parts
-    beside the refiner; second: the model whose disagreement selects pixels, None to select by uncertainty.
+    beside the refiner; second: the model whose disagreement selects pixels, None to select by uncertainty; upsamplers: the
+    baselines that are measured, ``bilinear`` always; make: what all of it is given to, as ``Retrofit`` is.
     """
 
     def __init__(
@@ -75,12 +83,15 @@ class Evaluator:
         valid_m: tuple[float, float] = (1e-3, float("inf")),
         preset: Preset = DEFAULT,
         second: CoarseModel | None = None,
+        upsamplers: Collection[str] = tuple(UPSAMPLERS),
+        make: Make = Retrofit,
     ) -> None:
         self.refiner, self.budget, self.align, self.valid_m = refiner, budget, align, valid_m
-        self.preset, self.second = preset, second
+        self.preset, self.second, self.make = preset, second, make
+        self._upsamplers = {name: made for name, made in UPSAMPLERS.items() if name in {"bilinear", *upsamplers}}
         self._equal_time_px: dict[tuple[int, ...], int] = {}
         self._warm: set[tuple[int, ...]] = set()
-        for upsampler in UPSAMPLERS.values():  # compiled here rather than in the first image's time
+        for upsampler in self._upsamplers.values():  # compiled here rather than in the first image's time
             upsampler(np.zeros((8, 8, 3), np.uint8), torch.ones(2, 2))
 
     def __call__(self, sample: Sample, coarse: CoarseModel) -> Evaluated:
@@ -88,7 +99,7 @@ class Evaluator:
         frame = sample.frame
         recorder = _Recorder(coarse)
         other = None if self.second is None else _Recorder(self.second)
-        retrofit = Retrofit(recorder, self.refiner, self.budget, parts=self.preset.parts(coarse), second=other)
+        retrofit = self.make(recorder, self.refiner, self.budget, parts=self.preset.parts(coarse), second=other)
         if frame.image.shape not in self._warm:
             retrofit(frame)
             self._warm.add(frame.image.shape)
@@ -98,7 +109,7 @@ class Evaluator:
         base, selected = result.base.cpu().numpy(), result.selection.mask().cpu().numpy()
 
         low, maps, ms = limit_far(recorder.prediction, coarse.claim), {}, {}
-        for name, upsampler in UPSAMPLERS.items():
+        for name, upsampler in self._upsamplers.items():
             start = time.perf_counter()
             maps[name] = upsampler(frame.image, low.depth)
             ms[name] = result.times_ms["coarse"] + 1e3 * (time.perf_counter() - start)
@@ -124,7 +135,11 @@ class Evaluator:
         told = None if other is None else limit_far(other.prediction, other.claim)
         wanted = high_error(maps["bilinear"], truth, band)
         fx = _fx(sample)
-        figures = {name: figures_of(depth, truth, band, fx) | {"ms": ms[name]} for name, depth in maps.items()}
+        seams = seams_of(self.refiner, (truth.shape[0], truth.shape[1]))
+        figures = {
+            name: figures_of(depth, truth, band, fx) | seam_figures(depth, truth, seams, selected) | {"ms": ms[name]}
+            for name, depth in maps.items()
+        }
         return Evaluated(
             sample=sample,
             methods={name: figures.get(name) for name in METHODS},
@@ -136,6 +151,7 @@ class Evaluator:
             band=band,
             high_error=wanted,
             selected=selected,
+            seams=seams,
             classes=pixel_classes(np.where(_sky(sample), sample.depth, truth), max(truth.shape) / max(low.depth.shape)),
             equal_time_px=long_side,
             moved_far=moved_far(base, refined, truth),
@@ -154,15 +170,18 @@ class Evaluator:
 def with_oracles(result: Evaluated, like: Evaluated | None = None) -> Evaluated:
     """The result with ``ORACLES`` among its methods, which takes a few seconds.
 
-    like: one of another refiner on the same sample and coarse map that has them: they are the same if the selection is.
+    like: one of another refiner on the same sample and coarse map that has them: they are the same if selection and seams are.
     """
-    if like is not None and np.array_equal(like.selected, result.selected):
+    if like is not None and np.array_equal(like.selected, result.selected) and like.seams == result.seams:
         maps = {name: like.maps[name] for name in ORACLES}
         methods = {name: like.methods[name] for name in ORACLES}
     else:
         maps = oracle_maps(result.maps["base"], result.coarse, result.truth, _sky(result.sample), result.selected)
-        fx = _fx(result.sample)
-        methods = {name: figures_of(depth, result.truth, result.band, fx) | {"ms": float("nan")} for name, depth in maps.items()}
+        fx, at = _fx(result.sample), (result.seams, result.selected)
+        methods = {
+            name: figures_of(depth, result.truth, result.band, fx) | seam_figures(depth, result.truth, *at) | {"ms": float("nan")}
+            for name, depth in maps.items()
+        }
     return replace(result, maps=result.maps | maps, methods=result.methods | methods)
 
 
@@ -182,6 +201,7 @@ def figures_of(depth: np.ndarray, truth: np.ndarray, band: np.ndarray, fx: float
     """
     everywhere, edge, flat = (pointwise(depth, truth, where) for where in (None, band, ~band))
     known = both_known(truth, truth)
+    distances = boundary_distances(depth, truth)
     soft = np.zeros(0) if fx is None else soft_edge_errors(depth, truth, fx)
     see_median, see_p95 = np.percentile(soft, (50, 95)) if soft.size else (float("nan"), float("nan"))
     return {
@@ -192,8 +212,22 @@ def figures_of(depth: np.ndarray, truth: np.ndarray, band: np.ndarray, fx: float
         "see_median": float(see_median),
         "see_p95": float(see_p95),
         "boundary_f1": boundary_f1(depth, truth),
+        "dbe_accuracy": distances.accuracy,
+        "dbe_completeness": distances.completeness,
         "unknown_share": float(np.mean(~both_known(depth, depth)[known])) if known.any() else float("nan"),
     }
+
+
+def seams_of(refiner: Refiner[Any], size: tuple[int, int]) -> Seams:
+    """Of the tiles that it cuts a frame of ``size = (H, W)`` into; of a refiner without, of tiles as others have them."""
+    tiles = (refiner.network.side, refiner.network.overlap) if isinstance(refiner, TileRefiner) else (TILE_PX, OVERLAP_PX)
+    return Seams.of(size, *tiles)
+
+
+def seam_figures(depth: np.ndarray, truth: np.ndarray, seams: Seams, selected: np.ndarray) -> Figures:
+    """The consistency error at the seams, and that of as many lines halfway across what lies between them."""
+    beside = seams.beside(TILE_PX // 2 - OVERLAP_PX)
+    return {"ce": seam_error(depth, truth, seams, selected), "ce_beside": seam_error(depth, truth, beside, selected)}
 
 
 def moved_far(base: np.ndarray, refined: np.ndarray, truth: np.ndarray) -> float:

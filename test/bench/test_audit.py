@@ -14,6 +14,10 @@ from depth_retrofit_ros.coarse.compact import Compact
 from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
+from depth_retrofit_ros.refinement.prv2.network import PatchRefinerV2
+from depth_retrofit_ros.refinement.tiles.layout import TileLayout
+from depth_retrofit_ros.refinement.tiles.refiner import TileNetwork, TileRefiner
+from depth_retrofit_ros.refinement.urgt.network import Urgt
 
 SIZE = (1440, 2560)
 ROWS = (96_191, 25_963, 7_492, 2_375)
@@ -120,3 +124,17 @@ def test_compact_waits_for_nothing() -> None:
     info, network = MODELS["compact"], load_sparse_refiner(None, torch.device("cpu")).network
     model = Compact(CompactNet().to(META), META, info.claim, info.input)
     assert AuditedRetrofit(model, network, 0.1).watch((360, 640)).waits == []
+
+
+@pytest.mark.parametrize("network", [PatchRefinerV2({}), Urgt()], ids=lambda network: str(network.name))
+def test_refiners_of_tiles_wait_for_nothing_and_are_counted(network: TileNetwork) -> None:
+    """On tensors without content, as they are on a GPU; the tiles of a frame decide the cost and not what is on them."""
+    assert isinstance(network, torch.nn.Module)
+    refiner = TileRefiner(network.to(META), META)
+    small, large = (
+        AuditedRetrofit(BlankModel((72, 128), (72, 128)), refiner, 0.1).watch(size) for size in ((360, 640), (720, 1280))
+    )
+    assert small.waits == large.waits == []
+    tiles = [round(0.25 * TileLayout(size, network.side, network.overlap).total) for size in ((360, 640), (720, 1280))]
+    flops = [audit.stages["refine"].flops for audit in (small, large)]
+    assert flops[0] > 1e9 * tiles[0] / 4 and flops[1] / flops[0] >= 0.9 * tiles[1] / tiles[0]

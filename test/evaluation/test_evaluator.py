@@ -18,21 +18,26 @@ from depth_retrofit_ros.coarse.input_size import long_side
 from depth_retrofit_ros.coarse.stored import StoredCoarse
 from depth_retrofit_ros.evaluation.baselines import equal_time
 from depth_retrofit_ros.evaluation.data.dataset import Sample
-from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluator, figures_of, moved_far, with_oracles
+from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluator, figures_of, moved_far, seams_of, with_oracles
 from depth_retrofit_ros.evaluation.metrics.alignment import Mode
 from depth_retrofit_ros.evaluation.metrics.classes import CLASSES, UNKNOWN
 from depth_retrofit_ros.evaluation.metrics.coverage import coverage
 from depth_retrofit_ros.evaluation.metrics.edges import soft_edge_errors
 from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
+from depth_retrofit_ros.evaluation.metrics.seams import Seams, seam_error
 from depth_retrofit_ros.evaluation.oracles import ORACLES
 from depth_retrofit_ros.evaluation.report.results import image_entry, summarize, to_json
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.checkpoints import save_tensors
+from depth_retrofit_ros.refinement.prv2.network import PatchRefinerV2
+from depth_retrofit_ros.refinement.tiles.refiner import TileRefiner
 from depth_retrofit_ros.retrofit import Retrofit
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from test.evaluation.scenes import HEIGHT, WIDTH, Resizable, coarse_of, sample, truth, write_scene
 from test.refinement.nets import random_network, random_refiner
 
 KEYS = {"abs_rel", "rmse", "silog", "delta1", "edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "ms"}
+KEYS |= {"dbe_accuracy", "dbe_completeness", "ce", "ce_beside"}
 KEYS |= {"abs_rel_median", "abs_rel_p95", "edge_abs_rel_median", "edge_abs_rel_p95", "flat_abs_rel_p95", "see_median", "see_p95"}
 FACTS = {"align": "median", "budget": 0.1, "model": "m", "device": "cpu", "valid_m": [0.001, None], "notes": {}}
 
@@ -103,6 +108,46 @@ def test_the_robust_figures_are_of_the_same_pixels_as_the_means(scene: Sample) -
     soft = soft_edge_errors(depth, result.truth, scene.frame.camera.fx)
     assert (figures["see_median"], figures["see_p95"]) == pytest.approx(np.percentile(soft, (50, 95)))
     assert figures["see"] == pytest.approx(soft.mean(), rel=1e-5)
+
+
+def test_only_the_baselines_that_are_asked_for_are_measured(scene: Sample) -> None:
+    few = Evaluator(random_refiner(), 0.1, "none", upsamplers=("guided",))(scene, stored(scene.depth))
+    assert [name for name, figures in few.methods.items() if figures is not None] == ["bilinear", "guided", "base", "refined"]
+    everything = Evaluator(random_refiner(), 0.1, "none")(scene, stored(scene.depth))
+    for name in few.maps:
+        assert np.array_equal(few.maps[name], everything.maps[name])
+    assert "nearest" not in image_entry(few)["alignment"]
+
+
+def test_the_method_can_be_put_together_in_another_way(scene: Sample) -> None:
+    class Unrefined(Retrofit):
+        def select(
+            self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
+        ) -> tuple[torch.Tensor, PixelSet]:
+            score, pixels = super().select(coarse, image, other)
+            return score, PixelSet.from_indices(pixels.indices[:0], pixels.size)
+
+    result = Evaluator(random_refiner(), 0.1, "none", make=Unrefined)(scene, stored(scene.depth))
+    assert not result.selected.any() and np.array_equal(result.maps["refined"], result.maps["base"])
+
+
+def test_seams_are_those_of_the_refiner_s_tiles(scene: Sample) -> None:
+    """Of a frame that is larger than a tile: a refiner of tiles has its own, any other those of 128 px that overlap by 16."""
+    tall = Seams.of((96 * 3, 128 * 3), 128, 16)
+    assert seams_of(random_refiner(), (96 * 3, 128 * 3)) == tall and tall.rows and tall.columns
+
+    class Narrow(PatchRefinerV2):
+        side, overlap = 64, 8
+
+    own = seams_of(TileRefiner(Narrow({}), torch.device("cpu")), (96, 128))
+    assert own == Seams.of((96, 128), 64, 8)
+    result = with_oracles(Evaluator(TileRefiner(Narrow({}), torch.device("cpu")), 0.5, "none")(scene, stored(scene.depth)))
+    assert result.seams == own
+    for name, depth in result.maps.items():
+        figures = result.methods[name]
+        assert figures is not None and figures["ce"] == seam_error(depth, result.truth, own, result.selected)
+    bilinear, oracle = result.methods["bilinear"], result.methods["oracle"]
+    assert bilinear is not None and oracle is not None and oracle["ce"] < bilinear["ce"]
 
 
 def test_moved_far_by_hand() -> None:
