@@ -253,5 +253,44 @@ def test_the_document_says_what_was_stored() -> None:
         assert [line for line in rows if f"{row['device']} [" in line and f"{row['side']}×" in line and line.endswith(figures)]
 
 
+def test_the_document_says_what_was_measured() -> None:
+    text = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    stored = json.loads((ROOT / "benchmarks" / "results" / "bench_gpu.json").read_text())["gpu"]
+    cases = json.loads((ROOT / "benchmarks" / "results" / "roofline.json").read_text())["cases"]
+    live = {case["model"]: case["predicted"]["H100 SXM"] for case in cases if case["label"] == "live"}
+    predicted = [live[name] for name in ("compact", "depth-anything-v2-small")]
+    plain, graphed = stored["models"][::2], stored["models"][1::2]
+    assert [m["cuda_graphs"] for m in stored["models"]] == [False, True] * 2
+
+    def row(name: str, made: Callable[[Any], str], told: Callable[[Any], str]) -> str:
+        cells = [cell for a, b, c in zip(plain, graphed, predicted, strict=True) for cell in (made(a), made(b), told(c))]
+        return f"| {name} | " + " | ".join(cells) + " |"
+
+    lines = text.replace("**", "").splitlines()
+    one = "one_at_a_time"
+    assert row("a frame, ms", lambda m: f"{m[one]['ms_p50']:.1f}", lambda p: f"{p[one]['expected']:.1f}") in lines
+    assert row("frames per second, two in work", lambda m: f"{m['side_by_side_fps']:.0f}", lambda p: f"{p['fps'][1]:.0f}") in lines
+    assert row("memory, GB", lambda m: f"{m['peak_mb'] / 1e3:.2f}", lambda p: "") in lines
+    ratios: dict[str, list[float]] = {"select": [], "refine": []}
+    for stage in ("coarse", "upsample", "select", "refine", "fuse"):
+        wanted = row(
+            f"– {stage}",
+            lambda m, s=stage: f"{m['stages'][s]['ms_p50']:.2f}",  # type: ignore[misc]
+            lambda p, s=stage: f"{p['stages'][s]['expected']:.2f}",  # type: ignore[misc]
+        )
+        assert wanted in lines
+        for made, told in zip(graphed, predicted, strict=True):
+            ratios.setdefault(stage, []).append(made["stages"][stage]["ms_p50"] / told["stages"][stage]["expected"])
+    assert "*Select* takes {:.0f} to {:.0f} times".format(*ratios["select"]) in text
+    assert "*refine* {:.1f} to {:.1f} times".format(*ratios["refine"]) in text
+    faster = sorted(a[one]["ms_p50"] / b[one]["ms_p50"] for a, b in zip(plain, graphed, strict=True))
+    assert "a frame {:.1f} to {:.1f} times as fast".format(*faster) in text
+    sparse, dense = (stored["refiner"][name]["ms_p50"] for name in ("sparse", "dense_masked"))
+    assert f"takes {sparse:.1f} ms" in text and f"masked {dense:.1f}: it is {stored['refiner']['ratio']:.1f} times as fast" in text
+    performance = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert f"An H200 takes {graphed[0][one]['ms_p50']:.1f} ms" in performance
+    assert f"answers {graphed[0]['side_by_side_fps']:.0f} a second" in performance
+
+
 def _columns(counted: dict[str, float]) -> list[str]:
     return [f"{counted['launches']:,}", f"{counted['mb']:,.0f}", f"{counted['gflop']:,.1f}"]

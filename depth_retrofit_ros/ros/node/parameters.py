@@ -170,7 +170,12 @@ PARAMETERS = (
         "Type of the refiner's convolutions; auto: the fastest that the sparse backend is good for on this machine",
         choices=("auto", *PRECISIONS),
     ),
-    Parameter("cuda_graphs", False, "unconfigured", "Launch coarse model and refiner as CUDA graphs; not yet measured, so off"),
+    Parameter(
+        "cuda_graphs",
+        False,
+        "unconfigured",
+        "Launch coarse model and refiner as CUDA graphs; each new size, and each budget of the governor, is captured anew",
+    ),
     Parameter(
         "trust_scale",
         False,
