@@ -136,12 +136,11 @@ def test_seams_are_those_of_the_refiner_s_tiles(scene: Sample) -> None:
     tall = Seams.of((96 * 3, 128 * 3), 128, 16)
     assert seams_of(random_refiner(), (96 * 3, 128 * 3)) == tall and tall.rows and tall.columns
 
-    class Narrow(PatchRefinerV2):
-        side, overlap = 64, 8
-
-    own = seams_of(TileRefiner(Narrow({}), torch.device("cpu")), (96, 128))
+    narrow = PatchRefinerV2({})
+    narrow.side, narrow.overlap = 64, 8
+    own = seams_of(TileRefiner(narrow, torch.device("cpu")), (96, 128))
     assert own == Seams.of((96, 128), 64, 8)
-    result = with_oracles(Evaluator(TileRefiner(Narrow({}), torch.device("cpu")), 0.5, "none")(scene, stored(scene.depth)))
+    result = with_oracles(Evaluator(TileRefiner(narrow, torch.device("cpu")), 0.5, "none")(scene, stored(scene.depth)))
     assert result.seams == own
     for name, depth in result.maps.items():
         figures = result.methods[name]

@@ -19,13 +19,6 @@ from test.training.test_windows import window
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 
 
-@pytest.fixture(autouse=True)
-def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The samples' crops are small, and so are then tiles."""
-    for network in (PatchRefinerV2, Urgt):
-        monkeypatch.setattr(network, "side", 64)
-
-
 def spec(tmp_path: Path, device: str) -> LoopSpec:
     return LoopSpec(4, 2, 1e-3, 0, tmp_path / "out", torch.device(device))
 
@@ -41,7 +34,7 @@ def test_prv2(tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("depth_retrofit_ros.training.prv2.VALIDATION_BATCHES", 1)
     files = write_samples(tmp_path, 2)
     network = PatchRefinerV2({})
-    network.overlap = 40
+    network.side, network.overlap = 64, 40  # the samples' crops are small
     check(*train_prv2(files, files[:1], [], spec(tmp_path, device), network, 0.5), device)
 
 
@@ -52,7 +45,7 @@ def test_urgt(tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("depth_retrofit_ros.training.urgt.GRIDMIX", (1, 2))
     files = write_samples(tmp_path, 2)
     network = Urgt()
-    network.overlap = 48
+    network.side, network.overlap = 64, 48
     check(*train_urgt(files, files[:1], [], spec(tmp_path, device), network), device)
 
 
