@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.base import CoarseModel
@@ -24,7 +25,8 @@ from depth_retrofit_ros.training.windows import Window, Windows
 
 PRETRAINING = 0.2  # share of the steps
 WINDOWS, WINDOW_SIDE = 50, 15  # of the loss on local detail, of a tile
-DETAIL, CONSISTENCY, OWN = 0.5, 1.0, 0.2  # weights beside SILog; the last of what the tile's own features give
+SELECTED, DETAIL, CONSISTENCY, OWN = 5.0, 5.0, 1.0, 0.2  # weights beside SILog; the last of what the tile's own features give
+ROUNDED = 0.05  # of ln depth, up to which the error at selected pixels counts by its square
 VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 24, 2
 
 
@@ -35,27 +37,28 @@ def shapes(network: PatchRefinerV2) -> list[tuple[int, int]]:
 
 
 def prv2_losses(network: PatchRefinerV2, windows: Sequence[Window], generator: torch.Generator) -> Losses:
-    """SILog of the refined depth over all pixels and over the selected ones, of the gradients in local windows up to scale and
-    shift (SSIGM, section 3.3), and how far two tiles disagree where they overlap. ``error`` and ``coarse``, for comparison: L1 of
-    ln depth at the selected pixels, after and before."""
+    """SILog of the refined depth over all pixels, L1 of ln depth over the selected ones, L1 of the gradients in local windows up to
+    scale and shift (SSIGM, section 3.3; here against the truth, not a teacher), how far two tiles disagree where they overlap (as
+    PRO, arXiv 2503.22351, has it), and SILog of the tile's own depth; the paper has SILog alone where depth is exact. ``error`` and
+    ``coarse``, for comparison: L1 of ln depth at the selected pixels, after and before."""
     places = [grid(window, network.side, network.overlap) for window in windows]
     tiles = [window.tiles(network, place) for window, place in zip(windows, places, strict=True)]
-    level = torch.cat([seen.level for seen in tiles])
-    pyramids = [network.pyramid(seen) for seen in tiles]
+    level = torch.cat([shown.level for shown in tiles])
+    pyramids, nearby = zip(*(network.seen(shown) for shown in tiles), strict=True)
     coarse = [torch.cat(parts) for parts in zip(*pyramids, strict=True)]
-    change, own = network.offsets(torch.cat([seen.colors for seen in tiles]), level, coarse)
+    change, own = network.offsets(torch.cat([shown.colors for shown in tiles]), level, coarse, torch.cat(nearby))
     target = targets(windows, places, network.side)
     refined, true = level[:, 0] + change, level[:, 0] + target.wanted
     of_windows = change.split([len(place) for place in places])
     overlaps = [disagreement(part, place) for part, place in zip(of_windows, places, strict=True)]
     losses = {
         "silog": silog_loss(refined, true, target.valid),
-        "selected": silog_loss(refined, true, target.selected),
+        "selected": F.smooth_l1_loss(change.float(), target.wanted, reduction="none", beta=ROUNDED)[target.selected].mean(),
         "detail": local_window_loss(refined, true, target.valid, generator, WINDOWS, WINDOW_SIDE),
         "overlap": torch.stack(overlaps).mean(),
         "own": silog_loss(own, true, target.valid),
     }
-    total = losses["silog"] + losses["selected"] + DETAIL * losses["detail"]
+    total = losses["silog"] + SELECTED * losses["selected"] + DETAIL * losses["detail"]
     total = total + CONSISTENCY * losses["overlap"] + OWN * losses["own"]
     before = target.wanted[target.selected].abs().mean()
     return {"total": total, **losses, "error": (change - target.wanted)[target.selected].abs().mean(), "coarse": before}
@@ -69,7 +72,8 @@ def pretraining_losses(network: PatchRefinerV2, images: Tensor, log_depth: Tenso
     colors, side = normalized(images).permute(0, 3, 1, 2), network.side
     shapes_of = [(width, side >> i, side >> i) for i, width in enumerate(network.fusion.widths.coarse)]
     noise = [torch.randn(len(images), *shape, generator=generator).to(images.device) for shape in shapes_of]
-    offset, own = network.offsets(colors, torch.zeros_like(log_depth)[:, None], noise)
+    level = torch.zeros_like(log_depth)[:, None]
+    offset, own = network.offsets(colors, level, noise, level.expand(-1, network.shown, -1, -1))
     true = log_depth - log_depth.mean((1, 2), keepdim=True)
     valid = torch.ones_like(true, dtype=torch.bool)
     losses = {"pretraining": silog_loss(offset, true, valid), "pretraining_own": silog_loss(own, true, valid)}

@@ -19,7 +19,8 @@ from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets, 
 from depth_retrofit_ros.training.windows import Window, Windows
 
 GRIDMIX = (1,) * 2 + (2,) * 3 + (3,) * 5  # tiles along a side of a window, each entry as likely (section 3.3; 4 is left out)
-GRADIENT, CONSISTENCY, NORMALS = 0.5, 0.5, 0.1  # weights beside the squared errors
+GRADIENT, CONSISTENCY, NORMALS = 0.5, 0.5, 0.1  # weights beside the errors of depth
+ROUNDED = 0.05  # of ln depth, up to which the error counts by its square
 VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 24, 2
 
 
@@ -30,29 +31,30 @@ def shapes(network: Urgt) -> list[tuple[int, int]]:
 
 
 def urgt_losses(network: Urgt, windows: Sequence[Window]) -> Losses:
-    """Squared error of ln depth over all pixels and over the selected ones, L1 of its gradients, how far tiles disagree where they
-    overlap, and the angle between normals. ``error`` and ``coarse``, for comparison: L1 of ln depth at the selected pixels, after
-    and before; ``normal_deg`` and ``coarse_deg``: of the normals at all pixels, likewise."""
+    """L1 of ln depth over all pixels and over the selected ones, of its gradients, how far tiles disagree where they overlap (as
+    PRO, arXiv 2503.22351, has it), and the angle between normals. The paper's squared error is led by the few pixels that no
+    refiner can mend. ``error`` and ``coarse``, for comparison: L1 of ln depth at the selected pixels, after and before;
+    ``normal_deg`` and ``coarse_deg``: of the normals at all pixels, likewise."""
     places = [grid(window, network.side, network.overlap) for window in windows]
     seen = [window.tiles(network, place) for window, place in zip(windows, places, strict=True)]
     answers = [network(tiles) for tiles in seen]
     change, level = torch.cat([a.change for a in answers]), torch.cat([tiles.level[:, 0] for tiles in seen])
     target = targets(windows, places, network.side)
-    squared = (change - target.wanted) ** 2
+    robust = F.smooth_l1_loss(change.float(), target.wanted, reduction="none", beta=ROUNDED)
     true_normals = torch.cat([true_of(window, place, network.side) for window, place in zip(windows, places, strict=True)])
     normals = torch.cat([a.normals for a in answers if a.normals is not None])
     known = true_normals.isfinite().all(1)
     angle = angles(normals, torch.nan_to_num(true_normals))[known]
-    prior = torch.cat([tiles.under(network.side) for tiles in seen])
+    prior = torch.cat([tiles.under(network.side)[:, :3] for tiles in seen])
     overlaps = [disagreement(answer.change, place) for answer, place in zip(answers, places, strict=True)]
     losses = {
-        "squared": squared[target.valid].mean(),
-        "selected": squared[target.selected].mean(),
+        "robust": robust[target.valid].mean(),
+        "selected": robust[target.selected].mean(),
         "gradient": gradient_loss(level + change, level + target.wanted, target.valid),
         "overlap": torch.stack(overlaps).mean(),
         "normals": angle.mean(),
     }
-    total = losses["squared"] + losses["selected"] + GRADIENT * losses["gradient"]
+    total = losses["robust"] + losses["selected"] + GRADIENT * losses["gradient"]
     total = total + CONSISTENCY * losses["overlap"] + NORMALS * losses["normals"]
     with torch.no_grad():
         told = {

@@ -22,6 +22,7 @@ from depth_retrofit_ros.training.draws import SIMULATED, Draws, random_budget
 from depth_retrofit_ros.upsampling.edge_aware import guided_depth
 from depth_retrofit_ros.upsampling.interpolation import sample_at
 
+UNCALIBRATED = 0.15  # share of the windows whose camera the network is not told
 LEAST_SELECTED = 0.05  # share of a window's pixels: one with fewer is seldom among the tiles that a refiner looks at
 
 
@@ -31,7 +32,7 @@ class Window:
     ln of what is to be answered, in the coarse map's scale (see ``crops.surface_target``); truth ``[h, w]`` m, inf in the sky;
     origin: (y, x) of its first pixel in the frame of ``size`` (H, W); score ``[h', w']``: the uncertainty on the coarse grid;
     camera: the frame's, whose principal point is its middle; normals ``float32 [3, h, w]``: the true ones, NaN at depth edges and
-    in the sky, or None where nobody asks for them.
+    in the sky, or None where nobody asks for them; calibrated: whether the network is told the camera.
     """
 
     image: torch.Tensor
@@ -45,6 +46,7 @@ class Window:
     view: CoarseView
     camera: Camera
     normals: torch.Tensor | None = None
+    calibrated: bool = True
 
     def to(self, device: torch.device) -> Window:
         """The same in the memory of another device."""
@@ -67,7 +69,7 @@ class Window:
         frame_origin = torch.tensor(self.origin, device=origins.device)
         colors = normalized(cut(self.image, origins, side)).permute(0, 3, 1, 2)
         prediction = CoarsePrediction(self.view.depth, self.view.features)
-        maps = network.project(prediction, self.score, self.view.model, self.camera)
+        maps = network.project(prediction, self.score, self.view.model, self.camera if self.calibrated else None)
         return Tiles(colors, cut(self.level(), origins, side)[:, None], maps, origins + frame_origin, self.size)
 
 
@@ -102,6 +104,7 @@ class Windows(Draws[Window]):
         window = cut_window(data, index, view, score, selected, (*place, height, width))
         if self.normals:
             window = with_normals(window)
+        window = replace(window, calibrated=bool(rng.random() >= UNCALIBRATED))
         return self.mirrored(window) if rng.random() < 0.5 else window
 
     def mirrored(self, sample: Window) -> Window:

@@ -12,7 +12,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
 from depth_retrofit_ros.refinement.urgt.network import Urgt
-from depth_retrofit_ros.training.urgt import CONSISTENCY, GRADIENT, GRIDMIX, NORMALS, angles, shapes, urgt_losses
+from depth_retrofit_ros.training.urgt import CONSISTENCY, GRADIENT, GRIDMIX, NORMALS, ROUNDED, angles, shapes, urgt_losses
 from test.training.told import ramp, window
 
 SIDE, OVERLAP, SLOPE = 16, 4, 0.01
@@ -48,7 +48,7 @@ def losses_of(change: Tensor, turned: float = 0.0) -> dict[str, Tensor]:
 
 def test_all_are_zero_where_the_answer_is_right() -> None:
     losses = losses_of(torch.zeros(()))
-    for name in ("squared", "selected", "gradient", "overlap", "error"):
+    for name in ("robust", "selected", "gradient", "overlap", "error"):
         assert float(losses[name].detach()) == pytest.approx(0.0, abs=1e-6)
     assert float(losses["normals"].detach()) == pytest.approx(LEAST_ANGLE, rel=0.1)
     assert float(losses["coarse_deg"]) == pytest.approx(math.degrees(0.1), rel=1e-2)
@@ -56,8 +56,8 @@ def test_all_are_zero_where_the_answer_is_right() -> None:
 
 def test_a_factor_costs_its_square() -> None:
     losses = losses_of(torch.tensor(0.3))
-    assert float(losses["squared"].detach()) == pytest.approx(0.09, rel=1e-5)
-    assert float(losses["selected"].detach()) == pytest.approx(0.09, rel=1e-5)
+    assert float(losses["robust"].detach()) == pytest.approx(0.3 - ROUNDED / 2, rel=1e-5)
+    assert float(losses["selected"].detach()) == pytest.approx(0.3 - ROUNDED / 2, rel=1e-5)
     assert float(losses["gradient"].detach()) == pytest.approx(0.0, abs=1e-6)
     assert float(losses["error"].detach()) == pytest.approx(0.3, rel=1e-5)
 
@@ -77,7 +77,7 @@ def test_turned_normals_cost_their_angle(turned: float) -> None:
 
 def test_the_total_is_their_weighted_sum() -> None:
     losses = {name: float(v.detach()) for name, v in losses_of(torch.rand(2, SIDE, SIDE), 0.2).items()}
-    expected = losses["squared"] + losses["selected"] + GRADIENT * losses["gradient"] + CONSISTENCY * losses["overlap"]
+    expected = losses["robust"] + losses["selected"] + GRADIENT * losses["gradient"] + CONSISTENCY * losses["overlap"]
     assert losses["total"] == pytest.approx(expected + NORMALS * losses["normals"], rel=1e-5)
 
 

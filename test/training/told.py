@@ -7,7 +7,7 @@ from torch import Tensor
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.training.coarse_views import CoarseView
-from depth_retrofit_ros.training.windows import Window
+from depth_retrofit_ros.training.windows import Window, with_normals
 
 WALL_M = 2.0
 
@@ -19,17 +19,19 @@ def window(wanted: Tensor, relief: Tensor | None = None) -> Window:
     truth = torch.full((height, width), WALL_M) * (torch.zeros(height, width) if relief is None else relief).exp()
     coarse = torch.full((6, 8), WALL_M)
     view = CoarseView(coarse, torch.zeros(6, 8), coarse, 100.0, torch.zeros(1, 6, 8))
-    return Window(
-        image=torch.full((height, width, 3), 128, dtype=torch.uint8),
-        depth=truth * (-wanted).exp(),
-        selected=torch.arange(width).expand(height, -1) < width // 2,
-        target=truth.log(),
-        truth=truth,
-        origin=(0, 0),
-        size=(height, width),
-        score=torch.zeros(6, 8),
-        view=view,
-        camera=Camera.from_hfov(width, height, 60.0),
+    return with_normals(
+        Window(
+            image=torch.full((height, width, 3), 128, dtype=torch.uint8),
+            depth=truth * (-wanted).exp(),
+            selected=torch.arange(width).expand(height, -1) < width // 2,
+            target=truth.log(),
+            truth=truth,
+            origin=(0, 0),
+            size=(height, width),
+            score=torch.zeros(6, 8),
+            view=view,
+            camera=Camera.from_hfov(width, height, 60.0),
+        )
     )
 
 

@@ -34,12 +34,12 @@ class InvertedResidual(nn.Module):
 
 
 class SmallEncoder(nn.Module):
-    """Colors and ln depth ``[B, 4, H, W]`` → five maps of ``widths``, strides 2 to 32. The weights of the depth begin at zero, so
-    that the encoder begins with colors alone."""
+    """Colors and ``others``, such as ln depth, ``[B, 3 + others, H, W]`` → five maps of ``widths``, strides 2 to 32. The weights of
+    the others begin at zero, so that the encoder begins with colors alone."""
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], others: int) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(4, widths[0], 3, 2, 1)
+        self.stem = nn.Conv2d(3 + others, widths[0], 3, 2, 1)
         nn.init.zeros_(self.stem.weight[:, 3:].detach())
         stages = []
         for index, width in enumerate(widths):

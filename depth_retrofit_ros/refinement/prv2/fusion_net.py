@@ -19,13 +19,15 @@ EPS = 1e-6
 @dataclass(frozen=True, slots=True)
 class FusionWidths:
     """Channels. fine: of the encoder's five maps, strides 2 to 32; coarse: of the six coarse maps, strides 1 to 32, of which the
-    last five have ``path``; path: within C2F; joint: of both together, strides 1 to 32; decoder: of F2C, strides 16 to 1."""
+    last five have ``path``; path: within C2F; joint: of both together, strides 1 to 32; decoder: of F2C, strides 16 to 1; answers:
+    of the result."""
 
     fine: tuple[int, ...]
     coarse: tuple[int, ...]
     path: int
     joint: tuple[int, ...]
     decoder: tuple[int, ...]
+    answers: int = 1
 
     def __post_init__(self) -> None:
         lengths = [len(widths) for widths in (self.fine, self.coarse, self.joint, self.decoder)]
@@ -138,7 +140,7 @@ class FineToCoarse(nn.Module):
         self.decode = nn.ModuleList(
             DoubleConv(skip + below + 2, width) for skip, below, width in zip(joint[4::-1], above, widths.decoder, strict=True)
         )
-        self.offset = nn.Conv2d(widths.decoder[4], 1, 3, padding=1, bias=False)
+        self.offset = nn.Conv2d(widths.decoder[4], widths.answers, 3, padding=1, bias=False)
 
     def forward(self, fine: Sequence[Tensor], coarse: Sequence[Tensor], depths: Tensor) -> Tensor:
         """fine, coarse: six maps; depths: ``[B, 2, H, W]``, the coarse model's and the tile's own → ``[B, 1, H, W]``."""

@@ -16,6 +16,7 @@ from depth_retrofit_ros.refinement.prv2.sizes import SIZES
 from depth_retrofit_ros.refinement.prv2.timm_net import TimmEncoder
 from depth_retrofit_ros.refinement.tiles.projection import Projection
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
+from depth_retrofit_ros.refinement.tiles.surfaces import chosen, offsets_to, surfaces
 from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 
@@ -23,9 +24,10 @@ class PatchRefinerV2(nn.Module):
     """See ``TileNetwork``. channels: of the features of each coarse model that it is trained with, by name; guided: whether by
     Guided Denoising Units, as everywhere but in the ablation; size: of ``SIZES``.
 
-    The paper's offset is in metres; here it is added to ln depth, so that scale goes straight through. It begins at zero. The
-    paper's coarse maps are of one model's decoder; here they are a projection of any model's features, with channels of their own
-    for the finest map where that has another width. Raises ModelError where the size needs timm.
+    The paper's offset is in metres; here it is added to ln depth, so that scale goes straight through. It begins at zero. The small
+    size chooses between the surfaces that the coarse map shows nearby, and adds its offset to that (``tiles.surfaces``). The coarse
+    maps of the paper are of one model's decoder; here they are a projection of any model's features, with channels of their own for
+    the finest map where that has another width. Raises ModelError where the size needs timm.
     """
 
     name, context = "prv2", 0
@@ -36,33 +38,39 @@ class PatchRefinerV2(nn.Module):
         self.side, self.overlap, self.together, self.samples = of.side, of.overlap, of.together, of.samples
         self.finest, self.path = of.widths.coarse[0], of.widths.path
         self.projection = Projection(self.path if self.finest == self.path else self.path + self.finest, channels)
-        self.encoder = TimmEncoder(of.encoder, of.widths.fine) if of.encoder else SmallEncoder(of.widths.fine)
+        self.shown = of.widths.answers - 1
+        self.encoder = TimmEncoder(of.encoder, of.widths.fine) if of.encoder else SmallEncoder(of.widths.fine, 1 + self.shown)
         self.fusion = TwoWayFusion(of.widths, guided)
         nn.init.zeros_(self.fusion.f2c.offset.weight)
 
     def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
         """See ``TileNetwork.project``."""
-        return self.projection(coarse.depth, score, coarse.features, model)
+        projected = self.projection(coarse.depth, score, coarse.features, model)
+        return torch.cat((surfaces(coarse.depth), projected)) if self.shown else projected
 
     def forward(self, tiles: Tiles) -> TileAnswer:
         """See ``TileNetwork``."""
-        return TileAnswer(self.offsets(tiles.colors, tiles.level, self.pyramid(tiles))[0])
+        return TileAnswer(self.offsets(tiles.colors, tiles.level, *self.seen(tiles))[0])
 
-    def pyramid(self, tiles: Tiles) -> list[Tensor]:
-        """What is known on the coarse grid at the tile's size and halved five times, finest first."""
+    def seen(self, tiles: Tiles) -> tuple[list[Tensor], Tensor]:
+        """What is known on the coarse grid at the tile's size and halved five times, finest first; and ln of the surfaces there
+        about the coarse depth, ``[T, COUNT, S, S]`` or ``[T, 0, S, S]``, see ``tiles.surfaces``."""
         coarse = tiles.under(self.samples)
+        shown, coarse = coarse[:, : self.shown], coarse[:, self.shown :]
         finest, path = coarse[:, -self.finest :], coarse[:, : self.path]
-        return [self._at(finest if level == 0 else path, self.side >> level) for level in range(6)]
+        pyramid = [self._at(finest if level == 0 else path, self.side >> level) for level in range(6)]
+        offsets = offsets_to(_enlarged(shown, self.side), tiles.level) if self.shown else tiles.level[:, :0]
+        return pyramid, offsets
 
     def _at(self, maps: Tensor, size: int) -> Tensor:
         return F.adaptive_avg_pool2d(maps, size) if size <= self.samples else _enlarged(maps, size)
 
-    def offsets(self, colors: Tensor, level: Tensor, coarse: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """colors ``[T, 3, S, S]``, level ``[T, 1, S, S]``, coarse: six maps, finest first → ln(refined / coarse), and ln of the
-        depth that the tile's own features give, about the tile's mean, ``[T, S, S]`` each."""
+    def offsets(self, colors: Tensor, level: Tensor, coarse: list[Tensor], nearby: Tensor) -> tuple[Tensor, Tensor]:
+        """colors ``[T, 3, S, S]``, level ``[T, 1, S, S]``, coarse: six maps, finest first, nearby: see ``seen`` → ln(refined /
+        coarse), and ln of the depth that the tile's own features give, about the tile's mean, ``[T, S, S]`` each."""
         level = level - level.mean((1, 2, 3), keepdim=True)
-        offset, own = self.fusion(self.encoder(torch.cat((colors, level), 1)), coarse, level)
-        return offset[:, 0], own[:, 0]
+        said, own = self.fusion(self.encoder(torch.cat((colors, level, nearby), 1)), coarse, level)
+        return chosen(said, nearby) if self.shown else said[:, 0], own[:, 0]
 
 
 def _enlarged(maps: Tensor, size: int) -> Tensor:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from depth_retrofit_ros.refinement.prv2.fusion_net import FusionWidths
+from depth_retrofit_ros.refinement.tiles.surfaces import COUNT
 
 
 @dataclass(frozen=True, slots=True)
 class Prv2Size:
     """widths: of the fusion; encoder: its name in timm, empty for ``SmallEncoder``; side, overlap, together: see ``TileNetwork``;
-    samples: of the coarse maps along a tile, about one for each of their pixels; published: parameters [M] of the paper's."""
+    samples: of the coarse maps along a tile, about one for each of their pixels; published: parameters [M] of the paper's; a size
+    with more answers than one chooses between surfaces, see ``tiles.surfaces``."""
 
     widths: FusionWidths
     encoder: str = ""
@@ -30,7 +32,12 @@ def _of_paper(encoder: str, fine: tuple[int, ...], published: float) -> Prv2Size
 
 PATH = 24
 SMALL = FusionWidths(
-    fine=(16, 24, 32, 48, 96), coarse=(PATH,) * 6, path=PATH, joint=(12, 12, 16, 24, 32, 48), decoder=(48, 32, 24, 16, 12)
+    fine=(16, 24, 32, 48, 96),
+    coarse=(PATH,) * 6,
+    path=PATH,
+    joint=(12, 12, 16, 24, 32, 48),
+    decoder=(48, 32, 24, 16, 12),
+    answers=1 + COUNT,
 )
 SIZES: Mapping[str, Prv2Size] = {
     "small": Prv2Size(SMALL, side=128, overlap=16, together=8, samples=32),

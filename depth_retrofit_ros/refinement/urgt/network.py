@@ -1,8 +1,9 @@
 """URGT (arXiv 2603.03026) as a refiner of the selected pixels, and of their normals: tiles are views that attend to one another.
 
 Of the paper: image, depth and normals are embedded by a stem each and summed; attention alternates within a tile and across all of
-them; a dense head answers offsets to the depth and the normals that it was given. Other than in its published code, the rotary
-positions are those of the pixels in the frame, so that any set of tiles may be seen together, overlapping ones too.
+them; a dense head answers offsets to the depth and the normals that it was given. Here the head also chooses between the surfaces
+that the coarse map shows nearby, and its offset is to that choice. Other than in its published code, the rotary positions are those
+of the pixels in the frame, so that any set of tiles may be seen together, overlapping ones too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.networks.dinov2 import Block
 from depth_retrofit_ros.coarse.networks.rotary import rotated
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
+from depth_retrofit_ros.refinement.tiles.surfaces import COUNT, chosen, offsets_to, surfaces
 from depth_retrofit_ros.refinement.urgt.prior import coarse_normals
 from depth_retrofit_ros.upsampling.interpolation import bilinear
 
@@ -24,6 +26,7 @@ WIDTH, HEADS, PAIRS = 128, 4, 4  # of the transformer; a pair is one block withi
 SPECIAL = 3  # tokens of each tile beside its grid: a camera and two registers, the same for all tiles
 DETAIL, FINE = 48, 16  # channels of the head at a quarter of the size and at the full size
 LAYER_SCALE = 0.1
+ANSWERS = 1 + COUNT + 3  # an offset and the logits of the surfaces, see ``tiles.surfaces``; an offset of the normal
 STEEPEST = 4.0  # of ln depth about the frame's median, beyond which nothing is told apart
 
 
@@ -41,23 +44,24 @@ class Stem(nn.Module):
 
 
 class Head(nn.Module):
-    """Tokens after each half of the blocks, and what the stems saw at a quarter of the size and at the full one → four channels.
-    The last layer begins at zero."""
+    """Tokens after each half of the blocks, and what the stems saw at a quarter of the size and at the full one → ``ANSWERS``
+    channels. The last layer begins at zero."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tokens = nn.Conv2d(4 * WIDTH, 4 * DETAIL, 1)
         self.join = nn.Sequential(nn.Conv2d(2 * DETAIL, DETAIL, 3, padding=1), nn.GELU(), nn.Conv2d(DETAIL, DETAIL, 3, padding=1))
         self.narrow = nn.Conv2d(DETAIL, FINE, 1)
-        self.fine = nn.Conv2d(7, FINE, 3, padding=1)
+        self.fine = nn.Conv2d(7 + COUNT, FINE, 3, padding=1)
         self.mix = nn.Sequential(nn.Conv2d(2 * FINE, FINE, 3, padding=1), nn.GELU(), nn.Conv2d(FINE, FINE, 3, padding=1), nn.GELU())
-        self.last = nn.Conv2d(FINE, 4, 1)
+        self.last = nn.Conv2d(FINE, ANSWERS, 1)
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
 
     def forward(self, tokens: Tensor, quarter: Tensor, full: Tensor) -> Tensor:
-        """tokens ``[T, 4 · WIDTH, S/16, S/16]``, quarter ``[T, DETAIL, S/4, S/4]``, full ``[T, 7, S, S]`` → ``[T, 4, S, S]``."""
+        """tokens ``[T, 4 · WIDTH, S/16, S/16]``, quarter ``[T, DETAIL, S/4, S/4]``, full ``[T, 7 + COUNT, S, S]`` → ``[T, ANSWERS,
+        S, S]``."""
         low = _enlarged(F.pixel_shuffle(self.tokens(tokens), 2), quarter.shape[2])
         x = F.gelu(self.join(torch.cat((low, quarter), 1)))
         x = _enlarged(self.narrow(x), full.shape[2])
@@ -73,7 +77,7 @@ class Urgt(nn.Module):
     def __init__(self, across: bool = True, local: bool = False) -> None:
         super().__init__()
         self.across, self.local = across, local
-        self.color, self.depth, self.normal = Stem(3), Stem(1), Stem(3)
+        self.color, self.depth, self.normal = Stem(3), Stem(1 + COUNT), Stem(3)
         self.special = nn.Parameter(torch.randn(SPECIAL, WIDTH) * 0.02)
         self.within = nn.ModuleList(Block(WIDTH, HEADS, qk_norm=True, rope=rotated) for _ in range(PAIRS))
         self.between = nn.ModuleList(Block(WIDTH, HEADS, qk_norm=True, rope=rotated) for _ in range(PAIRS))
@@ -83,15 +87,17 @@ class Urgt(nn.Module):
         self.head = Head()
 
     def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
-        """See ``coarse_normals``."""
+        """See ``coarse_normals``, and after these ``surfaces``."""
         del score, model
-        return coarse_normals(coarse, camera)
+        return torch.cat((coarse_normals(coarse, camera), surfaces(coarse.depth)))
 
     def forward(self, tiles: Tiles) -> TileAnswer:
         """See ``TileNetwork``."""
         level = (tiles.level / STEEPEST).clamp(-1, 1)
-        prior = tiles.under(self.side)
-        stems = self.color(tiles.colors), self.depth(level), self.normal(prior)
+        under = tiles.under(self.side)
+        prior, nearby = under[:, :3], offsets_to(under[:, 3:], tiles.level)
+        depth = torch.cat((level, nearby), 1)
+        stems = self.color(tiles.colors), self.depth(depth), self.normal(prior)
         quarter, grid = (sum(parts[1:], parts[0]) for parts in zip(*stems, strict=True))
         count, rows = len(grid), grid.shape[2]
         tokens = torch.cat((self.special.expand(count, -1, -1), grid.flatten(2).transpose(1, 2)), 1)
@@ -106,8 +112,8 @@ class Urgt(nn.Module):
             if index in (PAIRS // 2 - 1, PAIRS - 1):
                 kept += [inside, tokens]
         dense = torch.cat(kept, 2)[:, SPECIAL:].transpose(1, 2).reshape(count, 4 * WIDTH, rows, rows)
-        offsets = self.head(dense, quarter, torch.cat((tiles.colors, level, prior), 1))
-        return TileAnswer(offsets[:, 0], F.normalize(prior + offsets[:, 1:], dim=1))
+        said = self.head(dense, quarter, torch.cat((tiles.colors, depth, prior), 1))
+        return TileAnswer(chosen(said[:, :-3], nearby), F.normalize(prior + said[:, -3:], dim=1))
 
     def _places(self, origins: Tensor, rows: int) -> Tensor:
         """Row and column of each token in the frame [tokens], ``float32 [T, SPECIAL + rows², 2]``; 0 of the special ones."""

@@ -1,0 +1,42 @@
+"""The surfaces that the coarse map shows around each of its cells, among which the head of a small network chooses.
+
+To move an edge is to give a pixel the depth of the other side. A network that has to say that depth in numbers learns it from many
+times as many images as one that has to say which side; the papers' networks, which say numbers, are trained for days.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+REACHES = (1, 2)  # cells
+COUNT = 2 * len(REACHES)
+STAY = 3.0  # logit of the coarse depth itself; those of the surfaces begin at 0
+FARTHEST = 3.0  # of ln(surface / coarse depth) that is told apart
+
+
+def surfaces(depth: Tensor) -> Tensor:
+    """ln depth about the frame's median of the nearest and of the farthest cell within each of ``REACHES``, ``[COUNT, h, w]``, of
+    coarse depth ``[h, w]``; cells that are not finite are passed over, and are 0 where nothing else is near."""
+    level = depth.log()
+    level = level - level.nanmedian()
+    known = level.isfinite()
+    found = []
+    for sign in (-1, 1):
+        values = torch.where(known, sign * level, -torch.inf)[None, None]
+        found += [sign * F.max_pool2d(values, 2 * reach + 1, 1, reach)[0, 0] for reach in REACHES]
+    return torch.nan_to_num(torch.stack(found), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def offsets_to(shown: Tensor, level: Tensor) -> Tensor:
+    """ln(surface / coarse depth) within a tile; shown: ``surfaces`` there ``[T, COUNT, S, S]``; level: ln coarse depth about the
+    frame's median, ``[T, 1, S, S]``."""
+    return (shown - level).clamp(-FARTHEST, FARTHEST)
+
+
+def chosen(said: Tensor, offsets: Tensor) -> Tensor:
+    """ln(refined / coarse), ``[T, S, S]``: the mean of the coarse depth and the surfaces by the probabilities that the network
+    gives them, and its own offset besides. said: ``[T, 1 + COUNT, S, S]``, that offset and the logits; offsets: ``offsets_to``."""
+    logits = torch.cat((torch.full_like(said[:, :1], STAY), said[:, 1:]), 1)
+    return said[:, 0] + (logits.softmax(1)[:, 1:] * offsets).sum(1)
