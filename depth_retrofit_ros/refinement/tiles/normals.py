@@ -9,7 +9,7 @@ from depth_retrofit_ros.pointcloud.normals import GRAZING
 
 
 def facing(normals: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """``[3, K]`` of any length → unit vectors that face the camera, at least as ``GRAZING`` says: what turns away is taken back along
+    """``[3, K]`` of any length → unit vectors that face the camera, by ``GRAZING`` at least: what turns away is taken back along
     its ray, to the nearest vector that does not. 0 stays 0.
 
     x, y: slopes ``[K]`` of the pixels' rays, see ``Camera.ray_slopes``.

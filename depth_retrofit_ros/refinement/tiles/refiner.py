@@ -29,8 +29,8 @@ class Tiles:
     """T tiles of a frame of ``size = (H, W)``, as a network sees them.
 
     colors: ``float32 [T, 3, side, side]``, about 0 ± 1; level: ``float32 [T, 1, side, side]``, ln of the upsampled coarse depth
-    about the frame's median, 0 where that is not known; maps: ``float32 [C, h, w]``, what is known on the coarse grid, see ``TileNetwork.project``; origins:
-    ``int64 [T, 2]`` (y, x) of the first pixels.
+    about the frame's median, 0 where that is not known; maps: ``float32 [C, h, w]``, what is known on the coarse grid, see
+    ``TileNetwork.project``; origins: ``int64 [T, 2]`` (y, x) of the first pixels.
     """
 
     colors: Tensor
@@ -159,8 +159,8 @@ class TileRefiner:
 
 
 def tiles_for(selected: int, size: tuple[int, int], total: int) -> int:
-    """How many of ``total`` tiles of a frame of ``size = (H, W)`` are seen: in proportion to the selected pixels, rounded up, and all
-    from 40 % of the pixels on. What a frame costs follows the budget."""
+    """How many of ``total`` tiles of a frame of ``size = (H, W)`` are seen: in proportion to the selected pixels, rounded up, and
+    all from 40 % of the pixels on. So what a frame costs follows the budget."""
     return min(total, math.ceil(TILES_FOR_PIXELS * total * selected / (size[0] * size[1])))
 
 

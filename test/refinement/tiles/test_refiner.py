@@ -11,8 +11,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.pointcloud.normals import GRAZING
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE, Refiner, RefinerInput
-from depth_retrofit_ros.refinement.tiles import refiner as refiner_module
-from depth_retrofit_ros.refinement.tiles.layout import TileLayout
+from depth_retrofit_ros.refinement.tiles.layout import TileLayout, held
 from depth_retrofit_ros.refinement.tiles.normals import facing
 from depth_retrofit_ros.refinement.tiles.projection import Projection
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, TileRefined, TileRefiner, Tiles, tiles_for
@@ -115,13 +114,13 @@ def test_counts_are_made_once_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     class Shared(Told):
         together, context = 4, 2
 
-    made, plain = [0], refiner_module.held
+    made = [0]
 
     def counted(layout: TileLayout, pixels: PixelSet) -> torch.Tensor:
         made[0] += 1
-        return plain(layout, pixels)
+        return held(layout, pixels)
 
-    monkeypatch.setattr(refiner_module, "held", counted)
+    monkeypatch.setattr("depth_retrofit_ros.refinement.tiles.refiner.held", counted)
     network = Shared()
     TileRefiner(network, CPU).refine(given((90, 120), share=ALL))
     assert made == [1] and len(network.seen) > 2

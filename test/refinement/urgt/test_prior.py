@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import Any
 
 import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.refinement.urgt import prior
+from depth_retrofit_ros.pointcloud.normals import normals_of
+from depth_retrofit_ros.pointcloud.ray_slopes import RaySlopes
 from depth_retrofit_ros.refinement.urgt.prior import CoarseNormals
 from test.refinement.nets import two_planes
 
@@ -38,13 +38,13 @@ def test_a_model_s_own_are_taken_and_what_is_not_known_is_zero() -> None:
 
 def test_a_stream_s_rays_are_those_of_the_first_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a device they are sent through pinned memory."""
-    seen, plain = list[Any](), prior.normals_of
+    seen = list[RaySlopes | None]()
 
-    def recorded(*args: Any, rays: Any = None, **rest: Any) -> torch.Tensor:
+    def recorded(depth: torch.Tensor, camera: Camera, rays: RaySlopes | None = None) -> torch.Tensor:
         seen.append(rays)
-        return plain(*args, rays=rays, **rest)
+        return normals_of(depth, camera, rays=rays)
 
-    monkeypatch.setattr(prior, "normals_of", recorded)
+    monkeypatch.setattr("depth_retrofit_ros.refinement.urgt.prior.normals_of", recorded)
     made = CoarseNormals()
     for _ in range(3):
         made(two_planes(), CAMERA)
