@@ -57,7 +57,8 @@ class DepthFrame:
     scale_source: on whose word it is in metres; None where it is relative, up to an unknown scale.
     base: ``float32 [H, W]``, the upsampled coarse depth that was refined; coarse: ``float32 [h, w]``, the coarse model's answer
     up to its far limit.
-    selection: the refined pixels. gate: ``float32 [K]`` in 0…1, the weight that the coarse value kept at each of them.
+    selection: the pixels that were chosen to be refined. gate: ``float32 [K]`` in 0…1, the weight that the coarse value kept at
+    each of them: 1 where a refiner of tiles did not look.
     times_ms: time of each stage, in order (``coarse``, ``upsample``, ``select``, ``refine``, ``fuse``). image: the frame's image on
     the device, where there is need of it. normals: ``float32 [3, h, w]``, those that the coarse model gave, of a model that does;
     ``pointcloud.normals.surface_normals`` makes those of the frame. sky: ``bool [h, w]``, where the coarse model says that there is

@@ -12,7 +12,7 @@ from depth_retrofit_ros.evaluation.metrics.seams import overlap_error
 from depth_retrofit_ros.evaluation.report.nulls import mean_of, or_none
 from depth_retrofit_ros.evaluation.report.results import Entry
 from depth_retrofit_ros.refinement.base import RefinerInput
-from depth_retrofit_ros.refinement.tiles.layout import TileLayout, blended, fullest
+from depth_retrofit_ros.refinement.tiles.layout import TileLayout, blended, fullest, held
 from depth_retrofit_ros.refinement.tiles.refiner import TileRefiner
 from refiner_table.accuracy import FrameSet
 from refiner_table.systems import System, recorded_input
@@ -46,7 +46,7 @@ def seams(system: System, frames: FrameSet, budget: float) -> Entry | None:
 def _overlaps(refiner: TileRefiner, given: RefinerInput) -> dict[str, float]:
     side = refiner.network.side
     layout = TileLayout(given.size, side, side // 2)
-    tiles = fullest(layout, given.pixels, min(TILES, layout.total))
+    tiles = fullest(held(layout, given.pixels), min(TILES, layout.total))
     starts, selected = layout.origins(tiles).numpy(), given.pixels.mask().numpy()
     together, alone = _changes(refiner, given, layout, tiles), _alone(refiner, given, layout, tiles)
     inside = np.stack([selected[y : y + side, x : x + side] for y, x in starts])
@@ -60,7 +60,7 @@ def _overlaps(refiner: TileRefiner, given: RefinerInput) -> dict[str, float]:
 def _company(refiner: TileRefiner, given: RefinerInput, truth: np.ndarray, scale: float) -> dict[str, float]:
     network = refiner.network
     layout = TileLayout(given.size, network.side, network.overlap)
-    tiles = fullest(layout, given.pixels, min(TILES, layout.total))
+    tiles = fullest(held(layout, given.pixels), min(TILES, layout.total))
     order = torch.randperm(len(tiles), generator=torch.Generator().manual_seed(0))
     together, moved = _changes(refiner, given, layout, tiles), torch.empty(0)
     moved = torch.empty_like(together)
@@ -69,15 +69,15 @@ def _company(refiner: TileRefiner, given: RefinerInput, truth: np.ndarray, scale
     base, true = given.depth.flatten()[pixels], truth.reshape(-1)[pixels.numpy()]
     errors = {}
     for name, changes in (("together", together), ("alone", _alone(refiner, given, layout, tiles))):
-        values, covered = blended(layout, tiles, changes[..., None], pixels)
+        values, share = blended(layout, tiles, changes[..., None], pixels)
         depth = (base * values[:, 0].exp() * scale).numpy()
-        errors[f"abs_rel_{name}"] = abs_rel(depth, true, covered.numpy())
+        errors[f"abs_rel_{name}"] = abs_rel(depth, true, share.numpy() > 0)
     return {"order": float((moved - together).abs().max()), **errors}
 
 
 def _changes(refiner: TileRefiner, given: RefinerInput, layout: TileLayout, tiles: torch.Tensor) -> torch.Tensor:
     """ln(refined / coarse) of tiles ``[T, S, S]``."""
-    return refiner.look(given, layout, tiles)[0][..., 0]
+    return refiner.look(given, layout, tiles, held(layout, given.pixels))[0][..., 0]
 
 
 def _alone(refiner: TileRefiner, given: RefinerInput, layout: TileLayout, tiles: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ LEAST_TRUSTED = 0.2  # share of the pixels, below which nothing is fitted
 HUBER = 1.345 * 1.4826  # of the median residual: beyond it, a residual counts as an outlier (95 % efficient on normal noise)
 ROUNDS = 10
 LEAST_VARIANCE = 1e-6  # of values that a scale can be told from
+MOST = 100_003  # pixels that a robust fit looks at, evenly spaced: prime, so that they are not of a few columns alone
 
 
 class Affine(NamedTuple):
@@ -40,7 +41,16 @@ def least_squares(values: Tensor, reference: Tensor, weights: Tensor, least_vari
 
 def robust_fit(values: Tensor, reference: Tensor, trusted: Tensor) -> Affine:
     """The same by Huber's loss over the trusted pixels ``bool [..., N]``, so that wrong ones among them hardly matter: iteratively
-    reweighted, from the median shift on. Scale 1 and shift 0 where fewer than ``LEAST_TRUSTED`` of the pixels are trusted."""
+    reweighted, from the median shift on. Scale 1 and shift 0 where fewer than ``LEAST_TRUSTED`` of the pixels are trusted.
+
+    What is not finite is not trusted. Of more than ``MOST`` pixels those are looked at.
+    """
+    count = values.shape[-1]
+    if count > MOST:
+        some = torch.arange(MOST, device=values.device) * count // MOST
+        values, reference, trusted = (every[..., some] for every in (values, reference, trusted))
+    trusted = trusted & values.isfinite() & reference.isfinite()
+    values, reference = (torch.where(trusted, every, 0.0) for every in (values, reference))  # which a weight of 0 leaves 0
     known = torch.where(trusted, 0.0, torch.nan)
     fit = Affine(torch.ones_like(values[..., 0]), (reference - values + known).nanmedian(-1).values.nan_to_num(0.0))
     for _ in range(ROUNDS):

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
+import torch.fx.experimental._config
 
 from depth_retrofit_ros.bench.audit import META, Audit, AuditedRetrofit, BlankModel
 from depth_retrofit_ros.coarse.compact import Compact
 from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.coarse.registry import MODELS
+from depth_retrofit_ros.presets import Preset
+from depth_retrofit_ros.refinement.paper.network import PaperNet
+from depth_retrofit_ros.refinement.paper.refiner import PaperRefiner
 from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 from depth_retrofit_ros.refinement.prv2.network import PatchRefinerV2
+from depth_retrofit_ros.refinement.sharp.network import SharpDepth
 from depth_retrofit_ros.refinement.tiles.layout import TileLayout
 from depth_retrofit_ros.refinement.tiles.refiner import TileNetwork, TileRefiner
 from depth_retrofit_ros.refinement.urgt.network import Urgt
+from depth_retrofit_ros.selection import threshold
 
 SIZE = (1440, 2560)
 ROWS = (96_191, 25_963, 7_492, 2_375)
@@ -126,15 +133,55 @@ def test_compact_waits_for_nothing() -> None:
     assert AuditedRetrofit(model, network, 0.1).watch((360, 640)).waits == []
 
 
-@pytest.mark.parametrize("network", [PatchRefinerV2({}), Urgt()], ids=lambda network: str(network.name))
+@pytest.mark.parametrize("network", [PatchRefinerV2({}), Urgt(), SharpDepth()], ids=lambda network: str(network.name))
 def test_refiners_of_tiles_wait_for_nothing_and_are_counted(network: TileNetwork) -> None:
     """On tensors without content, as they are on a GPU; the tiles of a frame decide the cost and not what is on them."""
     assert isinstance(network, torch.nn.Module)
-    refiner = TileRefiner(network.to(META), META)
-    small, large = (
-        AuditedRetrofit(BlankModel((72, 128), (72, 128)), refiner, 0.1).watch(size) for size in ((360, 640), (720, 1280))
-    )
-    assert small.waits == large.waits == []
-    tiles = [round(0.25 * TileLayout(size, network.side, network.overlap).total) for size in ((360, 640), (720, 1280))]
-    flops = [audit.stages["refine"].flops for audit in (small, large)]
-    assert flops[0] > 1e9 * tiles[0] / 4 and flops[1] / flops[0] >= 0.9 * tiles[1] / tiles[0]
+    sizes, flops = ((360, 640), (720, 1280)), dict[tuple[tuple[int, int], float], float]()
+    for size in sizes:
+        audited = AuditedRetrofit(BlankModel((72, 128), (72, 128)), TileRefiner(network.to(META), META), 0.1)
+        for audited.budget in (0.05, 0.1):
+            audit = audited.watch(size)
+            assert audit.waits == []
+            flops[size, audited.budget] = audit.stages["refine"].flops
+    totals = [TileLayout(size, network.side, network.overlap).total for size in sizes]
+    tiles = {
+        (size, budget): math.ceil(2.5 * budget * total) for size, total in zip(sizes, totals, strict=True) for budget in (0.05, 0.1)
+    }
+    first, last = (sizes[0], 0.1), (sizes[1], 0.1)
+    assert flops[first] > 1e9 * tiles[first] / 4 and flops[last] / flops[first] >= 0.9 * tiles[last] / tiles[first]
+    half = (sizes[1], 0.05)  # of the budget costs half, or a little less where tiles attend to one another
+    assert flops[half] / flops[last] == pytest.approx(tiles[half] / tiles[last], rel=0.15)
+
+
+@needs_triton
+def test_selection_by_disagreement_waits_for_nothing() -> None:
+    network = load_sparse_refiner(None, torch.device("cpu")).network
+    audited = AuditedRetrofit(BlankModel((72, 128), (72, 128)), network, 0.1, ROWS)
+    alone = audited.watch(SIZE)
+    audited.second = BlankModel((36, 64), (36, 64))  # another grid
+    beside = audited.watch(SIZE)
+    assert beside.waits == [] and beside.stages["select"].launches > alone.stages["select"].launches
+    assert beside.stages["refine"].launches == alone.stages["refine"].launches
+
+
+@needs_triton
+def test_preset_paper_waits_to_learn_how_many_pixels_there_are_and_for_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its threshold is met by a number that only the device knows: here by all pixels, as none of them has content."""
+    from depth_retrofit_ros.sparse.backends.triton.backend import TritonBackend
+
+    plain = threshold.above
+
+    def above(score: torch.Tensor, alpha: float, size: tuple[int, int], most: int) -> tuple[torch.Tensor, int]:
+        with contextlib.suppress(RuntimeError):  # what waits is seen by then
+            return plain(score, alpha, size, most)
+        return score > alpha, 0
+
+    monkeypatch.setattr(threshold, "above", above)
+    refiner = PaperRefiner(PaperNet().to(META), TritonBackend(), torch.float16)
+    audited = AuditedRetrofit(BlankModel((18, 32), (18, 32)), refiner, 0.1)
+    audited.parts = Preset("paper", alpha=0.5).parts(audited.coarse)
+    with torch.fx.experimental._config.patch(meta_nonzero_assume_all_nonzero=True):  # type: ignore[attr-defined]
+        waits = audited.watch((90, 160)).waits
+    assert {wait.where.partition(":")[0] for wait in waits} == {"selection/threshold.py", "sparse/pixel_set.py"}
+    assert sum(wait.what == "nonzero" for wait in waits) == 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from depth_retrofit_ros.scale.affine import LEAST_TRUSTED, least_squares, reanchored, robust_fit
+from depth_retrofit_ros.scale.affine import LEAST_TRUSTED, MOST, least_squares, reanchored, robust_fit
 
 
 def noisy_line(outliers: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -40,8 +43,41 @@ def test_what_is_not_trusted_says_nothing() -> None:
     values, reference = noisy_line(0.0)
     trusted = torch.arange(4000) < 2000
     broken = torch.where(trusted, reference, torch.nan)
-    fits = [robust_fit(values, wrong.nan_to_num(1e6), trusted) for wrong in (reference, broken)]
-    assert float(fits[0].scale) == pytest.approx(float(fits[1].scale), abs=1e-5)
+    fits = [robust_fit(values, reference, trusted), robust_fit(values, broken, trusted), robust_fit(broken, reference, trusted)]
+    assert float(fits[0].scale) == float(fits[1].scale) == pytest.approx(1.7, abs=0.01)
+    assert fits[2].scale.isfinite() and fits[2].shift.isfinite()
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_is_not_trusted(wrong: float) -> None:
+    values, reference = noisy_line(0.0)
+    everywhere = torch.ones(4000, dtype=torch.bool)
+    for broken in (values, reference):
+        broken[7] = wrong
+    fit = robust_fit(values, reference, everywhere)
+    assert (float(fit.scale), float(fit.shift)) == pytest.approx((1.7, -0.3), abs=0.01)
+
+
+def test_of_many_pixels_some_are_looked_at_that_tell_the_same() -> None:
+    """Evenly, and of all columns of a tile."""
+    values, reference = (every.repeat(600) for every in noisy_line(0.2))
+    seen = 0
+
+    class Counted(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal seen
+            if func._schema.name == "aten::nanmedian":
+                seen = max(seen, args[0].numel())
+            return func(*args, **(kwargs or {}))
+
+    with Counted():
+        fit = robust_fit(values, reference, torch.ones_like(values, dtype=torch.bool))
+    assert 0 < seen <= MOST
+    few = robust_fit(*noisy_line(0.2), torch.ones(4000, dtype=torch.bool))
+    assert float(fit.scale) == pytest.approx(float(few.scale), abs=0.01)
+    assert float(fit.shift) == pytest.approx(float(few.shift), abs=0.01)
+    columns = (torch.arange(MOST) * (64 * 192 * 192) // MOST) % 192
+    assert float(columns.bincount(minlength=192).min()) > 0.8 * MOST / 192
 
 
 @pytest.mark.parametrize(("share", "is_fitted"), [(LEAST_TRUSTED + 0.01, True), (LEAST_TRUSTED - 0.01, False), (0.0, False)])

@@ -55,7 +55,7 @@ def test_a_network_is_shown_what_it_is_shown_at_run_time(index: int) -> None:
     small = thumbnail(torch.from_numpy(sample()["view"]), coarse.depth)  # as the pool has it, in whole numbers
     everything = PixelSet.from_mask(torch.ones(SIZE, dtype=torch.bool))
     depth = guided_upsample(coarse.depth, image, small)
-    TileRefiner(network, CPU, share=1.0).refine(RefinerInput(image, small, coarse, depth, part.score, everything))
+    TileRefiner(network, CPU).refine(RefinerInput(image, small, coarse, depth, part.score, everything))
     (frame,) = network.seen
     y, x = part.origin
     h, w = part.depth.shape

@@ -17,6 +17,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.sharp.disagreement import AGREES, LARGEST, LEAST_FULL, aligned, bounds, disagreement, mixed
 from depth_retrofit_ros.refinement.sharp.unet_net import SmallUNet
+from depth_retrofit_ros.refinement.tiles.projection import finite
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
 
 PERIOD = 512  # px after which the field of noise repeats itself: far more than a tile
@@ -35,10 +36,10 @@ class SharpDepth(nn.Module):
         self.unet = SmallUNet()
 
     def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
-        """ln depth of the whole frame about its median, ``[1, h, w]``: what the bounds are taken from."""
+        """ln depth of the whole frame about its median, ``[1, h, w]``, 0 where it is not known: what the bounds are taken from."""
         del score, model, camera
         level = coarse.depth.log()
-        return (level - level.nanmedian())[None]
+        return finite(level - level.nanmedian())[None]
 
     def forward(self, tiles: Tiles) -> TileAnswer:
         """See ``TileNetwork``."""

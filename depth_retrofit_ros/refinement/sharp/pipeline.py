@@ -35,12 +35,13 @@ TASK = (1.0, 0.0)  # depth, as the U-Net was trained to be told
 @dataclass(frozen=True, slots=True)
 class Networks:
     """unet: of 8 channels, image and depth latents, to the clean depth latent at the last timestep; vae: to and from latents;
-    scheduler: for its noise at that step; prompt ``[1, L, C]``: the embedding of the empty prompt."""
+    scheduler: for its noise at that step; prompt ``[1, L, C]``: the embedding of the empty prompt; task: see ``task_of``."""
 
     unet: Any
     vae: Any
     scheduler: Any
     prompt: Tensor
+    task: Tensor
 
     def encoded(self, values: Tensor) -> Tensor:
         """``[1, 3, h, w]`` −1…1 → the mean latent ``[1, 4, h / 8, w / 8]``."""
@@ -54,10 +55,8 @@ class Networks:
 
     def denoised(self, image: Tensor, start: Tensor) -> Tensor:
         """The clean depth latent, all ``[1, 4, h / 8, w / 8]``."""
-        task = torch.tensor([TASK], device=start.device)
-        task = torch.cat((task.sin(), task.cos()), 1)
         inputs = torch.cat((image, start), 1), self.timestep(start.device).to(start.dtype)
-        clean: Tensor = self.unet(*inputs, encoder_hidden_states=self.prompt, class_labels=task).sample
+        clean: Tensor = self.unet(*inputs, encoder_hidden_states=self.prompt, class_labels=self.task).sample
         return clean
 
     def noised(self, latent: Tensor, noise: Tensor) -> Tensor:
@@ -76,9 +75,9 @@ class SharpDepthPipeline:
     name = NAME
     needs: Needs = "frame"
 
-    def __init__(self, networks: Networks, device: torch.device, long_side: int = LONG_SIDE) -> None:
-        self.networks, self.device, self.long_side = networks, device, long_side
-        self._noise: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+    def __init__(self, networks: Networks, long_side: int = LONG_SIDE) -> None:
+        self.networks, self.long_side = networks, long_side
+        self._noise = torch.empty(0)
 
     @property
     def backend_name(self) -> str:
@@ -105,8 +104,10 @@ class SharpDepthPipeline:
         return Fused(torch.zeros_like(coarse), coarse * change.exp())
 
     def sharpened(self, image: Tensor, depth: Tensor) -> Tensor:
-        """image ``[3, h, w]`` 0…1, depth ``[h, w]`` → sharp depth ``[h, w]`` in the scale of ``depth``."""
-        networks, (height, width) = self.networks, depth.shape
+        """image ``[3, h, w]`` 0…1, depth ``[h, w]`` → sharp depth ``[h, w]`` in the scale of ``depth``. Where that is not
+        finite the networks are shown its median, and scale and shift are not told from it."""
+        networks, (height, width), known = self.networks, depth.shape, depth.isfinite()
+        depth = torch.where(known, depth, depth.nanmedian().nan_to_num(1.0, 1.0, 1.0))
         margin = (0, -width % LATENT, 0, -height % LATENT)
         colors, metric = F.pad(image[None], margin, mode="replicate"), F.pad(depth[None, None], margin, mode="replicate")[0]
         low, high = metric.amin(), metric.amax()
@@ -118,15 +119,20 @@ class SharpDepthPipeline:
         share = F.interpolate(apart[None], scale_factor=1 / LATENT)
         answer = networks.decoded(networks.denoised(seen, mixed(share, networks.noised(sharp, second), coarse_latent)))
         answer, apart = answer[0, :height, :width], apart[0, :height, :width]
-        return robust_fit(answer.flatten(), depth.flatten(), apart.flatten() < AGREES).of(answer.flatten()).view_as(depth)
+        trusted = (apart < AGREES) & known
+        return robust_fit(answer.flatten(), depth.flatten(), trusted.flatten()).of(answer.flatten()).view_as(depth)
 
     def noise(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the two passes, the same whenever frames are of one size."""
-        size = tuple(like.shape)
-        if size not in self._noise:
-            made = torch.randn(2, *size, generator=torch.Generator().manual_seed(SEED)).to(like)
-            self._noise[size] = made[0], made[1]
-        return self._noise[size]
+        """Of the two passes, the same whenever frames are of one size; that of the last size is kept."""
+        if self._noise.shape[1:] != like.shape:
+            self._noise = torch.randn(2, *like.shape, generator=torch.Generator().manual_seed(SEED)).to(like)
+        return self._noise[0], self._noise[1]
+
+
+def task_of(device: torch.device) -> Tensor:
+    """What the U-Net is told that it is to make, ``[1, 4]``: sent once, and not with each frame."""
+    task = torch.tensor([TASK])
+    return torch.cat((task.sin(), task.cos()), 1).to(device)
 
 
 def fitting(size: tuple[int, int], long_side: int) -> tuple[int, int]:
@@ -157,4 +163,4 @@ def load(path: Path, device: torch.device, backend: str, precision: str) -> Shar
             prompt = text(tokenizer("", padding="do_not_pad", return_tensors="pt").input_ids.to(device))[0]
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"cannot load {NAME} from {path} ({first_line(error)}): unpack the published checkpoint anew") from None
-    return SharpDepthPipeline(Networks(unet, vae, scheduler, prompt), device)
+    return SharpDepthPipeline(Networks(unet, vae, scheduler, prompt, task_of(device)))

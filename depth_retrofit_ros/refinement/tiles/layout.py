@@ -6,6 +6,7 @@ Everything has a shape that the frame's size and the number of tiles decide: not
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,13 +68,22 @@ class TileLayout:
         return torch.div(places * (high - self.side), max(count - 1, 1), rounding_mode="floor")
 
 
-def fullest(layout: TileLayout, pixels: PixelSet, count: int) -> Tensor:
-    """The flat numbers ``int64 [count]``, rising, of the tiles that hold most of the pixels; of equal ones the first."""
-    sums = torch.nn.functional.pad(pixels.mask().to(torch.int32).cumsum(0).cumsum(1), (1, 0, 1, 0))
-    rows, columns = layout.starts(sums.device)
-    top, bottom = sums[rows], sums[rows + layout.side]
-    held = (bottom[:, columns + layout.side] - bottom[:, columns] - top[:, columns + layout.side] + top[:, columns]).flatten()
-    order = held * layout.total + torch.arange(layout.total - 1, -1, -1, device=held.device)  # no two are equal
+def held(layout: TileLayout, pixels: PixelSet) -> Tensor:
+    """How many of the pixels each tile holds, ``int64 [total]``. The pixels' frame may be smaller than a tile."""
+    height, width = pixels.size
+    rows, columns = layout.starts(pixels.indices.device)
+    along = pixels.mask().to(torch.int32).cumsum_(1)  # in place and in four bytes: the frame may be an 8K one
+    last = along[:, (columns + layout.side).clamp_max(width) - 1]
+    across = last - torch.where(columns > 0, along[:, (columns - 1).clamp_min(0)], 0)
+    sums = torch.nn.functional.pad(across, (0, 0, 1, 0)).cumsum(0)
+    return (sums[(rows + layout.side).clamp_max(height)] - sums[rows]).flatten()
+
+
+def fullest(counts: Tensor, count: int) -> Tensor:
+    """The flat numbers ``int64 [count]``, rising, of the tiles that hold most of the pixels, see ``held``; of equal ones the
+    first."""
+    total = counts.numel()
+    order = counts * total + torch.arange(total - 1, -1, -1, device=counts.device)  # no two are equal
     return order.topk(count).indices.sort().values
 
 
@@ -85,27 +95,36 @@ def cut(values: Tensor, origins: Tensor, side: int) -> Tensor:
     return values[rows[:, :, None], columns[:, None, :]]
 
 
-def blended(layout: TileLayout, tiles: Tensor, answers: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+class Blend(NamedTuple):
+    """mean: ``[K, C]``, of the tiles that were seen, zero where none was; share: ``[K]`` 0…1, their part of the weight of all tiles
+    of the layout that cover the pixel: 1 where all of these were seen, 0 where none was."""
+
+    mean: Tensor
+    share: Tensor
+
+
+def blended(layout: TileLayout, tiles: Tensor, answers: Tensor, pixels: Tensor) -> Blend:
     """What tiles say at pixels: their mean, weighted by how far from its tile's nearest side each pixel is.
 
-    tiles: ``int64 [T]``, flat numbers; answers: ``[T, side, side, C]``; pixels: ``int64 [K]``, flat. Returns ``[K, C]``, zero where
-    no tile says anything, and whether one does, ``bool [K]``. The weight falls to zero towards a side that another tile overlaps,
-    so that nothing jumps where a tile ends.
+    tiles: ``int64 [T]``, flat numbers of those that were seen; answers: ``[T, side, side, C]``; pixels: ``int64 [K]``, flat. The
+    weight of a tile falls to zero towards a side that another tile of the layout overlaps, seen or not. So ``share · mean``, in
+    which tiles that were not seen say zero, jumps nowhere, where neither does an answer.
     """
     place = torch.full((layout.total,), -1, dtype=torch.int64, device=pixels.device)
     place[tiles] = torch.arange(tiles.numel(), device=pixels.device)
     flat = answers.flatten(0, 2)
-    total, weights = flat.new_zeros(pixels.numel(), flat.shape[1]), flat.new_zeros(pixels.numel())
+    total, seen, every = flat.new_zeros(pixels.numel(), flat.shape[1]), *(flat.new_zeros(pixels.numel()) for _ in range(2))
     positions = row_and_column(pixels, layout.size[1])
     across = [_covering(layout, axis, position) for axis, position in enumerate(positions)]
     for row, dy, row_weight in across[0]:
         for column, dx, column_weight in across[1]:
-            weight = row_weight * column_weight
+            weight = (row_weight * column_weight).to(flat.dtype)
+            every += weight
             index = place[row * layout.counts[1] + column]
-            weight = torch.where(index >= 0, weight, 0.0).to(weights.dtype)
+            weight = torch.where(index >= 0, weight, 0.0)
             total += weight[:, None] * flat[(index.clamp_min(0) * layout.side + dy) * layout.side + dx]
-            weights += weight
-    return total / weights.clamp_min(torch.finfo(weights.dtype).tiny)[:, None], weights > 0
+            seen += weight
+    return Blend(total / seen.clamp_min(torch.finfo(seen.dtype).tiny)[:, None], seen / every)
 
 
 def _covering(layout: TileLayout, axis: int, position: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -18,7 +18,7 @@ from depth_retrofit_ros.coarse.networks.dinov2 import Block
 from depth_retrofit_ros.coarse.networks.rotary import rotated
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
 from depth_retrofit_ros.refinement.tiles.surfaces import COUNT, chosen, offsets_to, surfaces
-from depth_retrofit_ros.refinement.urgt.prior import coarse_normals
+from depth_retrofit_ros.refinement.urgt.prior import CoarseNormals
 from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 PATCH = 16  # px of a token
@@ -76,7 +76,7 @@ class Urgt(nn.Module):
 
     def __init__(self, across: bool = True, local: bool = False) -> None:
         super().__init__()
-        self.across, self.local = across, local
+        self.across, self.local, self.coarse_normals = across, local, CoarseNormals()
         self.color, self.depth, self.normal = Stem(3), Stem(1 + COUNT), Stem(3)
         self.special = nn.Parameter(torch.randn(SPECIAL, WIDTH) * 0.02)
         self.within = nn.ModuleList(Block(WIDTH, HEADS, qk_norm=True, rope=rotated) for _ in range(PAIRS))
@@ -87,9 +87,9 @@ class Urgt(nn.Module):
         self.head = Head()
 
     def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
-        """See ``coarse_normals``, and after these ``surfaces``."""
+        """See ``CoarseNormals``, and after these ``surfaces``."""
         del score, model
-        return torch.cat((coarse_normals(coarse, camera), surfaces(coarse.depth)))
+        return torch.cat((self.coarse_normals(coarse, camera), surfaces(coarse.depth)))
 
     def forward(self, tiles: Tiles) -> TileAnswer:
         """See ``TileNetwork``."""

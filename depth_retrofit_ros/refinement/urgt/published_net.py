@@ -25,7 +25,7 @@ from depth_retrofit_ros.io.checkpoints import load_strict
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE
 from depth_retrofit_ros.refinement.pixels.features import CENTER, SPREAD
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
-from depth_retrofit_ros.refinement.urgt.prior import coarse_normals
+from depth_retrofit_ros.refinement.urgt.prior import CoarseNormals
 
 SIZE = VGGT_1B
 WHOLE = "vggt."  # before all names in a checkpoint of the published wrapper
@@ -64,6 +64,7 @@ class PublishedUrgt(nn.Module):
     def __init__(self, size: VggtSize = SIZE) -> None:
         super().__init__()
         self.size, self.side, self.overlap = size, size.pretrained_size, size.pretrained_size // 7
+        self.coarse_normals = CoarseNormals()
         self.aggregator = Aggregator(size.encoder, size.layers, size.heads, size.pretrained_size, JointDinoV2)
         self.depth_head, self.normal_head = (
             DenseHead(
@@ -76,11 +77,11 @@ class PublishedUrgt(nn.Module):
                 nn.init.zeros_(parameter)
 
     def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
-        """Normals, see ``coarse_normals``, and inverse depth in the median's unit, ``float32 [4, h, w]``."""
+        """Normals, see ``CoarseNormals``, and inverse depth in the median's unit, ``float32 [4, h, w]``."""
         del score, model
         level = coarse.depth.log()
         inverse = torch.nan_to_num((level.nanmedian() - level).exp(), nan=1.0, posinf=1.0)
-        return torch.cat((coarse_normals(coarse, camera), inverse[None]))
+        return torch.cat((self.coarse_normals(coarse, camera), inverse[None]))
 
     def forward(self, tiles: Tiles) -> TileAnswer:
         """See ``TileNetwork``."""

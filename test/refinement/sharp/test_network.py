@@ -9,7 +9,7 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.base import RefinerInput
 from depth_retrofit_ros.refinement.sharp.network import PERIOD, SharpDepth, noise_at, noise_field
 from depth_retrofit_ros.refinement.tiles.refiner import TileRefiner, Tiles
-from test.refinement.tiles.test_refiner import given
+from test.refinement.tiles.test_refiner import ALL, given
 
 CPU = torch.device("cpu")
 SIZE = (224, 352)  # six tiles
@@ -25,7 +25,7 @@ def network(uniform: bool = False) -> SharpDepth:
 
 @torch.no_grad()
 def answer(frame: RefinerInput, net: SharpDepth | None = None) -> torch.Tensor:
-    refiner = TileRefiner(net or network(), CPU, share=1.0)
+    refiner = TileRefiner(net or network(), CPU)
     return refiner.fuse(refiner.refine(frame)).depth
 
 
@@ -34,18 +34,18 @@ def test_it_is_small() -> None:
 
 
 def test_scale_goes_straight_through() -> None:
-    plain, scaled = (answer(given(SIZE, factor=factor)) for factor in (1.0, 37.0))
-    frame = given(SIZE)
+    plain, scaled = (answer(given(SIZE, ALL, factor)) for factor in (1.0, 37.0))
+    frame = given(SIZE, ALL)
     assert float((plain / frame.depth.flatten()[frame.pixels.indices]).log().abs().mean()) > 0.01  # it does something
     torch.testing.assert_close(scaled, 37.0 * plain, rtol=2e-3, atol=0)
 
 
 def test_a_frame_gives_the_same_whenever_it_comes() -> None:
     net = network()
-    first = answer(given(SIZE), net)
-    answer(given((192, 400)), net)
+    first = answer(given(SIZE, ALL), net)
+    answer(given((192, 400), ALL), net)
     torch.manual_seed(7)
-    assert torch.equal(answer(given(SIZE), net), first)
+    assert torch.equal(answer(given(SIZE, ALL), net), first)
 
 
 def test_noise_belongs_to_the_pixels_of_the_frame() -> None:
@@ -84,7 +84,7 @@ def test_uniform_noise_is_as_much_as_the_gate_has_on_average() -> None:
     gated, uniform = network().gate(apart), network(uniform=True).gate(apart)
     assert torch.equal(gated, apart) and float(uniform.std((1, 2)).max()) < 1e-6
     torch.testing.assert_close(uniform.mean((1, 2)), apart.mean((1, 2)))
-    assert not torch.equal(answer(given(SIZE)), answer(given(SIZE), network(uniform=True)))
+    assert not torch.equal(answer(given(SIZE, ALL)), answer(given(SIZE, ALL), network(uniform=True)))
 
 
 def test_the_sky_does_not_change_what_is_near() -> None:
@@ -112,6 +112,6 @@ def test_all_tiles_are_anchored_together() -> None:
             told = super().forward(tiles)
             return told._replace(change=0.2 * tiles.level[:, 0] + 0.5, trusted=torch.ones_like(told.change, dtype=torch.bool))
 
-    frame = given(SIZE)
+    frame = given(SIZE, ALL)
     coarse = frame.depth.flatten()[frame.pixels.indices]
     torch.testing.assert_close(answer(frame, Off().eval()), coarse, rtol=1e-3, atol=0)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE
 from depth_retrofit_ros.refinement.registry import load_refiner, resolved
-from depth_retrofit_ros.refinement.sharp.pipeline import NAME, PARTS, Networks, SharpDepthPipeline, fitting
+from depth_retrofit_ros.refinement.sharp.pipeline import NAME, PARTS, Networks, SharpDepthPipeline, fitting, task_of
 from test.refinement.tiles.test_refiner import given
 
 CPU = torch.device("cpu")
@@ -91,7 +93,7 @@ class Written:
             def noised(self, latent: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
                 return noise
 
-        return Written(None, None, None, torch.zeros(1, 1, 1))
+        return Written(None, None, None, torch.zeros(1, 1, 1), task_of(CPU))
 
 
 def test_the_sharp_answer_is_brought_to_the_coarse_scale_where_they_agree() -> None:
@@ -101,7 +103,7 @@ def test_the_sharp_answer_is_brought_to_the_coarse_scale_where_they_agree() -> N
     wrong = depth.clone()
     wrong[:, 24:32] = 8.5
     written = Written(truth)
-    pipeline = SharpDepthPipeline(written.networks(), CPU, long_side=64)
+    pipeline = SharpDepthPipeline(written.networks(), long_side=64)
     torch.testing.assert_close(pipeline.sharpened(torch.zeros(3, 64, 64), wrong), depth, rtol=1e-4, atol=1e-4)
     first, second = written.starts
     noise = pipeline.noise(first)
@@ -110,11 +112,37 @@ def test_the_sharp_answer_is_brought_to_the_coarse_scale_where_they_agree() -> N
     torch.testing.assert_close(second[..., 5], truth[..., 5])
 
 
+def test_noise_of_other_sizes_is_not_kept() -> None:
+    pipeline = SharpDepthPipeline(Written(torch.zeros(1, 4, 2, 2)).networks())
+    first = [part.clone() for part in pipeline.noise(torch.zeros(1, 4, 2, 2))]
+    pipeline.noise(torch.zeros(1, 4, 2, 3))
+    again = pipeline.noise(torch.zeros(1, 4, 2, 2))
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    kept = [tensor for tensor in tree_leaves(vars(pipeline)) if isinstance(tensor, torch.Tensor)]
+    assert sum(tensor.numel() for tensor in kept) == 2 * 16
+
+
+def test_what_is_not_known_spoils_nothing_else() -> None:
+    """Half a column of cells without depth: the rest comes out as it would."""
+    depth = 2 + torch.arange(8.0).repeat_interleave(8).repeat(64, 1)
+    truth = torch.nn.functional.avg_pool2d((2 * (depth - 2) / 7 - 1)[None, None], 8).repeat(1, 4, 1, 1)
+    broken = depth.clone()
+    broken[:32, 24:32], broken[40, 3] = torch.nan, torch.inf
+    pipeline = SharpDepthPipeline(Written(truth).networks(), long_side=64)
+    torch.testing.assert_close(pipeline.sharpened(torch.zeros(3, 64, 64), broken), depth, rtol=1e-4, atol=1e-4)
+    assert bool(pipeline.sharpened(torch.zeros(3, 64, 64), torch.full((64, 64), torch.nan)).isfinite().all())
+
+
+def test_what_the_network_is_told_is_not_made_anew() -> None:
+    sine, cosine = task_of(CPU)[0].view(2, 2).double()
+    assert sine.tolist() == pytest.approx([math.sin(1), 0]) and cosine.tolist() == pytest.approx([math.cos(1), 1])
+
+
 def test_sizes_that_are_no_multiple_of_eight() -> None:
     assert fitting((1080, 1920), 768) == (432, 768) and fitting((7, 9000), 768) == (1, 768)
     written = Written(torch.linspace(-1, 1, 7).expand(1, 4, 5, 7))
     depth = torch.rand(37, 50) + 1
-    assert SharpDepthPipeline(written.networks(), CPU).sharpened(torch.rand(3, 37, 50), depth).shape == (37, 50)
+    assert SharpDepthPipeline(written.networks()).sharpened(torch.rand(3, 37, 50), depth).shape == (37, 50)
 
 
 def test_what_is_no_checkpoint_is_told(tmp_path: Path) -> None:

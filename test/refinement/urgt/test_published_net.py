@@ -21,7 +21,7 @@ from depth_retrofit_ros.refinement.tiles.refiner import TileRefiner
 from depth_retrofit_ros.refinement.urgt import published_net
 from depth_retrofit_ros.refinement.urgt.published_net import PublishedUrgt, load_published
 from test.coarse.networks.parity import fill, mismatches, random_input, read_fixture, signature
-from test.refinement.tiles.test_refiner import given
+from test.refinement.tiles.test_refiner import ALL, given
 
 CPU, SIDE = torch.device("cpu"), 56
 TINY = VggtSize(
@@ -96,8 +96,8 @@ def test_where_a_tile_lies_matters_beside_another_and_not_alone(tiny: PublishedU
 
 def test_untrained_it_leaves_depth_and_normals_as_they_are() -> None:
     torch.manual_seed(0)
-    refiner = TileRefiner(PublishedUrgt(TINY).eval(), CPU, share=1.0)
-    frame = with_camera()
+    refiner = TileRefiner(PublishedUrgt(TINY).eval(), CPU)
+    frame = with_camera(ALL)
     with torch.no_grad():
         fused = refiner.fuse(refiner.refine(frame))
     torch.testing.assert_close(fused.depth, frame.depth.flatten()[frame.pixels.indices], rtol=1e-4, atol=0)
@@ -135,8 +135,8 @@ def test_a_checkpoint_that_lacks_something_or_has_more_is_refused(tmp_path: Path
         load_published(published, tmp_path / "of.pth")
 
 
-def with_camera() -> RefinerInput:
-    return replace(given((90, 120)), camera=Camera.from_hfov(120, 90, 60.0))
+def with_camera(share: float = 0.2) -> RefinerInput:
+    return replace(given((90, 120), share=share), camera=Camera.from_hfov(120, 90, 60.0))
 
 
 def write(folder: Path, tensors: Mapping[str, Tensor], form: str) -> Path:
