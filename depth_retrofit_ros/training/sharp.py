@@ -1,9 +1,9 @@
 """Training of SharpDepth's small network (arXiv 2411.18229, section 3): a teacher on true depth, then a student.
 
-The student's losses see no true depth. The teacher gives sharp depth from noise alone, right up to scale and shift. The student begins as the teacher, and learns what to
+The teacher gives sharp depth from noise alone, right up to scale and shift. The student begins as the teacher, and learns what to
 do where a coarse depth is given besides: to be as sharp as the frozen teacher would have its answers (score distillation in x₀
-form), and no farther from the coarse depth than that asks for. Its coarse maps are those of the other trainings: 70 % of them are
-simulated, that is, made of the true depth of rendered scenes, which reaches the student in no other way.
+form), and no farther from the coarse depth than that asks for. Its losses see no truth. Its coarse maps are those of the other
+trainings: 70 % of them are simulated, that is, made of the true depth of rendered scenes, which reaches it in no other way.
 """
 
 from __future__ import annotations
