@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import random
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +24,21 @@ from depth_retrofit_ros.evaluation.evaluator import Evaluator, with_oracles
 from depth_retrofit_ros.evaluation.metrics.normals import angular_error
 from depth_retrofit_ros.evaluation.report.nulls import mean_of, or_none
 from depth_retrofit_ros.evaluation.report.results import Entry, image_entry
+from depth_retrofit_ros.io.checkpoints import BUNDLED_FOLDER
+from depth_retrofit_ros.io.digests import digest_of
 from depth_retrofit_ros.pointcloud.exact_normals import exact_normals
 from depth_retrofit_ros.pointcloud.normals import normals_of
 from depth_retrofit_ros.refinement.registry import REFINERS
 from refiner_table.systems import CPU, System
 
 FIGURES = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "dbe_accuracy", "dbe_completeness", "ce", "ce_beside")
+DRAW = 0  # seed
 BASELINES = (*UPSAMPLERS, "base", "oracle", "attainable")
 Figures = dict[str, float | None]
 Given = StoredCoarse | GivenCoarse
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FrameSet:
     """Frames with true depth, and where a coarse map of each comes from: a folder of files, or a model by its name."""
 
@@ -40,12 +48,19 @@ class FrameSet:
     most: int
 
     def pairs(self) -> list[Pair]:
-        """Of all or the first ``most``. Raises DatasetError."""
-        return find_pairs(self.frames)[: self.most]
+        """At most ``most``, see ``drawn``. Raises DatasetError."""
+        return drawn(find_pairs(self.frames), self.most)
 
-    def names(self) -> list[str]:
-        """Of the frames."""
-        return [pair.name for pair in self.pairs()]
+    @cached_property
+    def identity(self) -> Entry:
+        """``frames``: what tells each of them and its truth, by name; ``coarse``: what tells the maps, or the model."""
+        pairs = self.pairs()
+        frames = {pair.name: told_by([pair.image, pair.truth]) for pair in pairs}
+        if self.coarse in MODELS:
+            info = MODELS[self.coarse]
+            weights = [BUNDLED_FOLDER / name for name in info.files[:1]] if info.bundled else []
+            return {"frames": frames, "coarse": f"{self.coarse} {told_by(weights)}"}
+        return {"frames": frames, "coarse": told_by([stored_path(Path(self.coarse), pair.name) for pair in pairs])}
 
     def __iter__(self) -> Iterator[tuple[Sample, Given]]:
         """Each frame with its coarse map, the same for all that is measured on it."""
@@ -60,6 +75,25 @@ class FrameSet:
             yield sample, GivenCoarse(prediction, model.name, model.claim)
 
 
+def drawn(pairs: Sequence[Pair], most: int) -> list[Pair]:
+    """At most ``most`` of them, by a lot that is the same each time: of as many kinds as there are, then another of each. Of a kind
+    are names that begin alike, up to their number."""
+    lots, kinds = random.Random(DRAW), dict[str, list[Pair]]()
+    for pair in pairs:
+        kinds.setdefault(re.split(r"[\W_]*\d", pair.name)[0], []).append(pair)
+    order = list(kinds.values())
+    for of_kind in order:
+        lots.shuffle(of_kind)
+    lots.shuffle(order)
+    taken = [pair for turn in zip_longest(*order) for pair in turn if pair is not None]
+    return sorted(taken[:most], key=lambda pair: pair.name)
+
+
+def told_by(files: Sequence[Path]) -> str:
+    """What tells the contents of files."""
+    return hashlib.sha256("".join(map(digest_of, files)).encode()).hexdigest()[:16] if files else ""
+
+
 def evaluator_of(system: System, budget: float, align: Any) -> Evaluator:
     """Of the system and what it is compared with at its seams; one serves all sets."""
     return Evaluator(system.refiner(), budget, align, preset=system.preset(), upsamplers=(), make=system.make)
@@ -71,22 +105,18 @@ def accuracy(evaluator: Evaluator, frames: FrameSet) -> Entry:
     entries, shares = list[Entry](), list[float]()
     for sample, coarse in frames:
         if reason := evaluator.preset.refusal(coarse):
-            return {"frames": frames.names(), "not": reason}
+            return {"not": reason}
         result = evaluator(sample, coarse)
         entries.append(image_entry(result))
         shares.append(float(result.selected.mean()))
-    return {
-        "frames": frames.names(),
-        "selected": mean_of(shares),
-        **{name: means(entries, name) for name in ("refined", "bilinear")},
-    }
+    return {"selected": mean_of(shares), **{name: means(entries, name) for name in ("refined", "bilinear")}}
 
 
 def baselines(system: System, frames: FrameSet, budget: float, align: Any) -> Entry:
     """Means of the methods that no refiner is part of; system: any, whose pixels the oracles know."""
     evaluator = Evaluator(system.refiner(), budget, align)
     entries = [image_entry(with_oracles(evaluator(sample, coarse))) for sample, coarse in frames]
-    return {"frames": frames.names(), **{name: means(entries, name) for name in BASELINES}}
+    return {name: means(entries, name) for name in BASELINES}
 
 
 def means(entries: list[Entry], method: str) -> Figures:

@@ -48,8 +48,8 @@ def film_frame(size: Size) -> tuple[Frame, np.ndarray]:
 
 
 def speed(system: System, size: Size, budget: float, seconds: float) -> Entry:
-    """Medians [ms] at a frame of ``size``: of the frame and of its refinement; and of the refinement by the sparse refiner, which
-    takes turns with it, so that what else the machine does hits both alike."""
+    """Medians [ms] at a frame of ``size``: of the frame, of the method, which is all but the coarse model, and of refinement alone;
+    and of the method with the sparse refiner, which takes turns with it, so that what else the machine does hits both alike."""
     coarse, frame = load_coarse(MODEL, weights=None, device="cpu"), film_frame(size)[0]
     runs = [made.retrofit(coarse, made.refiner(precision=AS_RUN), budget) for made in (system, REFERENCE)]
     taken: list[list[dict[str, float]]] = [[], []]
@@ -59,17 +59,22 @@ def speed(system: System, size: Size, budget: float, seconds: float) -> Entry:
     while len(taken[0]) < 3 or (time.perf_counter() < end_s and len(taken[0]) < 15):
         for run, times in zip(runs, taken, strict=True):
             times.append(run(frame).times_ms)
-    own, reference = (np.array([[row["refine"] + row["fuse"], sum(row.values())] for row in rows]) for rows in taken)
+    own, reference = (np.array([_sums(row) for row in rows]) for rows in taken)
     medians, beside = np.median(own, 0), np.median(reference, 0)
     return {
-        "size": list(size),
-        "threads": torch.get_num_threads(),
         "rounds": len(own),
-        "refine_ms": float(medians[0]),
-        "frame_ms": float(medians[1]),
-        "sparse_refine_ms": float(beside[0]),
+        "method_ms": float(medians[0]),
+        "refine_ms": float(medians[1]),
+        "frame_ms": float(medians[2]),
+        "sparse_method_ms": float(beside[0]),
         "times_sparse": float(np.median(own[:, 0] / reference[:, 0])),
     }
+
+
+def _sums(times: dict[str, float]) -> tuple[float, float, float]:
+    """Of the method, of refinement, and of the frame."""
+    total = sum(times.values())
+    return total - times["coarse"], times["refine"] + times["fuse"], total
 
 
 def upsampling_speed(name: str, size: Size, rounds: int = 3) -> Entry:
@@ -83,7 +88,7 @@ def upsampling_speed(name: str, size: Size, rounds: int = 3) -> Entry:
         else:
             UPSAMPLERS[name](frame.image, depth)
             times.append(1e3 * (time.perf_counter() - start))
-    return {"size": list(size), "refine_ms": float(np.median(times[1:]))}
+    return {"method_ms": float(np.median(times[1:]))}
 
 
 def memory(chosen: str, size: Size, budget: float, threads: int) -> Entry:
@@ -105,9 +110,8 @@ def memory_here(chosen: str, size: Size, budget: float) -> Entry:
         system = System(chosen, chosen)
         work = system.retrofit(coarse, system.refiner(precision=AS_RUN), budget)
     work(small)
-    start = time.perf_counter()
     taken = peak_beside(lambda: work(frame))
-    return {"size": list(size), "frame": round(taken), "peak": round(peak_resident()), "s": round(time.perf_counter() - start, 2)}
+    return {"frame": round(taken), "peak": round(peak_resident())}
 
 
 def _coarse_depth(coarse: Any, frame: Frame) -> torch.Tensor:
@@ -130,7 +134,7 @@ def flicker(system: System, size: Size, budget: float, frames: int) -> Entry:
         evaluator.add(Answer(frame, result.depth.numpy(), result.coarse.numpy(), result.metric, selected, depth))
     document = evaluator.flicker()
     assert document is not None, "several frames of one size were added with their selection"
-    return {"frames": frames, "size": list(size), **document["static_and_refined"]}
+    return dict(document["static_and_refined"])
 
 
 def predicted(system: System) -> Entry:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from depth_retrofit_ros.evaluation.report.nulls import weighted_mean
 from depth_retrofit_ros.evaluation.report.results import Entry
 from refiner_table.accuracy import FIGURES, Figures
 
@@ -24,6 +25,9 @@ ACCURACY = {  # figure: heading, format
     "dbe_accuracy": ("DBE accuracy [px] ↓", ".2f"),
     "dbe_completeness": ("completeness [px] ↓", ".1f"),
 }
+SEAMS = ("overlap_together", "overlap_alone", "change", "abs_rel_together", "abs_rel_alone")
+HEADLINE = ["seams: overlapping tiles [10⁻³] ↓", "CE there − beside [10⁻³] ↓"]
+COUNTED = "`sparse`: its kernels, half precision; others: eager float32"
 GPUS = ("RTX 4090", "Orin NX 16 GB")
 NONE = "–"
 _TABLE = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -47,24 +51,39 @@ def overall(by_set: Mapping[str, Entry], method: str) -> Figures:
     """Means over all frames of all sets, but those that it cannot be measured on."""
     out: Figures = {}
     for figure in FIGURES:
-        rows = [(len(entry["frames"]), entry[method][figure]) for entry in by_set.values() if method in entry]
-        known = [(count, value) for count, value in rows if value is not None]
-        total = sum(count for count, _ in known)
-        out[figure] = sum(count * value for count, value in known) / total if total else None
+        out[figure] = _mean([(entry, entry[method][figure]) for entry in by_set.values() if method in entry])
     return out
+
+
+def overall_seams(by_set: Mapping[str, Entry]) -> Figures:
+    """Means over all frames of what tiles say, of a refiner that sees any; the most that their order changes."""
+    rows = [entry for entry in by_set.values() if "overlap_together" in entry]
+    out: Figures = {key: _mean([(row, row[key]) for row in rows]) for key in SEAMS}
+    return out | {"order": max((row["order"] for row in rows), default=None)}
+
+
+def _mean(rows: Sequence[tuple[Entry, float | None]]) -> float | None:
+    """Of sets' figures, each by how many frames it has; of those that are not None."""
+    return weighted_mean([value for _, value in rows], [len(entry["of"]["frames"]) for entry, _ in rows])
 
 
 def main_table(stored: Entry) -> Iterator[str]:
     """Everything, overall."""
-    costs = ["seams: CE there / beside ↓", "flicker [10⁻³] ↓", "ms, two cores ↓", "4K: peak MB ↓", f"{GPUS[0]}: ms, predicted"]
-    yield from _head(["refiner", *(heading for heading, _ in ACCURACY.values()), *costs])
+    costs = [
+        *HEADLINE,
+        "flicker [10⁻³] ↓",
+        "ms, whole method ↓",
+        "4K: peak MB ↓",
+        f"{GPUS[0]}: refinement, ms, predicted ({COUNTED})",
+    ]
+    yield from _head([_counts(stored["baselines"]), *(heading for heading, _ in ACCURACY.values()), *costs])
     flickers = [entry["flicker"]["bilinear"]["median"] for entry in stored["refiners"].values() if "flicker" in entry]
     for method, name in ROWS.items():
         if not stored["baselines"]:
             break
         figures, cost = overall(stored["baselines"], method), stored["upsampling"].get(method, {})
         still = _times(1e3, flickers[0]) if flickers and method == "bilinear" else None
-        yield _line([name, *_accuracy(figures), *_shown([_seam(figures), still], ".2f"), *_costs(cost)])
+        yield _line([name, *_accuracy(figures), NONE, *_shown([_seam(figures), still], ".2f"), *_costs(cost)])
     for name, entry in stored["refiners"].items():
         yield _line(
             [
@@ -77,14 +96,14 @@ def main_table(stored: Entry) -> Iterator[str]:
     for method, name in ORACLES.items():
         if stored["baselines"]:
             figures = overall(stored["baselines"], method)
-            yield _line([name, *_accuracy(figures), *_shown([_seam(figures), None], ".2f"), *_costs({})])
+            yield _line([name, *_accuracy(figures), NONE, *_shown([_seam(figures), None], ".2f"), *_costs({})])
 
 
 def sets_table(stored: Entry) -> Iterator[str]:
     """AbsRel at edges, elsewhere and F1, by set."""
     names = list(stored["baselines"])
     yield from _head(
-        ["AbsRel at edges, elsewhere / F1", *(f"{name} ({len(stored['baselines'][name]['frames'])})" for name in names)]
+        ["AbsRel at edges, elsewhere / F1", *(f"{name} ({len(stored['baselines'][name]['of']['frames'])})" for name in names)]
     )
 
     def of_methods(methods: Mapping[str, str]) -> Iterator[str]:
@@ -104,23 +123,23 @@ def seams_table(stored: Entry) -> Iterator[str]:
     yield from _head(
         [
             "refiner",
-            "CE at the seams [10⁻³]",
-            "CE there / beside",
-            "the same of bilinear",
             "overlapping tiles, together [10⁻³]",
             "each alone",
             "mean change",
+            "CE at the seams [10⁻³]",
+            "there − beside",
+            "the same of bilinear",
             "another order",
             "AbsRel of 16 tiles together",
             "each alone",
         ]
     )
     for name, entry in stored["refiners"].items():
-        figures, seams = overall(entry["accuracy"], "refined"), entry.get("seams") or {}
+        figures, seams = overall(entry["accuracy"], "refined"), overall_seams(entry.get("seams", {}))
         steps = [_times(1e3, figures["ce"]), _seam(figures), _seam(overall(entry["accuracy"], "bilinear"))]
-        overlaps = [_times(1e3, seams.get(key)) for key in ("overlap_together", "overlap_alone", "change")]
-        both = [seams.get("abs_rel_together"), seams.get("abs_rel_alone")]
-        cells = [*_shown(steps, ".2f"), *_shown(overlaps, ".2f"), *_shown([seams.get("order")], ".0e"), *_shown(both, ".4f")]
+        overlaps = [_times(1e3, seams[key]) for key in ("overlap_together", "overlap_alone", "change")]
+        both = [seams["abs_rel_together"], seams["abs_rel_alone"]]
+        cells = [*_shown([*overlaps, *steps], ".2f"), *_shown([seams["order"]], ".0e"), *_shown(both, ".4f")]
         yield _line([name, *cells])
 
 
@@ -129,7 +148,9 @@ def normals_table(stored: Entry) -> Iterator[str]:
     rows = {"coarse": "coarse depth", "refined": "refined depth", "own": "the refiner's own"}
     yield from _head(["refiner, set", *(f"{name}: mean / median [deg], < 11.25°" for name in rows.values())])
     for refiner, entry in stored["refiners"].items():
-        for name, found in (entry.get("normals") or {}).items():
+        for name, found in entry.get("normals", {}).items():
+            if "own" not in found:
+                continue
             cells = [
                 f"{row['normal_mean']:.1f} / {row['normal_median']:.1f}, {row['normal_within']:.0%}" for row in map(found.get, rows)
             ]
@@ -140,10 +161,10 @@ def memory_table(stored: Entry) -> Iterator[str]:
     """Of large frames."""
     entries = {**stored["upsampling"], **stored["refiners"]}
     sizes = list(next((entry["memory"] for entry in entries.values() if "memory" in entry), {}))
-    yield from _head(["", *(f"{size}: peak of the process / of the frame [MB], s" for size in sizes)])
+    yield from _head(["", *(f"{size}: peak of the process / of the frame [MB]" for size in sizes)])
     for name, entry in entries.items():
         if "memory" in entry:
-            cells = [f"{row['peak']:,} / {row['frame']:,}, {row['s']:.1f}" for row in map(entry["memory"].get, sizes)]
+            cells = [NONE if row is None else f"{row['peak']:,} / {row['frame']:,}" for row in map(entry["memory"].get, sizes)]
             yield _line([ROWS.get(name, f"**{name}**"), *cells])
 
 
@@ -151,7 +172,7 @@ def predicted_table(stored: Entry) -> Iterator[str]:
     """Expected, and best in brackets."""
     predictions = {name: entry["predicted"] for name, entry in stored["refiners"].items() if "predicted" in entry}
     devices = next((list(one["ms"]) for one in predictions.values() if "ms" in one), [])
-    yield from _head(["refiner", "launches / MB / GFLOP", *devices])
+    yield from _head([f"refiner ({COUNTED})", "launches / MB / GFLOP", *devices])
     for name, one in predictions.items():
         if "not" in one:
             yield _line([name, one["not"], *([NONE] * len(devices))])
@@ -163,12 +184,11 @@ def predicted_table(stored: Entry) -> Iterator[str]:
 
 def ablations_table(ablations: Sequence[Entry]) -> Iterator[str]:
     """A row for each variant, the systems one after the other."""
-    seams = ["seams: CE there / beside ↓", "overlapping tiles [10⁻³] ↓"]
-    yield from _head(["system", "variant", *(heading for heading, _ in ACCURACY.values()), *seams])
+    yield from _head(["system", "variant", *(heading for heading, _ in ACCURACY.values()), *HEADLINE])
     before = None
     for entry in ablations:
         figures, system = entry["figures"], entry["system"]
-        rest = _shown([_seam(figures), _times(1e3, figures.get("overlap_together"))], ".2f")
+        rest = _shown([_times(1e3, figures["overlap_together"]), _seam(figures)], ".2f")
         yield _line([system if system != before else "", entry["variant"], *_accuracy(figures), *rest])
         before = system
 
@@ -181,13 +201,14 @@ def _costs(entry: Mapping[str, Any]) -> list[str]:
     speed, size = entry.get("speed", {}), "3840x2160"
     peak = entry.get("memory", {}).get(size, {}).get("peak")
     ms = entry.get("predicted", {}).get("ms", {}).get(GPUS[0], {}).get("expected")
-    return [*_shown([speed.get("refine_ms")], ",.0f"), *_shown([peak], ",d"), *_shown([ms], ".1f")]
+    return [*_shown([speed.get("method_ms")], ",.0f"), *_shown([peak], ",d"), *_shown([ms], ".1f")]
 
 
 def _consistency(entry: Entry) -> list[float | None]:
-    """At seams, and flicker."""
+    """Of overlapping tiles, at seams, and flicker."""
+    overlap = _times(1e3, overall_seams(entry.get("seams", {}))["overlap_together"])
     still = entry.get("flicker", {}).get("refined", {}).get("median")
-    return [_seam(overall(entry["accuracy"], "refined")), _times(1e3, still)]
+    return [overlap, _seam(overall(entry["accuracy"], "refined")), _times(1e3, still)]
 
 
 def _label(name: str, entry: Entry) -> str:
@@ -197,12 +218,17 @@ def _label(name: str, entry: Entry) -> str:
 
 
 def _seam(figures: Mapping[str, Any]) -> float | None:
-    """CE at seams over that beside them."""
-    return _over(figures["ce"], figures["ce_beside"])
+    """CE at seams less that beside them [10⁻³]."""
+    there, beside = figures["ce"], figures["ce_beside"]
+    return None if there is None or beside is None else 1e3 * (there - beside)
 
 
-def _over(one: float | None, other: float | None) -> float | None:
-    return None if one is None or not other else one / other
+def _counts(by_set: Mapping[str, Entry]) -> str:
+    """How many frames, and of how many images: sets of other coarse maps may have the same."""
+    if not by_set:
+        return "refiner"
+    frames = [of for entry in by_set.values() for of in entry["of"]["frames"].items()]
+    return f"refiner ({len(frames)} frames, of {len(set(frames))} images)"
 
 
 def _times(factor: float, value: float | None) -> float | None:

@@ -9,6 +9,7 @@ from depth_retrofit_ros.evaluation.baselines.upsampling import bilinear
 from depth_retrofit_ros.evaluation.metrics.alignment import fit
 from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel
 from depth_retrofit_ros.evaluation.metrics.seams import overlap_error
+from depth_retrofit_ros.evaluation.metrics.tiles import Look, change_by_order, each_alone
 from depth_retrofit_ros.evaluation.report.nulls import mean_of, or_none
 from depth_retrofit_ros.evaluation.report.results import Entry
 from depth_retrofit_ros.refinement.base import RefinerInput
@@ -40,7 +41,9 @@ def seams(system: System, frames: FrameSet, budget: float) -> Entry | None:
         rows.append(
             _overlaps(refiner, given) | _company(refiner, given, np.where(np.isfinite(sample.depth), sample.depth, np.nan), scale)
         )
-    return {key: mean_of(or_none(row[key]) for row in rows) for key in rows[0]} if rows else None
+    if not rows:
+        return None
+    return {key: mean_of(or_none(row[key]) for row in rows) for key in rows[0]} | {"order": max(row["order"] for row in rows)}
 
 
 def _overlaps(refiner: TileRefiner, given: RefinerInput) -> dict[str, float]:
@@ -48,7 +51,8 @@ def _overlaps(refiner: TileRefiner, given: RefinerInput) -> dict[str, float]:
     layout = TileLayout(given.size, side, side // 2)
     tiles = fullest(held(layout, given.pixels), min(TILES, layout.total))
     starts, selected = layout.origins(tiles).numpy(), given.pixels.mask().numpy()
-    together, alone = _changes(refiner, given, layout, tiles), _alone(refiner, given, layout, tiles)
+    look = _look(refiner, given, layout)
+    together, alone = look(tiles), each_alone(look, tiles)
     inside = np.stack([selected[y : y + side, x : x + side] for y, x in starts])
     return {
         "overlap_together": overlap_error(starts, together.numpy(), selected),
@@ -61,24 +65,20 @@ def _company(refiner: TileRefiner, given: RefinerInput, truth: np.ndarray, scale
     network = refiner.network
     layout = TileLayout(given.size, network.side, network.overlap)
     tiles = fullest(held(layout, given.pixels), min(TILES, layout.total))
-    order = torch.randperm(len(tiles), generator=torch.Generator().manual_seed(0))
-    together, moved = _changes(refiner, given, layout, tiles), torch.empty(0)
-    moved = torch.empty_like(together)
-    moved[order] = _changes(refiner, given, layout, tiles[order])
+    look = _look(refiner, given, layout)
+    together = look(tiles)
+    order = change_by_order(look, tiles, together, torch.Generator().manual_seed(0))
     pixels = given.pixels.indices
     base, true = given.depth.flatten()[pixels], truth.reshape(-1)[pixels.numpy()]
     errors = {}
-    for name, changes in (("together", together), ("alone", _alone(refiner, given, layout, tiles))):
+    for name, changes in (("together", together), ("alone", each_alone(look, tiles))):
         values, share = blended(layout, tiles, changes[..., None], pixels)
         depth = (base * values[:, 0].exp() * scale).numpy()
         errors[f"abs_rel_{name}"] = abs_rel(depth, true, share.numpy() > 0)
-    return {"order": float((moved - together).abs().max()), **errors}
+    return {"order": order, **errors}
 
 
-def _changes(refiner: TileRefiner, given: RefinerInput, layout: TileLayout, tiles: torch.Tensor) -> torch.Tensor:
-    """ln(refined / coarse) of tiles ``[T, S, S]``."""
-    return refiner.look(given, layout, tiles, held(layout, given.pixels))[0][..., 0]
-
-
-def _alone(refiner: TileRefiner, given: RefinerInput, layout: TileLayout, tiles: torch.Tensor) -> torch.Tensor:
-    return torch.cat([_changes(refiner, given, layout, tile) for tile in tiles.split(1)])
+def _look(refiner: TileRefiner, given: RefinerInput, layout: TileLayout) -> Look:
+    """ln(refined / coarse) of tiles, ``[T, S, S]``."""
+    counts = held(layout, given.pixels)
+    return lambda tiles: refiner.look(given, layout, tiles, counts)[0][..., 0]

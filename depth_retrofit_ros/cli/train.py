@@ -68,7 +68,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--held-out", type=positive_int, default=64, help="validation scenes, from another seed")
     parser.add_argument("--photos", type=Path, help="folder of photographs to use as textures")
     parser.add_argument("--held-out-photos", type=Path, help="other photographs, for the validation scenes")
-    parser.add_argument("--workers", type=positive_int, default=2, help="processes that render and, for refiners, make samples")
+    parser.add_argument(
+        "--workers",
+        type=positive_int,
+        help="processes that render and, for refiners, make samples ahead: each keeps a core busy and holds PyTorch and the models "
+        "of --coarse, 0.4 GB and more, beside its share of 1 GB of their answers (default: 2 beside a GPU; 1 on a CPU, which the "
+        "training itself keeps busy: then no process is started)",
+    )
     parser.add_argument("--steps", type=positive_int, default=20000)
     parser.add_argument("--minutes", type=positive, default=0.0, help="end the schedule after this time at the latest")
     batch, rate = (", ".join(f"{getattr(t, what):g} for {name}" for name, t in TARGETS.items()) for what in ("batch", "rate"))
@@ -148,6 +154,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seed == VALIDATION_SEED or args.seed < 0:
         raise ModelError(f"--seed {args.seed}: choose one that is not negative, nor {VALIDATION_SEED}, the validation set's")
     device = pick_device(args.device)
+    args.workers = args.workers or (1 if device.type == "cpu" else 2)
     pools = {split: pool_specs(args, str(device), split) for split in ("train", "validation")}
     check_pools([pool for split in pools.values() for pool in split])
     target = TARGETS[args.target]

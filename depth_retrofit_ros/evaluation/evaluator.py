@@ -225,8 +225,8 @@ def seams_of(refiner: Refiner[Any], size: tuple[int, int]) -> Seams:
 
 
 def seam_figures(depth: np.ndarray, truth: np.ndarray, seams: Seams, selected: np.ndarray) -> Figures:
-    """The consistency error at the seams, and that of as many lines halfway across what lies between them."""
-    beside = seams.beside(TILE_PX // 2 - OVERLAP_PX)
+    """The consistency error at the seams, and that along lines halfway between them."""
+    beside = seams.beside((depth.shape[0], depth.shape[1]))
     return {"ce": seam_error(depth, truth, seams, selected), "ce_beside": seam_error(depth, truth, beside, selected)}
 
 

@@ -31,6 +31,14 @@ class _Calls(Dataset[object], Generic[Made]):
             return error
 
 
+def raise_file_limit() -> None:
+    """To ``FILES``, or as far as this process may; a higher one stays."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 class Ahead(Generic[Made]):
     """``make(index)``, computed ahead in ``workers`` processes for index after index; asked for another one, they begin there.
 
@@ -60,8 +68,7 @@ class Ahead(Generic[Made]):
         self._coming = None
 
     def _from(self, index: int) -> Iterator[Made | DepthRetrofitError]:
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, most) if most != resource.RLIM_INFINITY else FILES, most))
+        raise_file_limit()
         # Spawned: neither a CUDA context nor threads survive a fork.
         loader: DataLoader[object] = DataLoader(
             _Calls(self.make),

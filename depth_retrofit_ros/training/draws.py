@@ -14,7 +14,7 @@ from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.training.ahead import Ahead
 from depth_retrofit_ros.training.coarse_views import CoarseView, model_view, simulated_view
 
-KEPT_BYTES = 1 << 30  # of answers of models, kept for the next time that their scene is drawn
+KEPT_BYTES = 1 << 30  # of answers of models, kept for the next time that their scene is drawn: by all processes together
 BLOCK = 4  # steps whose samples are made together where they are used twice
 PATIENCE = 200  # samples drawn for one that is used
 SIMULATED = 0.7  # share of the samples whose coarse map is simulated; the others come from models
@@ -44,7 +44,7 @@ class Draws(Generic[Sample]):
         self.files, self.models = list(files), list(models)
         self.batch, self.seed, self.simulated, self.echoed = batch, seed, simulated, echoed
         self._views: dict[tuple[str, str], CoarseView] = {}
-        self._kept = 0  # bytes in them
+        self._kept, self._most = 0, KEPT_BYTES // max(1, workers)  # bytes in them, and how many there may be in a process
         self._block: tuple[int, list[Sample]] | None = None
         self._drawn = Ahead(self.draw, workers)
 
@@ -103,7 +103,7 @@ class Draws(Generic[Sample]):
         if key not in self._views:
             view = self._views[key] = model_view(model, data)
             self._kept += view.bytes
-            while self._kept > KEPT_BYTES and len(self._views) > 1:
+            while self._kept > self._most and len(self._views) > 1:
                 self._kept -= self._views.pop(next(iter(self._views))).bytes
         return self._views[key]
 

@@ -28,7 +28,8 @@ class LoopSpec:
 
     steps: total; batch: samples per step; rate: peak learning rate (AdamW, cosine to zero after a warm-up of 2 %); out: folder for
     log.csv and state.pt; minutes: stop early after this wall time, 0 = no limit; the schedule then ends with the time; resume: go
-    on from state.pt if there is one; precision: of the products (weights and their updates stay float32);
+    on from state.pt if there is one, from where its schedule was: minutes are then those of what is left of it. With other steps it
+    is another schedule, of which ``done / steps`` are over. precision: of the products (weights and their updates stay float32);
     workers: processes that make samples ahead of their use, or 1.
     """
 
@@ -65,7 +66,7 @@ class Loop:
         self.network, self.spec = network, spec
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(groups or network.parameters(), lr=spec.rate, weight_decay=1e-4, betas=(0.9, 0.98))
-        self.done = 0
+        self.done, self.progress = 0, 0.0  # steps, and share of the schedule that is over
         spec.make_out()
         if spec.resume:
             self._load()
@@ -74,11 +75,11 @@ class Loop:
         self, step: Callable[[nn.Module, int, float], Losses], validate: Callable[[nn.Module], dict[str, float]], every: int
     ) -> dict[str, float]:
         """Train to the end; validate the averaged weights every ``every`` steps; returns the last validation."""
-        start, first = time.monotonic(), self.done
+        start, first, share = time.monotonic(), self.done, self.progress
         sums, summed = dict[str, float](), 0
         while True:
-            progress = self._progress(first, time.monotonic() - start)
-            if progress >= 1:
+            progress = self.progress = self._progress(first, share, time.monotonic() - start)
+            if self.finished:
                 break
             for group in self.optimizer.param_groups:
                 rate = self.spec.rate * group.get("share", 1.0)
@@ -100,17 +101,26 @@ class Loop:
             if self.done % every == 0:
                 figures = validate(self.average.eval())
                 self._log(figures, progress, time.monotonic() - start)
-                self._save()
+                self.progress = self._progress(first, share, time.monotonic() - start)
+                self.save()
         figures = validate(self.average.eval())
         self._log(figures, 1.0, time.monotonic() - start)
-        self._save()
+        self.save()
         return figures
 
-    def _progress(self, first: int, elapsed_s: float) -> float:
-        by_steps = self.done / self.spec.steps
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule is over, by steps or by time."""
+        return self.progress >= 1
+
+    def _progress(self, first: int, share: float, elapsed_s: float) -> float:
+        """Of a run that began after ``first`` steps and ``share`` of the schedule."""
+        steps = self.spec.steps
+        by_steps = self.done / steps
+        if share > first / steps and first < steps:  # time was ahead of the steps
+            by_steps = share + (1 - share) * (self.done - first) / (steps - first)
         if not self.spec.minutes:
             return by_steps
-        share = first / self.spec.steps
         return max(by_steps, share + (1 - share) * elapsed_s / (60 * self.spec.minutes))
 
     def _update_average(self) -> None:
@@ -130,12 +140,15 @@ class Loop:
             for name, value in values.items():
                 writer.writerow([self.done, f"{elapsed_s:.1f}", name, f"{value:.6f}"])
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write state.pt, whole or not at all. Raises OutputError."""
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "done": self.done,
+            "progress": min(self.progress, 1.0),
+            "steps": self.spec.steps,
         }
         temporary, path = self.spec.out / "state.tmp", self.spec.out / "state.pt"
         try:
@@ -154,6 +167,8 @@ class Loop:
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.done = int(state["done"])
+            same = state.get("steps") == self.spec.steps
+            self.progress = float(state["progress"]) if same else self.done / self.spec.steps
         except (pickle.UnpicklingError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             why = f"{path} is damaged or of another network ({first_line(error)})"
             raise WeightsError(f"cannot resume, {why}: remove it or choose another folder") from None

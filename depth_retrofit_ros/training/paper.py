@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from depth_retrofit_ros.training.crops import FEWEST_ACTIVE, surface_target
 from depth_retrofit_ros.training.draws import Draws, random_budget, remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import silog_loss, two_hot_cross_entropy
+from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.upsampling.interpolation import nearest
 
 MAX_ACTIVE = 20_000  # per crop: bounds the time of a step
@@ -32,7 +32,7 @@ LARGEST_SCENE = 5.0  # of |ln(true depth / median)|, beyond which a target says 
 BINS_WEIGHT = 0.1  # of the cross entropy that makes the bins a distribution over depths
 SIMULATED_ANSWERS = 4  # of each scene of the calibration
 SAYS_NOTHING = 1e-3  # spread of the entropy of features that are the same everywhere, but for their rounding
-VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 12, 4
+VALIDATION_BATCHES, VALIDATION_BATCH = 12, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +147,10 @@ def scale_invariant(log_pred: Tensor, log_true: Tensor, counts: Sequence[int]) -
     return torch.stack([silog_loss(p, t, torch.ones_like(t, dtype=torch.bool)) for p, t in crops]).mean() / 10
 
 
-@torch.no_grad()
 def validate(network: nn.Module, crops: Callable[[int], Sequence[PaperSample]], backend: SparseBackend) -> dict[str, float]:
     """Mean losses over held-out crops, the same each time, and the share of the coarse error that is left."""
     assert isinstance(network, PaperNet)
-    sums: dict[str, float] = {}
-    for index in range(VALIDATION_BATCHES):
-        for name, value in paper_losses(network, crops(index), backend).items():
-            sums[name] = sums.get(name, 0.0) + float(value) / VALIDATION_BATCHES
-    return {f"val_{name}": value for name, value in sums.items()} | {"val_left": sums["error"] / max(sums["coarse"], math.ulp(0.0))}
+    return validated(lambda index: paper_losses(network, crops(index), backend), VALIDATION_BATCHES)
 
 
 def train_paper(

@@ -21,13 +21,15 @@ from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import local_window_loss, silog_loss
 from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets, to_network
 from depth_retrofit_ros.training.views import resized
+from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.training.windows import Window, Windows
 
 PRETRAINING = 0.2  # share of the steps
+ENCODER = 0.3  # of the learning rate, for the encoder
 WINDOWS, WINDOW_SIDE = 50, 15  # of the loss on local detail, of a tile
 SELECTED, DETAIL, CONSISTENCY, OWN = 5.0, 5.0, 1.0, 0.2  # weights beside SILog; the last of what the tile's own features give
 ROUNDED = 0.05  # of ln depth, up to which the error at selected pixels counts by its square
-VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 24, 2
+VALIDATION_BATCHES, VALIDATION_BATCH = 24, 2
 
 
 def shapes(network: PatchRefinerV2) -> list[tuple[int, int]]:
@@ -95,16 +97,11 @@ def whole_views(files: Sequence[Path], side: int, batch: int, seed: int, step: i
     return torch.stack(images), torch.stack(depths)
 
 
-@torch.no_grad()
 def validate(network: nn.Module, windows: Callable[[int], Sequence[Window]]) -> dict[str, float]:
     """Mean losses over held-out windows, the same each time, and the share of the coarse error that is left at selected pixels."""
     assert isinstance(network, PatchRefinerV2)
     generator = torch.Generator().manual_seed(VALIDATION_SEED)
-    sums: dict[str, float] = {}
-    for index in range(VALIDATION_BATCHES):
-        for name, value in prv2_losses(network, to_network(network, windows(index)), generator).items():
-            sums[name] = sums.get(name, 0.0) + float(value) / VALIDATION_BATCHES
-    return {f"val_{name}": value for name, value in sums.items()} | {"val_left": sums["error"] / sums["coarse"]}
+    return validated(lambda index: prv2_losses(network, to_network(network, windows(index)), generator), VALIDATION_BATCHES)
 
 
 def train_prv2(
@@ -130,11 +127,12 @@ def train_prv2(
             images, log_depth = (part.to(spec.device) for part in views(index))
             with spec.autocast():
                 return pretraining_losses(net, images, log_depth, generator)
+        views.close()
         seen = to_network(net, windows(index))
         with spec.autocast():
             return prv2_losses(net, seen, generator)
 
     encoder = [parameter for name, parameter in network.named_parameters() if name.startswith("encoder.")]
     others = [parameter for name, parameter in network.named_parameters() if not name.startswith("encoder.")]
-    loop = Loop(network, spec, [{"params": encoder, "share": 0.3 if pretraining else 1.0}, {"params": others}])
+    loop = Loop(network, spec, [{"params": encoder, "share": ENCODER}, {"params": others}])
     return loop, loop.run(step, lambda net: validate(net, fixed), every=250)

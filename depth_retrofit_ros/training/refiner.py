@@ -18,10 +18,11 @@ from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training.crops import Crops, CropSample
 from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 
 STEEPEST = 1.0  # ln ratio up to which the relative error counts in full
 CHOICE_SCALE = 0.03  # in ln depth: candidates this much apart are told apart
-VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 12, 4
+VALIDATION_BATCHES, VALIDATION_BATCH = 12, 4
 
 RefinerLosses = Callable[[RefinerNet, Sequence[CropSample]], Losses]
 """As ``refiner_losses``; ablations minimise others."""
@@ -92,17 +93,12 @@ def relative_error(log_error: torch.Tensor) -> torch.Tensor:
     return (bounded.exp() * (1 + log_error - bounded) - 1).abs()
 
 
-@torch.no_grad()
 def validate_refiner(
     network: nn.Module, crops: Callable[[int], Sequence[CropSample]], batches: int, losses: RefinerLosses = refiner_losses
 ) -> dict[str, float]:
     """Mean losses over a fixed set of held-out crops, and the share of the coarse error that is left."""
     assert isinstance(network, RefinerNet)
-    sums: dict[str, float] = {}
-    for index in range(batches):
-        for name, value in losses(network, crops(index)).items():
-            sums[name] = sums.get(name, 0.0) + float(value) / batches
-    return {f"val_{k}": v for k, v in sums.items()} | {"val_left": sums["fused"] / sums["coarse"]}
+    return validated(lambda index: losses(network, crops(index)), batches, "fused")
 
 
 def train_refiner(

@@ -1,13 +1,15 @@
-"""Training of SharpDepth's small network (arXiv 2411.18229, section 3): a teacher on true depth, then a student without any.
+"""Training of SharpDepth's small network (arXiv 2411.18229, section 3): a teacher on true depth, then a student.
 
 The teacher gives sharp depth from noise alone, right up to scale and shift. The student begins as the teacher, and learns what to
 do where a coarse depth is given besides: to be as sharp as the frozen teacher would have its answers (score distillation in x₀
-form), and no farther from the coarse depth than that asks for.
+form), and no farther from the coarse depth than that asks for. Its losses see no truth. Its coarse maps are those of the other
+trainings: 70 % of them are simulated, that is, made of the true depth of rendered scenes, which reaches it in no other way.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import gradient_loss
 from depth_retrofit_ros.training.tile_batch import targets
+from depth_retrofit_ros.training.validation import VALIDATION_SEED
 from depth_retrofit_ros.training.windows import Window, Windows
 
 TEACHING = 0.5  # share of the steps
@@ -34,10 +37,11 @@ LEAST_DEVIATION = 0.03  # of true normalised depth in a window, for less is nois
 LEAST_ANSWER = 0.01  # variance of an answer, below which its scale is not taken as chosen
 PURE = 0.2  # share of the student's samples that are noise alone, as its first pass sees
 RECONSTRUCTION = 0.3  # weight of the anchor beside distillation
-AVERAGE, AVERAGE_EVERY = 0.999, 5  # of the weights by which the disagreement is found, and steps between its updates
+AVERAGE, AVERAGE_EVERY = 0.999, 5  # slowest decay of the weights by which the disagreement is found, and steps between its updates
+FOLLOWS = 0.1  # share of the run within which they follow, where that is faster: a short run is to leave nothing of the teacher
 UNIT = 0.2  # difference of normalised depth that counts as one where it is squared, as latents do whose variance is about one
 KEPT = 0.0683  # of a clean answer in the last step of the diffusion that the paper's networks come from
-VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 24, 4
+VALIDATION_BATCHES, VALIDATION_BATCH = 24, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +109,17 @@ class Distillation(nn.Module):
         self.average = copy.deepcopy(teacher).requires_grad_(False)
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """Move the average towards the student."""
+    def follow(self, decay: float) -> None:
+        """Move the average towards the student, keeping ``decay`` of it."""
         for slow, fast in zip(self.average.parameters(), self.student.parameters(), strict=True):
-            slow.lerp_(fast, 1 - AVERAGE)
+            slow.lerp_(fast, 1 - decay)
+
+
+def decay_at(step: int, progress: float) -> float:
+    """Of the average at a step above 0, as ``progress`` of the run (0…1) is over, by steps or by time: what it held ``FOLLOWS`` of
+    the run ago counts 1/e at most."""
+    share = AVERAGE_EVERY * progress / step  # of the run, between two updates
+    return min(AVERAGE, math.exp(-share / FOLLOWS))
 
 
 def student_losses(nets: Distillation, seen: Seen, generator: torch.Generator, ablation: Ablation = Ablation()) -> Losses:
@@ -180,7 +191,11 @@ def train_sharp(
     network: SharpDepth,
     ablation: Ablation = Ablation(),
 ) -> tuple[SharpDepth, dict[str, float], int]:
-    """The finished student, its validation figures, and the steps of both stages. The teacher's state is in its own folder."""
+    """The finished student, its validation figures, and the steps of both stages. The teacher's state is in its own folder.
+
+    Minutes are divided between the stages that there are to run: of a training that is resumed after the teacher was finished they
+    are all the student's, who keeps that teacher.
+    """
     shapes = [(network.side, network.side)]
     windows = Windows(shapes, train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers)
     held = Windows(shapes, held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
@@ -198,7 +213,7 @@ def train_sharp(
     def study(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, Distillation)
         if index and index % AVERAGE_EVERY == 0:
-            net.follow()
+            net.follow(decay_at(index, progress))
         seen = seen_of(net.student, windows(first + index), spec.device)
         with spec.autocast():
             return student_losses(net, seen, _generator(spec, first + index), ablation)
@@ -208,15 +223,18 @@ def train_sharp(
         assert isinstance(student, SharpDepth)
         return validate(student, fixed, spec.device)
 
+    teaching = Loop(network, replace(spec, steps=first, out=spec.out / "teacher", minutes=spec.minutes / 2))
     begun = spec.resume and (spec.out / "state.pt").exists()  # the student: the teacher stays what it is
-    spec = replace(spec, minutes=spec.minutes / 2)
-    teaching = Loop(network, replace(spec, steps=first, out=spec.out / "teacher"))
-    if not begun:
+    taught = begun or teaching.finished
+    if not taught:
         teaching.run(teach, check, every=250)
     assert isinstance(teaching.average, SharpDepth)
     nets = Distillation(teaching.average)
-    studying = replace(spec, steps=spec.steps - first, rate=STUDENT_RATE * spec.rate)
+    minutes = spec.minutes if taught else spec.minutes / 2
+    studying = replace(spec, steps=spec.steps - first, rate=STUDENT_RATE * spec.rate, minutes=minutes)
     loop = Loop(nets, studying, [{"params": list(nets.student.parameters())}])
+    if not begun:
+        loop.save()  # the teacher is what it is from here on
     figures = loop.run(study, check, every=250)
     student = loop.average.student
     assert isinstance(student, SharpDepth)

@@ -16,12 +16,13 @@ from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import gradient_loss
 from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets, to_network
+from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.training.windows import Window, Windows
 
 GRIDMIX = (1,) * 2 + (2,) * 3 + (3,) * 5  # tiles along a side of a window, each entry as likely (section 3.3; 4 is left out)
 GRADIENT, CONSISTENCY, NORMALS = 0.5, 0.5, 0.1  # weights beside the errors of depth
 ROUNDED = 0.05  # of ln depth, up to which the error counts by its square
-VALIDATION_SEED, VALIDATION_BATCHES, VALIDATION_BATCH = 10_000, 24, 2
+VALIDATION_BATCHES, VALIDATION_BATCH = 24, 2
 
 
 def shapes(network: Urgt) -> list[tuple[int, int]]:
@@ -79,15 +80,10 @@ def angles(normals: Tensor, reference: Tensor) -> Tensor:
     return torch.atan2((across + 1e-8).sqrt(), (normals * reference).sum(1))
 
 
-@torch.no_grad()
 def validate(network: nn.Module, windows: Callable[[int], Sequence[Window]]) -> dict[str, float]:
     """Mean losses over held-out windows, the same each time, and the share of the coarse error that is left at selected pixels."""
     assert isinstance(network, Urgt)
-    sums: dict[str, float] = {}
-    for index in range(VALIDATION_BATCHES):
-        for name, value in urgt_losses(network, to_network(network, windows(index))).items():
-            sums[name] = sums.get(name, 0.0) + float(value) / VALIDATION_BATCHES
-    return {f"val_{name}": value for name, value in sums.items()} | {"val_left": sums["error"] / sums["coarse"]}
+    return validated(lambda index: urgt_losses(network, to_network(network, windows(index))), VALIDATION_BATCHES)
 
 
 def train_urgt(

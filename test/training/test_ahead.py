@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import resource
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from depth_retrofit_ros.errors import DatasetError
-from depth_retrofit_ros.training.ahead import Ahead
+from depth_retrofit_ros.training.ahead import FILES, Ahead, raise_file_limit
+from depth_retrofit_ros.training.coarse_views import model_view
 from depth_retrofit_ros.training.crops import Crops
 from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.frozen import FrozenModels
@@ -49,6 +52,43 @@ def test_crops_are_the_same_with_workers_and_without(tmp_path: Path) -> None:
         assert len(pairs) == 2
         for a, b in pairs:
             assert torch.equal(a.mask, b.mask) and torch.equal(a.features.rows, b.features.rows) and torch.equal(a.target, b.target)
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted"),
+    [
+        ((1024, 4096), 4096),
+        ((1024, 1 << 20), FILES),
+        ((1024, resource.RLIM_INFINITY), FILES),
+        ((1 << 18, 1 << 20), None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_and_never_lowered(
+    limits: tuple[int, int], wanted: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_to: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda which, given: set_to.append(given))
+    raise_file_limit()
+    assert set_to == ([] if wanted is None else [(wanted, limits[1])])
+
+
+def test_answers_that_are_kept_are_shared_by_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three scenes' answers one process keeps all, each of two one."""
+    files, models = write_samples(tmp_path, 3), FrozenModels(["compact"], None, "cpu")
+
+    def kept(workers: int) -> int:
+        draws = Crops(files, models, 1, seed=1, workers=workers)
+        for path in files:
+            with np.load(path) as file:
+                draws._model_view(models[0], path, dict(file))
+        return len(draws._views)
+
+    with np.load(files[0]) as file:
+        size = model_view(models[0], dict(file)).bytes
+    monkeypatch.setattr("depth_retrofit_ros.training.draws.KEPT_BYTES", int(3.5 * size))
+    assert (kept(1), kept(2)) == (3, 1)
 
 
 def test_validation_samples_are_made_once(tmp_path: Path) -> None:

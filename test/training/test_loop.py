@@ -162,6 +162,61 @@ def test_time_limit_ends_the_schedule(tmp_path: Path, monkeypatch: pytest.Monkey
     assert progress_seen == sorted(progress_seen) and progress_seen[-1] > 0.9
 
 
+def test_a_schedule_by_time_goes_on_from_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped at about two thirds of its minute, the rest takes what it is given, and no learning rate comes twice."""
+    clock = iter(range(100_000))
+    monkeypatch.setattr("depth_retrofit_ros.training.loop.time.monotonic", lambda: float(next(clock)))
+    progress_seen: list[float] = []
+
+    def recording(stop: int) -> Step:
+        def recorded(network: nn.Module, index: int, progress: float) -> Losses:
+            progress_seen.append(progress)
+            return stop_at(stop)(network, index, progress)
+
+        return recorded
+
+    first = Loop(make_network(), spec(tmp_path, steps=100_000, minutes=1))
+    with pytest.raises(KeyboardInterrupt):
+        first.run(recording(35), validate, every=30)
+    assert 0.4 < progress_seen[-1] < 0.9
+    again = Loop(make_network(), spec(tmp_path, steps=100_000, minutes=1, resume=True))
+    assert again.done == 30 and 0.4 < again.progress <= progress_seen[-1]
+    del progress_seen[30:]
+    again.run(recording(-1), validate, every=1000)
+    assert progress_seen == sorted(progress_seen) and progress_seen[-1] > 0.9 and again.finished
+    over = Loop(make_network(), spec(tmp_path, steps=100_000, minutes=1, resume=True))
+    over.run(recording(over.done), validate, every=1000)
+    assert over.done == again.done, "a schedule that time has ended is over"
+    without = Loop(make_network(), spec(tmp_path, steps=again.done + 10, resume=True))
+    assert without.progress == again.done / (again.done + 10), "other steps are another schedule"
+
+
+def test_steps_alone_end_what_time_began(tmp_path: Path) -> None:
+    """Half of the schedule was over by time after 10 of 40 steps: the 30 left take it from half to the end."""
+    loop = Loop(make_network(), spec(tmp_path))
+    loop.done, loop.progress = 10, 0.5
+    loop.save()
+    progress_seen: list[float] = []
+
+    def recording(network: nn.Module, index: int, progress: float) -> Losses:
+        progress_seen.append(progress)
+        return step(network, index, progress)
+
+    Loop(make_network(), spec(tmp_path, resume=True)).run(recording, validate, every=100)
+    assert progress_seen == pytest.approx([0.5 + i / 60 for i in range(30)])
+
+
+def test_a_state_that_tells_no_progress_is_as_far_as_its_steps(tmp_path: Path) -> None:
+    Loop(make_network(), spec(tmp_path, steps=10)).run(step, validate, every=10)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    del state["progress"], state["steps"]
+    torch.save(state, tmp_path / "state.pt")
+    loop = Loop(make_network(), spec(tmp_path, steps=40, resume=True))
+    assert (loop.done, loop.progress) == (10, 0.25)
+    loop.run(step, validate, every=10)
+    assert loop.done == 40
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt(tmp_path: Path) -> None:
     def poisoned(network: nn.Module, index: int, progress: float) -> Losses:
         losses = step(network, index, progress)

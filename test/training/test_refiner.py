@@ -20,13 +20,13 @@ from depth_retrofit_ros.training.loop import LoopSpec
 from depth_retrofit_ros.training.refiner import (
     VALIDATION_BATCH,
     VALIDATION_BATCHES,
-    VALIDATION_SEED,
     neighboring_rows,
     refiner_losses,
     relative_error,
     train_refiner,
     validate_refiner,
 )
+from depth_retrofit_ros.training.validation import VALIDATION_SEED
 from test.refinement.nets import random_network
 from test.training.samples import SIDE, some_crops, write_samples
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from depth_retrofit_ros.refinement.sharp.network import SharpDepth
-from depth_retrofit_ros.training.loop import LoopSpec
+from depth_retrofit_ros.training.loop import Loop, LoopSpec
 from depth_retrofit_ros.training.sharp import (
     AVERAGE,
+    AVERAGE_EVERY,
     KEPT,
     UNIT,
     Ablation,
     Distillation,
     Seen,
+    decay_at,
     distillation_loss,
     reconstruction_loss,
     seen_of,
@@ -120,8 +123,22 @@ def test_the_average_follows_the_student() -> None:
     with torch.no_grad():
         nets.student.unet.first.weight += 1
     before = nets.average.unet.first.weight.clone()
-    nets.follow()
-    torch.testing.assert_close(nets.average.unet.first.weight, before + (1 - AVERAGE), rtol=0, atol=1e-5)
+    nets.follow(0.9)
+    torch.testing.assert_close(nets.average.unet.first.weight, before + 0.1, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [500, 3_000, 100_000])
+def test_the_average_leaves_the_teacher_behind_however_short_the_run(steps: int) -> None:
+    """A tenth of the run later at most 1/e of what was is left in it, at the end hardly anything; but for the paper's decay, which
+    is the slowest."""
+    left, at = 1.0, []
+    for index in range(AVERAGE_EVERY, steps, AVERAGE_EVERY):
+        decay = decay_at(index, index / steps)
+        assert decay <= AVERAGE
+        left *= decay
+        at.append(left)
+    assert at[len(at) // 10] < 0.38 and left < 1e-4
+    assert decay_at(40, 0.2) < decay_at(40, 0.1), "by time the same number of steps may be more of the run"
 
 
 @pytest.mark.parametrize(
@@ -148,7 +165,8 @@ def test_only_the_gate_decides_what_the_student_sees() -> None:
     assert all(float(loss["reconstruction"]) == 0 for loss in losses)
 
 
-def test_both_stages_and_resuming_them(tmp_path: Path) -> None:
+def test_both_stages_and_resuming_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("depth_retrofit_ros.training.sharp.VALIDATION_BATCHES", 1)
     files = write_samples(tmp_path, 2)
     spec = LoopSpec(2, 1, 1e-3, 3, tmp_path / "out", CPU)
     student, figures, steps = train_sharp(files, files, [], spec, Small())
@@ -157,3 +175,36 @@ def test_both_stages_and_resuming_them(tmp_path: Path) -> None:
     resumed, _, more = train_sharp(files, files, [], replace(spec, steps=4, resume=True), Small())
     assert more == 3  # the teacher stays what the student was begun as
     assert any(not torch.equal(a, b) for a, b in zip(student.parameters(), resumed.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_student_stopped_before_it_is_stored_keeps_its_teacher(
+    lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And has all the minutes; lost: its state too, so that the teacher alone tells that it is finished."""
+    monkeypatch.setattr("depth_retrofit_ros.training.sharp.VALIDATION_BATCHES", 1)
+    files = write_samples(tmp_path, 2)
+    spec = LoopSpec(2_000, 1, 1e-3, 3, tmp_path / "out", CPU, minutes=0.02)
+    minutes, run = [], Loop.run
+
+    def stopped(loop: Loop, *arguments: Any, **named: Any) -> dict[str, float]:
+        minutes.append(loop.spec.minutes)
+        if isinstance(loop.network, Distillation):
+            raise KeyboardInterrupt
+        return run(loop, *arguments, **named)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Loop, "run", stopped)
+        train_sharp(files, files, [], spec, Small())
+    assert minutes == [0.01, 0.01]
+    teacher, student = tmp_path / "out" / "teacher" / "state.pt", tmp_path / "out" / "state.pt"
+    written = teacher.stat().st_mtime_ns
+    if lost:
+        student.unlink()
+    minutes.clear()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Loop, "run", stopped)
+        train_sharp(files, files, [], replace(spec, resume=True), Small())
+    assert minutes == [0.02] and teacher.stat().st_mtime_ns == written
+    stored, taught = (torch.load(path, weights_only=True) for path in (student, teacher))
+    assert all(torch.equal(stored["network"][f"teacher.{name}"], value) for name, value in taught["average"].items())

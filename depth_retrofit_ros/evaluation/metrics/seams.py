@@ -9,6 +9,7 @@ it is of ln depth, so that what is far does not decide it, and of the selected p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,9 +29,11 @@ class Seams:
         ``size = (H, W)``; none along an axis that one tile covers."""
         return cls(*(_sides(high, side, overlap) for high in size))
 
-    def beside(self, apart: int) -> Seams:
-        """As many lines, ``apart`` px further on, where no tile ends: what an error at seams is compared with."""
-        return Seams(tuple(y + apart for y in self.rows), tuple(x + apart for x in self.columns))
+    def beside(self, size: tuple[int, int]) -> Seams:
+        """Lines where no tile ends, what an error at seams is compared with: halfway between neighbouring seams, or a seam and the
+        side of the frame of ``size = (H, W)``, wherever these lie at least half as far apart as the farthest do. So no line is
+        nearer to a seam than a quarter of the widest gap, and overlaps that are narrower than half of it have none."""
+        return Seams(*(_halfway(lines, high) for lines, high in zip((self.rows, self.columns), size, strict=True)))
 
 
 def seam_error(depth: np.ndarray, reference: np.ndarray, seams: Seams, selected: np.ndarray) -> float:
@@ -73,6 +76,14 @@ def overlap_error(starts: np.ndarray, answers: np.ndarray, selected: np.ndarray)
             total += float(np.abs(one - other)[use].sum(dtype=np.float64))
             count += int(use.sum())
     return total / count if count else float("nan")
+
+
+def _halfway(lines: tuple[int, ...], high: int) -> tuple[int, ...]:
+    if not lines:
+        return ()
+    gaps = list(pairwise((0, *lines, high)))
+    widest = max(end - start for start, end in gaps)
+    return tuple((start + end) // 2 for start, end in gaps if 2 * (end - start) >= widest and end - start > 1)
 
 
 def _sides(high: int, side: int, overlap: int) -> tuple[int, ...]:

@@ -1,34 +1,24 @@
-"""Whether what a refiner says of a tile depends on what it should not: the order of the tiles, and which others it sees."""
+"""Whether what a refiner says of tiles depends on what it should not: the order they come in, and which others it sees."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, TileNetwork, Tiles
+Look = Callable[[Tensor], Tensor]
+"""Tiles by number, ``int64 [T]``, seen together → what is said of each, ``[T, …]``."""
 
 
 @torch.inference_mode()
-def change_by_order(network: TileNetwork, tiles: Tiles, generator: torch.Generator) -> float:
-    """The largest difference, in ln depth and in the normals' components, when the tiles come in another, random order."""
-    order = torch.randperm(len(tiles.origins), generator=generator).to(tiles.origins.device)
-    plain, permuted = network(tiles), network(_some(tiles, order))
-    return max(float((one[order] - other).abs().max()) for one, other in zip(_parts(plain), _parts(permuted), strict=True))
+def change_by_order(look: Look, tiles: Tensor, together: Tensor, generator: torch.Generator) -> float:
+    """The largest difference from ``together``, the answers to the tiles as they come, when they come in another, random order."""
+    order = torch.randperm(len(tiles), generator=generator).to(tiles.device)
+    return float((together[order] - look(tiles[order])).abs().max())
 
 
 @torch.inference_mode()
-def change_alone(network: TileNetwork, tiles: Tiles) -> float:
-    """Mean ``|depth alone / depth together - 1|``: each tile seen by itself, and all at once."""
-    together = network(tiles).change
-    alone = torch.cat([network(_some(tiles, index)).change for index in torch.arange(len(together)).split(1)])
-    return float(((alone - together).exp() - 1).abs().mean())
-
-
-def _some(tiles: Tiles, index: Tensor) -> Tiles:
-    return replace(tiles, colors=tiles.colors[index], level=tiles.level[index], origins=tiles.origins[index])
-
-
-def _parts(answer: TileAnswer) -> list[Tensor]:
-    return [answer.change] if answer.normals is None else [answer.change, answer.normals]
+def each_alone(look: Look, tiles: Tensor) -> Tensor:
+    """The answers to tiles of which none is seen beside another."""
+    return torch.cat([look(tile) for tile in tiles.split(1)])

@@ -24,6 +24,31 @@ def test_seams_run_where_tiles_begin_and_end(size: tuple[int, int], side: int, o
         assert set(lines) == {end for end in ends if 0 < end < high}
 
 
+@pytest.mark.parametrize("size", [(300, 500), (129, 200), (720, 1280), (1080, 1920), (1440, 2560), (2160, 3840)])
+@pytest.mark.parametrize(("side", "overlap"), [(128, 16), (128, 0), (128, 64), (256, 32), (64, 8)])
+def test_lines_beside_seams_lie_far_from_every_seam(size: tuple[int, int], side: int, overlap: int) -> None:
+    """By a quarter of the widest gap; for tiles that fill the frame evenly that is about a quarter of a tile, or more."""
+    seams = Seams.of(size, side, overlap)
+    beside = seams.beside(size)
+    for lines, others, high in zip((seams.rows, seams.columns), (beside.rows, beside.columns), size, strict=True):
+        assert bool(lines) == bool(others)
+        if not lines:
+            continue
+        gaps = np.diff([0, *lines, high])
+        nearest = min(abs(line - other) for line in lines for other in others)
+        assert nearest >= gaps.max() // 4 and all(0 < other < high for other in others)
+        if high >= 5 * side:
+            assert nearest >= (side - 2 * overlap) // 4
+            assert len(others) >= len(lines) // 2
+
+
+def test_lines_beside_seams_by_hand() -> None:
+    # tiles at 0, 86, 172 of 300 px; at 0, 93, 186, 279 and 372 of 500 px
+    assert Seams.of((300, 500), 128, 16) == Seams((86, 128, 172, 214), (93, 128, 186, 221, 279, 314, 372, 407))
+    assert Seams.of((300, 500), 128, 16).beside((300, 500)) == Seams((43, 150, 257), (46, 157, 250, 343, 453))
+    assert Seams((), ()).beside((64, 128)) == Seams((), ())
+
+
 def test_one_tile_has_no_seams() -> None:
     assert Seams.of((64, 128), 128, 16) == Seams((), ())
     assert math.isnan(seam_error(np.ones((6, 8), np.float32), np.ones((6, 8), np.float32), Seams((), ()), ALL))
@@ -37,7 +62,7 @@ def test_a_step_at_a_seam_counts_and_one_beside_it_does_not() -> None:
     # six pairs across the column, eight across the row, of which none steps
     assert seam_error(depth, truth, seams, ALL) == pytest.approx(6 * 0.2 / 14)
     assert seam_error(depth, truth, Seams((), (4,)), ALL) == pytest.approx(0.2)
-    assert seam_error(depth, truth, Seams((), (4,)).beside(1), ALL) == 0
+    assert seam_error(depth, truth, Seams((), (4,)).beside((6, 8)), ALL) == 0
     assert seam_error(7 * depth, 3 * truth, Seams((), (4,)), ALL) == pytest.approx(0.2)  # in any unit
 
 
