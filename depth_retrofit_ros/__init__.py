@@ -20,8 +20,9 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from depth_retrofit_ros.frame import DepthFrame, Frame
+    from depth_retrofit_ros.loading import load
     from depth_retrofit_ros.pointcloud.normals import surface_normals
-    from depth_retrofit_ros.retrofit import Retrofit, load
+    from depth_retrofit_ros.retrofit import Retrofit
 
 __version__ = "0.1.0"
 
@@ -45,7 +46,7 @@ _HOMES = {
     "DepthFrame": "frame",
     "Frame": "frame",
     "Retrofit": "retrofit",
-    "load": "retrofit",
+    "load": "loading",
     "surface_normals": "pointcloud.normals",
 }
 

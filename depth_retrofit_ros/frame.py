@@ -88,5 +88,5 @@ class DepthFrame:
 
     @property
     def refined_pixels(self) -> int:
-        """Number of pixels that the sparse network refined (K)."""
+        """Number of pixels that the refiner was asked for (K)."""
         return self.selection.count

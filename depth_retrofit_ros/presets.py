@@ -10,11 +10,10 @@ from typing import Protocol
 import torch
 
 from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.io.checkpoints import bundled
-from depth_retrofit_ros.refinement.kinds import PRESETS, refiner_of
+from depth_retrofit_ros.preset_names import PRESETS, refiner_of
 from depth_retrofit_ros.refinement.paper.refiner import NAME as PAPER_REFINER
 from depth_retrofit_ros.refinement.paper.refiner import read_thresholds
-from depth_retrofit_ros.refinement.registry import REFINERS, resolved
+from depth_retrofit_ros.refinement.registry import resolved
 from depth_retrofit_ros.selection.selector import Ranked, Selector
 from depth_retrofit_ros.selection.threshold import AboveThreshold, Thresholds
 from depth_retrofit_ros.upsampling.edge_aware import guided_upsample
@@ -44,8 +43,8 @@ USUAL = Parts(guided_upsample, Ranked())
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """name: of ``kinds.PRESETS``; refiner: as ``load_refiner`` takes it. thresholds: of the paper's selection, by coarse model's
-    name; alpha: one for all models, 0 for those."""
+    """name: of ``preset_names.PRESETS``; refiner: as ``load_refiner`` takes it. thresholds: of the paper's selection, by coarse
+    model's name; alpha: one for all models, 0 for those."""
 
     name: str = "default"
     refiner: Path | str = PRESETS["default"].refiner
@@ -76,16 +75,16 @@ DEFAULT = Preset()
 
 
 def load_preset(name: str = "default", refiner: Path | str | None = None, entropy_threshold: float = 0.0) -> Preset:
-    """A preset, with its refiner or another, see ``kinds.refiner_of``.
+    """A preset, with its refiner or another, see ``preset_names.refiner_of``.
 
-    entropy_threshold: of the paper's selection, a share 0…1 of the largest entropy; 0 for the ones that are calibrated for each
+    entropy_threshold: of the paper's selection, a share below 1 of the largest entropy; 0 for the ones that are calibrated for each
     model: those in the refiner's checkpoint where it is one of the paper's, else in the bundled one.
     Raises ModelError or WeightsError, each one line.
     """
     if name not in PRESETS:
         raise ModelError(f"unknown preset '{name}': choose one of {', '.join(PRESETS)}")
     if not 0.0 <= entropy_threshold < 1.0:
-        raise ModelError(f"entropy_threshold {entropy_threshold:g} is outside 0 to 1: it is a share of the largest entropy")
+        raise ModelError(f"entropy_threshold {entropy_threshold:g} is outside 0 to below 1: it is a share of the largest entropy")
     chosen = refiner_of(name, refiner)
     if name == "default":
         if entropy_threshold:
@@ -94,8 +93,9 @@ def load_preset(name: str = "default", refiner: Path | str | None = None, entrop
     if entropy_threshold:
         return Preset(name, chosen, alpha=entropy_threshold)
     kind, path = resolved(chosen)
-    of_paper = path if kind == PAPER_REFINER else None
-    return Preset(name, chosen, read_thresholds(of_paper or bundled(REFINERS[PAPER_REFINER].file)))
+    of_paper = path if kind == PAPER_REFINER else resolved(PAPER_REFINER)[1]
+    assert of_paper is not None, "the paper's refiner has a checkpoint"
+    return Preset(name, chosen, read_thresholds(of_paper))
 
 
 def _nearest(depth: torch.Tensor, image: torch.Tensor, small: torch.Tensor) -> torch.Tensor:

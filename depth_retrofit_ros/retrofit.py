@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.coarse.auto import SERVES, Refusal
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
-from depth_retrofit_ros.coarse.engines.assign import named_engine
 from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork
 from depth_retrofit_ros.coarse.engines.natural_image import natural_image
-from depth_retrofit_ros.coarse.engines.registry import GRAPHABLE
 from depth_retrofit_ros.coarse.far_limit import limit_far
-from depth_retrofit_ros.coarse.graphed import GraphedCoarse
-from depth_retrofit_ros.coarse.info import ModelInfo
-from depth_retrofit_ros.coarse.registry import load_coarse, resolved
-from depth_retrofit_ros.coarse.window import one_at_a_time, windowed
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
-from depth_retrofit_ros.presets import USUAL, Parts, load_preset
+from depth_retrofit_ros.lazy import lazy_names
+from depth_retrofit_ros.presets import USUAL, Parts
 from depth_retrofit_ros.refinement.base import Refiner, RefinerInput
-from depth_retrofit_ros.refinement.pixels.graphed import GraphedRefiner
-from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
-from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.selection.contrast import contrast
 from depth_retrofit_ros.selection.disagreement import disagreement
-from depth_retrofit_ros.selection.selectors import SELECTORS
 from depth_retrofit_ros.selection.uncertainty import weighted
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.edge_aware import thumbnail
 from depth_retrofit_ros.upsampling.interpolation import upsample_mask
+
+if TYPE_CHECKING:
+    from depth_retrofit_ros.loading import load as load
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +62,8 @@ class Retrofit:
     budget: share of the frame's pixels that are refined, 0…1; it may be changed between frames (at 0
     the answer is the upsampled coarse depth). trust_scale: whether the user vouches that camera and scene are what the model's
     ``claim`` asks for. uses_sparse: whether the model takes a frame's sparse depth; one that is metric by it does. parts: what
-    upsamples and selects, see ``presets``. second: a model that runs beside it, on the same device: pixels are selected where the
-    two disagree; None selects by uncertainty.
+    upsamples and selects, see ``presets``. second: a model that runs beside it, on the same device, wherever pixels are refined:
+    they are selected where the two disagree; None selects by uncertainty.
     Raises ModelError where trust cannot make metres of its depth.
     """
 
@@ -86,7 +78,7 @@ class Retrofit:
         second: CoarseModel | None = None,
     ) -> None:
         if trust_scale:
-            _require_trustworthy(coarse.name, coarse.claim)
+            require_trustworthy(coarse.name, coarse.claim)
         self.coarse = coarse
         self.refiner = refiner
         self.second = second
@@ -120,19 +112,27 @@ class Retrofit:
     @property
     def compiles_for_size(self) -> bool:
         """Whether the first frame of a size may wait for something to be compiled or tuned: on CUDA, and where an engine compiles
-        the coarse model. The other kernels of a CPU serve all sizes."""
-        network = getattr(self.coarse, "network", None)
-        return self.coarse.device.type == "cuda" or (isinstance(network, CompiledNetwork) and network.compiles)
+        a coarse model. The other kernels of a CPU serve all sizes."""
+        return self.coarse.device.type == "cuda" or any(network.compiles for network in self._compiled())
 
     @property
     def is_building(self) -> bool:
-        """Whether an engine makes a program of the coarse model at this moment, which may take minutes; for any thread."""
-        network = getattr(self.coarse, "network", None)
-        return isinstance(network, CompiledNetwork) and network.is_making
+        """Whether an engine makes a program of a coarse model at this moment, which may take minutes; for any thread."""
+        return any(network.is_making for network in self._compiled())
+
+    def _compiled(self) -> list[CompiledNetwork]:
+        """The networks of the coarse models that an engine runs."""
+        networks = (getattr(model, "network", None) for model in (self.coarse, self.second))
+        return [network for network in networks if isinstance(network, CompiledNetwork)]
+
+    @property
+    def refines(self) -> bool:
+        """Whether pixels are refined: not at budget 0, nor by a refiner that looks at none."""
+        return self.budget > 0 and self.refiner.needs != "nothing"
 
     @torch.inference_mode()
     def launch(self, frame: Frame) -> InFlightFrame:
-        """Upload the frame and start the coarse model on it. On CUDA this does not wait for either."""
+        """Upload the frame and start the coarse model on it, and the second one. On CUDA this does not wait for any of it."""
         stage = self._stages()
         with self._coarse_stream():
             image = self._upload(frame.image)
@@ -140,7 +140,7 @@ class Retrofit:
                 hints = Hints(frame.stamp_ns, frame.sparse)
                 coarse, other = (
                     None if model is None else limit_far(model.predict(image, frame.camera, hints), model.claim)
-                    for model in (self.coarse, self.second)
+                    for model in (self.coarse, self.second if self.refines else None)
                 )
         assert coarse is not None
         return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage, other)
@@ -155,7 +155,7 @@ class Retrofit:
         frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
         maps = [coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown]
-        maps += [] if in_flight.other is None else [in_flight.other.depth]
+        maps += [] if in_flight.other is None else [in_flight.other.depth, in_flight.other.sky, in_flight.other.unknown]
         self._refine_stream.wait(in_flight.coarse_done, image, *(made for made in maps if made is not None))
         with self._refine_stream():
             with stage("upsample"):
@@ -199,9 +199,10 @@ class Retrofit:
         self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
     ) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and what is chosen of the pixels of the frame ``uint8 [H, W, 3]``: by that
-        or, with the ``other`` model's answer, by their disagreement."""
+        or, with the ``other`` model's answer, by their disagreement. No pixel where the ``second`` model was not asked, as
+        the frame was launched at budget 0."""
         score, ranking = self.scores(coarse, image, other)
-        budget = 0.0 if self.refiner.needs == "nothing" else self.budget
+        budget = self.budget if self.refines and (self.second is None or other is not None) else 0.0
         return score, self.parts.selector.choose(ranking, (image.shape[0], image.shape[1]), budget)
 
     def scores(
@@ -212,7 +213,7 @@ class Retrofit:
         if other is None:
             return score, score
         shown = contrast(image, (coarse.depth.shape[0], coarse.depth.shape[1]))
-        return score, weighted(disagreement(coarse.depth, other.depth), shown)
+        return score, weighted(disagreement(coarse, other), shown)
 
     def _stages(self) -> StageTimer:
         """Of a frame; an audit has its own."""
@@ -224,130 +225,18 @@ class Retrofit:
         return self(Frame(natural_image(height, width).numpy(), camera=camera))
 
 
-def _require_trustworthy(model: str, claim: ScaleClaim) -> None:
+def require_trustworthy(model: str, claim: ScaleClaim) -> None:
     """Raises ModelError where no trust makes metres of a model's depth."""
-    if reason := _no_trust(model, claim):
+    if reason := no_trust(model, claim):
         raise ModelError(reason)
 
 
-def _no_trust(model: str, claim: ScaleClaim) -> str | None:
+def no_trust(model: str, claim: ScaleClaim) -> str | None:
+    """Why no trust makes metres of a model's depth, one line; None where it does."""
     if claim.word != "never":
         return None
     return f"{model} is {claim}: there is none to trust, leave trust_scale out and align its depth"
 
 
-def refused_settings(info: ModelInfo, trust_scale: bool = False, cuda_graphs: bool = False, views: int = 1) -> str | None:
-    """Why ``load`` cannot run a model with these settings, one line; None where it can."""
-    if trust_scale and (reason := _no_trust(info.name, info.claim)):
-        return reason
-    if cuda_graphs and (used := sorted(info.uses & {"sparse depth", "the past"})):
-        return f"cuda_graphs cannot replay {info.name}, which uses {' and '.join(used)}: leave it off"
-    if views > 1 and "several views" not in info.uses:
-        return one_at_a_time(info.name)
-    return None
-
-
-def load_second(
-    selector: str, second_model: str | None, model: str, device: torch.device | str, allow_download: bool = False
-) -> CoarseModel | None:
-    """The model whose disagreement with ``model`` selects pixels; None where the selector asks for none. Raises ModelError."""
-    if reason := refused_selector(selector, second_model, model):
-        raise ModelError(reason)
-    return load_coarse(second_model, weights=None, device=str(device), allow_download=allow_download) if second_model else None
-
-
-def refused_selector(selector: str, second_model: str | None, model: str) -> str | None:
-    """Why there is no such selection, one line; None where there is. An empty name of a second model is none."""
-    if selector not in SELECTORS:
-        return f"unknown selector '{selector}': choose one of {', '.join(SELECTORS)}"
-    if selector == "disagreement" and not second_model:
-        return "selector disagreement compares two models: name the other one as second_model, see 'depth-retrofit models'"
-    if selector != "disagreement" and second_model:
-        return f"selector {selector} asks no second model: choose disagreement, or leave second_model {second_model} out"
-    if second_model == model:
-        return f"second_model {model} is the model itself, and agrees with it everywhere: name another"
-    return None
-
-
-def load(
-    model: str = "compact",
-    *,
-    weights: Path | str | None = None,
-    refiner: Path | str | None = None,
-    budget: float = 0.10,
-    device: str = "auto",
-    engine: str = "auto",
-    refiner_precision: str = "auto",
-    cuda_graphs: bool = False,
-    trust_scale: bool = False,
-    coarse_size: int | str | None = None,
-    allow_download: bool = False,
-    views: int = 1,
-    coarse_engine: str = "auto",
-    coarse_precision: str = "auto",
-    preset: str = "default",
-    entropy_threshold: float = 0.0,
-    selector: str = "uncertainty",
-    second_model: str | None = None,
-    suits: Refusal = SERVES,
-) -> Retrofit:
-    """A ready ``Retrofit``.
-
-    model: a name of ``coarse.registry.MODELS``, or ``auto`` (the best that is here for the device, see ``coarse.auto``); weights:
-    file or folder of its checkpoint, where it is not bundled or found by ``DEPTH_RETROFIT_WEIGHTS`` or in the hub's cache; refiner:
-    a name of ``refinement.registry.REFINERS`` or the path of a checkpoint, None or ``auto`` for the preset's; budget: see
-    ``Retrofit``; device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N``; engine: the backend of the sparse
-    convolutions, a name of ``sparse.backends.registry.BACKENDS``, or
-    ``auto`` (the fastest on that device); refiner_precision: in which type it computes, see ``refiner.type_for``; cuda_graphs: see
-    ``device.cuda_graphs``; trust_scale: see ``Retrofit``; coarse_size: the long side of the coarse model's input [px], ``native``
-    for its authors' rule, None for what suits a live node; allow_download: fetch the checkpoint of a named model that is not here;
-    views: how many of the newest frames a model of several views sees at once, see ``coarse.window``; coarse_engine: what runs the
-    coarse model, of ``coarse.engines.registry.ENGINES``, or ``auto`` (the fastest that is installed, by measurement);
-    coarse_precision: in which it computes, ``float32``, ``bfloat16``, ``float16`` or ``auto``; preset: of ``kinds.PRESETS``, which
-    parts the method is made of; entropy_threshold: see ``presets.load_preset``; selector: see ``selection.selectors``;
-    second_model: the other model, by name, that selector ``disagreement`` runs beside the first; suits: why a model does not suit
-    whoever calls, None where it does: it is refused, and ``auto`` passes it over, as it does those that cannot serve under the
-    other settings. Raises ModelError or WeightsError, each one line.
-    """
-    coarse_engine = named_engine(coarse_engine)
-    weights = None if weights is None else Path(weights)
-    chosen = load_preset(preset, refiner, entropy_threshold)
-    if cuda_graphs and chosen.name != "default":
-        raise ModelError(f"cuda_graphs replays a fixed number of pixels, which preset {chosen.name} has not: leave it off")
-
-    def refusal(info: ModelInfo) -> str | None:
-        return refused_settings(info, trust_scale, cuda_graphs, views) or chosen.refusal(info) or suits(info)
-
-    if cuda_graphs and views > 1:
-        raise ModelError("cuda_graphs cannot replay a window of frames: leave it off, or views at 1")
-    if cuda_graphs and coarse_engine not in ("auto", *GRAPHABLE):
-        raise ModelError(f"cuda_graphs replays coarse engine {' or '.join(GRAPHABLE)}, not {coarse_engine}: leave one of them out")
-    info = resolved(model, device, weights, refusal)
-    if reason := refusal(info):  # what cannot be is told before a checkpoint is read
-        raise ModelError(reason)
-    if reason := refused_selector(selector, second_model, info.name):
-        raise ModelError(reason)
-    if second_model and chosen.name != "default":
-        raise ModelError(f"preset {chosen.name} selects by its own threshold: leave selector disagreement out, or the preset")
-    if second_model and (cuda_graphs or views > 1):
-        raise ModelError("selector disagreement runs without cuda_graphs, on one view at a time: leave it out, or those")
-    coarse = load_coarse(
-        info.name,
-        weights=weights,
-        device=device,
-        size=coarse_size,
-        allow_download=allow_download,
-        engine=coarse_engine,
-        precision=coarse_precision,
-    )
-    coarse = windowed(coarse, views)
-    parts = chosen.parts(coarse)
-    loaded = load_refiner(chosen.refiner, coarse.device, engine, refiner_precision)
-    if not cuda_graphs:
-        second = load_second(selector, second_model, info.name, coarse.device, allow_download)
-        return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses, parts, second)
-    if not isinstance(loaded, SparseRefiner):
-        raise ModelError(f"cuda_graphs replays refiner sparse, not {loaded.name}: leave it off")
-    if coarse.device.type != "cuda" or loaded.backend.name != "triton":
-        raise ModelError(f"cuda_graphs needs CUDA and engine triton, not {coarse.device} and {loaded.backend.name}: leave it off")
-    return Retrofit(GraphedCoarse(coarse), GraphedRefiner(loaded), budget, trust_scale)
+if not TYPE_CHECKING:  # ``load`` makes a ``Retrofit``, so that it lies above this module; its public name is here
+    __getattr__ = lazy_names("depth_retrofit_ros", ["load"], {}, "loading")

@@ -83,7 +83,7 @@ def generate_launch_description() -> LaunchDescription:
             argument("selector", "", "Which pixels are refined" + KEPT, ("", "uncertainty", "disagreement")),
             argument("second_model", "", "The other coarse model of selector disagreement" + KEPT),
             argument("preset", "", "Parts of the method; paper: 2K Retrofit to the letter" + KEPT, ("", "default", "paper")),
-            argument("entropy_threshold", "", "Of preset paper: entropy above which a pixel is refined, 0.0 to 1.0" + KEPT),
+            argument("entropy_threshold", "", "Of preset paper: entropy above which a pixel is refined, 0.0 to below 1.0" + KEPT),
             argument("refiner", "", "Name of the refiner, or the path of a checkpoint; auto: the preset's" + KEPT),
             argument("device", "", "auto, cpu, cuda or cuda:N" + KEPT),
             argument("engine", "", "Sparse backend; `depth-retrofit models` lists them" + KEPT),

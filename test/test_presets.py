@@ -14,9 +14,11 @@ import torch
 from depth_retrofit_ros.coarse.stored import read_stored
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.io import checkpoints
 from depth_retrofit_ros.io.checkpoints import bundled, load_tensors, save_tensors
+from depth_retrofit_ros.preset_names import PRESETS
 from depth_retrofit_ros.presets import DEFAULT, USUAL, Preset, load_preset
-from depth_retrofit_ros.refinement.kinds import PRESETS
+from depth_retrofit_ros.refinement.kinds import KIND
 from depth_retrofit_ros.refinement.registry import REFINERS
 from depth_retrofit_ros.retrofit import Retrofit, load
 from depth_retrofit_ros.selection.threshold import CAP
@@ -96,10 +98,24 @@ def test_the_library_loads_it_and_the_refiner_that_is_named_wins(checkpoint: Pat
 
 
 def test_the_thresholds_are_those_of_the_checkpoint_that_refines(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = paper_checkpoint(checkpoint.with_name("other.safetensors"), compact=0.3)
-    monkeypatch.setattr("depth_retrofit_ros.presets.bundled", lambda name: other)
+    paper_checkpoint(checkpoint.with_name(REFINERS["paper"].file), compact=0.3)
+    save_tensors(checkpoint.with_name(REFINERS["sparse"].file), *load_tensors(bundled(REFINERS["sparse"].file)))
+    monkeypatch.setattr(checkpoints, "BUNDLED_FOLDER", checkpoint.parent)
     assert load_preset("paper", checkpoint).thresholds["compact"].at(0.1) == pytest.approx(0.9)
     assert load_preset("paper", "sparse").thresholds["compact"].at(0.1) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("settings", [{}, {"refiner": "sparse"}, {"entropy_threshold": 0.5}])
+def test_without_its_checkpoint_the_preset_says_what_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    """Whatever of the checkpoint is wanted, thresholds or refiner."""
+    save_tensors(tmp_path / REFINERS["sparse"].file, *load_tensors(bundled(REFINERS["sparse"].file)))
+    monkeypatch.setattr(checkpoints, "BUNDLED_FOLDER", tmp_path)
+    with pytest.raises(
+        WeightsError, match=r"^refiner paper comes without a checkpoint yet: train one with 'depth-retrofit train paper'"
+    ):
+        load("meter-nyu", preset="paper", **settings, **CPU)
 
 
 def test_auto_passes_over_models_without_a_threshold(checkpoint: Path) -> None:
@@ -109,22 +125,21 @@ def test_auto_passes_over_models_without_a_threshold(checkpoint: Path) -> None:
     assert load("auto", preset="paper", refiner=checkpoint, **CPU).coarse.name == "compact"
 
 
-def test_what_does_not_go_together(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_go_together(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="unknown preset 'papre': choose one of default, paper"):
         load("compact", preset="papre")
     with pytest.raises(ModelError, match="entropy_threshold is of preset paper: leave it out, or choose that"):
         load("compact", entropy_threshold=0.3)
-    with pytest.raises(ModelError, match=r"entropy_threshold 1\.5 is outside 0 to 1"):
+    with pytest.raises(ModelError, match=r"entropy_threshold 1\.5 is outside 0 to below 1"):
         load("compact", preset="paper", entropy_threshold=1.5)
     with pytest.raises(ModelError, match="cuda_graphs replays a fixed number of pixels, which preset paper has not"):
         load("compact", preset="paper", refiner=checkpoint, cuda_graphs=True)
     with pytest.raises(ModelError, match="calibrated for compact, not for meter-nyu: choose one of these, or"):
         load("meter-nyu", preset="paper", refiner=checkpoint, device="cpu")
-    sparse = checkpoint.with_name("sparse.safetensors")
-    save_tensors(sparse, *load_tensors(bundled("refiner.safetensors")))
-    monkeypatch.setattr("depth_retrofit_ros.presets.bundled", lambda name: sparse)
-    with pytest.raises(WeightsError, match=r"sparse\.safetensors has no thresholds to select by"):
-        load_preset("paper", sparse)
+    bare = paper_checkpoint(checkpoint.with_name("bare.safetensors"))
+    save_tensors(bare, load_tensors(bare)[0], {KIND: "paper"})
+    with pytest.raises(WeightsError, match=r"bare\.safetensors has no thresholds to select by"):
+        load_preset("paper", bare)
     np.savez(tmp_path / "map.npz", depth=np.ones((6, 8), np.float32))
     stored = read_stored(tmp_path / "map.npz", torch.device("cpu"))
     with pytest.raises(ModelError, match="the map's file has none: use preset default"):

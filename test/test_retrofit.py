@@ -6,14 +6,17 @@ import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from depth_retrofit_ros import loading
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
+from depth_retrofit_ros.coarse.catalogue import BUILT_IN
 from depth_retrofit_ros.coarse.claim import ScaleClaim, stored_claim
 from depth_retrofit_ros.coarse.compact_net import CompactNet, expected_log_depth
 from depth_retrofit_ros.coarse.far_limit import far_limit, limit_far
@@ -22,6 +25,7 @@ from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.checkpoints import save_tensors
 from depth_retrofit_ros.pointcloud.normals import surface_normals
 from depth_retrofit_ros.refinement.base import Fused
+from depth_retrofit_ros.refinement.nothing import NoRefiner
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT
 from depth_retrofit_ros.refinement.pixels.features import pixel_features
 from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
@@ -33,6 +37,7 @@ from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
 from test.refinement.nets import random_network, random_refiner, two_planes
 
 HEIGHT, WIDTH = 90, 120
+PROMPTED = next(info.name for info in BUILT_IN.values() if "sparse depth" in info.uses)
 CAMERA = Camera.from_hfov(WIDTH, HEIGHT, 70.0)
 ANY_CAMERA, STREETS = ScaleClaim("metric", "camera"), ScaleClaim("metric", "domain", "streets")
 ONE_CAMERA, RELATIVE = ScaleClaim("metric", "one camera", "that one"), ScaleClaim("disparity", "never")
@@ -408,6 +413,10 @@ def test_pixels_are_selected_where_the_second_model_disagrees() -> None:
         ({"selector": "disagreement"}, "compares two models: name the other one as second_model"),
         ({"second_model": "meter-nyu"}, "selector uncertainty asks no second model"),
         ({"selector": "disagreement", "second_model": "compact"}, "is the model itself"),
+        ({"selector": "disagreement", "second_model": "auto"}, "second_model is not chosen by auto"),
+        ({"selector": "disagreement", "second_model": "vggt"}, "vggt uses several views, and is shown one image at a time"),
+        ({"selector": "disagreement", "second_model": PROMPTED}, f"{PROMPTED} uses sparse depth, and is shown one image"),
+        ({"selector": "disagreement", "second_model": "meter-nyu", "views": 2}, "compact sees one image at a time"),
         ({"selector": "disagreement", "second_model": "meter-nyu", "cuda_graphs": True}, "without cuda_graphs"),
         ({"selector": "disagreement", "second_model": "compcat"}, "did you mean 'compact'"),
     ],
@@ -416,3 +425,53 @@ def test_a_selector_that_cannot_be_is_told_in_one_line(options: dict[str, Any], 
     with pytest.raises(ModelError, match=told) as raised:
         load("compact", device="cpu", **options)
     assert "\n" not in str(raised.value)
+
+
+def test_the_holes_of_the_first_model_are_not_where_pixels_go() -> None:
+    """Depth there is finite, of what is known nearby, and the second model's is another."""
+    answer, other = two_planes(), two_planes()
+    hole = torch.zeros(18, 24, dtype=torch.bool)
+    hole[4:12, 2:10] = True
+    holed = replace(answer, depth=torch.where(hole, 3 * answer.depth, answer.depth), unknown=hole)
+    other.depth[14:17, 16:20] *= 1.5
+    frame = Frame(np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+    result = Retrofit(ToldCoarse(holed), random_refiner(), 0.02, second=ToldCoarse(other))(frame)
+    assert result.refined_pixels == round(0.02 * HEIGHT * WIDTH)
+    assert not bool(result.depth[result.selection.mask()].isnan().any())
+
+
+def test_the_second_model_runs_only_where_pixels_are_refined(frame: Frame) -> None:
+    for refiner, budget, runs in ((random_refiner(), 0.1, True), (random_refiner(), 0.0, False), (NoRefiner(), 0.1, False)):
+        second = ToldCoarse()
+        result = Retrofit(ToldCoarse(), refiner, budget, second=second)(frame)
+        assert (second.seen is not None) is runs and bool(result.refined_pixels) is runs
+
+
+def test_a_frame_that_the_second_model_did_not_see_has_no_pixels(frame: Frame) -> None:
+    """The budget is raised after its launch; the next frame has some."""
+    retrofit = Retrofit(ToldCoarse(), random_refiner(), 0.0, second=ToldCoarse())
+    in_flight = retrofit.launch(frame)
+    retrofit.budget = 0.1
+    assert retrofit.collect(in_flight).refined_pixels == 0
+    assert retrofit(frame).refined_pixels == round(0.1 * HEIGHT * WIDTH)
+
+
+def test_the_engine_runs_the_second_model_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is compiled or made of it is told as the first one's is."""
+    asked = dict[str, dict[str, Any]]()
+
+    def load_coarse(name: str, **given: Any) -> ToldCoarse:
+        asked[name] = given
+        return ToldCoarse()
+
+    monkeypatch.setattr(loading, "load_coarse", load_coarse)
+    settings = {"device": "cpu", "coarse_engine": "onnxruntime", "selector": "disagreement", "second_model": "meter-nyu"}
+    loading.load("compact", coarse_size=96, **settings)
+    assert {name: given["engine"] for name, given in asked.items()} == {"compact": "onnxruntime", "meter-nyu": "onnxruntime"}
+    assert asked["meter-nyu"].get("size") is None and asked["meter-nyu"].get("precision", "auto") == "auto"
+    second = ToldCoarse()
+    retrofit = Retrofit(ToldCoarse(), random_refiner(), second=second)
+    assert not retrofit.compiles_for_size and not retrofit.is_building
+    second.network = SimpleNamespace(compiles=True, is_making=True)  # type: ignore[attr-defined]
+    monkeypatch.setattr("depth_retrofit_ros.retrofit.CompiledNetwork", SimpleNamespace)
+    assert retrofit.compiles_for_size and retrofit.is_building

@@ -13,9 +13,9 @@ from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction
 from depth_retrofit_ros.errors import DepthRetrofitError, WeightsError
 from depth_retrofit_ros.evaluation.evaluator import Make
 from depth_retrofit_ros.io.digests import digest_of
+from depth_retrofit_ros.preset_names import PRESETS
 from depth_retrofit_ros.presets import Preset, load_preset
 from depth_retrofit_ros.refinement.base import Fused, Refiner, RefinerInput
-from depth_retrofit_ros.refinement.kinds import PRESETS
 from depth_retrofit_ros.refinement.registry import REFINERS, load_refiner, resolved
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.selection.top_k import select_top

@@ -76,12 +76,12 @@ def run(args: argparse.Namespace) -> int:
 
 def measure(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     """Everything on the device that the options name; prints it."""
-    from depth_retrofit_ros import retrofit
     from depth_retrofit_ros.bench import document
+    from depth_retrofit_ros.loading import load
 
     args.model = chosen_model(args)
     shared = {name: getattr(args, name) for name in SHARED}
-    method = retrofit.load(args.model, budget=args.budget, allow_download=args.allow_download, **shared)
+    method = load(args.model, budget=args.budget, allow_download=args.allow_download, **shared)
     parameters: dict[str, str | float] = {"model": args.model}
     parameters |= {name: value if isinstance(value, float) else str(value) for name, value in shared.items() if value}
     parameters["trust_scale"] = method.coarse.claim.needs_trust  # the cloud is part of what is measured

@@ -57,7 +57,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate every pair. Returns 1 where memory ran out for some; the others are done."""
     check_coarse_maps_options(args)
-    from depth_retrofit_ros.coarse.stored import NO_FEATURES, StoredCoarse
+    from depth_retrofit_ros.coarse.stored import StoredCoarse
     from depth_retrofit_ros.device.choice import pick_device
     from depth_retrofit_ros.device.faults import is_out_of_memory
     from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.evaluation.report.page import Report
     from depth_retrofit_ros.evaluation.report.results import class_table, image_entry, summarize, table, to_json
     from depth_retrofit_ros.io.depth_files import make_folder, write_text
+    from depth_retrofit_ros.loading import load_second
     from depth_retrofit_ros.refinement.registry import load_refiner
-    from depth_retrofit_ros.retrofit import load_second
 
     check_coarse_options(args)
     pairs = find_pairs(args.folder)
@@ -79,9 +79,10 @@ def run(args: argparse.Namespace) -> int:
     far = float("inf") if args.max_depth is None else args.max_depth
     preset = chosen_preset(args)
     refiner = load_refiner(preset.refiner, pick_device(args.device), args.engine, args.refiner_precision)
-    second = load_second(args.selector, args.second_model, "" if args.coarse else source.name, args.device, args.allow_download)
+    first, by_engine = "" if args.coarse else source.name, (args.coarse_engine, args.allow_download)
+    second = load_second(preset.name, args.selector, args.second_model, first, args.device, *by_engine)
     evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far), preset, second)
-    report, entries, relative, remarks = Report(), [], 0, Counter[str]()
+    report, entries, relative, remarks, selected = Report(), [], 0, Counter[str](), Counter[str]()
     refined, bounded = [], 0
     for pair in pairs:
         start = time.perf_counter()
@@ -97,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
         if args.html is not None:
             report.add(result)
         entries.append(image_entry(result))
-        remarks.update(coarse.remarks if isinstance(coarse, StoredCoarse) else ())
+        if isinstance(coarse, StoredCoarse):
+            remarks.update(coarse.remarks)
+            selected.update(filter(None, [coarse.selected_by(args.second_model)]))
         refined.append(float(result.selected.mean()))
         bounded += result.left_out > 0
         relative += coarse.claim.source(trust_scale=False) is None
@@ -107,8 +110,8 @@ def run(args: argparse.Namespace) -> int:
     notes = source.notes()
     if len(entries) < len(pairs):
         notes["memory"] = f"{len(pairs) - len(entries)} of {len(pairs)} images did not fit into memory and are left out"
-    if without_features := remarks.pop(NO_FEATURES, 0):
-        notes["selection"] = f"by depth edges alone for {without_features} of {len(pairs)} images: their files have no features"
+    for how, count in selected.items():
+        notes["selection"] = f"{how} for {count} of {len(pairs)} images: their files have no features"
     if remarks:
         notes["coarse_maps"] = "; ".join(f"{count} of {len(pairs)}: {remark}" for remark, count in remarks.most_common())
     if preset.name != "default":

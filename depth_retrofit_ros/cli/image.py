@@ -94,8 +94,9 @@ def run(args: argparse.Namespace) -> int:
 def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     """What to run on a file: one model for all or, with ``--coarse``, the map stored for each. Raises DepthRetrofitError."""
     from depth_retrofit_ros.device.choice import pick_device
+    from depth_retrofit_ros.loading import load, load_second
     from depth_retrofit_ros.refinement.registry import load_refiner
-    from depth_retrofit_ros.retrofit import Retrofit, load, load_second
+    from depth_retrofit_ros.retrofit import Retrofit
 
     if args.coarse is not None and args.trust_scale:
         raise UsageError("--trust-scale is of a model, and a coarse map says itself whether it is metric: leave it out")
@@ -126,7 +127,8 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     device = pick_device(args.device)
     preset = chosen_preset(args)
     refiner = load_refiner(preset.refiner, device, args.engine, args.refiner_precision)
-    second = load_second(args.selector, args.second_model, "", device)
+    by_engine = args.coarse_engine, args.allow_download
+    second = load_second(preset.name, args.selector, args.second_model, "", device, *by_engine)
     print(f"coarse depth from files in {args.coarse}; " + ("no model is run" if second is None else f"{second.name} beside it"))
 
     def retrofit_of(file: Path) -> Retrofit:
@@ -205,7 +207,7 @@ def process(
         print(f"  {result.selection.left_out} more are uncertain, beyond the bound of {CAP:g} times --budget")
     if sparse is not None and (problem := prompt_problem(sparse)):
         print(f"  {problem}")
-    for remark in remarks_of(retrofit.coarse):
+    for remark in remarks_of(retrofit.coarse, retrofit.second):
         print(f"  coarse map: {remark}")
     if unknown := np.count_nonzero(np.isnan(depth)):
         share = "fewer than 0.1%" if unknown < 0.001 * depth.size else f"{unknown / depth.size:.1%}"
@@ -235,11 +237,11 @@ def process(
     }
 
 
-def remarks_of(coarse: CoarseModel) -> tuple[str, ...]:
-    """What was made of a stored map; nothing of a model that runs."""
+def remarks_of(coarse: CoarseModel, second: CoarseModel | None) -> tuple[str, ...]:
+    """What was made of a stored map; nothing of a model that runs. second: whose disagreement selects pixels."""
     from depth_retrofit_ros.coarse.stored import StoredCoarse
 
-    return tuple(coarse.remarks) if isinstance(coarse, StoredCoarse) else ()
+    return coarse.told(None if second is None else second.name) if isinstance(coarse, StoredCoarse) else ()
 
 
 def choose_camera(photo: Photo, args: argparse.Namespace) -> tuple[Camera | None, str]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import CameraError, UsageError
-from depth_retrofit_ros.refinement.kinds import PRESETS
-from depth_retrofit_ros.selection.selectors import SELECTORS
+from depth_retrofit_ros.preset_names import PRESETS
+from depth_retrofit_ros.selection.names import SELECTORS
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.camera import Camera
@@ -50,12 +50,12 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, mo
     if not views:
         told = "which pixels are refined: uncertainty, where the model itself is unsure; disagreement, where --second-model differs"
         add("--selector", "uncertainty", told, choices=SELECTORS)
-        told = "the other model of --selector disagreement, run beside the first, with its defaults"
+        told = "the other model of --selector disagreement, run beside the first by --coarse-engine, else as it comes"
         group.add_argument("--second-model", metavar="NAME", help=told)
     told = "parts of the method, see 'depth-retrofit models'; paper: 2K Retrofit to the letter"
     add("--preset", "default", told, choices=tuple(PRESETS))
     told = "of preset paper: share of the largest entropy above which a pixel is refined; 0: as calibrated for the model"
-    add("--entropy-threshold", 0.0, told, type=share, metavar="ALPHA")
+    add("--entropy-threshold", 0.0, told, type=share_below_one, metavar="ALPHA")
     told = "its name, see 'depth-retrofit models', or the path of a checkpoint; auto: the preset's"
     add("--refiner", "auto", told, metavar="NAME")
     add("--budget", 0.1, "share of the pixels that are refined, 0 to 1", type=share, metavar="SHARE")
@@ -73,7 +73,7 @@ def chosen_model(args: argparse.Namespace) -> str:
     """The model's name; for ``auto``, which is told, the one that it takes. Raises ModelError."""
     from depth_retrofit_ros.coarse.auto import AUTO
     from depth_retrofit_ros.coarse.registry import choose_auto, how_to_use
-    from depth_retrofit_ros.retrofit import refused_settings
+    from depth_retrofit_ros.loading import refused_settings
 
     if args.model != AUTO:
         return str(args.model)
@@ -112,13 +112,15 @@ def check_coarse_options(args: argparse.Namespace, model: str = "auto") -> None:
     given = {
         "--model": args.model != model,
         "--weights": args.weights is not None,
-        "--allow-download": args.allow_download,
-        "--coarse-engine": args.coarse_engine != "auto",
         "--coarse-precision": args.coarse_precision != "auto",
     }
+    why = "of the first model, in whose place --coarse stands"
+    if not getattr(args, "second_model", None):  # reconstruct has none
+        why = "of a model, and with --coarse none is run"
+        given |= {"--allow-download": args.allow_download, "--coarse-engine": args.coarse_engine != "auto"}
     for option, is_given in given.items():
         if is_given:
-            raise UsageError(f"{option} is of a model, and with --coarse none is run: leave it out, or --coarse")
+            raise UsageError(f"{option} is {why}: leave it out, or --coarse")
     if args.coarse.is_file():
         raise UsageError(f"--coarse {args.coarse} is a file: give its folder, in which each image's map has the image's name")
 
@@ -135,6 +137,14 @@ def share(text: str) -> float:
     value = _number(text, float, "a number from 0 to 1")
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"{text} is outside 0 to 1")
+    return value
+
+
+def share_below_one(text: str) -> float:
+    """A number from 0 to below 1, for argparse."""
+    value = _number(text, float, "a number from 0 to below 1")
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is outside 0 to below 1")
     return value
 
 

@@ -17,15 +17,14 @@ from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.io.map_files import SUFFIXES, read_map
 
 NAME = "files"
-NO_FEATURES = "its file has no features, so pixels are selected by depth edges alone"
 OTHER_ASPECT = 1.05  # times: a map that is stretched by more than that is told of
 
 
 class StoredCoarse:
     """``CoarseModel`` that answers every frame with one stored prediction: make one per frame.
 
-    prediction: at the size that it is stored in. has_features: whether the file had any; without them only
-    the depth's own edges tell which pixels are uncertain. claim: what its depth is. grid: the one that is refined, see
+    prediction: at the size that it is stored in. has_features: whether the file had any; without them only the depth's own edges
+    tell which pixels are uncertain, if no second model does. claim: what its depth is. grid: the one that is refined, see
     ``map_detail.grid_for``. remarks: what was made of the map; ``predict`` adds what it did to it.
     """
 
@@ -53,6 +52,17 @@ class StoredCoarse:
         if frame not in self._fitted:
             self._fitted[frame] = self._fit(frame)
         return self._fitted[frame]
+
+    def told(self, second: str | None) -> tuple[str, ...]:
+        """The remarks, with what the file lacks; second: the name of the model whose disagreement selects pixels, if one does."""
+        by = self.selected_by(second)
+        return (*([] if by is None else [f"its file has no features, so pixels are selected {by}"]), *self.remarks)
+
+    def selected_by(self, second: str | None) -> str | None:
+        """How pixels are selected though the file has no features; None where it has some. second: see ``told``."""
+        if self.has_features:
+            return None
+        return f"by the disagreement with {second} alone" if second else "by depth edges alone"
 
     def _fit(self, frame: tuple[int, int]) -> CoarsePrediction:
         depth, sky = self.prediction.depth, self.prediction.sky
@@ -128,5 +138,4 @@ def read_stored(path: Path, device: torch.device, kind: Kind | None = None, grid
     # One channel has entropy 0 everywhere: it adds nothing to the edges.
     given = np.zeros((1, *file.values.shape), np.float32) if file.features is None else file.features
     prediction = prediction_of(found.depth, torch.from_numpy(given).to(device))
-    remarks = found.remarks if file.features is not None else (NO_FEATURES, *found.remarks)
-    return StoredCoarse(prediction, file.features is not None, claim, grid, remarks)
+    return StoredCoarse(prediction, file.features is not None, claim, grid, found.remarks)

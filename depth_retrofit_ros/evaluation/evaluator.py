@@ -132,6 +132,9 @@ class Evaluator:
         maps = {name: alignments[name].apply(depth) for name, depth in maps.items()}
 
         band = edge_band(truth)
+        if other is not None and not retrofit.refines:  # not asked, and what it would select is measured all the same
+            with torch.inference_mode():
+                other.predict(torch.from_numpy(frame.image).to(coarse.device), frame.camera)
         told = None if other is None else limit_far(other.prediction, other.claim)
         wanted = high_error(maps["bilinear"], truth, band)
         fx = _fx(sample)

@@ -10,6 +10,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,16 @@ def load_tensors(path: Path, sha256: str | None = None, nested: str | None = Non
         raise WeightsError(f"checkpoint {path} is not the expected file (SHA-256 differs): fetch it again")
     if _is_safetensors(path):
         return _read_safetensors(path)
-    content = _read_content(path)
-    if nested is not None and isinstance(content, dict) and isinstance(content.get(nested), dict):
-        content = content[nested]
-    return _plain_tensors(path, content), {}
+    return _plain_tensors(path, _nested(_read_content(path), nested)), {}
+
+
+def load_names(path: Path, nested: str | None = None) -> tuple[frozenset[str], dict[str, str]]:
+    """The tensors' names, and the metadata, as ``load_tensors`` gives them, without reading values: a file of gigabytes is told at
+    once, and its checksums are not compared. Raises WeightsError as there."""
+    if _is_safetensors(path):
+        with _opened(path) as file:
+            return frozenset(file.keys()), file.metadata() or {}
+    return frozenset(_plain_tensors(path, _nested(_read_content(path, compared=False), nested))), {}
 
 
 def check_readable(path: Path) -> None:
@@ -101,6 +108,11 @@ def bundled(filename: str) -> Path:
     return path
 
 
+def is_bundled(filename: str) -> bool:
+    """Whether this package has that checkpoint."""
+    return (BUNDLED_FOLDER / filename).is_file()
+
+
 def find_weights(filenames: Sequence[str], explicit: Path | None, how_to_get: str, direct: Sequence[str] = ()) -> Path:
     """The first of ``filenames`` (names or relative paths, best first) that exists.
 
@@ -132,6 +144,14 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, as
 
     assign: make the tensors themselves its parameters, for a large module that is on the meta device.
     """
+    require_same(module, tensors, path)
+    require_finite(tensors, path)
+    module.load_state_dict(dict(tensors), assign=assign)
+
+
+def require_same(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises WeightsError, which names ``path``, where ``module`` has not the names and shapes of ``tensors``. A module on the meta
+    device tells it before there is memory for what a file asks for."""
     wanted = module.state_dict()
     problems = [f"lacks {name}" for name in wanted if name not in tensors]
     problems += [f"has unknown {name}" for name in tensors if name not in wanted]
@@ -143,8 +163,6 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, as
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise WeightsError(f"checkpoint {path} was made for another network ({'; '.join(problems[:3])}{more}): use its own model")
-    require_finite(tensors, path)
-    module.load_state_dict(dict(tensors), assign=assign)
 
 
 def require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -186,19 +204,32 @@ def _head_of(path: Path) -> tuple[bytes, int]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118, it is no mapping
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, to read from. Raises WeightsError."""
     try:
         with safetensors.safe_open(path, "pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118, it is no mapping
+            yield file
     except Exception as error:  # the mapping, the header and the types each fail in their own way
         raise _corrupt(path, first_line(error)) from None
 
 
-def _read_content(path: Path) -> object:
-    """What a PyTorch file holds: tensors in plain containers."""
+def _nested(content: object, key: str | None) -> object:
+    """The dict under ``key`` where there is one, else the content itself."""
+    inner = content.get(key) if key is not None and isinstance(content, dict) else None
+    return inner if isinstance(inner, dict) else content
+
+
+def _read_content(path: Path, compared: bool = True) -> object:
+    """What a PyTorch file holds: tensors in plain containers. compared: whether an archive's checksums are."""
     if _head_of(path)[0][:2] not in (b"PK", b"\x80\x02"):  # a zip archive, or the bare pickle of PyTorch before 1.6
         raise _corrupt(path, "starts neither like safetensors nor like PyTorch")
     try:
-        mappable = zipfile.is_zipfile(path) and _checked_archive(path)
+        mappable = zipfile.is_zipfile(path) and _checked_archive(path, compared)
         content: object = torch.load(path, map_location="cpu", weights_only=True, mmap=mappable)
     except pickle.UnpicklingError:  # its own message advises to switch the protection off
         raise _corrupt(path, "damaged, or holds code and not just tensors") from None
@@ -216,13 +247,14 @@ def _plain_tensors(path: Path, content: object) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in content.items()}
 
 
-def _checked_archive(path: Path) -> bool:
-    """Whether all of the archive lies in it as it is, so that it can be mapped. Raises ValueError where a checksum differs.
+def _checked_archive(path: Path, compared: bool) -> bool:
+    """Whether all of the archive lies in it as it is, so that it can be mapped. Raises ValueError where a checksum differs, if they
+    are compared.
 
     PyTorch's reader does not compare the checksums, so a flipped bit would become a wrong weight.
     """
     with zipfile.ZipFile(path) as archive:
-        broken = archive.testzip()
+        broken = archive.testzip() if compared else None
         if broken is not None:
             raise ValueError(f"checksum of {broken} differs")
         return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())

@@ -1,28 +1,18 @@
-"""Names that are known before anything is loaded: how a checkpoint says of which refiner it is, and the presets."""
+"""What the metadata of a refiner's checkpoint says of it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-KIND = "refiner"  # the key in a checkpoint's metadata; the sparse one's may lack it
-AUTO = ("auto", "")  # for a refiner: the preset's own; parameter files that are older than presets have the latter
-
-
-class PresetInfo(NamedTuple):
-    """refiner: its own, of ``registry.REFINERS``."""
-
-    refiner: str
-    description: str
+KIND = "refiner"  # the key of its name in ``registry.REFINERS``; the sparse one's may lack it
+NETWORK = "network"  # the key of its network's shape, as JSON
 
 
-PRESETS: Mapping[str, PresetInfo] = {
-    "default": PresetInfo("sparse", "guided upsampling; the most uncertain pixels by entropy, depth edges and contrast"),
-    "paper": PresetInfo("paper", "2K Retrofit to the letter: nearest upsampling; all pixels whose entropy is above a threshold"),
-}
-
-
-def refiner_of(preset: str, refiner: Path | str | None) -> Path | str:
-    """The refiner that is asked for; the preset's own for None, ``auto`` or nothing."""
-    return PRESETS[preset].refiner if refiner is None or refiner in AUTO else refiner
+def network_of(metadata: Mapping[str, str]) -> Any:
+    """What is said of the network. Raises ValueError where nothing is, or what a reader of JSON cannot take, however deep."""
+    try:
+        return json.loads(metadata[NETWORK])
+    except (KeyError, RecursionError):
+        raise ValueError("no network is described") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from depth_retrofit_ros.refinement.base import Fused, Needs, RefinerInput
+from depth_retrofit_ros.refinement.tiles.refiner import require_float32
 
 
 class NoRefiner:
@@ -26,6 +27,7 @@ class NoRefiner:
 
 
 def load(path: Path | None, device: torch.device, backend: str, precision: str) -> NoRefiner:
-    """See ``registry.RefinerInfo``; nothing of it matters here."""
-    del path, device, backend, precision
+    """See ``registry.RefinerInfo``. Raises ModelError for settings of refiners that compute something."""
+    del path, device
+    require_float32(NoRefiner.name, backend, precision)
     return NoRefiner()

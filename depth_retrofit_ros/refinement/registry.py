@@ -12,12 +12,13 @@ from typing import Any, cast
 import torch
 
 from depth_retrofit_ros.errors import ModelError, WeightsError
-from depth_retrofit_ros.io.checkpoints import bundled
+from depth_retrofit_ros.io.checkpoints import bundled, is_bundled
 from depth_retrofit_ros.refinement.base import Needs, Refiner
 from depth_retrofit_ros.refinement.kinds import KIND
-from depth_retrofit_ros.refinement.published import is_published_urgt, read_checkpoint
+from depth_retrofit_ros.refinement.published import is_published_urgt, read_names
 
 DEFAULT = "sparse"
+LONGEST = 40  # characters of a name that a file states, in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ REFINERS: Mapping[str, RefinerInfo] = {
     "urgt": RefinerInfo(
         "depth_retrofit_ros.refinement.urgt.refiner:load",
         "tiles",
-        "a transformer across tiles, which gives normals too",
+        "a transformer across tiles",
         "refiner_urgt.safetensors",
         normals=True,
         source="URGT, arXiv 2603.03026",
@@ -102,9 +103,12 @@ def load_refiner(chosen: Path | str | None, device: torch.device, backend: str =
 
 
 def resolved(chosen: Path | str | None) -> tuple[str, Path | None]:
-    """The refiner's name, and its checkpoint's path where it has one; see ``load_refiner``. Raises WeightsError or ModelError."""
+    """The refiner's name, and its checkpoint's path where it has one; see ``load_refiner``. Of a file only names and metadata are
+    read: the values are read once, by the loader. Raises WeightsError or ModelError."""
     text = DEFAULT if chosen is None else str(chosen)
     if text in REFINERS:
+        if reason := untrained(text):
+            raise WeightsError(reason)
         file = REFINERS[text].file
         return text, bundled(file) if file else None
     path = Path(text).expanduser()
@@ -114,8 +118,18 @@ def resolved(chosen: Path | str | None) -> tuple[str, Path | None]:
         raise ModelError(f"unknown refiner '{text}': {hint}choose one of {', '.join(REFINERS)}, or the path of a checkpoint")
     if path.is_dir():
         return FOLDER, path
-    tensors, metadata = read_checkpoint(path)
-    name = metadata.get(KIND, "urgt" if is_published_urgt(tensors) else DEFAULT)
+    names, metadata = read_names(path)
+    name = metadata.get(KIND, "urgt" if is_published_urgt(names) else DEFAULT)
     if name not in REFINERS or not REFINERS[name].file:
-        raise WeightsError(f"{path} is a checkpoint of refiner '{name}', which this version does not know: update it")
+        told = repr(name[:LONGEST])  # a file may be anybody's, and its words must not rule a terminal
+        raise WeightsError(f"{path} is a checkpoint of refiner {told}, which this version does not know: update it")
     return name, path
+
+
+def untrained(name: str) -> str | None:
+    """Why a refiner cannot be had by its name alone, as this package has no checkpoint of it, one line; None where it can. The
+    default one is part of every installation."""
+    file = REFINERS[name].file
+    if name == DEFAULT or not file or is_bundled(file):
+        return None
+    return f"refiner {name} comes without a checkpoint yet: train one with 'depth-retrofit train {name}' and give its path"

@@ -285,6 +285,55 @@ def test_pixels_are_selected_where_a_model_disagrees_with_the_map(
     assert not np.array_equal(*maps)
 
 
+def test_without_features_it_is_told_what_selects(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the map's edges alone, or by the second model; both commands tell it."""
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    truth = np.full((HEIGHT, WIDTH), 4.0, np.float32)
+    np.savez(pairs / "a.npz", depth=truth, fx=np.float32(100), fy=np.float32(100), cx=np.float32(60), cy=np.float32(45))
+    cv2.imwrite(str(pairs / "a.png"), cv2.imread(str(photo)))
+    np.save(photo.with_name("a.npy"), depth_map())
+    maps = ["--coarse", str(photo.parent), "--coarse-kind", "metric", "--device", "cpu"]
+    second = ["--selector", "disagreement", "--second-model", "compact", "--coarse-engine", "eager", "--allow-download"]
+    for options, told in ((), "by depth edges alone"), (second, "by the disagreement with compact alone"):
+        assert cli.main(["image", str(photo), *maps, "--out", str(tmp_path / "out"), *options]) == 0
+        assert f"coarse map: its file has no features, so pixels are selected {told}\n" in capsys.readouterr().out
+        assert cli.main(["evaluate", str(pairs), *maps, *options]) == 0
+        assert f"selection: {told} for 1 of 1 images: their files have no features\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--allow-download"], "--allow-download is of a model, and with --coarse none is run"),
+        (["--coarse-engine", "eager"], "--coarse-engine is of a model, and with --coarse none is run"),
+        (
+            ["--selector", "disagreement", "--second-model", "compact", "--weights", "x"],
+            "--weights is of the first model, in whose place --coarse stands",
+        ),
+    ],
+)
+def test_options_of_a_model_that_does_not_run_are_refused(
+    photo: Path, tmp_path: Path, options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["image", str(photo), "--coarse", str(photo.parent), "--out", str(tmp_path / "out"), *options]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_second_model_at_budget_0_and_beside_refiner_none(photo: Path, tmp_path: Path) -> None:
+    """It does not run, and what it would select is measured all the same."""
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    truth = np.full((HEIGHT, WIDTH), 4.0, np.float32)
+    np.savez(pairs / "a.npz", depth=truth, fx=np.float32(100), fy=np.float32(100), cx=np.float32(60), cy=np.float32(45))
+    cv2.imwrite(str(pairs / "a.png"), cv2.imread(str(photo)))
+    np.save(photo.with_name("a.npy"), depth_map())
+    command = ["evaluate", str(pairs), "--coarse", str(photo.parent), "--coarse-kind", "metric", "--device", "cpu"]
+    command += ["--selector", "disagreement", "--second-model", "compact", "--coarse-engine", "eager"]
+    for options in (["--budget", "0"], ["--refiner", "none"]):
+        assert cli.main([*command, *options]) == 0
+
+
 def test_a_selector_without_a_second_model_is_told(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(photo.with_name("a.npy"), depth_map())
     command = ["image", str(photo), "--coarse", str(photo.parent), "--selector", "disagreement", "--out", str(tmp_path / "out")]

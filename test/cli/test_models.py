@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import pytest
 
 from depth_retrofit_ros.cli import main as cli
 from depth_retrofit_ros.coarse.registry import MODELS
+from depth_retrofit_ros.io import checkpoints
+from depth_retrofit_ros.refinement.registry import REFINERS
 from test.coarse.plugin_package import forget_plugins, use_plugins, write_plugin
 
 WIDTH = 120
@@ -164,6 +167,20 @@ def test_weights_need_their_models_name(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_size_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
     assert image(tmp_path, "--model", "compact", *arguments) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_refiner_without_a_checkpoint_is_told_and_what_one_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkpoints, "BUNDLED_FOLDER", tmp_path)
+    (tmp_path / REFINERS["prv2"].file).touch()
+    assert cli.main(["models"]) == 0
+    _, _, told = capsys.readouterr().out.partition("\nrefiners (")
+    lines = told.splitlines()
+    missing = {line.partition(":")[0] for line, below in itertools.pairwise(lines) if below.startswith("  train it first: ")}
+    assert missing == {"urgt", "sharp", "paper"}
+    assert "  train it first: depth-retrofit train urgt, and give the path of its checkpoint" in lines
+    assert [line.partition(":")[0] for line in lines if "; gives normals too (" in line] == ["urgt"]
 
 
 @pytest.mark.parametrize("option", ["--coarse-precision", "--refiner-precision"])

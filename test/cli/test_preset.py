@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import inspect
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -10,7 +13,9 @@ import numpy as np
 import pytest
 
 from depth_retrofit_ros.cli import main as cli
-from depth_retrofit_ros.cli.options import SHARED
+from depth_retrofit_ros.cli.options import SHARED, add_model_options
+from depth_retrofit_ros.loading import load
+from depth_retrofit_ros.ros.node.parameters import Settings
 from depth_retrofit_ros.selection.threshold import CAP
 from test.evaluation.test_evaluator import folders
 from test.refinement.paper.nets import paper_checkpoint
@@ -62,12 +67,18 @@ def test_a_stored_map_with_features_and_one_without(tmp_path: Path, checkpoint: 
     ("options", "told"),
     [
         (("--entropy-threshold", "0.5"), "entropy_threshold is of preset paper"),
-        (("--preset", "paper", "--entropy-threshold", "1.0", "--refiner", "sparse"), "entropy_threshold 1 is outside 0 to 1"),
+        (
+            ("--preset", "paper", "--entropy-threshold", "1.0", "--refiner", "sparse"),
+            "--entropy-threshold: 1.0 is outside 0 to below 1",
+        ),
         (("--preset", "paper", "--refiner", "none.safetensors"), "none.safetensors"),
     ],
 )
 def test_what_does_not_go_together(photo: Path, options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert image(photo, *options) == 2
+    try:
+        assert image(photo, *options) == 2
+    except SystemExit as refused:  # by argparse
+        assert refused.code == 2
     assert told in capsys.readouterr().err
 
 
@@ -77,4 +88,22 @@ def test_models_tells_the_presets(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_bench_and_node_are_given_it_by_the_same_names() -> None:
-    assert {"preset", "entropy_threshold", "refiner"} <= set(SHARED)
+    """``bench`` passes them to both by these names, and ``run`` to the node."""
+    assert set(SHARED) <= inspect.signature(load).parameters.keys() & {field.name for field in fields(Settings)}
+    args = argparse.ArgumentParser()
+    add_model_options(args)
+    assert set(SHARED) <= vars(args.parse_args([])).keys()
+    assert {"preset", "entropy_threshold", "refiner", "selector", "second_model"} <= set(SHARED)
+
+
+@pytest.mark.parametrize("command", ["image", "evaluate"])
+@pytest.mark.parametrize("stored", [True, False])
+def test_the_paper_s_threshold_is_of_entropy_and_not_of_disagreement(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str], command: str, stored: bool
+) -> None:
+    pairs, coarse = folders(tmp_path, features=True)
+    what = [str(pairs)] if command == "evaluate" else [str(pairs / "first.png"), "--out", str(tmp_path / "out")]
+    depth = ["--coarse", str(coarse)] if stored else ["--model", "compact", "--coarse-engine", "eager"]
+    both = ["--preset", "paper", "--refiner", str(checkpoint), "--selector", "disagreement", "--second-model", "meter-nyu"]
+    assert cli.main([command, *what, *depth, *both, "--device", "cpu", "--engine", "torch"]) == 2
+    assert "preset paper selects by its own threshold: leave selector disagreement out, or the preset" in capsys.readouterr().err

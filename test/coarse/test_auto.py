@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from depth_retrofit_ros import retrofit
+from depth_retrofit_ros import loading
 from depth_retrofit_ros.coarse.auto import choose, order
 from depth_retrofit_ros.coarse.catalogue import BUILT_IN
 from depth_retrofit_ros.coarse.claim import ScaleClaim
@@ -189,20 +189,20 @@ def test_a_method_takes_what_its_settings_allow(four: Path, settings: dict[str, 
         asked.append(name)
         raise ModelError("enough")
 
-    monkeypatch.setattr(retrofit, "load_coarse", load_coarse)
+    monkeypatch.setattr(loading, "load_coarse", load_coarse)
     with pytest.raises(ModelError, match="enough"):
-        retrofit.load("auto", device="cpu", **settings)
+        loading.load("auto", device="cpu", **settings)
     assert asked == [taken]
 
 
 def test_a_window_of_views_has_no_model_that_is_chosen_by_itself(four: Path) -> None:
     with pytest.raises(ModelError, match=r"model auto has none here for these settings: .* sees one image at a time"):
-        retrofit.load("auto", device="cpu", views=3)
+        loading.load("auto", device="cpu", views=3)
 
 
 def test_graphs_and_trust_are_reasons(four: Path) -> None:
     why = {
-        name: retrofit.refused_settings(find_model(name), trust_scale=True, cuda_graphs=True)
+        name: loading.refused_settings(find_model(name), trust_scale=True, cuda_graphs=True)
         for name in ("first", "second", "third")
     }
     assert why["first"] is None

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from depth_retrofit_ros.selection.disagreement import disagreement
+from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.selection import disagreement as module
+
+
+def disagreement(depth: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Of two predictions without masks."""
+    return module.disagreement(prediction(depth), prediction(other))
+
+
+def prediction(depth: torch.Tensor, **masks: torch.Tensor) -> CoarsePrediction:
+    return CoarsePrediction(depth, torch.zeros(1, *depth.shape), **masks)
 
 
 def planes(size: tuple[int, int] = (54, 96), far: float = 6.0) -> torch.Tensor:
@@ -46,5 +56,32 @@ def test_unknown_cells_count_as_agreed() -> None:
     assert score.isfinite().all() and float(score[0, 0]) == float(score[53, 95]) == 0
 
 
+@pytest.mark.parametrize("kind", ["unknown", "sky"])
+@pytest.mark.parametrize("of_other", [True, False])
+@pytest.mark.parametrize("size", [(54, 96), (108, 192)])
+def test_what_is_no_surface_counts_as_agreed(kind: str, of_other: bool, size: tuple[int, int]) -> None:
+    """Depth there is finite, of the cells around or at the far limit, and as wrong as can be; what differs elsewhere is found."""
+    depth, other = planes(), planes(size)
+    other[size[0] // 4 : size[0] // 2, size[1] // 4 : size[1] // 3] *= 1.6
+    holed = other if of_other else depth
+    rows, columns = slice(0, holed.shape[0] // 6), slice(0, holed.shape[1] // 3)
+    mask = torch.zeros_like(holed, dtype=torch.bool)
+    mask[rows, columns] = True
+    holed[mask] = 50.0
+    plain, masked = prediction(holed), prediction(holed, **{kind: mask})
+    blind, score = (
+        module.disagreement(prediction(depth) if of_other else given, given if of_other else prediction(other))
+        for given in (plain, masked)
+    )
+    assert float(score[:9, :32].max()) == 0 < float(blind[:8, :31].min())
+    differs = score[15:26, 26:31]
+    assert float(differs.min()) > 10 * float(score[30:].median()) and float(score.mean()) == pytest.approx(1)
+
+
 def test_two_that_agree_score_nothing() -> None:
-    assert not disagreement(planes(), planes()).isnan().any()
+    """One of another scale and power agrees, too, but for what float32 rounds."""
+    assert float(disagreement(planes(), planes()).max()) == 0
+    depth, other = planes(), planes() ** 1.2
+    apart = disagreement(depth, other)
+    other[10, 30] *= 1.6
+    assert float(disagreement(depth, other)[10, 30]) > 1e3 * float(apart.min())

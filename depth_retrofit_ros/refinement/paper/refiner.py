@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ from torch import Tensor
 
 from depth_retrofit_ros.device.precisions import name_of
 from depth_retrofit_ros.errors import WeightsError
-from depth_retrofit_ros.io.checkpoints import load_strict, load_tensors
+from depth_retrofit_ros.io.checkpoints import load_names
 from depth_retrofit_ros.refinement.base import Fused, Needs, RefinerInput
+from depth_retrofit_ros.refinement.kinds import network_of
 from depth_retrofit_ros.refinement.paper.network import PaperNet, Value
 from depth_retrofit_ros.refinement.pixels.features import colors_at
-from depth_retrofit_ros.refinement.pixels.refiner import bring_to, shape_of, type_for
+from depth_retrofit_ros.refinement.pixels.refiner import bring_to, load_network, type_for
 from depth_retrofit_ros.selection.threshold import Thresholds
 from depth_retrofit_ros.selection.uncertainty import entropy_share
 from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_backend
@@ -76,17 +76,15 @@ def at_pixels(values: Tensor, pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 def load(path: Path, device: torch.device, backend: str, precision: str) -> PaperRefiner:
     """See ``registry.RefinerInfo``. Raises WeightsError or ModelError."""
-    tensors, metadata = load_tensors(path)
-    network = PaperNet(*shape_of(metadata, path, NAME))
-    load_strict(network, tensors, path)
     loaded = load_backend(backend, device)
-    return PaperRefiner(network.to(device), loaded, type_for(loaded, precision))
+    dtype = type_for(loaded, precision)
+    return PaperRefiner(load_network(path, NAME, PaperNet).to(device), loaded, dtype)
 
 
 def read_thresholds(path: Path) -> Mapping[str, Thresholds]:
     """Of a checkpoint, by coarse model's name. Raises WeightsError."""
     try:
-        told = json.loads(load_tensors(path)[1]["network"])["thresholds"]
+        told = network_of(load_names(path)[1])["thresholds"]
         return {str(model): Thresholds(tuple(map(float, alphas))) for model, alphas in told.items()}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise WeightsError(f"{path} has no thresholds to select by: make one with 'depth-retrofit train paper'") from None

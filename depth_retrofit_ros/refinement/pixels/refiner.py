@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.device.precisions import PRECISIONS, name_of, type_named
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.errors import ModelError, WeightsError
-from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors
+from depth_retrofit_ros.io.checkpoints import bundled, load_strict, load_tensors, require_same
 from depth_retrofit_ros.refinement.base import Fused, Needs, RefinerInput
+from depth_retrofit_ros.refinement.kinds import network_of
 from depth_retrofit_ros.refinement.pixels.decision import Refinement
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures, pixel_features, start_of
 from depth_retrofit_ros.refinement.pixels.gate_cpu import gate_kernel
@@ -23,6 +25,7 @@ from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_backend
 from depth_retrofit_ros.sparse.unet import SparseUNet
 
+Network = TypeVar("Network", bound=nn.Module)
 LARGEST = 1024  # channels, levels or blocks that a checkpoint may ask for
 
 
@@ -95,12 +98,27 @@ def load_sparse_refiner(path: Path | None, device: torch.device, backend: str = 
 
     Raises WeightsError or ModelError in one line.
     """
-    path = path or bundled("refiner.safetensors")
-    tensors, metadata = load_tensors(path)
-    network = RefinerNet(*shape_of(metadata, path, "refiner"))
-    load_strict(network, tensors, path)
     loaded = load_backend(backend, device)
-    return SparseRefiner(network.to(device), loaded, type_for(loaded, precision))
+    dtype = type_for(loaded, precision)
+    network = load_network(path or bundled("refiner.safetensors"), "refiner", RefinerNet)
+    return SparseRefiner(network.to(device), loaded, dtype)
+
+
+def load_network(path: Path, target: str, make: Callable[[Sequence[int], int], Network]) -> Network:
+    """The network that ``make`` builds of a checkpoint's widths and blocks, with its weights, on the CPU.
+
+    target: what ``depth-retrofit train`` calls it. It is built where there is memory for it only if the file has its weights: the
+    file may be anybody's, and a few bytes ask for gigabytes. Raises WeightsError.
+    """
+    tensors, metadata = load_tensors(path)
+    widths, blocks = shape_of(metadata, path, target)
+    if len(widths) * blocks > len(tensors):  # a block has weights of its own: not even names are made of those that are not there
+        raise _not_one(path, target)
+    with torch.device("meta"):
+        require_same(make(widths, blocks), tensors, path)
+    network = make(widths, blocks)
+    load_strict(network, tensors, path)
+    return network
 
 
 def type_for(backend: SparseBackend, precision: str) -> torch.dtype:
@@ -127,10 +145,14 @@ def shape_of(metadata: Mapping[str, str], path: Path, target: str) -> tuple[list
     target: what ``depth-retrofit train`` calls it. Raises WeightsError.
     """
     try:
-        shape = json.loads(metadata["network"])
+        shape = network_of(metadata)
         widths, blocks = list(shape["widths"]), shape["blocks"]
     except (KeyError, TypeError, ValueError):
         widths, blocks = [], 0
     if not all(type(n) is int and n > 0 for n in (len(widths), blocks, *widths)) or max(len(widths), blocks, *widths) > LARGEST:
-        raise WeightsError(f"{path} is not a {target} checkpoint: make one with 'depth-retrofit train {target}'")
+        raise _not_one(path, target)
     return widths, blocks
+
+
+def _not_one(path: Path, target: str) -> WeightsError:
+    return WeightsError(f"{path} is not a {target} checkpoint: make one with 'depth-retrofit train {target}'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +10,8 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros.errors import WeightsError
-from depth_retrofit_ros.io.checkpoints import load_strict, load_tensors
+from depth_retrofit_ros.io.checkpoints import load_strict, load_tensors, require_same
+from depth_retrofit_ros.refinement.kinds import network_of
 
 Network = TypeVar("Network", bound=nn.Module)
 LARGEST_CHANNELS, MOST_MODELS = 65_536, 100  # that a checkpoint may ask for
@@ -21,11 +21,12 @@ def load_network(path: Path, device: torch.device, kind: str, make: Callable[...
     """The network that ``make`` builds of the checkpoint's arguments, with its weights. Raises WeightsError."""
     tensors, metadata = load_tensors(path)
     try:
-        arguments = checked(json.loads(metadata["network"]))
+        arguments = checked(network_of(metadata))
         with torch.device("meta"):
             network = make(**arguments)
     except (KeyError, TypeError, ValueError):
         raise WeightsError(f"{path} is not a checkpoint of refiner {kind}: make one with 'depth-retrofit train {kind}'") from None
+    require_same(network, tensors, path)
     network = network.to_empty(device="cpu")
     load_strict(network, {name: tensor.float() for name, tensor in tensors.items()}, path)
     return network.to(device).eval()

@@ -20,7 +20,7 @@ from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from depth_retrofit_ros import retrofit
+from depth_retrofit_ros import loading
 from depth_retrofit_ros.coarse.engines.assign import engine_of
 from depth_retrofit_ros.device.memory import release_memory
 from depth_retrofit_ros.errors import DepthRetrofitError, GraphError, ModelError
@@ -54,7 +54,7 @@ SUCCESS, FAILURE, ERROR = (getattr(TransitionCallbackReturn, name) for name in (
 def load_retrofit(settings: Settings) -> Retrofit:
     """The method as the parameters describe it. Raises DepthRetrofitError."""
     weights = Path(settings.weights) if settings.weights else None
-    return retrofit.load(
+    return loading.load(
         settings.model,
         weights=weights,
         refiner=settings.refiner,

@@ -13,8 +13,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from depth_retrofit_ros.coarse.input_size import DEFAULT, NATIVE
 from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import SetupError
-from depth_retrofit_ros.refinement.kinds import PRESETS
-from depth_retrofit_ros.selection.selectors import SELECTORS
+from depth_retrofit_ros.preset_names import PRESETS
+from depth_retrofit_ros.selection.names import SELECTORS
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -32,8 +32,9 @@ class Parameter:
     """One row of the table.
 
     until: the last lifecycle stage in which it may be changed; "active" is live, from the next frame on; None is at start only.
-    span: smallest and largest value; choices: the accepted words, of which a list takes one or more; pose: seven numbers, a
-    position and a unit quaternion; number_text: a text that may be a whole number, which YAML and ``-p`` take for an integer.
+    span: smallest and largest value; below: whether the largest itself is refused, of numbers with a fraction; choices: the
+    accepted words, of which a list takes one or more; pose: seven numbers, a position and a unit quaternion; number_text: a text
+    that may be a whole number, which YAML and ``-p`` take for an integer.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Parameter:
     until: Stage | None
     description: str
     span: tuple[float, float] | None = None
+    below: bool = False
     choices: tuple[str, ...] = ()
     pose: bool = False
     number_text: bool = False
@@ -54,7 +56,12 @@ class Parameter:
             return "x y z [m] and a unit quaternion qx qy qz qw"
         if self.number_text:
             return f"a number of pixels, {NATIVE} or {DEFAULT}"
-        return f"{self.span[0]:g} to {self.span[1]:g}" if self.span else ""
+        return f"{self.span[0]:g} to {'below ' if self.below else ''}{self.span[1]:g}" if self.span else ""
+
+    @property
+    def accepted(self) -> tuple[float, float] | None:
+        """The smallest and the largest number that are accepted."""
+        return (self.span[0], math.nextafter(self.span[1], -math.inf)) if self.span and self.below else self.span
 
     def converted(self, value: Any) -> Any:
         """``value`` with integers as the doubles, or the text, that are meant. Of whatever type."""
@@ -78,7 +85,7 @@ class Parameter:
             return f"{self.name} must be {self.constraint}, not {', '.join(f'{number:g}' for number in value) or EMPTY}"
         if self.number_text and not (value.isdecimal() or value in (DEFAULT, NATIVE)):
             return f"{self.name} must be {self.constraint}, not '{value}'"
-        if self.span and not self.span[0] <= value <= self.span[1]:  # written so that NaN fails
+        if self.accepted and not self.accepted[0] <= value <= self.accepted[1]:  # written so that NaN fails
             return f"{self.name} must be {self.constraint}, not {value}"
         return None
 
@@ -139,7 +146,12 @@ PARAMETERS = (
         "Which pixels are refined: where the model itself is unsure, or where it and `second_model` disagree",
         choices=SELECTORS,
     ),
-    Parameter("second_model", "", "unconfigured", "The other coarse model of selector disagreement, run beside the first"),
+    Parameter(
+        "second_model",
+        "",
+        "unconfigured",
+        "The other coarse model of selector disagreement, run beside the first by `coarse_engine`, else as it comes",
+    ),
     Parameter(
         "preset",
         "default",
@@ -154,6 +166,7 @@ PARAMETERS = (
         "unconfigured",
         "Of preset paper: share of the largest entropy above which a pixel is refined; 0: as calibrated for the model",
         span=(0.0, 1.0),
+        below=True,
     ),
     Parameter(
         "refiner",
@@ -248,10 +261,10 @@ class Settings:
     coarse_size: str
     coarse_engine: str
     coarse_precision: str
-    preset: str
-    entropy_threshold: float
     selector: str
     second_model: str
+    preset: str
+    entropy_threshold: float
     refiner: str
     device: str
     engine: str
@@ -351,8 +364,8 @@ def _descriptor(row: Parameter) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(name=row.name, description=row.description, read_only=row.until is None)
     if not row.span:
         descriptor.additional_constraints = row.constraint
-    if row.span and isinstance(row.default, int):
-        descriptor.integer_range = [IntegerRange(from_value=int(row.span[0]), to_value=int(row.span[1]), step=1)]
-    elif row.span:
-        descriptor.floating_point_range = [FloatingPointRange(from_value=float(row.span[0]), to_value=float(row.span[1]))]
+    if row.accepted and isinstance(row.default, int):
+        descriptor.integer_range = [IntegerRange(from_value=int(row.accepted[0]), to_value=int(row.accepted[1]), step=1)]
+    elif row.accepted:
+        descriptor.floating_point_range = [FloatingPointRange(from_value=float(row.accepted[0]), to_value=float(row.accepted[1]))]
     return descriptor

@@ -25,8 +25,8 @@ from depth_retrofit_ros.io.depth_files import write_text, writing
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.pointcloud.files import write_ply
 from depth_retrofit_ros.pointcloud.organized import POINT_STEP
-from depth_retrofit_ros.refinement.kinds import AUTO, refiner_of
-from depth_retrofit_ros.refinement.registry import REFINERS
+from depth_retrofit_ros.preset_names import AUTO, refiner_of
+from depth_retrofit_ros.refinement.registry import REFINERS, resolved
 from depth_retrofit_ros.ros.replay.assess import Assessment, assess, spread
 from depth_retrofit_ros.ros.replay.every_frame import EveryFrame, run_every_frame
 from depth_retrofit_ros.ros.replay.identity import Event, tell_apart
@@ -79,13 +79,14 @@ class Replay:
     live_stamps: bool = False
 
     def parameters(self) -> Mapping[str, str | float]:
-        """Of the depth node."""
+        """Of the depth node, whose folder may be another: files are told by their whole path. Raises ModelError or WeightsError for
+        a refiner that there is none of."""
         return {
             "model": self.model,
-            "weights": "" if self.weights is None else str(self.weights.absolute()),
+            "weights": "" if self.weights is None else whole(self.weights),
             "preset": self.preset,
             "entropy_threshold": self.entropy_threshold,
-            "refiner": self.refiner if self.refiner in (*AUTO, *REFINERS) else str(Path(self.refiner).absolute()),
+            "refiner": named_refiner(self.refiner),
             "device": self.device,
             "engine": self.engine,
             "refiner_precision": self.refiner_precision,
@@ -98,6 +99,19 @@ class Replay:
             "selector": self.selector,
             "second_model": self.second_model or "",
         }
+
+
+def named_refiner(refiner: str) -> str:
+    """A refiner as the node is told of it: a name as it is, a path whole. Raises ModelError or WeightsError for neither."""
+    if refiner in AUTO:
+        return refiner
+    _, path = resolved(refiner)
+    return refiner if refiner in REFINERS or path is None else whole(path)
+
+
+def whole(path: Path) -> str:
+    """A path that means the same from any folder."""
+    return str(path.expanduser().absolute())
 
 
 def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say) -> Summary:

@@ -34,7 +34,13 @@ def test_the_table_is_what_is_declared(graph: Graph) -> None:
         assert descriptor.description == row.description
         assert descriptor.read_only == (row.until is None)
         spans = [*descriptor.floating_point_range, *descriptor.integer_range]
-        assert [(span.from_value, span.to_value) for span in spans] == ([row.span] if row.span else [])
+        assert [(span.from_value, span.to_value) for span in spans] == ([row.accepted] if row.accepted else [])
+
+
+def test_a_span_may_leave_its_end_out() -> None:
+    (row,) = (row for row in PARAMETERS if row.name == "entropy_threshold")
+    assert row.refusal(0.999) is None and row.accepted is not None and 0.999 < row.accepted[1] < 1
+    assert row.refusal(1.0) == "entropy_threshold must be 0 to below 1, not 1.0"
 
 
 def test_every_parameter_is_a_setting_and_every_setting_is_read() -> None:
