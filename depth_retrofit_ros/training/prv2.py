@@ -20,8 +20,8 @@ from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import local_window_loss, silog_loss
 from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets, to_network
-from depth_retrofit_ros.training.views import resized
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
+from depth_retrofit_ros.training.views import resized
 from depth_retrofit_ros.training.windows import Window, Windows
 
 PRETRAINING = 0.2  # share of the steps
