@@ -465,7 +465,12 @@ def test_the_engine_runs_the_second_model_too(monkeypatch: pytest.MonkeyPatch) -
         return ToldCoarse()
 
     monkeypatch.setattr(loading, "load_coarse", load_coarse)
-    settings = {"device": "cpu", "coarse_engine": "onnxruntime", "selector": "disagreement", "second_model": "meter-nyu"}
+    settings: dict[str, Any] = {
+        "device": "cpu",
+        "coarse_engine": "onnxruntime",
+        "selector": "disagreement",
+        "second_model": "meter-nyu",
+    }
     loading.load("compact", coarse_size=96, **settings)
     assert {name: given["engine"] for name, given in asked.items()} == {"compact": "onnxruntime", "meter-nyu": "onnxruntime"}
     assert asked["meter-nyu"].get("size") is None and asked["meter-nyu"].get("precision", "auto") == "auto"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -291,7 +292,7 @@ def test_without_features_it_is_told_what_selects(photo: Path, tmp_path: Path, c
     pairs.mkdir()
     truth = np.full((HEIGHT, WIDTH), 4.0, np.float32)
     np.savez(pairs / "a.npz", depth=truth, fx=np.float32(100), fy=np.float32(100), cx=np.float32(60), cy=np.float32(45))
-    cv2.imwrite(str(pairs / "a.png"), cv2.imread(str(photo)))
+    shutil.copy(photo, pairs / "a.png")
     np.save(photo.with_name("a.npy"), depth_map())
     maps = ["--coarse", str(photo.parent), "--coarse-kind", "metric", "--device", "cpu"]
     second = ["--selector", "disagreement", "--second-model", "compact", "--coarse-engine", "eager", "--allow-download"]
@@ -326,7 +327,7 @@ def test_a_second_model_at_budget_0_and_beside_refiner_none(photo: Path, tmp_pat
     pairs.mkdir()
     truth = np.full((HEIGHT, WIDTH), 4.0, np.float32)
     np.savez(pairs / "a.npz", depth=truth, fx=np.float32(100), fy=np.float32(100), cx=np.float32(60), cy=np.float32(45))
-    cv2.imwrite(str(pairs / "a.png"), cv2.imread(str(photo)))
+    shutil.copy(photo, pairs / "a.png")
     np.save(photo.with_name("a.npy"), depth_map())
     command = ["evaluate", str(pairs), "--coarse", str(photo.parent), "--coarse-kind", "metric", "--device", "cpu"]
     command += ["--selector", "disagreement", "--second-model", "compact", "--coarse-engine", "eager"]

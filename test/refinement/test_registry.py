@@ -69,9 +69,9 @@ def test_a_path_that_is_not_there_is_told_as_one(tmp_path: Path) -> None:
 def test_one_without_a_checkpoint_says_how_to_train_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(checkpoints, "BUNDLED_FOLDER", tmp_path)
     told = f"refiner {name} comes without a checkpoint yet: train one with 'depth-retrofit train {name}' and give its path"
-    for settings in ({}, {"cuda_graphs": True}):
+    for cuda_graphs in (False, True):
         with pytest.raises(WeightsError) as caught:
-            load("meter-nyu", refiner=name, device="cpu", weights=tmp_path / "not looked for", **settings)
+            load("meter-nyu", refiner=name, device="cpu", weights=tmp_path / "not looked for", cuda_graphs=cuda_graphs)
         assert str(caught.value) == told
     (tmp_path / REFINERS[name].file).touch()
     assert resolved(name) == (name, tmp_path / REFINERS[name].file)
