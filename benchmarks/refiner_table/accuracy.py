@@ -82,8 +82,9 @@ def drawn(pairs: Sequence[Pair], most: int) -> list[Pair]:
     for pair in pairs:
         kinds.setdefault(re.split(r"[\W_]*\d", pair.name)[0], []).append(pair)
     order = list(kinds.values())
-    for of_kind in (*order, order):
-        lots.shuffle(of_kind)  # type: ignore[arg-type]  # of pairs, then of kinds
+    for of_kind in order:
+        lots.shuffle(of_kind)
+    lots.shuffle(order)
     taken = [pair for turn in zip_longest(*order) for pair in turn if pair is not None]
     return sorted(taken[:most], key=lambda pair: pair.name)
 
