@@ -5,8 +5,10 @@
     python benchmarks/ablate_paper.py DIR --coarse DIR2 --json benchmarks/results/ablate_paper.json
     python benchmarks/ablate_paper.py DIR --model compact --json benchmarks/results/ablate_paper_compact.json
 
-Two rows are ablations of the paper's own: as many pixels drawn at random, and the refined value in place of the gate's mix. All
-figures are of one coarse map per frame, with one alignment.
+Two rows are ablations of the paper's own: as many pixels drawn at random, and the refined value in place of the gate's mix. Rows
+that put other parts before the paper's network (guided upsampling, ranked selection, the default's parts) run it on inputs that it
+was not trained for, and so does ``sparse`` among the paper's parts: they tell what the parts do to these checkpoints, not what a
+network trained with them would reach. All figures are of one coarse map per frame, with one alignment.
 """
 
 from __future__ import annotations

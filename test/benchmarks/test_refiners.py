@@ -168,8 +168,7 @@ def test_what_is_of_something_else_is_measured_again(
     """Another budget, alignment, or coarse map of the same name; and with --again all that is asked for."""
     out, maps = tmp_path / "refiners.json", tmp_path / "coarse"
     shutil.copytree(frames[2], maps)
-    named: list[str | Path] = [f"sparse={checkpoints['sparse']}", "--json", out, "--set"]
-    named += [frames[0], frames[1], maps, "--parts", "accuracy"]
+    named = [f"sparse={checkpoints['sparse']}", "--json", str(out), "--set", *frames[:2], str(maps), "--parts", "accuracy"]
 
     def told(*more: str) -> list[str]:
         capsys.readouterr()
