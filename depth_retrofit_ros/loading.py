@@ -83,7 +83,8 @@ def load(
         raise ModelError("selector disagreement runs without cuda_graphs, on one view at a time: leave it out, or those")
     loaded = load_refiner(chosen.refiner, where, engine, refiner_precision)  # first: it is small, and its settings may be refused
     if cuda_graphs and (not isinstance(loaded, SparseRefiner) or where.type != "cuda" or loaded.backend.name != "triton"):
-        raise ModelError(f"cuda_graphs needs CUDA and engine triton, not {where} and {loaded.backend_name}: leave it off")
+        used = loaded.backend.name if isinstance(loaded, SparseRefiner) else loaded.name
+        raise ModelError(f"cuda_graphs needs CUDA and engine triton, not {where} and {used}: leave it off")
     coarse = load_coarse(
         info.name,
         weights=weights,

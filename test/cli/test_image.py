@@ -105,7 +105,9 @@ def test_the_same_focal_length_is_assumed_for_normals_and_cloud(photo: Path, cap
 def test_the_refiner_s_normals_are_in_the_file_where_the_camera_is_known(photo: Path) -> None:
     torch.manual_seed(0)
     network = Urgt()
-    torch.nn.init.normal_(network.head.last.weight[1:].detach(), std=0.3)  # of the normals alone
+    torch.nn.init.normal_(network.head.last.weight[-3:].detach(), std=0.3)  # of the normals alone
+    assert network.head.last.bias is not None
+    torch.nn.init.constant_(network.head.last.bias[1:-3].detach(), -50.0)  # no other surface is chosen
     path, written = photo.parent / "urgt.safetensors", photo.parent / "out" / "photo_normals.npz"
     save_tensors(path, network.state_dict(), {KIND: "urgt", "network": "{}"})
     found = []

@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
-from depth_retrofit_ros import retrofit
+from depth_retrofit_ros import loading
 from depth_retrofit_ros.coarse import fetching
 from depth_retrofit_ros.coarse.registry import MODELS
 from depth_retrofit_ros.errors import SetupError
@@ -81,7 +81,7 @@ def test_a_model_that_is_not_here_is_not_fetched(graph: Graph, monkeypatch: pyte
 
 def test_auto_passes_over_what_cannot_be_aligned_as_asked(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(retrofit, "load", lambda model, **settings: given.update(settings, model=model) or SlantedWall())
+    monkeypatch.setattr(loading, "load", lambda model, **settings: given.update(settings, model=model) or SlantedWall())
     graph.depth_node(start=False, align="scale").autostart()
     assert given["model"] == "auto"
     assert "set align to scale-shift" in given["suits"](MODELS["depth-anything-v2-small"])
