@@ -95,5 +95,7 @@ def _is_ridge(size: np.ndarray, across: np.ndarray, down: np.ndarray, rows: np.n
 
 
 def _distance(edges: np.ndarray) -> np.ndarray:
-    """``float32 [H, W]``: to the nearest of the edges [px]."""
-    return np.asarray(cv2.distanceTransform((~edges).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+    """``float64 [H, W]``: to the nearest of the edges [px]. Its square is a whole number, to which OpenCV, whose threads round
+    differently from run to run, is brought back."""
+    distance = np.asarray(cv2.distanceTransform((~edges).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float64)
+    return np.asarray(np.sqrt(np.rint(distance * distance)))

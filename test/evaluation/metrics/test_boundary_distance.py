@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 
@@ -32,6 +33,18 @@ def test_an_edge_out_of_place_is_as_far_as_it_was_moved(moved: int) -> None:
     """To half a pixel: a step is an edge of one pixel or of two, one on either side, as the last bit decides."""
     assert list(boundary_distances(step_at(25 + moved), step_at(25))) == pytest.approx([moved - 0.5] * 2, abs=0.51)
     assert boundary_distances(step_at(25), step_at(25)) == (0, 0)
+
+
+def test_figures_are_exact_and_so_the_same_in_every_run() -> None:
+    """OpenCV's distances differ from run to run by their rounding."""
+    rng = np.random.default_rng(0)
+    truth = np.where(cv2.GaussianBlur(rng.normal(size=(120, 160)), (0, 0), 8) > 0, 2.0, 5.0).astype(np.float32)
+    depth = np.roll(truth, (3, 2), (0, 1))
+    everywhere = np.ones(truth.shape, bool)
+    true, predicted = (np.argwhere(depth_edges(of, everywhere)) for of in (truth, depth))
+    squares = ((true[:, None] - predicted[None]) ** 2).sum(2)
+    expected = [float(np.minimum(np.sqrt(squares.min(axis)), REACH_PX).mean()) for axis in (0, 1)]
+    assert list(boundary_distances(depth, truth)) == pytest.approx(expected, rel=1e-13)
 
 
 def test_an_edge_elsewhere_is_none_at_all() -> None:
