@@ -29,9 +29,10 @@ import torch
 from refiner_table import accuracy, cost, document
 from refiner_table.accuracy import FrameSet
 from refiner_table.seams import seams
-from refiner_table.stored import Store, read, rounded
+from refiner_table.stored import Store, read
 from refiner_table.systems import BESIDE, REPLACING, System, folder_system, is_here, retrofit_variants, systems
 
+from depth_retrofit_ros.bench.timing import rounded
 from depth_retrofit_ros.errors import DepthRetrofitError
 from depth_retrofit_ros.evaluation.metrics.alignment import MODES
 from depth_retrofit_ros.evaluation.report.results import Entry

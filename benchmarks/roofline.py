@@ -20,6 +20,7 @@ import torch
 from depth_retrofit_ros.bench import roofline
 from depth_retrofit_ros.bench.audited_models import audited_model
 from depth_retrofit_ros.bench.devices import DEVICES, ORIN_PER_CYCLE, Device
+from depth_retrofit_ros.bench.timing import rounded
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 
@@ -82,15 +83,6 @@ def compared(one: Published) -> dict[str, Any]:
     row = {"source": one.source, "device": one.device, "model": one.model, "side": one.side, "ms": one.ms}
     counted = {"gflop": sum(kernel.flops for kernel in kernels) / 1e9, "best_ms": roofline.best_ms(engine, device)}
     return {**row, **counted, "expected_ms": expected, "ratio": one.ms / expected}
-
-
-def rounded(value: Any) -> Any:
-    """With numbers of four digits."""
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    if isinstance(value, dict):
-        return {key: rounded(part) for key, part in value.items()}
-    return [rounded(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from depth_retrofit_ros.bench.timing import rounded
 from depth_retrofit_ros.evaluation.report.results import Entry
 from depth_retrofit_ros.evaluation.report.summary import machine
 from depth_retrofit_ros.io.depth_files import write_text
@@ -48,12 +49,3 @@ class Store:
 def read(path: Path, empty: Any) -> Any:
     """A document, ``empty`` where there is none yet."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else empty
-
-
-def rounded(value: Any) -> Any:
-    """With numbers of four digits."""
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    if isinstance(value, dict):
-        return {key: rounded(part) for key, part in value.items()}
-    return [rounded(part) for part in value] if isinstance(value, list | tuple) else value

@@ -1,9 +1,10 @@
-"""How long things take, and how fast this machine moves memory."""
+"""How long things take, how fast this machine moves memory, and figures as files keep them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -32,3 +33,12 @@ def memcpy_gbps(rounds: int = 10) -> float:
     """Bytes that one thread copies from memory to memory [GB/s], median."""
     source, target = np.ones(COPIED, np.uint8), np.zeros(COPIED, np.uint8)
     return COPIED / 1e6 / float(np.median(repeat(lambda: np.copyto(target, source), rounds)))
+
+
+def rounded(value: Any) -> Any:
+    """A document with numbers of four digits."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(part) for key, part in value.items()}
+    return [rounded(part) for part in value] if isinstance(value, list | tuple) else value

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.base import CoarseModel
@@ -19,7 +18,7 @@ from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, finite_truth
 from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import local_window_loss, silog_loss
-from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets, to_network
+from depth_retrofit_ros.training.tile_batch import disagreement, grid, robust, targets, to_network
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.training.views import resized
 from depth_retrofit_ros.training.windows import Window, Windows
@@ -28,7 +27,6 @@ PRETRAINING = 0.2  # share of the steps
 ENCODER = 0.3  # of the learning rate, for the encoder
 WINDOWS, WINDOW_SIDE = 50, 15  # of the loss on local detail, of a tile
 SELECTED, DETAIL, CONSISTENCY, OWN = 5.0, 5.0, 1.0, 0.2  # weights beside SILog; the last of what the tile's own features give
-ROUNDED = 0.05  # of ln depth, up to which the error at selected pixels counts by its square
 VALIDATION_BATCHES, VALIDATION_BATCH = 24, 2
 
 
@@ -55,7 +53,7 @@ def prv2_losses(network: PatchRefinerV2, windows: Sequence[Window], generator: t
     overlaps = [disagreement(part, place) for part, place in zip(of_windows, places, strict=True)]
     losses = {
         "silog": silog_loss(refined, true, target.valid),
-        "selected": F.smooth_l1_loss(change.float(), target.wanted, reduction="none", beta=ROUNDED)[target.selected].mean(),
+        "selected": robust(change, target.wanted)[target.selected].mean(),
         "detail": local_window_loss(refined, true, target.valid, generator, WINDOWS, WINDOW_SIDE),
         "overlap": torch.stack(overlaps).mean(),
         "own": silog_loss(own, true, target.valid),

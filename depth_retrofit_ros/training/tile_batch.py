@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE
 from depth_retrofit_ros.refinement.tiles.layout import cut
 from depth_retrofit_ros.training.windows import Window
+
+ROUNDED = 0.05  # of ln depth, up to which ``robust`` counts an error by its square
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,8 @@ def _common(tile: Tensor, dy: int, dx: int) -> Tensor:
     """The part of a tile that another one covers too, which begins ``dy`` px below it and ``dx`` px to its right."""
     side = len(tile)
     return tile[max(dy, 0) : side + min(dy, 0), max(dx, 0) : side + min(dx, 0)]
+
+
+def robust(change: Tensor, wanted: Tensor) -> Tensor:
+    """L1 of what is added to ln depth, at each pixel; smooth about 0."""
+    return F.smooth_l1_loss(change.float(), wanted, reduction="none", beta=ROUNDED)

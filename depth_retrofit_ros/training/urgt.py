@@ -15,13 +15,12 @@ from depth_retrofit_ros.refinement.urgt.network import Urgt
 from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import gradient_loss
-from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets, to_network
+from depth_retrofit_ros.training.tile_batch import disagreement, grid, robust, targets, to_network
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.training.windows import Window, Windows
 
 GRIDMIX = (1,) * 2 + (2,) * 3 + (3,) * 5  # tiles along a side of a window, each entry as likely (section 3.3; 4 is left out)
 GRADIENT, CONSISTENCY, NORMALS = 0.5, 0.5, 0.1  # weights beside the errors of depth
-ROUNDED = 0.05  # of ln depth, up to which the error counts by its square
 VALIDATION_BATCHES, VALIDATION_BATCH = 24, 2
 
 
@@ -41,7 +40,7 @@ def urgt_losses(network: Urgt, windows: Sequence[Window]) -> Losses:
     answers = [network(tiles) for tiles in seen]
     change, level = torch.cat([a.change for a in answers]), torch.cat([tiles.level[:, 0] for tiles in seen])
     target = targets(windows, places, network.side)
-    robust = F.smooth_l1_loss(change.float(), target.wanted, reduction="none", beta=ROUNDED)
+    error = robust(change, target.wanted)
     true_normals = torch.cat([true_of(window, place, network.side) for window, place in zip(windows, places, strict=True)])
     normals = torch.cat([a.normals for a in answers if a.normals is not None])
     known = true_normals.isfinite().all(1)
@@ -49,8 +48,8 @@ def urgt_losses(network: Urgt, windows: Sequence[Window]) -> Losses:
     prior = torch.cat([tiles.under(network.side)[:, :3] for tiles in seen])
     overlaps = [disagreement(answer.change, place) for answer, place in zip(answers, places, strict=True)]
     losses = {
-        "robust": robust[target.valid].mean(),
-        "selected": robust[target.selected].mean(),
+        "robust": error[target.valid].mean(),
+        "selected": error[target.selected].mean(),
         "gradient": gradient_loss(level + change, level + target.wanted, target.valid),
         "overlap": torch.stack(overlaps).mean(),
         "normals": angle.mean(),

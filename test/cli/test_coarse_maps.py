@@ -286,14 +286,20 @@ def test_pixels_are_selected_where_a_model_disagrees_with_the_map(
     assert not np.array_equal(*maps)
 
 
-def test_without_features_it_is_told_what_selects(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By the map's edges alone, or by the second model; both commands tell it."""
-    pairs = tmp_path / "pairs"
+def with_truth(photo: Path, folder: Path) -> Path:
+    """Folder of the photo's copy with a wall 4 m away as its truth; the coarse map is laid beside the photo."""
+    pairs = folder / "pairs"
     pairs.mkdir()
     truth = np.full((HEIGHT, WIDTH), 4.0, np.float32)
     np.savez(pairs / "a.npz", depth=truth, fx=np.float32(100), fy=np.float32(100), cx=np.float32(60), cy=np.float32(45))
     Image.open(photo).save(pairs / "a.png")
     np.save(photo.with_name("a.npy"), depth_map())
+    return pairs
+
+
+def test_without_features_it_is_told_what_selects(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the map's edges alone, or by the second model; both commands tell it."""
+    pairs = with_truth(photo, tmp_path)
     maps = ["--coarse", str(photo.parent), "--coarse-kind", "metric", "--device", "cpu"]
     second = ["--selector", "disagreement", "--second-model", "compact", "--coarse-engine", "eager", "--allow-download"]
     for options, told in ((), "by depth edges alone"), (second, "by the disagreement with compact alone"):
@@ -323,12 +329,7 @@ def test_options_of_a_model_that_does_not_run_are_refused(
 
 def test_a_second_model_at_budget_0_and_beside_refiner_none(photo: Path, tmp_path: Path) -> None:
     """It does not run, and what it would select is measured all the same."""
-    pairs = tmp_path / "pairs"
-    pairs.mkdir()
-    truth = np.full((HEIGHT, WIDTH), 4.0, np.float32)
-    np.savez(pairs / "a.npz", depth=truth, fx=np.float32(100), fy=np.float32(100), cx=np.float32(60), cy=np.float32(45))
-    Image.open(photo).save(pairs / "a.png")
-    np.save(photo.with_name("a.npy"), depth_map())
+    pairs = with_truth(photo, tmp_path)
     command = ["evaluate", str(pairs), "--coarse", str(photo.parent), "--coarse-kind", "metric", "--device", "cpu"]
     command += ["--selector", "disagreement", "--second-model", "compact", "--coarse-engine", "eager"]
     for options in (["--budget", "0"], ["--refiner", "none"]):

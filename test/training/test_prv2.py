@@ -10,7 +10,8 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.prv2.network import PatchRefinerV2
 from depth_retrofit_ros.refinement.tiles.refiner import Tiles
-from depth_retrofit_ros.training.prv2 import CONSISTENCY, DETAIL, OWN, ROUNDED, SELECTED, pretraining_losses, prv2_losses, shapes
+from depth_retrofit_ros.training.prv2 import CONSISTENCY, DETAIL, OWN, SELECTED, pretraining_losses, prv2_losses, shapes
+from depth_retrofit_ros.training.tile_batch import ROUNDED
 from test.training.told import ramp, window
 
 SIDE, OVERLAP = 16, 4

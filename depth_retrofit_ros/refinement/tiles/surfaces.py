@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from depth_retrofit_ros.refinement.tiles.projection import finite
+
 REACHES = (1, 2)  # cells
 COUNT = 2 * len(REACHES)
 STAY = 3.0  # logit of the coarse depth itself; those of the surfaces begin at 0
@@ -26,7 +28,7 @@ def surfaces(depth: Tensor) -> Tensor:
     for sign in (-1, 1):
         values = torch.where(known, sign * level, -torch.inf)[None, None]
         found += [sign * F.max_pool2d(values, 2 * reach + 1, 1, reach)[0, 0] for reach in REACHES]
-    return torch.nan_to_num(torch.stack(found), nan=0.0, posinf=0.0, neginf=0.0)
+    return finite(torch.stack(found))
 
 
 def offsets_to(shown: Tensor, level: Tensor) -> Tensor:
