@@ -18,7 +18,7 @@ from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, finite_truth
 from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import local_window_loss, silog_loss
-from depth_retrofit_ros.training.tile_batch import disagreement, grid, robust, targets, to_network
+from depth_retrofit_ros.training.tile_batch import choice_losses, disagreement, grid, robust, targets, to_network
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.training.views import resized
 from depth_retrofit_ros.training.windows import Window, Windows
@@ -26,7 +26,13 @@ from depth_retrofit_ros.training.windows import Window, Windows
 PRETRAINING = 0.2  # share of the steps
 ENCODER = 0.3  # of the learning rate, for the encoder
 WINDOWS, WINDOW_SIDE = 50, 15  # of the loss on local detail, of a tile
-SELECTED, DETAIL, CONSISTENCY, OWN = 5.0, 5.0, 1.0, 0.2  # weights beside SILog; the last of what the tile's own features give
+SELECTED, CHOICE, DETAIL, CONSISTENCY, OWN = (
+    10.0,
+    1.0,
+    5.0,
+    1.0,
+    0.2,
+)  # weights beside SILog; the last of what the tile's own features give
 VALIDATION_BATCHES, VALIDATION_BATCH = 24, 2
 
 
@@ -37,16 +43,18 @@ def shapes(network: PatchRefinerV2) -> list[tuple[int, int]]:
 
 
 def prv2_losses(network: PatchRefinerV2, windows: Sequence[Window], generator: torch.Generator) -> Losses:
-    """SILog of the refined depth over all pixels, L1 of ln depth over the selected ones, L1 of the gradients in local windows up to
-    scale and shift (SSIGM, section 3.3; here against the truth, not a teacher), how far two tiles disagree where they overlap (as
-    PRO, arXiv 2503.22351, has it), and SILog of the tile's own depth; the paper has SILog alone where depth is exact. ``error`` and
-    ``coarse``, for comparison: L1 of ln depth at the selected pixels, after and before."""
+    """SILog of the refined depth over all pixels, L1 of ln depth over the selected ones, expected of the choice between surfaces
+    where there is one, that choice itself, L1 of the gradients in local windows up to scale and shift (SSIGM, section 3.3; here
+    against the truth, not a teacher), how far two tiles disagree where they overlap (as PRO, arXiv 2503.22351, has it), and SILog
+    of the tile's own depth; the paper has SILog alone where depth is exact. ``error`` and ``coarse``, for comparison: L1 of ln
+    depth at the selected pixels, after and before."""
     places = [grid(window, network.side, network.overlap) for window in windows]
     tiles = [window.tiles(network, place) for window, place in zip(windows, places, strict=True)]
     level = torch.cat([shown.level for shown in tiles])
     pyramids, nearby = zip(*(network.seen(shown) for shown in tiles), strict=True)
     coarse = [torch.cat(parts) for parts in zip(*pyramids, strict=True)]
-    change, own = network.offsets(torch.cat([shown.colors for shown in tiles]), level, coarse, torch.cat(nearby))
+    answer, own = network.answer(torch.cat([shown.colors for shown in tiles]), level, coarse, torch.cat(nearby))
+    change = answer.change
     target = targets(windows, places, network.side)
     refined, true = level[:, 0] + change, level[:, 0] + target.wanted
     of_windows = change.split([len(place) for place in places])
@@ -54,11 +62,14 @@ def prv2_losses(network: PatchRefinerV2, windows: Sequence[Window], generator: t
     losses = {
         "silog": silog_loss(refined, true, target.valid),
         "selected": robust(change, target.wanted)[target.selected].mean(),
+        "choice": change.sum() * 0,
         "detail": local_window_loss(refined, true, target.valid, generator, WINDOWS, WINDOW_SIDE),
         "overlap": torch.stack(overlaps).mean(),
         "own": silog_loss(own, true, target.valid),
     }
-    total = losses["silog"] + SELECTED * losses["selected"] + DETAIL * losses["detail"]
+    if answer.choice is not None:
+        losses["selected"], losses["choice"] = choice_losses(answer.choice, target.wanted, target.selected)
+    total = losses["silog"] + SELECTED * losses["selected"] + CHOICE * losses["choice"] + DETAIL * losses["detail"]
     total = total + CONSISTENCY * losses["overlap"] + OWN * losses["own"]
     before = target.wanted[target.selected].abs().mean()
     return {"total": total, **losses, "error": (change - target.wanted)[target.selected].abs().mean(), "coarse": before}
@@ -73,10 +84,10 @@ def pretraining_losses(network: PatchRefinerV2, images: Tensor, log_depth: Tenso
     shapes_of = [(width, side >> i, side >> i) for i, width in enumerate(network.fusion.widths.coarse)]
     noise = [torch.randn(len(images), *shape, generator=generator).to(images.device) for shape in shapes_of]
     level = torch.zeros_like(log_depth)[:, None]
-    offset, own = network.offsets(colors, level, noise, level.expand(-1, network.shown, -1, -1))
+    answer, own = network.answer(colors, level, noise, level.expand(-1, network.shown, -1, -1))
     true = log_depth - log_depth.mean((1, 2), keepdim=True)
     valid = torch.ones_like(true, dtype=torch.bool)
-    losses = {"pretraining": silog_loss(offset, true, valid), "pretraining_own": silog_loss(own, true, valid)}
+    losses = {"pretraining": silog_loss(answer.change, true, valid), "pretraining_own": silog_loss(own, true, valid)}
     return {"total": losses["pretraining"] + OWN * losses["pretraining_own"], **losses}
 
 

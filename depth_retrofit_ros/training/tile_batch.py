@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE
 from depth_retrofit_ros.refinement.tiles.layout import cut
+from depth_retrofit_ros.refinement.tiles.surfaces import Choice
 from depth_retrofit_ros.training.windows import Window
 
 ROUNDED = 0.05  # of ln depth, up to which ``robust`` counts an error by its square
+CHOICE_SCALE = 0.03  # in ln depth: candidates this much apart are told apart
+MATTERS = 0.2  # in ln depth: the spread of the candidates from which on the choice counts in full
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +70,20 @@ def _common(tile: Tensor, dy: int, dx: int) -> Tensor:
 def robust(change: Tensor, wanted: Tensor) -> Tensor:
     """L1 of what is added to ln depth, at each pixel; smooth about 0."""
     return F.smooth_l1_loss(change.float(), wanted, reduction="none", beta=ROUNDED)
+
+
+def choice_losses(choice: Choice, wanted: Tensor, selected: Tensor) -> tuple[Tensor, Tensor]:
+    """At selected pixels: L1 of ln depth that is expected of the choice, and cross entropy against the candidates nearest to what
+    is wanted, which counts where they differ. ``training.refiner.refiner_losses`` has both too; without the second a choice begins
+    to form only after thousands of steps."""
+    candidates, log_p = (values.movedim(1, -1)[selected].float() for values in choice)
+    apart = (candidates - wanted[selected][:, None]).abs()
+    expected = (log_p.exp() * apart).sum(1).mean()
+    nearest = (-apart.detach() / CHOICE_SCALE).softmax(1)
+    spread = candidates.detach().amax(1) - candidates.detach().amin(1)
+    return expected, -((nearest * log_p).sum(1) * (spread / MATTERS).clamp_max(1)).mean()
+
+
+def joined(choices: Sequence[Choice]) -> Choice:
+    """Of the tiles of several windows, one after the other."""
+    return Choice(*(torch.cat(parts) for parts in zip(*choices, strict=True)))

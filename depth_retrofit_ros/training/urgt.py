@@ -15,12 +15,12 @@ from depth_retrofit_ros.refinement.urgt.network import Urgt
 from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import gradient_loss
-from depth_retrofit_ros.training.tile_batch import disagreement, grid, robust, targets, to_network
+from depth_retrofit_ros.training.tile_batch import choice_losses, disagreement, grid, joined, robust, targets, to_network
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.training.windows import Window, Windows
 
 GRIDMIX = (1,) * 2 + (2,) * 3 + (3,) * 5  # tiles along a side of a window, each entry as likely (section 3.3; 4 is left out)
-GRADIENT, CONSISTENCY, NORMALS = 0.5, 0.5, 0.1  # weights beside the errors of depth
+CHOICE, GRADIENT, CONSISTENCY, NORMALS = 0.1, 0.5, 0.5, 0.1  # weights beside the errors of depth
 VALIDATION_BATCHES, VALIDATION_BATCH = 24, 2
 
 
@@ -31,16 +31,17 @@ def shapes(network: Urgt) -> list[tuple[int, int]]:
 
 
 def urgt_losses(network: Urgt, windows: Sequence[Window]) -> Losses:
-    """L1 of ln depth over all pixels and over the selected ones, of its gradients, how far tiles disagree where they overlap (as
-    PRO, arXiv 2503.22351, has it), and the angle between normals. The paper's squared error is led by the few pixels that no
-    refiner can mend. ``error`` and ``coarse``, for comparison: L1 of ln depth at the selected pixels, after and before;
-    ``normal_deg`` and ``coarse_deg``: of the normals at all pixels, likewise."""
+    """L1 of ln depth over all pixels and, expected of the choice between surfaces, over the selected ones, that choice itself, L1
+    of the gradients, how far tiles disagree where they overlap (as PRO, arXiv 2503.22351, has it), and the angle between normals.
+    The paper's squared error is led by the few pixels that no refiner can mend. ``error`` and ``coarse``, for comparison: L1 of ln
+    depth at the selected pixels, after and before; ``normal_deg`` and ``coarse_deg``: of the normals at all pixels, likewise."""
     places = [grid(window, network.side, network.overlap) for window in windows]
     seen = [window.tiles(network, place) for window, place in zip(windows, places, strict=True)]
     answers = [network(tiles) for tiles in seen]
     change, level = torch.cat([a.change for a in answers]), torch.cat([tiles.level[:, 0] for tiles in seen])
     target = targets(windows, places, network.side)
     error = robust(change, target.wanted)
+    expected, entropy = choice_losses(joined([a.choice for a in answers if a.choice is not None]), target.wanted, target.selected)
     true_normals = torch.cat([true_of(window, place, network.side) for window, place in zip(windows, places, strict=True)])
     normals = torch.cat([a.normals for a in answers if a.normals is not None])
     known = true_normals.isfinite().all(1)
@@ -49,12 +50,13 @@ def urgt_losses(network: Urgt, windows: Sequence[Window]) -> Losses:
     overlaps = [disagreement(answer.change, place) for answer, place in zip(answers, places, strict=True)]
     losses = {
         "robust": error[target.valid].mean(),
-        "selected": error[target.selected].mean(),
+        "selected": expected,
+        "choice": entropy,
         "gradient": gradient_loss(level + change, level + target.wanted, target.valid),
         "overlap": torch.stack(overlaps).mean(),
         "normals": angle.mean(),
     }
-    total = losses["robust"] + losses["selected"] + GRADIENT * losses["gradient"]
+    total = losses["robust"] + losses["selected"] + CHOICE * losses["choice"] + GRADIENT * losses["gradient"]
     total = total + CONSISTENCY * losses["overlap"] + NORMALS * losses["normals"]
     with torch.no_grad():
         told = {

@@ -7,7 +7,8 @@ import torch
 
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE
 from depth_retrofit_ros.refinement.tiles.layout import cut
-from depth_retrofit_ros.training.tile_batch import disagreement, grid, targets
+from depth_retrofit_ros.refinement.tiles.surfaces import Choice
+from depth_retrofit_ros.training.tile_batch import choice_losses, disagreement, grid, targets
 from test.training.told import ramp, window
 
 SIDE, OVERLAP = 16, 4
@@ -63,3 +64,25 @@ def test_its_gradient_brings_the_two_together() -> None:
     assert change.grad is not None
     assert float(change.grad[0, :, 12:].max()) < 0 < float(change.grad[1, :, :4].min())
     assert float(change.grad[0, :, :12].abs().max()) == 0.0
+
+
+def test_a_choice_is_right_where_it_takes_the_candidate_nearest_to_what_is_wanted() -> None:
+    candidates = torch.tensor([0.0, -1.0, 1.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    wanted, selected = torch.full((1, 2, 2), 1.0), torch.tensor([[[True, True], [False, False]]])
+    errors, entropies = [], []
+    for taken in range(3):
+        logits = torch.zeros(1, 3, 2, 2)
+        logits[:, taken] = 20.0
+        logits[:, taken, 1] = -20.0  # what is not selected does not count
+        expected, entropy = choice_losses(Choice(candidates, logits.log_softmax(1)), wanted, selected)
+        errors.append(float(expected))
+        entropies.append(float(entropy))
+    assert errors == pytest.approx([1.0, 2.0, 0.0], abs=1e-4)
+    assert entropies == pytest.approx([20.0, 20.0, 0.0], abs=1e-3)
+
+
+def test_a_choice_between_equal_candidates_costs_nothing() -> None:
+    logits = torch.zeros(1, 3, 2, 2).index_fill(1, torch.tensor([0]), 5.0)
+    alike = Choice(torch.zeros(1, 3, 2, 2), logits.log_softmax(1))
+    expected, entropy = choice_losses(alike, torch.full((1, 2, 2), 0.5), torch.ones(1, 2, 2, dtype=torch.bool))
+    assert float(expected) == pytest.approx(0.5) and float(entropy) == 0.0

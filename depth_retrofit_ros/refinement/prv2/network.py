@@ -16,7 +16,7 @@ from depth_retrofit_ros.refinement.prv2.sizes import SIZES
 from depth_retrofit_ros.refinement.prv2.timm_net import TimmEncoder
 from depth_retrofit_ros.refinement.tiles.projection import Projection
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
-from depth_retrofit_ros.refinement.tiles.surfaces import chosen, offsets_to, surfaces
+from depth_retrofit_ros.refinement.tiles.surfaces import choice, offsets_to, surfaces
 from depth_retrofit_ros.upsampling.interpolation import bilinear
 
 
@@ -50,7 +50,7 @@ class PatchRefinerV2(nn.Module):
 
     def forward(self, tiles: Tiles) -> TileAnswer:
         """See ``TileNetwork``."""
-        return TileAnswer(self.offsets(tiles.colors, tiles.level, *self.seen(tiles))[0])
+        return self.answer(tiles.colors, tiles.level, *self.seen(tiles))[0]
 
     def seen(self, tiles: Tiles) -> tuple[list[Tensor], Tensor]:
         """What is known on the coarse grid at the tile's size and halved five times, finest first; and ln of the surfaces there
@@ -65,12 +65,15 @@ class PatchRefinerV2(nn.Module):
     def _at(self, maps: Tensor, size: int) -> Tensor:
         return F.adaptive_avg_pool2d(maps, size) if size <= self.samples else _enlarged(maps, size)
 
-    def offsets(self, colors: Tensor, level: Tensor, coarse: list[Tensor], nearby: Tensor) -> tuple[Tensor, Tensor]:
-        """colors ``[T, 3, S, S]``, level ``[T, 1, S, S]``, coarse: six maps, finest first, nearby: see ``seen`` → ln(refined /
-        coarse), and ln of the depth that the tile's own features give, about the tile's mean, ``[T, S, S]`` each."""
+    def answer(self, colors: Tensor, level: Tensor, coarse: list[Tensor], nearby: Tensor) -> tuple[TileAnswer, Tensor]:
+        """colors ``[T, 3, S, S]``, level ``[T, 1, S, S]``, coarse: six maps, finest first, nearby: see ``seen`` → the answer, and
+        ln of the depth that the tile's own features give, about the tile's mean, ``[T, S, S]``."""
         level = level - level.mean((1, 2, 3), keepdim=True)
         said, own = self.fusion(self.encoder(torch.cat((colors, level, nearby), 1)), coarse, level)
-        return chosen(said, nearby) if self.shown else said[:, 0], own[:, 0]
+        if not self.shown:
+            return TileAnswer(said[:, 0]), own[:, 0]
+        chosen = choice(said, nearby)
+        return TileAnswer(chosen.mean(), choice=chosen), own[:, 0]
 
 
 def _enlarged(maps: Tensor, size: int) -> Tensor:

@@ -18,6 +18,7 @@ from depth_retrofit_ros.refinement.pixels.features import normalized
 from depth_retrofit_ros.refinement.tiles.layout import TileLayout, blended, cut, fullest, held
 from depth_retrofit_ros.refinement.tiles.normals import facing
 from depth_retrofit_ros.refinement.tiles.regions import regions
+from depth_retrofit_ros.refinement.tiles.surfaces import Choice
 from depth_retrofit_ros.scale.affine import reanchored
 from depth_retrofit_ros.upsampling.interpolation import row_and_column
 
@@ -47,11 +48,13 @@ class Tiles:
 class TileAnswer(NamedTuple):
     """change: ``[T, side, side]``, ln(refined / coarse); normals: ``[T, 3, side, side]``, of a network that gives some; trusted:
     ``bool [T, side, side]``, of one whose answer is right up to a power and a factor of depth, which are to be found for all tiles
-    of the frame together: where it and the coarse depth should agree."""
+    of the frame together: where it and the coarse depth should agree; choice: of a network that chooses, what ``change`` is the
+    mean of, for its training."""
 
     change: Tensor
     normals: Tensor | None = None
     trusted: Tensor | None = None
+    choice: Choice | None = None
 
 
 class TileNetwork(Protocol):

@@ -6,6 +6,8 @@ times as many images as one that has to say which side; the papers' networks, wh
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,8 +39,21 @@ def offsets_to(shown: Tensor, level: Tensor) -> Tensor:
     return (shown - level).clamp(-FARTHEST, FARTHEST)
 
 
-def chosen(said: Tensor, offsets: Tensor) -> Tensor:
-    """ln(refined / coarse), ``[T, S, S]``: the mean of the coarse depth and the surfaces by the probabilities that the network
-    gives them, and its own offset besides. said: ``[T, 1 + COUNT, S, S]``, that offset and the logits; offsets: ``offsets_to``."""
+class Choice(NamedTuple):
+    """Of each pixel of T tiles: candidates ``[T, 1 + COUNT, S, S]``, ln(candidate / coarse depth) of the coarse depth itself and
+    of the surfaces, and ln of the probabilities that a network gives them, of the same shape."""
+
+    candidates: Tensor
+    log_probability: Tensor
+
+    def mean(self) -> Tensor:
+        """ln(refined / coarse), ``[T, S, S]``."""
+        return (self.log_probability.exp() * self.candidates).sum(1)
+
+
+def choice(said: Tensor, offsets: Tensor) -> Choice:
+    """Between the coarse depth and the surfaces, all of them moved by the network's own offset. said: ``[T, 1 + COUNT, S, S]``,
+    that offset and the logits of the surfaces; offsets: ``offsets_to``."""
     logits = torch.cat((torch.full_like(said[:, :1], STAY), said[:, 1:]), 1)
-    return said[:, 0] + (logits.softmax(1)[:, 1:] * offsets).sum(1)
+    candidates = F.pad(offsets, (0, 0, 0, 0, 1, 0)) + said[:, :1]
+    return Choice(candidates, logits.float().log_softmax(1))

@@ -17,7 +17,7 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.networks.dinov2 import Block
 from depth_retrofit_ros.coarse.networks.rotary import rotated
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
-from depth_retrofit_ros.refinement.tiles.surfaces import COUNT, chosen, offsets_to, surfaces
+from depth_retrofit_ros.refinement.tiles.surfaces import COUNT, choice, offsets_to, surfaces
 from depth_retrofit_ros.refinement.urgt.prior import CoarseNormals
 from depth_retrofit_ros.upsampling.interpolation import bilinear
 
@@ -113,7 +113,8 @@ class Urgt(nn.Module):
                 kept += [inside, tokens]
         dense = torch.cat(kept, 2)[:, SPECIAL:].transpose(1, 2).reshape(count, 4 * WIDTH, rows, rows)
         said = self.head(dense, quarter, torch.cat((tiles.colors, depth, prior), 1))
-        return TileAnswer(chosen(said[:, :-3], nearby), F.normalize(prior + said[:, -3:], dim=1))
+        chosen = choice(said[:, :-3], nearby)
+        return TileAnswer(chosen.mean(), F.normalize(prior + said[:, -3:], dim=1), choice=chosen)
 
     def _places(self, origins: Tensor, rows: int) -> Tensor:
         """Row and column of each token in the frame [tokens], ``float32 [T, SPECIAL + rows², 2]``; 0 of the special ones."""
