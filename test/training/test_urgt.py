@@ -34,7 +34,7 @@ class Told(Urgt):
         wanted = torch.stack((WANTED[:, :SIDE], WANTED[:, -SIDE:]))
         self.change, self.turned = nn.Parameter(wanted + change), nn.Parameter(torch.tensor(turned))
 
-    def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
+    def project(self, coarse: CoarsePrediction, small: Tensor, score: Tensor, model: str, camera: Camera | None) -> Tensor:
         return facing(torch.tensor(0.1))[:, None, None].expand(3, 6, 8)
 
     def forward(self, tiles: Tiles) -> TileAnswer:
