@@ -85,7 +85,8 @@ class Health:
 
     loaded_model: the name of the coarse model, once there is one; device, claim, coarse_size: its own; None while there is none.
     engine: of the refiner's sparse convolutions. coarse: the model; what runs it may change with the size of the images.
-    way_out: how images and clouds are published. asleep: the image is not subscribed, because nobody listens. sparse_topics: depth image, points; empty where nothing takes them.
+    way_out: how images and clouds are published. asleep: the image is not subscribed, because nobody listens.
+    sparse_topics: depth image, points; empty where nothing takes them.
     device_fault: why this process can use its device no more; empty where it can. configuring_s: for how long it has been
     configuring, 0 where it is not. graph_problems: what on the graph keeps images away or mixes nodes up. lost: images that the
     transport lost since activation.

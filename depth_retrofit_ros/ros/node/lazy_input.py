@@ -15,8 +15,8 @@ LINGER_S = 2.0  # a viewer that starts again, or looks at another output, must n
 class LazyInput:
     """Opens at once, closes ``LINGER_S`` after the last moment in which it was wanted. For one thread, the executor's.
 
-    subscribe: may raise GraphError, which ``refresh`` raises. is_wanted: asked at each ``refresh``: whenever an output gains or loses
-    a subscriber where rclpy tells of that, and once a second.
+    subscribe: may raise GraphError, which ``refresh`` raises. is_wanted: asked at each ``refresh``: whenever an output gains or
+    loses a subscriber where rclpy tells of that, and once a second.
     """
 
     def __init__(

@@ -183,7 +183,7 @@ class Processor:
         return self._worker.counts()
 
     def offer_info(self, info: CameraInfo) -> None:
-        """Take a camera_info in. One that comes after the first image, whose size is warm without a camera alone, is warmed up for."""
+        """Take a camera_info in. After the first image, whose size is warm without a camera alone, it warms up for that."""
         self._infos.offer(info)
         if self._worker is not None and self._size and self._sizes.is_wanted(*self._size, True) and not self._outputs.wanted:
             self._worker.run_when_idle(partial(self._warm_up_unasked, *self._size))

@@ -83,8 +83,8 @@ class Transforms:
         self._refused = ""
 
     def offer(self, transforms: Iterable[TransformStamped], is_static: bool) -> None:
-        """Remember what a message says. What means nothing (NaN, a quaternion of no length, a frame in itself) is left out; an error
-        of ``lookup`` names the last of these."""
+        """Remember what a message says. What means nothing (NaN, a quaternion of no length, a frame in itself) is left out; errors
+        of ``lookup`` name the last of these."""
         with self._came:
             for transform in transforms:
                 child, parent = _name(transform.child_frame_id), _name(transform.header.frame_id)
@@ -109,7 +109,7 @@ class Transforms:
     def lookup(self, target: str, source: str, stamp_ns: int, wait_s: float = 0.0) -> Pose:
         """The pose of frame ``source`` in frame ``target`` at that time: x y z [m] and a unit quaternion qx qy qz qw.
 
-        wait_s: for a transform that may be on its way, because TF of an image's time is sent after the image. Raises TransformError.
+        wait_s: for a transform that may be on its way: TF of an image's time is often sent after it. Raises TransformError.
         """
         target, source = _name(target), _name(source)
         if target == source:
@@ -133,7 +133,9 @@ class Transforms:
             unknown = [quoted(frame) for frame, way in ((source, up), (target, down)) if not self._is_known(frame, way)]
             if unknown:
                 raise TransformError(f"TF has no frame {' and no frame '.join(unknown)}: publish it{self._refused}")
-            raise TransformError(f"TF does not connect {quoted(source)} and {quoted(target)}: publish what is between{self._refused}")
+            raise TransformError(
+                f"TF does not connect {quoted(source)} and {quoted(target)}: publish what is between{self._refused}"
+            )
         pose_of_source = self._pose_in(common, up, stamp_ns)
         return composed(inverse(self._pose_in(common, down, stamp_ns)), pose_of_source)
 

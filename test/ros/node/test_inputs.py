@@ -39,7 +39,7 @@ def test_the_image_is_subscribed_only_while_somebody_listens(graph: Graph, monke
     wait_until(lambda: images.get_subscription_count() == 0, "its end")
     assert graph.set_parameter(node, "lazy", False).successful
     wait_until(lambda: images.get_subscription_count() == 1, "the subscription without a listener")
-    assert not graph.warnings(node)
+    assert not [line for line in graph.warnings(node) if "camera_info" not in line]
 
 
 def test_the_calibration_of_its_time_is_used_and_what_is_odd_about_it_told_once(graph: Graph) -> None:
@@ -100,7 +100,7 @@ def test_a_reset_has_the_next_image_taken_as_the_first_one_and_points_find_their
     wait_until(lambda: depths, "the next depth")
     assert not is_in_metres(), "neither the scale nor the points are remembered"
     repeat_until(lambda: send(101), is_in_metres, "the scale, anew")
-    wait_until(lambda: int(value(reports[-1], "input", "processed")) > 2, "counts that go on")
+    wait_until(lambda: reports and int(value(reports[-1], "input", "processed")) > 2, "counts that go on")
 
 
 def test_a_window_and_a_video_begin_anew_where_they_forget() -> None:
