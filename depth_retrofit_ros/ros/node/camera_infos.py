@@ -103,7 +103,7 @@ class CameraInfos:
 
 
 def _frame_problem(info: Header, image: Header) -> str | None:
-    if info.frame_id == image.frame_id:
+    if info.frame_id in ("", image.frame_id):  # one that nobody filled in contradicts nothing
         return None
     there, here = quoted(info.frame_id), quoted(image.frame_id)
     return f"camera_info is in frame {there}, the image in {here}, which is used: remap camera_info to that of the image's camera"

@@ -2,7 +2,7 @@
 
 Subscribes   image or image/compressed (rectified; unless `lazy` is false only while somebody listens to an output), camera_info; to
              align, and for models that take it: sparse_depth, sparse_points and, without sparse_points_pose, /tf, /tf_static
-Serves       ~/reset: the next image is taken as the first one
+Serves       reset, of its own name: the next image is taken as the first one
 Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/depth/preview, ~/depth/selection, ~/points,
              ~/normals, ~/normals/preview, ~/frame_stats, /diagnostics; with views from 2 on: ~/views/points, ~/views/poses
 """

@@ -87,6 +87,8 @@ def test_another_frame_is_told_with_both_names() -> None:
     problem = found.of(header(START, "right")).frame_problem
     assert problem is not None and "'left\\nx'" in problem and "'right'" in problem and "\n" not in problem
     assert found.of(header(START, "left\nx")).frame_problem is None
+    found.offer(info(START, frame_id=""))
+    assert found.of(header(START, "right")).frame_problem is None, "one that nobody filled in"
 
 
 def test_memory_is_bounded_whatever_the_stamps() -> None:
