@@ -58,7 +58,7 @@ def test_without_any_there_is_none() -> None:
 def test_that_of_the_stamp_then_the_nearest_then_the_newest(at_ns: int, focal: int, by: str, apart_s: float) -> None:
     found = infos(START, START + 33 * MS, START + 66 * MS).of(header(at_ns))
     assert found.info is not None
-    assert (found.info.k[0], found.by, found.apart_s) == (focal, by, pytest.approx(apart_s))
+    assert (found.info.k[0], str(found.by)) == (focal, by) and found.apart_s == pytest.approx(apart_s)
     assert found.stamp_problem == (TOO_FAR if by == "newest" else None) and found.frame_problem is None
 
 

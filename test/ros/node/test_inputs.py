@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import Trigger
 
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.past import Past, forget
 from depth_retrofit_ros.coarse.window import ViewWindow
+from depth_retrofit_ros.errors import TransformError
 from depth_retrofit_ros.ros.node import lazy_input
 from depth_retrofit_ros.ros.node.camera_infos import TOO_FAR
+from depth_retrofit_ros.ros.node.node import DepthNode
 from depth_retrofit_ros.ros.transport import qos
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
 from test.ros.node.test_alignment import FORWARD_LEFT_UP, sparse_points, wall
@@ -42,6 +46,12 @@ def test_the_image_is_subscribed_only_while_somebody_listens(graph: Graph, monke
     assert not [line for line in graph.warnings(node) if "camera_info" not in line]
 
 
+def _newest_s(node: DepthNode) -> int | None:
+    """Stamp [s] of the newest camera_info."""
+    info = node._processor.info if node._processor else None
+    return info and int(info.header.stamp.sec)
+
+
 def test_the_calibration_of_its_time_is_used_and_what_is_odd_about_it_told_once(graph: Graph) -> None:
     node = graph.depth_node(SlantedWall())
     answers, reports = graph.listen(CameraInfo, f"{NODE}/depth/camera_info"), graph.listen(DiagnosticArray, "/diagnostics")
@@ -51,7 +61,7 @@ def test_the_calibration_of_its_time_is_used_and_what_is_odd_about_it_told_once(
         info.header.stamp.sec, info.header.stamp.nanosec = stamp_s, 250_000_000
         info.k[0], info.p[0] = focal, focal
         infos.publish(info)
-        wait_until(lambda sec=stamp_s: node._processor.info and node._processor.info.header.stamp.sec == sec, "the camera_info")  # type: ignore[misc]
+        wait_until(lambda sec=stamp_s: _newest_s(node) == sec, "the camera_info")  # type: ignore[misc]
     for count, stamp_s in enumerate((101, 100, 102, 110, 111), start=1):
         images.publish(image_message(stamp_s=stamp_s))
         wait_until(lambda n=count: len(answers) == n, "an answer")  # type: ignore[misc]
@@ -77,6 +87,7 @@ def test_a_reset_has_the_next_image_taken_as_the_first_one_and_points_find_their
     truth = 1.7 * wall(graph, True)
     depths, reports = graph.listen(Image, f"{NODE}/depth/image_rect"), graph.listen(DiagnosticArray, "/diagnostics")
     images = graph.publisher(Image, "/image")
+    assert node._processor is not None
     transforms = node._processor.transforms
     transforms.missing = ""  # where TF's messages are not installed their content is given by hand
     pose = TransformStamped(child_frame_id="lidar")
@@ -118,3 +129,36 @@ def test_a_window_and_a_video_begin_anew_where_they_forget() -> None:
     assert past.place(6, "same") == "next"
     past.forget()
     assert past.place(6, "same") == "first"
+
+
+def test_tf_is_subscribed_where_points_need_it_and_what_is_static_reaches_a_late_node(graph: Graph) -> None:
+    message_type = pytest.importorskip(
+        "tf2_msgs.msg", reason="tf2_msgs is in no wheel: this runs where a ROS 2 is installed"
+    ).TFMessage
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    static, moving = (
+        graph.client.create_publisher(message_type, "/tf_static", latched),
+        graph.client.create_publisher(message_type, "/tf", 10),
+    )
+    mount, drive = TransformStamped(child_frame_id="camera_optical"), TransformStamped(child_frame_id="base")
+    mount.header.frame_id, drive.header.frame_id = "base", "odom"
+    mount.transform.translation.z = 1.0
+    static.publish(message_type(transforms=[mount]))
+    node = graph.depth_node(SlantedWall(), align="scale")
+    assert node._processor is not None
+    transforms = node._processor.transforms
+    wait_until(lambda: moving.get_subscription_count() == 1, "the node's subscription")
+
+    def known() -> bool:
+        with suppress(TransformError):
+            return transforms.lookup("odom", "camera_optical", 100_500_000_000) == (0.5, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+        return False
+
+    def drive_on() -> None:
+        for second in (0, 1):
+            drive.header.stamp.sec, drive.transform.translation.x = 100 + second, float(second)
+            moving.publish(message_type(transforms=[drive]))
+
+    repeat_until(drive_on, known, "both")
+    graph.depth_node(SlantedWall(), align="scale", sparse_points_pose=[0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], name="fixed")
+    assert moving.get_subscription_count() == 1, "a fixed pose needs none"
