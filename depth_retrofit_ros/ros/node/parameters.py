@@ -203,6 +203,12 @@ PARAMETERS = (
         span=(1, 32),
     ),
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
+    Parameter(
+        "lazy",
+        True,
+        "active",
+        "Subscribe to the image only while somebody listens to an output; false: always, for the first answer as soon as can be",
+    ),
     Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined, at most", span=(0.0, 1.0)),
     Parameter(
         "min_budget",
@@ -243,7 +249,7 @@ PARAMETERS = (
         span=(0.0, 1.0),
     ),
     Parameter(
-        "sparse_points_pose", NO_POSE, "inactive", "Pose of the frame of `sparse_points` in the image's optical frame", pose=True
+        "sparse_points_pose", NO_POSE, "inactive", "Pose of the frame of `sparse_points` in the image's; as it is: by TF", pose=True
     ),
     Parameter("autostart", True, None, "Configure and activate by itself; false: wait for lifecycle transitions"),
 )
@@ -273,6 +279,7 @@ class Settings:
     trust_scale: bool
     views: int
     image_transport: str
+    lazy: bool
     budget: float
     min_budget: float
     target_fps: float

@@ -128,7 +128,7 @@ class _Run:
     def _take_info(self, data: bytes, msgtype: str) -> None:
         """One that cannot be read costs no image: as with a lossy transport, the one before it goes on to be used."""
         with suppress(BagError):
-            self._processor.info = deserialize(data, msgtype)
+            self._processor.offer_info(deserialize(data, msgtype))
 
     def _answer(self, number: int, message: Any) -> None:
         counts = self._processor.answer(message)

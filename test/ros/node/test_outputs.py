@@ -238,7 +238,7 @@ def test_the_size_may_change_mid_stream(graph: Graph) -> None:
 
 def test_without_listeners_nothing_is_computed_and_each_output_costs_only_its_listeners(graph: Graph) -> None:
     wall = SlantedWall()
-    node = graph.depth_node(wall)
+    node = graph.depth_node(wall, lazy=False)
     reports = graph.listen(DiagnosticArray, "/diagnostics")
     graph.publisher(CameraInfo, "/camera_info").publish(info_message())
     images = graph.publisher(Image, "/image")
