@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from depth_retrofit_ros.errors import SparseDepthError
 from depth_retrofit_ros.frame import Frame, SparseDepth
 from depth_retrofit_ros.ros.health.throttled_log import quoted
-from depth_retrofit_ros.ros.messages.sparse_depth import from_image, from_points
+from depth_retrofit_ros.ros.messages.sparse_depth import from_image, from_points, rectified
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class SparseInput:
         message = self._nearest(frame.stamp_ns)
         height, width = frame.image.shape[:2]
         if isinstance(message, Image):
-            return from_image(message, width, height)
+            return rectified(from_image(message, width, height), frame.optics)
         if frame.camera is None:
             raise SparseDepthError("sparse points need the camera_info of the image: publish it")
         there, here = message.header.frame_id, frame.frame_id
@@ -93,7 +93,7 @@ class SparseInput:
             raise SparseDepthError(
                 f"sparse points are in frame {quoted(there)}, the image in {quoted(here)}: set sparse_points_pose"
             )
-        return from_points(message, frame.camera, self._pose)
+        return from_points(message, frame.camera, self._pose, frame.optics)
 
     def _nearest(self, stamp_ns: int) -> Image | PointCloud2:
         with self._lock:

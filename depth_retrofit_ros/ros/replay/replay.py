@@ -187,7 +187,7 @@ def _run_every_frame(source: Source, how: Replay, folder: RunFolder, bag: Output
         if bag is not None:
             bag.write(topic, message)
 
-    plan = EveryFrame(source.types, source.info_topic, how.parameters())
+    plan = EveryFrame(source.types, source.image_topic, source.info_topic, how.parameters())
     return run_every_frame(plan, _copied(source, bag), store, keep, progress)
 
 
