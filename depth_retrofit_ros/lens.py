@@ -29,6 +29,9 @@ _LONGEST_PX = 32_766  # cv2.remap counts pixels with 16 bits
 _EDGE_PX = 1 / 64  # what fixed-point maps round by: as near to the edge as this is on it
 _OUTSIDE_PX = -2.0  # of a map's entry where there is no ray: neither of its two pixels is in the image
 _SOLVED = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-9)
+_MET_PX = 5e-4  # as near to its pixel a ray is projected; one that is not found so exactly is none
+_ANGLES = 100_000  # entries of the table
+_WIDEST = math.radians(89.0)  # depth along the axis says nothing of a ray that is nearly at a right angle to it
 POOL = BufferPool()
 _REAL = 1e-9  # imaginary part, relative, of a root that is a real one
 
@@ -100,14 +103,28 @@ class Lens:
         return pixels
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
-        """Rays ``float64 [N, 2]`` of pixels ``[N, 2]``, by iteration; NaN where no ray within 90 degrees meets one."""
+        """Rays ``float64 [N, 2]`` of pixels ``[N, 2]``, NaN where no ray within 89 degrees meets one."""
+        if self.is_fisheye:
+            return self._fisheye_rays(np.asarray(pixels, np.float64))
         pixels = np.ascontiguousarray(pixels, np.float64).reshape(-1, 1, 2)
-        undistort = cv2.fisheye.undistortPoints if self.is_fisheye else _undistort_points
-        rays = undistort(pixels, self.matrix, np.array(self.coefficients), criteria=_SOLVED)[:, 0]
-        with np.errstate(all="ignore"):  # OpenCV marks what it cannot solve by large numbers, or not at all
+        rays = _undistort_points(pixels, self.matrix, np.array(self.coefficients), _SOLVED)[:, 0]
+        with np.errstate(all="ignore"):  # OpenCV does not mark what it cannot solve
             back = self.project(np.column_stack((rays, np.ones(len(rays)))))
-            rays[~(np.abs(back - pixels[:, 0]).max(1) < _EDGE_PX)] = np.nan
+            rays[~(np.abs(back - pixels[:, 0]).max(1) < _MET_PX)] = np.nan
         return rays
+
+    def _fisheye_rays(self, pixels: np.ndarray) -> np.ndarray:
+        """The angle of a radius, which grows with it up to ``reach``, is looked up in a table that is fine enough for 1e-9 rad."""
+        camera, k = self.camera, np.array(self.coefficients)
+        angles = np.linspace(0.0, math.atan(math.sqrt(self.reach)), _ANGLES)
+        squares = angles * angles
+        radii = angles * (1 + squares * (k[0] + squares * (k[1] + squares * (k[2] + squares * k[3]))))
+        bent = (pixels - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
+        radius = np.hypot(bent[:, 0], bent[:, 1])
+        angle = np.interp(radius, radii, angles, right=np.nan)
+        angle[angle >= _WIDEST] = np.nan
+        stretch = np.divide(np.tan(angle), radius, out=np.ones_like(angle), where=radius > 0)
+        return np.asarray(bent * stretch[:, None])
 
 
 class Rectification:
@@ -201,7 +218,7 @@ class RayTable:
 
     @cached_property
     def slopes(self) -> np.ndarray:
-        """``x/z`` and ``y/z`` of each pixel's ray, ``float32 [H, W, 2]``; NaN where the lens has no ray within 90 degrees."""
+        """``x/z`` and ``y/z`` of each pixel's ray, ``float32 [H, W, 2]``; NaN where the lens has no ray within 89 degrees."""
         height, width = self.camera.height, self.camera.width
         columns, rows = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
         return self.lens.rays(np.stack((columns, rows), -1)).astype(np.float32).reshape(height, width, 2)

@@ -158,7 +158,7 @@ class Retrofit:
         """Upsample, select, refine and fuse what was launched. On CUDA this waits for none of it, unless the selector does."""
         frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
-        maps = [coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown]
+        maps = [coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown, coarse.unseen]
         maps += [] if in_flight.other is None else [in_flight.other.depth, in_flight.other.sky, in_flight.other.unknown]
         self._refine_stream.wait(in_flight.coarse_done, image, *(made for made in maps if made is not None))
         with self._refine_stream():

@@ -1,6 +1,6 @@
 """The ROS 2 node: images in, depth and points out. Callbacks only store the newest image; a worker does the rest.
 
-Subscribes   image or image/compressed (raw ones: see `rectify`), camera_info; for `align` and some models: sparse_depth, sparse_points
+Subscribes   image or image/compressed (raw ones: see `rectify`), camera_info; for `align`, and some models: sparse_*
 Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/depth/preview, ~/depth/selection, ~/points,
              ~/normals, ~/normals/preview, ~/frame_stats, /diagnostics; with views from 2 on: ~/views/points, ~/views/poses
 """
