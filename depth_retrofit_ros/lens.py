@@ -105,7 +105,7 @@ class Lens:
     def rays(self, pixels: np.ndarray) -> np.ndarray:
         """Rays ``float64 [N, 2]`` of pixels ``[N, 2]``, NaN where no ray within 89 degrees meets one."""
         if self.is_fisheye:
-            return self._fisheye_rays(np.asarray(pixels, np.float64))
+            return self._fisheye_rays(np.asarray(pixels, np.float64).reshape(-1, 2))
         pixels = np.ascontiguousarray(pixels, np.float64).reshape(-1, 1, 2)
         rays = _undistort_points(pixels, self.matrix, np.array(self.coefficients), _SOLVED)[:, 0]
         with np.errstate(all="ignore"):  # OpenCV does not mark what it cannot solve
@@ -221,7 +221,7 @@ class RayTable:
         """``x/z`` and ``y/z`` of each pixel's ray, ``float32 [H, W, 2]``; NaN where the lens has no ray within 89 degrees."""
         height, width = self.camera.height, self.camera.width
         columns, rows = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
-        return self.lens.rays(np.stack((columns, rows), -1)).astype(np.float32).reshape(height, width, 2)
+        return self.lens.rays(np.column_stack((columns.ravel(), rows.ravel()))).astype(np.float32).reshape(height, width, 2)
 
     @cached_property
     def unseen(self) -> np.ndarray | None:
