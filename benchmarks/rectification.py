@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 python benchmarks/rectification.py --json benchmarks/results/rectification.json
 
 The ways take turns in one process, on the same image; medians. ``node``: what the node does, fixed-point maps into a buffer that is
-used again; ``fresh``: the same into new memory; ``float_maps``: OpenCV with float32 maps; ``grid_sample``: torch, from uint8 and back
-to it; ``memcpy``: one copy of the image. ``frame``: the whole method with the model ``compact`` on the CPU, of the rectified image.
+used again; ``fresh``: the same into new memory; ``float_maps``: OpenCV with float32 maps; ``grid_sample``: torch, from uint8 and
+back to it; ``memcpy``: one copy of the image. ``frame``: the whole method with the model ``compact``, on the rectified image.
 ``map_once``, ``rays_once``: made once a calibration.
 """
 
@@ -41,7 +41,7 @@ LENSES = {
 def sampled(image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     """``uint8 [H, W, 3]`` by torch."""
     values = image.permute(2, 0, 1)[None].float()
-    return F.grid_sample(values, grid, "bilinear", "zeros", align_corners=True)[0].permute(1, 2, 0).round().to(torch.uint8)  # noqa
+    return F.grid_sample(values, grid, "bilinear", "zeros", align_corners=True)[0].permute(1, 2, 0).round().to(torch.uint8)
 
 
 def measured(lens: Lens, camera: Camera, rounds: int) -> dict[str, float]:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
 
 CHOICES = ("auto", "true", "false", "points")
+RECTIFIED, RAW = "rectified", "raw"  # kinds of images
 _KEPT = 4  # maps, the last ones used: a camera has one, and another for each size that it changes to
-_RECTIFIED = {"rect", "rectified", "undistorted"}  # words of topics that tell what their images are
-_RAW = {"raw", "distorted", "unrectified"}
+_WORDS_RECTIFIED = {"rect", "rectified", "undistorted"}  # words of topics that tell what their images are
+_WORDS_RAW = {"raw", "distorted", "unrectified"}
 _RAW_NAMES = {"image_color", "image_mono"}  # image_proc's names of images that it has not rectified
 
 
@@ -69,7 +70,7 @@ class Rectifier:
         bent = any(info.d)
         if mode == "auto" and not bent:
             return Rectified(None, "none needed: D is zero")
-        if mode == "auto" and (named := named_kind(topic)) != "raw":
+        if mode == "auto" and (named := named_kind(topic)) != RAW:
             return Rectified(None, *((f"none needed: {topic} is", None) if named else _doubtful(topic)))
         if not bent and not _differs(info):
             return Rectified(None, "none needed: D is zero, R the identity and K the same as P")
@@ -121,9 +122,9 @@ def named_kind(topic: str) -> str | None:
     """What a topic's name says of its images: ``rectified``, ``raw``, or nothing, None."""
     name = topic.removesuffix("/compressed")
     words = set(re.split(r"[/_]", name.lower()))
-    if words & _RECTIFIED:
-        return "rectified"
-    return "raw" if words & _RAW or name.rsplit("/", 1)[-1] in _RAW_NAMES else None
+    if words & _WORDS_RECTIFIED:
+        return RECTIFIED
+    return RAW if words & _WORDS_RAW or name.rsplit("/", 1)[-1] in _RAW_NAMES else None
 
 
 def _doubtful(topic: str) -> tuple[str, str]:
