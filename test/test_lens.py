@@ -13,7 +13,7 @@ from depth_retrofit_ros.errors import CameraError
 from depth_retrofit_ros.lens import IDENTITY, Lens, RayTable, Rectification, at_cells, matrix_of
 
 RAW, NEW = Camera(320, 200, 170.0, 172.0, 158.0, 103.0), Camera(320, 200, 150.0, 155.0, 161.0, 98.0)
-TURN = tuple(cv2.Rodrigues(np.array([0.02, -0.03, 0.01]))[0].ravel())
+TURN: tuple[float, ...] = tuple(cv2.Rodrigues(np.array([0.02, -0.03, 0.01]))[0].ravel().tolist())
 RATIONAL = (0.5, -0.2, 1e-3, -1e-3, 0.02, 0.8, -0.1, 0.03)
 LENSES = (
     ("plumb_bob", (-0.3, 0.1, 1e-3, -2e-3)),
@@ -89,7 +89,7 @@ def test_what_a_lens_does_not_see_is_told_and_black_and_a_fold_invents_nothing()
 
 
 def test_behind_the_camera_is_nothing() -> None:
-    turn = tuple(cv2.Rodrigues(np.array([0.0, math.radians(80), 0.0]))[0].ravel())
+    turn = tuple(cv2.Rodrigues(np.array([0.0, math.radians(80), 0.0]))[0].ravel().tolist())
     made = Rectification(Lens("plumb_bob", (0.01, 0.0, 0.0, 0.0, 0.0), RAW), Camera(320, 200, 60.0, 60.0, 160.0, 100.0), turn)
     assert made.unseen is not None
     z = made._toward()[2]

@@ -28,7 +28,7 @@ def test_twins_agree_and_a_pinhole_s_rays_give_its_cloud(stride: int) -> None:
     unseen = slopes.copy()
     unseen[12, 12] = np.nan
     fill_cloud_along(depth, image, unseen, out, stride)
-    twin = cloud_along(*map(torch.from_numpy, (depth, image, unseen)), stride).numpy()
+    twin = cloud_along(torch.from_numpy(depth), torch.from_numpy(image), torch.from_numpy(unseen), stride).numpy()
     np.testing.assert_array_equal(out[..., :3], twin[..., :3])
     np.testing.assert_array_equal(out.view(np.uint32)[..., 3], twin.view(np.uint32)[..., 3])
     assert np.isnan(out[12 // stride, 12 // stride, :3]).all()

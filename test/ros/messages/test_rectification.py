@@ -75,7 +75,8 @@ def test_the_published_info_is_that_of_a_rectified_image() -> None:
 def test_without_p_images_are_rectified_to_k() -> None:
     info = calibrated(p=[0.0] * 12, r=[0.0] * 9)
     assert made(info).camera == Camera(640, 480, 300.0, 305.0, 322.0, 241.0)
-    assert Rectifier().of(info, 640, 480, "true", RAW).info(info).k == pytest.approx(K.ravel())
+    out = Rectifier().of(info, 640, 480, "true", RAW).info(info)
+    assert out is not None and out.k == pytest.approx(K.ravel())
 
 
 @pytest.mark.parametrize(

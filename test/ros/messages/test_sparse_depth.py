@@ -298,7 +298,7 @@ def test_sparse_depth_follows_the_image_that_is_made_of_the_lens_s() -> None:
     raw, new = Camera(64, 48, 40.0, 41.0, 31.0, 23.0), Camera(64, 48, 35.0, 36.0, 33.0, 24.0)
     turn = cv2.Rodrigues(np.array([0.03, -0.02, 0.01]))[0]
     lens = Lens("plumb_bob", (-0.2, 0.05, 0.001, 0.0, 0.0), raw)
-    optics, slopes = Rectification(lens, new, tuple(turn.ravel())), RayTable(lens).slopes.astype(np.float64)
+    optics, slopes = Rectification(lens, new, tuple(turn.ravel().tolist())), RayTable(lens).slopes.astype(np.float64)
     depth = 3.0 / (0.1 * slopes[..., 0] - 0.2 * slopes[..., 1] + 1)
     normal, v, u = turn @ (0.1, -0.2, 1.0), *np.divmod(np.arange(64 * 48), 64)
     expected = 3.0 / (normal[0] * (u - new.cx) / new.fx + normal[1] * (v - new.cy) / new.fy + normal[2])

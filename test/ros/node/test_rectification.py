@@ -56,17 +56,17 @@ def off_the_wall(cloud: Any) -> np.ndarray:
     return np.asarray(np.abs(points @ NORMAL - DISTANCE) / points[:, 2])
 
 
-def play(graph: Graph, rectify: str | None, infos: list[CameraInfo]) -> tuple[Any, ...]:
+def play(graph: Graph, rectify: str, infos: list[CameraInfo]) -> tuple[Any, ...]:
     model = ReadsDepth()
-    extra = {} if rectify is None else {"rectify": rectify}
     arguments = ["--ros-args", "-r", "image:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"]
-    node = graph.depth_node(model, cli_args=arguments, cloud_stride=1, **extra)
+    node = graph.depth_node(model, cli_args=arguments, cloud_stride=1, rectify=rectify)
+    assert node._processor is not None
     topics = ((Image, "depth/image_rect"), (CameraInfo, "depth/camera_info"), (PointCloud2, "points"), (FrameStats, "frame_stats"))
     heard = [graph.listen(kind, f"{NODE}/{name}") for kind, name in topics]
     images, calibration = graph.publisher(Image, "/camera/image_raw"), graph.publisher(CameraInfo, "/camera/camera_info")
     for number, sent in enumerate(infos, 1):
         calibration.publish(sent)
-        wait_until(lambda: node._processor.info == sent, "the camera_info")  # noqa: B023
+        wait_until(lambda: node._processor and node._processor.info == sent, "the camera_info")  # noqa: B023
         images.publish(painted(number))
         wait_until(lambda: all(len(messages) == number for messages in heard), f"answer {number}")  # noqa: B023
     return node, model, heard
