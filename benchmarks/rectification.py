@@ -3,10 +3,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/rectification.py --json benchmarks/results/rectification.json
 
-The ways take turns in one process, on the same image; medians of processor time, to which others on the machine add little. ``node``:
-what the node does, fixed-point maps into a buffer that is used again; ``fresh``: the same into new memory; ``float_maps``: OpenCV with
-float32 maps; ``grid_sample``: torch, from uint8 and back to it; ``memcpy``: one copy of the image. ``frame``: the whole method with the
-model ``compact``, on the rectified image. ``map_once``, ``rays_once``: made once a calibration.
+The ways take turns in one process, on the same image; medians of processor time, to which others on the machine add little.
+``node``: what the node does, fixed-point maps into a buffer that is used again; ``fresh``: the same into new memory;
+``float_maps``: OpenCV with float32 maps; ``grid_sample``: torch, from uint8 and back to it; ``memcpy``: one copy of the image.
+``frame``: the whole method with the model ``compact``, on the rectified image. ``map_once``, ``rays_once``: made once a
+calibration.
 """
 
 from __future__ import annotations
