@@ -10,10 +10,13 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.device.cuda_streams import Download, Fetched, Upload
+from depth_retrofit_ros.device.resident import Resident
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.color_map import SHARES, UNKNOWN, UNKNOWN_RGB, colorize, palette, sample_step
+from depth_retrofit_ros.lens import RayTable
 from depth_retrofit_ros.pointcloud.normals import surface_normals
 from depth_retrofit_ros.pointcloud.ray_slopes import RaySlopes
+from depth_retrofit_ros.pointcloud.ray_table import cloud_along
 from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.runtime.host_outputs import Fill
 
@@ -28,7 +31,7 @@ class DeviceOutputs:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._downloads: dict[str, Download] = {}
-        self._rays = RaySlopes(device)
+        self._rays, self._slopes = RaySlopes(device), Resident(device)
         self._palette = Upload(device)(palette())
         self._unknown = Upload(device)(np.array(UNKNOWN_RGB, np.uint8))
 
@@ -71,6 +74,10 @@ class DeviceOutputs:
         from depth_retrofit_ros.pointcloud.organized_triton import make_cloud_on_device
 
         assert frame.camera is not None and result.image is not None
+        if isinstance(frame.optics, RayTable):
+            slopes = self._slopes(frame.optics.slopes)
+            assert slopes is not None
+            return self._fetch("points", cloud_along(surface_depth(result), result.image, slopes, stride)).values
         cloud = make_cloud_on_device(surface_depth(result), result.image, self._rays(frame.camera), stride)
         return self._fetch("points", cloud).values
 

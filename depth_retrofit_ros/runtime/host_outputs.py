@@ -14,8 +14,10 @@ from depth_retrofit_ros.device.cuda_streams import Download
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.color_map import colorize, colorize_normals
 from depth_retrofit_ros.io.raw_depth import fill_millimeters
+from depth_retrofit_ros.lens import RayTable
 from depth_retrofit_ros.pointcloud.normals import surface_normals
 from depth_retrofit_ros.pointcloud.organized import fill_cloud
+from depth_retrofit_ros.pointcloud.ray_table import fill_cloud_along
 from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 
 Fill: TypeAlias = Callable[[np.ndarray], object]
@@ -40,6 +42,8 @@ class HostOutputs:
 
         def fill_points(out: np.ndarray) -> None:
             assert frame.camera is not None
+            if isinstance(frame.optics, RayTable):
+                return fill_cloud_along(surfaces(), frame.image, frame.optics.slopes, out, stride)
             fill_cloud(surfaces(), frame.image, frame.camera, out, stride)
 
         def fill_selection(out: np.ndarray) -> None:

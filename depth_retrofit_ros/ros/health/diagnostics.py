@@ -47,7 +47,8 @@ class FrameHealth:
     something does. first_takes: why the first one takes so long, None where it does not. missing_outputs: output → why
     the last frame went out without it. remembered: frames that the model remembers at present, None of one that never does.
     left_out: pixels of the last frame that were uncertain and, by the bound on their number, not refined.
-    warm_ups: for how many image sizes the device was made ready. reported_failures: how many are told already.
+    warm_ups: for how many image sizes the device was made ready. rectification: what is done to the images, empty where nothing is
+    known; rectification_doubt: why that may be wrong, None where it is not. reported_failures: how many are told already.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
@@ -76,6 +77,8 @@ class FrameHealth:
     remembered: int | None = None
     left_out: int = 0
     warm_ups: int = 0
+    rectification: str = ""
+    rectification_doubt: str | None = None
     reported_failures: int = 0
 
 
@@ -201,7 +204,7 @@ def _graph(health: Health) -> Report:
 
 def _calibration(health: Health) -> Report:
     frames = health.frames
-    values = {"topic": health.info_topic}
+    values = {"topic": health.info_topic, "rectification": frames.rectification}
     if camera := frames.camera:
         values |= {
             "image": f"{camera.width}x{camera.height}",
@@ -217,6 +220,8 @@ def _calibration(health: Health) -> Report:
         return WARN, "; ".join(told), values
     if frames.info_lost:
         return WARN, f"camera_info on {health.info_topic} is no longer published: the last one is used", values
+    if frames.rectification_doubt:
+        return WARN, frames.rectification_doubt, values
     return OK, "camera_info fits the image", values
 
 

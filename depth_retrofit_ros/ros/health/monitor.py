@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from depth_retrofit_ros.ros.node.camera_infos import MatchedInfo
+    from depth_retrofit_ros.ros.messages.rectification import Rectified
     from depth_retrofit_ros.ros.node.scale_fit import ScaleReport
 
 SAMPLED = 16  # every n-th pixel in both directions
@@ -73,6 +74,11 @@ class FrameMonitor:
             frames.unmatched += 1
             if frames.unmatched == 1:
                 self._log.event(info.stamp_problem)
+
+    def rectified(self, how: Rectified) -> None:
+        """How the frame's image was rectified."""
+        self._frames.rectification, self._frames.rectification_doubt = how.told, how.doubt
+        self._log.state("rectification", how.doubt)
 
     def warmed_up(self, size: tuple[int, int], camera: Camera | None, took_s: float, count: int) -> None:
         """The device was made ready for images of this size (H, W). count: how often it was, for any."""

@@ -1,7 +1,7 @@
 """The ROS 2 node: images in, depth and points out. Callbacks only store the newest image; a worker does the rest.
 
-Subscribes   image or image/compressed (rectified; unless `lazy` is false only while somebody listens to an output), camera_info; to
-             align, and for models that take it: sparse_depth, sparse_points and, without sparse_points_pose, /tf, /tf_static
+Subscribes   image or image/compressed (raw ones: see `rectify`; unless `lazy` is false only while somebody listens to an output),
+             camera_info; to align, and for models that take it: sparse_depth, sparse_points and, without sparse_points_pose, /tf, /tf_static
 Serves       reset, of its own name: the next image is taken as the first one
 Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/depth/preview, ~/depth/selection, ~/points,
              ~/normals, ~/normals/preview, ~/frame_stats, /diagnostics; with views from 2 on: ~/views/points, ~/views/poses
@@ -200,7 +200,7 @@ class DepthNode(LifecycleNode):
             return FAILURE
         self._processor.start()
         self._health.stage = "active"
-        self.get_logger().info(f"waiting for {self._health.image_topic} (rectified) and {self._health.info_topic}")
+        self.get_logger().info(f"waiting for {self._health.image_topic} and {self._health.info_topic}")
         return SUCCESS
 
     @told

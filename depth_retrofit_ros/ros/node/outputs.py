@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.lens import RayTable
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.pointcloud.organized import cloud_size
 from depth_retrofit_ros.ros.messages.calibration import info_for_image
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from std_msgs.msg import Header
 
-    from depth_retrofit_ros.camera import Camera
     from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
     from depth_retrofit_ros.ros.node.parameters import Settings
     from depth_retrofit_ros.ros.node.views import Window
@@ -131,7 +131,7 @@ class Outputs:
         times_ms: dict[str, float] = {}
         failed: dict[str, Exception] = {}
         camera, publishers = frame.camera, self._publishers
-        send, due = partial(self._try, publishers, times_ms, failed), self._due(publishers, result, camera, settings)
+        send, due = partial(self._try, publishers, times_ms, failed), self._due(publishers, result, frame, settings)
         fills = self._maker(result.depth.device).begin(result, frame, due, settings.cloud_stride)
         messages = {name: partial(self._filled, name, fill, result, header, settings) for name, fill in fills.items()}
         for name in _DEPTHS:
@@ -208,9 +208,11 @@ class Outputs:
         publisher = self._publishers.get(name)
         return publisher is not None and _is_subscribed(publisher) and limiter.due(rate_hz, time.monotonic())
 
-    def _due(self, publishers: dict[str, Destination], result: DepthFrame, camera: Camera | None, settings: Settings) -> list[str]:
+    def _due(self, publishers: dict[str, Destination], result: DepthFrame, frame: Frame, settings: Settings) -> list[str]:
         """The outputs that can be made of this answer, and that somebody waits for."""
-        possible = {"depth_mm": result.metric, "normals": camera is not None, "normals_preview": camera is not None}
+        camera = frame.camera
+        is_pinhole = camera is not None and not isinstance(frame.optics, RayTable)
+        possible = {"depth_mm": result.metric, "normals": is_pinhole, "normals_preview": is_pinhole}
         due = [name for name in OUTPUTS if possible.get(name, True) and name in publishers and _is_subscribed(publishers[name])]
         if "points" in due and not (
             result.metric and camera is not None and self._cloud_limiter.due(settings.cloud_rate, time.monotonic())

@@ -14,6 +14,7 @@ from depth_retrofit_ros.coarse.input_size import DEFAULT, NATIVE
 from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import SetupError
 from depth_retrofit_ros.preset_names import PRESETS
+from depth_retrofit_ros.ros.messages.rectification import CHOICES as RECTIFY
 from depth_retrofit_ros.selection.names import SELECTORS
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Parameter:
 
     def converted(self, value: Any) -> Any:
         """``value`` with integers as the doubles, or the text, that are meant. Of whatever type."""
+        if isinstance(value, bool) and str(value).lower() in self.choices:  # YAML takes the word for a truth value
+            return str(value).lower()
         if self.number_text and _is_integer(value):
             return str(value)
         if isinstance(self.default, float) and _is_integer(value):
@@ -209,6 +212,14 @@ PARAMETERS = (
         "active",
         "Subscribe to the image only while somebody listens to an output; false: always, for the first answer as soon as can be",
     ),
+    Parameter(
+        "rectify",
+        "auto",
+        "active",
+        "Rectify the images by their camera_info; auto: where D is not zero and the topic is called raw; points: not the image, "
+        "but the cloud's points, which lie along the lens's true rays",
+        choices=RECTIFY,
+    ),
     Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined, at most", span=(0.0, 1.0)),
     Parameter(
         "min_budget",
@@ -280,6 +291,7 @@ class Settings:
     views: int
     image_transport: str
     lazy: bool
+    rectify: str
     budget: float
     min_budget: float
     target_fps: float

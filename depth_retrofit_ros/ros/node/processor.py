@@ -30,6 +30,7 @@ from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.messages.images import check_layout, decode
 from depth_retrofit_ros.ros.node.camera_infos import CameraInfos
+from depth_retrofit_ros.ros.messages.rectification import NOTHING, Rectified, Rectifier
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
 from depth_retrofit_ros.ros.node.prompts import NO_PROMPT, Prompt, Prompts
@@ -102,6 +103,7 @@ class Processor:
         self._is_to_forget = threading.Event()
         self._sparse: SparseInput | None = None
         self._prompts: Prompts | None = None
+        self._rectifier = Rectifier()
         self._alignment: ScaleFitter | None = None
         self._node = node
         self._retrofit = retrofit
@@ -274,12 +276,16 @@ class Processor:
         image = decode(message)
         decode_ms = _since_ms(start_s)
         matched = self._infos.of(message.header)
-        info = matched.info
         self._monitor.matched(matched)
-        camera, problem = _camera(info, image.shape[1], image.shape[0], self._health.info_topic)
+        rectify_s = time.perf_counter()
+        camera, problem, rectified = self._calibration(matched.info, image.shape[1], image.shape[0])
+        image, info = rectified.image(image), rectified.info(matched.info)
+        decode_ms += _since_ms(rectify_s)
         header = message.header
-        frame = Frame(image, 1_000_000_000 * header.stamp.sec + header.stamp.nanosec, header.frame_id, camera)
+        stamp_ns = 1_000_000_000 * header.stamp.sec + header.stamp.nanosec
+        frame = Frame(image, stamp_ns, header.frame_id, camera, optics=rectified.optics)
         self._monitor.decoded(frame, problem, has_info=info is not None)
+        self._monitor.rectified(rectified)
         prompt = NO_PROMPT
         if self._prompts is not None:
             prompt = self._prompts.of(frame)
@@ -340,9 +346,20 @@ class Processor:
         if settings.align != "none":
             self._alignment = ScaleFitter(cast(Mode, settings.align), claim, settings.max_residual, self._sparse.of)
 
+    def _calibration(self, info: CameraInfo | None, width: int, height: int) -> tuple[Camera | None, str | None, Rectified]:
+        """The intrinsics of an image of this size, or why there are none; and how it is rectified."""
+        camera, problem = _camera(info, width, height, self._health.info_topic)
+        if info is None or camera is None:
+            return camera, problem, NOTHING
+        try:
+            rectified = self._rectifier.of(info, width, height, self._health.settings.rectify, self._health.image_topic)
+        except CameraError as error:
+            return None, str(error), NOTHING
+        return rectified.camera or camera, problem, rectified
+
     def _warm_up_unasked(self, height: int, width: int) -> None:
         """While nobody listens, and so has to wait for it."""
-        camera, _ = _camera(self.info, width, height, self._health.info_topic)
+        camera, _, _ = self._calibration(self.info, width, height)
         if self._sizes.is_wanted(height, width, camera is not None):  # camera_info may be there and not fit
             self._warm_up(height, width, camera)
 

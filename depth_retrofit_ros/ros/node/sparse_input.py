@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from depth_retrofit_ros.errors import SparseDepthError, TransformError
 from depth_retrofit_ros.frame import Frame, SparseDepth
 from depth_retrofit_ros.ros.health.throttled_log import quoted
-from depth_retrofit_ros.ros.messages.sparse_depth import from_image, from_points
+from depth_retrofit_ros.ros.messages.sparse_depth import from_image, from_points, rectified
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
 from depth_retrofit_ros.ros.node.transforms import Pose, Transforms
 
@@ -96,10 +96,11 @@ class SparseInput:
         message = self._nearest(frame.stamp_ns)
         height, width = frame.image.shape[:2]
         if isinstance(message, Image):
-            return from_image(message, width, height)
+            return rectified(from_image(message, width, height), frame.optics)
         if frame.camera is None:
             raise SparseDepthError("sparse points need the camera_info of the image: publish it")
-        return from_points(message, frame.camera, self._pose_of(message.header.frame_id, frame.frame_id, frame.stamp_ns))
+        pose = self._pose_of(message.header.frame_id, frame.frame_id, frame.stamp_ns)
+        return from_points(message, frame.camera, pose, frame.optics)
 
     def _pose_of(self, there: str, here: str, stamp_ns: int) -> Pose:
         """The points' frame ``there`` in the image's: the given one, else by TF."""
