@@ -4,8 +4,8 @@
     python benchmarks/compressed_outputs.py --json benchmarks/results/compressed_outputs.json
 
 A depth of 2560x1440 (ground, boxes before it, noise of a thousandth) is made into each serialized message, as the node does it on a
-CPU; the ways take turns in one process, so that whatever else runs on the machine slows all of them. ms: median; bytes: of the message;
-share: of the raw message of the same picture, whose filling is a copy or a colouring.
+CPU; the ways take turns in one process, so that whatever else runs on the machine slows all of them. ms: median; bytes: of the
+message; share: of the raw message of the same picture, whose filling is a copy or a coloring.
 """
 
 from __future__ import annotations

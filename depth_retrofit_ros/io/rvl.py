@@ -71,22 +71,23 @@ def _encode(values: np.ndarray, words: np.ndarray) -> int:
             previous = current
             here += 1
             folded = np.uint64(np.uint32((delta << np.int32(1)) ^ (delta >> np.int32(31))))
-            if folded < np.uint64(64):  # most are: without branches, which noise would make a gamble
-                more = np.uint64(folded >= np.uint64(8))
+            if folded < np.uint64(8):
+                pending = (pending << np.uint64(4)) | folded
+                nibbles += 1
+            elif folded < np.uint64(64):
                 two = ((folded & np.uint64(7)) << np.uint64(4)) | (folded >> np.uint64(3)) | np.uint64(128)
-                pending = (pending << (np.uint64(4) << more)) | (two if more else folded)
-                nibbles += 1 + np.int64(more)
+                pending = (pending << np.uint64(8)) | two
+                nibbles += 2
             else:
                 while folded:  # at most six digits
                     digit = folded & np.uint64(7)
                     folded >>= np.uint64(3)
                     pending = (pending << np.uint64(4)) | digit | (np.uint64(8) if folded else np.uint64(0))
                     nibbles += 1
-            # The word as far as it is known; it is counted once it is full.
-            words[at] = np.uint32((pending << np.uint64(64 - 4 * nibbles)) >> np.uint64(32))
-            full = np.int64(nibbles >= 8)
-            at += full
-            nibbles -= 8 * full
+            if nibbles >= 8:
+                nibbles -= 8
+                words[at] = np.uint32((pending >> np.uint64(4 * nibbles)) & np.uint64(0xFFFFFFFF))
+                at += 1
     if nibbles:
         words[at] = np.uint32((pending << np.uint64(4 * (8 - nibbles))) & np.uint64(0xFFFFFFFF))
         at += 1
