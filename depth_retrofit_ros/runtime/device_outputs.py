@@ -18,6 +18,7 @@ from depth_retrofit_ros.pointcloud.normals import surface_normals
 from depth_retrofit_ros.pointcloud.ray_slopes import RaySlopes
 from depth_retrofit_ros.pointcloud.ray_table import cloud_along
 from depth_retrofit_ros.pointcloud.surfaces import surface_depth
+from depth_retrofit_ros.runtime.derived_outputs import DEFAULTS, DerivedSettings, device_takes
 from depth_retrofit_ros.runtime.host_outputs import Fill
 
 Take = Callable[[], np.ndarray]
@@ -35,18 +36,32 @@ class DeviceOutputs:
         self._palette = Upload(device)(palette())
         self._unknown = Upload(device)(np.array(UNKNOWN_RGB, np.uint8))
 
-    def begin(self, result: DepthFrame, frame: Frame, names: Collection[str], stride: int) -> Mapping[str, Fill]:
+    def begin(
+        self,
+        result: DepthFrame,
+        frame: Frame,
+        names: Collection[str],
+        stride: int,
+        derived: DerivedSettings = DEFAULTS,
+    ) -> Mapping[str, Fill]:
         """Enqueue these outputs and their copies, one after the other, and wait for none of them. See ``HostOutputs.begin``."""
         normals = cache(lambda: surface_normals(result, self._rays).permute(1, 2, 0))
         depth = cache(lambda: self._fetch("depth", result.depth))
+        millimeters = cache(lambda: self._millimeters(result.depth))
+        preview = cache(lambda: self._preview(result.depth, depth))
+
+        def fetch(name: str, tensor: torch.Tensor) -> Take:
+            return self._fetch(name, tensor).values
+
         makers: dict[str, Callable[[], Take]] = {
             "depth": lambda: depth().values,
-            "depth_mm": lambda: self._millimeters(result.depth),
+            "depth_mm": millimeters,
             "points": lambda: self._points(result, frame, stride),
-            "preview": lambda: self._preview(result.depth, depth),
+            "preview": preview,
             "selection": lambda: self._selection(result),
             "normals": lambda: self._fetch("normals", normals()).values,
             "normals_preview": lambda: self._normals_preview(normals()),
+            **device_takes(result, frame.camera, derived, fetch, millimeters, preview),
         }
         fills: dict[str, Fill] = {}
         for name in names:

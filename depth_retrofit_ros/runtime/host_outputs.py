@@ -19,12 +19,13 @@ from depth_retrofit_ros.pointcloud.normals import surface_normals
 from depth_retrofit_ros.pointcloud.organized import fill_cloud
 from depth_retrofit_ros.pointcloud.ray_table import fill_cloud_along
 from depth_retrofit_ros.pointcloud.surfaces import surface_depth
+from depth_retrofit_ros.runtime.derived_outputs import DEFAULTS, DerivedSettings, host_fills
 
 Fill: TypeAlias = Callable[[np.ndarray], object]
 """Writes an output into the memory that it is given; raises what keeps it from being made.
 
 depth: ``float32 [H, W]``; depth_mm: ``uint16 [H, W]``; points: ``float32 [h, w, 4]``, see ``fill_cloud``; preview, normals_preview:
-``uint8 [H, W, 3]``; selection: ``uint8 [H, W]``; normals: ``float32 [H, W, 3]``.
+``uint8 [H, W, 3]``; selection: ``uint8 [H, W]``; normals: ``float32 [H, W, 3]``; for the others see ``derived_outputs.host_fills``.
 """
 
 
@@ -34,8 +35,16 @@ class HostOutputs:
     def __init__(self, device: torch.device) -> None:
         self._depth, self._surfaces, self._normals, self._mask = (Download(device) for _ in range(4))
 
-    def begin(self, result: DepthFrame, frame: Frame, names: Collection[str], stride: int) -> Mapping[str, Fill]:
-        """How to fill these outputs, names of ``parameters.OUTPUTS``. stride: of the cloud."""
+    def begin(
+        self,
+        result: DepthFrame,
+        frame: Frame,
+        names: Collection[str],
+        stride: int,
+        derived: DerivedSettings = DEFAULTS,
+    ) -> Mapping[str, Fill]:
+        """How to fill these outputs, names of ``parameters.OUTPUTS``. stride: of the cloud; derived: of what is made of depth for
+        others."""
         depth = cache(lambda: self._depth(result.depth).values())
         surfaces = cache(lambda: depth() if result.sky is None else self._surfaces(surface_depth(result)).values())
         normals = cache(lambda: self._normals(surface_normals(result)).values())
@@ -49,13 +58,27 @@ class HostOutputs:
         def fill_selection(out: np.ndarray) -> None:
             np.multiply(self._mask(result.selection.mask()).values(), np.uint8(255), out=out)
 
+        @cache
+        def picture() -> np.ndarray:
+            return colorize(depth())
+
+        def fill_preview(out: np.ndarray) -> None:
+            if {"preview", "preview_compressed"} <= set(names):  # made once for both
+                np.copyto(out, picture())
+            else:
+                colorize(depth(), out=out)
+
+        def millimeters(out: np.ndarray) -> None:
+            fill_millimeters(depth(), out)
+
         made: dict[str, Fill] = {
             "depth": lambda out: np.copyto(out, depth()),
-            "depth_mm": lambda out: fill_millimeters(depth(), out),
+            "depth_mm": millimeters,
             "points": fill_points,
-            "preview": lambda out: colorize(depth(), out=out),
+            "preview": fill_preview,
             "selection": fill_selection,
             "normals": lambda out: cv2.merge(list(normals()), dst=out),
             "normals_preview": lambda out: colorize_normals(normals(), out=out),
+            **host_fills(result, frame.camera, derived, depth, surfaces, millimeters, fill_preview),
         }
         return {name: made[name] for name in names}

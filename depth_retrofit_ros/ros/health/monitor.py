@@ -21,8 +21,8 @@ from depth_retrofit_ros.selection.threshold import CAP
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-    from depth_retrofit_ros.ros.node.camera_infos import MatchedInfo
     from depth_retrofit_ros.ros.messages.rectification import Rectified
+    from depth_retrofit_ros.ros.node.camera_infos import MatchedInfo
     from depth_retrofit_ros.ros.node.scale_fit import ScaleReport
 
 SAMPLED = 16  # every n-th pixel in both directions

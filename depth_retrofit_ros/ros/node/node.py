@@ -1,10 +1,13 @@
 """The ROS 2 node: images in, depth and points out. Callbacks only store the newest image; a worker does the rest.
 
 Subscribes   image or image/compressed (raw ones: see `rectify`; unless `lazy` is false only while somebody listens to an output),
-             camera_info; to align, and for models that take it: sparse_depth, sparse_points and, without sparse_points_pose, /tf, /tf_static
+             camera_info; to align, and for models that take it: sparse_depth, sparse_points and, without sparse_points_pose, /tf,
+             /tf_static
 Serves       reset, of its own name: the next image is taken as the first one
 Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/depth/preview, ~/depth/selection, ~/points,
-             ~/normals, ~/normals/preview, ~/frame_stats, /diagnostics; with views from 2 on: ~/views/points, ~/views/poses
+             ~/normals, ~/normals/preview, ~/frame_stats, /diagnostics; with views from 2 on: ~/views/points, ~/views/poses;
+             on request ~/depth/image_rect/compressedDepth, ~/depth/image_rect_raw/compressedDepth, ~/depth/preview/compressed,
+             ~/disparity, ~/scan
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ from depth_retrofit_ros.ros.node.tf_listener import listen
 from depth_retrofit_ros.ros.transport.graph_checks import LossWatch, name_problems, transport_problems, type_problems
 from depth_retrofit_ros.ros.transport.outlet import COPIES, outlet, way_out
 from depth_retrofit_ros.ros.transport.qos import SMALL_DEPTH, publish_to, subscribe_newest
+from depth_retrofit_ros.runtime.derived_outputs import compile_derived
 from depth_retrofit_ros.runtime.self_check import self_check
 from depth_retrofit_ros.runtime.time_limit import TookTooLong, run_within
 from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S
@@ -372,6 +376,7 @@ class DepthNode(LifecycleNode):
         usual_s = self_check(method)
         compile_cloud()
         compile_millimeters()
+        compile_derived(self.settings.outputs)
         if method.coarse.device.type == "cpu" and any(name.startswith("normals") for name in self.settings.outputs):
             compile_normals()
         return method, usual_s

@@ -13,8 +13,10 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from depth_retrofit_ros.coarse.input_size import DEFAULT, NATIVE
 from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import SetupError
+from depth_retrofit_ros.io.compressed_depth import DEPTH_CODECS
 from depth_retrofit_ros.preset_names import PRESETS
 from depth_retrofit_ros.ros.messages.rectification import CHOICES as RECTIFY
+from depth_retrofit_ros.runtime.derived_outputs import DERIVED
 from depth_retrofit_ros.selection.names import SELECTORS
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 Value: TypeAlias = "str | bool | int | float | tuple[str, ...] | tuple[float, ...]"
 Stage = Literal["unconfigured", "inactive", "active"]
 
-OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview")
+OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview", *DERIVED)
 EMPTY = "an empty list"
 NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -240,11 +242,40 @@ PARAMETERS = (
         ("depth", "points", "preview", "selection"),
         "active",
         "Images and clouds; depth: float, in metres where metric; depth_mm: 16-bit millimetres; selection: the refined pixels; "
-        "normals: of the surfaces, float; normals_preview: the same for people",
+        "normals: of the surfaces, float; normals_preview: the same for people; depth_compressed, depth_mm_compressed, "
+        "preview_compressed: image_transport's compressedDepth and compressed of these; disparity: as of a stereo camera; scan: a "
+        "planar laser's",
         choices=OUTPUTS,
     ),
     Parameter("cloud_stride", 2, "active", "The cloud takes every n-th pixel in both directions", span=(1, 64)),
     Parameter("cloud_rate", 0.0, "active", "Upper limit of clouds per second; 0: one with every depth image", span=(0.0, 1000.0)),
+    Parameter(
+        "compressed_depth_format",
+        "rvl",
+        "active",
+        "Of depth_compressed and depth_mm_compressed; png is smaller and slower, and what Humble's subscribers read",
+        choices=DEPTH_CODECS,
+    ),
+    Parameter("compressed_depth_max", 100.0, "active", "Compressed depth from here on is unknown [m]", span=(1.0, 1000.0)),
+    Parameter(
+        "compressed_depth_quantization",
+        100.0,
+        "active",
+        "Depth at which a step of depth_compressed is 1 m; at a tenth of it, a hundredth [m]",
+        span=(1.0, 150.0),
+    ),
+    Parameter("preview_jpeg_quality", 95, "active", "Of preview_compressed", span=(1, 100)),
+    Parameter("disparity_baseline", 0.1, "active", "Baseline of the stereo camera that disparity is of [m]", span=(0.001, 100.0)),
+    Parameter("scan_row", -1, "active", "Row in the middle of the scan's band; -1: the optical axis", span=(-1, 65535)),
+    Parameter("scan_height", 1, "active", "Rows of the scan's band, of which each beam is the nearest point", span=(1, 65535)),
+    Parameter("scan_range_min", 0.45, "active", "Nearer than that, a beam of the scan is -inf [m]", span=(0.0, 1000.0)),
+    Parameter("scan_range_max", 10.0, "active", "Farther than that, a beam of the scan is inf [m]", span=(0.0, 1000.0)),
+    Parameter(
+        "scan_frame",
+        "",
+        "active",
+        "Frame of the scan: at the camera, x forward; empty: the image's, with _optical_frame replaced by _frame",
+    ),
     Parameter(
         "align",
         "none",
@@ -298,6 +329,16 @@ class Settings:
     outputs: tuple[str, ...]
     cloud_stride: int
     cloud_rate: float
+    compressed_depth_format: str
+    compressed_depth_max: float
+    compressed_depth_quantization: float
+    preview_jpeg_quality: int
+    disparity_baseline: float
+    scan_row: int
+    scan_height: int
+    scan_range_min: float
+    scan_range_max: float
+    scan_frame: str
     align: str
     max_residual: float
     sparse_points_pose: tuple[float, ...]

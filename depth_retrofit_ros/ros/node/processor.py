@@ -29,8 +29,8 @@ from depth_retrofit_ros.ros.health.monitor import FrameMonitor, no_info
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.messages.images import check_layout, decode
-from depth_retrofit_ros.ros.node.camera_infos import CameraInfos
 from depth_retrofit_ros.ros.messages.rectification import NOTHING, Rectified, Rectifier
+from depth_retrofit_ros.ros.node.camera_infos import CameraInfos
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
 from depth_retrofit_ros.ros.node.prompts import NO_PROMPT, Prompt, Prompts

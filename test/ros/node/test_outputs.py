@@ -43,7 +43,7 @@ from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message
 
 
 def test_the_node_names_every_topic_that_it_publishes() -> None:
-    named = set(re.findall(r"~/[a-z_/]+", node_module.__doc__ or ""))
+    named = set(re.findall(r"~/[a-zD_/]+", node_module.__doc__ or ""))
     assert named == {topic for _, topic, _ in _TOPICS.values()}
 
 
