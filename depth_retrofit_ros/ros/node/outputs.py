@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from std_msgs.msg import Header
 
+    from depth_retrofit_ros.camera import Camera
     from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
     from depth_retrofit_ros.ros.node.parameters import Settings
     from depth_retrofit_ros.ros.node.views import Window
