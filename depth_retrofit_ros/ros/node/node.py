@@ -123,7 +123,8 @@ class DepthNode(LifecycleNode):
         # The stamps in the report are the node's clock's, its pace is not: where a simulation stands still, or never starts, there
         # is something to report.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        for callback in (self._report, self._check_graph):
+        # Where rclpy tells nothing of subscribers the first is how they are found, as is everywhere when to stop.
+        for callback in (self._refresh_images, self._report, self._check_graph):
             self.create_timer(REPORT_S, callback, clock=steady)
 
     @property
@@ -386,7 +387,6 @@ class DepthNode(LifecycleNode):
         self._report()
 
     def _report(self) -> None:
-        self._refresh_images()  # where rclpy tells nothing of subscribers this is how they are found, as is when to stop
         if self._processor is not None:
             self._processor.refresh()
         array = DiagnosticArray(status=diagnostics(self.get_fully_qualified_name(), self._health))

@@ -215,7 +215,7 @@ class Processor:
         self._monitor.refresh(counts, self.info is not None)
         period_s = 1.0 / target_fps if target_fps > 0 else 0.0
         self._monitor.watched(
-            self._watchdog.check(counts, self._usual_s(), period_s, self._sizes.is_busy, self._retrofit.is_building)
+            self._watchdog.check(counts, self._usual_s(), period_s, self._is_preparing, self._retrofit.is_building)
         )
 
     def stop(self, at_most_s: float = math.inf) -> bool:
@@ -226,7 +226,7 @@ class Processor:
         """
         if self._worker is None:
             return True
-        is_first = self._worker.counts().processed == 0 or self._sizes.is_busy or self._retrofit.is_building
+        is_first = self._worker.counts().processed == 0 or self._is_preparing or self._retrofit.is_building
         ended = self._worker.stop(min(self._watchdog.limit_s(self._usual_s(), is_first), at_most_s))
         self._monitor.ended(self._worker.counts())
         self._worker, self._has_image = None, False
@@ -259,6 +259,11 @@ class Processor:
         except ImageError:
             return False
         return True
+
+    @property
+    def _is_preparing(self) -> bool:
+        """Whether the worker makes something that is made once for a size or a calibration: that is no hang."""
+        return self._sizes.is_busy or self._rectifier.is_busy
 
     def _usual_s(self) -> float:
         """What an image usually takes."""
@@ -315,7 +320,7 @@ class Processor:
             result = self._scaled(refined, work)
             with unless_shut_down(self._node):
                 sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)
-                if (window := window_of(work.refining.coarse, refined, result)) is not None:
+                if (window := window_of(work.refining.coarse, refined, result, work.frame.optics)) is not None:
                     self._view_refiner.budget = self._retrofit.budget
                     of_views = self._outputs.publish_views(window, self._view_refiner, work.header, settings)
                     sent.times_ms.update(of_views.times_ms)
