@@ -210,9 +210,8 @@ class Processor:
         counts, target_fps = self._worker.counts(), self._health.settings.target_fps
         self._monitor.refresh(counts, self.info is not None)
         period_s = 1.0 / target_fps if target_fps > 0 else 0.0
-        self._monitor.watched(
-            self._watchdog.check(counts, self._usual_s(), period_s, self._is_preparing, self._retrofit.is_building)
-        )
+        is_building = self._retrofit.is_building or self._calibrations.is_busy
+        self._monitor.watched(self._watchdog.check(counts, self._usual_s(), period_s, self._sizes.is_busy, is_building))
 
     def stop(self, at_most_s: float = math.inf) -> bool:
         """Finish the image in work, drop the one that waits, end the worker.
@@ -222,7 +221,7 @@ class Processor:
         """
         if self._worker is None:
             return True
-        is_first = self._worker.counts().processed == 0 or self._is_preparing or self._retrofit.is_building
+        is_first = self._worker.counts().processed == 0 or self._sizes.is_busy or self._retrofit.is_building
         ended = self._worker.stop(min(self._watchdog.limit_s(self._usual_s(), is_first), at_most_s))
         self._monitor.ended(self._worker.counts())
         self._worker, self._has_image = None, False
@@ -255,11 +254,6 @@ class Processor:
         except ImageError:
             return False
         return True
-
-    @property
-    def _is_preparing(self) -> bool:
-        """Whether the worker makes something that is made once for a size or a calibration: that is no hang."""
-        return self._sizes.is_busy or self._calibrations.is_busy
 
     def _usual_s(self) -> float:
         """What an image usually takes."""
