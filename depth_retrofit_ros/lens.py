@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import cv2
 import numpy as np
@@ -131,7 +130,7 @@ class Rectification:
     """The pinhole image of a lens: its map is made once, and applied to each image.
 
     camera: of the rectified image, at the size of the lens's. rotation: R, row by row, from the lens's optical frame to that of the
-    rectified image; raises CameraError where it is no rotation.
+    rectified image. Raises CameraError where that is no rotation, and where the rectified image would show nothing.
     """
 
     def __init__(self, lens: Lens, camera: Camera, rotation: tuple[float, ...] = IDENTITY) -> None:
@@ -143,6 +142,8 @@ class Rectification:
         width, height = lens.camera.width, lens.camera.height
         inside = (map_x >= -_EDGE_PX) & (map_x <= width - 1 + _EDGE_PX) & (map_y >= -_EDGE_PX) & (map_y <= height - 1 + _EDGE_PX)
         unseen = ~inside
+        if unseen.all():
+            raise CameraError("the rectified image would show nothing of the raw one: check D, R and P of camera_info")
         self.unseen: np.ndarray | None = unseen if unseen.any() else None
         """``bool [H, W]``, the rectified image's pixels that the lens does not see; None where there are none."""
         self._map = cv2.convertMaps(map_x, map_y, cv2.CV_16SC2)
@@ -210,24 +211,22 @@ class Rectification:
 class RayTable:
     """The rays of an image that stays as the lens takes it.
 
-    camera: K, as if there were no distortion: right near the axis, and what models are told.
+    camera: K, as if there were no distortion: right near the axis, and what models are told. Made in seconds; raises CameraError
+    where no pixel has a ray.
     """
 
     def __init__(self, lens: Lens) -> None:
         self.lens, self.camera = lens, lens.camera
-
-    @cached_property
-    def slopes(self) -> np.ndarray:
-        """``x/z`` and ``y/z`` of each pixel's ray, ``float32 [H, W, 2]``; NaN where the lens has no ray within 89 degrees."""
         height, width = self.camera.height, self.camera.width
         columns, rows = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
-        return self.lens.rays(np.column_stack((columns.ravel(), rows.ravel()))).astype(np.float32).reshape(height, width, 2)
-
-    @cached_property
-    def unseen(self) -> np.ndarray | None:
-        """``bool [H, W]``, the pixels without a ray; None where each has one."""
+        rays = lens.rays(np.column_stack((columns.ravel(), rows.ravel())))
+        self.slopes = rays.astype(np.float32).reshape(height, width, 2)
+        """``x/z`` and ``y/z`` of each pixel's ray, ``float32 [H, W, 2]``; NaN where the lens has no ray within 89 degrees."""
         unseen = np.isnan(self.slopes[..., 0])
-        return unseen if unseen.any() else None
+        if unseen.all():
+            raise CameraError("no pixel of the image has a ray: check D and K of camera_info")
+        self.unseen: np.ndarray | None = unseen if unseen.any() else None
+        """``bool [H, W]``, the pixels without a ray; None where each has one."""
 
 
 Optics = Rectification | RayTable

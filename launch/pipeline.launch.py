@@ -22,6 +22,7 @@ from depth_retrofit_ros.ros.transport.dds_profile import missing_variables
 PACKAGE = "depth_retrofit_ros"
 BOOLEAN = ("true", "false")
 PRECISIONS = ("", "auto", "float32", "bfloat16", "float16")
+RECTIFY = ("", "auto", "true", "false", "points")
 KEPT = " [empty: as in params_file]"
 NATIVE = ("raw", "compressed")  # image_transport's ways that the node takes itself
 RVIZ_TOPICS = ("points", "depth/image_rect", "depth/preview")
@@ -45,6 +46,7 @@ PARAMETERS = {
     "refiner_precision": ("refiner_precision", str),
     "cuda_graphs": ("cuda_graphs", lambda text: text == "true"),
     "trust_scale": ("trust_scale", lambda text: text == "true"),
+    "rectify": ("rectify", str),
     "lazy": ("lazy", lambda text: text == "true"),
     "budget": ("budget", float),
     "min_budget": ("min_budget", float),
@@ -80,7 +82,7 @@ def generate_launch_description() -> LaunchDescription:
 
     return LaunchDescription(
         [
-            argument("image", "image", "Topic of the rectified image, without the transport's suffix"),
+            argument("image", "image", "Topic of the image, without the transport's suffix"),
             argument("camera_info", "camera_info", "Topic of its camera_info"),
             argument("sparse_depth", "sparse_depth", "Topic of a depth image of the same view, for align"),
             argument("sparse_points", "sparse_points", "Topic of a LiDAR's or depth camera's points, for align"),
@@ -108,6 +110,7 @@ def generate_launch_description() -> LaunchDescription:
             argument("refiner_precision", "", "Type of the refiner's convolutions" + KEPT, PRECISIONS),
             argument("cuda_graphs", "", "true: launch the networks as CUDA graphs" + KEPT, ("", *BOOLEAN)),
             argument("trust_scale", "", "true: camera and scene are those that the model's metres hold for" + KEPT, ("", *BOOLEAN)),
+            argument("rectify", "", "Whether images are rectified on board; points: the cloud's rays alone" + KEPT, RECTIFY),
             argument("lazy", "", "false: subscribe to the image also while nobody listens" + KEPT, ("", *BOOLEAN)),
             argument("budget", "", "Share of the image's pixels that are refined at most, 0.0 to 1.0" + KEPT),
             argument("min_budget", "", "The budget may fall so far to hold target_fps" + KEPT),

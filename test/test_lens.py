@@ -159,3 +159,12 @@ def test_a_mask_at_cells() -> None:
     mask = np.zeros((8, 12), bool)
     mask[:4] = True
     np.testing.assert_array_equal(at_cells(mask, (2, 3)), [[True] * 3, [False] * 3])
+
+
+def test_a_picture_of_nothing_is_refused_in_one_line() -> None:
+    """It would be black, and the model be blamed for having no depth."""
+    backwards = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+    with pytest.raises(CameraError, match="show nothing of the raw"):
+        Rectification(Lens("plumb_bob", (-0.1, 0.0, 0.0, 0.0), RAW), NEW, backwards)
+    with pytest.raises(CameraError, match="no pixel of the image has a ray"):
+        RayTable(Lens("equidistant", (0.0, 0.0, 0.0, 0.0), Camera(8, 8, 5.0, 5.0, 40.0, 40.0)))

@@ -40,6 +40,12 @@ def _fill(depth: np.ndarray, image: np.ndarray, slopes: np.ndarray, stride: int,
             packed[row, column, 3] = (red << np.uint32(16)) | (green << np.uint32(8)) | blue
 
 
+def compile_cloud_along() -> None:
+    """Compile ``fill_cloud_along`` now, as ``organized.compile_cloud`` does it."""
+    depth, image, slopes = np.ones((2, 2), np.float32), np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 2), np.float32)
+    fill_cloud_along(depth, image, slopes, np.empty((2, 2, 4), np.float32))
+
+
 def cloud_along(depth: torch.Tensor, image: torch.Tensor, slopes: torch.Tensor, stride: int = 1) -> torch.Tensor:
     """The same of tensors on one device, ``float32 [h, w, 4]``; its specification."""
     depth, image, slopes = depth[::stride, ::stride], image[::stride, ::stride].int(), slopes[::stride, ::stride]

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.lens import Lens, RayTable
 from depth_retrofit_ros.pointcloud.organized import cloud_size, make_cloud
-from depth_retrofit_ros.pointcloud.ray_table import cloud_along, fill_cloud_along
+from depth_retrofit_ros.pointcloud.ray_table import _fill, cloud_along, compile_cloud_along, fill_cloud_along
 
 CAMERA = Camera(31, 22, 20.0, 21.0, 14.0, 11.0)
 
@@ -32,3 +33,12 @@ def test_twins_agree_and_a_pinhole_s_rays_give_its_cloud(stride: int) -> None:
     np.testing.assert_array_equal(out[..., :3], twin[..., :3])
     np.testing.assert_array_equal(out.view(np.uint32)[..., 3], twin.view(np.uint32)[..., 3])
     assert np.isnan(out[12 // stride, 12 // stride, :3]).all()
+
+
+def test_what_is_compiled_ahead_is_what_a_frame_needs() -> None:
+    compile_cloud_along()
+    known = len(_fill.signatures)
+    rays = RayTable(Lens("equidistant", (0.0, 0.0, 0.0, 0.0), CAMERA))
+    out = np.empty((22, 31, 4), np.float32)
+    fill_cloud_along(np.ones((22, 31), np.float32), np.zeros((22, 31, 3), np.uint8), rays.slopes, out)
+    assert len(_fill.signatures) == known > 0

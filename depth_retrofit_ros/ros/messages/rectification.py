@@ -12,7 +12,7 @@ import numpy as np
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import CameraError
 from depth_retrofit_ros.lens import EQUIDISTANT, IDENTITY, Lens, Optics, RayTable, Rectification
-from depth_retrofit_ros.ros.messages.calibration import camera_from_info, raw_intrinsics
+from depth_retrofit_ros.ros.messages.calibration import camera_from_info, has_focal_length, raw_intrinsics
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
@@ -60,7 +60,9 @@ class Rectifier:
     """
 
     def __init__(self) -> None:
-        self._made: dict[str, Optics] = {}  # the one used longest ago first
+        self.is_busy = False
+        """Whether a map is made at this moment, which may take seconds and is no hang. To be read by any thread."""
+        self._made: dict[str, Optics | str] = {}  # or why there is none; the one used longest ago first
 
     def of(self, info: CameraInfo, width: int, height: int, mode: str, topic: str) -> Rectified:
         """For an image of ``width x height`` that is calibrated; mode: one of ``CHOICES``; topic: of the images. Raises CameraError
@@ -84,10 +86,21 @@ class Rectifier:
         numbers = info.distortion_model, *map(tuple, (info.d, info.k, info.r, info.p)), *region
         key = repr((stays_bent, numbers))  # of NaN, too, one text
         made = self._made.pop(key, None)
-        self._made[key] = made = _optics(info, width, height, stays_bent) if made is None else made
+        self._made[key] = made = self._make(info, width, height, stays_bent) if made is None else made
         if len(self._made) > _KEPT:
             del self._made[next(iter(self._made))]
+        if isinstance(made, str):
+            raise CameraError(made)
         return made
+
+    def _make(self, info: CameraInfo, width: int, height: int, stays_bent: bool) -> Optics | str:
+        self.is_busy = True
+        try:
+            return _optics(info, width, height, stays_bent)
+        except CameraError as error:
+            return str(error)  # found out once, not with every image
+        finally:
+            self.is_busy = False
 
 
 def _optics(info: CameraInfo, width: int, height: int, stays_bent: bool) -> Optics:
@@ -113,7 +126,7 @@ def rectified_info(info: CameraInfo) -> CameraInfo:
     rectified = copy.deepcopy(info)
     rectified.distortion_model, rectified.d, rectified.r = "plumb_bob", [0.0] * 5, list(IDENTITY)
     p = np.array(info.p).reshape(3, 4)
-    if p[0, 0] and p[1, 1] and not np.isnan(p).any():
+    if has_focal_length(p):
         rectified.k = p[:, :3].ravel()
     return rectified
 
@@ -143,5 +156,5 @@ def _differs(info: CameraInfo) -> bool:
     """Whether a rectified image differs from the raw one although D is zero."""
     if info.distortion_model == EQUIDISTANT or _rotation(info) != IDENTITY:
         return True
-    p, k = np.array(info.p).reshape(3, 4)[:, :3].ravel(), np.array(info.k)
-    return bool(p[0] and p[4] and not np.array_equal(p, k))
+    p = np.array(info.p).reshape(3, 4)
+    return has_focal_length(p) and not np.array_equal(p[:, :3].ravel(), np.array(info.k))

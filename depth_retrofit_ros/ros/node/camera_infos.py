@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 NEAR_S = 0.1  # between the stamps of image and camera_info: three frames of a 30 Hz camera
 LATE_S = 0.02  # that an image waits for the camera_info of its stamp, where the one before it had one: two topics have no order
+JUMP_S = 1.0  # stamps that go back by more are a recording or a simulation that begins again
 REMEMBERED = 256  # messages: those of eight seconds at 30 Hz, as old as an image that waits for a slow model
+MOST_BYTES = 1 << 20  # of coefficients and names in them: a sound message has 200
 
 TOO_FAR = f"no camera_info within {NEAR_S:g} s of the image, the newest is used: publish one with each image, of its stamp"
 
@@ -45,6 +47,7 @@ class CameraInfos:
     def __init__(self) -> None:
         self._came = threading.Condition()
         self._by_stamp_ns: OrderedDict[int, CameraInfo] = OrderedDict()  # in the order in which they came
+        self._bytes = 0
         self._newest: CameraInfo | None = None
         self._was_exact = False  # the last image's
 
@@ -62,10 +65,12 @@ class CameraInfos:
         stamp_ns = _stamp_ns(info.header)
         with self._came:
             self._newest = info
-            self._by_stamp_ns.pop(stamp_ns, None)
+            if (replaced := self._by_stamp_ns.pop(stamp_ns, None)) is not None:
+                self._bytes -= _bytes(replaced)
             self._by_stamp_ns[stamp_ns] = info
-            if len(self._by_stamp_ns) > REMEMBERED:
-                self._by_stamp_ns.popitem(last=False)
+            self._bytes += _bytes(info)
+            while len(self._by_stamp_ns) > (REMEMBERED if self._bytes <= MOST_BYTES else 1):
+                self._bytes -= _bytes(self._by_stamp_ns.popitem(last=False)[1])
             self._came.notify_all()
 
     def of(self, header: Header) -> MatchedInfo:
@@ -83,8 +88,9 @@ class CameraInfos:
         return MatchedInfo(info, by, apart_s, TOO_FAR if by == "newest" else None, _frame_problem(info.header, header))
 
     def _may_come(self, stamp_ns: int) -> bool:
-        """Whether all that came is from before the stamp."""
-        return stamp_ns not in self._by_stamp_ns and next(reversed(self._by_stamp_ns)) < stamp_ns
+        """Whether the last that came is from before the stamp, or from before a jump back to it."""
+        ahead_ns = next(reversed(self._by_stamp_ns)) - stamp_ns
+        return stamp_ns not in self._by_stamp_ns and not 0 <= ahead_ns <= 1e9 * JUMP_S
 
     def _found(self, stamp_ns: int) -> tuple[CameraInfo | None, Match, float]:
         newest = self._newest
@@ -107,6 +113,11 @@ def _frame_problem(info: Header, image: Header) -> str | None:
         return None
     there, here = quoted(info.frame_id), quoted(image.frame_id)
     return f"camera_info is in frame {there}, the image in {here}, which is used: remap camera_info to that of the image's camera"
+
+
+def _bytes(info: CameraInfo) -> int:
+    """Of what a message may have any number of."""
+    return 8 * len(info.d) + len(info.distortion_model) + len(info.header.frame_id)
 
 
 def _stamp_ns(header: Header) -> int:

@@ -23,8 +23,6 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 
 from depth_retrofit_ros import loading
@@ -34,20 +32,20 @@ from depth_retrofit_ros.errors import DepthRetrofitError, GraphError, ModelError
 from depth_retrofit_ros.io.raw_depth import compile_millimeters
 from depth_retrofit_ros.pointcloud.normals import compile_normals
 from depth_retrofit_ros.pointcloud.organized import compile_cloud
+from depth_retrofit_ros.pointcloud.ray_table import compile_cloud_along
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.ros.health.diagnostics import Health, diagnostics
 from depth_retrofit_ros.ros.health.package_log import package_log
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_line
 from depth_retrofit_ros.ros.node import parameters
-from depth_retrofit_ros.ros.node.lazy_input import LazyInput
+from depth_retrofit_ros.ros.node.inputs import Inputs
 from depth_retrofit_ros.ros.node.parameters import Settings
-from depth_retrofit_ros.ros.node.processor import Processor, unless_shut_down
-from depth_retrofit_ros.ros.node.resilience import answer_every_request, told
+from depth_retrofit_ros.ros.node.processor import Processor
+from depth_retrofit_ros.ros.node.resilience import answer_every_request, told, unless_shut_down
 from depth_retrofit_ros.ros.node.scale_fit import mode_refusal
-from depth_retrofit_ros.ros.node.tf_listener import listen
-from depth_retrofit_ros.ros.transport.graph_checks import LossWatch, name_problems, transport_problems, type_problems
+from depth_retrofit_ros.ros.transport.graph_checks import name_problems
 from depth_retrofit_ros.ros.transport.outlet import COPIES, outlet, way_out
-from depth_retrofit_ros.ros.transport.qos import SMALL_DEPTH, publish_to, subscribe_newest
+from depth_retrofit_ros.ros.transport.qos import SMALL_DEPTH, publish_to
 from depth_retrofit_ros.runtime.derived_outputs import compile_derived
 from depth_retrofit_ros.runtime.self_check import self_check
 from depth_retrofit_ros.runtime.time_limit import TookTooLong, run_within
@@ -109,7 +107,6 @@ class DepthNode(LifecycleNode):
         self._load = load
         self._patience_s, self._first_s = patience_s, first_s
         self._log = ThrottledLogger(self.get_logger())
-        self._losses = LossWatch()
         self._processor: Processor | None = None
         self.has_abandoned = False
         """Whether a thread that never ended is left behind, with whatever it holds on to."""
@@ -117,13 +114,13 @@ class DepthNode(LifecycleNode):
         """Whether the last failure to configure or activate was the user's, and would come again with these parameters."""
         self.create_service(Trigger, "~/reset", self._on_reset)
         answer_every_request(self, self._log, self._health.note_fault)
-        self._inputs: list[Subscription] = []  # but for the images
-        self._images: LazyInput | None = None
+        self._inputs = Inputs(self, self._health)
         self._diagnostics = publish_to(self, DiagnosticArray, "/diagnostics", SMALL_DEPTH)
         # The stamps in the report are the node's clock's, its pace is not: where a simulation stands still, or never starts, there
         # is something to report.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        for callback in (self._report, self._check_graph):
+        # Where rclpy tells nothing of subscribers the first is how they are found, as is everywhere when to stop.
+        for callback in (self._inputs.refresh, self._report, self._check_graph):
             self.create_timer(REPORT_S, callback, clock=steady)
 
     @property
@@ -164,7 +161,7 @@ class DepthNode(LifecycleNode):
                 method,
                 self._health,
                 self._log,
-                partial(outlet, matched=self._refresh_images),
+                partial(outlet, matched=self._inputs.refresh),
                 patience_s=self._patience_s,
                 first_s=self._first_s,
                 usual_s=usual_s,
@@ -196,9 +193,9 @@ class DepthNode(LifecycleNode):
         """Subscribe, and process what comes."""
         assert self._processor is not None  # configured
         try:
-            self._subscribe(self._processor)
+            self._inputs.open(self._processor)
         except GraphError as error:
-            self._unsubscribe()
+            self._inputs.close()
             self.is_misconfigured = True
             self.get_logger().error(f"cannot activate: {error}")
             return FAILURE
@@ -210,7 +207,7 @@ class DepthNode(LifecycleNode):
     @told
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe, finish the image in work; one that does not end is given up, and with it the model: unconfigured."""
-        self._unsubscribe()
+        self._inputs.close()
         if self._processor is not None and not self._processor.stop():
             self._abandon()
             return ERROR
@@ -255,7 +252,7 @@ class DepthNode(LifecycleNode):
             release_memory()
 
     def _release(self, at_most_s: float = math.inf) -> None:
-        self._unsubscribe()
+        self._inputs.close()
         if self._processor is not None:
             processor, self._processor = self._processor, None
             if not processor.destroy(at_most_s):
@@ -263,57 +260,6 @@ class DepthNode(LifecycleNode):
         self._health.stage, self._health.device, self._health.engine = "unconfigured", None, ""
         self._health.claim, self._health.coarse_size, self._health.loaded_model = None, None, ""
         self._health.coarse = None
-
-    def _subscribe(self, processor: Processor) -> None:
-        compressed = self.settings.image_transport == "compressed"
-        # As image_transport does it: the base topic is remapped, then the transport's suffix follows.
-        topic = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
-        # camera_info and sparse depth first, so that they are there when the first image is.
-        self._health.info_topic = self._listen(CameraInfo, "camera_info", processor.offer_info)
-        self._health.sparse_topics = ()
-        if processor.wants_sparse:
-            sparse = ((Image, "sparse_depth"), (PointCloud2, "sparse_points"))
-            self._health.sparse_topics = tuple(self._listen(kind, name, processor.offer) for kind, name in sparse)
-        if processor.needs_transforms:
-            self._inputs += listen(self, processor.transforms)
-        self._losses = losses = LossWatch()
-
-        def on_image(message: Image | CompressedImage) -> None:
-            losses.arrived()
-            processor.submit(message)
-
-        kind = CompressedImage if compressed else Image
-        self._images = LazyInput(
-            lambda: subscribe_newest(self, kind, topic, on_image, losses.lost),
-            self.destroy_subscription,
-            lambda: not self.settings.lazy or processor.wants_images,
-        )
-        self._refresh_images()
-        assert self._images.subscription is not None  # the first image is wanted
-        self._health.image_topic = self._images.subscription.topic_name
-
-    def _refresh_images(self) -> None:
-        """Subscribe to the image where it is of use, and end that where it has not been for a while. Raises GraphError."""
-        if self._images is not None:
-            self._images.refresh()
-            self._health.asleep = self._images.subscription is None
-
-    def _listen(
-        self, message_type: type, topic: str, callback: Callable[[Any], None], lost: Callable[[int], None] | None = None
-    ) -> str:
-        """Subscribe; returns the topic's full name after remapping. Raises GraphError."""
-        subscription = subscribe_newest(self, message_type, topic, callback, lost)
-        self._inputs.append(subscription)
-        return subscription.topic_name
-
-    def _unsubscribe(self) -> None:
-        if self._images is not None:
-            self._images.close()
-            self._images = None
-        self._health.asleep = False
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._inputs.clear()
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._processor is not None and self._processor.reset()
@@ -362,7 +308,7 @@ class DepthNode(LifecycleNode):
         try:
             if self._processor is not None and self.settings != before:
                 self._processor.settings_changed()
-                self._refresh_images()
+                self._inputs.refresh()
         except Exception:
             self._health.settings = before
             raise
@@ -375,6 +321,8 @@ class DepthNode(LifecycleNode):
             raise ModelError(reason)
         usual_s = self_check(method)
         compile_cloud()
+        if self.settings.rectify == "points":
+            compile_cloud_along()
         compile_millimeters()
         compile_derived(self.settings.outputs)
         if method.coarse.device.type == "cpu" and any(name.startswith("normals") for name in self.settings.outputs):
@@ -386,7 +334,6 @@ class DepthNode(LifecycleNode):
         self._report()
 
     def _report(self) -> None:
-        self._refresh_images()  # where rclpy tells nothing of subscribers this is how they are found, as is when to stop
         if self._processor is not None:
             self._processor.refresh()
         array = DiagnosticArray(status=diagnostics(self.get_fully_qualified_name(), self._health))
@@ -395,22 +342,8 @@ class DepthNode(LifecycleNode):
             self._diagnostics.publish(array)
 
     def _check_graph(self) -> None:
-        found = {
-            "the name of this node": name_problems(self),
-            "types on the graph": type_problems(self, self._subscriptions_of_ours()),
-            "transport of the images": self._transport_problems(),
-        }
+        found = {"the name of this node": name_problems(self), **self._inputs.problems()}
         for concern, problems in found.items():
             self._log.state(concern, "; ".join(problems) or None)
         self._health.graph_problems = tuple(problem for problems in found.values() for problem in problems)
-        self._health.lost = self._losses.total
-
-    def _subscriptions_of_ours(self) -> list[Subscription]:
-        images = self._images.subscription if self._images else None
-        return self._inputs if images is None else [*self._inputs, images]
-
-    def _transport_problems(self) -> list[str]:
-        if not self._inputs:
-            return []
-        topic, base = self._health.image_topic, self.resolve_topic_name("image")
-        return self._losses.check(topic) + transport_problems(self, topic, base, self.settings.image_transport)
+        self._health.lost = self._inputs.lost

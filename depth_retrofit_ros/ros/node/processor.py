@@ -6,13 +6,10 @@ import dataclasses
 import math
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from rclpy._rclpy_pybind11 import RCLError
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros.camera import Camera
@@ -20,20 +17,19 @@ from depth_retrofit_ros.coarse.input_size import size_of
 from depth_retrofit_ros.coarse.past import forget, remembered_by
 from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.device.faults import is_out_of_memory
-from depth_retrofit_ros.errors import CameraError, ImageError
+from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
 from depth_retrofit_ros.retrofit import InFlightFrame, RefiningFrame, Retrofit
 from depth_retrofit_ros.ros.health.diagnostics import Health, frame_stats
-from depth_retrofit_ros.ros.health.monitor import FrameMonitor, no_info
+from depth_retrofit_ros.ros.health.monitor import FrameMonitor
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
-from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.messages.images import check_layout, decode
-from depth_retrofit_ros.ros.messages.rectification import NOTHING, Rectified, Rectifier
-from depth_retrofit_ros.ros.node.camera_infos import CameraInfos
+from depth_retrofit_ros.ros.node.calibrations import Calibrations
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
 from depth_retrofit_ros.ros.node.prompts import NO_PROMPT, Prompt, Prompts
+from depth_retrofit_ros.ros.node.resilience import unless_shut_down
 from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
 from depth_retrofit_ros.ros.node.sparse_input import SparseInput
 from depth_retrofit_ros.ros.node.tf_listener import missing
@@ -97,13 +93,12 @@ class Processor:
         usual_s: float = 0.0,
     ) -> None:
         self.transforms = Transforms(missing())
-        self._infos = CameraInfos()
+        self._calibrations = Calibrations(health)
         self._has_image = False  # one that can be read came since the start
         self._size: tuple[int, int] | None = None  # of the first (H, W), where its header tells
         self._is_to_forget = threading.Event()
         self._sparse: SparseInput | None = None
         self._prompts: Prompts | None = None
-        self._rectifier = Rectifier()
         self._alignment: ScaleFitter | None = None
         self._node = node
         self._retrofit = retrofit
@@ -143,14 +138,15 @@ class Processor:
     @property
     def info(self) -> CameraInfo | None:
         """The newest camera_info."""
-        return self._infos.newest
+        return self._calibrations.newest
 
     # The executor's thread
 
     def start(self) -> None:
         """Begin to process what ``submit`` brings; counts and statistics begin anew."""
         settings = self._health.settings
-        self._infos, self._has_image, self._size, self._sparse = CameraInfos(), False, None, None
+        self._calibrations.forget()
+        self._has_image, self._size, self._sparse = False, None, None
         if self.wants_sparse:
             topics = " or ".join(self._health.sparse_topics)
             self._sparse = SparseInput(settings.sparse_points_pose, topics, self.transforms)
@@ -186,7 +182,7 @@ class Processor:
 
     def offer_info(self, info: CameraInfo) -> None:
         """Take a camera_info in. After the first image, whose size is warm without a camera alone, it warms up for that."""
-        self._infos.offer(info)
+        self._calibrations.offer(info)
         if self._worker is not None and self._size and self._sizes.is_wanted(*self._size, True) and not self._outputs.wanted:
             self._worker.run_when_idle(partial(self._warm_up_unasked, *self._size))
 
@@ -214,9 +210,8 @@ class Processor:
         counts, target_fps = self._worker.counts(), self._health.settings.target_fps
         self._monitor.refresh(counts, self.info is not None)
         period_s = 1.0 / target_fps if target_fps > 0 else 0.0
-        self._monitor.watched(
-            self._watchdog.check(counts, self._usual_s(), period_s, self._sizes.is_busy, self._retrofit.is_building)
-        )
+        is_building = self._retrofit.is_building or self._calibrations.is_busy
+        self._monitor.watched(self._watchdog.check(counts, self._usual_s(), period_s, self._sizes.is_busy, is_building))
 
     def stop(self, at_most_s: float = math.inf) -> bool:
         """Finish the image in work, drop the one that waits, end the worker.
@@ -275,10 +270,10 @@ class Processor:
         start_s = time.perf_counter()
         image = decode(message)
         decode_ms = _since_ms(start_s)
-        matched = self._infos.of(message.header)
+        matched = self._calibrations.matched(message.header)
         self._monitor.matched(matched)
         rectify_s = time.perf_counter()
-        camera, problem, rectified = self._calibration(matched.info, image.shape[1], image.shape[0])
+        camera, problem, rectified = self._calibrations.of(matched.info, image.shape[1], image.shape[0])
         image, info = rectified.image(image), rectified.info(matched.info)
         decode_ms += _since_ms(rectify_s)
         header = message.header
@@ -315,7 +310,7 @@ class Processor:
             result = self._scaled(refined, work)
             with unless_shut_down(self._node):
                 sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)
-                if (window := window_of(work.refining.coarse, refined, result)) is not None:
+                if (window := window_of(work.refining.coarse, refined, result, work.frame.optics)) is not None:
                     self._view_refiner.budget = self._retrofit.budget
                     of_views = self._outputs.publish_views(window, self._view_refiner, work.header, settings)
                     sent.times_ms.update(of_views.times_ms)
@@ -346,20 +341,9 @@ class Processor:
         if settings.align != "none":
             self._alignment = ScaleFitter(cast(Mode, settings.align), claim, settings.max_residual, self._sparse.of)
 
-    def _calibration(self, info: CameraInfo | None, width: int, height: int) -> tuple[Camera | None, str | None, Rectified]:
-        """The intrinsics of an image of this size, or why there are none; and how it is rectified."""
-        camera, problem = _camera(info, width, height, self._health.info_topic)
-        if info is None or camera is None:
-            return camera, problem, NOTHING
-        try:
-            rectified = self._rectifier.of(info, width, height, self._health.settings.rectify, self._health.image_topic)
-        except CameraError as error:
-            return None, str(error), NOTHING
-        return rectified.camera or camera, problem, rectified
-
     def _warm_up_unasked(self, height: int, width: int) -> None:
         """While nobody listens, and so has to wait for it."""
-        camera, _, _ = self._calibration(self.info, width, height)
+        camera, _, _ = self._calibrations.of(self.info, width, height)
         if self._sizes.is_wanted(height, width, camera is not None):  # camera_info may be there and not fit
             self._warm_up(height, width, camera)
 
@@ -411,24 +395,3 @@ class Processor:
 
 def _since_ms(start_s: float) -> float:
     return 1e3 * (time.perf_counter() - start_s)
-
-
-def _camera(info: CameraInfo | None, width: int, height: int, topic: str) -> tuple[Camera | None, str | None]:
-    """The intrinsics of an image of this size, or why there are none."""
-    if info is None:
-        return None, no_info(topic)
-    try:
-        camera = camera_from_info(info, width, height)
-    except CameraError as error:
-        return None, str(error)
-    return (camera, None) if camera else (None, f"camera_info on {topic} is all zeros (not calibrated)")
-
-
-@contextmanager
-def unless_shut_down(node: Node) -> Iterator[None]:
-    """Publishing while a signal shuts the context down raises; that is no error of ours."""
-    try:
-        yield
-    except RCLError:
-        if node.context.ok():
-            raise

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from geometry_msgs.msg import TransformStamped
 
 HISTORY_S = 10.0  # of each frame, by its stamps, as tf2 keeps it
+STREAMING_S = 1.0  # a frame whose last transform is older than the image by more is not about to have a newer one
 JUMP_S = 1.0  # stamps of a frame that go back by more are a recording or a simulation that begins again
 POSES = 4096  # of a frame at most: 400 a second
 FRAMES = 2048  # a stranger's messages may name any number
@@ -70,6 +71,10 @@ class _Link:
         return interpolated(self.poses[place - 1], self.poses[place], (stamp_ns - before) / (after - before))
 
 
+class _NotYetError(TransformError):
+    """What is missing may be on its way."""
+
+
 class Transforms:
     """Takes transforms in from the executor's thread (``offer``) and answers the worker's ``lookup``.
 
@@ -109,7 +114,8 @@ class Transforms:
     def lookup(self, target: str, source: str, stamp_ns: int, wait_s: float = 0.0) -> Pose:
         """The pose of frame ``source`` in frame ``target`` at that time: x y z [m] and a unit quaternion qx qy qz qw.
 
-        wait_s: for a transform that may be on its way: TF of an image's time is often sent after it. Raises TransformError.
+        wait_s: for a transform that may be on its way: TF of an image's time is often sent after it. A frame that nobody publishes,
+        or that ended long before, is not waited for: that would slow down every image. Raises TransformError.
         """
         target, source = _name(target), _name(source)
         if target == source:
@@ -121,9 +127,9 @@ class Transforms:
             while True:
                 try:
                     return self._looked_up(target, source, stamp_ns)
-                except TransformError:
+                except _NotYetError:
                     left_s = end_s - time.monotonic()
-                    if left_s <= 0 or not self._links:
+                    if left_s <= 0:
                         raise
                 self._came.wait(left_s)
 
@@ -162,7 +168,8 @@ class Transforms:
             if isinstance(there, float):
                 known = "ends" if there > 0 else "begins"
                 when = "before" if there > 0 else "after"
-                raise TransformError(
+                error = _NotYetError if 0 < there <= STREAMING_S else TransformError
+                raise error(
                     f"TF of {quoted(frame)} in {quoted(link.parent)} {known} {abs(there):.3f} s {when} the image: "
                     "check its rate and its clock"
                 )

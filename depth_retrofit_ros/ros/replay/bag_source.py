@@ -19,6 +19,7 @@ from depth_retrofit_ros.lens import Rectification
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.messages.images import decode
 from depth_retrofit_ros.ros.messages.rectification import RECTIFIED, Rectifier, named_kind
+from depth_retrofit_ros.ros.node.camera_infos import CameraInfos
 from depth_retrofit_ros.ros.replay.player import TimedMessage
 from depth_retrofit_ros.ros.replay.references import References
 from depth_retrofit_ros.ros.replay.sources import Pair
@@ -114,17 +115,19 @@ class BagSource:
         """See ``Source``."""
         number = -1
         with Bag(self._path) as bag:
-            first = self._first_info(bag)
-            info = None if first is None else self._info(first)
+            infos = CameraInfos()
+            if (first := self._first_info(bag)) is not None:
+                infos.offer(deserialize(first.data, INFO_TYPE))
             for message in bag.messages(self._inputs):
                 if message.topic == self.info_topic:
-                    info = self._info(message) or info
+                    if (info := self._info(message)) is not None:
+                        infos.offer(info)
                     continue
                 number += 1
                 if number not in numbers:
                     continue
-                image = decode(deserialize(self._image(message), self._image_type))  # sound, for the node answered it
-                yield number, self._frame(image, message.stamp_ns, info)
+                sent = deserialize(self._image(message), self._image_type)  # sound, for the node answered it
+                yield number, self._frame(decode(sent), message.stamp_ns, infos.of(sent.header).info)
 
     def pairs(self, numbers: Collection[int]) -> Iterator[Pair]:
         """See ``Source``."""
@@ -144,7 +147,7 @@ class BagSource:
                 yield Pair(number, frame) if found is None else Pair(number, frame, *found)
 
     def _frame(self, image: np.ndarray, stamp_ns: int, info: CameraInfo | None) -> Frame:
-        """As the node makes it of an image and the camera_info before it; where it cannot use that, without a camera."""
+        """As the node makes it of an image and the camera_info that belongs to it; where it cannot use that, without a camera."""
         camera = _camera(info, image.shape[1], image.shape[0])
         if info is None or camera is None:
             return Frame(image, stamp_ns)

@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import CameraError
 from depth_retrofit_ros.lens import RayTable, Rectification
+from depth_retrofit_ros.ros.messages import rectification
 from depth_retrofit_ros.ros.messages.calibration import info_for_image, intrinsics
 from depth_retrofit_ros.ros.messages.rectification import Rectifier, named_kind
 
@@ -140,3 +141,28 @@ def test_what_cannot_be_rectified_is_refused_with_the_way_out(changes: dict[str,
     with pytest.raises(CameraError, match=told) as error:
         Rectifier().of(calibrated(**changes), 640, 480, "auto", RAW)
     assert "rectify: false" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_numbers_that_are_not_the_camera_s_do_not_change_which_matrix_is_taken() -> None:
+    """Tx that nobody set: P is the camera all the same, for the image and for its camera_info."""
+    p = P.copy()
+    p[0, 3] = np.nan
+    info = calibrated(p=p.ravel())
+    how = Rectifier().of(info, 640, 480, "true", RAW)
+    published = how.info(info)
+    assert published is not None and how.camera is not None
+    assert [published.k[0], published.k[4], published.k[2], published.k[5]] == [260.0, 262.0, 318.0, 238.0]
+
+
+def test_what_cannot_be_made_is_tried_once_and_its_making_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    rectifier, busy = Rectifier(), []
+
+    def none(*arguments: object) -> Rectification:
+        busy.append(rectifier.is_busy)
+        raise CameraError("nothing to be seen")
+
+    monkeypatch.setattr(rectification, "_optics", none)
+    for _ in range(3):
+        with pytest.raises(CameraError, match="nothing to be seen"):
+            rectifier.of(calibrated(), 640, 480, "true", RAW)
+    assert busy == [True] and not rectifier.is_busy

@@ -9,7 +9,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from depth_retrofit_ros.ros.node import camera_infos
-from depth_retrofit_ros.ros.node.camera_infos import REMEMBERED, TOO_FAR, CameraInfos
+from depth_retrofit_ros.ros.node.camera_infos import MOST_BYTES, REMEMBERED, TOO_FAR, CameraInfos
 from test.waiting import PATIENCE_S
 
 SECOND = 1_000_000_000
@@ -142,3 +142,31 @@ def test_what_one_thread_offers_another_finds() -> None:
     for reader in readers:
         reader.join(PATIENCE_S)
     assert not problems
+
+
+def test_after_a_jump_back_the_camera_info_of_an_image_that_comes_first_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording that begins again: all that is there is of its end."""
+    found = infos(START + 60 * SECOND)
+    assert found.of(header(START + 60 * SECOND)).by == "stamp"
+    monkeypatch.setattr(camera_infos, "LATE_S", PATIENCE_S)
+    late = threading.Timer(0.0, lambda: found.offer(info(START, 7.0)))
+    late.start()
+    answer = found.of(header(START))
+    late.join()
+    assert (answer.by, answer.stamp_problem) == ("stamp", None)
+
+
+def test_memory_is_bounded_whatever_their_coefficients() -> None:
+    found = CameraInfos()
+    for number in range(20):
+        huge = info(START + number * MS, number)
+        huge.d = [0.0] * (MOST_BYTES // 32)
+        found.offer(huge)
+        assert len(found) <= 4 and found.newest is huge
+    huge = info(START, 99)
+    huge.d = [0.0] * MOST_BYTES
+    found.offer(huge)
+    assert len(found) == 1 and found.of(header(START)).info is huge
+    for number in range(8):
+        found.offer(info(START + number * MS, number))
+    assert len(found) == 8, "what was huge is no longer counted"

@@ -37,7 +37,7 @@ from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.node import node as node_module
 from depth_retrofit_ros.ros.node import outputs as outputs_module
 from depth_retrofit_ros.ros.node.outputs import _TOPICS, Outputs
-from depth_retrofit_ros.ros.node.parameters import Settings
+from depth_retrofit_ros.ros.node.parameters import Settings, declare
 from depth_retrofit_ros.runtime.host_outputs import Fill, HostOutputs
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
 
@@ -329,9 +329,9 @@ def test_an_output_whose_publisher_is_gone_was_not_sent(graph: Graph) -> None:
 
     outputs = Outputs(graph.client, ("depth", "selection"), lambda *arguments: Gone())
     selection = SimpleNamespace(mask=lambda: torch.ones(2, 2, dtype=torch.bool))
-    fake, settings = SimpleNamespace(depth=torch.ones(2, 2), metric=False, selection=selection), SimpleNamespace(cloud_stride=1)
-    frame = Frame(np.zeros((2, 2, 3), np.uint8))
-    sent = outputs.publish(frame, cast(DepthFrame, fake), Header(), None, cast(Any, settings))
+    fake = SimpleNamespace(depth=torch.ones(2, 2), metric=False, selection=selection)
+    frame, settings = Frame(np.zeros((2, 2, 3), np.uint8)), declare(graph.client)
+    sent = outputs.publish(frame, cast(DepthFrame, fake), Header(), None, settings)
     assert sent.times_ms == {} and sent.failed == {}
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import array
+import threading
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
@@ -14,7 +17,9 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.lens import Lens, RayTable
 from depth_retrofit_ros.msg import FrameStats
-from test.ros.graph import NODE, Graph, SlantedWall, pixels_of, wait_until
+from depth_retrofit_ros.ros.messages import rectification
+from depth_retrofit_ros.runtime.watchdog import FIRST
+from test.ros.graph import NODE, PATIENCE_S, Graph, SlantedWall, pixels_of, status, wait_until
 
 RAW, NEW = Camera(96, 64, 50.0, 50.0, 47.0, 31.0), Camera(96, 64, 24.0, 25.0, 48.0, 32.0)
 LENS = Lens("equidistant", (-0.05, 0.01, 0.0, 0.0), RAW)
@@ -56,10 +61,10 @@ def off_the_wall(cloud: Any) -> np.ndarray:
     return np.asarray(np.abs(points @ NORMAL - DISTANCE) / points[:, 2])
 
 
-def play(graph: Graph, rectify: str, infos: list[CameraInfo]) -> tuple[Any, ...]:
+def play(graph: Graph, rectify: str, infos: list[CameraInfo], **options: Any) -> tuple[Any, ...]:
     model = ReadsDepth()
     arguments = ["--ros-args", "-r", "image:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"]
-    node = graph.depth_node(model, cli_args=arguments, cloud_stride=1, rectify=rectify)
+    node = graph.depth_node(model, cli_args=arguments, cloud_stride=1, rectify=rectify, **options)
     assert node._processor is not None
     topics = ((Image, "depth/image_rect"), (CameraInfo, "depth/camera_info"), (PointCloud2, "points"), (FrameStats, "frame_stats"))
     heard = [graph.listen(kind, f"{NODE}/{name}") for kind, name in topics]
@@ -98,3 +103,21 @@ def test_an_image_that_stays_a_fisheye_s_gives_points_along_its_rays_and_a_word_
     images = graph.client.create_publisher(Image, "/camera/image_raw", 1)
     wait_until(lambda: images.publish(painted(5)) or len(infos) > 1, "another answer")
     assert not any(infos[-1].d)
+
+
+def test_a_map_that_is_long_in_the_making_is_no_hang(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    release, make = threading.Event(), rectification._optics
+
+    def slowly(*arguments: Any) -> Any:
+        assert release.wait(PATIENCE_S)
+        return make(*arguments)
+
+    monkeypatch.setattr(rectification, "_optics", slowly)
+    node, _, (depths, *_) = play(graph, "false", [info()], patience_s=0.2)
+    assert graph.set_parameter(node, "rectify", "points").successful
+    reports, images = graph.listen(DiagnosticArray, "/diagnostics"), graph.publisher(Image, "/camera/image_raw")
+    images.publish(painted(2))
+    wait_until(lambda: reports and status(reports[-1], "pipeline").level != DiagnosticStatus.OK, "the news")
+    assert (status(reports[-1], "pipeline").level, status(reports[-1], "pipeline").message) == (DiagnosticStatus.WARN, FIRST)
+    release.set()
+    wait_until(lambda: len(depths) == 2 and status(reports[-1], "pipeline").level == DiagnosticStatus.OK, "the end of it")

@@ -198,3 +198,21 @@ def test_a_transform_that_is_on_its_way_is_waited_for() -> None:
     transforms.offer([said("base", "odom", (2, 0, 0), at_ns=START + 20 * MS)], is_static=False)
     worker.join(PATIENCE_S / 2)
     assert found and found[0][0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "at_ns"),
+    [
+        ("odom", "gripper", START),
+        ("odom", "lidar", START),
+        ("odom", "base", START - SECOND),
+        ("odom", "base", START + 5 * SECOND),
+    ],
+    ids=["nobody publishes it", "not connected", "before the first", "ended long before"],
+)
+def test_what_is_not_about_to_come_holds_up_no_image(target: str, source: str, at_ns: int) -> None:
+    transforms = static(said("lidar", "roof"))
+    transforms.offer([said("base", "odom", at_ns=START)], is_static=False)
+    transforms._came.wait = lambda timeout=None: pytest.fail("it waits")  # type: ignore[method-assign]
+    with pytest.raises(TransformError):
+        transforms.lookup(target, source, at_ns, PATIENCE_S)

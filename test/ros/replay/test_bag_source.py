@@ -12,7 +12,7 @@ from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, INFO_TYPE, Bag, BagMessage, with_stamp
 from depth_retrofit_ros.lens import Rectification
 from depth_retrofit_ros.ros.replay.bag_source import NO_TOPIC, BagSource
-from test.evaluation.bags import PERIOD_NS, START_NS, image_message, scene, write_bag
+from test.evaluation.bags import PERIOD_NS, START_NS, image_message, info_message, scene, write_bag
 from test.evaluation.mcap_writer import Stream, write_mcap
 
 STAMPS = [START_NS + i * PERIOD_NS for i in range(4)]
@@ -193,3 +193,13 @@ def test_a_raw_image_is_rectified_with_its_reference_and_neither_where_it_is_not
     assert made.reference is not None and given.reference is not None
     np.testing.assert_array_equal(made.reference, made.frame.optics.depth(given.reference))
     assert (made.reference != given.reference).any() and np.isin(made.reference, given.reference).all()
+
+
+def test_an_image_has_the_calibration_of_its_stamp_as_in_the_node(tmp_path: Path) -> None:
+    """A zoom lens whose camera_info was recorded ahead of its images."""
+    with Bag(write_bag(tmp_path / "bag", "mcap")) as bag:
+        images = [(m.time_ns, m.data) for m in bag.messages(["/camera/image"])]
+    infos = [(START_NS + place, info_message(stamp, 64, 48, 60.0 + place)) for place, stamp in enumerate(STAMPS)]
+    streams = [Stream("/camera/camera_info", INFO_TYPE, infos), Stream("/camera/image", IMAGE_TYPE, images)]
+    source = BagSource(write_mcap(tmp_path / "ahead.mcap", streams))
+    assert [frame.camera and frame.camera.fx for _, frame in source.frames(range(4))] == [60.0, 61.0, 62.0, 63.0]
