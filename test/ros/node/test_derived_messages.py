@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from std_msgs.msg import Header
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.io.color_map import colorize
 from depth_retrofit_ros.lens import Lens, RayTable
+from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.ros.node.derived_messages import DerivedMessages, derived_settings
 from depth_retrofit_ros.ros.node.outputs import _TOPICS, Outputs
 from depth_retrofit_ros.ros.node.parameters import PARAMETERS, Settings
@@ -84,15 +87,15 @@ def test_compressed_millimeters_end_where_they_are_told_and_the_raw_ones_do_not(
 
 
 def test_two_previews_are_painted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    painted, colorize = list[int](), host_outputs.colorize
-    monkeypatch.setattr(host_outputs, "colorize", lambda *values, **out: (painted.append(1), colorize(*values, **out))[1])
+    paint = mock.Mock(wraps=colorize)
+    monkeypatch.setattr(host_outputs, "colorize", paint)
     result, frame = answer()
     fills = HostOutputs(CPU).begin(result, frame, BOTH, 1)
     first, second = np.zeros((2, 12, 20, 3), np.uint8)
     fills["preview_compressed"](first)
     fills["preview"](second)
     np.testing.assert_array_equal(first, second)
-    assert painted == [1] and first.any()
+    assert paint.call_count == 1 and first.any()
 
 
 def test_a_lens_that_bends_rays_has_no_disparity_and_no_scan_and_neither_has_a_frame_without_a_camera() -> None:
@@ -130,9 +133,9 @@ def test_a_device_makes_what_the_host_makes() -> None:
         result, frame = answer(sky=seen)
         derived = derived_settings(settings(scan_height=5))
         host = HostOutputs(CPU).begin(result, frame, DERIVED, 1, derived)
-        made = {name: np.zeros((12, 20), np.float32) for name in ("disparity",)}
-        made |= {"depth_compressed": np.zeros((12, 20), np.uint16), "scan": np.zeros(20, np.float32)}
-        surfaces = host_outputs.surface_depth(result)
+        made: dict[str, np.ndarray] = {"disparity": np.zeros((12, 20), np.float32), "scan": np.zeros(20, np.float32)}
+        made["depth_compressed"] = np.zeros((12, 20), np.uint16)
+        surfaces = surface_depth(result)
         takes = device_takes(
             result,
             frame.camera,
