@@ -37,7 +37,7 @@ from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.node import node as node_module
 from depth_retrofit_ros.ros.node import outputs as outputs_module
 from depth_retrofit_ros.ros.node.outputs import _TOPICS, Outputs
-from depth_retrofit_ros.ros.node.parameters import Settings
+from depth_retrofit_ros.ros.node.parameters import PARAMETERS, Settings
 from depth_retrofit_ros.runtime.host_outputs import Fill, HostOutputs
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
 
@@ -329,9 +329,10 @@ def test_an_output_whose_publisher_is_gone_was_not_sent(graph: Graph) -> None:
 
     outputs = Outputs(graph.client, ("depth", "selection"), lambda *arguments: Gone())
     selection = SimpleNamespace(mask=lambda: torch.ones(2, 2, dtype=torch.bool))
-    fake, settings = SimpleNamespace(depth=torch.ones(2, 2), metric=False, selection=selection), SimpleNamespace(cloud_stride=1)
+    fake = SimpleNamespace(depth=torch.ones(2, 2), metric=False, selection=selection)
+    defaults: dict[str, Any] = {row.name: row.default for row in PARAMETERS}
     frame = Frame(np.zeros((2, 2, 3), np.uint8))
-    sent = outputs.publish(frame, cast(DepthFrame, fake), Header(), None, cast(Any, settings))
+    sent = outputs.publish(frame, cast(DepthFrame, fake), Header(), None, Settings(**defaults))
     assert sent.times_ms == {} and sent.failed == {}
 
 
