@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ from depth_retrofit_ros.sparse.pixel_set import PixelSet
 HEIGHT, WIDTH = 1440, 2560
 ROUNDS = 7
 # Way → output, parameters that differ from the defaults, the raw message beside it.
-WAYS = {
+WAYS: dict[str, tuple[str, dict[str, Any], str]] = {
     "compressedDepth rvl": ("depth_compressed", {}, "depth"),
     "compressedDepth png": ("depth_compressed", {"compressed_depth_format": "png"}, "depth"),
     "compressedDepth rvl, mm": ("depth_mm_compressed", {}, "depth_mm"),
@@ -44,7 +45,11 @@ WAYS = {
     "scan of one row": ("scan", {}, "depth"),
     "scan of 100 rows": ("scan", {"scan_height": 100}, "depth"),
 }
-RAW = {"depth": ("32FC1", np.float32, 1), "depth_mm": ("16UC1", np.uint16, 1), "preview": ("rgb8", np.uint8, 3)}
+RAW: dict[str, tuple[str, type[np.generic], int]] = {
+    "depth": ("32FC1", np.float32, 1),
+    "depth_mm": ("16UC1", np.uint16, 1),
+    "preview": ("rgb8", np.uint8, 3),
+}
 
 
 def answer() -> tuple[DepthFrame, Frame]:
@@ -64,7 +69,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     result, frame = answer()
-    settings = Settings(**{row.name: row.default for row in PARAMETERS})
+    defaults: dict[str, Any] = {row.name: row.default for row in PARAMETERS}
+    settings = Settings(**defaults)
     outputs, messages, header = HostOutputs(torch.device("cpu")), DerivedMessages(), Header(frame_id="camera_optical_frame")
 
     def derived(name: str, changed: Settings) -> Callable[[], np.ndarray]:

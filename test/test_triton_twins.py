@@ -231,7 +231,7 @@ def check_outputs(device: str) -> None:
         refined[:, ::3] = 0.0  # where the refiner did not look
         made = DepthFrame(depth, depth, coarse, "model", pixels, torch.ones(0), camera=camera, image=image, sky=sky)
         made = made if index else replace(made, refined_normals=refined)
-        room = {
+        room: dict[str, np.ndarray] = {
             name: np.empty(size, kind) for name, kind in (("depth", np.float32), ("depth_mm", np.uint16), ("selection", np.uint8))
         }
         room |= {"points": np.empty((*cloud_size(*size, stride), 4), np.float32), "normals": np.empty((*size, 3), np.float32)}

@@ -89,7 +89,8 @@ def inverse_depth(depth: torch.Tensor, form: InverseDepth) -> torch.Tensor:
 
 def cut_off(millimeters: np.ndarray, depth_max: float) -> None:
     """What is farther than ``depth_max`` [m] becomes unknown, in place; ``uint16 [H, W]``."""
-    cv2.threshold(millimeters, min(1000.0 * depth_max, float(_HIGHEST)), 0, cv2.THRESH_TOZERO_INV, dst=millimeters)
+    if 1000.0 * depth_max < _HIGHEST:  # none is farther otherwise
+        cv2.threshold(millimeters, 1000.0 * depth_max, 0, cv2.THRESH_TOZERO_INV, dst=millimeters)
 
 
 def capacity(height: int, width: int, codec: str) -> int:

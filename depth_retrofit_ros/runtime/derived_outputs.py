@@ -13,10 +13,9 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.frame import DepthFrame
-from depth_retrofit_ros.io.compressed_depth import InverseDepth, compile_inverse_depth, cut_off, fill_inverse_depth, inverse_depth
+from depth_retrofit_ros.io.compressed_depth import InverseDepth, compile_inverse_depth, fill_inverse_depth, inverse_depth
 from depth_retrofit_ros.io.disparity_image import compile_disparity, disparity, fill_disparity
 from depth_retrofit_ros.io.rvl import compile_rvl
-from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.runtime.laser_scan import ScanSettings, compile_scan, fill_scan
 
 DERIVED = ("depth_compressed", "depth_mm_compressed", "preview_compressed", "disparity", "scan")
@@ -63,10 +62,6 @@ def host_fills(
     px; scan: ``float32 [W]`` m. depth, surfaces: ``float32 [H, W]``, the latter NaN in the sky; millimeters, preview: fill these.
     """
 
-    def fill_millimeters(out: np.ndarray) -> None:
-        millimeters(out)
-        cut_off(out, settings.depth_max)
-
     def fill_disparities(out: np.ndarray) -> None:
         assert camera is not None
         fill_disparity(surfaces(), settings.disparity_constant(camera), out)
@@ -81,7 +76,7 @@ def host_fills(
 
     return {
         "depth_compressed": lambda out: fill_inverse_depth(depth(), settings.inverse_depth, out),
-        "depth_mm_compressed": fill_millimeters,
+        "depth_mm_compressed": millimeters,
         "preview_compressed": preview,
         "disparity": fill_disparities,
         "scan": fill_ranges,
@@ -95,29 +90,21 @@ def device_takes(
     fetch: Callable[[str, torch.Tensor], Take],
     millimeters: Callable[[], Take],
     preview: Callable[[], Take],
+    surfaces: Callable[[], torch.Tensor],
 ) -> dict[str, Callable[[], Take]]:
     """As ``host_fills``, where the answer lies: output → what enqueues it and returns how to wait for its values.
 
-    fetch: enqueues the copy of a named tensor; millimeters, preview: enqueue these outputs. None of it waits for the device.
+    fetch: enqueues the copy of a named tensor; millimeters, preview: enqueue these outputs;
+    surfaces: ``surface_depth``. None of it waits for the device.
     """
 
     def inverse() -> Take:
         take = fetch("depth_compressed", inverse_depth(result.depth, settings.inverse_depth))
         return lambda: take().view(np.uint16)
 
-    def take_millimeters() -> Take:
-        take = millimeters()
-
-        def cut() -> np.ndarray:
-            values = take().copy()  # what is there is the output of millimetres' too
-            cut_off(values, settings.depth_max)
-            return values
-
-        return cut
-
     def disparities() -> Take:
         assert camera is not None
-        return fetch("disparity", disparity(surface_depth(result), settings.disparity_constant(camera)))
+        return fetch("disparity", disparity(surfaces(), settings.disparity_constant(camera)))
 
     def scan() -> Take:
         """The band alone is copied; its nearest points are the host's to find."""
@@ -125,7 +112,7 @@ def device_takes(
         rows = settings.scan.rows(camera)
         band = result.depth[rows]
         if result.sky is not None:
-            band = torch.where(surface_depth(result)[rows].isnan() & ~band.isnan(), torch.inf, band)
+            band = torch.where(surfaces()[rows].isnan() & ~band.isnan(), torch.inf, band)
         take = fetch("scan", band)
 
         def ranges() -> np.ndarray:
@@ -137,7 +124,7 @@ def device_takes(
 
     return {
         "depth_compressed": inverse,
-        "depth_mm_compressed": take_millimeters,
+        "depth_mm_compressed": millimeters,
         "preview_compressed": preview,
         "disparity": disparities,
         "scan": scan,

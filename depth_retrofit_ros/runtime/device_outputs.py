@@ -49,6 +49,7 @@ class DeviceOutputs:
         depth = cache(lambda: self._fetch("depth", result.depth))
         millimeters = cache(lambda: self._millimeters(result.depth))
         preview = cache(lambda: self._preview(result.depth, depth))
+        surfaces = cache(lambda: surface_depth(result))
 
         def fetch(name: str, tensor: torch.Tensor) -> Take:
             return self._fetch(name, tensor).values
@@ -56,12 +57,12 @@ class DeviceOutputs:
         makers: dict[str, Callable[[], Take]] = {
             "depth": lambda: depth().values,
             "depth_mm": millimeters,
-            "points": lambda: self._points(result, frame, stride),
+            "points": lambda: self._points(result, surfaces(), frame, stride),
             "preview": preview,
             "selection": lambda: self._selection(result),
             "normals": lambda: self._fetch("normals", normals()).values,
             "normals_preview": lambda: self._normals_preview(normals()),
-            **device_takes(result, frame.camera, derived, fetch, millimeters, preview),
+            **device_takes(result, frame.camera, derived, fetch, millimeters, preview, surfaces),
         }
         fills: dict[str, Fill] = {}
         for name in names:
@@ -85,15 +86,15 @@ class DeviceOutputs:
         fetched = self._fetch("depth_mm", millimeters(depth))
         return lambda: fetched.values().view(np.uint16)
 
-    def _points(self, result: DepthFrame, frame: Frame, stride: int) -> Take:
+    def _points(self, result: DepthFrame, surfaces: torch.Tensor, frame: Frame, stride: int) -> Take:
         from depth_retrofit_ros.pointcloud.organized_triton import make_cloud_on_device
 
         assert frame.camera is not None and result.image is not None
         if isinstance(frame.optics, RayTable):
             slopes = self._slopes(frame.optics.slopes)
             assert slopes is not None
-            return self._fetch("points", cloud_along(surface_depth(result), result.image, slopes, stride)).values
-        cloud = make_cloud_on_device(surface_depth(result), result.image, self._rays(frame.camera), stride)
+            return self._fetch("points", cloud_along(surfaces, result.image, slopes, stride)).values
+        cloud = make_cloud_on_device(surfaces, result.image, self._rays(frame.camera), stride)
         return self._fetch("points", cloud).values
 
     def _preview(self, depth: torch.Tensor, fetch_depth: Callable[[], Fetched]) -> Take:

@@ -22,7 +22,8 @@ from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.runtime.derived_outputs import DEFAULTS, DerivedSettings, host_fills
 
 Fill: TypeAlias = Callable[[np.ndarray], object]
-"""Writes an output into the memory that it is given; raises what keeps it from being made.
+"""Writes an output into the memory that it is given, which nobody else writes before the next frame; raises what keeps it
+from being made.
 
 depth: ``float32 [H, W]``; depth_mm: ``uint16 [H, W]``; points: ``float32 [h, w, 4]``, see ``fill_cloud``; preview, normals_preview:
 ``uint8 [H, W, 3]``; selection: ``uint8 [H, W]``; normals: ``float32 [H, W, 3]``; for the others see ``derived_outputs.host_fills``.
@@ -58,15 +59,13 @@ class HostOutputs:
         def fill_selection(out: np.ndarray) -> None:
             np.multiply(self._mask(result.selection.mask()).values(), np.uint8(255), out=out)
 
-        @cache
-        def picture() -> np.ndarray:
-            return colorize(depth())
+        painted: list[np.ndarray] = []  # the memory of the first of the two previews, which is its own until the next frame
 
         def fill_preview(out: np.ndarray) -> None:
-            if {"preview", "preview_compressed"} <= set(names):  # made once for both
-                np.copyto(out, picture())
-            else:
-                colorize(depth(), out=out)
+            if painted:
+                return np.copyto(out, painted[0])
+            colorize(depth(), out=out)
+            painted.append(out)
 
         def millimeters(out: np.ndarray) -> None:
             fill_millimeters(depth(), out)

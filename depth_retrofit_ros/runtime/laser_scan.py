@@ -97,11 +97,13 @@ def _fill(
     for row in range(band.shape[0]):
         for column in range(width):
             distance = band[row, column] * lengths[column]
+            if not distance > np.float32(0.0):  # unknown; written so that NaN is
+                continue
             if distance > range_max:
                 said[column] |= np.uint8(1)
             elif distance >= range_min:
                 nearest[column] = min(nearest[column], distance)
-            elif distance > np.float32(0.0):
+            else:
                 said[column] |= np.uint8(2)
     for beam in range(width):
         best, heard = np.float32(np.inf), np.uint8(0)

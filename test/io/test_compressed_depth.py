@@ -37,7 +37,8 @@ def quantized(depth: np.ndarray, form: InverseDepth) -> np.ndarray:
 
 
 def data_of(values: np.ndarray, form: InverseDepth | None, codec: str) -> bytes:
-    out = np.empty(capacity(*values.shape, codec), np.uint8)
+    height, width = values.shape
+    out = np.empty(capacity(height, width, codec), np.uint8)
     return out[: encode(values, form, codec, out)].tobytes()
 
 

@@ -52,6 +52,8 @@ def test_without_a_range_it_says_why() -> None:
     mixed = scan(np.r_[np.full((1, 65), 0.1), np.full((1, 65), 50.0)], settings)
     assert (mixed == -np.inf).all(), "what is too near is no free space"
     assert np.isfinite(scan(np.r_[np.full((1, 65), 0.1), np.full((1, 65), 1.0)], settings)).all()
+    for nothing in (0.0, -0.0):
+        assert np.isnan(scan(np.full((1, 65), nothing), ScanSettings(range_min=0.0))).all(), "no obstacle at the camera itself"
 
 
 def test_the_band_lies_about_its_row() -> None:

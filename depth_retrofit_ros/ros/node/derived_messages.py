@@ -66,6 +66,8 @@ class DerivedMessages:
         values = self._room(name, size, np.uint16)
         fill(values)
         codec, encoding = settings.compressed_depth_format, _ENCODINGS[name]
+        if encoding == "16UC1":
+            compressed_depth.cut_off(values, settings.compressed_depth_max)
         message = self._compressed(name)
         data = message.prepare(compressed_depth.capacity(*size, codec), header, f"{encoding}; compressedDepth {codec}")
         form = derived_settings(settings).inverse_depth if encoding == "32FC1" else None

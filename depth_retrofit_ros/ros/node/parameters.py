@@ -253,7 +253,7 @@ PARAMETERS = (
         "compressed_depth_format",
         "rvl",
         "active",
-        "Of depth_compressed and depth_mm_compressed; png is smaller and slower, and what Humble's subscribers read",
+        "Of depth_compressed and depth_mm_compressed; png is slower, and what Humble's subscribers read, which know no rvl",
         choices=DEPTH_CODECS,
     ),
     Parameter("compressed_depth_max", 100.0, "active", "Compressed depth from here on is unknown [m]", span=(1.0, 1000.0)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -51,9 +52,9 @@ def test_a_compressed_image_is_what_ros_reads_whatever_its_size() -> None:
 def test_rosbags_stores_compressed_depth_and_our_reader_finds_the_depth(codec: str, tmp_path: Path) -> None:
     depth, form = np.random.default_rng(0).uniform(0.5, 20, (20, 30)).astype(np.float32), InverseDepth.of(100.0, 100.0)
     depth[3, 4] = np.nan
-    values, message = np.empty(depth.shape, np.uint16), CompressedMessage()
+    values, message = np.empty((20, 30), np.uint16), CompressedMessage()
     fill_inverse_depth(depth, form, values)
-    room = message.prepare(capacity(*depth.shape, codec), header("a"), f"32FC1; compressedDepth {codec}")
+    room = message.prepare(capacity(20, 30, codec), header("a"), f"32FC1; compressedDepth {codec}")
     raw = message.finish(encode(values, form, codec, room)).tobytes()
     store = get_typestore(Stores.ROS2_JAZZY)
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -61,7 +62,7 @@ def test_rosbags_stores_compressed_depth_and_our_reader_finds_the_depth(codec: s
         writer.write(connection, 5, raw)
     with AnyReader([tmp_path / "bag"], default_typestore=store) as reader:
         ((connection, _, data),) = reader.messages()
-        read = reader.deserialize(data, connection.msgtype)
+        read: Any = reader.deserialize(data, connection.msgtype)
     assert read.format == f"32FC1; compressedDepth {codec}"
     found = depth_image(bytes(data), COMPRESSED_TYPE)
     assert np.isnan(found[3, 4]) and np.isnan(found).sum() == 1
@@ -105,7 +106,7 @@ def test_a_scan_is_what_ros_reads() -> None:
         read = deserialize_message(message.serialized.tobytes(), LaserScan)
         assert read.header == header(frame_id)
         told = read.angle_min, read.angle_max, read.angle_increment, read.range_min, read.range_max
-        np.testing.assert_array_equal(told, np.float32([-0.5, 0.6, 0.1, 0.3, 9.0]))
+        np.testing.assert_array_equal(told, np.array([-0.5, 0.6, 0.1, 0.3, 9.0], np.float32))
         assert (read.time_increment, read.scan_time, len(read.intensities)) == (0, 0, 0)
         np.testing.assert_array_equal(np.asarray(read.ranges), ranges)
 

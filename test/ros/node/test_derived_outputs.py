@@ -50,7 +50,7 @@ def test_every_derived_output_is_of_the_depth_that_is_sent(graph: Graph) -> None
 
     jpeg = received["depth/preview/compressed"][0]
     assert jpeg.format == "rgb8; jpeg compressed bgr8"
-    picture = cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    picture = np.asarray(cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_UNCHANGED))[..., ::-1]
     off = np.abs(picture.astype(int) - pixels_of(received["depth/preview"][0]))
     assert off.mean() < 6 and picture.shape == (96, 128, 3)
 
@@ -70,7 +70,7 @@ def test_every_derived_output_is_of_the_depth_that_is_sent(graph: Graph) -> None
     of_png = received["depth/image_rect/compressedDepth"]
     wait_until(lambda: len(of_png) == 2, "the same as PNG")
     assert of_png[1].format == "32FC1; compressedDepth png"
-    values = cv2.imdecode(np.frombuffer(bytes(of_png[1].data)[12:], np.uint8), cv2.IMREAD_UNCHANGED)
+    values = np.asarray(cv2.imdecode(np.frombuffer(bytes(of_png[1].data)[12:], np.uint8), cv2.IMREAD_UNCHANGED))
     wait_until(lambda: len(received["depth/image_rect"]) == 2, "its depth")
     np.testing.assert_array_equal(values > 0, pixels_of(received["depth/image_rect"][1]) < 2.0)
 
