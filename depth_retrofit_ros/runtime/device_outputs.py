@@ -12,9 +12,11 @@ import torch
 from depth_retrofit_ros.device.cuda_streams import Download, Fetched, Upload
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.color_map import SHARES, UNKNOWN, UNKNOWN_RGB, colorize, palette, sample_step
+from depth_retrofit_ros.pointcloud.filters import EVERYTHING, CloudFilter
 from depth_retrofit_ros.pointcloud.normals import surface_normals
 from depth_retrofit_ros.pointcloud.ray_slopes import RaySlopes
 from depth_retrofit_ros.pointcloud.surfaces import surface_depth
+from depth_retrofit_ros.runtime.filtered_cloud import DeviceCloud, failing
 from depth_retrofit_ros.runtime.host_outputs import Fill
 
 Take = Callable[[], np.ndarray]
@@ -29,17 +31,20 @@ class DeviceOutputs:
         self._device = device
         self._downloads: dict[str, Download] = {}
         self._rays = RaySlopes(device)
+        self._cloud = DeviceCloud(device)
         self._palette = Upload(device)(palette())
         self._unknown = Upload(device)(np.array(UNKNOWN_RGB, np.uint8))
 
-    def begin(self, result: DepthFrame, frame: Frame, names: Collection[str], stride: int) -> Mapping[str, Fill]:
+    def begin(
+        self, result: DepthFrame, frame: Frame, names: Collection[str], stride: int, cloud: CloudFilter = EVERYTHING
+    ) -> Mapping[str, Fill]:
         """Enqueue these outputs and their copies, one after the other, and wait for none of them. See ``HostOutputs.begin``."""
         normals = cache(lambda: surface_normals(result, self._rays).permute(1, 2, 0))
         depth = cache(lambda: self._fetch("depth", result.depth))
         makers: dict[str, Callable[[], Take]] = {
             "depth": lambda: depth().values,
             "depth_mm": lambda: self._millimeters(result.depth),
-            "points": lambda: self._points(result, frame, stride),
+            "points": lambda: self._points(result, frame, stride, cloud.keep_sky),
             "preview": lambda: self._preview(result.depth, depth),
             "selection": lambda: self._selection(result),
             "normals": lambda: self._fetch("normals", normals()).values,
@@ -48,7 +53,8 @@ class DeviceOutputs:
         fills: dict[str, Fill] = {}
         for name in names:
             with self._stage(name):
-                fills[name] = _fill(makers[name])
+                is_filtered = name == "points" and not cloud.plain
+                fills[name] = self._filtered(result, frame, stride, cloud) if is_filtered else _fill(makers[name])
         return fills
 
     def _stage(self, name: str) -> AbstractContextManager[None]:
@@ -67,11 +73,19 @@ class DeviceOutputs:
         fetched = self._fetch("depth_mm", millimeters(depth))
         return lambda: fetched.values().view(np.uint16)
 
-    def _points(self, result: DepthFrame, frame: Frame, stride: int) -> Take:
+    def _filtered(self, result: DepthFrame, frame: Frame, stride: int, cloud: CloudFilter) -> Fill:
+        assert frame.camera is not None
+        try:
+            return self._cloud.begin(result, self._rays(frame.camera), frame.camera, stride, cloud)
+        except Exception as error:
+            return failing(error)
+
+    def _points(self, result: DepthFrame, frame: Frame, stride: int, keep_sky: bool) -> Take:
         from depth_retrofit_ros.pointcloud.organized_triton import make_cloud_on_device
 
         assert frame.camera is not None and result.image is not None
-        cloud = make_cloud_on_device(surface_depth(result), result.image, self._rays(frame.camera), stride)
+        depth = result.depth if keep_sky else surface_depth(result)
+        cloud = make_cloud_on_device(depth, result.image, self._rays(frame.camera), stride)
         return self._fetch("points", cloud).values
 
     def _preview(self, depth: torch.Tensor, fetch_depth: Callable[[], Fetched]) -> Take:

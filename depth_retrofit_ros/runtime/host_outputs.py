@@ -14,9 +14,11 @@ from depth_retrofit_ros.device.cuda_streams import Download
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.color_map import colorize, colorize_normals
 from depth_retrofit_ros.io.raw_depth import fill_millimeters
+from depth_retrofit_ros.pointcloud.filters import EVERYTHING, CloudFilter
 from depth_retrofit_ros.pointcloud.normals import surface_normals
 from depth_retrofit_ros.pointcloud.organized import fill_cloud
 from depth_retrofit_ros.pointcloud.surfaces import surface_depth
+from depth_retrofit_ros.runtime.filtered_cloud import HostCloud
 
 Fill: TypeAlias = Callable[[np.ndarray], object]
 """Writes an output into the memory that it is given; raises what keeps it from being made.
@@ -31,11 +33,17 @@ class HostOutputs:
 
     def __init__(self, device: torch.device) -> None:
         self._depth, self._surfaces, self._normals, self._mask = (Download(device) for _ in range(4))
+        self._cloud = HostCloud()
 
-    def begin(self, result: DepthFrame, frame: Frame, names: Collection[str], stride: int) -> Mapping[str, Fill]:
-        """How to fill these outputs, names of ``parameters.OUTPUTS``. stride: of the cloud."""
+    def begin(
+        self, result: DepthFrame, frame: Frame, names: Collection[str], stride: int, cloud: CloudFilter = EVERYTHING
+    ) -> Mapping[str, Fill]:
+        """How to fill these outputs, names of ``parameters.OUTPUTS``. stride, cloud: of the cloud; where that is filtered, its fill
+        is a ``CloudFill``."""
         depth = cache(lambda: self._depth(result.depth).values())
-        surfaces = cache(lambda: depth() if result.sky is None else self._surfaces(surface_depth(result)).values())
+        surfaces = cache(
+            lambda: depth() if result.sky is None or cloud.keep_sky else self._surfaces(surface_depth(result)).values()
+        )
         normals = cache(lambda: self._normals(surface_normals(result)).values())
 
         def fill_points(out: np.ndarray) -> None:
@@ -54,4 +62,7 @@ class HostOutputs:
             "normals": lambda out: cv2.merge(list(normals()), dst=out),
             "normals_preview": lambda out: colorize_normals(normals(), out=out),
         }
+        if "points" in names and not cloud.plain:
+            assert frame.camera is not None
+            made["points"] = self._cloud.begin(surfaces, frame.image, frame.camera, stride, cloud)
         return {name: made[name] for name in names}

@@ -39,6 +39,7 @@ from depth_retrofit_ros.ros.node.scale_fit import mode_refusal
 from depth_retrofit_ros.ros.transport.graph_checks import LossWatch, name_problems, transport_problems, type_problems
 from depth_retrofit_ros.ros.transport.outlet import COPIES, way_out
 from depth_retrofit_ros.ros.transport.qos import SMALL_DEPTH, publish_to, subscribe_newest
+from depth_retrofit_ros.runtime.filtered_cloud import compile_filters
 from depth_retrofit_ros.runtime.self_check import self_check
 from depth_retrofit_ros.runtime.time_limit import TookTooLong, run_within
 from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S
@@ -333,6 +334,8 @@ class DepthNode(LifecycleNode):
         usual_s = self_check(method)
         compile_cloud()
         compile_millimeters()
+        if method.coarse.device.type == "cpu":
+            compile_filters()
         if method.coarse.device.type == "cpu" and any(name.startswith("normals") for name in self.settings.outputs):
             compile_normals()
         return method, usual_s

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -15,12 +15,15 @@ from rclpy.exceptions import InvalidHandle
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_retrofit_ros.device.launches import has_kernels
+from depth_retrofit_ros.errors import OutputError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.pointcloud.filters import EVERYTHING, CloudFilter
 from depth_retrofit_ros.pointcloud.organized import cloud_size
 from depth_retrofit_ros.ros.messages.calibration import info_for_image
 from depth_retrofit_ros.ros.messages.outgoing import CloudMessage, ImageMessage
-from depth_retrofit_ros.ros.node.parameters import OUTPUTS
+from depth_retrofit_ros.ros.node.crop_frame import CropFrame, filter_of
+from depth_retrofit_ros.ros.node.parameters import NO_BOX, OUTPUTS
 from depth_retrofit_ros.ros.transport.outlet import outlet
 from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH
 from depth_retrofit_ros.runtime.host_outputs import Fill, HostOutputs
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.ros.node.parameters import Settings
     from depth_retrofit_ros.ros.node.views import Window
     from depth_retrofit_ros.runtime.device_outputs import DeviceOutputs
+    from depth_retrofit_ros.runtime.filtered_cloud import CloudFill
 
 
 class Destination(Protocol):
@@ -108,6 +112,7 @@ class Outputs:
         self._cloud_limiter, self._view_cloud_limiter = RateLimiter(), RateLimiter()
         self._makers: dict[torch.device, HostOutputs | DeviceOutputs] = {}
         self._points_message, self._view_points_message = CloudMessage(), CloudMessage()
+        self.crop = CropFrame(node)
         self._image_messages = {name: ImageMessage(*kind) for name, kind in _IMAGES.items()}
         self.choose(chosen)
 
@@ -132,7 +137,14 @@ class Outputs:
         failed: dict[str, Exception] = {}
         camera, publishers = frame.camera, self._publishers
         send, due = partial(self._try, publishers, times_ms, failed), self._due(publishers, result, camera, settings)
-        fills = self._maker(result.depth.device).begin(result, frame, due, settings.cloud_stride)
+        cloud = EVERYTHING
+        if "points" in due:
+            try:
+                cloud = self._cloud_filter(header, settings)
+            except OutputError as error:
+                due.remove("points")
+                failed["points"] = error
+        fills = self._maker(result.depth.device).begin(result, frame, due, settings.cloud_stride, cloud)
         messages = {name: partial(self._filled, name, fill, result, header, settings) for name, fill in fills.items()}
         for name in _DEPTHS:
             if name in messages:
@@ -186,6 +198,7 @@ class Outputs:
 
     def destroy(self) -> None:
         """Take the publishers from the graph."""
+        self.crop.destroy()
         self._offer(())
 
     def _offer(self, names: Collection[str]) -> None:
@@ -228,11 +241,21 @@ class Outputs:
         """The serialized message of an output."""
         height, width = result.depth.shape
         if name == "points":
-            fill(self._points_message.prepare(*cloud_size(height, width, settings.cloud_stride), header))
-            return self._points_message.serialized
+            return self._filled_points(fill, (height, width), header, settings)
         image = self._image_messages[name]
         fill(image.prepare(height, width, header))
         return image.serialized
+
+    def _filled_points(self, fill: Fill, size: tuple[int, int], header: Header, settings: Settings) -> np.ndarray:
+        made = filter_of(settings, EVERYTHING.pose)
+        rows, columns = cloud_size(*size, settings.cloud_stride) if made.plain else cast("CloudFill", fill).shape()
+        message = self._points_message
+        fill(message.prepare(rows, columns, header, last_field=settings.cloud_fields, is_dense=not made.organized))
+        return message.serialized
+
+    def _cloud_filter(self, header: Header, settings: Settings) -> CloudFilter:
+        pose = EVERYTHING.pose if settings.crop_box == NO_BOX else self.crop.pose(header, settings)
+        return filter_of(settings, pose)
 
     def _make_view_points(self, window: Window, refine: ViewRefiner, header: Header, stride: int) -> np.ndarray:
         positions, colors = window.points(refine, stride)

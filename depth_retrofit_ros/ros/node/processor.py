@@ -106,6 +106,7 @@ class Processor:
         self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
         self._watchdog = Watchdog(patience_s, self._first_s)
         self._worker: Worker[Image | CompressedImage, InFlightImage] | None = None
+        self._outputs.crop.follow(health.settings)
         # Last: only of a processor that there is.
         health.loaded_model, health.coarse_size = retrofit.coarse.name, size_of(retrofit.coarse)
         health.claim = retrofit.coarse.claim
@@ -163,6 +164,7 @@ class Processor:
     def settings_changed(self) -> None:
         """The outputs change and the rate limit applies at once, also to a wait in progress; the rest is read for each image."""
         self._outputs.choose(self._health.settings.outputs)
+        self._outputs.crop.follow(self._health.settings)
         if self._worker is not None:
             self._worker.rate_hz = self._health.settings.target_fps
 

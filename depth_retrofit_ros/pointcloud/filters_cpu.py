@@ -1,0 +1,163 @@
+"""``filters.kept_depth`` compiled, over rows in parallel, into buffers that are used again; and the cloud of what it leaves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from depth_retrofit_ros.device.kernel_cache import cached_njit
+from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
+from depth_retrofit_ros.pointcloud.filters import Limits
+from depth_retrofit_ros.pointcloud.organized import cloud_size
+
+ROWS = 16  # a piece of work
+COLUMNS = 128
+
+
+class DepthFilter:
+    """Keeps its buffers for the next frame of the same size."""
+
+    def __init__(self) -> None:
+        self._kept, self._mask = np.empty((0, 0), np.float32), np.empty((0, 0), np.uint8)
+
+    def __call__(self, depth: np.ndarray, slopes: tuple[np.ndarray, np.ndarray], stride: int, limits: Limits) -> np.ndarray:
+        """See ``kept_depth``: depth ``float32 [H, W]`` and slopes of the whole image → ``float32 [h, w]`` of every ``stride``-th
+        pixel, which is written anew by the next call."""
+        size = cloud_size(*depth.shape, stride)
+        if self._kept.shape != size:
+            self._kept, self._mask = np.empty(size, np.float32), np.empty(size, np.uint8)
+        kept, mask, counters = self._kept, self._mask, np.zeros((2, 1), np.int64)
+        x, y = (np.ascontiguousarray(part[::stride]) for part in slopes)
+        if limits.steep is not None:
+            ratios = np.asarray(limits.steep, np.float32)
+            THREAD_POOL.run(lambda: _find_steep(depth, stride, ratios, limits.gaps[0], mask, counters[0], ROWS))
+            counters[0] = 0
+            THREAD_POOL.run(lambda: _close_columns(mask, limits.gaps[1], counters[0], COLUMNS))
+        near, far = (np.float32(number) for number in limits.squared)
+        box = limits.turn, limits.shift, limits.low, limits.high
+        steep = limits.steep is not None
+        THREAD_POOL.run(lambda: _keep(depth, x, y, stride, near, far, limits.boxed, *box, steep, mask, kept, counters[1], ROWS))
+        return kept
+
+
+@cached_njit(nogil=True)
+def _find_steep(
+    depth: np.ndarray, stride: int, ratios: np.ndarray, gap: int, mask: np.ndarray, counter: np.ndarray, rows_at_once: int
+) -> None:
+    """mask: bit 1 where a point lies on too steep a slope, bit 2 where it lies in a gap of its row."""
+    rows, columns = mask.shape
+    across, down = ratios[0], ratios[1]
+    while True:
+        first = fetch_add(counter, rows_at_once)
+        if first >= rows:
+            return
+        for row in range(first, min(first + rows_at_once, rows)):
+            here, found = depth[row * stride], mask[row]
+            found[:] = 0
+            for column in range(1, columns - 1):
+                u = column * stride
+                a, b, c = here[u - stride], here[u], here[u + stride]
+                found[column] = ((a * across < b) & (b * across < c)) | ((a > b * across) & (b > c * across))
+            if 0 < row < rows - 1:
+                above, below = depth[(row - 1) * stride], depth[(row + 1) * stride]
+                for column in range(columns):
+                    u = column * stride
+                    a, b, c = above[u], here[u], below[u]
+                    found[column] |= ((a * down < b) & (b * down < c)) | ((a > b * down) & (b > c * down))
+            last = -columns - gap - 2
+            for column in range(columns):
+                if found[column]:
+                    if 1 < column - last <= gap + 1:
+                        for between in range(last + 1, column):
+                            found[between] |= 2
+                    last = column
+
+
+@cached_njit(nogil=True)
+def _close_columns(mask: np.ndarray, gap: int, counter: np.ndarray, columns_at_once: int) -> None:
+    """Bit 2 also where a point lies in a gap of its column."""
+    rows, columns = mask.shape
+    last = np.empty(columns_at_once, np.int64)
+    while True:
+        first = fetch_add(counter, columns_at_once)
+        if first >= columns:
+            return
+        last[:] = -rows - gap - 2
+        end = min(first + columns_at_once, columns)
+        for row in range(rows):
+            for column in range(first, end):
+                if mask[row, column] & 1:
+                    before = last[column - first]
+                    if 1 < row - before <= gap + 1:
+                        for between in range(before + 1, row):
+                            mask[between, column] |= 2
+                    last[column - first] = row
+
+
+@cached_njit(nogil=True)
+def _keep(
+    depth: np.ndarray,
+    x_slope: np.ndarray,
+    y_slope: np.ndarray,
+    stride: int,
+    near: float,
+    far: float,
+    boxed: bool,
+    turn: np.ndarray,
+    shift: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    masked: bool,
+    mask: np.ndarray,
+    kept: np.ndarray,
+    counter: np.ndarray,
+    rows_at_once: int,
+) -> None:
+    rows, columns = kept.shape
+    while True:
+        first = fetch_add(counter, rows_at_once)
+        if first >= rows:
+            return
+        for row in range(first, min(first + rows_at_once, rows)):
+            here, out, found, y_over_z = depth[row * stride], kept[row], mask[row], y_slope[row]
+            for column in range(columns):
+                z = here[column * stride]
+                x, y = x_slope[column] * z, y_over_z * z
+                squared = x * x + y * y + z * z
+                good = (z > np.float32(0)) & (z < np.float32(np.inf)) & (squared >= near) & (squared <= far)
+                out[column] = z if good else np.float32(np.nan)
+            if masked:
+                for column in range(columns):
+                    out[column] = np.float32(np.nan) if found[column] else out[column]
+            if boxed:
+                for column in range(columns):
+                    z = out[column]
+                    x, y = x_slope[column] * z, y_over_z * z
+                    for axis in range(3):
+                        along = turn[axis, 0] * x + turn[axis, 1] * y + turn[axis, 2] * z + shift[axis]
+                        if not (along >= low[axis] and along <= high[axis]):
+                            out[column] = np.float32(np.nan)
+
+
+@cached_njit(nogil=True)
+def fill_kept(
+    kept: np.ndarray,
+    image: np.ndarray,
+    x_slope: np.ndarray,
+    y_slope: np.ndarray,
+    stride: int,
+    intensity: bool,
+    xyz: np.ndarray,
+    packed: np.ndarray,
+) -> None:
+    """The organised cloud of kept depth ``float32 [h, w]``; image and slopes are the whole image's; xyz, packed: see
+    ``organized.fill_cloud``."""
+    rows, columns = kept.shape
+    for row in range(rows):
+        for column in range(columns):
+            z, u, v = kept[row, column], column * stride, row * stride
+            xyz[row, column, 0], xyz[row, column, 1], xyz[row, column, 2] = x_slope[u] * z, y_slope[v] * z, z
+            red, green, blue = image[v, u, 0], image[v, u, 1], image[v, u, 2]
+            if intensity:
+                xyz[row, column, 3] = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
+            else:
+                packed[row, column, 3] = (np.uint32(red) << np.uint32(16)) | (np.uint32(green) << np.uint32(8)) | np.uint32(blue)

@@ -1,0 +1,163 @@
+"""``voxels`` compiled: a hash table of the cells, of which those that were used are cleared, in buffers that are used again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from depth_retrofit_ros.device.kernel_cache import cached_njit
+from depth_retrofit_ros.pointcloud.filters import CloudFilter
+from depth_retrofit_ros.pointcloud.voxels import BITS, taken
+
+FIRST_SLOTS = 1 << 16
+NO_KEY = -1
+
+
+class DenseCloud:
+    """The points that a filter leaves, in buffers that grow where a frame needs more and are used again."""
+
+    def __init__(self) -> None:
+        self._keys, self._cells = np.empty(0, np.int64), np.empty(0, np.int32)
+        self._used, self._sums = np.empty(0, np.int32), np.empty((0, 7), np.float64)
+        self._points = np.empty((0, 4), np.float32)
+
+    def __call__(
+        self, kept: np.ndarray, image: np.ndarray, slopes: tuple[np.ndarray, np.ndarray], stride: int, cloud: CloudFilter
+    ) -> np.ndarray:
+        """kept: depth ``float32 [h, w]``, NaN where there is no point; image ``uint8 [H, W, 3]`` and slopes of the whole image →
+        ``float32 [N, 4]``, which is written anew by the next call."""
+        if cloud.voxel_size <= 0:
+            if len(self._points) < kept.size:
+                self._points = np.empty((kept.size, 4), np.float32)
+            count = _gather(kept, image, *slopes, stride, cloud.intensity, self._points, self._points.view(np.uint32))
+        else:
+            scale = np.float32(1.0) / np.float32(cloud.voxel_size)
+            if not len(self._keys):
+                self._grow(FIRST_SLOTS)
+            centroid = cloud.voxel_point == "centroid"
+            while (count := _accumulate(kept, image, *slopes, stride, scale, centroid, BITS, *self._table)) < 0:
+                self._grow(2 * len(self._keys))
+            _write(self._sums, count, cloud.intensity, self._points, self._points.view(np.uint32))
+        points = self._points[:count]
+        return points if cloud.max_points <= 0 or count <= cloud.max_points else points[taken(count, cloud.max_points)]
+
+    @property
+    def _table(self) -> tuple[np.ndarray, ...]:
+        return self._keys, self._cells, self._used, self._sums
+
+    def _grow(self, slots: int) -> None:
+        self._keys, self._cells = np.full(slots, NO_KEY, np.int64), np.empty(slots, np.int32)
+        self._used, self._sums = np.empty(slots // 2, np.int32), np.empty((slots // 2, 7), np.float64)
+        if len(self._points) < slots // 2:
+            self._points = np.empty((slots // 2, 4), np.float32)
+
+
+@cached_njit(nogil=True)
+def _accumulate(
+    kept: np.ndarray,
+    image: np.ndarray,
+    x_slope: np.ndarray,
+    y_slope: np.ndarray,
+    stride: int,
+    scale: float,
+    centroid: bool,
+    bits: int,
+    keys: np.ndarray,
+    cells: np.ndarray,
+    used: np.ndarray,
+    sums: np.ndarray,
+) -> int:
+    """sums: x y z, red green blue and the number of points of each cell. Returns the number of cells; -1 where they do not fit. The
+    keys are cleared again."""
+    rows, columns = kept.shape
+    half, slots = 1 << (bits - 1), len(keys)
+    low, high = np.float32(-half), np.float32(half - 1)
+    count, most, last_key, cell = 0, len(used), np.int64(-1), 0
+    full = False
+    for row in range(rows):
+        v = row * stride
+        y_over_z = y_slope[v]
+        for column in range(columns):
+            z = kept[row, column]
+            if z != z:
+                continue
+            u = column * stride
+            x, y = x_slope[u] * z, y_over_z * z
+            i = np.int64(min(max(np.floor(x * scale), low), high)) + half
+            j = np.int64(min(max(np.floor(y * scale), low), high)) + half
+            k = np.int64(min(max(np.floor(z * scale), low), high)) + half
+            key = (i << (2 * bits)) | (j << bits) | k
+            new = False
+            if key != last_key:
+                last_key = key
+                slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & (slots - 1)
+                while keys[slot] != -1 and keys[slot] != key:
+                    slot = (slot + 1) & (slots - 1)
+                if keys[slot] == -1:
+                    if count == most:
+                        full = True
+                        break
+                    keys[slot], cells[slot], used[count] = key, count, slot
+                    count += 1
+                    new = True
+                cell = cells[slot]
+            if new:
+                sums[cell, 0], sums[cell, 1], sums[cell, 2], sums[cell, 6] = x, y, z, 1.0
+                for channel in range(3):
+                    sums[cell, 3 + channel] = image[v, u, channel]
+            elif centroid:
+                sums[cell, 0] += x
+                sums[cell, 1] += y
+                sums[cell, 2] += z
+                sums[cell, 3] += image[v, u, 0]
+                sums[cell, 4] += image[v, u, 1]
+                sums[cell, 5] += image[v, u, 2]
+                sums[cell, 6] += 1.0
+        if full:
+            break
+    for n in range(count):
+        keys[used[n]] = -1
+    return -1 if full else count
+
+
+@cached_njit(nogil=True)
+def _write(sums: np.ndarray, count: int, intensity: bool, xyz: np.ndarray, packed: np.ndarray) -> None:
+    for n in range(count):
+        share = 1.0 / sums[n, 6]
+        for axis in range(3):
+            xyz[n, axis] = np.float32(sums[n, axis] * share)
+        red, green, blue = np.rint(sums[n, 3] * share), np.rint(sums[n, 4] * share), np.rint(sums[n, 5] * share)
+        if intensity:
+            xyz[n, 3] = np.float32(0.299 * red + 0.587 * green + 0.114 * blue)
+        else:
+            packed[n, 3] = (np.uint32(red) << np.uint32(16)) | (np.uint32(green) << np.uint32(8)) | np.uint32(blue)
+
+
+@cached_njit(nogil=True)
+def _gather(
+    kept: np.ndarray,
+    image: np.ndarray,
+    x_slope: np.ndarray,
+    y_slope: np.ndarray,
+    stride: int,
+    intensity: bool,
+    xyz: np.ndarray,
+    packed: np.ndarray,
+) -> int:
+    """All points, row by row; returns their number."""
+    rows, columns = kept.shape
+    count = 0
+    for row in range(rows):
+        v = row * stride
+        for column in range(columns):
+            z = kept[row, column]
+            if z != z:
+                continue
+            u = column * stride
+            xyz[count, 0], xyz[count, 1], xyz[count, 2] = x_slope[u] * z, y_slope[v] * z, z
+            red, green, blue = image[v, u, 0], image[v, u, 1], image[v, u, 2]
+            if intensity:
+                xyz[count, 3] = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
+            else:
+                packed[count, 3] = (np.uint32(red) << np.uint32(16)) | (np.uint32(green) << np.uint32(8)) | np.uint32(blue)
+            count += 1
+    return count
