@@ -172,7 +172,8 @@ def test_without_a_filter_the_cloud_is_the_plain_one() -> None:
 def test_a_device_makes_the_cloud_that_the_host_makes(cloud: CloudFilter) -> None:
     depth, image, camera = scene(48, 64)
     nowhere = torch.empty(0)
-    answer = DepthFrame(torch.from_numpy(depth), nowhere, nowhere, "model", PixelSet(torch.empty(0), 48, 64), nowhere)
+    chosen = PixelSet.from_indices(torch.empty(0, dtype=torch.int64), depth.shape)
+    answer = DepthFrame(torch.from_numpy(depth), nowhere, nowhere, "model", chosen, nowhere)
     slopes = tuple(torch.from_numpy(part) for part in camera.ray_slopes())
     result = replace(answer, image=torch.from_numpy(image))
     fill = DeviceCloud(torch.device("cpu")).begin(result, (slopes[0], slopes[1]), camera, 2, cloud)

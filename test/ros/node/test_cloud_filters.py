@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.errors import OutputError
+from depth_retrofit_ros.evaluation.metrics.obstacle_grid import ObstacleGrid, false_obstacles
 from depth_retrofit_ros.ros.node.crop_frame import CropFrame
 from depth_retrofit_ros.ros.node.parameters import NO_POSE, PARAMETERS, Settings
-from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, wait_until
+from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, repeat_until, wait_until
 
 POSE = (0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 1.0)
 
@@ -73,6 +78,35 @@ def test_a_frame_that_cannot_be_reached_costs_the_cloud_alone_and_is_told(graph:
     assert graph.set_parameter(node, "crop_frame", "camera_optical").successful  # the image's own: nothing to look up
     images.publish(image_message())
     wait_until(lambda: clouds, "the cloud")
+
+
+class SoftEdge(SlantedWall):
+    """A near thing before a far wall, with a slope between them."""
+
+    def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
+        prediction = super().predict(image, camera, hints)
+        depth = torch.full((12, 16), 6.0)
+        depth[:, :8] = 2.0
+        return replace(prediction, depth=depth)
+
+
+def test_a_grid_of_obstacles_has_fewer_false_ones(graph: Graph) -> None:
+    node = graph.depth_node(SoftEdge(), cloud_stride=1, budget=0.0)
+    grid, seen = ObstacleGrid(), list[int]()
+    true = grid.marked(np.array([[x, 0.0, z] for z in (2.0, 6.0) for x in np.arange(-8, 8, 0.05)], np.float32))
+
+    def consume(cloud: PointCloud2) -> None:
+        seen.append(false_obstacles(grid.marked(xyz(cloud)), true))
+
+    graph.client.create_subscription(PointCloud2, f"{NODE}/points", consume, 10)
+    graph.publisher(CameraInfo, "/camera_info").publish(info_message())
+    images = graph.publisher(Image, "/image")
+    wait_until(lambda: graph.client.count_publishers(f"{NODE}/points"), "the cloud's publisher")
+    repeat_until(lambda: images.publish(image_message()), lambda: seen, "a cloud")
+    before = seen[-1]
+    assert before > 10
+    assert graph.set_parameter(node, "flying_pixels", 8.0).successful
+    repeat_until(lambda: images.publish(image_message()), lambda: seen[-1] <= before / 3, "fewer false obstacles")
 
 
 @pytest.mark.parametrize(
