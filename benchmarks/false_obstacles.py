@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Obstacles that a planner's grid shows in free space, per 100 frames, without and with the filters of the cloud.
+r"""Obstacles that a planner's grid shows in free space, per 100 frames, without and with the filters of the cloud.
 
-    python benchmarks/false_obstacles.py DIR/frames --coarse DIR/coarse518 DIR/coarse256 --json benchmarks/results/false_obstacles.json
+    python benchmarks/false_obstacles.py DIR/frames --coarse DIR/coarse518 DIR/coarse256 \
+        --json benchmarks/results/false_obstacles.json
 
 Frames with exact depth, and the true surfaces as the answer places them, as in ``flying_pixels.py``. A cell of 10 cm is marked by a
 point within 8 m and between 0.6 m below and above the camera; it is false where no true surface is in it or beside it.

@@ -20,8 +20,8 @@ def taken(count: int, most: int) -> np.ndarray:
     part that is always the same and follows no period of the image."""
     if most <= 0 or count <= most:
         return np.arange(count)
-    parts = np.arange(most, dtype=np.float64)
-    return ((parts + (parts * GOLDEN) % 1.0) * (count / most)).astype(np.int64)
+    ends = np.arange(most + 1) * count // most
+    return ends[:-1] + ((np.arange(most) * GOLDEN) % 1.0 * np.diff(ends)).astype(np.int64)
 
 
 def cloud_points(kept: Tensor, image: Tensor, slopes: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
