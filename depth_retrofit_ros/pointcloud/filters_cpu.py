@@ -10,95 +10,121 @@ from depth_retrofit_ros.pointcloud.filters import Limits
 from depth_retrofit_ros.pointcloud.organized import cloud_size
 
 ROWS = 16  # a piece of work
-COLUMNS = 128
+WORDS = 16
 
 
 class DepthFilter:
     """Keeps its buffers for the next frame of the same size."""
 
     def __init__(self) -> None:
-        self._kept, self._mask = np.empty((0, 0), np.float32), np.empty((0, 0), np.uint8)
+        self._kept, self._mask = np.empty((0, 0), np.float32), np.empty((0, 0), np.uint64)
 
     def __call__(self, depth: np.ndarray, slopes: tuple[np.ndarray, np.ndarray], stride: int, limits: Limits) -> np.ndarray:
         """See ``kept_depth``: depth ``float32 [H, W]`` and slopes of the whole image → ``float32 [h, w]`` of every ``stride``-th
         pixel, which is written anew by the next call."""
-        size = cloud_size(*depth.shape, stride)
-        if self._kept.shape != size:
-            self._kept, self._mask = np.empty(size, np.float32), np.empty(size, np.uint8)
-        kept, mask, counters = self._kept, self._mask, np.zeros((2, 1), np.int64)
+        rows, columns = cloud_size(*depth.shape, stride)
+        if self._kept.shape != (rows, columns):
+            self._kept = np.empty((rows, columns), np.float32)
+            self._mask = np.zeros((rows, -(-columns // 8)), np.uint64)  # a byte a point
+        kept, words, counters = self._kept, self._mask, np.zeros((4, 1), np.int64)
+        mask = words.view(np.uint8)
         x, y = (np.ascontiguousarray(part[::stride]) for part in slopes)
+        THREAD_POOL.run(lambda: _take(depth, stride, kept, counters[0], ROWS))
         if limits.steep is not None:
             ratios = np.asarray(limits.steep, np.float32)
-            THREAD_POOL.run(lambda: _find_steep(depth, stride, ratios, limits.gaps[0], mask, counters[0], ROWS))
-            counters[0] = 0
-            THREAD_POOL.run(lambda: _close_columns(mask, limits.gaps[1], counters[0], COLUMNS))
+            THREAD_POOL.run(lambda: _find_steep(kept, ratios, limits.gaps[0], mask, words, counters[1], ROWS))
+            THREAD_POOL.run(lambda: _close_columns(mask, words, limits.gaps[1], counters[2], WORDS))
         near, far = (np.float32(number) for number in limits.squared)
         box = limits.turn, limits.shift, limits.low, limits.high
         steep = limits.steep is not None
-        THREAD_POOL.run(lambda: _keep(depth, x, y, stride, near, far, limits.boxed, *box, steep, mask, kept, counters[1], ROWS))
+        THREAD_POOL.run(lambda: _keep(x, y, near, far, limits.boxed, *box, steep, mask, kept, counters[3], ROWS))
         return kept
 
 
 @cached_njit(nogil=True)
+def _take(depth: np.ndarray, stride: int, kept: np.ndarray, counter: np.ndarray, rows_at_once: int) -> None:
+    rows, columns = kept.shape
+    while True:
+        first = fetch_add(counter, rows_at_once)
+        if first >= rows:
+            return
+        for row in range(first, min(first + rows_at_once, rows)):
+            here, out = depth[row * stride], kept[row]
+            for column in range(columns):
+                out[column] = here[column * stride]
+
+
+@cached_njit(nogil=True)
 def _find_steep(
-    depth: np.ndarray, stride: int, ratios: np.ndarray, gap: int, mask: np.ndarray, counter: np.ndarray, rows_at_once: int
+    depth: np.ndarray,
+    ratios: np.ndarray,
+    gap: int,
+    mask: np.ndarray,
+    words: np.ndarray,
+    counter: np.ndarray,
+    rows_at_once: int,
 ) -> None:
-    """mask: bit 1 where a point lies on too steep a slope, bit 2 where it lies in a gap of its row."""
-    rows, columns = mask.shape
+    """mask: bit 1 where a point lies on too steep a slope, bit 2 where it lies in a gap of its row; words: the same memory, eight
+    points each."""
+    rows, columns = depth.shape
     across, down = ratios[0], ratios[1]
     while True:
         first = fetch_add(counter, rows_at_once)
         if first >= rows:
             return
         for row in range(first, min(first + rows_at_once, rows)):
-            here, found = depth[row * stride], mask[row]
-            found[:] = 0
-            for column in range(1, columns - 1):
-                u = column * stride
-                a, b, c = here[u - stride], here[u], here[u + stride]
-                found[column] = ((a * across < b) & (b * across < c)) | ((a > b * across) & (b > c * across))
+            here, found = depth[row], mask[row]
+            found[0] = found[columns - 1] = 0
+            before, middle, after, inner = here[:-2], here[1:-1], here[2:], found[1:]
+            for column in range(columns - 2):
+                a, b, c = before[column], middle[column], after[column]
+                up, falls = (a * across < b) & (b * across < c), (a > b * across) & (b > c * across)
+                inner[column] = up | falls
             if 0 < row < rows - 1:
-                above, below = depth[(row - 1) * stride], depth[(row + 1) * stride]
+                above, below = depth[row - 1], depth[row + 1]
                 for column in range(columns):
-                    u = column * stride
-                    a, b, c = above[u], here[u], below[u]
-                    found[column] |= ((a * down < b) & (b * down < c)) | ((a > b * down) & (b > c * down))
+                    a, b, c = above[column], here[column], below[column]
+                    up, falls = (a * down < b) & (b * down < c), (a > b * down) & (b > c * down)
+                    found[column] |= up | falls
             last = -columns - gap - 2
-            for column in range(columns):
-                if found[column]:
-                    if 1 < column - last <= gap + 1:
-                        for between in range(last + 1, column):
-                            found[between] |= 2
-                    last = column
+            for word in range(words.shape[1]):
+                if words[row, word] == 0:
+                    continue
+                for column in range(8 * word, min(8 * word + 8, columns)):
+                    if found[column] & 1:
+                        if 1 < column - last <= gap + 1:
+                            for between in range(last + 1, column):
+                                found[between] |= 2
+                        last = column
 
 
 @cached_njit(nogil=True)
-def _close_columns(mask: np.ndarray, gap: int, counter: np.ndarray, columns_at_once: int) -> None:
+def _close_columns(mask: np.ndarray, words: np.ndarray, gap: int, counter: np.ndarray, words_at_once: int) -> None:
     """Bit 2 also where a point lies in a gap of its column."""
-    rows, columns = mask.shape
-    last = np.empty(columns_at_once, np.int64)
+    rows, count = words.shape
+    last = np.empty(8 * words_at_once, np.int64)
     while True:
-        first = fetch_add(counter, columns_at_once)
-        if first >= columns:
+        first = fetch_add(counter, words_at_once)
+        if first >= count:
             return
         last[:] = -rows - gap - 2
-        end = min(first + columns_at_once, columns)
         for row in range(rows):
-            for column in range(first, end):
-                if mask[row, column] & 1:
-                    before = last[column - first]
-                    if 1 < row - before <= gap + 1:
-                        for between in range(before + 1, row):
-                            mask[between, column] |= 2
-                    last[column - first] = row
+            for word in range(first, min(first + words_at_once, count)):
+                if words[row, word] == 0:
+                    continue
+                for column in range(8 * word, 8 * word + 8):
+                    if mask[row, column] & 1:
+                        before = last[column - 8 * first]
+                        if 1 < row - before <= gap + 1:
+                            for between in range(before + 1, row):
+                                mask[between, column] |= 2
+                        last[column - 8 * first] = row
 
 
 @cached_njit(nogil=True)
 def _keep(
-    depth: np.ndarray,
     x_slope: np.ndarray,
     y_slope: np.ndarray,
-    stride: int,
     near: float,
     far: float,
     boxed: bool,
@@ -118,9 +144,9 @@ def _keep(
         if first >= rows:
             return
         for row in range(first, min(first + rows_at_once, rows)):
-            here, out, found, y_over_z = depth[row * stride], kept[row], mask[row], y_slope[row]
+            out, found, y_over_z = kept[row], mask[row], y_slope[row]
             for column in range(columns):
-                z = here[column * stride]
+                z = out[column]
                 x, y = x_slope[column] * z, y_over_z * z
                 squared = x * x + y * y + z * z
                 good = (z > np.float32(0)) & (z < np.float32(np.inf)) & (squared >= near) & (squared <= far)

@@ -73,6 +73,7 @@ def _accumulate(
     low, high = np.float32(-half), np.float32(half - 1)
     count, most, last_key, cell = 0, len(used), np.int64(-1), 0
     full = False
+    ax = ay = az = ar = ag = ab = an = 0.0
     for row in range(rows):
         v = row * stride
         y_over_z = y_slope[v]
@@ -86,8 +87,16 @@ def _accumulate(
             j = np.int64(min(max(np.floor(y * scale), low), high)) + half
             k = np.int64(min(max(np.floor(z * scale), low), high)) + half
             key = (i << (2 * bits)) | (j << bits) | k
-            new = False
             if key != last_key:
+                if centroid and last_key >= 0:
+                    sums[cell, 0] += ax
+                    sums[cell, 1] += ay
+                    sums[cell, 2] += az
+                    sums[cell, 3] += ar
+                    sums[cell, 4] += ag
+                    sums[cell, 5] += ab
+                    sums[cell, 6] += an
+                ax = ay = az = ar = ag = ab = an = 0.0
                 last_key = key
                 slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & (slots - 1)
                 while keys[slot] != -1 and keys[slot] != key:
@@ -97,23 +106,26 @@ def _accumulate(
                         full = True
                         break
                     keys[slot], cells[slot], used[count] = key, count, slot
+                    sums[count, :] = 0.0
+                    if not centroid:
+                        sums[count, 0], sums[count, 1], sums[count, 2], sums[count, 6] = x, y, z, 1.0
+                        for channel in range(3):
+                            sums[count, 3 + channel] = image[v, u, channel]
                     count += 1
-                    new = True
                 cell = cells[slot]
-            if new:
-                sums[cell, 0], sums[cell, 1], sums[cell, 2], sums[cell, 6] = x, y, z, 1.0
-                for channel in range(3):
-                    sums[cell, 3 + channel] = image[v, u, channel]
-            elif centroid:
-                sums[cell, 0] += x
-                sums[cell, 1] += y
-                sums[cell, 2] += z
-                sums[cell, 3] += image[v, u, 0]
-                sums[cell, 4] += image[v, u, 1]
-                sums[cell, 5] += image[v, u, 2]
-                sums[cell, 6] += 1.0
+            if centroid:
+                ax += x
+                ay += y
+                az += z
+                ar += image[v, u, 0]
+                ag += image[v, u, 1]
+                ab += image[v, u, 2]
+                an += 1.0
         if full:
             break
+    if centroid and not full and last_key >= 0:
+        for part, value in enumerate((ax, ay, az, ar, ag, ab, an)):
+            sums[cell, part] += value
     for n in range(count):
         keys[used[n]] = -1
     return -1 if full else count
