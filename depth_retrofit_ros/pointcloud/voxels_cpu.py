@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from depth_retrofit_ros.device.kernel_cache import cached_njit
+from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.pointcloud.filters import CloudFilter
 from depth_retrofit_ros.pointcloud.voxels import BITS, taken
 
@@ -12,12 +13,27 @@ FIRST_SLOTS = 1 << 16
 NO_KEY = -1
 
 
+class Table:
+    """Cells by their keys, room for half as many as there are slots."""
+
+    def __init__(self, slots: int) -> None:
+        self.keys, self.cells = np.full(slots, NO_KEY, np.int64), np.empty(slots, np.int32)
+        self.used, self.sums = np.empty(slots // 2, np.int32), np.empty((slots // 2, 7), np.float64)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """As the kernels take them."""
+        return self.keys, self.cells, self.used, self.sums
+
+
 class DenseCloud:
-    """The points that a filter leaves, in buffers that grow where a frame needs more and are used again."""
+    """The points that a filter leaves, in buffers that grow where a frame needs more and are used again.
+
+    The upper and the lower half of the image are counted side by side, and always by themselves: so sums do not depend on threads.
+    """
 
     def __init__(self) -> None:
-        self._keys, self._cells = np.empty(0, np.int64), np.empty(0, np.int32)
-        self._used, self._sums = np.empty(0, np.int32), np.empty((0, 7), np.float64)
+        self._tables = [Table(FIRST_SLOTS), Table(FIRST_SLOTS)]
         self._points = np.empty((0, 4), np.float32)
 
     def __call__(
@@ -26,29 +42,88 @@ class DenseCloud:
         """kept: depth ``float32 [h, w]``, NaN where there is no point; image ``uint8 [H, W, 3]`` and slopes of the whole image →
         ``float32 [N, 4]``, which is written anew by the next call."""
         if cloud.voxel_size <= 0:
-            if len(self._points) < kept.size:
-                self._points = np.empty((kept.size, 4), np.float32)
-            count = _gather(kept, image, *slopes, stride, cloud.intensity, self._points, self._points.view(np.uint32))
+            points = self._room(kept.size)
+            count = _gather(kept, image, *slopes, stride, cloud.intensity, points, points.view(np.uint32))
         else:
-            scale = np.float32(1.0) / np.float32(cloud.voxel_size)
-            if not len(self._keys):
-                self._grow(FIRST_SLOTS)
-            centroid = cloud.voxel_point == "centroid"
-            while (count := _accumulate(kept, image, *slopes, stride, scale, centroid, BITS, *self._table)) < 0:
-                self._grow(2 * len(self._keys))
-            _write(self._sums, count, cloud.intensity, self._points, self._points.view(np.uint32))
-        points = self._points[:count]
+            count = self._fill_cells(kept, image, slopes, stride, cloud)
+            points = self._room(count)
+            _write(self._tables[0].sums, count, cloud.intensity, points, points.view(np.uint32))
+        points = points[:count]
         return points if cloud.max_points <= 0 or count <= cloud.max_points else points[taken(count, cloud.max_points)]
 
-    @property
-    def _table(self) -> tuple[np.ndarray, ...]:
-        return self._keys, self._cells, self._used, self._sums
+    def _fill_cells(
+        self, kept: np.ndarray, image: np.ndarray, slopes: tuple[np.ndarray, np.ndarray], stride: int, cloud: CloudFilter
+    ) -> int:
+        """The cells of the frame into the first table; returns how many there are."""
+        scale, centroid = np.float32(1.0) / np.float32(cloud.voxel_size), cloud.voxel_point == "centroid"
+        middle = len(kept) // 2
+        while True:
+            parts, counts = [(0, 0, middle), (1, middle, len(kept))], [0, 0]
 
-    def _grow(self, slots: int) -> None:
-        self._keys, self._cells = np.full(slots, NO_KEY, np.int64), np.empty(slots, np.int32)
-        self._used, self._sums = np.empty(slots // 2, np.int32), np.empty((slots // 2, 7), np.float64)
-        if len(self._points) < slots // 2:
-            self._points = np.empty((slots // 2, 4), np.float32)
+            def work(parts: list[tuple[int, int, int]] = parts, counts: list[int] = counts) -> None:
+                while parts:
+                    try:
+                        n, begin, end = parts.pop()
+                    except IndexError:  # another thread took it
+                        return
+                    below, first = kept[begin:end], begin * stride
+                    rays = slopes[0], slopes[1][first:]
+                    table = self._tables[n].arrays
+                    counts[n] = _accumulate(below, image[first:], *rays, stride, scale, centroid, BITS, *table)
+
+            THREAD_POOL.run(work)
+            upper, lower = (table.arrays for table in self._tables)
+            count = _merge(*upper, *lower, *counts, centroid) if min(counts) >= 0 else -1
+            if count >= 0:
+                _clear(upper[0], upper[2], count)
+                return count
+            slots = 2 * len(upper[0])
+            self._tables = [Table(slots), Table(slots)]
+
+    def _room(self, count: int) -> np.ndarray:
+        if len(self._points) < count:
+            self._points = np.empty((count, 4), np.float32)
+        return self._points
+
+
+@cached_njit(nogil=True)
+def _clear(keys: np.ndarray, used: np.ndarray, count: int) -> None:
+    for n in range(count):
+        keys[used[n]] = -1
+
+
+@cached_njit(nogil=True)
+def _merge(
+    keys: np.ndarray,
+    cells: np.ndarray,
+    used: np.ndarray,
+    sums: np.ndarray,
+    other_keys: np.ndarray,
+    other_cells: np.ndarray,
+    other_used: np.ndarray,
+    other_sums: np.ndarray,
+    count: int,
+    other_count: int,
+    centroid: bool,
+) -> int:
+    """The other table's cells after, or into, those of the first; clears the other. Returns the number of cells, -1 where they do
+    not fit."""
+    slots = len(keys)
+    for n in range(other_count):
+        key = other_keys[other_used[n]]
+        slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & (slots - 1)
+        while keys[slot] != -1 and keys[slot] != key:
+            slot = (slot + 1) & (slots - 1)
+        if keys[slot] == -1:
+            if count == len(used):
+                return -1
+            keys[slot], cells[slot], used[count] = key, count, slot
+            sums[count] = other_sums[n]
+            count += 1
+        elif centroid:
+            sums[cells[slot]] += other_sums[n]
+    _clear(other_keys, other_used, other_count)
+    return count
 
 
 @cached_njit(nogil=True)
@@ -66,8 +141,7 @@ def _accumulate(
     used: np.ndarray,
     sums: np.ndarray,
 ) -> int:
-    """sums: x y z, red green blue and the number of points of each cell. Returns the number of cells; -1 where they do not fit. The
-    keys are cleared again."""
+    """sums: x y z, red green blue and the number of points of each cell. Returns the number of cells; -1 where they do not fit."""
     rows, columns = kept.shape
     half, slots = 1 << (bits - 1), len(keys)
     low, high = np.float32(-half), np.float32(half - 1)
@@ -83,9 +157,12 @@ def _accumulate(
                 continue
             u = column * stride
             x, y = x_slope[u] * z, y_over_z * z
-            i = np.int64(min(max(np.floor(x * scale), low), high)) + half
-            j = np.int64(min(max(np.floor(y * scale), low), high)) + half
-            k = np.int64(min(max(np.floor(z * scale), low), high)) + half
+            fx, fy, fz = x * scale, y * scale, z * scale
+            if not (abs(fx) < high and abs(fy) < high and fz < high):  # beyond the last cell
+                fx, fy, fz = min(max(fx, low), high), min(max(fy, low), high), min(fz, high)
+            i, j, k = np.int64(fx), np.int64(fy), np.int64(fz)  # towards zero
+            i, j = i - np.int64(fx < i) + half, j - np.int64(fy < j) + half
+            k += half
             key = (i << (2 * bits)) | (j << bits) | k
             if key != last_key:
                 if centroid and last_key >= 0:
@@ -126,8 +203,6 @@ def _accumulate(
     if centroid and not full and last_key >= 0:
         for part, value in enumerate((ax, ay, az, ar, ag, ab, an)):
             sums[cell, part] += value
-    for n in range(count):
-        keys[used[n]] = -1
     return -1 if full else count
 
 
