@@ -21,6 +21,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.evaluation.report.summary import machine
+from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.pointcloud.filters import CloudFilter
 from depth_retrofit_ros.pointcloud.organized import cloud_size, fill_cloud
 from depth_retrofit_ros.runtime.filtered_cloud import HostCloud
@@ -67,7 +68,7 @@ def measured(depth: np.ndarray, image: np.ndarray, camera: Camera, stride: int, 
         times.setdefault("plain cloud", []).append(1e3 * (time.process_time() - start))
         for name, cloud in FILTERS.items():
             start = time.process_time()
-            fill = made[name].begin(lambda: depth, image, camera, stride, cloud)
+            fill = made[name].begin(lambda: depth, Frame(image, camera=camera), stride, cloud)
             rows, columns = fill.shape()
             target = out if cloud.organized else out.reshape(1, -1, 4)[:, :columns]
             fill(target)

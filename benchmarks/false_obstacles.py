@@ -58,7 +58,7 @@ def main() -> int:
                 surfaces[::STRIDE, ::STRIDE] = np.exp(placed(depth, sample.depth))
                 true = grid.marked(make_cloud(surfaces, image, camera, STRIDE))
                 for name, cloud in FILTERS.items():
-                    fill = HostCloud().begin(lambda depth=depth: depth, image, camera, STRIDE, cloud)  # type: ignore[misc]
+                    fill = HostCloud().begin(lambda depth=depth: depth, sample.frame, STRIDE, cloud)  # type: ignore[misc]
                     points = np.empty((*fill.shape(), 4), np.float32)
                     fill(points)
                     marked = grid.marked(points)

@@ -29,6 +29,7 @@ from depth_retrofit_ros.errors import DepthRetrofitError
 from depth_retrofit_ros.evaluation.data.dataset import Sample, find_pairs, read_pair
 from depth_retrofit_ros.pointcloud.filters import CloudFilter, limits_of
 from depth_retrofit_ros.pointcloud.filters_cpu import DepthFilter
+from depth_retrofit_ros.pointcloud.ray_grid import rays_of
 from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit
 
@@ -80,7 +81,7 @@ def off_surfaces(log: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndar
     return off, off & (log > cv2.erode(true, around)) & (log < cv2.dilate(true, around))
 
 
-def counts(depth: np.ndarray, sample: Sample, camera: Camera, is_exact: bool) -> dict[str, dict[str, float]]:
+def counts(depth: np.ndarray, sample: Sample, camera: Camera, is_exact: bool) -> dict[str, dict[str, int]]:
     """Angle [deg], 0 for none → number of points, of those that fly and are off, and of true ones that are lost."""
     truth = np.where(np.isfinite(sample.depth), sample.depth, SKY)
     true = np.log(truth)[::STRIDE, ::STRIDE].astype(np.float32) if is_exact else placed(depth, sample.depth)
@@ -88,7 +89,7 @@ def counts(depth: np.ndarray, sample: Sample, camera: Camera, is_exact: bool) ->
     rows = {}
     for angle in (0.0, *ANGLES):
         limits = limits_of(CloudFilter(flying_pixels=angle), camera, STRIDE)
-        kept = np.isfinite(DepthFilter()(depth, camera.ray_slopes(), STRIDE, limits))
+        kept = np.isfinite(DepthFilter()(depth, rays_of(camera, None, STRIDE), STRIDE, limits))
         parts = kept, kept & fly, kept & off, ~off, ~off & ~kept
         rows[f"{angle:g}"] = dict(zip(("points", "flying", "off", "true", "lost"), (int(p.sum()) for p in parts), strict=True))
     return rows

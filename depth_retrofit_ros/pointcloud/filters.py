@@ -5,7 +5,8 @@ pixels, where a surface that is seen so far from the side would be thinner than 
 neighbors on both sides of a row or column is steeper, in one direction, than a surface that the ray meets at ``flying_pixels``
 degrees; and so do the few points between two such ones, the top of what was blurred. A sharp edge keeps both of its sides, and
 something that is one pixel wide is the nearest or the farthest of three, not in between. All of it depends on ratios of depth and
-on angles alone.
+on angles alone. Where each pixel has a ray of its own the ratios are of distances, and neighboring rays count as ``1/f`` rad apart,
+as an equidistant lens has them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import torch
 from torch import Tensor
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.errors import OutputError
+from depth_retrofit_ros.pointcloud.ray_grid import Rays
 
 GAP_RAD = 0.0085  # the widest run of points between two that are cut, which goes too
 Pose = tuple[float, float, float, float, float, float, float]
@@ -33,7 +36,7 @@ class CloudFilter:
     at least and at most [m] in the frame in which the optical frame has ``pose`` (position [m], unit quaternion x y z w); None: no
     box. keep_sky: the sky at its far limit, instead of no points. voxel_size: side of the cells that are given one point each [m],
     0: every point. voxel_point: the mean of a cell's points, or the first of them. max_points: of the cloud, 0: no limit.
-    intensity: the luminance 0…255 instead of the color.
+    intensity: the luminance 0…255 instead of the color. Raises OutputError where the range is empty.
     """
 
     range_min: float = 0.0
@@ -46,6 +49,10 @@ class CloudFilter:
     voxel_point: Literal["centroid", "first"] = "centroid"
     max_points: int = 0
     intensity: bool = False
+
+    def __post_init__(self) -> None:
+        if 0 < self.range_max <= self.range_min:
+            raise OutputError(f"range_min {self.range_min:g} must be below range_max {self.range_max:g}")
 
     @property
     def cuts(self) -> bool:
@@ -114,15 +121,15 @@ def _rotation(quaternion: tuple[float, ...]) -> np.ndarray:
     )
 
 
-def kept_depth(depth: Tensor, slopes: tuple[Tensor, Tensor], limits: Limits) -> Tensor:
+def kept_depth(depth: Tensor, rays: Rays[Tensor], limits: Limits) -> Tensor:
     """The depth ``float32 [h, w]`` of a grid of points, NaN where a point is unknown or taken out.
 
-    slopes: x/z of the columns ``[w]``, y/z of the rows ``[h]``. Plain torch, on any device and without waiting for it: the
-    specification of ``filters_cpu``. A confidence takes points out before: their depth is NaN here.
+    Plain torch, on any device and without waiting for it: the specification of ``filters_cpu``. A confidence takes points out
+    before: their depth is NaN here.
     """
     keep = (depth > 0) & (depth < torch.inf)
-    x, y, one = slopes[0][None, :] * depth, slopes[1][:, None] * depth, depth
-    squared = x * x + y * y + one * one
+    x, y = rays.x * depth, rays.y * depth
+    squared = x * x + y * y + depth * depth
     keep &= (squared >= limits.squared[0]) & (squared <= limits.squared[1])
     if limits.boxed:
         for axis in range(3):
@@ -130,12 +137,12 @@ def kept_depth(depth: Tensor, slopes: tuple[Tensor, Tensor], limits: Limits) -> 
             along = a * x + b * y + c * depth + float(limits.shift[axis])
             keep &= (along >= float(limits.low[axis])) & (along <= float(limits.high[axis]))
     if limits.steep is not None:
-        keep &= ~flying(depth, limits.steep, limits.gaps)
+        keep &= ~flying(depth if rays.stretch is None else rays.stretch * depth, limits.steep, limits.gaps)
     return torch.where(keep, depth, torch.nan)
 
 
 def flying(depth: Tensor, steep: tuple[float, float], gaps: tuple[int, int]) -> Tensor:
-    """Points between two surfaces, ``bool [h, w]``; see ``Limits``."""
+    """Points between two surfaces, ``bool [h, w]``; see ``Limits``. depth: or distance, ``float32 [h, w]``."""
     found = torch.zeros_like(depth, dtype=torch.bool)
     for axis, ratio in ((1, steep[0]), (0, steep[1])):
         size = depth.shape[axis]

@@ -8,6 +8,7 @@ from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
 from depth_retrofit_ros.pointcloud.filters import Limits
 from depth_retrofit_ros.pointcloud.organized import cloud_size
+from depth_retrofit_ros.pointcloud.ray_grid import Rays
 
 ROWS = 16  # a piece of work
 WORDS = 16
@@ -18,27 +19,33 @@ class DepthFilter:
 
     def __init__(self) -> None:
         self._kept, self._mask = np.empty((0, 0), np.float32), np.empty((0, 0), np.uint64)
+        self._distance = np.empty((0, 0), np.float32)
 
-    def __call__(self, depth: np.ndarray, slopes: tuple[np.ndarray, np.ndarray], stride: int, limits: Limits) -> np.ndarray:
-        """See ``kept_depth``: depth ``float32 [H, W]`` and slopes of the whole image → ``float32 [h, w]`` of every ``stride``-th
-        pixel, which is written anew by the next call."""
+    def __call__(self, depth: np.ndarray, rays: Rays[np.ndarray], stride: int, limits: Limits) -> np.ndarray:
+        """See ``kept_depth``: depth ``float32 [H, W]`` of the whole image → ``float32 [h, w]`` of every ``stride``-th pixel, which
+        is written anew by the next call."""
         rows, columns = cloud_size(*depth.shape, stride)
         if self._kept.shape != (rows, columns):
             self._kept = np.empty((rows, columns), np.float32)
             self._mask = np.zeros((rows, -(-columns // 8)), np.uint64)  # a byte a point
         kept, words, counters = self._kept, self._mask, np.zeros((4, 1), np.int64)
         mask = words.view(np.uint8)
-        x, y = (np.ascontiguousarray(part[::stride]) for part in slopes)
         THREAD_POOL.run(lambda: _take(depth, stride, kept, counters[0], ROWS))
         if limits.steep is not None:
             ratios = np.asarray(limits.steep, np.float32)
-            THREAD_POOL.run(lambda: _find_steep(kept, ratios, limits.gaps[0], mask, words, counters[1], ROWS))
+            distance = kept if rays.stretch is None else self._distances(kept, rays.stretch)
+            THREAD_POOL.run(lambda: _find_steep(distance, ratios, limits.gaps[0], mask, words, counters[1], ROWS))
             THREAD_POOL.run(lambda: _close_columns(mask, words, limits.gaps[1], counters[2], WORDS))
         near, far = (np.float32(number) for number in limits.squared)
         box = limits.turn, limits.shift, limits.low, limits.high
         steep = limits.steep is not None
-        THREAD_POOL.run(lambda: _keep(x, y, near, far, limits.boxed, *box, steep, mask, kept, counters[3], ROWS))
+        THREAD_POOL.run(lambda: _keep(rays.x, rays.y, near, far, limits.boxed, *box, steep, mask, kept, counters[3], ROWS))
         return kept
+
+    def _distances(self, depth: np.ndarray, stretch: np.ndarray) -> np.ndarray:
+        if self._distance.shape != depth.shape:
+            self._distance = np.empty_like(depth)
+        return np.multiply(depth, stretch, out=self._distance)
 
 
 @cached_njit(nogil=True)
@@ -139,15 +146,20 @@ def _keep(
     rows_at_once: int,
 ) -> None:
     rows, columns = kept.shape
+    constant = np.empty(columns, np.float32)
     while True:
         first = fetch_add(counter, rows_at_once)
         if first >= rows:
             return
         for row in range(first, min(first + rows_at_once, rows)):
-            out, found, y_over_z = kept[row], mask[row], y_slope[row]
+            out, found = kept[row], mask[row]
+            x_over_z, y_over_z = x_slope[min(row, len(x_slope) - 1)], y_slope[row]
+            if len(y_over_z) < columns:
+                constant[:] = y_over_z[0]
+                y_over_z = constant
             for column in range(columns):
                 z = out[column]
-                x, y = x_slope[column] * z, y_over_z * z
+                x, y = x_over_z[column] * z, y_over_z[column] * z
                 squared = x * x + y * y + z * z
                 good = (z > np.float32(0)) & (z < np.float32(np.inf)) & (squared >= near) & (squared <= far)
                 out[column] = z if good else np.float32(np.nan)
@@ -157,7 +169,7 @@ def _keep(
             if boxed:
                 for column in range(columns):
                     z = out[column]
-                    x, y = x_slope[column] * z, y_over_z * z
+                    x, y = x_over_z[column] * z, y_over_z[column] * z
                     for axis in range(3):
                         along = turn[axis, 0] * x + turn[axis, 1] * y + turn[axis, 2] * z + shift[axis]
                         if not (along >= low[axis] and along <= high[axis]):
@@ -175,13 +187,19 @@ def fill_kept(
     xyz: np.ndarray,
     packed: np.ndarray,
 ) -> None:
-    """The organised cloud of kept depth ``float32 [h, w]``; image and slopes are the whole image's; xyz, packed: see
+    """The organised cloud of kept depth ``float32 [h, w]``; slopes: see ``Rays``; the image is the whole one; xyz, packed: see
     ``organized.fill_cloud``."""
     rows, columns = kept.shape
+    y_last = y_slope.shape[1] - 1
     for row in range(rows):
+        x_over_z, y_over_z = x_slope[min(row, len(x_slope) - 1)], y_slope[row]
         for column in range(columns):
             z, u, v = kept[row, column], column * stride, row * stride
-            xyz[row, column, 0], xyz[row, column, 1], xyz[row, column, 2] = x_slope[u] * z, y_slope[v] * z, z
+            xyz[row, column, 0], xyz[row, column, 1], xyz[row, column, 2] = (
+                x_over_z[column] * z,
+                y_over_z[min(column, y_last)] * z,
+                z,
+            )
             red, green, blue = image[v, u, 0], image[v, u, 1], image[v, u, 2]
             if intensity:
                 xyz[row, column, 3] = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue

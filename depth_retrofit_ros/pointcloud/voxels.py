@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depth_retrofit_ros.pointcloud.ray_grid import Rays
+
 BITS = 21  # of a cell's number along each axis
 GOLDEN = 0.6180339887498949
 _HALF = 1 << (BITS - 1)
@@ -24,13 +26,13 @@ def taken(count: int, most: int) -> np.ndarray:
     return ends[:-1] + ((np.arange(most) * GOLDEN) % 1.0 * np.diff(ends)).astype(np.int64)
 
 
-def cloud_points(kept: Tensor, image: Tensor, slopes: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def cloud_points(kept: Tensor, image: Tensor, rays: Rays[Tensor]) -> tuple[Tensor, Tensor]:
     """The points of kept depth ``[h, w]`` and their colors ``uint8 [h, w, 3]``: ``float32 [N, 3]`` each, row by row.
 
     Waits for the device: the number of points must be known.
     """
     there = kept.isfinite()
-    xyz = torch.stack((slopes[0][None, :] * kept, slopes[1][:, None] * kept, kept), -1)
+    xyz = torch.stack((rays.x * kept, rays.y * kept, kept), -1)
     return xyz[there], image[there].float()
 
 

@@ -7,9 +7,11 @@ import numpy as np
 from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.pointcloud.filters import CloudFilter
+from depth_retrofit_ros.pointcloud.ray_grid import Rays
 from depth_retrofit_ros.pointcloud.voxels import BITS, taken
 
 FIRST_SLOTS = 1 << 16
+SPARE = 32  # times as many slots as a frame has cells: some are given back
 NO_KEY = -1
 
 
@@ -33,31 +35,37 @@ class DenseCloud:
     """
 
     def __init__(self) -> None:
-        self._tables = [Table(FIRST_SLOTS), Table(FIRST_SLOTS)]
+        self._slots = FIRST_SLOTS
+        self._tables: list[Table] = []
         self._points = np.empty((0, 4), np.float32)
 
-    def __call__(
-        self, kept: np.ndarray, image: np.ndarray, slopes: tuple[np.ndarray, np.ndarray], stride: int, cloud: CloudFilter
-    ) -> np.ndarray:
-        """kept: depth ``float32 [h, w]``, NaN where there is no point; image ``uint8 [H, W, 3]`` and slopes of the whole image →
+    @property
+    def slots(self) -> int:
+        """Of a table, as the next frame finds it."""
+        return self._slots
+
+    def __call__(self, kept: np.ndarray, image: np.ndarray, rays: Rays[np.ndarray], stride: int, cloud: CloudFilter) -> np.ndarray:
+        """kept: depth ``float32 [h, w]`` along these rays, NaN where there is no point; image ``uint8 [H, W, 3]``, the whole one →
         ``float32 [N, 4]``, which is written anew by the next call."""
         if cloud.voxel_size <= 0:
             points = self._room(kept.size)
-            count = _gather(kept, image, *slopes, stride, cloud.intensity, points, points.view(np.uint32))
+            count = _gather(kept, image, rays.x, rays.y, stride, cloud.intensity, points, points.view(np.uint32))
         else:
-            count = self._fill_cells(kept, image, slopes, stride, cloud)
+            count = self._fill_cells(kept, image, rays, stride, cloud)
             points = self._room(count)
             _write(self._tables[0].sums, count, cloud.intensity, points, points.view(np.uint32))
+            if self._slots > FIRST_SLOTS and SPARE * count < self._slots:
+                self._resize(self._slots // 2)
         points = points[:count]
         return points if cloud.max_points <= 0 or count <= cloud.max_points else points[taken(count, cloud.max_points)]
 
-    def _fill_cells(
-        self, kept: np.ndarray, image: np.ndarray, slopes: tuple[np.ndarray, np.ndarray], stride: int, cloud: CloudFilter
-    ) -> int:
+    def _fill_cells(self, kept: np.ndarray, image: np.ndarray, rays: Rays[np.ndarray], stride: int, cloud: CloudFilter) -> int:
         """The cells of the frame into the first table; returns how many there are."""
         scale, centroid = np.float32(1.0) / np.float32(cloud.voxel_size), cloud.voxel_point == "centroid"
         middle = len(kept) // 2
         while True:
+            if not self._tables:
+                self._tables = [Table(self._slots), Table(self._slots)]
             parts, counts = [(0, 0, middle), (1, middle, len(kept))], [0, 0]
 
             def work(parts: list[tuple[int, int, int]] = parts, counts: list[int] = counts) -> None:
@@ -66,10 +74,9 @@ class DenseCloud:
                         n, begin, end = parts.pop()
                     except IndexError:  # another thread took it
                         return
-                    below, first = kept[begin:end], begin * stride
-                    rays = slopes[0], slopes[1][first:]
-                    table = self._tables[n].arrays
-                    counts[n] = _accumulate(below, image[first:], *rays, stride, scale, centroid, BITS, *table)
+                    x = rays.x if len(rays.x) == 1 else rays.x[begin:end]
+                    half = kept[begin:end], image[begin * stride :], x, rays.y[begin:end]
+                    counts[n] = _accumulate(*half, stride, scale, centroid, BITS, *self._tables[n].arrays)
 
             THREAD_POOL.run(work)
             upper, lower = (table.arrays for table in self._tables)
@@ -77,8 +84,11 @@ class DenseCloud:
             if count >= 0:
                 _clear(upper[0], upper[2], count)
                 return count
-            slots = 2 * len(upper[0])
-            self._tables = [Table(slots), Table(slots)]
+            self._resize(2 * self._slots)
+
+    def _resize(self, slots: int) -> None:
+        """The tables, which are made when they are used: where memory ends then, none is left half full."""
+        self._slots, self._tables = slots, []
 
     def _room(self, count: int) -> np.ndarray:
         if len(self._points) < count:
@@ -141,8 +151,10 @@ def _accumulate(
     used: np.ndarray,
     sums: np.ndarray,
 ) -> int:
-    """sums: x y z, red green blue and the number of points of each cell. Returns the number of cells; -1 where they do not fit."""
+    """slopes: see ``Rays``; sums: x y z, red green blue and the number of points of each cell. Returns the number of cells, -1
+    where they do not fit."""
     rows, columns = kept.shape
+    y_last = y_slope.shape[1] - 1
     half, slots = 1 << (bits - 1), len(keys)
     low, high = np.float32(-half), np.float32(half - 1)
     count, most, last_key, cell = 0, len(used), np.int64(-1), 0
@@ -150,13 +162,13 @@ def _accumulate(
     ax = ay = az = ar = ag = ab = an = 0.0
     for row in range(rows):
         v = row * stride
-        y_over_z = y_slope[v]
+        x_over_z, y_over_z = x_slope[min(row, len(x_slope) - 1)], y_slope[row]
         for column in range(columns):
             z = kept[row, column]
             if z != z:
                 continue
             u = column * stride
-            x, y = x_slope[u] * z, y_over_z * z
+            x, y = x_over_z[column] * z, y_over_z[min(column, y_last)] * z
             fx, fy, fz = x * scale, y * scale, z * scale
             if not (abs(fx) < high and abs(fy) < high and fz < high):  # beyond the last cell
                 fx, fy, fz = min(max(fx, low), high), min(max(fy, low), high), min(fz, high)
@@ -230,17 +242,18 @@ def _gather(
     xyz: np.ndarray,
     packed: np.ndarray,
 ) -> int:
-    """All points, row by row; returns their number."""
+    """All points, row by row; returns their number. slopes: see ``Rays``."""
     rows, columns = kept.shape
-    count = 0
+    count, y_last = 0, y_slope.shape[1] - 1
     for row in range(rows):
         v = row * stride
+        x_over_z, y_over_z = x_slope[min(row, len(x_slope) - 1)], y_slope[row]
         for column in range(columns):
             z = kept[row, column]
             if z != z:
                 continue
             u = column * stride
-            xyz[count, 0], xyz[count, 1], xyz[count, 2] = x_slope[u] * z, y_slope[v] * z, z
+            xyz[count, 0], xyz[count, 1], xyz[count, 2] = x_over_z[column] * z, y_over_z[min(column, y_last)] * z, z
             red, green, blue = image[v, u, 0], image[v, u, 1], image[v, u, 2]
             if intensity:
                 xyz[count, 3] = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue

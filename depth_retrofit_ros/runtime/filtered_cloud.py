@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.device.cuda_streams import Download
-from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.device.cuda_streams import Download, Upload
+from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.pointcloud.filters import CloudFilter, kept_depth, limits_of
 from depth_retrofit_ros.pointcloud.filters_cpu import DepthFilter, fill_kept
 from depth_retrofit_ros.pointcloud.organized import cloud_size
+from depth_retrofit_ros.pointcloud.ray_grid import RayGrid
 from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.pointcloud.voxels import cloud_points, packed_points, taken, voxel_points
 from depth_retrofit_ros.pointcloud.voxels_cpu import DenseCloud
@@ -60,22 +61,26 @@ class HostCloud:
     """By compiled kernels, in buffers that the next frame uses again."""
 
     def __init__(self) -> None:
+        self._rays: RayGrid[np.ndarray] = RayGrid(lambda array: array)
         self._filter, self._dense = DepthFilter(), DenseCloud()
 
-    def begin(
-        self, depth: Callable[[], np.ndarray], image: np.ndarray, camera: Camera, stride: int, cloud: CloudFilter
-    ) -> CloudFill:
-        """depth: of the surfaces, ``float32 [H, W]``; image ``uint8 [H, W, 3]``."""
-        slopes = camera.ray_slopes()
+    def begin(self, depth: Callable[[], np.ndarray], frame: Frame, stride: int, cloud: CloudFilter) -> CloudFill:
+        """depth: of the surfaces, ``float32 [H, W]``; frame: with its camera."""
+        camera, image = frame.camera, frame.image
+        assert camera is not None
 
         def kept() -> np.ndarray:
-            return self._filter(depth(), slopes, stride, limits_of(cloud, camera, stride))
+            known = depth()
+            if known.shape != image.shape[:2]:
+                raise ValueError(f"depth {known.shape} and image {image.shape} must agree in size")
+            return self._filter(known, self._rays(frame, stride), stride, limits_of(cloud, camera, stride))
 
         def fill(out: np.ndarray) -> None:
-            fill_kept(kept(), image, *slopes, stride, cloud.intensity, out, out.view(np.uint32))
+            left, rays = kept(), self._rays(frame, stride)
+            fill_kept(left, image, rays.x, rays.y, stride, cloud.intensity, out, out.view(np.uint32))
 
         size = cloud_size(camera.height, camera.width, stride) if cloud.organized else None
-        return Made(size, lambda: self._dense(kept(), image, slopes, stride, cloud), fill)
+        return Made(size, lambda: self._dense(kept(), image, self._rays(frame, stride), stride, cloud), fill)
 
 
 class DeviceCloud:
@@ -83,17 +88,16 @@ class DeviceCloud:
 
     def __init__(self, device: torch.device) -> None:
         self._download = Download(device)
+        self._rays: RayGrid[torch.Tensor] = RayGrid(lambda array: Upload(device)(array))  # rarely, and three of different sizes
 
-    def begin(
-        self, result: DepthFrame, slopes: tuple[torch.Tensor, torch.Tensor], camera: Camera, stride: int, cloud: CloudFilter
-    ) -> CloudFill:
-        """result: with its image; slopes: the camera's, on the same device."""
-        assert result.image is not None
+    def begin(self, result: DepthFrame, frame: Frame, stride: int, cloud: CloudFilter) -> CloudFill:
+        """result: with its image; frame: with its camera."""
+        assert result.image is not None and frame.camera is not None
         depth = result.depth if cloud.keep_sky else surface_depth(result)
-        image, rays = result.image[::stride, ::stride], (slopes[0][::stride], slopes[1][::stride])
-        kept = kept_depth(depth[::stride, ::stride], rays, limits_of(cloud, camera, stride))
+        image, rays = result.image[::stride, ::stride], self._rays(frame, stride)
+        kept = kept_depth(depth[::stride, ::stride], rays, limits_of(cloud, frame.camera, stride))
         if cloud.organized:
-            points = torch.stack((rays[0] * kept, rays[1][:, None] * kept, kept), -1).flatten(0, 1)
+            points = torch.stack((rays.x * kept, rays.y * kept, kept), -1).flatten(0, 1)
             made = packed_points(points, image.flatten(0, 1).float(), cloud.intensity).view(*kept.shape, 4)
             fetched = self._download(made)
             return Made((kept.shape[0], kept.shape[1]), fetched.values, lambda out: np.copyto(out, fetched.values()))
@@ -102,15 +106,17 @@ class DeviceCloud:
             points, colors = cloud_points(kept, image, rays)
             if cloud.voxel_size > 0:
                 points, colors = voxel_points(points, colors, cloud.voxel_size, cloud.voxel_point == "centroid")
-            left = torch.from_numpy(taken(len(points), cloud.max_points)).to(points.device)
-            return packed_points(points[left], colors[left], cloud.intensity).cpu().numpy()
+            if 0 < cloud.max_points < len(points):
+                left = torch.from_numpy(taken(len(points), cloud.max_points)).to(points.device)
+                points, colors = points[left], colors[left]
+            return packed_points(points, colors, cloud.intensity).cpu().numpy()
 
         return Made(None, dense, lambda out: None)
 
 
 def compile_filters() -> None:
     """Compile every kernel of a filtered cloud now (some seconds on the first run, then cached on disk)."""
-    camera, image = Camera(4, 4, 4.0, 4.0, 1.5, 1.5), np.zeros((4, 4, 3), np.uint8)
+    frame = Frame(np.zeros((4, 4, 3), np.uint8), camera=Camera(4, 4, 4.0, 4.0, 1.5, 1.5))
     depth, made = np.ones((4, 4), np.float32), HostCloud()
     filters = (
         CloudFilter(flying_pixels=2.0, box=(-9.0, -9.0, -9.0, 9.0, 9.0, 9.0)),
@@ -118,5 +124,5 @@ def compile_filters() -> None:
         CloudFilter(max_points=2),
     )
     for cloud in filters:
-        fill = made.begin(lambda: depth, image, camera, 1, cloud)
+        fill = made.begin(lambda: depth, frame, 1, cloud)
         fill(np.empty((*fill.shape(), 4), np.float32))

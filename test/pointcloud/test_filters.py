@@ -9,11 +9,16 @@ import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.errors import OutputError
+from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.lens import Lens, Optics, RayTable
 from depth_retrofit_ros.pointcloud.filters import EVERYTHING, CloudFilter, flying, kept_depth, limits_of
 from depth_retrofit_ros.pointcloud.filters_cpu import DepthFilter
 from depth_retrofit_ros.pointcloud.organized import make_cloud
+from depth_retrofit_ros.pointcloud.ray_grid import RayGrid, Rays, rays_of
+from depth_retrofit_ros.pointcloud.ray_table import cloud_along
 from depth_retrofit_ros.pointcloud.voxels import cloud_points, packed_points, taken, voxel_points
+from depth_retrofit_ros.pointcloud.voxels_cpu import FIRST_SLOTS, DenseCloud
 from depth_retrofit_ros.runtime.filtered_cloud import DeviceCloud, HostCloud, failing
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from test.pointcloud.test_organized import scene
@@ -48,9 +53,21 @@ def blurred(height: int = 61, width: int = 83) -> tuple[np.ndarray, np.ndarray, 
     return depth, image, camera
 
 
-def specified(depth: np.ndarray, camera: Camera, stride: int, cloud: CloudFilter) -> torch.Tensor:
-    x, y = (torch.from_numpy(part[::stride]) for part in camera.ray_slopes())
-    return kept_depth(torch.from_numpy(depth)[::stride, ::stride], (x, y), limits_of(cloud, camera, stride))
+def fisheye(camera: Camera) -> RayTable:
+    """Of half the focal length: with a wide image it has corners without rays."""
+    raw = replace(camera, fx=0.3 * camera.width, fy=0.3 * camera.width)
+    return RayTable(Lens("equidistant", (0.0, 0.0, 0.0, 0.0), raw))
+
+
+def in_torch(camera: Camera, optics: Optics | None, stride: int) -> Rays[torch.Tensor]:
+    rays = rays_of(camera, optics, stride)
+    stretch = None if rays.stretch is None else torch.from_numpy(rays.stretch)
+    return Rays(torch.from_numpy(rays.x), torch.from_numpy(rays.y), stretch)
+
+
+def specified(depth: np.ndarray, camera: Camera, stride: int, cloud: CloudFilter, optics: Optics | None = None) -> torch.Tensor:
+    grid = torch.from_numpy(depth)[::stride, ::stride]
+    return kept_depth(grid, in_torch(camera, optics, stride), limits_of(cloud, camera, stride))
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
@@ -58,9 +75,11 @@ def specified(depth: np.ndarray, camera: Camera, stride: int, cloud: CloudFilter
 @pytest.mark.parametrize("make", [blurred, lambda: scene(31, 45), lambda: scene(1, 9), lambda: scene(2, 2)])
 def test_the_compiled_filter_is_the_specified_one(cloud: CloudFilter, stride: int, make: object) -> None:
     depth, _, camera = make()  # type: ignore[operator]
-    wanted = specified(depth, camera, stride, cloud).numpy()
-    found = DepthFilter()(depth, camera.ray_slopes(), stride, limits_of(cloud, camera, stride))
-    np.testing.assert_array_equal(found, wanted)
+    made = DepthFilter()
+    for optics in (None, fisheye(camera), None):
+        wanted = specified(depth, camera, stride, cloud, optics).numpy()
+        found = made(depth, rays_of(camera, optics, stride), stride, limits_of(cloud, camera, stride))
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_of_a_soft_edge_the_surfaces_are_left() -> None:
@@ -107,8 +126,16 @@ def test_range_is_the_distance_from_the_camera_and_the_box_is_in_its_own_frame()
     np.testing.assert_array_equal(np.isfinite(kept), inside)
 
 
-def made_by(made: HostCloud, depth: np.ndarray, image: np.ndarray, camera: Camera, stride: int, cloud: CloudFilter) -> np.ndarray:
-    fill = made.begin(lambda: depth, image, camera, stride, cloud)
+def made_by(
+    made: HostCloud,
+    depth: np.ndarray,
+    image: np.ndarray,
+    camera: Camera,
+    stride: int,
+    cloud: CloudFilter,
+    optics: Optics | None = None,
+) -> np.ndarray:
+    fill = made.begin(lambda: depth, Frame(image, camera=camera, optics=optics), stride, cloud)
     out = np.full((*fill.shape(), 4), 7.0, np.float32)
     fill(out)
     return out
@@ -118,12 +145,12 @@ def made_by(made: HostCloud, depth: np.ndarray, image: np.ndarray, camera: Camer
 @pytest.mark.parametrize("cloud", DENSE)
 def test_a_dense_cloud_is_the_specified_one_and_buffers_are_clean(cloud: CloudFilter, stride: int) -> None:
     made = HostCloud()
-    for height, width in ((48, 64), (31, 45), (48, 64)):
+    for height, width, is_bent in ((48, 64, False), (31, 45, True), (48, 64, True), (48, 64, False)):
         depth, image, camera = scene(height, width)
-        found = made_by(made, depth, image, camera, stride, cloud)
-        rays = tuple(torch.from_numpy(part[::stride]) for part in camera.ray_slopes())
-        kept, colors = specified(depth, camera, stride, cloud), torch.from_numpy(image)[::stride, ::stride]
-        points = cloud_points(kept, colors, (rays[0], rays[1]))
+        optics = fisheye(camera) if is_bent else None
+        found = made_by(made, depth, image, camera, stride, cloud, optics)
+        kept, colors = specified(depth, camera, stride, cloud, optics), torch.from_numpy(image)[::stride, ::stride]
+        points = cloud_points(kept, colors, in_torch(camera, optics, stride))
         if cloud.voxel_size:
             points = voxel_points(*points, cloud.voxel_size, cloud.voxel_point == "centroid")
         wanted = packed_points(*points, False).numpy()[taken(len(points[0]), cloud.max_points)]
@@ -154,6 +181,85 @@ def test_an_organized_cloud_keeps_its_places_and_intensity_is_the_luminance() ->
         np.testing.assert_allclose(gray[..., 3], wanted, atol=1e-3)
 
 
+def test_points_lie_along_the_rays_of_the_lens_and_pixels_without_one_have_none() -> None:
+    depth, image, camera = scene(48, 64)
+    optics = replace(camera, fx=20.0, fy=20.0)
+    lens = RayTable(Lens("equidistant", (0.0, 0.0, 0.0, 0.0), optics))
+    assert lens.unseen is not None and 0 < lens.unseen.sum() < lens.unseen.size / 2
+    plain = cloud_along(torch.from_numpy(depth), torch.from_numpy(image), torch.from_numpy(lens.slopes)).numpy()
+    wide = CloudFilter(range_max=1e6)
+    all_of_it = made_by(HostCloud(), depth, image, camera, 1, wide, lens)
+    np.testing.assert_array_equal(all_of_it[..., :3], plain[..., :3])
+    assert np.isnan(all_of_it[lens.unseen][:, :3]).all()
+    near = made_by(HostCloud(), depth, image, camera, 1, CloudFilter(range_max=8.0), lens)
+    distance = np.linalg.norm(plain[..., :3].astype(np.float64), axis=-1)
+    np.testing.assert_array_equal(np.isfinite(near[..., 2]), distance <= 8.0)
+    row = made_by(HostCloud(), depth, image, camera, 1, CloudFilter(range_max=8.0, max_points=10**6), lens)[0]
+    np.testing.assert_array_equal(row.view(np.uint32), near[np.isfinite(near[..., 2])].view(np.uint32))
+
+
+def test_a_fisheye_s_ground_goes_by_its_angle_too() -> None:
+    camera = Camera(65, 330, 240.0, 240.0, 32.0, -0.5)  # half a degree a pixel or less, up to 79 degrees below the axis
+    rays = in_torch(camera, RayTable(Lens("equidistant", (0.0, 0.0, 0.0, 0.0), camera)), 1)
+    assert rays.stretch is not None
+    depth, angles = 1.5 / rays.y, torch.atan(rays.y[:, 32]).rad2deg()
+    kept = kept_depth(depth, rays, limits_of(CloudFilter(flying_pixels=4.0), camera, 1))
+    gone = kept.isnan()[1:-1, 32]
+    assert gone[angles[1:-1] < 3.5].all() and not gone[angles[1:-1] > 4.5].any() and angles.max() > 75
+    sphere = kept_depth(3.0 / rays.stretch, rays, limits_of(CloudFilter(flying_pixels=4.0), camera, 1))
+    assert sphere.isfinite().all()  # its depth falls steeply, seen at such an angle, its distance does not
+
+
+def test_rays_are_made_once_for_a_camera_and_a_stride() -> None:
+    sent: list[np.ndarray] = []
+    grid: RayGrid[np.ndarray] = RayGrid(lambda array: sent.append(array) or array)  # type: ignore[func-returns-value]
+    _, image, camera = scene(12, 16)
+    bent = fisheye(camera)
+    for optics, stride, made in ((None, 1, 2), (None, 1, 2), (None, 2, 4), (bent, 2, 7), (bent, 2, 7), (fisheye(camera), 2, 10)):
+        rays = grid(Frame(image, camera=replace(camera), optics=optics), stride)
+        assert len(sent) == made and rays.x.shape[1] == -(-16 // stride)
+
+
+def test_depth_of_another_size_is_refused_before_it_is_read() -> None:
+    depth, image, camera = scene(48, 64)
+    for wrong in (CloudFilter(range_max=8.0), CloudFilter(voxel_size=0.1)):
+        with pytest.raises(ValueError, match="must agree in size"):
+            made_by(HostCloud(), depth[:-1], image, camera, 1, wrong)
+
+
+def test_a_range_that_is_empty_is_refused() -> None:
+    with pytest.raises(OutputError, match="range_min 2 must be below range_max 2"):
+        CloudFilter(range_min=2.0, range_max=2.0)
+    assert CloudFilter(range_min=2.0).range_max == 0
+
+
+def test_tables_are_given_back_and_are_clean_where_memory_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    depth, image, camera = scene(200, 300)
+    fine, coarse = CloudFilter(voxel_size=0.002), CloudFilter(voxel_size=1.0)
+    made, rays = DenseCloud(), rays_of(camera, None, 1)
+
+    def run(cloud: CloudFilter) -> np.ndarray:
+        kept = DepthFilter()(depth, rays, 1, limits_of(cloud, camera, 1))
+        return made(kept, image, rays, 1, cloud).copy()
+
+    wanted = run(coarse)
+    assert made.slots == FIRST_SLOTS
+
+    def no_memory(slots: int) -> object:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("depth_retrofit_ros.pointcloud.voxels_cpu.Table", no_memory)
+        with pytest.raises(MemoryError):
+            run(fine)  # the first tables are full of it, others are not to be had
+    np.testing.assert_array_equal(run(coarse).view(np.uint32), wanted.view(np.uint32))
+    run(fine)
+    assert made.slots > FIRST_SLOTS
+    for _ in range(4):
+        np.testing.assert_array_equal(run(coarse).view(np.uint32), wanted.view(np.uint32))
+    assert made.slots == FIRST_SLOTS
+
+
 def test_points_are_thinned_evenly_and_always_the_same_way() -> None:
     for count, most in ((1000, 10), (1000, 999), (7, 3), (5, 5), (0, 3)):
         left = taken(count, most)
@@ -169,18 +275,19 @@ def test_without_a_filter_the_cloud_is_the_plain_one() -> None:
     assert not any(cloud.plain for cloud in (*FILTERS, *DENSE, CloudFilter(intensity=True)))
 
 
-@pytest.mark.parametrize("cloud", [*FILTERS, *DENSE, CloudFilter(intensity=True)])
-def test_a_device_makes_the_cloud_that_the_host_makes(cloud: CloudFilter) -> None:
+@pytest.mark.parametrize("is_bent", [False, True])
+@pytest.mark.parametrize("cloud", [*FILTERS, *DENSE, CloudFilter(intensity=True), CloudFilter(range_max=0.01, max_points=5)])
+def test_a_device_makes_the_cloud_that_the_host_makes(cloud: CloudFilter, is_bent: bool) -> None:
     depth, image, camera = scene(48, 64)
+    optics = fisheye(camera) if is_bent else None
     nowhere = torch.empty(0)
     chosen = PixelSet.from_indices(torch.empty(0, dtype=torch.int64), depth.shape)
     answer = DepthFrame(torch.from_numpy(depth), nowhere, nowhere, "model", chosen, nowhere)
-    slopes = tuple(torch.from_numpy(part) for part in camera.ray_slopes())
     result = replace(answer, image=torch.from_numpy(image))
-    fill = DeviceCloud(torch.device("cpu")).begin(result, (slopes[0], slopes[1]), camera, 2, cloud)
+    fill = DeviceCloud(torch.device("cpu")).begin(result, Frame(image, camera=camera, optics=optics), 2, cloud)
     found = np.empty((*fill.shape(), 4), np.float32)
     fill(found)
-    wanted = made_by(HostCloud(), depth, image, camera, 2, cloud)
+    wanted = made_by(HostCloud(), depth, image, camera, 2, cloud, optics)
     np.testing.assert_allclose(found[..., :3], wanted[..., :3], rtol=1e-6, atol=1e-6)
     if cloud.intensity:
         np.testing.assert_allclose(found[..., 3], wanted[..., 3], atol=1e-3)

@@ -42,6 +42,17 @@ def intrinsics(info: CameraInfo, width: int, height: int) -> Camera | None:
     return region.resized(width, height)
 
 
+def raw_intrinsics(info: CameraInfo, width: int, height: int) -> Camera:
+    """Of an image of ``width x height`` as the sensor takes it: K, cropped and scaled as ``intrinsics`` does it with P. Raises
+    CameraError, also where there is none."""
+    k = np.array(info.k).reshape(3, 3)
+    if not _has_focal_length(k):
+        raise CameraError("camera_info has distortion and no K, which images are rectified by: publish the whole calibration")
+    fx, fy, cx, cy = map(float, _numbers(k))
+    x_offset, y_offset, region_width, region_height = _region(info)
+    return Camera(region_width, region_height, fx, fy, cx - x_offset, cy - y_offset).resized(width, height)
+
+
 def info_for_image(info: CameraInfo, camera: Camera, header: object) -> CameraInfo:
     """The info of a depth image that covers the same view as ``camera``: K, P and the size scaled, D, R and the model kept.
 

@@ -1,14 +1,20 @@
 """The ROS 2 node: images in, depth and points out. Callbacks only store the newest image; a worker does the rest.
 
-Subscribes   image or image/compressed (rectified), camera_info; to align, and for models that take it: sparse_depth, sparse_points
+Subscribes   image or image/compressed (raw ones: see `rectify`; unless `lazy` is false only while somebody listens to an output),
+             camera_info; to align, and for models that take it: sparse_depth, sparse_points; for these without sparse_points_pose,
+             and for crop_frame: /tf, /tf_static
+Serves       reset, of its own name: the next image is taken as the first one
 Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/depth/preview, ~/depth/selection, ~/points,
-             ~/normals, ~/normals/preview, ~/frame_stats, /diagnostics; with views from 2 on: ~/views/points, ~/views/poses
+             ~/normals, ~/normals/preview, ~/frame_stats, /diagnostics; with views from 2 on: ~/views/points, ~/views/poses;
+             on request ~/depth/image_rect/compressedDepth, ~/depth/image_rect_raw/compressedDepth, ~/depth/preview/compressed,
+             ~/disparity, ~/scan
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +25,11 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_srvs.srv import Trigger
 
 from depth_retrofit_ros import loading
 from depth_retrofit_ros.coarse.engines.assign import engine_of
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.device.memory import release_memory
 from depth_retrofit_ros.errors import DepthRetrofitError, GraphError, ModelError
 from depth_retrofit_ros.io.raw_depth import compile_millimeters
@@ -32,13 +40,16 @@ from depth_retrofit_ros.ros.health.diagnostics import Health, diagnostics
 from depth_retrofit_ros.ros.health.package_log import package_log
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_line
 from depth_retrofit_ros.ros.node import parameters
+from depth_retrofit_ros.ros.node.lazy_input import LazyInput
 from depth_retrofit_ros.ros.node.parameters import Settings
 from depth_retrofit_ros.ros.node.processor import Processor, unless_shut_down
 from depth_retrofit_ros.ros.node.resilience import answer_every_request, told
 from depth_retrofit_ros.ros.node.scale_fit import mode_refusal
+from depth_retrofit_ros.ros.node.tf_listener import listen
 from depth_retrofit_ros.ros.transport.graph_checks import LossWatch, name_problems, transport_problems, type_problems
-from depth_retrofit_ros.ros.transport.outlet import COPIES, way_out
+from depth_retrofit_ros.ros.transport.outlet import COPIES, outlet, way_out
 from depth_retrofit_ros.ros.transport.qos import SMALL_DEPTH, publish_to, subscribe_newest
+from depth_retrofit_ros.runtime.derived_outputs import compile_derived
 from depth_retrofit_ros.runtime.filtered_cloud import compile_filters
 from depth_retrofit_ros.runtime.self_check import self_check
 from depth_retrofit_ros.runtime.time_limit import TookTooLong, run_within
@@ -106,8 +117,11 @@ class DepthNode(LifecycleNode):
         """Whether a thread that never ended is left behind, with whatever it holds on to."""
         self.is_misconfigured = False
         """Whether the last failure to configure or activate was the user's, and would come again with these parameters."""
+        self.create_service(Trigger, "~/reset", self._on_reset)
         answer_every_request(self, self._log, self._health.note_fault)
-        self._inputs: list[Subscription] = []
+        self._inputs: list[Subscription] = []  # but for the images and TF
+        self._tf: list[Subscription] = []
+        self._images: LazyInput | None = None
         self._diagnostics = publish_to(self, DiagnosticArray, "/diagnostics", SMALL_DEPTH)
         # The stamps in the report are the node's clock's, its pace is not: where a simulation stands still, or never starts, there
         # is something to report.
@@ -149,7 +163,14 @@ class DepthNode(LifecycleNode):
                 limit_s, self._prepared, name="configure", every_s=REPORT_S, meanwhile=self._report_configuring
             )
             self._processor = Processor(
-                self, method, self._health, self._log, patience_s=self._patience_s, first_s=self._first_s, usual_s=usual_s
+                self,
+                method,
+                self._health,
+                self._log,
+                partial(outlet, matched=self._refresh_images),
+                patience_s=self._patience_s,
+                first_s=self._first_s,
+                usual_s=usual_s,
             )
         except Exception as error:  # of whatever kind, from whichever driver or file: the node must live to tell it
             self._health.load_error = one_line(error)
@@ -186,7 +207,7 @@ class DepthNode(LifecycleNode):
             return FAILURE
         self._processor.start()
         self._health.stage = "active"
-        self.get_logger().info(f"waiting for {self._health.image_topic} (rectified) and {self._health.info_topic}")
+        self.get_logger().info(f"waiting for {self._health.image_topic} and {self._health.info_topic}")
         return SUCCESS
 
     @told
@@ -247,25 +268,49 @@ class DepthNode(LifecycleNode):
         self._health.coarse = None
 
     def _subscribe(self, processor: Processor) -> None:
-        def on_info(info: CameraInfo) -> None:
-            processor.info = info
-
         compressed = self.settings.image_transport == "compressed"
         # As image_transport does it: the base topic is remapped, then the transport's suffix follows.
         topic = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
         # camera_info and sparse depth first, so that they are there when the first image is.
-        self._health.info_topic = self._listen(CameraInfo, "camera_info", on_info)
+        self._health.info_topic = self._listen(CameraInfo, "camera_info", processor.offer_info)
         self._health.sparse_topics = ()
         if processor.wants_sparse:
             sparse = ((Image, "sparse_depth"), (PointCloud2, "sparse_points"))
             self._health.sparse_topics = tuple(self._listen(kind, name, processor.offer) for kind, name in sparse)
+        self._follow_transforms(processor)
         self._losses = losses = LossWatch()
 
         def on_image(message: Image | CompressedImage) -> None:
             losses.arrived()
             processor.submit(message)
 
-        self._health.image_topic = self._listen(CompressedImage if compressed else Image, topic, on_image, losses.lost)
+        kind = CompressedImage if compressed else Image
+        self._images = LazyInput(
+            lambda: subscribe_newest(self, kind, topic, on_image, losses.lost),
+            self.destroy_subscription,
+            lambda: not self.settings.lazy or processor.wants_images,
+        )
+        self._refresh_images()
+        assert self._images.subscription is not None  # the first image is wanted
+        self._health.image_topic = self._images.subscription.topic_name
+
+    def _follow_transforms(self, processor: Processor) -> None:
+        """Listen to TF where it is of use, and no longer."""
+        if processor.needs_transforms and not self._tf:
+            self._tf = listen(self, processor.transforms)
+        elif not processor.needs_transforms:
+            self._end(self._tf)
+
+    def _end(self, subscriptions: list[Subscription]) -> None:
+        for subscription in subscriptions:
+            self.destroy_subscription(subscription)
+        subscriptions.clear()
+
+    def _refresh_images(self) -> None:
+        """Subscribe to the image where it is of use, and end that where it has not been for a while. Raises GraphError."""
+        if self._images is not None:
+            self._images.refresh()
+            self._health.asleep = self._images.subscription is None
 
     def _listen(
         self, message_type: type, topic: str, callback: Callable[[Any], None], lost: Callable[[int], None] | None = None
@@ -276,9 +321,18 @@ class DepthNode(LifecycleNode):
         return subscription.topic_name
 
     def _unsubscribe(self) -> None:
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._inputs.clear()
+        if self._images is not None:
+            self._images.close()
+            self._images = None
+        self._health.asleep = False
+        self._end(self._inputs)
+        self._end(self._tf)
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._processor is not None and self._processor.reset()
+        told = "the next image is taken as the first one; calibration, counts and statistics stay"
+        response.message = told if response.success else f"nothing is remembered: the node is {self._health.stage}"
+        return response
 
     def set_parameters(self, parameter_list: list[Parameter]) -> list[SetParametersResult]:
         """See rclpy's Node: one by one."""
@@ -321,6 +375,9 @@ class DepthNode(LifecycleNode):
         try:
             if self._processor is not None and self.settings != before:
                 self._processor.settings_changed()
+                self._refresh_images()
+                if self._images is not None:
+                    self._follow_transforms(self._processor)
         except Exception:
             self._health.settings = before
             raise
@@ -334,8 +391,9 @@ class DepthNode(LifecycleNode):
         usual_s = self_check(method)
         compile_cloud()
         compile_millimeters()
-        if method.coarse.device.type == "cpu":
+        if "points" in self.settings.outputs and not has_kernels(method.coarse.device):
             compile_filters()
+        compile_derived(self.settings.outputs)
         if method.coarse.device.type == "cpu" and any(name.startswith("normals") for name in self.settings.outputs):
             compile_normals()
         return method, usual_s
@@ -345,6 +403,7 @@ class DepthNode(LifecycleNode):
         self._report()
 
     def _report(self) -> None:
+        self._refresh_images()  # where rclpy tells nothing of subscribers this is how they are found, as is when to stop
         if self._processor is not None:
             self._processor.refresh()
         array = DiagnosticArray(status=diagnostics(self.get_fully_qualified_name(), self._health))
@@ -355,13 +414,17 @@ class DepthNode(LifecycleNode):
     def _check_graph(self) -> None:
         found = {
             "the name of this node": name_problems(self),
-            "types on the graph": type_problems(self, self._inputs),
+            "types on the graph": type_problems(self, self._subscriptions_of_ours()),
             "transport of the images": self._transport_problems(),
         }
         for concern, problems in found.items():
             self._log.state(concern, "; ".join(problems) or None)
         self._health.graph_problems = tuple(problem for problems in found.values() for problem in problems)
         self._health.lost = self._losses.total
+
+    def _subscriptions_of_ours(self) -> list[Subscription]:
+        images = self._images.subscription if self._images else None
+        return [*self._inputs, *self._tf] if images is None else [*self._inputs, *self._tf, images]
 
     def _transport_problems(self) -> list[str]:
         if not self._inputs:

@@ -13,7 +13,10 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from depth_retrofit_ros.coarse.input_size import DEFAULT, NATIVE
 from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import SetupError
+from depth_retrofit_ros.io.compressed_depth import DEPTH_CODECS
 from depth_retrofit_ros.preset_names import PRESETS
+from depth_retrofit_ros.ros.messages.rectification import CHOICES as RECTIFY
+from depth_retrofit_ros.runtime.derived_outputs import DERIVED
 from depth_retrofit_ros.selection.names import SELECTORS
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 Value: TypeAlias = "str | bool | int | float | tuple[str, ...] | tuple[float, ...]"
 Stage = Literal["unconfigured", "inactive", "active"]
 
-OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview")
+OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview", *DERIVED)
 EMPTY = "an empty list"
 NO_BOX = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -33,10 +36,9 @@ class Parameter:
     """One row of the table.
 
     until: the last lifecycle stage in which it may be changed; "active" is live, from the next frame on; None is at start only.
-    span: smallest and largest value; below: whether the largest itself is refused, of numbers with a fraction; choices: the
-    accepted words, of which a list takes one or more; pose: seven numbers, a position and a unit quaternion; box: six,
-    two corners; number_text: a text
-    that may be a whole number, which YAML and ``-p`` take for an integer.
+    span: smallest and largest value; below: whether the largest itself is refused, of numbers with a fraction; or_zero: whether 0
+    is accepted too; choices: the accepted words, of which a list takes one or more; pose: seven numbers, a position and a unit
+    quaternion; box: six, two corners; number_text: a text that may be a whole number, which YAML and ``-p`` take for an integer.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Parameter:
     description: str
     span: tuple[float, float] | None = None
     below: bool = False
+    or_zero: bool = False
     choices: tuple[str, ...] = ()
     pose: bool = False
     box: bool = False
@@ -61,15 +64,20 @@ class Parameter:
             return "x y z at least and x y z at most [m], the former below the latter"
         if self.number_text:
             return f"a number of pixels, {NATIVE} or {DEFAULT}"
-        return f"{self.span[0]:g} to {'below ' if self.below else ''}{self.span[1]:g}" if self.span else ""
+        zero = "0, or " if self.or_zero else ""
+        return f"{zero}{self.span[0]:g} to {'below ' if self.below else ''}{self.span[1]:g}" if self.span else ""
 
     @property
     def accepted(self) -> tuple[float, float] | None:
         """The smallest and the largest number that are accepted."""
+        if self.span and self.or_zero:
+            return 0.0, self.span[1]
         return (self.span[0], math.nextafter(self.span[1], -math.inf)) if self.span and self.below else self.span
 
     def converted(self, value: Any) -> Any:
         """``value`` with integers as the doubles, or the text, that are meant. Of whatever type."""
+        if isinstance(value, bool) and str(value).lower() in self.choices:  # YAML takes the word for a truth value
+            return str(value).lower()
         if self.number_text and _is_integer(value):
             return str(value)
         if isinstance(self.default, float) and _is_integer(value):
@@ -94,6 +102,8 @@ class Parameter:
         if self.number_text and not (value.isdecimal() or value in (DEFAULT, NATIVE)):
             return f"{self.name} must be {self.constraint}, not '{value}'"
         if self.accepted and not self.accepted[0] <= value <= self.accepted[1]:  # written so that NaN fails
+            return f"{self.name} must be {self.constraint}, not {value}"
+        if self.or_zero and self.span and 0 < value < self.span[0]:
             return f"{self.name} must be {self.constraint}, not {value}"
         return None
 
@@ -218,6 +228,20 @@ PARAMETERS = (
         span=(1, 32),
     ),
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
+    Parameter(
+        "lazy",
+        True,
+        "active",
+        "Subscribe to the image only while somebody listens to an output; false: always, for the first answer as soon as can be",
+    ),
+    Parameter(
+        "rectify",
+        "auto",
+        "active",
+        "Rectify the images by their camera_info; auto: where D is not zero and the topic is called raw; points: not the image, "
+        "but the cloud's points, which lie along the lens's true rays",
+        choices=RECTIFY,
+    ),
     Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined, at most", span=(0.0, 1.0)),
     Parameter(
         "min_budget",
@@ -238,7 +262,9 @@ PARAMETERS = (
         ("depth", "points", "preview", "selection"),
         "active",
         "Images and clouds; depth: float, in metres where metric; depth_mm: 16-bit millimetres; selection: the refined pixels; "
-        "normals: of the surfaces, float; normals_preview: the same for people",
+        "normals: of the surfaces, float; normals_preview: the same for people; depth_compressed, depth_mm_compressed, "
+        "preview_compressed: image_transport's compressedDepth and compressed of these; disparity: as of a stereo camera; scan: a "
+        "planar laser's",
         choices=OUTPUTS,
     ),
     Parameter("cloud_stride", 2, "active", "The cloud takes every n-th pixel in both directions", span=(1, 64)),
@@ -253,7 +279,12 @@ PARAMETERS = (
         span=(0.0, 30.0),
     ),
     Parameter(
-        "voxel_size", 0.0, "active", "One point for each cell of this size [m], unorganised; 0: every point", span=(0.0, 100.0)
+        "voxel_size",
+        0.0,
+        "active",
+        "One point for each cell of this size [m], unorganised; 0: every point",
+        span=(0.001, 100.0),
+        or_zero=True,
     ),
     Parameter("voxel_point", "centroid", "active", "Which point of a cell's", choices=("centroid", "first")),
     Parameter("max_points", 0, "active", "Points of a cloud at most, unorganised; 0: as many as there are", span=(0, 100_000_000)),
@@ -264,6 +295,33 @@ PARAMETERS = (
         "sky", "remove", "active", "Of a model that tells the sky: no points, or points at the far limit", choices=("remove", "far")
     ),
     Parameter("cloud_fields", "rgb", "active", "What a point has besides x, y, z", choices=("rgb", "intensity")),
+    Parameter(
+        "compressed_depth_format",
+        "rvl",
+        "active",
+        "Of depth_compressed and depth_mm_compressed; png is smaller and slower, and what Humble's subscribers read",
+        choices=DEPTH_CODECS,
+    ),
+    Parameter("compressed_depth_max", 100.0, "active", "Compressed depth from here on is unknown [m]", span=(1.0, 1000.0)),
+    Parameter(
+        "compressed_depth_quantization",
+        100.0,
+        "active",
+        "Depth at which a step of depth_compressed is 1 m; at a tenth of it, a hundredth [m]",
+        span=(1.0, 150.0),
+    ),
+    Parameter("preview_jpeg_quality", 95, "active", "Of preview_compressed", span=(1, 100)),
+    Parameter("disparity_baseline", 0.1, "active", "Baseline of the stereo camera that disparity is of [m]", span=(0.001, 100.0)),
+    Parameter("scan_row", -1, "active", "Row in the middle of the scan's band; -1: the optical axis", span=(-1, 65535)),
+    Parameter("scan_height", 1, "active", "Rows of the scan's band, of which each beam is the nearest point", span=(1, 65535)),
+    Parameter("scan_range_min", 0.45, "active", "Nearer than that, a beam of the scan is -inf [m]", span=(0.0, 1000.0)),
+    Parameter("scan_range_max", 10.0, "active", "Farther than that, a beam of the scan is inf [m]", span=(0.0, 1000.0)),
+    Parameter(
+        "scan_frame",
+        "",
+        "active",
+        "Frame of the scan: at the camera, x forward; empty: the image's, with _optical_frame replaced by _frame",
+    ),
     Parameter(
         "align",
         "none",
@@ -279,7 +337,7 @@ PARAMETERS = (
         span=(0.0, 1.0),
     ),
     Parameter(
-        "sparse_points_pose", NO_POSE, "inactive", "Pose of the frame of `sparse_points` in the image's optical frame", pose=True
+        "sparse_points_pose", NO_POSE, "inactive", "Pose of the frame of `sparse_points` in the image's; as it is: by TF", pose=True
     ),
     Parameter("autostart", True, None, "Configure and activate by itself; false: wait for lifecycle transitions"),
 )
@@ -309,6 +367,8 @@ class Settings:
     trust_scale: bool
     views: int
     image_transport: str
+    lazy: bool
+    rectify: str
     budget: float
     min_budget: float
     target_fps: float
@@ -326,6 +386,16 @@ class Settings:
     crop_pose: tuple[float, ...]
     sky: str
     cloud_fields: str
+    compressed_depth_format: str
+    compressed_depth_max: float
+    compressed_depth_quantization: float
+    preview_jpeg_quality: int
+    disparity_baseline: float
+    scan_row: int
+    scan_height: int
+    scan_range_min: float
+    scan_range_max: float
+    scan_frame: str
     align: str
     max_residual: float
     sparse_points_pose: tuple[float, ...]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import array
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseArray, TransformStamped
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
@@ -20,9 +19,16 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.errors import OutputError
 from depth_retrofit_ros.evaluation.metrics.obstacle_grid import ObstacleGrid, false_obstacles
-from depth_retrofit_ros.ros.node.crop_frame import CropFrame
-from depth_retrofit_ros.ros.node.parameters import NO_POSE, PARAMETERS, Settings
-from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, repeat_until, wait_until
+from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.lens import Lens, RayTable
+from depth_retrofit_ros.pointcloud.filters import CloudFilter
+from depth_retrofit_ros.ros.node import tf_listener
+from depth_retrofit_ros.ros.node.crop_frame import AGAIN_S, LATE_S, CropFrame, crops_by_tf
+from depth_retrofit_ros.ros.node.parameters import NO_BOX, NO_POSE, PARAMETERS, Settings
+from depth_retrofit_ros.ros.node.transforms import Pose, Transforms
+from depth_retrofit_ros.runtime.host_outputs import HostOutputs
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, repeat_until, value, wait_until
 
 POSE = (0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 1.0)
 
@@ -39,8 +45,8 @@ def test_the_cloud_follows_its_parameters_live(graph: Graph) -> None:
     images = graph.publisher(Image, "/image")
 
     def cloud_with(**changes: Any) -> PointCloud2:
-        for name, value in changes.items():
-            result = graph.set_parameter(node, name, value)
+        for name, wanted in changes.items():
+            result = graph.set_parameter(node, name, wanted)
             assert result.successful, result.reason
         count = len(clouds)
         images.publish(image_message())
@@ -68,6 +74,9 @@ def test_the_cloud_follows_its_parameters_live(graph: Graph) -> None:
 
 def test_a_frame_that_cannot_be_reached_costs_the_cloud_alone_and_is_told(graph: Graph) -> None:
     node = graph.depth_node(SlantedWall(), crop_box=[0.0, -1.0, 0.0, 3.0, 1.0, 2.0], crop_frame="nowhere")
+    assert node._processor is not None
+    transforms = node._processor.transforms
+    transforms.missing = ""  # where TF's messages are not installed their content is given by hand
     clouds, depths = graph.listen(PointCloud2, f"{NODE}/points"), graph.listen(Image, f"{NODE}/depth/image_rect")
     graph.publisher(CameraInfo, "/camera_info").publish(info_message())
     images = graph.publisher(Image, "/image")
@@ -75,10 +84,79 @@ def test_a_frame_that_cannot_be_reached_costs_the_cloud_alone_and_is_told(graph:
     wait_until(lambda: depths and graph.warnings(node), "depth and a warning")
     assert not clouds
     (line,) = [line for line in graph.warnings(node) if "points" in line]
-    assert "crop_frame 'nowhere' cannot be reached" in line
-    assert graph.set_parameter(node, "crop_frame", "camera_optical").successful  # the image's own: nothing to look up
+    assert "crop_frame 'nowhere' cannot be reached: TF has no frame" in line
+    transform = at(0.0)
+    transform.header.frame_id = "nowhere"
+    transforms.offer([transform], is_static=True)
     images.publish(image_message())
     wait_until(lambda: clouds, "the cloud")
+    assert graph.set_parameter(node, "crop_frame", "camera_optical").successful  # the image's own: nothing to look up
+    images.publish(image_message())
+    wait_until(lambda: len(clouds) == 2, "the cloud")
+
+
+def test_a_frame_of_which_only_the_cloud_is_asked_for_counts_as_failed_where_there_is_none(graph: Graph) -> None:
+    node = graph.depth_node(SlantedWall(), crop_box=[0.0, -1.0, 0.0, 3.0, 1.0, 2.0], crop_frame="nowhere")
+    clouds, reports = graph.listen(PointCloud2, f"{NODE}/points"), graph.listen(DiagnosticArray, "/diagnostics")
+    graph.publisher(CameraInfo, "/camera_info").publish(info_message())
+    images = graph.publisher(Image, "/image")
+
+    def counts() -> tuple[int, ...]:
+        if not reports:
+            return ()
+        return tuple(int(value(reports[-1], "input", key)) for key in ("received", "processed", "dropped", "failed"))
+
+    images.publish(image_message())
+    wait_until(lambda: counts() == (1, 0, 0, 1), "a frame that failed")
+    assert not clouds and [line for line in graph.warnings(node) if "crop_frame 'nowhere' cannot be reached" in line]
+    assert graph.set_parameter(node, "crop_frame", "").successful
+    images.publish(image_message())
+    wait_until(lambda: clouds and counts() == (2, 1, 0, 1), "one that did not")
+
+
+def test_filters_follow_the_rays_of_a_lens_that_stays(graph: Graph) -> None:
+    node = graph.depth_node(SlantedWall(), cloud_stride=1, rectify="points", range_max=2.0, voxel_size=0.1, flying_pixels=1.0)
+    clouds = graph.listen(PointCloud2, f"{NODE}/points")
+    info = info_message()
+    info.distortion_model, info.d = "equidistant", [0.0, 0.0, 0.0, 0.0]
+    graph.publisher(CameraInfo, "/camera_info").publish(info)
+    images = graph.publisher(Image, "/image")
+    images.publish(image_message())
+    wait_until(lambda: clouds, "the cloud")
+    points = xyz(clouds[0])[0].astype(np.float64)
+    assert clouds[0].is_dense and len(points) > 20 and np.linalg.norm(points, axis=-1).max() <= 2.0
+    camera = Camera(64, 48, *(info.k[place] for place in (0, 4, 2, 5)))
+    slopes = RayTable(Lens("equidistant", (0.0, 0.0, 0.0, 0.0), camera)).slopes
+    assert np.abs(points[:, 0] / points[:, 2]).max() > 1.02 * np.abs(camera.ray_slopes()[0]).max()
+    assert graph.set_parameter(node, "voxel_size", 0.0).successful
+    images.publish(image_message())
+    wait_until(lambda: len(clouds) == 2, "the cloud")
+    there = np.isfinite(xyz(clouds[1])[..., 2])
+    along = xyz(clouds[1])[..., :2] / xyz(clouds[1])[..., 2:]
+    np.testing.assert_allclose(along[there], slopes[there], rtol=1e-5, atol=1e-6)
+
+
+def test_a_sky_at_its_limit_is_the_cloud_s_alone() -> None:
+    """What else is made of surfaces (disparity, scan) has none there still."""
+    depth, nowhere = torch.full((8, 12), 2.0), torch.empty(0)
+    depth[:4] = 50.0
+    chosen = PixelSet.from_indices(torch.empty(0, dtype=torch.int64), (8, 12))
+    sky = torch.zeros(4, 6, dtype=torch.bool)
+    sky[:2] = True
+    camera = Camera(12, 8, 10.0, 10.0, 5.5, 3.5)
+    frame = Frame(np.zeros((8, 12, 3), np.uint8), camera=camera)
+    coarse = torch.where(sky, 50.0, 2.0)
+    result = DepthFrame(depth, nowhere, coarse, "model", chosen, nowhere, sky=sky)
+    for optics in (None, RayTable(Lens("equidistant", (0.0, 0.0, 0.0, 0.0), camera))):
+        for cloud, is_there in ((CloudFilter(), False), (CloudFilter(keep_sky=True), True)):
+            fills = HostOutputs(torch.device("cpu")).begin(
+                result, replace(frame, optics=optics), ("points", "disparity"), 1, cloud=cloud
+            )
+            points, disparity = np.empty((8, 12, 4), np.float32), np.empty((8, 12), np.float32)
+            for name, out in (("points", points), ("disparity", disparity)):
+                fills[name](out)
+            assert np.isfinite(points[0, :, 2]).all() == is_there and np.isfinite(points[-1, :, 2]).all()
+            assert not (disparity[0] > 0).any() and (disparity[-1] > 0).all()
 
 
 class SoftEdge(SlantedWall):
@@ -121,38 +199,13 @@ def test_a_box_is_two_corners_or_none(value: list[float], refused: bool) -> None
     assert (row.refusal(value) is not None) == refused
 
 
-class Tf(ModuleType):
-    """Stands for tf2_ros: one transform, at a stamp."""
-
-    def __init__(self, known_ns: int) -> None:
-        super().__init__("tf2_ros")
-        self.known_ns, self.listening, self.asked = known_ns, 0, list[tuple[str, str, int]]()
-
-    def Buffer(self) -> Tf:
-        return self
-
-    def TransformListener(self, buffer: Any, node: Any) -> Tf:
-        self.listening += 1
-        return self
-
-    def unregister(self) -> None:
-        self.listening -= 1
-
-    def lookup_transform(self, target: str, source: str, when: Time) -> Any:
-        self.asked.append((target, source, when.nanoseconds))
-        if target != "base_link" or (when.nanoseconds not in (0, self.known_ns) and self.known_ns):
-            raise LookupError("extrapolation into the future")
-        x, y, z, qx, qy, qz, qw = POSE
-        header = Header(stamp=Time(nanoseconds=self.known_ns).to_msg())
-        at, turn = SimpleNamespace(x=x, y=y, z=z), SimpleNamespace(x=qx, y=qy, z=qz, w=qw)
-        return SimpleNamespace(header=header, transform=SimpleNamespace(translation=at, rotation=turn))
-
-
-@pytest.fixture
-def tf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tf]:
-    made = Tf(0)
-    monkeypatch.setitem(sys.modules, "tf2_ros", made)
-    yield made
+@pytest.mark.parametrize(
+    ("value", "refused"), [(0.0, False), (0.001, False), (100.0, False), (1e-9, True), (-0.1, True), (101.0, True)]
+)
+def test_a_voxel_is_of_a_millimetre_at_least_or_none(value: float, refused: bool) -> None:
+    (row,) = (row for row in PARAMETERS if row.name == "voxel_size")
+    wanted = f"voxel_size must be 0, or 0.001 to 100, not {value}"
+    assert row.refusal(value) == (wanted if refused else None)
 
 
 def settings_with(**changes: Any) -> Settings:
@@ -163,35 +216,89 @@ def settings_with(**changes: Any) -> Settings:
 HEADER = Header(frame_id="camera_optical", stamp=Time(seconds=100).to_msg())
 
 
-def test_tf_is_listened_to_while_a_box_is_in_another_frame(tf: Tf) -> None:
-    crop = CropFrame(cast(Any, None))
-    crop.follow(settings_with(crop_frame="base_link"))
-    crop.follow(settings_with(crop_frame="base_link"))
-    assert tf.listening == 1
-    assert crop.pose(HEADER, settings_with(crop_frame="base_link")) == POSE
-    assert tf.asked == [("base_link", "camera_optical", 100 * 10**9)]
-    crop.follow(settings_with(crop_frame="base_link", crop_box=(0.0,) * 6))
-    assert tf.listening == 0
-    crop.destroy()
+def at(seconds: float, x: float = POSE[0]) -> TransformStamped:
+    """The camera in base_link."""
+    transform = TransformStamped(child_frame_id="camera_optical")
+    transform.header.frame_id, transform.header.stamp = "base_link", Time(nanoseconds=round(1e9 * seconds)).to_msg()
+    t, r = transform.transform.translation, transform.transform.rotation
+    t.x, t.y, t.z, r.x, r.y, r.z, r.w = (x, *POSE[1:])
+    return transform
 
 
-def test_the_newest_transform_serves_if_it_is_near_the_image(tf: Tf) -> None:
-    crop, settings = CropFrame(cast(Any, None)), settings_with(crop_frame="base_link")
-    crop.follow(settings)
-    tf.known_ns = 100 * 10**9 - 3 * 10**8
-    assert crop.pose(HEADER, settings) == POSE
-    tf.known_ns = 98 * 10**9
-    with pytest.raises(OutputError, match=r"2\.0 s older than the image"):
-        crop.pose(HEADER, settings)
-    with pytest.raises(OutputError, match="'map' cannot be reached from 'camera_optical': extrapolation into the future"):
+def test_the_box_is_where_tf_has_it_at_the_image_s_stamp() -> None:
+    transforms, settings = Transforms(), settings_with(crop_frame="base_link")
+    crop = CropFrame(transforms)
+    transforms.offer([at(99.0, 0.0), at(101.0, 0.2)], is_static=False)
+    made = crop.filter(HEADER, settings)
+    assert made.box == (0.0, 0.0, 0.0, 1.0, 1.0, 1.0) and made.pose == pytest.approx(POSE)
+    assert crop.filter(HEADER, settings_with(crop_box=NO_BOX, crop_frame="nowhere")).box is None
+    with pytest.raises(OutputError, match="'map' cannot be reached: TF has no frame 'map': publish it, or leave it empty and set"):
         crop.pose(HEADER, settings_with(crop_frame="map"))
-
-
-def test_without_tf2_the_remedy_is_told_and_a_fixed_pose_serves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tf2_ros", None)
-    crop, settings = CropFrame(cast(Any, None)), settings_with(crop_frame="base_link")
-    crop.follow(settings)
-    with pytest.raises(OutputError, match="install tf2_ros, or leave crop_frame empty and set crop_pose"):
-        crop.pose(HEADER, settings)
     assert crop.pose(HEADER, settings_with(crop_pose=POSE)) == POSE
     assert crop.pose(HEADER, settings_with(crop_frame="camera_optical", crop_pose=POSE)) == NO_POSE
+    with pytest.raises(OutputError, match="range_min 3 must be below range_max 2"):
+        crop.filter(HEADER, settings_with(crop_box=NO_BOX, range_min=3.0, range_max=2.0))
+
+
+def test_a_late_transform_is_waited_for_and_one_that_never_comes_is_not_every_time() -> None:
+    waits: list[float] = []
+
+    class Late(Transforms):
+        def lookup(self, target: str, source: str, stamp_ns: int, wait_s: float = 0.0) -> Pose:
+            waits.append(wait_s)
+            return super().lookup(target, source, stamp_ns, 0.0)
+
+    transforms, settings = Late(), settings_with(crop_frame="base_link")
+    crop = CropFrame(transforms)
+    transforms.offer([at(99.0)], is_static=False)
+    for _ in range(3):
+        with pytest.raises(OutputError, match=r"ends 1\.000 s before the image"):
+            crop.pose(HEADER, settings)
+    transforms.offer([at(100.0)], is_static=False)
+    assert crop.pose(HEADER, settings) == pytest.approx(POSE)
+    assert waits == [LATE_S, 0.0, 0.0, 0.0]
+    crop._missed_s -= AGAIN_S
+    crop.pose(HEADER, settings)
+    assert waits[-1] == LATE_S
+
+
+def test_without_tf_messages_the_remedy_is_told_and_a_fixed_pose_serves() -> None:
+    crop = CropFrame(Transforms("TF needs the package tf2_msgs"))
+    with pytest.raises(OutputError, match="TF needs the package tf2_msgs, or leave it empty and set crop_pose"):
+        crop.pose(HEADER, settings_with(crop_frame="base_link"))
+    assert crop.pose(HEADER, settings_with(crop_pose=POSE)) == POSE
+
+
+def test_tf_is_of_use_while_the_cloud_has_a_box_in_a_frame() -> None:
+    assert crops_by_tf(settings_with(crop_frame="base_link"))
+    assert not crops_by_tf(settings_with())
+    assert not crops_by_tf(settings_with(crop_frame="base_link", crop_box=NO_BOX))
+    assert not crops_by_tf(settings_with(crop_frame="base_link", outputs=("depth",)))
+
+
+def test_tf_is_listened_to_while_the_cloud_s_box_is_in_another_frame(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for TF's messages, which no wheel has."""
+    monkeypatch.setattr(tf_listener, "tf_message", lambda: PoseArray)
+    node = graph.depth_node(SlantedWall())
+    assert node._processor is not None
+
+    def heard() -> int:
+        return len([subscription for subscription in node.subscriptions if subscription.topic_name in ("/tf", "/tf_static")])
+
+    def set_to(name: str, value: Any) -> None:
+        assert graph.set_parameter(node, name, value).successful
+
+    assert heard() == 0 and not node._processor.needs_transforms
+    set_to("crop_frame", "base_link")
+    assert heard() == 0, "there is no box"
+    set_to("crop_box", [0.0, -1.0, 0.0, 3.0, 1.0, 2.0])
+    set_to("range_max", 5.0)
+    assert heard() == 2 and node._processor.needs_transforms
+    node.trigger_deactivate()
+    assert heard() == 0
+    set_to("range_max", 6.0)
+    assert heard() == 0, "inactive"
+    node.trigger_activate()
+    assert heard() == 2
+    set_to("crop_frame", "")
+    assert heard() == 0
