@@ -24,7 +24,7 @@ class DepthFilter:
     def __call__(self, depth: np.ndarray, rays: Rays[np.ndarray], stride: int, limits: Limits) -> np.ndarray:
         """See ``kept_depth``: depth ``float32 [H, W]`` of the whole image → ``float32 [h, w]`` of every ``stride``-th pixel, which
         is written anew by the next call."""
-        rows, columns = cloud_size(*depth.shape, stride)
+        rows, columns = cloud_size(depth.shape[0], depth.shape[1], stride)
         if self._kept.shape != (rows, columns):
             self._kept = np.empty((rows, columns), np.float32)
             self._mask = np.zeros((rows, -(-columns // 8)), np.uint64)  # a byte a point

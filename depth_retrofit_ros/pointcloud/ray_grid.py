@@ -42,7 +42,7 @@ class RayGrid(Generic[Array]):
     """``rays_of`` a frame, made once for all that have one camera. sent: brings an array to where the rays are used."""
 
     def __init__(self, sent: Callable[[np.ndarray], Array]) -> None:
-        self._sent = sent
+        self._sent: Callable[[np.ndarray], Array] = sent
         self._of: tuple[Camera, object, int] | None = None
         self._rays: Rays[Array] | None = None
 
