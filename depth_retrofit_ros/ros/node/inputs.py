@@ -26,7 +26,8 @@ class Inputs:
     def __init__(self, node: Node, health: Health) -> None:
         self._node = node
         self._health = health
-        self._lasting: list[Subscription] = []  # but for the images
+        self._lasting: list[Subscription] = []  # but for the images and TF
+        self._tf: list[Subscription] = []
         self._images: LazyInput | None = None
         self._losses = LossWatch()
 
@@ -47,8 +48,7 @@ class Inputs:
         if processor.wants_sparse:
             sparse = ((Image, "sparse_depth"), (PointCloud2, "sparse_points"))
             health.sparse_topics = tuple(self._listen(kind, name, processor.offer) for kind, name in sparse)
-        if processor.needs_transforms:
-            self._lasting += listen(self._node, processor.transforms)
+        self._follow_transforms(processor)
         self._losses = losses = LossWatch()
 
         def on_image(message: Image | CompressedImage) -> None:
@@ -65,6 +65,12 @@ class Inputs:
         assert self._images.subscription is not None  # the first image is wanted
         health.image_topic = self._images.subscription.topic_name
 
+    def settings_changed(self, processor: Processor) -> None:
+        """Subscribe to what has come to be of use, and end what is no longer. Raises GraphError."""
+        if self._images is not None:
+            self.refresh()
+            self._follow_transforms(processor)
+
     def refresh(self) -> None:
         """Subscribe to the image where it is of use, and end that where it has not been for a while. Raises GraphError."""
         if self._images is not None:
@@ -77,14 +83,14 @@ class Inputs:
             self._images.close()
             self._images = None
         self._health.asleep = False
-        for subscription in self._lasting:
-            self._node.destroy_subscription(subscription)
-        self._lasting.clear()
+        self._end(self._lasting)
+        self._end(self._tf)
 
     def problems(self) -> dict[str, list[str]]:
         """By concern, what keeps messages from coming in. To be asked once a second."""
         images = self._images.subscription if self._images else None
-        subscriptions = self._lasting if images is None else [*self._lasting, images]
+        lasting = [*self._lasting, *self._tf]
+        subscriptions = lasting if images is None else [*lasting, images]
         return {"types on the graph": type_problems(self._node, subscriptions), "transport of the images": self._of_transport()}
 
     def _of_transport(self) -> list[str]:
@@ -92,6 +98,18 @@ class Inputs:
             return []
         topic, base = self._health.image_topic, self._node.resolve_topic_name("image")
         return self._losses.check(topic) + transport_problems(self._node, topic, base, self._health.settings.image_transport)
+
+    def _follow_transforms(self, processor: Processor) -> None:
+        """Listen to TF where it is of use, and no longer."""
+        if processor.needs_transforms and not self._tf:
+            self._tf = listen(self._node, processor.transforms)
+        elif not processor.needs_transforms:
+            self._end(self._tf)
+
+    def _end(self, subscriptions: list[Subscription]) -> None:
+        for subscription in subscriptions:
+            self._node.destroy_subscription(subscription)
+        subscriptions.clear()
 
     def _listen(self, message_type: type, topic: str, callback: Callable[[Any], None]) -> str:
         """Subscribe; returns the topic's full name after remapping. Raises GraphError."""

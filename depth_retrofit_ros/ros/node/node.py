@@ -1,8 +1,8 @@
 """The ROS 2 node: images in, depth and points out. Callbacks only store the newest image; a worker does the rest.
 
 Subscribes   image or image/compressed (raw ones: see `rectify`; unless `lazy` is false only while somebody listens to an output),
-             camera_info; to align, and for models that take it: sparse_depth, sparse_points and, without sparse_points_pose, /tf,
-             /tf_static
+             camera_info; to align, and for models that take it: sparse_depth, sparse_points; for these without sparse_points_pose,
+             and for crop_frame: /tf, /tf_static
 Serves       reset, of its own name: the next image is taken as the first one
 Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/depth/preview, ~/depth/selection, ~/points,
              ~/normals, ~/normals/preview, ~/frame_stats, /diagnostics; with views from 2 on: ~/views/points, ~/views/poses;
@@ -27,6 +27,7 @@ from std_srvs.srv import Trigger
 
 from depth_retrofit_ros import loading
 from depth_retrofit_ros.coarse.engines.assign import engine_of
+from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.device.memory import release_memory
 from depth_retrofit_ros.errors import DepthRetrofitError, GraphError, ModelError
 from depth_retrofit_ros.io.raw_depth import compile_millimeters
@@ -47,6 +48,7 @@ from depth_retrofit_ros.ros.transport.graph_checks import name_problems
 from depth_retrofit_ros.ros.transport.outlet import COPIES, outlet, way_out
 from depth_retrofit_ros.ros.transport.qos import SMALL_DEPTH, publish_to
 from depth_retrofit_ros.runtime.derived_outputs import compile_derived
+from depth_retrofit_ros.runtime.filtered_cloud import compile_filters
 from depth_retrofit_ros.runtime.self_check import self_check
 from depth_retrofit_ros.runtime.time_limit import TookTooLong, run_within
 from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S
@@ -308,7 +310,7 @@ class DepthNode(LifecycleNode):
         try:
             if self._processor is not None and self.settings != before:
                 self._processor.settings_changed()
-                self._inputs.refresh()
+                self._inputs.settings_changed(self._processor)
         except Exception:
             self._health.settings = before
             raise
@@ -324,6 +326,8 @@ class DepthNode(LifecycleNode):
         if self.settings.rectify == "points":
             compile_cloud_along()
         compile_millimeters()
+        if "points" in self.settings.outputs and not has_kernels(method.coarse.device):
+            compile_filters()
         compile_derived(self.settings.outputs)
         if method.coarse.device.type == "cpu" and any(name.startswith("normals") for name in self.settings.outputs):
             compile_normals()

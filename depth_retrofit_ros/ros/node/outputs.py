@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -15,18 +15,23 @@ from rclpy.exceptions import InvalidHandle
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from depth_retrofit_ros.device.launches import has_kernels
+from depth_retrofit_ros.errors import OutputError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.lens import RayTable
 from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.pointcloud.filters import EVERYTHING
 from depth_retrofit_ros.pointcloud.organized import cloud_size
 from depth_retrofit_ros.ros.messages.calibration import info_for_image
 from depth_retrofit_ros.ros.messages.disparity import disparity_type
 from depth_retrofit_ros.ros.messages.outgoing import CloudMessage, ImageMessage
+from depth_retrofit_ros.ros.node.crop_frame import CropFrame, filter_of
 from depth_retrofit_ros.ros.node.derived_messages import DerivedMessages, derived_settings
 from depth_retrofit_ros.ros.node.parameters import OUTPUTS
+from depth_retrofit_ros.ros.node.transforms import Transforms
 from depth_retrofit_ros.ros.transport.outlet import outlet
 from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH
 from depth_retrofit_ros.runtime.derived_outputs import DERIVED, OF_A_CAMERA, OF_METRIC_DEPTH
+from depth_retrofit_ros.runtime.filtered_cloud import failing
 from depth_retrofit_ros.runtime.host_outputs import Fill, HostOutputs
 from depth_retrofit_ros.runtime.rate_limiter import RateLimiter
 
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.ros.node.parameters import Settings
     from depth_retrofit_ros.ros.node.views import Window
     from depth_retrofit_ros.runtime.device_outputs import DeviceOutputs
+    from depth_retrofit_ros.runtime.filtered_cloud import CloudFill
 
 
 class Destination(Protocol):
@@ -105,10 +111,17 @@ class Outputs:
 
     chosen: names of ``parameters.OUTPUTS``; camera_info and the statistics are always offered, and what only a window of frames has
     where there is one (``views``). make: of each publisher; what it
-    raises is raised.
+    raises is raised. transforms: where the camera is in the frame of the cloud's box.
     """
 
-    def __init__(self, node: Node, chosen: Collection[str], make: MakeDestination = outlet, views: bool = False) -> None:
+    def __init__(
+        self,
+        node: Node,
+        chosen: Collection[str],
+        make: MakeDestination = outlet,
+        views: bool = False,
+        transforms: Transforms | None = None,
+    ) -> None:
         self._node = node
         self._make = make
         self._always = (*_ALWAYS, *_OF_VIEWS) if views else _ALWAYS
@@ -118,6 +131,7 @@ class Outputs:
         self._cloud_limiter, self._view_cloud_limiter = RateLimiter(), RateLimiter()
         self._makers: dict[torch.device, HostOutputs | DeviceOutputs] = {}
         self._points_message, self._view_points_message = CloudMessage(), CloudMessage()
+        self._crop = CropFrame(transforms or Transforms())
         self._image_messages = {name: ImageMessage(*kind) for name, kind in _IMAGES.items()}
         self._derived_messages = DerivedMessages()
         self.choose(chosen)
@@ -143,7 +157,15 @@ class Outputs:
         failed: dict[str, Exception] = {}
         camera, publishers = frame.camera, self._publishers
         send, due = partial(self._try, publishers, times_ms, failed), self._due(publishers, result, frame, settings)
-        fills = self._maker(result.depth.device).begin(result, frame, due, settings.cloud_stride, derived_settings(settings))
+        cloud, missing = EVERYTHING, dict[str, Fill]()
+        if "points" in due:
+            try:
+                cloud = self._crop.filter(header, settings)
+            except OutputError as error:
+                due.remove("points")
+                missing["points"] = failing(error)
+        begin = self._maker(result.depth.device).begin
+        fills = {**begin(result, frame, due, settings.cloud_stride, derived_settings(settings), cloud), **missing}
         messages = {name: partial(self._filled, name, fill, result, camera, header, settings) for name, fill in fills.items()}
         for name in _DEPTHS:
             if name in messages:
@@ -246,11 +268,17 @@ class Outputs:
         if name in DERIVED:
             return self._derived_messages.filled(name, fill, (height, width), camera, header, settings)
         if name == "points":
-            fill(self._points_message.prepare(*cloud_size(height, width, settings.cloud_stride), header))
-            return self._points_message.serialized
+            return self._filled_points(fill, (height, width), header, settings)
         image = self._image_messages[name]
         fill(image.prepare(height, width, header))
         return image.serialized
+
+    def _filled_points(self, fill: Fill, size: tuple[int, int], header: Header, settings: Settings) -> np.ndarray:
+        made = filter_of(settings, EVERYTHING.pose)
+        rows, columns = cloud_size(*size, settings.cloud_stride) if made.plain else cast("CloudFill", fill).shape()
+        message = self._points_message
+        fill(message.prepare(rows, columns, header, last_field=settings.cloud_fields, is_dense=not made.organized))
+        return message.serialized
 
     def _make_view_points(self, window: Window, refine: ViewRefiner, header: Header, stride: int) -> np.ndarray:
         positions, colors = window.points(refine, stride)

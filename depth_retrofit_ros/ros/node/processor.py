@@ -26,6 +26,7 @@ from depth_retrofit_ros.ros.health.monitor import FrameMonitor
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
 from depth_retrofit_ros.ros.messages.images import check_layout, decode
 from depth_retrofit_ros.ros.node.calibrations import Calibrations
+from depth_retrofit_ros.ros.node.crop_frame import crops_by_tf
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
 from depth_retrofit_ros.ros.node.prompts import NO_PROMPT, Prompt, Prompts
@@ -107,7 +108,8 @@ class Processor:
         self._patience_s = patience_s
         self._first_s = first_s if retrofit.compiles_for_size else patience_s
         self._expected_s = usual_s
-        self._outputs = Outputs(node, health.settings.outputs, make, isinstance(retrofit.coarse, ViewWindow))
+        views = isinstance(retrofit.coarse, ViewWindow)
+        self._outputs = Outputs(node, health.settings.outputs, make, views, self.transforms)
         of_model = retrofit.coarse.name, retrofit.coarse.claim
         self._view_refiner = ViewRefiner(*of_model, retrofit.refiner, retrofit.budget, parts=retrofit.parts)
         self._sizes = WarmSizes(retrofit)
@@ -127,8 +129,9 @@ class Processor:
 
     @property
     def needs_transforms(self) -> bool:
-        """Whether TF is of use."""
-        return self.wants_sparse and self._health.settings.sparse_points_pose == NO_POSE
+        """Whether TF is of use: to sparse points, or to the cloud's box. The latter may change with any parameter."""
+        settings = self._health.settings
+        return (self.wants_sparse and settings.sparse_points_pose == NO_POSE) or crops_by_tf(settings)
 
     @property
     def wants_images(self) -> bool:
