@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
@@ -73,8 +73,14 @@ class TransformersModel:
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel``. The camera is not used."""
-        answer, features, *_ = self.network(self.planes(image))
-        return CoarsePrediction(depth_of(answer[0], self.claim), features[0])
+        return self.predict_batch([image], [camera])[0]
+
+    @torch.no_grad()
+    def predict_batch(self, images: Sequence[Tensor], cameras: Sequence[Camera | None]) -> list[CoarsePrediction]:
+        """See ``BatchModel.predict_batch``."""
+        planes = [self.planes(image) for image in images]
+        answers, features, *_ = self.network(planes[0] if len(planes) == 1 else torch.cat(planes))
+        return [CoarsePrediction(depth_of(answer, self.claim), own) for answer, own in zip(answers, features, strict=True)]
 
     def planes(self, image: Tensor) -> Tensor:
         """The network's input ``[1, 3, h, w]`` for a frame ``uint8 [H, W, 3]``."""
