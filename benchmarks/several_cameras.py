@@ -4,8 +4,8 @@
     python benchmarks/several_cameras.py --json benchmarks/results/several_cameras.json
 
 The nodes run in processes of their own, beside the cameras and one listener in this one, all on the same cores. Every case is
-started anew in each round, so that they take turns. Rates, and the time between two answers of a camera, are those of the answers as
-they arrive; counts are the nodes' own. Memory is each process's proportional set size, in which what processes share counts once.
+started anew in each round, so that they take turns. Rates, and the time between two answers of a camera, are of the answers as they
+arrive; counts are the nodes' own. Memory is each process's proportional set size, in which what processes share counts once.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class WorkerThread:
             begin_s, answers = time.monotonic(), list[Any]()
             try:
                 answers = list(self._together([made for _, made in prepared]))
-            except Exception:  # whose it is shows when each is begun for itself
+            except BaseException:  # whose it is shows when each is begun for itself
                 answers.clear()
             end_s = time.monotonic()
             for place, (worker, _) in enumerate(prepared):

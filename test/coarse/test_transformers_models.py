@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from depth_retrofit_ros.coarse import dpt
+from depth_retrofit_ros.coarse.batch import BatchModel
 from depth_retrofit_ros.coarse.disparity import depth_from_disparity
 from depth_retrofit_ros.coarse.input_size import long_side
 from test.coarse import tiny_networks as tiny
@@ -49,6 +50,19 @@ def test_frames_of_any_aspect(family: Family, size: tuple[int, int]) -> None:
             rtol=1e-5,
             atol=1e-5,
         )
+
+
+@EVERY
+def test_frames_of_a_batch_are_answered_as_each_alone(family: Family) -> None:
+    model = model_of(family)
+    if not isinstance(model, BatchModel):
+        assert model.name in ("prompt", "depth pro")  # which also take a prompt, and a camera
+        return
+    images = [image(90, 120), image(90, 120).flip(1), image(180, 240).flip(0)]
+    for answer, frame in zip(model.predict_batch(images, [None] * 3), images, strict=True):
+        alone = model.predict(frame, None)
+        torch.testing.assert_close(answer.depth, alone.depth, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(answer.features, alone.features, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=["landscape", "portrait"])
