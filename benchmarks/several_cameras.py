@@ -230,7 +230,7 @@ def summary(rounds: list[dict[str, Any]]) -> Any:
             else summary([each[key] for each in rounds])
             for key in first
         }
-    return round(statistics.median(rounds), 4)  # type: ignore[type-var]
+    return round(statistics.median(rounds), 4)
 
 
 def main() -> None:

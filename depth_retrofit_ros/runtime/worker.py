@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from depth_retrofit_ros.runtime.slot import LatestSlot
 from depth_retrofit_ros.runtime.worker_thread import WorkerThread
@@ -42,20 +42,20 @@ class Worker(Generic[T, U]):
     rate_hz: upper limit of items started per second, 0 for none; may be changed at any time. Items that come in between
     overwrite each other, so that the one taken is the newest.
     advance: a step between the two, as launch and collect: once the item before it is collected, and before the next is launched.
-    prepare: a step before launch, which is then given what this makes of the item.
+    prepare: a step before launch, which is then given what this makes of the item; T is then either.
     thread: the one that it shares with other workers.
     """
 
     def __init__(
         self,
-        launch: Callable[[Any], U],
+        launch: Callable[[T], U],
         collect: Callable[[U], None],
         report: Callable[[Exception], None],
         rate_hz: float = 0.0,
         name: str = "worker",
         overlap: bool = False,
         advance: Callable[[U], U] | None = None,
-        prepare: Callable[[T], Any] | None = None,
+        prepare: Callable[[T], T] | None = None,
         thread: WorkerThread | None = None,
     ) -> None:
         self.rate_hz = rate_hz
@@ -172,11 +172,11 @@ class Worker(Generic[T, U]):
             self._advance_grid()
         return item
 
-    def prepared(self, item: T) -> list[Any]:
+    def prepared(self, item: T) -> list[T]:
         """What ``prepare`` makes of an item, alone; nothing where it failed, as with all steps: the item is then counted."""
         return [item] if self._prepare is None else self._try(self._prepare, item)
 
-    def launched(self, prepared: Any) -> list[U]:
+    def launched(self, prepared: T) -> list[U]:
         """What ``launch`` makes of that."""
         return self._try(self._launch, prepared)
 

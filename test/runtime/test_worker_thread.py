@@ -6,6 +6,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -262,7 +263,7 @@ def test_a_prepared_item_goes_on_to_the_next_step_and_one_that_cannot_be_is_coun
     def prepare(item: str) -> int:
         return int(item)
 
-    worker = Worker[str, int](lambda number: number + 1, done.append, lambda error: None, prepare=prepare)
+    worker = Worker[Any, int](lambda number: number + 1, done.append, lambda error: None, prepare=prepare)
     worker.start()
     for item in ("1", "one", "2"):
         worker.submit(item)

@@ -66,10 +66,5 @@ def begin_together(images: Sequence[DecodedImage]) -> list[InFlightImage]:
     """The method's first step for images of several cameras, see ``launch_together``. Raises where it cannot be done for all."""
     start_s = time.perf_counter()
     launched = launch_together([(image.retrofit, image.frame) for image in images])
-    each_ms = since_ms(start_s) / len(images)
+    each_ms = 1e3 * (time.perf_counter() - start_s) / len(images)
     return [image.launched(in_flight, each_ms) for image, in_flight in zip(images, launched, strict=True)]
-
-
-def since_ms(start_s: float) -> float:
-    """What has passed since a reading of ``time.perf_counter`` [ms]."""
-    return 1e3 * (time.perf_counter() - start_s)

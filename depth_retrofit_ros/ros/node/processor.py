@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
@@ -27,7 +27,7 @@ from depth_retrofit_ros.ros.messages.images import check_layout, decode
 from depth_retrofit_ros.ros.messages.stamps import nanoseconds
 from depth_retrofit_ros.ros.node.calibrations import Calibrations
 from depth_retrofit_ros.ros.node.crop_frame import crops_by_tf
-from depth_retrofit_ros.ros.node.in_flight import DecodedImage, InFlightImage, since_ms
+from depth_retrofit_ros.ros.node.in_flight import DecodedImage, InFlightImage
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
 from depth_retrofit_ros.ros.node.prompts import NO_PROMPT, Prompts
@@ -98,7 +98,7 @@ class Processor:
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
         self._watchdog = Watchdog(patience_s, self._first_s)
-        self._worker: Worker[Image | CompressedImage, InFlightImage] | None = None
+        self._worker: Worker[Any, InFlightImage] | None = None  # of messages, which it decodes
         # Last: only of a processor that there is.
         health.loaded_model, health.coarse_size = retrofit.coarse.name, size_of(retrofit.coarse)
         health.claim = retrofit.coarse.claim
@@ -140,8 +140,10 @@ class Processor:
         self._monitor = FrameMonitor(self._node, self._health, self._log, self._retrofit.coarse.claim)
         self._watchdog = Watchdog(self._patience_s, self._first_s)
         name, overlap = self._node.get_name(), self._retrofit.overlaps
-        steps, more = (self._launch, self._collect), (self._refine, self._decode, self._common.thread)
-        self._worker = Worker(*steps, self._monitor.failed, settings.target_fps, name, overlap, *more)
+        steps = self._launch, self._collect, self._monitor.failed
+        self._worker = Worker(
+            *steps, settings.target_fps, name, overlap, self._refine, prepare=self._decode, thread=self._common.thread
+        )
         self._common.enter(self)
         self._worker.start()
 
@@ -271,13 +273,13 @@ class Processor:
             self._forget()
         start_s = time.perf_counter()
         image = decode(message)
-        decode_ms = since_ms(start_s)
+        decode_ms = _since_ms(start_s)
         matched = self._calibrations.matched(message.header)
         self._monitor.matched(matched)
         rectify_s = time.perf_counter()
         camera, problem, rectified = self._calibrations.of(matched.info, image.shape[1], image.shape[0])
         image, info = rectified.image(image), rectified.info(matched.info)
-        decode_ms += since_ms(rectify_s)
+        decode_ms += _since_ms(rectify_s)
         header = message.header
         stamp_ns = nanoseconds(header.stamp)
         frame = Frame(image, stamp_ns, header.frame_id, camera, optics=rectified.optics)
@@ -290,13 +292,13 @@ class Processor:
             frame = dataclasses.replace(frame, sparse=prompt.sparse)
         start_s += self._warm_up(image.shape[0], image.shape[1], camera)  # which is no time of this image
         known = header, info, frame, prompt, self._alignment
-        return DecodedImage(*known, decode_ms, since_ms(start_s), self._retrofit)
+        return DecodedImage(*known, decode_ms, _since_ms(start_s), self._retrofit)
 
     def _launch(self, decoded: DecodedImage) -> InFlightImage:
         """Start the coarse model."""
         start_s = time.perf_counter()
         launched = self._launched(decoded.frame)
-        return decoded.launched(launched, since_ms(start_s))
+        return decoded.launched(launched, _since_ms(start_s))
 
     def _refine(self, work: InFlightImage) -> InFlightImage:
         """Start the rest of the method, before the next image is decoded."""
@@ -306,7 +308,7 @@ class Processor:
             self._governor.share = worker.share
         asked = self._governor.budget(settings.target_fps, settings.budget, settings.min_budget)
         refining = self._guard.run(asked, lambda budget: self._refining(work, budget))
-        spent_ms = work.spent_ms + since_ms(start_s)
+        spent_ms = work.spent_ms + _since_ms(start_s)
         return dataclasses.replace(work, in_flight=None, refining=refining, asked=asked, spent_ms=spent_ms)
 
     def _collect(self, work: InFlightImage) -> None:
@@ -326,7 +328,7 @@ class Processor:
                     sent.times_ms.update(of_views.times_ms)
                     sent.failed.update(of_views.failed)
                 self._monitor.sent(sent.failed)
-                self._tell(work, result, sent.times_ms, work.spent_ms + since_ms(start_s))
+                self._tell(work, result, sent.times_ms, work.spent_ms + _since_ms(start_s))
 
     def _forget(self) -> None:
         """What earlier frames left behind: those that a model remembers, the scale and the sparse depth that it came from, what
@@ -401,3 +403,7 @@ class Processor:
         model = self._retrofit.coarse.name
         stats = frame_stats(work.header, result, model, budget, counts, publish_ms, total_ms, age_ms)
         self._outputs.publish_stats(stats)
+
+
+def _since_ms(start_s: float) -> float:
+    return 1e3 * (time.perf_counter() - start_s)
