@@ -23,7 +23,7 @@ def test_the_page_shows_what_was_measured() -> None:
             counts = " | ".join(str(row["counts"][count]) for count in COUNTS)
             gaps = f"{row['gap_ms_p50']:.0f} / {row['gap_ms_max']:.0f}"
             assert f"| {name} | {camera} | {row['rate_hz']:.2f} | {gaps} | {row['age_ms_p50']:.0f} | {counts} |" in page
-        assert f"| {name} | {case['pss_mb']:.0f} | {case['cpu_share_of_a_core']:.2f} |" in page
+        assert f"| {name} | {case['pss_mb']:.0f} | {case['cpu_share_of_a_core']:.2f} | {case['cpu_ms_per_answer']:.0f} |" in page
     held = FIGURES["cases"]["one process, target rate"]
     after = held["after_one_stopped"]["front"]
     assert (

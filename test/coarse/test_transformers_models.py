@@ -59,10 +59,11 @@ def test_frames_of_a_batch_are_answered_as_each_alone(family: Family) -> None:
         assert model.name in ("prompt", "depth pro")  # which also take a prompt, and a camera
         return
     images = [image(90, 120), image(90, 120).flip(1), image(180, 240).flip(0)]
-    for answer, frame in zip(model.predict_batch(images, [None] * 3), images, strict=True):
-        alone = model.predict(frame, None)
-        torch.testing.assert_close(answer.depth, alone.depth, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(answer.features, alone.features, rtol=1e-3, atol=1e-4)
+    alone = [model.predict(frame, None) for frame in images]
+    assert not torch.allclose(alone[0].depth, alone[1].depth, rtol=0.01)
+    for answer, other in zip(model.predict_batch(images, [None] * 3), alone, strict=True):
+        torch.testing.assert_close(answer.depth, other.depth, rtol=5e-3, atol=0.0)  # disparity close to 0 is a large depth
+        torch.testing.assert_close(answer.features, other.features, rtol=0.0, atol=2e-3 * float(other.features.abs().max()))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=["landscape", "portrait"])
