@@ -93,7 +93,7 @@ class Retrofit:
         self.trust_scale = trust_scale
         self.uses_sparse = uses_sparse or coarse.claim.word == "sensor"
         self.parts = parts
-        self._upload, self._upload_unseen, self._unseen = self._buffers()
+        self._upload, self._upload_unseen, self._unseen = Upload(coarse.device), Upload(coarse.device), Resident(coarse.device)
         self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device, first=True)
 
     @property
@@ -167,16 +167,11 @@ class Retrofit:
         """
         if trust_scale:
             require_trustworthy(self.coarse.name, self.coarse.claim)
-        other = copy(self)
+        other, device = copy(self), self.coarse.device
         other.coarse, other.second = for_another_stream(self.coarse), for_another_stream(self.second)
         other.budget, other.trust_scale = budget, trust_scale
-        other._upload, other._upload_unseen, other._unseen = self._buffers()
+        other._upload, other._upload_unseen, other._unseen = Upload(device), Upload(device), Resident(device)
         return other
-
-    def _buffers(self) -> tuple[Upload, Upload, Resident]:
-        """Of frames, and of what their lenses do not see: at its cells, and at its pixels."""
-        device = self.coarse.device
-        return Upload(device), Upload(device), Resident(device)
 
     def collect(self, in_flight: InFlightFrame) -> DepthFrame:
         """The answer to what was launched; blocking. Frames are collected in the order of their launch."""
