@@ -38,7 +38,7 @@ from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.node.process import NodeProcess
 from depth_retrofit_ros.ros.replay.live_run import graph_node, private_domain
 
-HEIGHT, WIDTH, RATE_HZ = 720, 1280, 10.0
+HEIGHT, WIDTH, RATE_HZ = 720, 1280, 15.0
 SLOW_HZ, TARGET_HZ = 2.0, 3.0
 SETTLE_S, SPAN_S = 5.0, 12.0
 PATIENCE_S = 120.0
