@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Reliability of the confidence on frames with known depth: what share of the pixels is within 5 %, by stated confidence.
+
+Sets are NAME=DIR of pairs, with NAME=DIR:COARSE_DIR for stored coarse maps and NAME=DIR:@MODEL for a model's.
+
+    python benchmarks/confidence.py traced_518=DIR/frames:DIR/coarse518 compact=DIR/frames:@compact --json FILE
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from depth_retrofit_ros.coarse.base import CoarseModel
+from depth_retrofit_ros.coarse.registry import load_coarse
+from depth_retrofit_ros.coarse.stored import read_stored, stored_path
+from depth_retrofit_ros.confidence.correctness import is_right
+from depth_retrofit_ros.confidence.estimate import confidence_of
+from depth_retrofit_ros.errors import DepthRetrofitError
+from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
+from depth_retrofit_ros.evaluation.metrics.reliability import reliability, risk_areas
+from depth_retrofit_ros.io.depth_files import write_text
+from depth_retrofit_ros.refinement.registry import load_refiner
+from depth_retrofit_ros.retrofit import Retrofit
+
+CPU = torch.device("cpu")
+BUDGETS = {"refined": 0.1, "unrefined": 0.0}
+
+
+def main() -> int:
+    """Measure and print; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+", metavar="NAME=DIR:COARSE")
+    parser.add_argument("--json", type=Path, required=True)
+    args = parser.parse_args()
+    try:
+        document = {}
+        for text in args.sets:
+            name, _, rest = text.partition("=")
+            frames, _, coarse = rest.partition(":")
+            document[name] = measure(Path(frames), coarse)
+            print(name, json.dumps({k: {n: v for n, v in f.items() if n != "curve"} for k, f in document[name].items()}), flush=True)
+    except DepthRetrofitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    write_text(args.json, json.dumps(document, indent=1) + "\n")
+    return 0
+
+
+def measure(frames: Path, coarse: str) -> dict[str, Any]:
+    """Of one set: by ``BUDGETS``, over all pixels of its frames with known truth, each frame counting alike by its pixels."""
+    refiner = load_refiner(None, CPU)
+    shared = load_coarse(coarse[1:], weights=None, device="cpu") if coarse.startswith("@") else None
+    told: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in BUDGETS}
+    ms: dict[str, list[tuple[float, float]]] = {name: [] for name in BUDGETS}
+    pairs = find_pairs(frames)
+    for pair in pairs:
+        sample = read_pair(pair)
+        model: CoarseModel = shared or read_stored(stored_path(Path(coarse), pair.name), CPU)
+        known = ~np.isnan(sample.depth)
+        for name, budget in BUDGETS.items():
+            result = Retrofit(model, refiner, budget)(sample.frame)
+            confidence_of(result)  # compiles, where that has not been done
+            start = time.process_time()
+            confidence = confidence_of(result).numpy()
+            ms[name].append((1e3 * (time.process_time() - start), sum(result.times_ms.values())))
+            told[name].append((confidence[known], is_right(result.depth.numpy(), sample.depth)[known]))
+    return {name: figures(told[name], ms[name], len(pairs)) for name in BUDGETS}
+
+
+def figures(told: list[tuple[np.ndarray, np.ndarray]], ms: list[tuple[float, float]], frames: int) -> dict[str, Any]:
+    """Of all frames together."""
+    confidence, right = (np.concatenate([pair[i] for pair in told]) for i in (0, 1))
+    curve = reliability(confidence, right)
+    lists = {name: [_rounded(v) for v in getattr(curve, name)] for name in ("stated", "right", "share")}
+    areas = {name: _rounded(value) for name, value in risk_areas(confidence, right).items()}
+    own, frame = (round(statistics.median(pair[i] for pair in ms), 1) for i in (0, 1))
+    summary = {"frames": frames, "ece": _rounded(curve.calibration_error), "area": _rounded(curve.area), "mean": _rounded(np.nanmean(confidence))}
+    return {**summary, **areas, "ms": own, "frame_ms": frame, "curve": lists}
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Confidence: the probability that a pixel's published depth is within 5 % of the true one, up to the frame's scale.
+
+What is meant: divide all true depths of the frame by the median, over its pixels, of true over published depth; that scale is a
+matter of the model's claim and of a scale fit, not of a pixel. The confidence says how likely the pixel's depth is then within
+``correctness.TOLERANCE`` of what remains. Of a relative model, whose disparity lacks a shift, that shift is an error like any other. In the sky
+there is no surface, so that no depth of it is right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from depth_retrofit_ros.confidence import estimate_cpu
+from depth_retrofit_ros.confidence.calibration import Calibration, Curve, bundled_calibration
+from depth_retrofit_ros.confidence.features import CELL, FRAME, PIXEL, cell_features, difference, reaches, steps
+from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.upsampling.interpolation import bilinear, upsample_mask
+
+
+def confidence_of(result: DepthFrame, calibration: Calibration | None = None) -> torch.Tensor:
+    """The confidence of each pixel, ``float32 [H, W]``, 0…1, NaN where depth is unknown, on the answer's device.
+
+    result: of ``Retrofit``. calibration: None for the one of the package. Where a refiner gives no ``choice_entropy``, its pixels
+    are judged as those that it left alone. On CUDA nothing waits for the device.
+    """
+    chosen = calibration or bundled_calibration()
+    if result.depth.device.type == "cpu":
+        confidence = estimate_cpu.estimate(result, chosen)
+    else:
+        confidence = confidence_by_torch(result, chosen)
+    if result.sky is None:
+        return confidence
+    sky = upsample_mask(result.sky, (confidence.shape[0], confidence.shape[1]))
+    return torch.where(sky & ~confidence.isnan(), 0.0, confidence)
+
+
+def cut_below(result: DepthFrame, least: float, confidence: torch.Tensor) -> DepthFrame:
+    """The answer with unknown depth wherever its ``confidence [H, W]`` is below ``least``."""
+    return replace(result, depth=torch.where(confidence < least, torch.nan, result.depth))
+
+
+def to_8bit(confidence: torch.Tensor) -> torch.Tensor:
+    """``uint8 [H, W]``: 0…255 for 0…1, and 0 where depth is unknown."""
+    return confidence.nan_to_num(0.0).mul(255).round_().to(torch.uint8)
+
+
+def confidence_by_torch(result: DepthFrame, calibration: Calibration) -> torch.Tensor:
+    """``confidence_of`` but for the sky, in plain torch: the specification of the compiled pass, and what runs on CUDA."""
+    size, low = result.selection.size, (result.coarse.shape[0], result.coarse.shape[1])
+    cells = cell_features(result)
+    slopes = dict(zip(PIXEL, (steps(result.depth, reach) for reach in reaches(size, low)), strict=True))
+
+    def odds(curves: dict[str, Curve]) -> torch.Tensor:
+        on_cells = torch.stack([curves[name](feature) for name, feature in zip(CELL + FRAME, cells, strict=True)]).sum(0)
+        return bilinear(on_cells[None], size)[0] + sum(curves[name](slope) for name, slope in slopes.items())
+
+    told = odds(dict(calibration.kept))
+    if result.choice_entropy is not None:
+        at = result.selection.indices
+        curves = dict(calibration.refined)
+        refined = odds(curves).flatten()[at]
+        change = difference(result.depth.flatten()[at], result.base.flatten()[at])
+        values = {"entropy": result.choice_entropy, "gate": result.gate, "change": change}
+        refined = refined + sum(curves[name](value) for name, value in values.items())
+        told = told.flatten().index_copy(0, at, refined).view(size)
+    return told.sigmoid()
