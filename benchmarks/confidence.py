@@ -47,7 +47,8 @@ def main() -> int:
             name, _, rest = text.partition("=")
             frames, _, coarse = rest.partition(":")
             document[name] = measure(Path(frames), coarse)
-            print(name, json.dumps({k: {n: v for n, v in f.items() if n != "curve"} for k, f in document[name].items()}), flush=True)
+            shown = {kind: told | {"curve": None} for kind, told in document[name].items()}
+            print(name, json.dumps(shown), flush=True)
     except DepthRetrofitError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -83,8 +84,16 @@ def figures(told: list[tuple[np.ndarray, np.ndarray]], ms: list[tuple[float, flo
     lists = {name: [_rounded(v) for v in getattr(curve, name)] for name in ("stated", "right", "share")}
     areas = {name: _rounded(value) for name, value in risk_areas(confidence, right).items()}
     own, frame = (round(statistics.median(pair[i] for pair in ms), 1) for i in (0, 1))
-    summary = {"frames": frames, "ece": _rounded(curve.calibration_error), "area": _rounded(curve.area), "mean": _rounded(np.nanmean(confidence))}
-    return {**summary, **areas, "ms": own, "frame_ms": frame, "curve": lists}
+    errors = {"ece": _rounded(curve.calibration_error), "area": _rounded(curve.area)}
+    return {
+        "frames": frames,
+        **errors,
+        "mean": _rounded(np.nanmean(confidence)),
+        **areas,
+        "ms": own,
+        "frame_ms": frame,
+        "curve": lists,
+    }
 
 
 def _rounded(value: float) -> float | None:

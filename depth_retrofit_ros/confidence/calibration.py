@@ -55,7 +55,9 @@ class Calibration:
     def of(document: Mapping[str, Any], path: Path) -> Calibration:
         """From what a file holds. Raises WeightsError in one line."""
         try:
-            tables = [{name: _curve(document[part][name]) for name in names} for part, names in (("kept", KEPT), ("refined", REFINED))]
+            tables = [
+                {name: _curve(document[part][name]) for name in names} for part, names in (("kept", KEPT), ("refined", REFINED))
+            ]
         except (KeyError, TypeError, ValueError):
             raise WeightsError(f"{path} is not a confidence table: make one with benchmarks/fit_confidence.py") from None
         return Calibration(*tables)

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import torch
 
+from depth_retrofit_ros.confidence.estimate import confidence_of, cut_below, to_8bit
 from depth_retrofit_ros.device.cuda_streams import Download, Fetched, Upload
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.color_map import SHARES, UNKNOWN, UNKNOWN_RGB, colorize, palette, sample_step
@@ -32,18 +33,24 @@ class DeviceOutputs:
         self._palette = Upload(device)(palette())
         self._unknown = Upload(device)(np.array(UNKNOWN_RGB, np.uint8))
 
-    def begin(self, result: DepthFrame, frame: Frame, names: Collection[str], stride: int) -> Mapping[str, Fill]:
+    def begin(
+        self, result: DepthFrame, frame: Frame, names: Collection[str], stride: int, min_confidence: float = 0.0
+    ) -> Mapping[str, Fill]:
         """Enqueue these outputs and their copies, one after the other, and wait for none of them. See ``HostOutputs.begin``."""
         normals = cache(lambda: surface_normals(result, self._rays).permute(1, 2, 0))
-        depth = cache(lambda: self._fetch("depth", result.depth))
+        confidence = cache(lambda: confidence_of(result))
+        shown = cache(lambda: cut_below(result, min_confidence, confidence()) if min_confidence > 0 else result)
+        depth = cache(lambda: self._fetch("depth", shown().depth))
         makers: dict[str, Callable[[], Take]] = {
             "depth": lambda: depth().values,
-            "depth_mm": lambda: self._millimeters(result.depth),
-            "points": lambda: self._points(result, frame, stride),
-            "preview": lambda: self._preview(result.depth, depth),
+            "depth_mm": lambda: self._millimeters(shown().depth),
+            "points": lambda: self._points(shown(), frame, stride),
+            "preview": lambda: self._preview(shown().depth, depth),
             "selection": lambda: self._selection(result),
             "normals": lambda: self._fetch("normals", normals()).values,
             "normals_preview": lambda: self._normals_preview(normals()),
+            "confidence": lambda: self._fetch("confidence", confidence()).values,
+            "confidence_8bit": lambda: self._fetch("confidence_8bit", to_8bit(confidence())).values,
         }
         fills: dict[str, Fill] = {}
         for name in names:

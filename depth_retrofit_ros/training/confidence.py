@@ -182,5 +182,3 @@ def fit_table(
         draw(rng, data, model, refiner, count, kept, refined)
         progress(index + 1)
     return {"kept": fit(kept, KEPT), "refined": fit(refined, REFINED)}
-
-

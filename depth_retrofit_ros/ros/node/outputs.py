@@ -63,6 +63,8 @@ _TOPICS: dict[str, tuple[type, str, int]] = {
     "selection": (Image, "~/depth/selection", LARGE_DEPTH),
     "normals": (Image, "~/normals", LARGE_DEPTH),
     "normals_preview": (Image, "~/normals/preview", LARGE_DEPTH),
+    "confidence": (Image, "~/depth/confidence", LARGE_DEPTH),
+    "confidence_8bit": (Image, "~/depth/confidence_8bit", LARGE_DEPTH),
     "camera_info": (CameraInfo, "~/depth/camera_info", SMALL_DEPTH),
     "frame_stats": (FrameStats, "~/frame_stats", SMALL_DEPTH),
     "view_points": (PointCloud2, "~/views/points", LARGE_DEPTH),
@@ -76,6 +78,8 @@ _IMAGES: dict[str, tuple[str, type[np.generic], int]] = {
     "selection": ("mono8", np.uint8, 1),
     "normals": ("32FC3", np.float32, 3),
     "normals_preview": ("rgb8", np.uint8, 3),
+    "confidence": ("32FC1", np.float32, 1),
+    "confidence_8bit": ("mono8", np.uint8, 1),
 }
 _DEPTHS = ("depth", "depth_mm")
 _ALWAYS = ("camera_info", "frame_stats")
@@ -132,7 +136,7 @@ class Outputs:
         failed: dict[str, Exception] = {}
         camera, publishers = frame.camera, self._publishers
         send, due = partial(self._try, publishers, times_ms, failed), self._due(publishers, result, camera, settings)
-        fills = self._maker(result.depth.device).begin(result, frame, due, settings.cloud_stride)
+        fills = self._maker(result.depth.device).begin(result, frame, due, settings.cloud_stride, settings.min_confidence)
         messages = {name: partial(self._filled, name, fill, result, header, settings) for name, fill in fills.items()}
         for name in _DEPTHS:
             if name in messages:

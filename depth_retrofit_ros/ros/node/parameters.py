@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Value: TypeAlias = "str | bool | int | float | tuple[str, ...] | tuple[float, ...]"
 Stage = Literal["unconfigured", "inactive", "active"]
 
-OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview")
+OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview", "confidence", "confidence_8bit")
 EMPTY = "an empty list"
 NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -223,11 +223,19 @@ PARAMETERS = (
         ("depth", "points", "preview", "selection"),
         "active",
         "Images and clouds; depth: float, in metres where metric; depth_mm: 16-bit millimetres; selection: the refined pixels; "
-        "normals: of the surfaces, float; normals_preview: the same for people",
+        "normals: of the surfaces, float; normals_preview: the same for people; confidence: probability that depth is within 5 %; "
+        "confidence_8bit: the same as 0 to 255",
         choices=OUTPUTS,
     ),
     Parameter("cloud_stride", 2, "active", "The cloud takes every n-th pixel in both directions", span=(1, 64)),
     Parameter("cloud_rate", 0.0, "active", "Upper limit of clouds per second; 0: one with every depth image", span=(0.0, 1000.0)),
+    Parameter(
+        "min_confidence",
+        0.0,
+        "active",
+        "Depth, cloud and preview know nothing where the confidence is lower; 0: off",
+        span=(0.0, 1.0),
+    ),
     Parameter(
         "align",
         "none",
@@ -279,6 +287,7 @@ class Settings:
     outputs: tuple[str, ...]
     cloud_stride: int
     cloud_rate: float
+    min_confidence: float
     align: str
     max_residual: float
     sparse_points_pose: tuple[float, ...]

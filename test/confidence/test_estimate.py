@@ -1,0 +1,108 @@
+"""Confidence: the compiled pass is its specification, and what it must say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depth_retrofit_ros.confidence.calibration import KEPT, REFINED, Curve, bundled_calibration, read_calibration
+from depth_retrofit_ros.confidence.correctness import is_right
+from depth_retrofit_ros.confidence.estimate import confidence_by_torch, confidence_of, cut_below, to_8bit
+from depth_retrofit_ros.confidence.features import steps
+from depth_retrofit_ros.errors import WeightsError
+from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
+
+
+def answer(size: tuple[int, int] = (97, 131), low: tuple[int, int] = (21, 33), unknown: bool = True) -> DepthFrame:
+    """Random depth with a hole, of which a tenth is refined."""
+    torch.manual_seed(0)
+    coarse, depth, base = torch.rand(low) + 1, torch.rand(size) + 1, torch.rand(size) + 1
+    if unknown:
+        depth[3:9, 5:20], coarse[0, 0] = torch.nan, torch.nan
+    pixels = PixelSet.from_mask(torch.rand(size) < 0.1)
+    told = {"score": torch.rand(low), "choice_entropy": 3 * torch.rand(pixels.count)}
+    return DepthFrame(depth, base, coarse, None, pixels, torch.rand(pixels.count), **told)
+
+
+@pytest.mark.parametrize(("size", "low"), [((97, 131), (21, 33)), ((40, 30), (1, 2)), ((5, 3), (5, 3))])
+def test_the_compiled_pass_equals_its_specification(size: tuple[int, int], low: tuple[int, int]) -> None:
+    result = answer(size, low, unknown=low[0] > 5)
+    for of in (result, replace(result, choice_entropy=None)):
+        wanted, got = confidence_by_torch(of, bundled_calibration()), confidence_of(of)
+        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_confidence_is_a_probability_known_where_depth_is() -> None:
+    result = answer()
+    confidence = confidence_of(result)
+    assert torch.equal(confidence.isnan(), result.depth.isnan())
+    known = confidence[~confidence.isnan()]
+    assert known.min() > 0 and known.max() < 1
+
+
+def test_scaling_depth_changes_nothing() -> None:
+    result = answer()
+    scaled = replace(result, depth=1e3 * result.depth, base=1e3 * result.base, coarse=1e3 * result.coarse)
+    torch.testing.assert_close(confidence_of(scaled), confidence_of(result), rtol=1e-3, atol=1e-4, equal_nan=True)
+
+
+def test_a_step_lowers_the_confidence_beside_it() -> None:
+    size, low = (96, 128), (24, 32)
+    depth, coarse = torch.full(size, 2.0), torch.full(low, 2.0)
+    depth[:, 64:], coarse[:, 16:] = 4.0, 4.0
+    pixels, score = PixelSet.from_indices(torch.zeros(0, dtype=torch.int64), size), torch.ones(low)
+    confidence = confidence_of(DepthFrame(depth, depth, coarse, None, pixels, torch.zeros(0), score=score))
+    assert confidence[48, 64] < confidence[48, 8] - 0.1
+
+
+def test_in_the_sky_no_depth_is_right() -> None:
+    sky = torch.zeros(21, 33, dtype=torch.bool)
+    sky[:7] = True
+    confidence = confidence_of(replace(answer(), sky=sky))
+    above = confidence[:32]
+    assert bool((above[~above.isnan()] == 0).all()) and confidence[40:].min() > 0
+
+
+def test_cut_and_eight_bits() -> None:
+    result = answer()
+    confidence = confidence_of(result)
+    least = float(confidence.nanmedian())
+    cut = cut_below(result, least, confidence)
+    assert torch.equal(cut.depth.isnan(), ~(confidence >= least))
+    assert torch.equal(cut.depth[~cut.depth.isnan()], result.depth[confidence >= least])
+    assert to_8bit(torch.tensor([torch.nan, 0.0, 0.5, 1.0])).tolist() == [0, 0, 128, 255]
+
+
+def test_steps_pass_over_the_unknown() -> None:
+    depth = torch.tensor([[1.0, 3.0, torch.nan, 5.0]])
+    torch.testing.assert_close(steps(depth, 1), torch.tensor([[0.5, 0.5, torch.nan, 0.0]]), equal_nan=True)
+
+
+def test_a_curve_is_linear_between_its_knots_and_constant_beyond() -> None:
+    curve = Curve((0.0, 1.0, 3.0), (2.0, -1.0, 0.0))
+    at = torch.tensor([-5.0, 0.0, 0.5, 1.0, 2.0, 3.0, 9.0])
+    torch.testing.assert_close(curve(at), torch.tensor([2.0, 2.0, 0.5, -1.0, -0.5, 0.0, 0.0]))
+
+
+def test_right_is_within_five_percent_of_the_median_ratio() -> None:
+    truth = np.array([[1.0, 2.0, 3.0, 4.0, np.inf, np.nan]])
+    depth = np.array([[2.0, 4.0, 6.2, 9.0, 8.0, 1.0]], np.float32)
+    assert is_right(depth, truth).tolist() == [[True, True, True, False, False, False]]
+
+
+def test_the_bundled_table_has_every_curve_and_others_are_refused(tmp_path: Path) -> None:
+    calibration = bundled_calibration()
+    assert (tuple(calibration.kept), tuple(calibration.refined)) == (KEPT, REFINED)
+    for text in ("{", "{}", json.dumps({"kept": {}, "refined": {}})):
+        path = tmp_path / "table.json"
+        path.write_text(text)
+        with pytest.raises(WeightsError, match="is not a confidence table: make one with"):
+            read_calibration(path)
+    with pytest.raises(WeightsError, match="cannot read"):
+        read_calibration(tmp_path / "none.json")
