@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from depth_retrofit_ros.confidence.features import CELL, CHOICE, FRAME, PIXEL
 from depth_retrofit_ros.errors import WeightsError
 
 NAME = "confidence.json"
+MOST_KNOTS = 6  # of a curve
 KEPT = (*CELL, *FRAME, *PIXEL)
 REFINED = (*KEPT, *CHOICE)
 
@@ -31,7 +33,7 @@ class Curve:
         """The curve as value + Σ slope · (held − knot)⁺, ``held`` the feature between the first and the last knot: the value at the
         first, and the change of slope at each but the last."""
         points = list(zip(self.knots, self.values, strict=True))
-        slopes = [(b - a) / (y - x) for (x, a), (y, b) in zip(points, points[1:], strict=False)]
+        slopes = [(b - a) / (y - x) for (x, a), (y, b) in pairwise(points)]
         return self.values[0], tuple(b - a for a, b in zip([0.0, *slopes], slopes, strict=False))
 
     def __call__(self, feature: torch.Tensor) -> torch.Tensor:
@@ -55,9 +57,8 @@ class Calibration:
     def of(document: Mapping[str, Any], path: Path) -> Calibration:
         """From what a file holds. Raises WeightsError in one line."""
         try:
-            tables = [
-                {name: _curve(document[part][name]) for name in names} for part, names in (("kept", KEPT), ("refined", REFINED))
-            ]
+            parts = (document["kept"], KEPT), (document["refined"], REFINED)
+            tables = [{name: _curve(part[name]) for name in names} for part, names in parts]
         except (KeyError, TypeError, ValueError):
             raise WeightsError(f"{path} is not a confidence table: make one with benchmarks/fit_confidence.py") from None
         return Calibration(*tables)
@@ -82,6 +83,6 @@ def read_calibration(path: Path) -> Calibration:
 
 def _curve(entry: Mapping[str, Sequence[float]]) -> Curve:
     knots, values = (tuple(float(number) for number in entry[name]) for name in ("knots", "values"))
-    if len(knots) != len(values) or len(knots) < 2 or not all(a < b for a, b in zip(knots, knots[1:], strict=False)):
+    if len(knots) != len(values) or not 2 <= len(knots) <= MOST_KNOTS or not all(a < b for a, b in pairwise(knots)):
         raise ValueError
     return Curve(knots, values)

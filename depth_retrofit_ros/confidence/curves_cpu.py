@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numba
 import numpy as np
 
-from depth_retrofit_ros.confidence.calibration import Curve
+from depth_retrofit_ros.confidence.calibration import MOST_KNOTS, Curve
 from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import fetch_add
 from depth_retrofit_ros.refinement.pixels.gate_cpu import exponential
 from depth_retrofit_ros.upsampling.interpolation import Table
 
-HINGES = 5  # of a curve, at most
+HINGES = MOST_KNOTS - 1
 ZERO, ONE, UNKNOWN = np.float32(0), np.float32(1), np.float32(np.nan)
 CELLS = 1024  # of a piece of work
 Numbers = tuple[np.float32, ...]
@@ -60,7 +60,8 @@ def cell_odds(
     out: np.ndarray,
     counter: np.ndarray,
 ) -> None:
-    """Features ``float32 [h, w]`` before they are saturated by ``halves [4]``, all but level; kept, refined: ``tabulated`` curves of ``CELL``;
+    """Features ``float32 [h, w]`` before they are saturated by ``halves [4]``, all but level; kept, refined: ``tabulated``
+    curves of ``CELL``;
     frame ``[2]``: log odds by ``FRAME``. Filled: ``out [2, h, w]``. Pieces of work are taken from ``counter``."""
     edges, wide_edges, doubts, levels, bends = edge.ravel(), wide_edge.ravel(), doubt.ravel(), level.ravel(), bend.ravel()
     plain, chosen = out[0].ravel(), out[1].ravel()

@@ -1,9 +1,9 @@
 """Confidence: the probability that a pixel's published depth is within 5 % of the true one, up to the frame's scale.
 
-What is meant: divide all true depths of the frame by the median, over its pixels, of true over published depth; that scale is a
-matter of the model's claim and of a scale fit, not of a pixel. The confidence says how likely the pixel's depth is then within
-``correctness.TOLERANCE`` of what remains. Of a relative model, whose disparity lacks a shift, that shift is an error like any other. In the sky
-there is no surface, so that no depth of it is right.
+What is meant: take the median, over the frame's pixels, of true over published depth, and multiply all of the published depth by
+it; that scale is a matter of the model's claim and of a scale fit, not of a pixel. The confidence says how likely the pixel's depth
+is then within ``correctness.TOLERANCE`` of the true one. Of a relative model, whose disparity lacks a shift, that shift is an error
+like any other. In the sky there is no surface, so that no depth of it is right.
 """
 
 from __future__ import annotations

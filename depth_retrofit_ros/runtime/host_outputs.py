@@ -23,7 +23,8 @@ Fill: TypeAlias = Callable[[np.ndarray], object]
 """Writes an output into the memory that it is given; raises what keeps it from being made.
 
 depth: ``float32 [H, W]``; depth_mm: ``uint16 [H, W]``; points: ``float32 [h, w, 4]``, see ``fill_cloud``; preview, normals_preview:
-``uint8 [H, W, 3]``; selection: ``uint8 [H, W]``; normals: ``float32 [H, W, 3]``; confidence: ``float32 [H, W]``; confidence_8bit: ``uint8 [H, W]``.
+``uint8 [H, W, 3]``; selection: ``uint8 [H, W]``; normals: ``float32 [H, W, 3]``; confidence: ``float32 [H, W]``;
+confidence_8bit: ``uint8 [H, W]``.
 """
 
 
@@ -32,7 +33,7 @@ class HostOutputs:
 
     def __init__(self, device: torch.device) -> None:
         self._depth, self._surfaces, self._normals, self._mask = (Download(device) for _ in range(4))
-        self._confidence, self._8bit = Download(device), Download(device)
+        self._confidence, self._gray = Download(device), Download(device)
 
     def begin(
         self, result: DepthFrame, frame: Frame, names: Collection[str], stride: int, min_confidence: float = 0.0
@@ -61,6 +62,6 @@ class HostOutputs:
             "normals": lambda out: cv2.merge(list(normals()), dst=out),
             "normals_preview": lambda out: colorize_normals(normals(), out=out),
             "confidence": lambda out: np.copyto(out, self._confidence(confidence()).values()),
-            "confidence_8bit": lambda out: np.copyto(out, self._8bit(to_8bit(confidence())).values()),
+            "confidence_8bit": lambda out: np.copyto(out, self._gray(to_8bit(confidence())).values()),
         }
         return {name: made[name] for name in names}

@@ -45,8 +45,8 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> Reliability:
 
 
 def risk_areas(confidence: np.ndarray, right: np.ndarray) -> dict[str, float]:
-    """``aurc``: the mean share of wrong pixels among those kept, as the least confident are left out; ``aurc_best``: of a confidence
-    that knows the truth; ``ause``: the difference; ``wrong``: the share of wrong pixels among all."""
+    """``aurc``: the mean share of wrong pixels among those kept, as the least confident are left out; ``aurc_best``: of a
+    confidence that knows the truth; ``ause``: the difference; ``wrong``: the share of wrong pixels among all."""
     known = ~np.isnan(confidence)
     wrong = ~right[known]
     order = np.argsort(-confidence[known], kind="stable")

@@ -2,7 +2,8 @@
 
 Subscribes   image or image/compressed (rectified), camera_info; to align, and for models that take it: sparse_depth, sparse_points
 Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/depth/preview, ~/depth/selection, ~/points,
-             ~/normals, ~/normals/preview, ~/depth/confidence, ~/depth/confidence_8bit, ~/frame_stats, /diagnostics; with views from 2 on: ~/views/points, ~/views/poses
+             ~/normals, ~/normals/preview, ~/depth/confidence, ~/depth/confidence_8bit, ~/frame_stats, /diagnostics;
+             with views from 2 on: ~/views/points, ~/views/poses
 """
 
 from __future__ import annotations
