@@ -32,6 +32,7 @@ from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.retrofit import Retrofit
 
 CPU = torch.device("cpu")
+LEAST_SHARE = 0.01  # of the pixels, of a bin that is shown
 BUDGETS = {"refined": 0.1, "unrefined": 0.0}
 
 
@@ -53,7 +54,28 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     write_text(args.json, json.dumps(document, indent=1) + "\n")
+    print(tables(document))
     return 0
+
+
+def tables(document: dict[str, Any]) -> str:
+    """The two tables of docs/confidence.md: errors by set, and the curves of what is refined."""
+    lines = ["| set | refined | frames | within 5 % | stated | ECE | area | AUSE | AURC | ms |", "|" + "---|" * 10]
+    for name, kinds in document.items():
+        for kind, told in kinds.items():
+            right = 1 - told["wrong"]
+            numbers = [right, told["mean"], *(told[key] for key in ("ece", "area", "ause", "aurc"))]
+            row = [name, kind, str(told["frames"]), *(f"{number:.3f}" for number in numbers), f"{told['ms']:.0f}"]
+            lines.append(f"| {' | '.join(row)} |")
+    lines += ["", f"| set | {' | '.join(f'0.{n}–' for n in range(10))} |", "|" + "---|" * 11]
+    for name, kinds in document.items():
+        curve = kinds["refined"]["curve"]
+        cells = [
+            "–" if not share or share < LEAST_SHARE else f"{right:.2f}"
+            for right, share in zip(curve["right"], curve["share"], strict=True)
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def measure(frames: Path, coarse: str) -> dict[str, Any]:

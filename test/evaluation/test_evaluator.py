@@ -418,3 +418,10 @@ def test_selection_by_disagreement_is_measured_by_what_it_covers(scene: Sample) 
     )
     assert told.selected.sum() == plain.selected.sum() and not np.array_equal(told.selected, plain.selected)
     assert told.coverage.keys() == plain.coverage.keys() and told.coverage != plain.coverage
+
+
+def test_the_confidence_is_measured_with_the_depth(scene: Sample) -> None:
+    result = Evaluator(random_refiner(), 0.1, "median")(scene, stored(scene.depth))
+    assert set(result.confidence) == {"ece", "aurc", "aurc_best", "ause", "wrong"}
+    assert 0 < result.confidence["ece"] < 1 and result.confidence["ause"] >= 0
+    assert all(np.isnan(value) for value in no_truth(scene).confidence.values())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BINS = 10
+RISKS = ("aurc", "aurc_best", "ause", "wrong")
 SHARES = np.linspace(0, 0.95, 20)  # of the pixels that are left out, least confident first
 
 
@@ -52,6 +53,6 @@ def risk_areas(confidence: np.ndarray, right: np.ndarray) -> dict[str, float]:
     order = np.argsort(-confidence[known], kind="stable")
     kept = np.maximum(1, np.round((1 - SHARES) * wrong.size).astype(int)) - 1
     if not wrong.size:
-        return dict.fromkeys(("aurc", "aurc_best", "ause", "wrong"), float("nan"))
+        return dict.fromkeys(RISKS, float("nan"))
     risk, best = (float((np.cumsum(w)[kept] / (kept + 1)).mean()) for w in (wrong[order], np.sort(wrong)))
     return {"aurc": risk, "aurc_best": best, "ause": risk - best, "wrong": float(wrong.mean())}
