@@ -106,3 +106,14 @@ def test_the_bundled_table_has_every_curve_and_others_are_refused(tmp_path: Path
             read_calibration(path)
     with pytest.raises(WeightsError, match="cannot read"):
         read_calibration(tmp_path / "none.json")
+
+
+def test_the_specification_looks_at_no_value() -> None:
+    """So that it waits for no device: "meta" has shapes alone."""
+    result = answer()
+    at = {name: getattr(result, name).to("meta") for name in ("depth", "base", "coarse", "gate", "score", "choice_entropy")}
+    pixels = PixelSet(result.selection.indices.to("meta"), result.selection.index_image.to("meta"))
+    made = replace(result, **at, selection=pixels, sky=torch.empty(21, 33, dtype=torch.bool, device="meta"))
+    confidence = confidence_of(made)
+    assert confidence.device.type == "meta" and confidence.shape == result.depth.shape
+    assert cut_below(made, 0.5, confidence).depth.shape == to_8bit(confidence).shape == result.depth.shape
