@@ -178,7 +178,7 @@ def fit_table(
         with np.load(path) as file:
             data = {name: file[name] for name in ("view", "view_depth", "frame", "f_px")}
         from_model = models and rng.random() >= simulated
-        model: CoarseModel = models[rng.integers(len(models))] if from_model else simulated_model(rng, data)
+        model: CoarseModel = models[int(rng.integers(len(models)))] if from_model else simulated_model(rng, data)
         draw(rng, data, model, refiner, count, kept, refined)
         progress(index + 1)
     return {"kept": fit(kept, KEPT), "refined": fit(refined, REFINED)}

@@ -26,8 +26,8 @@ def answer(size: tuple[int, int] = (97, 131), low: tuple[int, int] = (21, 33), u
     if unknown:
         depth[3:9, 5:20], coarse[0, 0] = torch.nan, torch.nan
     pixels = PixelSet.from_mask(torch.rand(size) < 0.1)
-    told = {"score": torch.rand(low), "choice_entropy": 3 * torch.rand(pixels.count)}
-    return DepthFrame(depth, base, coarse, None, pixels, torch.rand(pixels.count), **told)
+    score, entropy, gate = torch.rand(low), 3 * torch.rand(pixels.count), torch.rand(pixels.count)
+    return DepthFrame(depth, base, coarse, None, pixels, gate, score=score, choice_entropy=entropy)
 
 
 @pytest.mark.parametrize(("size", "low"), [((97, 131), (21, 33)), ((40, 30), (1, 2)), ((5, 3), (5, 3))])

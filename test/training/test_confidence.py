@@ -10,7 +10,7 @@ import torch
 
 from depth_retrofit_ros.confidence.calibration import KEPT, REFINED, Calibration
 from depth_retrofit_ros.training.confidence import KNOTS, Samples, draw, fit, hats, simulated_model
-from test.refinement.pixels.test_refiner import random_refiner
+from test.refinement.nets import random_refiner
 
 
 def test_hats_interpolate() -> None:
@@ -35,7 +35,7 @@ def test_pixels_of_a_view_fit_a_table() -> None:
     depth = np.full((96, 128), 5.0, np.float32)
     depth[30:70, 40:90], depth[:10] = 2.0, np.inf
     view = rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)
-    data = {"view": view, "view_depth": depth, "frame": np.array([1280, 960]), "f_px": np.array(1000.0)}
+    data: dict[str, np.ndarray] = {"view": view, "view_depth": depth, "frame": np.array([1280, 960]), "f_px": np.array(1000.0)}
     kept, refined = Samples(), Samples()
     for _ in range(4):
         draw(rng, data, simulated_model(rng, data), random_refiner(), 200, kept, refined)

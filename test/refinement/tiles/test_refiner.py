@@ -131,7 +131,7 @@ def test_normals_are_unit_vectors_that_face_the_camera(sign: float) -> None:
     """Whatever the network says, at a ray that is slanted too; beside a tile that was not seen they are as long."""
     frame = with_camera(given((90, 120), share=0.1), 120.0)
     refiner = TileRefiner(Told(normals=sign), CPU)
-    gate, _, normals = refiner.fuse(refiner.refine(frame))
+    gate, _, normals, _ = refiner.fuse(refiner.refine(frame))
     assert normals is not None and frame.camera is not None
     seen = gate < 1
     assert 0 < int(seen.sum()) < len(seen) and not normals[:, ~seen].any()

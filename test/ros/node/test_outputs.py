@@ -330,7 +330,8 @@ def test_an_output_whose_publisher_is_gone_was_not_sent(graph: Graph) -> None:
 
     outputs = Outputs(graph.client, ("depth", "selection"), lambda *arguments: Gone())
     selection = SimpleNamespace(mask=lambda: torch.ones(2, 2, dtype=torch.bool))
-    fake, settings = SimpleNamespace(depth=torch.ones(2, 2), metric=False, selection=selection), SimpleNamespace(cloud_stride=1)
+    fake = SimpleNamespace(depth=torch.ones(2, 2), metric=False, selection=selection)
+    settings = SimpleNamespace(cloud_stride=1, min_confidence=0.0)
     frame = Frame(np.zeros((2, 2, 3), np.uint8))
     sent = outputs.publish(frame, cast(DepthFrame, fake), Header(), None, cast(Any, settings))
     assert sent.times_ms == {} and sent.failed == {}
