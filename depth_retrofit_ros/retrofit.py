@@ -14,9 +14,11 @@ from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork
 from depth_retrofit_ros.coarse.engines.natural_image import natural_image
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
+from depth_retrofit_ros.device.resident import Resident
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.lazy import lazy_names
+from depth_retrofit_ros.lens import at_cells
 from depth_retrofit_ros.presets import USUAL, Parts
 from depth_retrofit_ros.refinement.base import Refiner, RefinerInput
 from depth_retrofit_ros.selection.contrast import contrast
@@ -86,7 +88,7 @@ class Retrofit:
         self.trust_scale = trust_scale
         self.uses_sparse = uses_sparse or coarse.claim.word == "sensor"
         self.parts = parts
-        self._upload = Upload(coarse.device)
+        self._upload, self._upload_unseen, self._unseen = Upload(coarse.device), Upload(coarse.device), Resident(coarse.device)
         self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device, first=True)
 
     @property
@@ -142,7 +144,9 @@ class Retrofit:
                     None if model is None else limit_far(model.predict(image, frame.camera, hints), model.claim)
                     for model in (self.coarse, self.second if self.refines else None)
                 )
-        assert coarse is not None
+            assert coarse is not None
+            if frame.optics is not None and frame.optics.unseen is not None:
+                coarse = replace(coarse, unseen=self._upload_unseen(at_cells(frame.optics.unseen, coarse.depth.shape)))
         return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage, other)
 
     def collect(self, in_flight: InFlightFrame) -> DepthFrame:
@@ -154,7 +158,7 @@ class Retrofit:
         """Upsample, select, refine and fuse what was launched. On CUDA this waits for none of it, unless the selector does."""
         frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
-        maps = [coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown]
+        maps = [coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown, coarse.unseen]
         maps += [] if in_flight.other is None else [in_flight.other.depth, in_flight.other.sky, in_flight.other.unknown]
         self._refine_stream.wait(in_flight.coarse_done, image, *(made for made in maps if made is not None))
         with self._refine_stream():
@@ -174,6 +178,8 @@ class Retrofit:
                     seen = seen.masked_fill(coarse.unknown, torch.nan)
                     unknown = upsample_mask(coarse.unknown, (height, width))
                     fused, depth = (known.masked_fill_(unknown, torch.nan) for known in (fused, depth))
+                if frame.optics is not None and (unseen := self._unseen(frame.optics.unseen)) is not None:
+                    fused, depth = (known.masked_fill_(unseen, torch.nan) for known in (fused, depth))
 
         source = self.coarse.claim.source(self.trust_scale, frame.sparse)
         if frame.camera is None and source not in ("file", "sensor"):
@@ -201,8 +207,10 @@ class Retrofit:
     ) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and what is chosen of the pixels of the frame ``uint8 [H, W, 3]``: by that
         or, with the ``other`` model's answer, by their disagreement. No pixel where the ``second`` model was not asked, as
-        the frame was launched at budget 0."""
+        the frame was launched at budget 0. Where the lens sees nothing, pixels are chosen after all others."""
         score, ranking = self.scores(coarse, image, other)
+        if coarse.unseen is not None:
+            ranking = ranking.masked_fill(coarse.unseen, 0.0)
         budget = self.budget if self.refines and (self.second is None or other is not None) else 0.0
         return score, self.parts.selector.choose(ranking, (image.shape[0], image.shape[1]), budget)
 

@@ -70,6 +70,7 @@ class Replay:
     trust_scale: bool = False
     selector: str = "uncertainty"
     second_model: str | None = None
+    rectify: str = "auto"
     mode: RunMode = "realtime"
     rate: float = 1.0
     domain: int | None = None
@@ -98,6 +99,7 @@ class Replay:
             "trust_scale": self.trust_scale,
             "selector": self.selector,
             "second_model": self.second_model or "",
+            "rectify": self.rectify,
         }
 
 
@@ -187,7 +189,7 @@ def _run_every_frame(source: Source, how: Replay, folder: RunFolder, bag: Output
         if bag is not None:
             bag.write(topic, message)
 
-    plan = EveryFrame(source.types, source.info_topic, how.parameters())
+    plan = EveryFrame(source.types, source.image_topic, source.info_topic, how.parameters())
     return run_every_frame(plan, _copied(source, bag), store, keep, progress)
 
 
