@@ -68,7 +68,8 @@ class DepthFrame:
     no surface, of a model that does; ``pointcloud.surfaces.surface_depth`` leaves that out. refined_normals: ``float32 [3, K]``, at
     the refined pixels, of a refiner that gives some and a frame with a camera, 0 where it did not look; see ``surface_normals``.
     score: ``float32 [h, w]``, the uncertainty on the coarse grid. choice_entropy: ``float32 [K]``, nats, of the choice between
-    surfaces at each refined pixel, of a refiner that chooses; ``confidence.estimate.confidence_of`` is made of these.
+    surfaces at each refined pixel, of a refiner that chooses; model: the coarse model's name.
+    ``confidence.estimate.confidence_of`` is made of these.
     """
 
     depth: torch.Tensor
@@ -87,6 +88,7 @@ class DepthFrame:
     refined_normals: torch.Tensor | None = None
     score: torch.Tensor | None = None
     choice_entropy: torch.Tensor | None = None
+    model: str = ""
 
     @property
     def metric(self) -> bool:

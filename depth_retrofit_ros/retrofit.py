@@ -187,7 +187,7 @@ class Retrofit:
         if frame.camera is None:
             normals = None  # whoever has none assumes one for the shape, which the refiner was not told of
         made = (fused, depth, seen, source, pixels, gate)
-        beside = (image, coarse.normals, coarse.sky, normals, score, entropy)
+        beside = (image, coarse.normals, coarse.sky, normals, score, entropy, self.coarse.name)
         answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, *beside)
         return RefiningFrame(coarse, answer, self._refine_stream.record(), stage)
 

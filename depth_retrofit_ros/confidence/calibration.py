@@ -17,8 +17,8 @@ from depth_retrofit_ros.errors import WeightsError
 
 NAME = "confidence.json"
 MOST_KNOTS = 6  # of a curve
-KEPT = (*CELL, *FRAME, *PIXEL)
-REFINED = (*KEPT, *CHOICE)
+KEPT = (*CELL, *FRAME)
+REFINED = (*KEPT, *PIXEL, *CHOICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +47,32 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """kept, refined: the curves by feature, of pixels that keep the upsampled depth and of those where a refiner chose."""
+class Part:
+    """Of pixels of one kind. curves: by feature; models: log odds to add by the coarse model's name; other: those of any other."""
 
-    kept: Mapping[str, Curve]
-    refined: Mapping[str, Curve]
+    curves: Mapping[str, Curve]
+    models: Mapping[str, float]
+    other: float
+
+    def offset(self, model: str) -> float:
+        """Log odds to add for a coarse model of that name."""
+        return self.models.get(model, self.other)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """kept, refined: of pixels that keep the upsampled depth, and of those where a refiner chose."""
+
+    kept: Part
+    refined: Part
 
     @staticmethod
     def of(document: Mapping[str, Any], path: Path) -> Calibration:
         """From what a file holds. Raises WeightsError in one line."""
         try:
-            parts = (document["kept"], KEPT), (document["refined"], REFINED)
-            tables = [{name: _curve(part[name]) for name in names} for part, names in parts]
-        except (KeyError, TypeError, ValueError):
+            return Calibration(_part(document["kept"], KEPT), _part(document["refined"], REFINED))
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise WeightsError(f"{path} is not a confidence table: make one with benchmarks/fit_confidence.py") from None
-        return Calibration(*tables)
 
 
 @cache
@@ -79,6 +90,11 @@ def read_calibration(path: Path) -> Calibration:
     except ValueError:
         document = None
     return Calibration.of(document, path)
+
+
+def _part(entry: Mapping[str, Any], names: Sequence[str]) -> Part:
+    curves = {name: _curve(entry["curves"][name]) for name in names}
+    return Part(curves, {str(name): float(odds) for name, odds in entry["models"].items()}, float(entry["other"]))
 
 
 def _curve(entry: Mapping[str, Sequence[float]]) -> Curve:

@@ -1,4 +1,4 @@
-"""The compiled passes of ``estimate_cpu``."""
+"""The compiled passes of ``estimate_cpu``: over the coarse cells, the frame's rows, and the pixels that a refiner chose at."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from depth_retrofit_ros.upsampling.interpolation import Table
 HINGES = MOST_KNOTS - 1
 ZERO, ONE, UNKNOWN = np.float32(0), np.float32(1), np.float32(np.nan)
 CELLS = 1024  # of a piece of work
+BLOCK = 512  # refined pixels, whose features stay in the first-level cache
 Numbers = tuple[np.float32, ...]
 """Of a curve: its value at the first knot and its last knot; knots; changes of slope there. Scalars, which stay in registers."""
 
@@ -46,8 +47,14 @@ def odds_of(t: Numbers, feature: float) -> float:
     return low + t[9] * above(x, t[4]) + t[10] * above(x, t[5]) + t[11] * above(x, t[6])
 
 
+@numba.njit(inline="always")
+def probability(odds: float) -> float:
+    """Of log odds."""
+    return ONE / (ONE + exponential(-odds))
+
+
 @cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz"})
-def cell_odds(
+def fill_cells(
     edge: np.ndarray,
     wide_edge: np.ndarray,
     doubt: np.ndarray,
@@ -57,14 +64,15 @@ def cell_odds(
     kept: tuple[Numbers, ...],
     refined: tuple[Numbers, ...],
     frame: np.ndarray,
-    out: np.ndarray,
+    likely: np.ndarray,
+    odds: np.ndarray,
     counter: np.ndarray,
 ) -> None:
     """Features ``float32 [h, w]`` before they are saturated by ``halves [4]``, all but level; kept, refined: ``tabulated``
-    curves of ``CELL``;
-    frame ``[2]``: log odds by ``FRAME``. Filled: ``out [2, h, w]``. Pieces of work are taken from ``counter``."""
+    curves of ``CELL``; frame ``[2]``: log odds by what the frame has in common. Filled: ``likely [h, w]``, the probability of kept
+    pixels, and ``odds [h, w]``, log odds of refined ones. Pieces of work are taken from ``counter``."""
     edges, wide_edges, doubts, levels, bends = edge.ravel(), wide_edge.ravel(), doubt.ravel(), level.ravel(), bend.ravel()
-    plain, chosen = out[0].ravel(), out[1].ravel()
+    plain, chosen = likely.ravel(), odds.ravel()
     half_edge, half_wide, half_doubt, half_bend = halves[0], halves[1], halves[2], halves[3]
     first, second = frame[0], frame[1]
     while True:
@@ -76,57 +84,46 @@ def cell_odds(
             e, w = edges[i] / (edges[i] + half_edge), wide_edges[i] / (wide_edges[i] + half_wide)
             d, b = doubts[i] / (doubts[i] + half_doubt), bends[i] / (bends[i] + half_bend)
             at = levels[i]
-            plain[i] = first + odds_of(kept[0], e) + odds_of(kept[1], w) + odds_of(kept[2], d) + odds_of(kept[3], at)
-            plain[i] += odds_of(kept[4], b)
-            chosen[i] = second + odds_of(refined[0], e) + odds_of(refined[1], w) + odds_of(refined[2], d)
-            chosen[i] += odds_of(refined[3], at) + odds_of(refined[4], b)
-
-
-@numba.njit(nogil=True, fastmath={"contract", "arcp", "nsz"})
-def _widened(low: np.ndarray, high: np.ndarray, other: np.ndarray) -> None:
-    """low and high where ``other [n]`` goes beyond them; NaN goes beyond nothing."""
-    for x in range(low.size):
-        value, least, most = other[x], low[x], high[x]
-        low[x] = value if value < least else least
-        high[x] = value if value > most else most
-
-
-@numba.njit(nogil=True, fastmath={"contract", "arcp", "nsz"})
-def _steps(depth: np.ndarray, y: int, reach: int, out: np.ndarray, high: np.ndarray) -> None:
-    """``features.steps`` of a row; high: memory for it."""
-    line, width = depth[y], depth.shape[1]
-    out[:], high[:] = line, line
-    if y >= reach:
-        _widened(out, high, depth[y - reach])
-    if y + reach < depth.shape[0]:
-        _widened(out, high, depth[y + reach])
-    if reach < width:
-        _widened(out[reach:], high[reach:], line[: width - reach])
-        _widened(out[: width - reach], high[: width - reach], line[reach:])
-    for x in range(out.size):
-        out[x] = (high[x] - out[x]) / (high[x] + out[x])
-
-
-@numba.njit(nogil=True, fastmath={"contract", "arcp", "nsz"})
-def _add(odds: np.ndarray, curve: Numbers, feature: np.ndarray) -> None:
-    """A curve of a row."""
-    for x in range(odds.size):
-        odds[x] += odds_of(curve, feature[x])
-
-
-@numba.njit(nogil=True, fastmath={"contract", "arcp", "nsz"})
-def _probabilities(odds: np.ndarray, depth: np.ndarray) -> None:
-    """Of a row's log odds, in their place; NaN where depth is."""
-    for x in range(odds.size):
-        value = ONE / (ONE + exponential(-odds[x]))
-        odds[x] = value if depth[x] == depth[x] else UNKNOWN
+            told = first + odds_of(kept[0], e) + odds_of(kept[1], w) + odds_of(kept[2], d) + odds_of(kept[3], at)
+            plain[i] = probability(told + odds_of(kept[4], b))
+            told = second + odds_of(refined[0], e) + odds_of(refined[1], w) + odds_of(refined[2], d)
+            chosen[i] = told + odds_of(refined[3], at) + odds_of(refined[4], b)
 
 
 @cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz"})
-def row_confidence(
+def fill_rows(depth: np.ndarray, cells: np.ndarray, rows: Table, columns: Table, out: np.ndarray, counter: np.ndarray) -> None:
+    """Bilinear values of ``cells [h, w]``, NaN where depth ``[H, W]`` is: fills ``out [H, W]``. rows, columns: see
+    ``bilinear_table``. A piece of work, taken from ``counter``, is the rows between two of the cells': these are widened once."""
+    width = depth.shape[1]
+    low_h, low_w = cells.shape
+    tops, downs = rows
+    lefts, weights = columns
+    upper, rise = np.empty(width, np.float32), np.empty(width, np.float32)
+    while True:
+        top = fetch_add(counter, 1)
+        if top >= low_h:
+            return
+        first, last = np.searchsorted(tops, top), np.searchsorted(tops, top, side="right")
+        if first == last:
+            continue
+        here, below = cells[top], cells[min(top + 1, low_h - 1)]
+        for x in range(width):
+            left = lefts[x]
+            right = min(left + 1, low_w - 1)
+            a, b = here[left] + (here[right] - here[left]) * weights[x], below[left] + (below[right] - below[left]) * weights[x]
+            upper[x], rise[x] = a, b - a
+        for y in range(first, last):
+            down, line, told = downs[y], depth[y], out[y]
+            for x in range(width):
+                value = upper[x] + rise[x] * down
+                told[x] = value if line[x] == line[x] else UNKNOWN
+
+
+@cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz"})
+def fill_refined(
     depth: np.ndarray,
     base: np.ndarray,
-    index_image: np.ndarray,
+    indices: np.ndarray,
     entropy: np.ndarray,
     gate: np.ndarray,
     odds: np.ndarray,
@@ -134,47 +131,66 @@ def row_confidence(
     columns: Table,
     near: int,
     wide: int,
-    kept: tuple[Numbers, ...],
-    refined: tuple[Numbers, ...],
+    steps: tuple[Numbers, ...],
     choice: tuple[Numbers, ...],
-    chooses: bool,
     out: np.ndarray,
     counter: np.ndarray,
 ) -> None:
-    """depth, base, index_image ``[H, W]``; entropy, gate ``[K]``; odds ``[2, h, w]`` on the cells; rows, columns: see
-    ``bilinear_table``; near, wide: reach of the steps; kept, refined, choice: ``tabulated`` curves. Filled: ``out [H, W]``, a row
-    at a time, taken from ``counter``."""
-    height, width = depth.shape
-    low_h, low_w = odds.shape[1:]
+    """Probabilities at the pixels ``indices [K]``, increasing. depth, base ``[H, W]``; entropy, gate ``[K]``; odds ``[h, w]``: of
+    refined pixels, by their cells; rows, columns: see ``bilinear_table``; near, wide: reach of the steps; steps, choice:
+    ``tabulated`` curves. Filled there: ``out [H, W]``, a block at a time, taken from ``counter``."""
+    width = depth.shape[1]
+    low_h, low_w = odds.shape
     tops, downs = rows
     lefts, weights = columns
-    blended = np.empty((2, low_w + 1), np.float32)
-    near_steps, wide_steps = np.empty(width, np.float32), np.empty(width, np.float32)
+    told, near_step, wide_step = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    change = np.empty(BLOCK, np.float32)
+    flat = out.ravel()
     while True:
-        y = fetch_add(counter, 1)
-        if y >= height:
+        start = fetch_add(counter, BLOCK)
+        if start >= indices.size:
             return
-        top, down = tops[y], downs[y]
-        bottom = min(top + 1, low_h - 1)
-        for kind in range(2):
-            for j in range(low_w):
-                blended[kind, j] = odds[kind, top, j] + (odds[kind, bottom, j] - odds[kind, top, j]) * down
-            blended[kind, low_w] = blended[kind, low_w - 1]
-        line, told = depth[y], out[y]
-        _steps(depth, y, near, near_steps, told)
-        _steps(depth, y, wide, wide_steps, told)
-        for x in range(width):
-            start = blended[0, lefts[x]]
-            told[x] = start + (blended[0, lefts[x] + 1] - start) * weights[x]
-        _add(told, kept[0], near_steps)
-        _add(told, kept[1], wide_steps)
-        if chooses:
-            for x in range(width):
-                k = index_image[y, x]
-                if k >= 0:
-                    start = blended[1, lefts[x]]
-                    start += (blended[1, lefts[x] + 1] - start) * weights[x]
-                    start += odds_of(refined[0], near_steps[x]) + odds_of(refined[1], wide_steps[x])
-                    change = abs(line[x] - base[y, x]) / (line[x] + base[y, x])
-                    told[x] = start + odds_of(choice[0], entropy[k]) + odds_of(choice[1], gate[k]) + odds_of(choice[2], change)
-        _probabilities(told, line)
+        n = min(BLOCK, indices.size - start)
+        y = indices[start] // width
+        for i in range(n):
+            p = indices[start + i]
+            while p >= (y + 1) * width:
+                y += 1
+            x = p - y * width
+            here = depth[y, x]
+            near_step[i], wide_step[i] = _step(depth, y, x, near, here), _step(depth, y, x, wide, here)
+            change[i] = abs(here - base[y, x]) / (here + base[y, x])
+            top, left = tops[y], lefts[x]
+            bottom, right, across = min(top + 1, low_h - 1), min(left + 1, low_w - 1), weights[x]
+            a = odds[top, left] + (odds[top, right] - odds[top, left]) * across
+            b = odds[bottom, left] + (odds[bottom, right] - odds[bottom, left]) * across
+            told[i] = a + (b - a) * downs[y]
+        doubts, kept = entropy[start : start + n], gate[start : start + n]
+        for i in range(n):
+            told[i] += odds_of(steps[0], near_step[i]) + odds_of(steps[1], wide_step[i])
+        for i in range(n):
+            told[i] += odds_of(choice[0], doubts[i]) + odds_of(choice[1], kept[i])
+        for i in range(n):
+            value = probability(told[i] + odds_of(choice[2], change[i]))
+            told[i] = value if near_step[i] == near_step[i] else UNKNOWN
+        for i in range(n):
+            flat[indices[start + i]] = told[i]
+
+
+@numba.njit(inline="always")
+def _step(depth: np.ndarray, y: int, x: int, reach: int, here: float) -> float:
+    """``features.steps`` at a pixel of depth ``here``; NaN goes beyond nothing."""
+    low = high = here
+    if y >= reach:
+        value = depth[y - reach, x]
+        low, high = value if value < low else low, value if value > high else high
+    if y + reach < depth.shape[0]:
+        value = depth[y + reach, x]
+        low, high = value if value < low else low, value if value > high else high
+    if x >= reach:
+        value = depth[y, x - reach]
+        low, high = value if value < low else low, value if value > high else high
+    if x + reach < depth.shape[1]:
+        value = depth[y, x + reach]
+        low, high = value if value < low else low, value if value > high else high
+    return (high - low) / (high + low)

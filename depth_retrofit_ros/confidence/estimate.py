@@ -13,10 +13,10 @@ from dataclasses import replace
 import torch
 
 from depth_retrofit_ros.confidence import estimate_cpu
-from depth_retrofit_ros.confidence.calibration import Calibration, Curve, bundled_calibration
-from depth_retrofit_ros.confidence.features import CELL, FRAME, PIXEL, cell_features, difference, reaches, steps
+from depth_retrofit_ros.confidence.calibration import Calibration, Part, bundled_calibration
+from depth_retrofit_ros.confidence.features import CELL, CHOICE, FRAME, PIXEL, cell_features, difference, reaches, steps
 from depth_retrofit_ros.frame import DepthFrame
-from depth_retrofit_ros.upsampling.interpolation import bilinear, upsample_mask
+from depth_retrofit_ros.upsampling.interpolation import bilinear, sample_at, upsample_mask
 
 
 def confidence_of(result: DepthFrame, calibration: Calibration | None = None) -> torch.Tensor:
@@ -49,20 +49,20 @@ def to_8bit(confidence: torch.Tensor) -> torch.Tensor:
 def confidence_by_torch(result: DepthFrame, calibration: Calibration) -> torch.Tensor:
     """``confidence_of`` but for the sky, in plain torch: the specification of the compiled pass, and what runs on CUDA."""
     size, low = result.selection.size, (result.coarse.shape[0], result.coarse.shape[1])
-    cells = cell_features(result)
-    slopes = dict(zip(PIXEL, (steps(result.depth, reach) for reach in reaches(size, low)), strict=True))
+    cells = dict(zip(CELL + FRAME, cell_features(result), strict=True))
 
-    def odds(curves: dict[str, Curve]) -> torch.Tensor:
-        on_cells = torch.stack([curves[name](feature) for name, feature in zip(CELL + FRAME, cells, strict=True)]).sum(0)
-        return bilinear(on_cells[None], size)[0] + sum(curves[name](slope) for name, slope in slopes.items())
+    def on_cells(part: Part) -> torch.Tensor:
+        return torch.stack([part.curves[name](feature) for name, feature in cells.items()]).sum(0) + part.offset(result.model)
 
-    told = odds(dict(calibration.kept))
-    if result.choice_entropy is not None:
-        at = result.selection.indices
-        curves = dict(calibration.refined)
-        refined = odds(curves).flatten()[at]
-        change = difference(result.depth.flatten()[at], result.base.flatten()[at])
-        values = {"entropy": result.choice_entropy, "gate": result.gate, "change": change}
-        refined = refined + sum(curves[name](value) for name, value in values.items())
-        told = told.flatten().index_copy(0, at, refined).view(size)
-    return told.sigmoid()
+    kept = bilinear(on_cells(calibration.kept).sigmoid()[None], size)[0]
+    told = torch.where(result.depth.isnan(), torch.nan, kept)
+    if result.choice_entropy is None:
+        return told
+    at, curves = result.selection.indices, calibration.refined.curves
+    odds = sample_at(on_cells(calibration.refined)[..., None], at, size)[:, 0]
+    for name, reach in zip(PIXEL, reaches(size, low), strict=True):
+        odds = odds + curves[name](steps(result.depth, reach).flatten()[at])
+    change = difference(result.depth.flatten()[at], result.base.flatten()[at])
+    for name, value in zip(CHOICE, (result.choice_entropy, result.gate, change), strict=True):
+        odds = odds + curves[name](value)
+    return told.flatten().index_copy(0, at, odds.sigmoid()).view(size)

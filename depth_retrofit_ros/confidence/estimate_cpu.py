@@ -1,4 +1,4 @@
-"""``estimate.confidence_by_torch`` in two compiled passes, for the CPU: one over the coarse cells, one over the frame's rows."""
+"""``estimate.confidence_by_torch`` in compiled passes, for the CPU: over the coarse cells, the frame's rows, the refined pixels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import torch
 
-from depth_retrofit_ros.confidence.calibration import Calibration
-from depth_retrofit_ros.confidence.curves_cpu import cell_odds, row_confidence, tabulated
+from depth_retrofit_ros.confidence.calibration import Calibration, bundled_calibration
+from depth_retrofit_ros.confidence.curves_cpu import fill_cells, fill_refined, fill_rows, tabulated
 from depth_retrofit_ros.confidence.features import (
     CELL,
     CHOICE,
@@ -23,33 +23,42 @@ from depth_retrofit_ros.confidence.features import (
 from depth_retrofit_ros.device.buffers import BufferPool
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
 from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.interpolation import bilinear_table
 
 POOL = BufferPool()
-EMPTY = np.empty(0, np.float32)
 
 
 def estimate(result: DepthFrame, calibration: Calibration) -> torch.Tensor:
     """``float32 [H, W]``, see ``estimate.confidence_by_torch``."""
     assert result.score is not None, "of an answer of Retrofit"
     (height, width), (h, w) = result.selection.size, result.coarse.shape
-    odds = _odds(result.coarse.numpy(), result.score.numpy(), calibration)
+    likely, odds = _cells(result.coarse.numpy(), result.score.numpy(), result.model, calibration)
     POOL.sweep()
     out = POOL.empty((height, width))
-    near, wide = reaches((height, width), (h, w))
-    chooses = result.choice_entropy is not None
-    curves = [tabulated(part, PIXEL) for part in (calibration.kept, calibration.refined)]
-    told = [t.contiguous().numpy() for t in (result.choice_entropy, result.gate) if t is not None] if chooses else [EMPTY, EMPTY]
-    maps = [t.contiguous().numpy() for t in (result.depth, result.base, result.selection.index_image)]
-    tables = bilinear_table(h, height), bilinear_table(w, width)
-    arguments = *maps, *told, odds, *tables, near, wide, *curves, tabulated(calibration.refined, CHOICE), chooses
+    depth, tables = result.depth.contiguous().numpy(), (bilinear_table(h, height), bilinear_table(w, width))
     counter = np.zeros(1, np.int64)
-    THREAD_POOL.run(lambda: row_confidence(*arguments, out.numpy(), counter))
+    THREAD_POOL.run(lambda: fill_rows(depth, likely, *tables, out.numpy(), counter))
+    if result.choice_entropy is None or not result.selection.count:
+        return out
+    told = [t.contiguous().numpy() for t in (result.base, result.selection.indices, result.choice_entropy, result.gate)]
+    curves = [tabulated(calibration.refined.curves, names) for names in (PIXEL, CHOICE)]
+    arguments = depth, *told, odds, *tables, *reaches((height, width), (h, w)), *curves
+    left = np.zeros(1, np.int64)
+    THREAD_POOL.run(lambda: fill_refined(*arguments, out.numpy(), left))
     return out
 
 
-def _odds(coarse: np.ndarray, score: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """Log odds by what is known of each cell and of the frame, ``float32 [2, h, w]``: of kept and of refined pixels."""
+def compile_confidence() -> None:
+    """Compile every kernel now (some seconds on the first run, then cached on disk)."""
+    depth, coarse = torch.ones(4, 4), torch.ones(2, 2)
+    one, pixels = torch.ones(1), PixelSet.from_indices(torch.zeros(1, dtype=torch.int64), (4, 4))
+    estimate(DepthFrame(depth, depth, coarse, None, pixels, one, score=coarse, choice_entropy=one), bundled_calibration())
+
+
+def _cells(coarse: np.ndarray, score: np.ndarray, model: str, calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
+    """By what is known of each cell, the frame and the model, ``float32 [h, w]``: the probability of kept pixels, and log odds of
+    refined ones."""
     with np.errstate(invalid="ignore"):
         level = np.log(coarse)
         sample = level[::MEDIAN_STEP, ::MEDIAN_STEP]
@@ -64,18 +73,17 @@ def _odds(coarse: np.ndarray, score: np.ndarray, calibration: Calibration) -> np
     usual = np.float32(usual / (usual + np.float32(HALF_BEND)))
     bend = cv2.dilate(bend, np.ones((3, 3), np.uint8))
     spread = np.abs(level).mean()
-    frame = [
-        sum(float(part[name](torch.tensor(value))) for name, value in zip(FRAME, (usual, spread), strict=True))
-        for part in (calibration.kept, calibration.refined)
-    ]
+    parts = calibration.kept, calibration.refined
+    common = dict(zip(FRAME, (usual, spread), strict=True))
+    frame = [part.offset(model) + sum(float(part.curves[name](torch.tensor(v))) for name, v in common.items()) for part in parts]
     mean = max(np.float32(score.mean()), np.finfo(np.float32).tiny)
     halves = np.array([HALF_RANGE, HALF_RANGE, mean, HALF_BEND], np.float32)
-    out = np.empty((2, *level.shape), np.float32)
+    likely, odds = np.empty(level.shape, np.float32), np.empty(level.shape, np.float32)
     features = *ranges, np.ascontiguousarray(score), level, bend
-    curves = [tabulated(part, CELL) for part in (calibration.kept, calibration.refined)]
+    curves = [tabulated(part.curves, CELL) for part in parts]
     counter = np.zeros(1, np.int64)
-    THREAD_POOL.run(lambda: cell_odds(*features, halves, *curves, np.array(frame, np.float32), out, counter))
-    return out
+    THREAD_POOL.run(lambda: fill_cells(*features, halves, *curves, np.array(frame, np.float32), likely, odds, counter))
+    return likely, odds
 
 
 def _range(level: np.ndarray, reach: int) -> np.ndarray:

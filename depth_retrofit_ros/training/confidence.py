@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,18 +43,19 @@ STEPS = 25
 
 @dataclass
 class Samples:
-    """Of pixels of one kind. basis: ``float32 [n, B]``, hat functions of its features; right: ``bool [n]``; weight: ``[n]``."""
+    """Of pixels of one kind, an entry for each frame. basis: ``float32 [n, B]``, hat functions of features; right: ``bool [n]``;
+    model: the coarse model's name."""
 
     basis: list[torch.Tensor] = field(default_factory=list)
     right: list[torch.Tensor] = field(default_factory=list)
-    weight: list[torch.Tensor] = field(default_factory=list)
+    model: list[str] = field(default_factory=list)
 
-    def add(self, basis: torch.Tensor, right: torch.Tensor) -> None:
-        """Pixels of one frame, which counts as much as any other."""
+    def add(self, basis: torch.Tensor, right: torch.Tensor, model: str) -> None:
+        """Pixels of one frame."""
         if len(right):
             self.basis.append(basis)
             self.right.append(right)
-            self.weight.append(torch.full((len(right),), 1 / len(right)))
+            self.model.append(model)
 
 
 class Simulated:
@@ -105,18 +107,18 @@ def add_pixels(
     chosen = result.selection.mask().flatten()
     low, size = (result.coarse.shape[0], result.coarse.shape[1]), result.selection.size
     cells = torch.cat([hats(f, KNOTS[name]) for name, f in zip(CELL + FRAME, cell_features(result), strict=True)], -1)
-    slopes = [steps(result.depth, reach).flatten() for reach in reaches(size, low)]
     for into, among in ((kept, known & ~chosen), (refined, known & chosen)):
         at = among.nonzero()[:, 0]
         at = at[torch.from_numpy(rng.choice(len(at), min(len(at), count), replace=False))] if len(at) else at
         parts = [sample_at(cells, at, size)]
-        parts += [hats(slope[at], KNOTS[name]) for name, slope in zip(PIXEL, slopes, strict=True)]
         if into is refined:
+            slopes = [steps(result.depth, reach).flatten()[at] for reach in reaches(size, low)]
+            parts += [hats(slope, KNOTS[name]) for name, slope in zip(PIXEL, slopes, strict=True)]
             place = result.selection.index_image.flatten()[at].long()
             change = difference(result.depth.flatten()[at], result.base.flatten()[at])
             told = result.choice_entropy[place], result.gate[place], change
             parts += [hats(value, KNOTS[name]) for name, value in zip(CHOICE, told, strict=True)]
-        into.add(torch.cat(parts, -1), right[at])
+        into.add(torch.cat(parts, -1), right[at], result.model)
 
 
 def hats(feature: torch.Tensor, knots: Sequence[float]) -> torch.Tensor:
@@ -129,19 +131,21 @@ def hats(feature: torch.Tensor, knots: Sequence[float]) -> torch.Tensor:
     return out.scatter_(-1, right[..., None], share[..., None]).scatter_(-1, right[..., None] - 1, 1 - share[..., None])
 
 
-def fit(samples: Samples, names: Sequence[str]) -> dict[str, dict[str, list[float]]]:
-    """The curves by feature that make the samples most likely, smooth ones preferred: Newton's method, logistic regression."""
-    basis, right = torch.cat(samples.basis), torch.cat(samples.right).double()
-    weight = torch.cat(samples.weight).double()
-    weight /= weight.sum()
-    penalty, start = torch.eye(basis.shape[1], dtype=torch.float64) * SIZE, 0
+def fit(samples: Samples, names: Sequence[str]) -> tuple[dict[str, dict[str, list[float]]], dict[str, float]]:
+    """The curves by feature, and log odds for each coarse model but the simulated ones, that make the samples most likely; smooth
+    curves and small odds are preferred. Logistic regression by Newton's method; each frame counts alike."""
+    models = sorted(set(samples.model) - {Simulated.name})
+    frames = zip(samples.basis, samples.model, strict=True)
+    x = torch.cat([torch.cat([basis, _told(model, models, len(basis))], -1) for basis, model in frames]).double()
+    right = torch.cat(samples.right).double()
+    weight = torch.cat([torch.full((len(r),), 1 / len(r)) for r in samples.right]).double() / len(samples.right)
+    penalty, start = torch.eye(x.shape[1], dtype=torch.float64) * SIZE, 0
     for name in names:
         bends = _second_differences(KNOTS[name])
         n = len(KNOTS[name])
         penalty[start : start + n, start : start + n] += ROUGHNESS * bends.T @ bends
         start += n
-    values = torch.zeros(basis.shape[1], dtype=torch.float64)
-    x = basis.double()
+    values = torch.zeros(x.shape[1], dtype=torch.float64)
     for _ in range(STEPS):
         said = (x @ values).sigmoid()
         gradient = x.T @ (weight * (said - right)) + penalty @ values
@@ -150,10 +154,18 @@ def fit(samples: Samples, names: Sequence[str]) -> dict[str, dict[str, list[floa
     curves, start = {}, 0
     for name in names:
         n = len(KNOTS[name])
-        part = values[start : start + n]
-        curves[name] = {"knots": list(KNOTS[name]), "values": [round(float(v), 4) for v in part]}
+        curves[name] = {"knots": list(KNOTS[name]), "values": [_rounded(v) for v in values[start : start + n]]}
         start += n
-    return curves
+    return curves, {name: _rounded(odds) for name, odds in zip(models, values[start:], strict=True)}
+
+
+def _told(model: str, models: Sequence[str], count: int) -> torch.Tensor:
+    """``float32 [count, M]``: 1 for this of ``models``."""
+    return torch.tensor([float(model == name) for name in models]).expand(count, -1)
+
+
+def _rounded(value: torch.Tensor) -> float:
+    return round(float(value), 4)
 
 
 def _second_differences(knots: Sequence[float]) -> torch.Tensor:
@@ -162,23 +174,28 @@ def _second_differences(knots: Sequence[float]) -> torch.Tensor:
 
 
 def fit_table(
-    files: Sequence[Any],
-    models: Sequence[CoarseModel],
+    draws: Sequence[tuple[Path, CoarseModel | None]],
     refiner: Refiner[Any],
     seed: int,
     count: int,
-    simulated: float,
     progress: Callable[[int], None],
 ) -> dict[str, Any]:
-    """The document of a table, fitted on one frame of each file of a pool. simulated: share of the coarse maps that are, the others
-    are of the ``models``; count: pixels of each kind and frame."""
+    """The document of a table. draws: files of a pool's views, each with the coarse model that answers it, None for a simulated
+    one; count: pixels of each kind and frame."""
     kept, refined = Samples(), Samples()
-    for index, path in enumerate(files):
+    for index, (path, model) in enumerate(draws):
         rng = np.random.default_rng((seed, index))
         with np.load(path) as file:
             data = {name: file[name] for name in ("view", "view_depth", "frame", "f_px")}
-        from_model = models and rng.random() >= simulated
-        model: CoarseModel = models[int(rng.integers(len(models)))] if from_model else simulated_model(rng, data)
-        draw(rng, data, model, refiner, count, kept, refined)
+        draw(rng, data, model or simulated_model(rng, data), refiner, count, kept, refined)
         progress(index + 1)
-    return {"kept": fit(kept, KEPT), "refined": fit(refined, REFINED)}
+    return table_of(kept, refined)
+
+
+def table_of(kept: Samples, refined: Samples) -> dict[str, Any]:
+    """Their table, as ``Calibration.of`` takes it. A model that is not among theirs is taken for the worst of them."""
+    document: dict[str, Any] = {}
+    for part, samples, names in (("kept", kept, KEPT), ("refined", refined, REFINED)):
+        curves, models = fit(samples, names)
+        document[part] = {"curves": curves, "models": {Simulated.name: 0.0, **models}, "other": min([0.0, *models.values()])}
+    return document

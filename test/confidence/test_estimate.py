@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from depth_retrofit_ros.confidence.calibration import KEPT, REFINED, Curve, bundled_calibration, read_calibration
+from depth_retrofit_ros.confidence.calibration import KEPT, REFINED, Calibration, Curve, bundled_calibration, read_calibration
 from depth_retrofit_ros.confidence.correctness import is_right
 from depth_retrofit_ros.confidence.estimate import confidence_by_torch, confidence_of, cut_below, to_8bit
 from depth_retrofit_ros.confidence.features import steps
@@ -36,6 +36,18 @@ def test_the_compiled_pass_equals_its_specification(size: tuple[int, int], low: 
     for of in (result, replace(result, choice_entropy=None)):
         wanted, got = confidence_by_torch(of, bundled_calibration()), confidence_of(of)
         torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_a_model_that_is_not_known_is_trusted_least() -> None:
+    bundled, result = bundled_calibration(), answer()
+    table = Calibration(*(replace(part, models={"good": 0.5, "bad": -0.5}, other=-0.5) for part in (bundled.kept, bundled.refined)))
+    of = {name: replace(result, model=name) for name in ("good", "bad", "another")}
+    told = {name: confidence_of(answered, table) for name, answered in of.items()}
+    for name, answered in of.items():
+        torch.testing.assert_close(told[name], confidence_by_torch(answered, table), rtol=1e-5, atol=1e-5, equal_nan=True)
+    assert torch.equal(told["another"].nan_to_num(0), told["bad"].nan_to_num(0))
+    known = ~result.depth.isnan()
+    assert bool((told["good"][known] > told["bad"][known]).all())
 
 
 def test_confidence_is_a_probability_known_where_depth_is() -> None:
@@ -98,7 +110,7 @@ def test_right_is_within_five_percent_of_the_median_ratio() -> None:
 
 def test_the_bundled_table_has_every_curve_and_others_are_refused(tmp_path: Path) -> None:
     calibration = bundled_calibration()
-    assert (tuple(calibration.kept), tuple(calibration.refined)) == (KEPT, REFINED)
+    assert (tuple(calibration.kept.curves), tuple(calibration.refined.curves)) == (KEPT, REFINED)
     for text in ("{", "{}", json.dumps({"kept": {}, "refined": {}})):
         path = tmp_path / "table.json"
         path.write_text(text)

@@ -28,6 +28,7 @@ from std_srvs.srv import Trigger
 
 from depth_retrofit_ros import loading
 from depth_retrofit_ros.coarse.engines.assign import engine_of
+from depth_retrofit_ros.confidence.estimate_cpu import compile_confidence
 from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.device.memory import release_memory
 from depth_retrofit_ros.errors import DepthRetrofitError, GraphError, ModelError
@@ -330,6 +331,8 @@ class DepthNode(LifecycleNode):
         if "points" in self.settings.outputs and not has_kernels(method.coarse.device):
             compile_filters()
         compile_derived(self.settings.outputs)
+        if method.coarse.device.type == "cpu" and self.settings.needs_confidence:
+            compile_confidence()
         if method.coarse.device.type == "cpu" and any(name.startswith("normals") for name in self.settings.outputs):
             compile_normals()
         return method, usual_s
