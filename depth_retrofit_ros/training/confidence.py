@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -193,9 +194,10 @@ def fit_table(
 
 
 def table_of(kept: Samples, refined: Samples) -> dict[str, Any]:
-    """Their table, as ``Calibration.of`` takes it. A model that is not among theirs is taken for the worst of them."""
+    """Their table, as ``Calibration.of`` takes it. A model that is not among theirs has the mean of their odds."""
     document: dict[str, Any] = {}
     for part, samples, names in (("kept", kept, KEPT), ("refined", refined, REFINED)):
         curves, models = fit(samples, names)
-        document[part] = {"curves": curves, "models": {Simulated.name: 0.0, **models}, "other": min([0.0, *models.values()])}
+        models = {Simulated.name: 0.0, **models}
+        document[part] = {"curves": curves, "models": models, "other": round(fmean(models.values()), 4)}
     return document
