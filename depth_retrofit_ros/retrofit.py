@@ -187,8 +187,8 @@ class Retrofit:
         if frame.camera is None:
             normals = None  # whoever has none assumes one for the shape, which the refiner was not told of
         made = (fused, depth, seen, source, pixels, gate)
-        beside = (image, coarse.normals, coarse.sky, normals, score, entropy, self.coarse.name)
-        answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, *beside)
+        beside = (image, coarse.normals, coarse.sky, normals, score, entropy)
+        answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, *beside, model=self.coarse.name)
         return RefiningFrame(coarse, answer, self._refine_stream.record(), stage)
 
     def finish(self, refining: RefiningFrame) -> DepthFrame:
