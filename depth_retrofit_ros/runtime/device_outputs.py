@@ -58,6 +58,7 @@ class DeviceOutputs:
         millimeters = cache(lambda: self._millimeters(shown().depth))
         preview = cache(lambda: self._preview(shown().depth, depth))
         surfaces = cache(lambda: surface_depth(shown()))
+        of_cloud = (lambda: shown().depth) if cloud.keep_sky else surfaces
 
         def fetch(name: str, tensor: torch.Tensor) -> Take:
             return self._fetch(name, tensor).values
@@ -65,7 +66,7 @@ class DeviceOutputs:
         makers: dict[str, Callable[[], Take]] = {
             "depth": lambda: depth().values,
             "depth_mm": millimeters,
-            "points": lambda: self._points(result, shown().depth if cloud.keep_sky else surfaces(), frame, stride),
+            "points": lambda: self._points(result, of_cloud(), frame, stride),
             "preview": preview,
             "selection": lambda: self._selection(result),
             "normals": lambda: self._fetch("normals", normals()).values,
@@ -78,7 +79,7 @@ class DeviceOutputs:
         for name in names:
             with self._stage(name):
                 is_filtered = name == "points" and not cloud.plain
-                fills[name] = self._filtered(shown, frame, stride, cloud) if is_filtered else _fill(makers[name])
+                fills[name] = self._filtered(result, of_cloud, frame, stride, cloud) if is_filtered else _fill(makers[name])
         return fills
 
     def _stage(self, name: str) -> AbstractContextManager[None]:
@@ -97,9 +98,12 @@ class DeviceOutputs:
         fetched = self._fetch("depth_mm", millimeters(depth))
         return lambda: fetched.values().view(np.uint16)
 
-    def _filtered(self, shown: Callable[[], DepthFrame], frame: Frame, stride: int, cloud: CloudFilter) -> Fill:
+    def _filtered(
+        self, result: DepthFrame, of_cloud: Callable[[], torch.Tensor], frame: Frame, stride: int, cloud: CloudFilter
+    ) -> Fill:
+        assert result.image is not None
         try:
-            return self._cloud.begin(shown(), frame, stride, cloud)
+            return self._cloud.begin(of_cloud(), result.image, frame, stride, cloud)
         except Exception as error:
             return failing(error)
 
