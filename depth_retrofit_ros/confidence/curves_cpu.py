@@ -1,4 +1,4 @@
-"""The compiled passes of ``estimate_cpu``: over the coarse cells, the frame's rows, and the pixels that a refiner chose at."""
+"""The compiled passes of ``estimate_cpu``: over the coarse cells, then over the frame's rows with its refined pixels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from depth_retrofit_ros.refinement.pixels.gate_cpu import exponential
 from depth_retrofit_ros.upsampling.interpolation import Table
 
 HINGES = MOST_KNOTS - 1
-ZERO, ONE, UNKNOWN = np.float32(0), np.float32(1), np.float32(np.nan)
-CELLS = 1024  # of a piece of work
-BLOCK = 512  # refined pixels, whose features stay in the first-level cache
+ZERO, ONE, SCALE, UNKNOWN = np.float32(0), np.float32(1), np.float32(255), np.float32(np.nan)
+INDEX = np.uint64  # a column: of a signed number numba asks whether it counts from the end
+FAST = {"contract", "arcp", "nsz"}  # NaN stays what it is
+CELLS = 1024  # of a piece of work, whose features stay in the first-level cache
 Numbers = tuple[np.float32, ...]
 """Of a curve: its value at the first knot and its last knot; knots; changes of slope there. Scalars, which stay in registers."""
 
@@ -33,13 +34,13 @@ def _numbers(curve: Curve) -> Numbers:
     return tuple(map(np.float32, numbers))
 
 
-@numba.njit(inline="always")
+@numba.njit(fastmath=FAST)
 def above(x: float, knot: float) -> float:
     """(x − knot)⁺."""
     return x - knot if x > knot else ZERO
 
 
-@numba.njit(inline="always")
+@numba.njit(fastmath=FAST)
 def odds_of(t: Numbers, feature: float) -> float:
     """Log odds by one feature, see ``Curve``."""
     x = t[1] if feature > t[1] else feature
@@ -47,13 +48,13 @@ def odds_of(t: Numbers, feature: float) -> float:
     return low + t[9] * above(x, t[4]) + t[10] * above(x, t[5]) + t[11] * above(x, t[6])
 
 
-@numba.njit(inline="always")
+@numba.njit(fastmath=FAST)
 def probability(odds: float) -> float:
     """Of log odds."""
     return ONE / (ONE + exponential(-odds))
 
 
-@cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz"})
+@cached_njit(nogil=True, fastmath=FAST)
 def fill_cells(
     edge: np.ndarray,
     wide_edge: np.ndarray,
@@ -70,62 +71,49 @@ def fill_cells(
 ) -> None:
     """Features ``float32 [h, w]`` before they are saturated by ``halves [4]``, all but level; kept, refined: ``tabulated``
     curves of ``CELL``; frame ``[2]``: log odds by what the frame has in common. Filled: ``likely [h, w]``, the probability of kept
-    pixels, and ``odds [h, w]``, log odds of refined ones. Pieces of work are taken from ``counter``."""
+    pixels, and ``odds [h, w]``, log odds of refined ones. Pieces of work are taken from ``counter``. A loop adds two curves at
+    most: the numbers of more do not fit into a processor's registers, and it would take three times as long."""
     edges, wide_edges, doubts, levels, bends = edge.ravel(), wide_edge.ravel(), doubt.ravel(), level.ravel(), bend.ravel()
     plain, chosen = likely.ravel(), odds.ravel()
-    half_edge, half_wide, half_doubt, half_bend = halves[0], halves[1], halves[2], halves[3]
-    first, second = frame[0], frame[1]
+    e, w, d, b = np.empty((4, CELLS), np.float32)
     while True:
         start = fetch_add(counter, CELLS)
         if start >= level.size:
             return
-        stop = min(start + CELLS, level.size)
-        for i in range(start, stop):
-            e, w = edges[i] / (edges[i] + half_edge), wide_edges[i] / (wide_edges[i] + half_wide)
-            d, b = doubts[i] / (doubts[i] + half_doubt), bends[i] / (bends[i] + half_bend)
-            at = levels[i]
-            told = first + odds_of(kept[0], e) + odds_of(kept[1], w) + odds_of(kept[2], d) + odds_of(kept[3], at)
-            plain[i] = probability(told + odds_of(kept[4], b))
-            told = second + odds_of(refined[0], e) + odds_of(refined[1], w) + odds_of(refined[2], d)
-            chosen[i] = told + odds_of(refined[3], at) + odds_of(refined[4], b)
+        n = min(CELLS, level.size - start)
+        stop = start + n
+        at, told, other = levels[start:stop], plain[start:stop], chosen[start:stop]
+        for feature, values, half in (
+            (e, edges, halves[0]),
+            (w, wide_edges, halves[1]),
+            (d, doubts, halves[2]),
+            (b, bends, halves[3]),
+        ):
+            given = values[start:stop]
+            for i in range(n):
+                feature[i] = given[i] / (given[i] + half)
+        for i in range(n):
+            told[i] = frame[0] + odds_of(kept[0], e[i]) + odds_of(kept[1], w[i])
+        for i in range(n):
+            told[i] += odds_of(kept[2], d[i]) + odds_of(kept[3], at[i])
+        for i in range(n):
+            told[i] = probability(told[i] + odds_of(kept[4], b[i]))
+        for i in range(n):
+            other[i] = frame[1] + odds_of(refined[0], e[i]) + odds_of(refined[1], w[i])
+        for i in range(n):
+            other[i] += odds_of(refined[2], d[i]) + odds_of(refined[3], at[i])
+        for i in range(n):
+            other[i] += odds_of(refined[4], b[i])
 
 
-@cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz"})
-def fill_rows(depth: np.ndarray, cells: np.ndarray, rows: Table, columns: Table, out: np.ndarray, counter: np.ndarray) -> None:
-    """Bilinear values of ``cells [h, w]``, NaN where depth ``[H, W]`` is: fills ``out [H, W]``. rows, columns: see
-    ``bilinear_table``. A piece of work, taken from ``counter``, is the rows between two of the cells': these are widened once."""
-    width = depth.shape[1]
-    low_h, low_w = cells.shape
-    tops, downs = rows
-    lefts, weights = columns
-    upper, rise = np.empty(width, np.float32), np.empty(width, np.float32)
-    while True:
-        top = fetch_add(counter, 1)
-        if top >= low_h:
-            return
-        first, last = np.searchsorted(tops, top), np.searchsorted(tops, top, side="right")
-        if first == last:
-            continue
-        here, below = cells[top], cells[min(top + 1, low_h - 1)]
-        for x in range(width):
-            left = lefts[x]
-            right = min(left + 1, low_w - 1)
-            a, b = here[left] + (here[right] - here[left]) * weights[x], below[left] + (below[right] - below[left]) * weights[x]
-            upper[x], rise[x] = a, b - a
-        for y in range(first, last):
-            down, line, told = downs[y], depth[y], out[y]
-            for x in range(width):
-                value = upper[x] + rise[x] * down
-                told[x] = value if line[x] == line[x] else UNKNOWN
-
-
-@cached_njit(nogil=True, fastmath={"contract", "arcp", "nsz"})
-def fill_refined(
+@cached_njit(nogil=True, fastmath=FAST)
+def fill_frame(
     depth: np.ndarray,
     base: np.ndarray,
     indices: np.ndarray,
     entropy: np.ndarray,
     gate: np.ndarray,
+    likely: np.ndarray,
     odds: np.ndarray,
     rows: Table,
     columns: Table,
@@ -136,61 +124,107 @@ def fill_refined(
     out: np.ndarray,
     counter: np.ndarray,
 ) -> None:
-    """Probabilities at the pixels ``indices [K]``, increasing. depth, base ``[H, W]``; entropy, gate ``[K]``; odds ``[h, w]``: of
-    refined pixels, by their cells; rows, columns: see ``bilinear_table``; near, wide: reach of the steps; steps, choice:
-    ``tabulated`` curves. Filled there: ``out [H, W]``, a block at a time, taken from ``counter``."""
-    width = depth.shape[1]
-    low_h, low_w = odds.shape
+    """Probabilities of all pixels: fills ``out [H, W]``, NaN where depth ``[H, W]`` is.
+
+    Kept pixels have the bilinear values of ``likely [h, w]``. indices ``int64 [K]``, increasing: the pixels that a refiner chose
+    at, with its entropy and gate ``[K]``, and the base depth ``[H, W]``; odds ``[h, w]``: their log odds by the cell; steps and
+    choice: ``tabulated`` curves; near, wide: reach of the steps. rows, columns: see ``bilinear_table``. A piece of work, taken
+    from ``counter``, is the rows between two of the cells': these are widened once.
+    """
+    height, width = depth.shape
+    low_h, low_w = likely.shape
     tops, downs = rows
     lefts, weights = columns
-    told, near_step, wide_step = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
-    change = np.empty(BLOCK, np.float32)
-    flat = out.ravel()
+    upper, rise = np.empty((2, width), np.float32)
+    low, high, wide_low, wide_high, change, known, told = np.empty((7, width), np.float32)
+    cells = np.empty(low_w + 1, np.float32)
+    one, near_by, wide_by, end = INDEX(1), INDEX(near), INDEX(wide), INDEX(width)
     while True:
-        start = fetch_add(counter, BLOCK)
-        if start >= indices.size:
+        top = fetch_add(counter, 1)
+        if top >= low_h:
             return
-        n = min(BLOCK, indices.size - start)
-        y = indices[start] // width
-        for i in range(n):
-            p = indices[start + i]
-            while p >= (y + 1) * width:
-                y += 1
-            x = p - y * width
-            here = depth[y, x]
-            near_step[i], wide_step[i] = _step(depth, y, x, near, here), _step(depth, y, x, wide, here)
-            change[i] = abs(here - base[y, x]) / (here + base[y, x])
-            top, left = tops[y], lefts[x]
-            bottom, right, across = min(top + 1, low_h - 1), min(left + 1, low_w - 1), weights[x]
-            a = odds[top, left] + (odds[top, right] - odds[top, left]) * across
-            b = odds[bottom, left] + (odds[bottom, right] - odds[bottom, left]) * across
-            told[i] = a + (b - a) * downs[y]
-        doubts, kept = entropy[start : start + n], gate[start : start + n]
-        for i in range(n):
-            told[i] += odds_of(steps[0], near_step[i]) + odds_of(steps[1], wide_step[i])
-        for i in range(n):
-            told[i] += odds_of(choice[0], doubts[i]) + odds_of(choice[1], kept[i])
-        for i in range(n):
-            value = probability(told[i] + odds_of(choice[2], change[i]))
-            told[i] = value if near_step[i] == near_step[i] else UNKNOWN
-        for i in range(n):
-            flat[indices[start + i]] = told[i]
+        first, last = np.searchsorted(tops, top), np.searchsorted(tops, top, side="right")
+        if first == last:
+            continue
+        bottom = min(top + 1, low_h - 1)
+        here, below = likely[top], likely[bottom]
+        for x in range(width):
+            left = lefts[x]
+            right = min(left + 1, low_w - 1)
+            a, b = here[left] + (here[right] - here[left]) * weights[x], below[left] + (below[right] - below[left]) * weights[x]
+            upper[x], rise[x] = a, b - a
+        stop = np.searchsorted(indices, first * width)
+        for y in range(first, last):
+            down, line, made = downs[y], depth[y], out[y]
+            for x in range(width):
+                value = upper[x] + rise[x] * down
+                made[x] = value if line[x] == line[x] else UNKNOWN
+
+            start, begin = stop, y * width
+            while stop < indices.size and indices[stop] < begin + width:
+                stop += 1
+            if start == stop:
+                continue
+            at, doubts, kept, n = indices[start:stop], entropy[start:stop], gate[start:stop], INDEX(stop - start)
+            for x in range(low_w):
+                cells[x] = odds[top, x] + (odds[bottom, x] - odds[top, x]) * down
+            cells[low_w] = cells[low_w - 1]
+            before = base[y]
+            above_near, below_near = depth[y - near if y >= near else y], depth[y + near if y + near < height else y]
+            above_wide, below_wide = depth[y - wide if y >= wide else y], depth[y + wide if y + wide < height else y]
+            for i in range(n):
+                x = INDEX(at[i] - begin)
+                left = INDEX(lefts[x])
+                low[i], high[i] = _ends(line, above_near, below_near, x, near_by, end)
+                wide_low[i], wide_high[i] = _ends(line, above_wide, below_wide, x, wide_by, end)
+                change[i] = abs(line[x] - before[x]) / (line[x] + before[x])
+                told[i] = cells[left] + (cells[left + one] - cells[left]) * weights[x]
+            for i in range(n):
+                step = (high[i] - low[i]) / (high[i] + low[i])
+                wide_step = (wide_high[i] - wide_low[i]) / (wide_high[i] + wide_low[i])
+                told[i] += odds_of(steps[0], step) + odds_of(steps[1], wide_step)
+                known[i] = step + wide_step + change[i]  # NaN where one is, which a curve lets pass
+            for i in range(n):
+                told[i] += odds_of(choice[0], doubts[i]) + odds_of(choice[1], kept[i])
+            for i in range(n):
+                told[i] = probability(told[i] + odds_of(choice[2], change[i]))
+            for i in range(n):
+                made[INDEX(at[i] - begin)] = told[i] if known[i] == known[i] else UNKNOWN
 
 
-@numba.njit(inline="always")
-def _step(depth: np.ndarray, y: int, x: int, reach: int, here: float) -> float:
-    """``features.steps`` at a pixel of depth ``here``; NaN goes beyond nothing."""
-    low = high = here
-    if y >= reach:
-        value = depth[y - reach, x]
-        low, high = value if value < low else low, value if value > high else high
-    if y + reach < depth.shape[0]:
-        value = depth[y + reach, x]
-        low, high = value if value < low else low, value if value > high else high
-    if x >= reach:
-        value = depth[y, x - reach]
-        low, high = value if value < low else low, value if value > high else high
-    if x + reach < depth.shape[1]:
-        value = depth[y, x + reach]
-        low, high = value if value < low else low, value if value > high else high
-    return (high - low) / (high + low)
+@numba.njit(fastmath=FAST)
+def _ends(line: np.ndarray, up: np.ndarray, down: np.ndarray, x: int, reach: int, end: int) -> tuple[float, float]:
+    """Nearest and farthest of ``features.steps`` at column ``x`` of a row of depth, of those ``reach`` columns away, and of the
+    rows above and below; where there is none, the pixel itself stands for it; NaN goes beyond nothing."""
+    here = line[x]
+    left, right = line[x - reach if x >= reach else x], line[x + reach if x + reach < end else x]
+    low = left if left < here else here
+    high = left if left > here else here
+    low, high = right if right < low else low, right if right > high else high
+    low, high = up[x] if up[x] < low else low, up[x] if up[x] > high else high
+    return down[x] if down[x] < low else low, down[x] if down[x] > high else high
+
+
+@cached_njit(nogil=True)
+def fill_cut(depth: np.ndarray, confidence: np.ndarray, least: float, out: np.ndarray, counter: np.ndarray) -> None:
+    """depth ``[H, W]``, NaN where confidence is below ``least``: fills ``out [H, W]``, row by row, taken from ``counter``."""
+    while True:
+        y = fetch_add(counter, 1)
+        if y >= len(depth):
+            return
+        line, told, made = depth[y], confidence[y], out[y]
+        for x in range(line.size):
+            made[x] = UNKNOWN if told[x] < least else line[x]
+
+
+@cached_njit(nogil=True)
+def fill_8bit(confidence: np.ndarray, out: np.ndarray, counter: np.ndarray) -> None:
+    """0…255 for 0…1, and 0 for NaN: fills ``uint8 out [H, W]``, row by row, taken from ``counter``."""
+    while True:
+        y = fetch_add(counter, 1)
+        if y >= len(confidence):
+            return
+        told, made = confidence[y], out[y]
+        for x in range(told.size):
+            value = told[x] if told[x] == told[x] else ZERO
+            made[x] = np.uint8(np.rint(value * SCALE))

@@ -16,34 +16,38 @@ from depth_retrofit_ros.confidence import estimate_cpu
 from depth_retrofit_ros.confidence.calibration import Calibration, Part, bundled_calibration
 from depth_retrofit_ros.confidence.features import CELL, CHOICE, FRAME, PIXEL, cell_features, difference, reaches, steps
 from depth_retrofit_ros.frame import DepthFrame
-from depth_retrofit_ros.upsampling.interpolation import bilinear, sample_at, upsample_mask
+from depth_retrofit_ros.pointcloud.surfaces import sky_pixels
+from depth_retrofit_ros.upsampling.interpolation import bilinear, sample_at
 
 
 def confidence_of(result: DepthFrame, calibration: Calibration | None = None) -> torch.Tensor:
     """The confidence of each pixel, ``float32 [H, W]``, 0…1, NaN where depth is unknown, on the answer's device.
 
     result: of ``Retrofit``. calibration: None for the one of the package. Where a refiner gives no ``choice_entropy``, its pixels
-    are judged as those that it left alone. On CUDA nothing waits for the device.
+    are judged as those that it left alone. In the sky, see ``surfaces.sky_pixels``, it is 0. On CUDA nothing waits for the device.
     """
     chosen = calibration or bundled_calibration()
     if result.depth.device.type == "cpu":
         confidence = estimate_cpu.estimate(result, chosen)
     else:
         confidence = confidence_by_torch(result, chosen)
-    if result.sky is None:
-        return confidence
-    sky = upsample_mask(result.sky, (confidence.shape[0], confidence.shape[1]))
-    return torch.where(sky & ~confidence.isnan(), 0.0, confidence)
+    if result.sky is not None:
+        confidence.masked_fill_(sky_pixels(result) & ~confidence.isnan(), 0.0)
+    return confidence
 
 
 def cut_below(result: DepthFrame, least: float, confidence: torch.Tensor) -> DepthFrame:
     """The answer with unknown depth wherever its ``confidence [H, W]`` is below ``least``."""
+    if result.depth.device.type == "cpu":
+        return replace(result, depth=estimate_cpu.cut(result.depth, least, confidence))
     return replace(result, depth=torch.where(confidence < least, torch.nan, result.depth))
 
 
 def to_8bit(confidence: torch.Tensor) -> torch.Tensor:
-    """``uint8 [H, W]``: 0…255 for 0…1, and 0 where depth is unknown."""
-    return confidence.nan_to_num(0.0).mul(255).round_().to(torch.uint8)
+    """``float32 [H, W]`` → ``uint8 [H, W]``: 0…255 for 0…1, and 0 where depth is unknown."""
+    if confidence.device.type == "cpu":
+        return estimate_cpu.to_8bit(confidence)
+    return confidence.nan_to_num(0.0).mul_(255).round_().to(torch.uint8)
 
 
 def confidence_by_torch(result: DepthFrame, calibration: Calibration) -> torch.Tensor:

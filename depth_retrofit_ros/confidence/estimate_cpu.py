@@ -1,4 +1,4 @@
-"""``estimate.confidence_by_torch`` in compiled passes, for the CPU: over the coarse cells, the frame's rows, the refined pixels."""
+"""``estimate`` in compiled passes, for the CPU: over the coarse cells, then over the frame's rows with its refined pixels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from depth_retrofit_ros.confidence.calibration import Calibration, bundled_calibration
-from depth_retrofit_ros.confidence.curves_cpu import fill_cells, fill_refined, fill_rows, tabulated
+from depth_retrofit_ros.confidence.curves_cpu import fill_8bit, fill_cells, fill_cut, fill_frame, tabulated
 from depth_retrofit_ros.confidence.features import (
     CELL,
     CHOICE,
@@ -36,16 +36,30 @@ def estimate(result: DepthFrame, calibration: Calibration) -> torch.Tensor:
     likely, odds = _cells(result.coarse.numpy(), result.score.numpy(), result.model, calibration)
     POOL.sweep()
     out = POOL.empty((height, width))
-    depth, tables = result.depth.contiguous().numpy(), (bilinear_table(h, height), bilinear_table(w, width))
-    counter = np.zeros(1, np.int64)
-    THREAD_POOL.run(lambda: fill_rows(depth, likely, *tables, out.numpy(), counter))
-    if result.choice_entropy is None or not result.selection.count:
-        return out
-    told = [t.contiguous().numpy() for t in (result.base, result.selection.indices, result.choice_entropy, result.gate)]
+    chosen = result.selection.indices, result.choice_entropy, result.gate
+    if result.choice_entropy is None:
+        chosen = torch.empty(0, dtype=torch.int64), torch.empty(0), torch.empty(0)
+    given = [tensor.contiguous().numpy() for tensor in (result.depth, result.base, *chosen)]
     curves = [tabulated(calibration.refined.curves, names) for names in (PIXEL, CHOICE)]
-    arguments = depth, *told, odds, *tables, *reaches((height, width), (h, w)), *curves
-    left = np.zeros(1, np.int64)
-    THREAD_POOL.run(lambda: fill_refined(*arguments, out.numpy(), left))
+    tables = bilinear_table(h, height), bilinear_table(w, width)
+    arguments = *given, likely, odds, *tables, *reaches((height, width), (h, w)), *curves
+    counter = np.zeros(1, np.int64)
+    THREAD_POOL.run(lambda: fill_frame(*arguments, out.numpy(), counter))
+    return out
+
+
+def cut(depth: torch.Tensor, least: float, confidence: torch.Tensor) -> torch.Tensor:
+    """Depth ``float32 [H, W]``, NaN where its confidence is below ``least``."""
+    out, counter = POOL.empty((depth.shape[0], depth.shape[1])), np.zeros(1, np.int64)
+    given = depth.contiguous().numpy(), confidence.contiguous().numpy(), np.float32(least)
+    THREAD_POOL.run(lambda: fill_cut(*given, out.numpy(), counter))
+    return out
+
+
+def to_8bit(confidence: torch.Tensor) -> torch.Tensor:
+    """See ``estimate.to_8bit``."""
+    out, counter = POOL.empty((confidence.shape[0], confidence.shape[1]), torch.uint8), np.zeros(1, np.int64)
+    THREAD_POOL.run(lambda: fill_8bit(confidence.contiguous().numpy(), out.numpy(), counter))
     return out
 
 
@@ -53,7 +67,10 @@ def compile_confidence() -> None:
     """Compile every kernel now (some seconds on the first run, then cached on disk)."""
     depth, coarse = torch.ones(4, 4), torch.ones(2, 2)
     one, pixels = torch.ones(1), PixelSet.from_indices(torch.zeros(1, dtype=torch.int64), (4, 4))
-    estimate(DepthFrame(depth, depth, coarse, None, pixels, one, score=coarse, choice_entropy=one), bundled_calibration())
+    answer = DepthFrame(depth, depth, coarse, None, pixels, one, score=coarse, choice_entropy=one)
+    confidence = estimate(answer, bundled_calibration())
+    cut(depth, 0.5, confidence)
+    to_8bit(confidence)
 
 
 def _cells(coarse: np.ndarray, score: np.ndarray, model: str, calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:

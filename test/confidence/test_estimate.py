@@ -5,18 +5,30 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from depth_retrofit_ros.coarse.base import CoarsePrediction
+from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.stored import StoredCoarse
 from depth_retrofit_ros.confidence.calibration import KEPT, REFINED, Calibration, Curve, bundled_calibration, read_calibration
 from depth_retrofit_ros.confidence.correctness import is_right
 from depth_retrofit_ros.confidence.estimate import confidence_by_torch, confidence_of, cut_below, to_8bit
 from depth_retrofit_ros.confidence.features import steps
 from depth_retrofit_ros.errors import WeightsError
-from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.pointcloud.surfaces import surface_depth
+from depth_retrofit_ros.refinement.base import Refiner
+from depth_retrofit_ros.refinement.nothing import NoRefiner
+from depth_retrofit_ros.refinement.tiles.refiner import TileRefiner
+from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from test.refinement.tiles.test_refiner import Told
+
+CPU = torch.device("cpu")
 
 
 def answer(size: tuple[int, int] = (97, 131), low: tuple[int, int] = (21, 33), unknown: bool = True) -> DepthFrame:
@@ -36,6 +48,28 @@ def test_the_compiled_pass_equals_its_specification(size: tuple[int, int], low: 
     for of in (result, replace(result, choice_entropy=None)):
         wanted, got = confidence_by_torch(of, bundled_calibration()), confidence_of(of)
         torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_infinite_depth_is_judged_as_in_the_specification() -> None:
+    """Of a frame that is nothing but sky."""
+    result = answer()
+    depth = result.depth.clone()
+    depth[40:60, 30:50] = torch.inf
+    result = replace(result, depth=depth)
+    assert bool(depth.flatten()[result.selection.indices].isinf().any())
+    wanted = confidence_by_torch(result, bundled_calibration())
+    torch.testing.assert_close(confidence_of(result), wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+@pytest.mark.parametrize("refiner", [NoRefiner(), TileRefiner(Told(), CPU)], ids=["none", "tiles"])
+def test_pixels_of_a_refiner_that_does_not_choose_are_judged_as_kept_ones(refiner: Refiner[Any]) -> None:
+    coarse = CoarsePrediction(1 + torch.rand(24, 32, generator=torch.Generator().manual_seed(1)), torch.rand(4, 24, 32))
+    model, image = StoredCoarse(coarse, True, ScaleClaim("up-to-scale", "never")), np.zeros((96, 128, 3), np.uint8)
+    result = Retrofit(model, refiner, 0.1)(Frame(image))
+    assert result.choice_entropy is None and (result.selection.count > 0) == isinstance(refiner, TileRefiner)
+    empty = PixelSet.from_indices(torch.zeros(0, dtype=torch.int64), (96, 128))
+    told, unrefined = confidence_of(result), confidence_of(replace(result, selection=empty, gate=torch.zeros(0)))
+    assert bool(told.isfinite().all()) and torch.equal(told, unrefined)
 
 
 def test_a_model_has_odds_of_its_own_and_one_that_is_not_known_those_of_others() -> None:
@@ -76,9 +110,25 @@ def test_a_step_lowers_the_confidence_beside_it() -> None:
 def test_in_the_sky_no_depth_is_right() -> None:
     sky = torch.zeros(21, 33, dtype=torch.bool)
     sky[:7] = True
-    confidence = confidence_of(replace(answer(), sky=sky))
+    result = answer()
+    result.depth[:32] += 1  # beyond all of the coarse depth: nothing there is something before the sky
+    confidence = confidence_of(replace(result, sky=sky))
     above = confidence[:32]
     assert bool((above[~above.isnan()] == 0).all()) and confidence[40:].min() > 0
+
+
+def test_something_before_the_sky_is_no_sky() -> None:
+    """As for the cloud: pixels that refinement brought nearer are surfaces, though the model calls the whole cell sky."""
+    sky, near = torch.zeros(21, 33, dtype=torch.bool), answer()
+    sky[:7] = True
+    depth = near.depth.clone()
+    depth[:32] = 2.0  # at the limit, which is the farthest of the coarse depth in the sky
+    at = near.selection.indices[near.selection.indices < 20 * 131]
+    depth.view(-1)[at[::2]] = 1.0
+    result = replace(near, depth=depth, sky=sky)
+    confidence = confidence_of(result)
+    assert torch.equal(confidence == 0, surface_depth(result).isnan() & ~depth.isnan())
+    assert confidence.view(-1)[at[::2]].min() > 0 and not confidence.view(-1)[at[1::2]].any()
 
 
 def test_cut_and_eight_bits() -> None:
@@ -88,7 +138,8 @@ def test_cut_and_eight_bits() -> None:
     cut = cut_below(result, least, confidence)
     assert torch.equal(cut.depth.isnan(), ~(confidence >= least))
     assert torch.equal(cut.depth[~cut.depth.isnan()], result.depth[confidence >= least])
-    assert to_8bit(torch.tensor([torch.nan, 0.0, 0.5, 1.0])).tolist() == [0, 0, 128, 255]
+    assert to_8bit(torch.tensor([[torch.nan, 0.0, 0.5, 1.0]])).tolist() == [[0, 0, 128, 255]]
+    np.testing.assert_array_equal(to_8bit(confidence), np.rint(255 * confidence.nan_to_num(0).numpy()))
 
 
 def test_steps_pass_over_the_unknown() -> None:

@@ -331,7 +331,7 @@ class DepthNode(LifecycleNode):
         if "points" in self.settings.outputs and not has_kernels(method.coarse.device):
             compile_filters()
         compile_derived(self.settings.outputs)
-        if method.coarse.device.type == "cpu" and self.settings.needs_confidence:
+        if method.coarse.device.type == "cpu":  # whatever the outputs: ``min_confidence`` may be set while images come
             compile_confidence()
         if method.coarse.device.type == "cpu" and any(name.startswith("normals") for name in self.settings.outputs):
             compile_normals()

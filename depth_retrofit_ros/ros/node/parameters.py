@@ -410,11 +410,6 @@ class Settings:
     sparse_points_pose: tuple[float, ...]
     autostart: bool
 
-    @property
-    def needs_confidence(self) -> bool:
-        """Whether an output is it, or is cut by it."""
-        return self.min_confidence > 0 or not set(CONFIDENCES).isdisjoint(self.outputs)
-
     def changed(self, changes: Iterable[tuple[str, Any]]) -> Settings:
         """With these values, as rclpy gives them; names that are not ours are left out."""
         return replace(self, **{name: _plain(value) for name, value in changes if name in NAMES})
