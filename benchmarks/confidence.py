@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Reliability of the confidence on frames with known depth: what share of the pixels is within 5 %, by stated confidence.
 
-Sets are NAME=DIR of pairs, with NAME=DIR:COARSE_DIR for stored coarse maps and NAME=DIR:@MODEL for a model's.
+Sets are NAME=DIR:COARSE_DIR of pairs with stored coarse maps, and NAME=DIR:@MODEL for a model's answers. Sets that FILE has already
+and that are not named stay in it.
 
     python benchmarks/confidence.py traced_518=DIR/frames:DIR/coarse518 compact=DIR/frames:@compact --json FILE
 """
@@ -10,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
     try:
-        document = {}
+        document = json.loads(args.json.read_text(encoding="utf-8")) if args.json.exists() else {}
         for text in args.sets:
             name, _, rest = text.partition("=")
             frames, _, coarse = rest.partition(":")
@@ -60,12 +59,12 @@ def main() -> int:
 
 def tables(document: dict[str, Any]) -> str:
     """The two tables of docs/confidence.md: errors by set, and the curves of what is refined."""
-    lines = ["| set | refined | frames | within 5 % | stated | ECE | area | AUSE | AURC | ms |", "|" + "---|" * 10]
+    lines = ["| set | refined | frames | within 5 % | stated | ECE | area | AUSE | AURC |", "|" + "---|" * 9]
     for name, kinds in document.items():
         for kind, told in kinds.items():
             right = 1 - told["wrong"]
             numbers = [right, told["mean"], *(told[key] for key in ("ece", "area", "ause", "aurc"))]
-            row = [name, kind, str(told["frames"]), *(f"{number:.3f}" for number in numbers), f"{told['ms']:.0f}"]
+            row = [name, kind, str(told["frames"]), *(f"{number:.3f}" for number in numbers)]
             lines.append(f"| {' | '.join(row)} |")
     lines += ["", f"| set | {' | '.join(f'0.{n}–' for n in range(10))} |", "|" + "---|" * 11]
     for name, kinds in document.items():
@@ -83,7 +82,6 @@ def measure(frames: Path, coarse: str) -> dict[str, Any]:
     refiner = load_refiner(None, CPU)
     shared = load_coarse(coarse[1:], weights=None, device="cpu") if coarse.startswith("@") else None
     told: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in BUDGETS}
-    ms: dict[str, list[tuple[float, float]]] = {name: [] for name in BUDGETS}
     pairs = find_pairs(frames)
     for pair in pairs:
         sample = read_pair(pair)
@@ -91,29 +89,22 @@ def measure(frames: Path, coarse: str) -> dict[str, Any]:
         known = ~np.isnan(sample.depth)
         for name, budget in BUDGETS.items():
             result = Retrofit(model, refiner, budget)(sample.frame)
-            confidence_of(result)  # compiles, where that has not been done
-            start = time.process_time()
-            confidence = confidence_of(result).numpy()
-            ms[name].append((1e3 * (time.process_time() - start), sum(result.times_ms.values())))
-            told[name].append((confidence[known], is_right(result.depth.numpy(), sample.depth)[known]))
-    return {name: figures(told[name], ms[name], len(pairs)) for name in BUDGETS}
+            told[name].append((confidence_of(result).numpy()[known], is_right(result.depth.numpy(), sample.depth)[known]))
+    return {name: figures(told[name], len(pairs)) for name in BUDGETS}
 
 
-def figures(told: list[tuple[np.ndarray, np.ndarray]], ms: list[tuple[float, float]], frames: int) -> dict[str, Any]:
+def figures(told: list[tuple[np.ndarray, np.ndarray]], frames: int) -> dict[str, Any]:
     """Of all frames together."""
     confidence, right = (np.concatenate([pair[i] for pair in told]) for i in (0, 1))
     curve = reliability(confidence, right)
     lists = {name: [_rounded(v) for v in getattr(curve, name)] for name in ("stated", "right", "share")}
     areas = {name: _rounded(value) for name, value in risk_areas(confidence, right).items()}
-    own, frame = (round(statistics.median(pair[i] for pair in ms), 1) for i in (0, 1))
     errors = {"ece": _rounded(curve.calibration_error), "area": _rounded(curve.area)}
     return {
         "frames": frames,
         **errors,
         "mean": _rounded(np.nanmean(confidence)),
         **areas,
-        "ms": own,
-        "frame_ms": frame,
         "curve": lists,
     }
 

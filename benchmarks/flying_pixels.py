@@ -159,7 +159,8 @@ def main() -> int:
     except DepthRetrofitError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    text = json.dumps({"frames": len(samples), "stride": STRIDE, "coarse": result}, indent=1)
+    levels = {"min_confidence": args.min_confidence} if args.min_confidence else {}
+    text = json.dumps({"frames": len(samples), "stride": STRIDE, **levels, "coarse": result}, indent=1)
     print(text)
     if args.min_confidence:
         print(table(result, args.min_confidence))

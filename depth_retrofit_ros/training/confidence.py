@@ -13,6 +13,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
+from depth_retrofit_ros.coarse.stored import StoredCoarse
 from depth_retrofit_ros.confidence.calibration import KEPT, REFINED
 from depth_retrofit_ros.confidence.correctness import is_right
 from depth_retrofit_ros.confidence.features import CELL, CHOICE, FRAME, PIXEL, cell_features, difference, reaches, steps
@@ -194,10 +195,12 @@ def fit_table(
 
 
 def table_of(kept: Samples, refined: Samples) -> dict[str, Any]:
-    """Their table, as ``Calibration.of`` takes it. A model that is not among theirs has the mean of their odds."""
+    """Their table, as ``Calibration.of`` takes it. A model that is not among theirs has the mean of their odds. A stored map has
+    those of the simulated ones, which are made to be like the maps of many models."""
     document: dict[str, Any] = {}
     for part, samples, names in (("kept", kept, KEPT), ("refined", refined, REFINED)):
         curves, models = fit(samples, names)
         models = {Simulated.name: 0.0, **models}
-        document[part] = {"curves": curves, "models": models, "other": round(fmean(models.values()), 4)}
+        other = round(fmean(models.values()), 4)
+        document[part] = {"curves": curves, "models": models | {StoredCoarse.name: 0.0}, "other": other}
     return document

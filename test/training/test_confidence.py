@@ -56,5 +56,5 @@ def test_a_worse_model_has_lower_odds_and_one_that_is_not_known_the_mean() -> No
     kept = Samples([b[:, :KEPT_WIDTH] for b in samples.basis], samples.right, samples.model)
     table = Calibration.of(table_of(kept, samples), Path("table.json"))
     for part in (table.kept, table.refined):
-        found = [part.offset(model) for model in ("simulated", "good", "bad", "another")]
-        assert found == pytest.approx([0, 1, -2.5, -0.5], abs=0.2)
+        found = [part.offset(model) for model in ("simulated", "good", "bad", "another", "files")]
+        assert found == pytest.approx([0, 1, -2.5, -0.5, 0], abs=0.2)
