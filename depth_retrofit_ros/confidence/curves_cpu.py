@@ -34,13 +34,13 @@ def _numbers(curve: Curve) -> Numbers:
     return tuple(map(np.float32, numbers))
 
 
-@numba.njit(fastmath=FAST)
+@numba.njit(fastmath=FAST, error_model="numpy")
 def above(x: float, knot: float) -> float:
     """(x − knot)⁺."""
     return x - knot if x > knot else ZERO
 
 
-@numba.njit(fastmath=FAST)
+@numba.njit(fastmath=FAST, error_model="numpy")
 def odds_of(t: Numbers, feature: float) -> float:
     """Log odds by one feature, see ``Curve``."""
     x = t[1] if feature > t[1] else feature
@@ -48,13 +48,13 @@ def odds_of(t: Numbers, feature: float) -> float:
     return low + t[9] * above(x, t[4]) + t[10] * above(x, t[5]) + t[11] * above(x, t[6])
 
 
-@numba.njit(fastmath=FAST)
+@numba.njit(fastmath=FAST, error_model="numpy")
 def probability(odds: float) -> float:
     """Of log odds."""
     return ONE / (ONE + exponential(-odds))
 
 
-@cached_njit(nogil=True, fastmath=FAST)
+@cached_njit(nogil=True, fastmath=FAST, error_model="numpy")
 def fill_cells(
     edge: np.ndarray,
     wide_edge: np.ndarray,
@@ -106,7 +106,7 @@ def fill_cells(
             other[i] += odds_of(refined[4], b[i])
 
 
-@cached_njit(nogil=True, fastmath=FAST)
+@cached_njit(nogil=True, fastmath=FAST, error_model="numpy")
 def fill_frame(
     depth: np.ndarray,
     base: np.ndarray,
@@ -192,7 +192,7 @@ def fill_frame(
                 made[INDEX(at[i] - begin)] = told[i] if known[i] == known[i] else UNKNOWN
 
 
-@numba.njit(fastmath=FAST)
+@numba.njit(fastmath=FAST, error_model="numpy")
 def _ends(line: np.ndarray, up: np.ndarray, down: np.ndarray, x: int, reach: int, end: int) -> tuple[float, float]:
     """Nearest and farthest of ``features.steps`` at column ``x`` of a row of depth, of those ``reach`` columns away, and of the
     rows above and below; where there is none, the pixel itself stands for it; NaN goes beyond nothing."""

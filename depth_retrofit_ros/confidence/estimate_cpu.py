@@ -36,9 +36,10 @@ def estimate(result: DepthFrame, calibration: Calibration) -> torch.Tensor:
     likely, odds = _cells(result.coarse.numpy(), result.score.numpy(), result.model, calibration)
     POOL.sweep()
     out = POOL.empty((height, width))
-    chosen = result.selection.indices, result.choice_entropy, result.gate
     if result.choice_entropy is None:
         chosen = torch.empty(0, dtype=torch.int64), torch.empty(0), torch.empty(0)
+    else:
+        chosen = result.selection.indices, result.choice_entropy, result.gate
     given = [tensor.contiguous().numpy() for tensor in (result.depth, result.base, *chosen)]
     curves = [tabulated(calibration.refined.curves, names) for names in (PIXEL, CHOICE)]
     tables = bilinear_table(h, height), bilinear_table(w, width)

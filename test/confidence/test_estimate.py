@@ -72,6 +72,16 @@ def test_pixels_of_a_refiner_that_does_not_choose_are_judged_as_kept_ones(refine
     assert bool(told.isfinite().all()) and torch.equal(told, unrefined)
 
 
+def test_depth_that_is_none_raises_nothing() -> None:
+    """Zero beside zero, as a broken file may have it."""
+    result = answer()
+    depth, base = result.depth.clone(), result.base.clone()
+    depth[40:60, 30:50] = base[40:60, 30:50] = 0.0
+    confidence = confidence_of(replace(result, depth=depth, base=base))
+    inside = result.selection.indices[(depth == 0).flatten()[result.selection.indices]]
+    assert confidence.flatten()[inside].isnan().any() and confidence[70:].isfinite().all()
+
+
 def test_a_model_has_odds_of_its_own_and_one_that_is_not_known_those_of_others() -> None:
     bundled, result = bundled_calibration(), answer()
     table = Calibration(*(replace(part, models={"good": 0.5, "bad": -0.5}, other=-0.5) for part in (bundled.kept, bundled.refined)))
