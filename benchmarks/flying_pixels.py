@@ -9,8 +9,8 @@ Frames are pairs NAME.jpg and NAME.npz, coarse maps come from folders or of @MOD
 place whole surfaces too near or too far, which no filter can know: so true surfaces are taken as the answer places them. Their
 error in ln depth is averaged over pixels away from edges on a grid of place and depth, smooth along a surface, and added to the
 true depth. A point is off where no such surface within 16 pixels of the image is within 5 % of its depth, and flying where it lies
-between two of them. Lost are points that were not off and are taken out. ``exact``: coarse maps averaged from exact depth, without
-such errors.
+between two of them. Lost are points that were not off and are taken out; lost_solid, those that are not of the sky. ``exact``:
+coarse maps averaged from exact depth, without such errors.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ ANGLES = (1.0, 2.0, 3.0, 4.0, 6.0)
 CELL, BIN = 24, 0.06  # of the grid of errors: pixels, and ln depth
 SKY = 60.0  # m, in place of infinity
 EXACT = "exact"
+PARTS = ("points", "flying", "off", "true", "lost", "solid", "lost_solid")
 BESIDE, MOST_LOST = 2.0, 0.03  # of the table: degrees, and share of the true points
 
 
@@ -91,12 +92,14 @@ def off_surfaces(log: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def counts(result: DepthFrame, sample: Sample, levels: Sequence[float], is_exact: bool) -> dict[str, dict[str, int]]:
-    """By ``named`` setting, none first: number of points, of those that fly and are off, and of true ones that are lost."""
+    """By ``named`` setting, none first: number of points, of those that fly and are off, of true ones and what is lost of them; and
+    of these alone that are not of the sky."""
     depth, camera = result.depth.numpy(), sample.frame.camera
     assert camera is not None
     truth = np.where(np.isfinite(sample.depth), sample.depth, SKY)
     true = np.log(truth)[::STRIDE, ::STRIDE].astype(np.float32) if is_exact else placed(depth, sample.depth)
     off, fly = off_surfaces(np.log(depth[::STRIDE, ::STRIDE]), true)
+    solid = ~off & np.isfinite(sample.depth)[::STRIDE, ::STRIDE]
     confidence = confidence_of(result) if levels else None
     rows = {}
     for level in (0.0, *levels):
@@ -104,8 +107,8 @@ def counts(result: DepthFrame, sample: Sample, levels: Sequence[float], is_exact
         for angle in (0.0, *ANGLES):
             limits = limits_of(CloudFilter(flying_pixels=angle), camera, STRIDE)
             kept = np.isfinite(DepthFilter()(shown, rays_of(camera, None, STRIDE), STRIDE, limits))
-            parts = kept, kept & fly, kept & off, ~off, ~off & ~kept
-            row = dict(zip(("points", "flying", "off", "true", "lost"), (int(p.sum()) for p in parts), strict=True))
+            parts = kept, kept & fly, kept & off, ~off, ~off & ~kept, solid, solid & ~kept
+            row = dict(zip(PARTS, (int(part.sum()) for part in parts), strict=True))
             rows[named(angle, level)] = row
     return rows
 
@@ -173,6 +176,7 @@ def shares(row: dict[str, float]) -> dict[str, float]:
     """Of published points that fly and are off, and of true ones that are lost."""
     points = max(1, row["points"])
     parts = {"flying": row["flying"] / points, "off": row["off"] / points, "lost": row["lost"] / row["true"]}
+    parts["lost_solid"] = row["lost_solid"] / row["solid"]
     return {name: round(share, 5) for name, share in parts.items()}
 
 
@@ -181,12 +185,12 @@ def table(coarse: dict[str, dict[str, dict[str, float]]], levels: Sequence[float
     of at most ``MOST_LOST``, by whichever setting."""
     lines = ["| coarse map | `flying_pixels` [°] | `min_confidence` | flying | off | lost |", "|" + "---|" * 6]
     for name, rows in coarse.items():
-        affordable = [setting for setting, row in rows.items() if row["lost"] <= MOST_LOST]
+        affordable = [setting for setting, row in rows.items() if row["lost_solid"] <= MOST_LOST]
         best = min(affordable, key=lambda setting: rows[setting]["flying"])
         shown = [named(angle, level) for angle in (0.0, BESIDE) for level in (0.0, *levels)]
         for setting in dict.fromkeys((*shown, best)):
             angle, _, level = setting.partition(", ")
-            cells = [name, angle, level or "0", *(f"{100 * rows[setting][key]:.2f}%" for key in ("flying", "off", "lost"))]
+            cells = [name, angle, level or "0", *(f"{100 * rows[setting][key]:.2f}%" for key in ("flying", "off", "lost_solid"))]
             mark = "**" if setting == best else ""
             lines.append(f"| {' | '.join(f'{mark}{cell}{mark}' for cell in cells)} |")
     return "\n".join(lines) + "\n"
