@@ -106,6 +106,11 @@ class SharedMethod:
         """Of those that use the loaded method; None where there is none."""
         return None if self._loaded is None else self._loaded.common
 
+    @property
+    def is_released(self) -> bool:
+        """Whether nobody has a method, nor a thread that never ends."""
+        return self._loaded is None and not self._given_up
+
     def take(self, name: str, settings: Settings) -> Retrofit:
         """The method for the camera of this name. Raises what loading raises, and ModelError for another method than the one that
         is loaded for others."""
