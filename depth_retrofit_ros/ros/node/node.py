@@ -180,7 +180,7 @@ class DepthNode(LifecycleNode):
             is_hung = isinstance(error, TookTooLong)
             self.has_abandoned = self.has_abandoned or is_hung
             if is_hung:
-                self._shared.give_up()
+                self._shared.give_up(self.get_fully_qualified_name())
             self._leave_method()
             self.is_misconfigured = isinstance(error, DepthRetrofitError) and not is_hung
             if not self._health.note_fault(error):
@@ -261,7 +261,7 @@ class DepthNode(LifecycleNode):
 
     def _abandon(self) -> None:
         self.has_abandoned = True
-        self._shared.give_up()
+        self._shared.give_up(self.get_fully_qualified_name())
         self._health.load_error = "the image in work did not end and was given up with its model: configure and activate anew"
         self.get_logger().error(self._health.load_error)
 

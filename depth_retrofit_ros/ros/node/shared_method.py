@@ -128,8 +128,10 @@ class SharedMethod:
                     f"{parameter} is {asked!r} here and {there!r} for {loaded.first}: cameras of one process share one model; "
                     "give all the same, or each a process of its own"
                 )
+        given_up = self._given_up
         method = loaded.retrofit.for_another_camera(settings.budget, settings.trust_scale)
-        loaded.users.add(name)
+        if given_up == self._given_up:
+            loaded.users.add(name)
         return method
 
     def usual_s(self) -> float:
@@ -144,6 +146,9 @@ class SharedMethod:
             if not self._loaded.users:
                 self._loaded = None
 
-    def give_up(self) -> None:
-        """A thread that never ends has it: whoever asks from now on has another. Those that use it keep it."""
-        self._loaded, self._given_up = None, self._given_up + 1
+    def give_up(self, name: str) -> None:
+        """A thread that never ends has the camera's method, or loads it: whoever asks from now on has another. Those that use it
+        keep it. What was loaded for others since then stays theirs."""
+        self._given_up += 1
+        if self._loaded is not None and name in self._loaded.users:
+            self._loaded = None

@@ -277,19 +277,23 @@ def test_a_method_that_was_given_up_is_loaded_anew_and_those_that_have_it_keep_i
     shared = SharedMethod(functools.partial(small_retrofit, SlantedWall()))
     first, second = shared.take("/front", settings_of()), shared.take("/rear", settings_of())
     before = shared.common
-    shared.give_up()
+    shared.give_up("/front")
     shared.leave("/front")
     again = shared.take("/front", settings_of())
     assert again not in (first, second) and shared.common is not before
-    shared.leave("/rear")  # of the old one
-    assert shared.common is not None
+    loaded = shared.common
+    shared.give_up("/rear")  # of the old one
+    shared.leave("/rear")
+    assert shared.common is loaded
+    shared.take("/rear", settings_of())
+    assert shared.common is loaded  # and no third model
 
 
 def test_a_load_that_was_given_up_and_ends_late_is_nobody_s() -> None:
     shared: SharedMethod
 
     def slow(settings: Settings) -> Retrofit:
-        shared.give_up()  # meanwhile
+        shared.give_up("/front")  # meanwhile
         return small_retrofit(SlantedWall(), settings)
 
     shared = SharedMethod(slow)
