@@ -64,6 +64,7 @@ class DepthFrame:
     ``pointcloud.normals.surface_normals`` makes those of the frame. sky: ``bool [h, w]``, where the coarse model says that there is
     no surface, of a model that does; ``pointcloud.surfaces.surface_depth`` leaves that out. refined_normals: ``float32 [3, K]``, at
     the refined pixels, of a refiner that gives some and a frame with a camera, 0 where it did not look; see ``surface_normals``.
+    temporal_scale: the factor on the model's own scale by which it is held steady over time; 1 where it is the model's own.
     """
 
     depth: torch.Tensor
@@ -80,6 +81,7 @@ class DepthFrame:
     normals: torch.Tensor | None = None
     sky: torch.Tensor | None = None
     refined_normals: torch.Tensor | None = None
+    temporal_scale: float = 1.0
 
     @property
     def metric(self) -> bool:

@@ -23,6 +23,7 @@ from depth_retrofit_ros.selection.contrast import contrast
 from depth_retrofit_ros.selection.disagreement import disagreement
 from depth_retrofit_ros.selection.uncertainty import weighted
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from depth_retrofit_ros.temporal.steadiness import Steadiness
 from depth_retrofit_ros.upsampling.edge_aware import thumbnail
 from depth_retrofit_ros.upsampling.interpolation import upsample_mask
 
@@ -63,8 +64,9 @@ class Retrofit:
     the answer is the upsampled coarse depth). trust_scale: whether the user vouches that camera and scene are what the model's
     ``claim`` asks for. uses_sparse: whether the model takes a frame's sparse depth; one that is metric by it does. parts: what
     upsamples and selects, see ``presets``. second: a model that runs beside it, on the same device, wherever pixels are refined:
-    they are selected where the two disagree; None selects by uncertainty.
-    Raises ModelError where trust cannot make metres of its depth.
+    they are selected where the two disagree; None selects by uncertainty. temporal: what it remembers of the frames before, of one
+    camera, refined in their order; None answers each frame for itself. It may be changed between frames.
+    Raises ModelError where trust cannot make metres of its depth, and for memory on another device than the CPU.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Retrofit:
         uses_sparse: bool = False,
         parts: Parts = USUAL,
         second: CoarseModel | None = None,
+        temporal: Steadiness | None = None,
     ) -> None:
         if trust_scale:
             require_trustworthy(coarse.name, coarse.claim)
@@ -86,6 +89,7 @@ class Retrofit:
         self.trust_scale = trust_scale
         self.uses_sparse = uses_sparse or coarse.claim.word == "sensor"
         self.parts = parts
+        self.temporal = temporal
         self._upload = Upload(coarse.device)
         self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device, first=True)
 
@@ -99,6 +103,17 @@ class Retrofit:
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"budget {value} is outside 0…1: it is the share of the frame's pixels to refine")
         self._budget = value
+
+    @property
+    def temporal(self) -> Steadiness | None:
+        """What is remembered of the frames before."""
+        return self._temporal
+
+    @temporal.setter
+    def temporal(self, value: Steadiness | None) -> None:
+        if value is not None and (reason := no_temporal(self.coarse.device)):
+            raise ModelError(reason)
+        self._temporal = value
 
     def __call__(self, frame: Frame) -> DepthFrame:
         """Depth of one frame. Blocking; the result lives on the coarse model's device."""
@@ -154,35 +169,44 @@ class Retrofit:
         """Upsample, select, refine and fuse what was launched. On CUDA this waits for none of it, unless the selector does."""
         frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
+        source = self.coarse.claim.source(self.trust_scale, frame.sparse)
+        temporal, moment, claim = self.temporal, None, None
         maps = [coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown]
         maps += [] if in_flight.other is None else [in_flight.other.depth, in_flight.other.sky, in_flight.other.unknown]
         self._refine_stream.wait(in_flight.coarse_done, image, *(made for made in maps if made is not None))
         with self._refine_stream():
             with stage("upsample"):
                 small = thumbnail(image, coarse.depth)
+                if temporal is not None and (moment := temporal.begin(frame, small, coarse, source)) is not None:
+                    coarse = moment.coarse
                 depth = self.parts.upsample(coarse.depth, image, small)
             with stage("select"):
-                score, pixels = self.select(coarse, image, in_flight.other)
+                if temporal is not None and moment is not None:
+                    claim = temporal.claim(moment, image, depth)
+                score, pixels = self.select(coarse, image, in_flight.other, claim)
             with stage("refine"):
                 given = RefinerInput(image, small, coarse, depth, score, pixels, frame.camera, self.coarse.name)
                 refined = self.refiner.refine(given)
             with stage("fuse"):
                 gate, fused_at_pixels, normals = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
+                if temporal is not None and moment is not None:
+                    temporal.finish(moment, image, depth, fused, pixels, gate)
                 seen = coarse.depth
                 if coarse.unknown is not None:
                     seen = seen.masked_fill(coarse.unknown, torch.nan)
                     unknown = upsample_mask(coarse.unknown, (height, width))
                     fused, depth = (known.masked_fill_(unknown, torch.nan) for known in (fused, depth))
 
-        source = self.coarse.claim.source(self.trust_scale, frame.sparse)
         if frame.camera is None and source not in ("file", "sensor"):
             source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
         if frame.camera is None:
             normals = None  # whoever has none assumes one for the shape, which the refiner was not told of
         made = (fused, depth, seen, source, pixels, gate)
         answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, image, coarse.normals, coarse.sky, normals)
-        return RefiningFrame(coarse, answer, self._refine_stream.record(), stage)
+        if moment is not None:
+            answer = replace(answer, temporal_scale=moment.scale)
+        return RefiningFrame(in_flight.coarse, answer, self._refine_stream.record(), stage)
 
     def finish(self, refining: RefiningFrame) -> DepthFrame:
         """The answer, waited for."""
@@ -196,12 +220,19 @@ class Retrofit:
         return self._refine_stream
 
     def select(
-        self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
+        self,
+        coarse: CoarsePrediction,
+        image: torch.Tensor,
+        other: CoarsePrediction | None = None,
+        claim: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and what is chosen of the pixels of the frame ``uint8 [H, W, 3]``: by that
-        or, with the ``other`` model's answer, by their disagreement. No pixel where the ``second`` model was not asked, as
-        the frame was launched at budget 0."""
+        or, with the ``other`` model's answer, by their disagreement; where frames before settled pixels, as far as the cells still
+        have a ``claim`` ``[h, w]``, 0…1. No pixel where the ``second`` model was not asked, as the frame was launched at budget
+        0."""
         score, ranking = self.scores(coarse, image, other)
+        if claim is not None:
+            ranking = ranking * claim
         budget = self.budget if self.refines and (self.second is None or other is not None) else 0.0
         return score, self.parts.selector.choose(ranking, (image.shape[0], image.shape[1]), budget)
 
@@ -229,6 +260,15 @@ def require_trustworthy(model: str, claim: ScaleClaim) -> None:
     """Raises ModelError where no trust makes metres of a model's depth."""
     if reason := no_trust(model, claim):
         raise ModelError(reason)
+
+
+def no_temporal(device: torch.device, cuda_graphs: bool = False, views: int = 1) -> str | None:
+    """Why no frame can be remembered for the next one, one line; None where it can."""
+    if device.type != "cpu":
+        return f"temporal runs on the CPU so far, and not on {device}: leave it off, or choose device cpu"
+    if cuda_graphs or views > 1:
+        return "temporal runs without cuda_graphs, on one view at a time: leave it off, or those"
+    return None
 
 
 def no_trust(model: str, claim: ScaleClaim) -> str | None:

@@ -73,6 +73,7 @@ def load_retrofit(settings: Settings) -> Retrofit:
         views=settings.views,
         selector=settings.selector,
         second_model=settings.second_model or None,
+        temporal=settings.temporal,
         suits=lambda info: mode_refusal(settings.align, info.name, info.claim, settings.views),
     )
 
@@ -177,8 +178,9 @@ class DepthNode(LifecycleNode):
         """Subscribe, and process what comes."""
         assert self._processor is not None  # configured
         try:
+            self._processor.remember()
             self._subscribe(self._processor)
-        except GraphError as error:
+        except (GraphError, ModelError) as error:
             self._unsubscribe()
             self.is_misconfigured = True
             self.get_logger().error(f"cannot activate: {error}")

@@ -202,6 +202,12 @@ PARAMETERS = (
         "Newest images that a model of several views sees at once; from 2 on, where depth is metric, also their cloud and poses",
         span=(1, 32),
     ),
+    Parameter(
+        "temporal",
+        False,
+        "inactive",
+        "Hold depth steady over time by the images before, and keep refined pixels that do not change; on the CPU",
+    ),
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
     Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined, at most", span=(0.0, 1.0)),
     Parameter(
@@ -272,6 +278,7 @@ class Settings:
     cuda_graphs: bool
     trust_scale: bool
     views: int
+    temporal: bool
     image_transport: str
     budget: float
     min_budget: float

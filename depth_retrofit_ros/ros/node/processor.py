@@ -40,6 +40,7 @@ from depth_retrofit_ros.runtime.warm_sizes import WarmSizes
 from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S, Watchdog
 from depth_retrofit_ros.runtime.worker import FrameCounts, Worker
 from depth_retrofit_ros.scale.fit import Mode
+from depth_retrofit_ros.temporal.steadiness import Steadiness
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -116,6 +117,10 @@ class Processor:
         return self._health.settings.align != "none" or self._retrofit.uses_sparse
 
     # The executor's thread
+
+    def remember(self) -> None:
+        """What earlier images leave for later ones begins anew, or is left off. Raises ModelError where it cannot be."""
+        self._retrofit.temporal = Steadiness() if self._health.settings.temporal else None
 
     def start(self) -> None:
         """Begin to process what ``submit`` brings; counts and statistics begin anew."""

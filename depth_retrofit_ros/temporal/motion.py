@@ -1,0 +1,107 @@
+"""What moved between two frames, on the coarse grid: a small optical flow, and where it can be trusted.
+
+DIS (Kroeger et al. 2016) in its fastest preset but for its finest scale, both ways, on the frames' averages over the coarse cells. Where the camera stands
+nothing is warped at all, so that no map is blurred by being resampled frame after frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.temporal.rigid_motion import AGREES, AGREES_SHARE, fit_rigid_motion
+
+LEAST_SIDE = 32  # cells: below, flow has nothing to go by, and only what stands still is followed
+SAME, OTHER = 6 / 255, 14 / 255  # difference of colour up to which two averages are of one surface, and from which they are not
+SLACK = 0.25  # of the range of grey around is allowed besides, where flow and sampling are that share of a cell off
+FINEST_SCALE = 1  # of the flow: half the grid; the preset's own, a quarter, is off by half a cell
+STANDING = 0.12  # median flow [cells] up to which the camera stands ...
+STANDING_SHARE = 0.6  # ... where so much of the frame also looks the same
+RETURN, RETURN_SHARE = 0.6, 0.05  # flow there and back ends where it began, up to so many cells and so much of its length
+TEXTURE = 4 / 255  # range of grey around a cell from which its flow is evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """flow: ``float32 [h, w, 2]``, x and y in cells, to where each cell's surface was in the frame before, None where the camera
+    stands; trust: ``float32 [h, w]``, 0…1, that it was there; change: ``float32 [h, w]``, ln(depth now / then) by the camera's own
+    motion, None without any; still: ``bool [h, w]``, what looks the same in the same place."""
+
+    flow: np.ndarray | None
+    trust: np.ndarray
+    change: np.ndarray | None
+    still: np.ndarray
+
+    def carried(self, before: np.ndarray) -> np.ndarray:
+        """A map ``float32 [h, w]`` of the frame before, as it is seen in this one."""
+        return before if self.flow is None else warped(before, self.flow)
+
+
+class FlowEstimator:
+    """Optical flow between thumbnails; it keeps its own buffers."""
+
+    def __init__(self) -> None:
+        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._dis.setFinestScale(FINEST_SCALE)
+
+    def motion(
+        self, before: np.ndarray, now: np.ndarray, depth: np.ndarray, usable: np.ndarray, camera: Camera | None
+    ) -> Motion:
+        """before, now: ``float32 [h, w, 3]`` 0…1, the frames' averages over the cells; depth: ``float32 [h, w]`` of this frame, up
+        to scale; usable: ``bool [h, w]``, where it is known."""
+        alike = _alike(before, now)
+        still = alike > 0.5
+        if min(now.shape[:2]) < LEAST_SIDE:
+            return Motion(None, alike, None, still)
+        grays = [cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) for small in (before, now)]
+        old, new = ((gray * 255).astype(np.uint8) for gray in grays)
+        back = self._dis.calc(new, old, None)
+        length = np.hypot(back[..., 0], back[..., 1])
+        if np.mean(still) >= STANDING_SHARE and np.median(length) <= STANDING:
+            return Motion(None, alike, None, still)
+        forth = self._dis.calc(old, new, None)
+        returned = back + cv2.remap(forth, *_places(back), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        consistent = np.hypot(returned[..., 0], returned[..., 1]) <= RETURN + RETURN_SHARE * length
+        texture = _texture(grays[1])
+        textured = texture >= TEXTURE
+        rigid = fit_rigid_motion(back, depth, usable & consistent & textured, camera)
+        if rigid is None:  # what moved is unknown: only what stands still is followed
+            return Motion(None, np.where(still & (length <= STANDING), alike, 0), None, still)
+        off = rigid.flow - back
+        agrees = np.hypot(off[..., 0], off[..., 1]) <= AGREES + AGREES_SHARE * length
+        trust = _alike(warped(before, rigid.flow), now, np.float32(SLACK) * cv2.blur(texture, (3, 3)))
+        trust[textured & ~(agrees & consistent)] = 0
+        trust[~_inside(rigid.flow)] = 0
+        # The cells beside one that moves by itself hold some of it.
+        trust = cv2.erode(trust, np.ones((3, 3), np.uint8))
+        moved = np.hypot(rigid.flow[..., 0], rigid.flow[..., 1]) > STANDING
+        return Motion(rigid.flow, trust, rigid.change, still & ~moved)
+
+
+def warped(before: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """``float32 [h, w, …]`` of the frame before, sampled bilinearly where each cell was."""
+    return np.asarray(cv2.remap(before, *_places(flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _places(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    h, w = flow.shape[:2]
+    return flow[..., 0] + np.arange(w, dtype=np.float32), flow[..., 1] + np.arange(h, dtype=np.float32)[:, None]
+
+
+def _inside(flow: np.ndarray) -> np.ndarray:
+    x, y = _places(flow)
+    return np.asarray((x >= 0) & (y >= 0) & (x <= flow.shape[1] - 1) & (y <= flow.shape[0] - 1))
+
+
+def _alike(a: np.ndarray, b: np.ndarray, slack: np.ndarray | float = 0.0) -> np.ndarray:
+    """1 where two thumbnails show the same colour in the 3×3 cells around, up to ``slack``, 0 where they do not."""
+    difference = cv2.blur(cv2.absdiff(a, b).max(axis=2), (3, 3)) - slack
+    return np.clip((np.float32(OTHER) - difference) / np.float32(OTHER - SAME), 0, 1)
+
+
+def _texture(gray: np.ndarray) -> np.ndarray:
+    window = np.ones((3, 3), np.uint8)
+    return np.asarray(cv2.dilate(gray, window) - cv2.erode(gray, window))
