@@ -18,8 +18,8 @@ LEAST_SIDE = 32  # cells: below, flow has nothing to go by, and only what stands
 SAME, OTHER = 6 / 255, 14 / 255  # difference of colour up to which two averages are of one surface, and from which they are not
 SLACK = 0.25  # of the range of grey around is allowed besides, where flow and sampling are that share of a cell off
 FINEST_SCALE = 1  # of the flow: half the grid; the preset's own, a quarter, is off by half a cell
-STANDING = 0.12  # median flow [cells] up to which the camera stands ...
-STANDING_SHARE = 0.6  # ... where so much of the frame also looks the same
+STANDING = 0.12  # flow [cells] up to which a cell stands
+STANDING_SHARE, SAME_SHARE = 0.3, 0.6  # the camera stands where so many cells do, and so many look the same: others may be smeared
 RETURN, RETURN_SHARE = 0.6, 0.05  # flow there and back ends where it began, up to so many cells and so much of its length
 TEXTURE = 4 / 255  # range of grey around a cell from which its flow is evidence
 
@@ -60,7 +60,7 @@ class FlowEstimator:
         old, new = ((gray * 255).astype(np.uint8) for gray in grays)
         back = self._dis.calc(new, old, None)
         length = np.hypot(back[..., 0], back[..., 1])
-        if np.mean(still) >= STANDING_SHARE and np.median(length) <= STANDING:
+        if np.mean(still) >= SAME_SHARE and np.quantile(length, STANDING_SHARE) <= STANDING:
             return Motion(None, alike, None, still)
         forth = self._dis.calc(old, new, None)
         returned = back + cv2.remap(forth, *_places(back), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

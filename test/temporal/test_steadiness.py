@@ -1,0 +1,230 @@
+"""Memory over time: what it steadies, and everything that makes it let go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.errors import ModelError
+from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.loading import load
+from depth_retrofit_ros.refinement.base import RefinerInput
+from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
+from depth_retrofit_ros.retrofit import Retrofit
+from depth_retrofit_ros.temporal.steadiness import LONGEST_GAP_S, Steadiness
+from test.refinement.nets import random_refiner
+from test.temporal.videos import CAMERA, SIZE, STEP_NS, Script, answers, jittering, noisy, picture, planes, shot
+
+
+def standing(count: int) -> list[Frame]:
+    """A camera that stands."""
+    return [shot(noisy(picture(), i), i) for i in range(count)]
+
+
+def levels(made: list[Any]) -> np.ndarray:
+    """ln of the scale of each answer."""
+    return np.log([float(answer.coarse.median()) for answer in made])
+
+
+def test_the_scale_is_held() -> None:
+    off, on = (levels(answers(standing(12), jittering(), memory)) for memory in (None, Steadiness()))
+    assert np.median(np.abs(np.diff(on))) < 0.3 * np.median(np.abs(np.diff(off)))
+    assert abs(on[-1] - off.mean()) < 0.03
+
+
+def test_the_factor_on_the_scale_is_told() -> None:
+    coarse = jittering()
+    off, on = (answers(standing(5), coarse, memory) for memory in (None, Steadiness()))
+    assert [made.temporal_scale for made in off] == [1.0] * 5
+    assert on[0].temporal_scale == 1.0
+    for plain, steady in zip(off[1:], on[1:], strict=True):
+        assert steady.temporal_scale == pytest.approx(float((steady.coarse / plain.coarse).median()), rel=1e-3)
+        assert steady.temporal_scale != 1.0
+
+
+def test_a_lasting_change_of_scale_is_followed() -> None:
+    coarse = Script(lambda stamp_ns: planes(1.2 if stamp_ns and stamp_ns > 3 * STEP_NS else 1.0))
+    made = answers(standing(45), coarse, Steadiness(), 0.0)
+    assert made[3].temporal_scale < 0.9
+    assert made[-1].temporal_scale == pytest.approx(1.0, abs=0.02)
+
+
+def test_cells_are_averaged_over_time() -> None:
+    off, on = (answers(standing(10), jittering(0.0, 0.02), memory, 0.0) for memory in (None, Steadiness()))
+    flicker = [np.median(np.abs((made[-1].base / made[-2].base).log().numpy())) for made in (off, on)]
+    assert flicker[1] < 0.5 * flicker[0]
+    error = [(made[-1].coarse / planes().depth).log().abs().mean() for made in (off, on)]
+    assert error[1] < error[0]
+
+
+@pytest.mark.parametrize("word", ["file", "sensor"])
+def test_a_scale_that_is_measured_is_left_alone(word: Any) -> None:
+    claim = ScaleClaim("metric", word)
+    frames = standing(4)
+    if word == "sensor":
+        from depth_retrofit_ros.frame import SparseDepth
+
+        frames = [replace(frame, sparse=SparseDepth(np.arange(40), np.ones(40))) for frame in frames]
+    assert [made.temporal_scale for made in answers(frames, jittering(claim=claim), Steadiness())] == [1.0] * 4
+
+
+def test_a_standing_camera_covers_more_than_its_budget() -> None:
+    memory = Steadiness()
+    retrofit = Retrofit(jittering(0.02, 0.005), random_refiner(), 0.1, temporal=memory)
+    shares = []
+    for frame in standing(5):
+        made = retrofit(frame)
+        assert made.refined_pixels == round(0.1 * SIZE[0] * SIZE[1])
+        assert memory.settled is not None
+        shares.append(memory.settled.share)
+    assert shares[0] == pytest.approx(0.1, abs=0.001)
+    assert shares == sorted(shares)
+    assert shares[-1] > 0.28
+
+
+def test_settled_pixels_keep_what_they_were_refined_to() -> None:
+    coarse, frames = Script(lambda _: planes()), [shot(picture(), i) for i in range(3)]
+    made = answers(frames, coarse, Steadiness())
+    kept = made[0].selection.mask() & ~made[1].selection.mask()
+    assert kept.sum() > 0.05 * kept.numel()
+    torch.testing.assert_close(made[1].depth[kept], made[0].depth[kept], rtol=1e-5, atol=0)
+    assert not torch.allclose(made[1].depth[kept], made[1].base[kept], rtol=1e-3)
+
+
+def test_budget_0_and_a_frame_without_a_camera() -> None:
+    made = answers([replace(frame, camera=None) for frame in standing(3)], jittering(), Steadiness(), 0.0)
+    assert made[2].refined_pixels == 0
+    assert made[2].temporal_scale != 1.0
+
+
+CUTS: dict[str, Callable[[Frame], Frame]] = {
+    "a cut": lambda frame: replace(frame, image=picture(7)),
+    "a jump of the exposure": lambda frame: replace(frame, image=(frame.image * 0.45).astype(np.uint8)),
+    "a covered lens": lambda frame: replace(frame, image=np.zeros_like(frame.image)),
+    "a stamp that jumps back": lambda frame: replace(frame, stamp_ns=1),
+    "the same stamp again": lambda frame: replace(frame, stamp_ns=4 * STEP_NS),
+    "a gap": lambda frame: replace(frame, stamp_ns=(frame.stamp_ns or 0) + round(1e9 * LONGEST_GAP_S)),
+    "no stamp": lambda frame: replace(frame, stamp_ns=None),
+    "another camera_info": lambda frame: replace(frame, camera=Camera.from_hfov(SIZE[1], SIZE[0], 80.0)),
+    "camera_info lost": lambda frame: replace(frame, camera=None),
+    "another frame_id": lambda frame: replace(frame, frame_id="other"),
+    "another size": lambda frame: replace(frame, image=frame.image[:, :-16].copy(), camera=None),
+}
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_everything_is_let_go_at(what: str) -> None:
+    """The answer is that of a frame for itself, to the byte."""
+    frames, coarse = standing(5), jittering(0.05, 0.01)
+    frames[4] = CUTS[what](frames[4])
+    (alone,), on = answers(frames[4:], coarse, None), answers(frames, coarse, Steadiness())
+    assert on[3].temporal_scale != 1.0
+    assert on[4].temporal_scale == 1.0
+    assert torch.equal(on[4].depth, alone.depth)
+    assert torch.equal(on[4].selection.indices, alone.selection.indices)
+
+
+def test_a_frame_without_a_stamp_leaves_no_trace() -> None:
+    frames, coarse = standing(4), jittering(0.05, 0.01)
+    between = [*frames[:3], replace(frames[3], stamp_ns=None), frames[3]]
+    plain, mixed = (answers(shown, coarse, Steadiness()) for shown in (frames, between))
+    assert torch.equal(mixed[4].depth, plain[3].depth)
+
+
+def test_dropped_frames_are_no_cut() -> None:
+    frames = standing(12)
+    made = answers([*frames[:4], *frames[9:]], jittering(), Steadiness())
+    assert made[4].temporal_scale != 1.0
+
+
+def test_what_moved_is_seen_anew() -> None:
+    """A square that moves, and what it uncovers: no pixel there remembers anything, and the rest does."""
+    memory, frames = Steadiness(), []
+    retrofit = Retrofit(Script(lambda _: planes()), random_refiner(), 0.3, temporal=memory)
+    for i in range(4):
+        image = picture()
+        image[40:100, 30 + (40 if i == 3 else 0) :][:, :40] = (250, 20, 20)
+        frames.append(shot(image, i))
+    for frame in frames[:3]:
+        retrofit(frame)
+    assert memory.settled is not None
+    before = memory.settled.count.copy()
+    made = retrofit(frames[3])
+    moved = np.zeros(SIZE, bool)
+    moved[42:98, 32:108] = True
+    again = made.selection.mask().numpy()
+    assert not memory.settled.count[moved & ~again].any()
+    assert (memory.settled.count[moved & again] == 1).all()
+    far = np.zeros(SIZE, bool)
+    far[:, 130:] = True
+    assert (before[far] > 0).sum() > 100
+    assert (memory.settled.count[far & (before > 0)] > 0).all()
+
+
+def test_a_frame_that_failed_is_tried_again_as_if_it_had_not() -> None:
+    class Failing(SparseRefiner):
+        fails = False
+
+        def refine(self, given: RefinerInput) -> Refined:
+            if self.fails:
+                raise MemoryError
+            return super().refine(given)
+
+    plain = random_refiner()
+    refiner = Failing(plain.network, plain.backend)
+    frames, coarse = standing(4), jittering(0.05, 0.01)
+    retrofit = Retrofit(coarse, refiner, 0.1, temporal=Steadiness())
+    for frame in frames[:3]:
+        retrofit(frame)
+    launched = retrofit.launch(frames[3])
+    refiner.fails = True
+    with pytest.raises(MemoryError):
+        retrofit.refine(launched)
+    refiner.fails = False
+    assert torch.equal(retrofit.collect(launched).depth, answers(frames, coarse, Steadiness())[3].depth)
+
+
+def test_two_runs_are_alike_to_the_byte() -> None:
+    a, b = (answers(standing(5), jittering(0.05, 0.01), Steadiness()) for _ in range(2))
+    assert all(torch.equal(x.depth, y.depth) for x, y in zip(a, b, strict=True))
+
+
+def test_off_again_is_off() -> None:
+    coarse, frames = jittering(), standing(4)
+    retrofit = Retrofit(coarse, random_refiner(), 0.1, temporal=Steadiness())
+    for frame in frames[:3]:
+        retrofit(frame)
+    retrofit.temporal = None
+    assert torch.equal(retrofit(frames[3]).depth, answers(frames[3:], coarse, None)[0].depth)
+
+
+def test_memory_is_bounded_and_used_again() -> None:
+    memory = Steadiness()
+    answers(standing(2), jittering(), memory)
+    settled = memory.settled
+    assert settled is not None
+    held = settled.bytes
+    answers(standing(6), jittering(), memory)  # begins anew: its stamps jump back
+    assert memory.settled is settled
+    assert settled.bytes == held < 17 * SIZE[0] * SIZE[1]
+    memory.reset()
+    assert memory.settled is None
+
+
+def test_cuda_graphs_and_views_are_refused() -> None:
+    coarse = jittering()
+    coarse.device = torch.device("cuda")
+    with pytest.raises(ModelError, match="temporal runs on the CPU so far, and not on cuda"):
+        Retrofit(coarse, random_refiner(), temporal=Steadiness())
+    with pytest.raises(ModelError, match="temporal runs without cuda_graphs"):
+        load("compact", device="cpu", temporal=True, views=2)
+    assert load("compact", device="cpu", temporal=True).temporal is not None
+    assert load("compact", device="cpu").temporal is None
+    assert CAMERA.width == SIZE[1]
