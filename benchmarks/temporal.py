@@ -1,8 +1,10 @@
 """What memory over time does to rendered video with exact depth: flicker, accuracy, edges of moving things, coverage, and its cost.
 
-Two rooms and two streets, seen by a camera that stands and by one that moves, a ball flying through each; noise as of a camera. Each
-sequence once with the bundled coarse model and once with simulated coarse maps whose edges, warp and scale change from frame to frame.
-Everything is repeatable but the times.
+    python benchmarks/temporal.py --json benchmarks/results/temporal.json
+
+A room and a street, seen by a camera that stands and by one that moves, a ball flying through each; noise as of a camera. Each
+sequence once with the bundled coarse model and once with simulated coarse maps whose edges, warp and scale change from frame to
+frame. All of it is repeatable but the times.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,7 @@ from depth_retrofit_ros.training.scenes.textures import TextureStack, build_text
 
 WIDTH, HEIGHT, FRAMES, RATE_HZ, HFOV_DEG = 1280, 720, 16, 10.0, 70.0
 BUDGET = 0.1
-SCENES = (("room", 3), ("room", 11), ("street", 5), ("street", 8))
+SCENES = (("room", 3), ("street", 5))
 NOISE = 0.012  # of full scale at mid grey, as of a camera indoors
 SCALE_JITTER, WARP = 0.04, 0.02  # of the simulated maps, deviation of ln depth from frame to frame
 LONG_SIDE = 256  # of the simulated maps
@@ -101,9 +104,13 @@ def video(kind: str, seed: int, moves: bool, textures: TextureStack, size: tuple
     exposed, views = None, []
     for i in range(FRAMES):
         s = i / (FRAMES - 1)
-        seen = pose if not moves else Pose(
-            pose.rotation @ rotation_ypr(0.12 * s, 0.02 * np.sin(3 * s), 0.01 * np.sin(5 * s)),
-            pose.position + pose.rotation @ np.array([0.15 * s, 0.03 * np.sin(6 * s), 0.35 * s]),
+        seen = (
+            pose
+            if not moves
+            else Pose(
+                pose.rotation @ rotation_ypr(0.12 * s, 0.02 * np.sin(3 * s), 0.01 * np.sin(5 * s)),
+                pose.position + pose.rotation @ np.array([0.15 * s, 0.03 * np.sin(6 * s), 0.35 * s]),
+            )
         )
         at = pose.position + pose.rotation @ np.array([1.0 * s - 0.5, 0.1 * np.sin(6 * s), 1.6])
         renderer = Renderer(_with_ball_at(scene, at), textures)
@@ -112,7 +119,7 @@ def video(kind: str, seed: int, moves: bool, textures: TextureStack, size: tuple
             exposed = renderer.exposure
         renderer.exposure = exposed
         rendered = renderer.render(camera, seen)
-        x, y, z = ((np.asarray(at) - seen.position) @ seen.rotation)
+        x, y, z = (np.asarray(at) - seen.position) @ seen.rotation
         depth = rendered.depth.numpy()
         views.append(View(sensor.shoot(rendered.image.numpy(), shots), depth, _ball(depth, camera, (x, y, z)), seen))
     return views
@@ -173,10 +180,14 @@ def pairs(views: list[View]) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each two frames in a row: pixels of the later one, and where the same surface was in the one before, flat indices."""
     camera = Camera.from_hfov(views[0].image.shape[1], views[0].image.shape[0], HFOV_DEG)
     height, width = views[0].depth.shape
-    rays = np.stack(np.broadcast_arrays((np.arange(width) - camera.cx) / camera.fx,
-                                        ((np.arange(height) - camera.cy) / camera.fy)[:, None], 1.0), -1)
+    rays = np.stack(
+        np.broadcast_arrays(
+            (np.arange(width) - camera.cx) / camera.fx, ((np.arange(height) - camera.cy) / camera.fy)[:, None], 1.0
+        ),
+        -1,
+    )
     found = []
-    for before, now in zip(views, views[1:], strict=False):
+    for before, now in pairwise(views):
         known = np.isfinite(now.depth) & ~now.ball
         points = rays[known] * now.depth[known][:, None]
         there = (points @ now.pose.rotation.T + now.pose.position - before.pose.position) @ before.pose.rotation
@@ -192,22 +203,26 @@ def pairs(views: list[View]) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def figures(views: list[View], depths: list[np.ndarray], surfaces: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    """flicker: median |change of ln(depth / true depth)| of a static surface from frame to frame. abs_rel, and scaled by each frame's
-    median; boundary_f1; ball_edge: mean |ln error| at the ball's outline, scaled; flat in the mean over the frames."""
+    """Means over the frames. flicker, flicker_p95: median and 95th percentile of |change of ln(depth / true depth)| of static
+    surfaces from one frame to the next; abs_rel; scaled_abs_rel, each frame scaled by its median; boundary_f1; ball_edge: mean
+    |ln error| around the ball's outline, scaled likewise."""
     errors = [np.log(depth / view.depth) for depth, view in zip(depths, views, strict=True)]
-    change = [np.abs(b.ravel()[at] - a.ravel()[was]) for a, b, (at, was) in zip(errors, errors[1:], surfaces, strict=False)]
+    steps = zip(pairwise(errors), surfaces, strict=True)
+    change = [np.abs(after.ravel()[at] - before.ravel()[was]) for (before, after), (at, was) in steps]
     rows = []
     for depth, view, error in zip(depths, views, errors, strict=True):
         known = np.isfinite(view.depth)
         scaled = error - np.median(error[known])
         edge = cv2.morphologyEx(view.ball.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((2 * EDGE_PX + 1,) * 2, np.uint8)) > 0
         truth = np.where(known, view.depth, np.float32(np.nan))
-        rows.append([
-            np.mean(np.abs(np.expm1(error[known]))),
-            np.mean(np.abs(np.expm1(scaled[known]))),
-            boundary_f1(depth, truth),
-            np.mean(np.abs(scaled[edge & known])) if (edge & known).any() else np.nan,
-        ])
+        rows.append(
+            [
+                np.mean(np.abs(np.expm1(error[known]))),
+                np.mean(np.abs(np.expm1(scaled[known]))),
+                boundary_f1(depth, truth),
+                np.mean(np.abs(scaled[edge & known])) if (edge & known).any() else np.nan,
+            ]
+        )
     told = dict(zip(("abs_rel", "scaled_abs_rel", "boundary_f1", "ball_edge"), np.nanmean(rows, axis=0), strict=True))
     flicker = {"flicker": np.mean([np.median(c) for c in change]), "flicker_p95": np.mean([np.percentile(c, 95) for c in change])}
     return {name: float(value) for name, value in (flicker | told).items()}
@@ -219,16 +234,23 @@ def cost(retrofit: Retrofit, image: np.ndarray, camera: Camera) -> dict[str, Any
     rng = np.random.default_rng(0)
     for name, step in (("standing", 0), ("moving", 24)):
         memory, times = Steadiness(), {False: [], True: []}
+        stages: dict[bool, list[dict[str, float]]] = {False: [], True: []}
         for i in range(REPEATS + 2):
             noise = rng.integers(-3, 4, image.shape, dtype=np.int16)
             shown = np.clip(np.roll(image, i * step, axis=1) + noise, 0, 255).astype(np.uint8)
             for steady in (False, True):
                 retrofit.temporal = memory if steady else None
                 start = time.perf_counter()
-                retrofit(Frame(shown, stamp_of(i), "camera", camera))
+                made = retrofit(Frame(shown, stamp_of(i), "camera", camera))
                 times[steady].append(1e3 * (time.perf_counter() - start))
+                stages[steady].append(made.times_ms)
         off, on = (float(np.median(times[steady][2:])) for steady in (False, True))
-        told[name] = {"off_ms": off, "on_ms": on, "ratio": on / off}
+        told[name] = {"off_ms": off, "on_ms": on, "ratio": on / off} | {
+            f"{word}_stages_ms": {
+                stage: float(np.median([row[stage] for row in stages[steady][2:]])) for stage in stages[steady][0]
+            }
+            for word, steady in (("off", False), ("on", True))
+        }
     return told
 
 
@@ -246,7 +268,10 @@ def main() -> None:
             views = video(kind, seed, moves, textures)
             surfaces = pairs(views)
             rendered_s = time.perf_counter() - start
-            makes: dict[str, Callable[[], CoarseModel]] = {"compact": lambda: compact, "simulated": lambda v=views, s=seed: Simulated(v, s)}
+            makes: dict[str, Callable[[], CoarseModel]] = {
+                "compact": lambda: compact,
+                "simulated": lambda v=views, s=seed: Simulated(v, s),
+            }
             for name, make in makes.items():
                 coarse, entry = make(), {"scene": kind, "seed": seed, "camera": "moving" if moves else "standing", "model": name}
                 for word, memory in (("off", None), ("on", Steadiness())):
@@ -256,7 +281,10 @@ def main() -> None:
                         entry |= {"temporal_scale": scales, "settled": shares}
                 sequences.append(entry)
                 told = ", ".join(f"{key} {value:.4f} -> {entry['on'][key]:.4f}" for key, value in entry["off"].items())
-                print(f"{kind} {seed} {entry['camera']} {name}: {told}; settled {shares[0]:.2f} {shares[4]:.2f} {shares[-1]:.2f}", flush=True)
+                print(
+                    f"{kind} {seed} {entry['camera']} {name}: {told}; settled {shares[0]:.2f} {shares[4]:.2f} {shares[-1]:.2f}",
+                    flush=True,
+                )
             print(f"  ({rendered_s:.0f} s to render, {time.perf_counter() - start:.0f} s in all)", flush=True)
             last = views[0].image
     big = cv2.resize(last, BIG, interpolation=cv2.INTER_CUBIC)

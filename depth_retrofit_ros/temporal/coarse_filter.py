@@ -1,8 +1,8 @@
 """Successive coarse maps as one: their scale held steady, their noise averaged where the same surface is seen again.
 
-Both are first-order low-passes in ln depth whose time constants are in seconds, so that they do the same at any rate, and which start
-as plain means, so that the second frame already gains. The scale leaks towards the model's own: over a few seconds depth is as large
-as the model says on average, and nothing drifts.
+Both are first-order low-passes in ln depth. Their time constants are in seconds, so that they do the same at any rate, and they
+begin as plain means, so that the second frame already gains. The scale leaks towards the model's own: over a few seconds depth is
+as large as the model says on average, and nothing drifts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What moved between two frames, on the coarse grid: a small optical flow, and where it can be trusted.
 
-DIS (Kroeger et al. 2016) in its fastest preset but for its finest scale, both ways, on the frames' averages over the coarse cells. Where the camera stands
-nothing is warped at all, so that no map is blurred by being resampled frame after frame.
+DIS (Kroeger et al. 2016) in its fastest preset but for its finest scale, both ways, on the frames' averages over the cells. Where
+the camera stands nothing is warped at all, so that no map is blurred by being resampled frame after frame.
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ class FlowEstimator:
         self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._dis.setFinestScale(FINEST_SCALE)
 
-    def motion(
-        self, before: np.ndarray, now: np.ndarray, depth: np.ndarray, usable: np.ndarray, camera: Camera | None
-    ) -> Motion:
+    def motion(self, before: np.ndarray, now: np.ndarray, depth: np.ndarray, usable: np.ndarray, camera: Camera | None) -> Motion:
         """before, now: ``float32 [h, w, 3]`` 0…1, the frames' averages over the cells; depth: ``float32 [h, w]`` of this frame, up
         to scale; usable: ``bool [h, w]``, where it is known."""
         alike = _alike(before, now)

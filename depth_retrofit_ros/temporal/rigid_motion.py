@@ -33,8 +33,8 @@ class RigidMotion:
 def fit_rigid_motion(flow: np.ndarray, depth: np.ndarray, usable: np.ndarray, camera: Camera | None) -> RigidMotion | None:
     """The motion that most of the cells agree on; None where fewer than ``LEAST_AGREEING`` of them do.
 
-    flow: ``float32 [h, w, 2]`` as in ``RigidMotion``; depth: ``float32 [h, w]`` of this frame, up to scale; usable: ``bool [h, w]``,
-    where both are known; camera: of the frame, None where it is unknown.
+    flow: ``float32 [h, w, 2]`` as in ``RigidMotion``; depth: ``float32 [h, w]`` of this frame, up to scale; usable:
+    ``bool [h, w]``, where both are known; camera: of the frame, None where it is unknown.
     """
     h, w = depth.shape
     x, y = _rays((h, w), camera)

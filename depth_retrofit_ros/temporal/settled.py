@@ -55,14 +55,12 @@ class SettledPixels:
         self.count.fill(0)
         self._inhabited.fill(0)
 
-    def check(
-        self, image: torch.Tensor, base: torch.Tensor, coarse: torch.Tensor, still: np.ndarray, now_s: float
-    ) -> torch.Tensor:
+    def check(self, image: torch.Tensor, base: torch.Tensor, coarse: torch.Tensor, still: np.ndarray, now_s: float) -> torch.Tensor:
         """Let go what changed; what claim is left to the budget, ``float32 [h, w]``: 0 of cells whose pixels are all freshly
         settled, 1 of those without any.
 
-        image: ``uint8 [H, W, 3]``; base: ``float32 [H, W]``, the unrefined depth; coarse: ``float32 [h, w]``, what that is made of: a
-        depth that is not between those around a cell is no surface's any more; still: ``bool [h, w]``, cells that did not move.
+        image: ``uint8 [H, W, 3]``; base: ``float32 [H, W]``, the unrefined depth; coarse: ``float32 [h, w]``, what that is made
+        of: a depth that is not between those around a cell is no surface's any more; still: ``bool [h, w]``, where nothing moved.
         """
         window = np.ones((2 * AROUND + 1,) * 2, np.uint8)
         nearest, farthest = cv2.erode(coarse.numpy(), window), cv2.dilate(coarse.numpy(), window)

@@ -32,7 +32,7 @@ def check_cells(
     level_limit: float,
     next_row: np.ndarray,
 ) -> None:
-    """A row of cells at a time; see ``SettledPixels.check``. nearest, farthest: ``float32 [h, w]``, between which there are surfaces;
+    """A row of cells at a time; see ``SettledPixels.check``. nearest, farthest: ``float32 [h, w]``, between which surfaces are;
     inhabited: ``uint8 [h, w]``, cells with a settled pixel; rows, columns: the first fine one of each cell, ``int64 [h + 1]`` and
     ``int64 [w + 1]``."""
     h, w = claim.shape

@@ -48,10 +48,13 @@ class Moment:
 class Steadiness:
     """One camera's memory: of the frame before its thumbnail and its steadied coarse map, of several frames the refined pixels.
 
-    It computes on the CPU. A frame that has no stamp stands alone: it is answered as without, and nothing is remembered of it. All is
-    let go where the stamp does not grow or jumps by more than ``LONGEST_GAP_S``, where size, camera or frame_id change, where metres
-    begin or cease to be measured, and where too little of the frame before is seen again (a cut, a jump of the exposure, a lens that
-    was covered). Nothing is remembered of a frame before ``finish``, so that one that failed may be tried again.
+    It computes on the CPU. A frame that has no stamp stands alone: it is answered as without memory, and leaves none. All is let go
+    where the stamp does not grow or jumps by more than ``LONGEST_GAP_S``, where size, camera or frame_id change, where metres begin
+    or cease to be measured, and where too little of the frame before is seen again (a cut, a jump of the exposure, a lens that was
+    covered). Nothing is remembered of a frame before ``finish``, so that one that failed may be tried again.
+
+    The steadied map stands in front of the refiner, and its corrections behind: a refiner that is trained to may take what is kept
+    of a pixel (its depth, age and change of colour) as one more candidate surface instead.
     """
 
     def __init__(self) -> None:
@@ -66,9 +69,7 @@ class Steadiness:
         """Forget everything."""
         self._video, self._small, self._state, self.settled = None, None, None, None
 
-    def begin(
-        self, frame: Frame, small: torch.Tensor, coarse: CoarsePrediction, source: ScaleSource | None
-    ) -> Moment | None:
+    def begin(self, frame: Frame, small: torch.Tensor, coarse: CoarsePrediction, source: ScaleSource | None) -> Moment | None:
         """Steady the coarse map. small: ``float32 [h, w, 3]``, the frame averaged over its cells; source: on whose word depth is in
         metres. None of a frame without a stamp."""
         if frame.stamp_ns is None:
