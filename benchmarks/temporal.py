@@ -50,7 +50,7 @@ LONG_SIDE = 256  # of the simulated maps
 EDGE_PX = 4  # how far from the ball's outline its edge reaches
 SAME_SURFACE = 0.01  # |ln| of true depths of one surface seen from two places
 BIG = 2560, 1440
-REPEATS = 12
+REPEATS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,8 @@ def figures(views: list[View], depths: list[np.ndarray], surfaces: list[tuple[np
     """Means over the frames. flicker, flicker_p95: median and 95th percentile of |change of ln(depth / true depth)| of static
     surfaces from one frame to the next; abs_rel; scaled_abs_rel, each frame scaled by its median; boundary_f1; ball_edge: mean
     |ln error| around the ball's outline, scaled likewise."""
-    errors = [np.log(depth / view.depth) for depth, view in zip(depths, views, strict=True)]
+    with np.errstate(divide="ignore"):  # of the sky, which no figure has
+        errors = [np.log(depth / view.depth) for depth, view in zip(depths, views, strict=True)]
     steps = zip(pairwise(errors), surfaces, strict=True)
     change = [np.abs(after.ravel()[at] - before.ravel()[was]) for (before, after), (at, was) in steps]
     rows = []

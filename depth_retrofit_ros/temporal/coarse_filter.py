@@ -10,16 +10,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from depth_retrofit_ros.temporal.motion import Motion
 
-SCALE_S = 1.0  # time constant of the scale
+SCALE_S = 0.6  # time constant of the scale
 SHAPE_S = 0.5  # time constant of a cell's depth
 LEAST_SHARE = 0.2  # of the cells trusted, to tell the scale
 LARGEST = math.log(1.5)  # a scale that jumps by more is a new one
 NARROWEST, WIDEST = 0.03, 0.2  # |change of ln depth| beyond which a cell shows something new: five deviations, within these
 DEVIATIONS = 5.0
+STEP = 0.1  # of ln depth around a cell: there a map that was moved is not taken over
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,19 @@ def steadied(before: CoarseState, depth: np.ndarray, usable: np.ndarray, motion:
     noise = 1.4826 * float(np.median(np.abs(told - np.float32(median))))
     reach = np.float32(min(max(DEVIATIONS * noise, NARROWEST), WIDEST))
     agreement = np.square(np.clip(1 - np.square(shape / reach), 0, 1)) * trust
+    if motion.flow is not None:  # what was resampled is smeared at steps
+        agreement[_step(raw) > STEP] = 0
     count = 1 + motion.carried(before.count) * agreement
     weight = (1 - np.maximum(1 / count, np.float32(_share(10**9, seconds, SHAPE_S)))) * agreement
     moved = np.float32(scale) + weight * shape
     log = raw + moved
     return Steadied(np.exp(moved), CoarseState(log, np.minimum(count, np.float32(1000)), scale, frames))
+
+
+def _step(log: np.ndarray) -> np.ndarray:
+    """Highest less lowest of the 3×3 cells around."""
+    window = np.ones((3, 3), np.uint8)
+    return np.asarray(cv2.dilate(log, window) - cv2.erode(log, window))
 
 
 def _share(frames: int, seconds: float, constant_s: float) -> float:

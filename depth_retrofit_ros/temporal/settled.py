@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 
@@ -14,7 +13,6 @@ from depth_retrofit_ros.upsampling.interpolation import cell_table
 LIFE_S = 2.0  # after which a pixel is to be refined again, and before which its claim to the budget grows
 COLOR = 48  # sum of the three channels' differences, of 765, beyond which a pixel shows something else
 LEVEL = 0.1  # |change of the unrefined depth| beyond which its correction is another one's
-AROUND = 2  # cells: how far from a pixel its surface may be in the coarse map
 MOST_FRAMES = 8  # that a correction is the mean of
 
 
@@ -55,17 +53,14 @@ class SettledPixels:
         self.count.fill(0)
         self._inhabited.fill(0)
 
-    def check(self, image: torch.Tensor, base: torch.Tensor, coarse: torch.Tensor, still: np.ndarray, now_s: float) -> torch.Tensor:
+    def check(self, image: torch.Tensor, base: torch.Tensor, still: np.ndarray, now_s: float) -> torch.Tensor:
         """Let go what changed; what claim is left to the budget, ``float32 [h, w]``: 0 of cells whose pixels are all freshly
         settled, 1 of those without any.
 
-        image: ``uint8 [H, W, 3]``; base: ``float32 [H, W]``, the unrefined depth; coarse: ``float32 [h, w]``, what that is made
-        of: a depth that is not between those around a cell is no surface's any more; still: ``bool [h, w]``, where nothing moved.
+        image: ``uint8 [H, W, 3]``; base: ``float32 [H, W]``, the unrefined depth; still: ``bool [h, w]``, where nothing moved.
         """
-        window = np.ones((2 * AROUND + 1,) * 2, np.uint8)
-        nearest, farthest = cv2.erode(coarse.numpy(), window), cv2.dilate(coarse.numpy(), window)
-        memory = self.count, self._level, self._ratio, self._color, self._born
-        given = image.numpy(), base.numpy(), still, nearest, farthest, self._inhabited, self._claim, *self._starts
+        memory = self.count, self._level, self._color, self._born
+        given = image.numpy(), base.numpy(), still, self._inhabited, self._claim, *self._starts
         limits = np.float32(now_s), np.float32(LIFE_S), np.int32(COLOR), np.float32(LEVEL), np.zeros(1, np.int64)
         THREAD_POOL.run(lambda: check_cells(*memory, *given, *limits))
         return torch.from_numpy(self._claim)
@@ -80,9 +75,9 @@ class SettledPixels:
         """
         unrefined, refined = base.numpy(), fused.numpy()
         limit = np.float32(LEVEL)
-        held = self.count, self._ratio, self._level, unrefined, refined, pixels.index_image.numpy(), self._inhabited
+        held = self.count, self._ratio, unrefined, refined, pixels.index_image.numpy(), self._inhabited
         counters = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        THREAD_POOL.run(lambda: keep_cells(*held, *self._starts, limit, counters[0]))
+        THREAD_POOL.run(lambda: keep_cells(*held, *self._starts, counters[0]))
         memory = self.count, self._ratio, self._level, self._color, self._born
         given = image.numpy(), unrefined, refined, pixels.indices.numpy(), gate.numpy(), self._inhabited, *self._cells
         limits = np.float32(now_s), np.int32(MOST_FRAMES), limit, counters[1]

@@ -14,14 +14,11 @@ PIECE = 4096  # pixels that a thread takes at a time
 def check_cells(
     count: np.ndarray,
     level: np.ndarray,
-    ratio: np.ndarray,
     color: np.ndarray,
     born: np.ndarray,
     image: np.ndarray,
     base: np.ndarray,
     still: np.ndarray,
-    nearest: np.ndarray,
-    farthest: np.ndarray,
     inhabited: np.ndarray,
     claim: np.ndarray,
     rows: np.ndarray,
@@ -32,69 +29,64 @@ def check_cells(
     level_limit: float,
     next_row: np.ndarray,
 ) -> None:
-    """A row of cells at a time; see ``SettledPixels.check``. nearest, farthest: ``float32 [h, w]``, between which surfaces are;
-    inhabited: ``uint8 [h, w]``, cells with a settled pixel; rows, columns: the first fine one of each cell, ``int64 [h + 1]`` and
-    ``int64 [w + 1]``."""
+    """A row of cells at a time; see ``SettledPixels.check``. inhabited: ``uint8 [h, w]``, cells with a settled pixel; rows,
+    columns: the first fine one of each cell, ``int64 [h + 1]`` and ``int64 [w + 1]``."""
     h, w = claim.shape
     share = np.float32(1) / life_s
+    kept = np.empty(w, np.float32)
     while True:
         i = fetch_add(next_row, 1)
         if i >= h:
             return
-        for j in range(w):
-            claim[i, j] = 1
-            if inhabited[i, j] == 0:
-                continue
-            kept, alive = np.float32(0), False
-            low, high = nearest[i, j] * (1 - level_limit), farthest[i, j] * (1 + level_limit)
-            for y in range(rows[i], rows[i + 1]):
+        kept[:] = 0
+        for y in range(rows[i], rows[i + 1]):  # along the memory, not cell by cell
+            counts, levels, bases, births, shown, known = count[y], level[y], base[y], born[y], image[y], color[y]
+            for j in range(w):
+                if inhabited[i, j] == 0:
+                    continue
                 for x in range(columns[j], columns[j + 1]):
-                    if count[y, x] == 0:
+                    if counts[x] == 0:
                         continue
-                    change = np.int32(0)
-                    for c in range(3):
-                        change += abs(np.int32(image[y, x, c]) - np.int32(color[y, x, c]))
-                    old = level[y, x]
-                    held = old * ratio[y, x]
-                    same = abs(base[y, x] - old) <= level_limit * old or (held >= low and held <= high)
-                    age = (now_s - born[y, x]) * share
+                    change = abs(np.int32(shown[x, 0]) - np.int32(known[x, 0]))
+                    change += abs(np.int32(shown[x, 1]) - np.int32(known[x, 1]))
+                    change += abs(np.int32(shown[x, 2]) - np.int32(known[x, 2]))
+                    age = (now_s - births[x]) * share
+                    same = abs(bases[x] - levels[x]) <= level_limit * levels[x]
                     if still[i, j] and change <= color_limit and same and age < 1:
-                        kept += 1 - age
-                        alive = True
+                        kept[j] += 1 - age
                     else:
-                        count[y, x] = 0
-            inhabited[i, j] = alive
-            claim[i, j] = 1 - kept / ((rows[i + 1] - rows[i]) * (columns[j + 1] - columns[j]))
+                        counts[x] = 0
+        for j in range(w):
+            inhabited[i, j] = kept[j] > 0
+            claim[i, j] = 1 - kept[j] / max(1, (rows[i + 1] - rows[i]) * (columns[j + 1] - columns[j]))
 
 
 @cached_njit(nogil=True)
 def keep_cells(
     count: np.ndarray,
     ratio: np.ndarray,
-    level: np.ndarray,
     base: np.ndarray,
     fused: np.ndarray,
     index_image: np.ndarray,
     inhabited: np.ndarray,
     rows: np.ndarray,
     columns: np.ndarray,
-    limit: float,
     next_row: np.ndarray,
 ) -> None:
-    """Settled pixels that were not refined now: their correction where the unrefined depth is what it was, else their depth."""
+    """Settled pixels that were not refined now get their correction."""
     h, w = inhabited.shape
     while True:
         i = fetch_add(next_row, 1)
         if i >= h:
             return
-        for j in range(w):
-            if inhabited[i, j] == 0:
-                continue
-            for y in range(rows[i], rows[i + 1]):
+        for y in range(rows[i], rows[i + 1]):
+            counts, ratios, bases, answers, chosen = count[y], ratio[y], base[y], fused[y], index_image[y]
+            for j in range(w):
+                if inhabited[i, j] == 0:
+                    continue
                 for x in range(columns[j], columns[j + 1]):
-                    if count[y, x] > 0 and index_image[y, x] < 0:
-                        old = level[y, x]
-                        fused[y, x] = ratio[y, x] * (base[y, x] if abs(base[y, x] - old) <= limit * old else old)
+                    if counts[x] > 0 and chosen[x] < 0:
+                        answers[x] = ratios[x] * bases[x]
 
 
 @cached_njit(nogil=True)
@@ -132,7 +124,7 @@ def settle_pixels(
                 continue
             number = np.int32(1)
             if count[y, x] > 0:
-                held = ratio[y, x] * (level[y, x] / now)
+                held = ratio[y, x]
                 if abs(found - held) <= limit * held:
                     number = min(np.int32(count[y, x]) + 1, most)
                     found = held + (found - held) / np.float32(number)

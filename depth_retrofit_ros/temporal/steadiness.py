@@ -97,7 +97,7 @@ class Steadiness:
         same. image: ``uint8 [H, W, 3]``; base: ``float32 [H, W]``, the upsampled steadied coarse depth."""
         if moment.still is None or self.settled is None:
             return None
-        return self.settled.check(image, base, moment.coarse.depth, moment.still, self._seconds(moment))
+        return self.settled.check(image, base, moment.still, self._seconds(moment))
 
     def finish(
         self, moment: Moment, image: torch.Tensor, base: torch.Tensor, fused: torch.Tensor, pixels: PixelSet, gate: torch.Tensor

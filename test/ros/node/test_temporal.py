@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sensor_msgs.msg import CameraInfo, Image
@@ -12,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.temporal.coarse_filter import SCALE_S
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, wait_until
 
 
@@ -51,7 +53,7 @@ def test_it_is_chosen_while_inactive_and_begins_anew_with_each_activation(graph:
     assert "deactivate the node first" in graph.set_parameter(node, "temporal", True).reason
     activated(True)
     assert answered(102).temporal_scale == 1.0
-    assert answered(103).temporal_scale == pytest.approx(1.1**-0.3679, rel=0.01)  # a second at a time constant of one
+    assert answered(103).temporal_scale == pytest.approx(1.1 ** -np.exp(-1 / SCALE_S), rel=0.01)
     activated(True)
     assert answered(104).temporal_scale == 1.0
     activated(False)
