@@ -255,6 +255,16 @@ def cost(retrofit: Retrofit, image: np.ndarray, camera: Camera) -> dict[str, Any
     return told
 
 
+def table(document: dict[str, Any]) -> str:
+    """Of the results, for docs/temporal.md: each figure without memory and with it."""
+    names = {"flicker": "flicker", "abs_rel": "AbsRel", "scaled_abs_rel": "scaled", "boundary_f1": "F1", "ball_edge": "ball's edge"}
+    rows = [f"| scene, camera | model | {' | '.join(names.values())} | settled after 5 frames |", f"|{'---|' * (len(names) + 3)}"]
+    for row in document["sequences"]:
+        cells = [f"{row['off'][name]:.4f} → {row['on'][name]:.4f}" for name in names]
+        rows.append(f"| {row['scene']}, {row['camera']} | {row['model']} | {' | '.join(cells)} | {row['settled'][4]:.0%} |")
+    return "\n".join(rows) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "temporal.json")
