@@ -41,10 +41,10 @@ class Motion:
 
 
 class FlowEstimator:
-    """Optical flow between thumbnails; it keeps its own buffers."""
+    """Optical flow between thumbnails."""
 
     def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._dis.setFinestScale(FINEST_SCALE)
 
     def motion(self, before: np.ndarray, now: np.ndarray, depth: np.ndarray, usable: np.ndarray, camera: Camera | None) -> Motion:
@@ -56,11 +56,11 @@ class FlowEstimator:
             return Motion(None, alike, None, still)
         grays = [cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) for small in (before, now)]
         old, new = ((gray * 255).astype(np.uint8) for gray in grays)
-        back = self._dis.calc(new, old, None)
+        back = self._flow(new, old)
         length = np.hypot(back[..., 0], back[..., 1])
         if np.mean(still) >= SAME_SHARE and np.quantile(length, STANDING_SHARE) <= STANDING:
             return Motion(None, alike, None, still)
-        forth = self._dis.calc(old, new, None)
+        forth = self._flow(old, new)
         returned = back + cv2.remap(forth, *_places(back), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         consistent = np.hypot(returned[..., 0], returned[..., 1]) <= RETURN + RETURN_SHARE * length
         texture = _texture(grays[1])
@@ -74,9 +74,13 @@ class FlowEstimator:
         trust[textured & ~(agrees & consistent)] = 0
         trust[~_inside(rigid.flow)] = 0
         # The cells beside one that moves by itself hold some of it.
-        trust = cv2.erode(trust, np.ones((3, 3), np.uint8))
+        trust = np.asarray(cv2.erode(trust, np.ones((3, 3), np.uint8)))
         moved = np.hypot(rigid.flow[..., 0], rigid.flow[..., 1]) > STANDING
         return Motion(rigid.flow, trust, rigid.change, still & ~moved)
+
+    def _flow(self, of: np.ndarray, to: np.ndarray) -> np.ndarray:
+        """``uint8 [h, w]`` both → ``float32 [h, w, 2]``, from each cell of the first to its place in the second."""
+        return np.asarray(self._dis.calc(of, to, np.zeros((*of.shape, 2), np.float32)))
 
 
 def warped(before: np.ndarray, flow: np.ndarray) -> np.ndarray:

@@ -75,7 +75,8 @@ class Steadiness:
         if frame.stamp_ns is None:
             return None
         depth = coarse.depth.numpy()
-        video = Video(frame.image.shape[:2], depth.shape, frame.frame_id, frame.camera, source in ANCHORED)
+        (height, width), (h, w) = frame.image.shape[:2], depth.shape
+        video = Video((height, width), (h, w), frame.frame_id, frame.camera, source in ANCHORED)
         usable = np.isfinite(depth) & (depth > 0)
         if coarse.unknown is not None:
             usable &= ~coarse.unknown.numpy()
