@@ -50,7 +50,7 @@ LONG_SIDE = 256  # of the simulated maps
 EDGE_PX = 4  # how far from the ball's outline its edge reaches
 SAME_SURFACE = 0.01  # |ln| of true depths of one surface seen from two places
 BIG = 2560, 1440
-REPEATS = 8
+REPEATS = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ import numpy as np
 
 from depth_retrofit_ros.temporal.motion import Motion
 
-SCALE_S = 0.6  # time constant of the scale
+SCALE_S = 1.0  # time constant of the scale
 SHAPE_S = 0.5  # time constant of a cell's depth
 LEAST_SHARE = 0.2  # of the cells trusted, to tell the scale
 LARGEST = math.log(1.5)  # a scale that jumps by more is a new one
 NARROWEST, WIDEST = 0.03, 0.2  # |change of ln depth| beyond which a cell shows something new: five deviations, within these
 DEVIATIONS = 5.0
-STEP = 0.1  # of ln depth around a cell: there a map that was moved is not taken over
+STEP = 0.25  # of ln depth around a cell: there a map that was moved is not taken over
 
 
 @dataclass(frozen=True, slots=True)
