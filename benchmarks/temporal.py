@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -139,7 +138,7 @@ def _with_ball_at(scene: Scene, at: np.ndarray) -> Scene:
         value = getattr(scene, name)
         more[name] = torch.cat([value, value[-1:]])
     more["casts"][-1] = False
-    return replace(scene, **more)
+    return Scene(light=scene.light, **more)
 
 
 def _ball(depth: np.ndarray, camera: Camera, at: tuple[float, float, float]) -> np.ndarray:
@@ -234,7 +233,8 @@ def cost(retrofit: Retrofit, image: np.ndarray, camera: Camera) -> dict[str, Any
     told: dict[str, Any] = {"width": image.shape[1], "height": image.shape[0], "threads": torch.get_num_threads()}
     rng = np.random.default_rng(0)
     for name, step in (("standing", 0), ("moving", 24)):
-        memory, times = Steadiness(), {False: [], True: []}
+        memory = Steadiness()
+        times: dict[bool, list[float]] = {False: [], True: []}
         stages: dict[bool, list[dict[str, float]]] = {False: [], True: []}
         for i in range(REPEATS + 2):
             noise = rng.integers(-3, 4, image.shape, dtype=np.int16)
@@ -272,19 +272,17 @@ def main() -> None:
     args = parser.parse_args()
     textures, device = build_textures(13), torch.device("cpu")
     refiner, compact = load_refiner(REFINER, device), load_coarse("compact", weights=None, device="cpu")
-    sequences, last = [], None
+    sequences, last = [], np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for kind, seed in SCENES[: args.scenes]:
         for moves in (False, True):
             start = time.perf_counter()
             views = video(kind, seed, moves, textures)
             surfaces = pairs(views)
             rendered_s = time.perf_counter() - start
-            makes: dict[str, Callable[[], CoarseModel]] = {
-                "compact": lambda: compact,
-                "simulated": lambda v=views, s=seed: Simulated(v, s),
-            }
-            for name, make in makes.items():
-                coarse, entry = make(), {"scene": kind, "seed": seed, "camera": "moving" if moves else "standing", "model": name}
+            models: dict[str, CoarseModel] = {"compact": compact, "simulated": Simulated(views, seed)}
+            for name, coarse in models.items():
+                camera = "moving" if moves else "standing"
+                entry: dict[str, Any] = {"scene": kind, "seed": seed, "camera": camera, "model": name}
                 for word, memory in (("off", None), ("on", Steadiness())):
                     depths, scales, shares = run(views, Retrofit(coarse, refiner, BUDGET, temporal=memory))
                     entry[word] = figures(views, depths, surfaces)

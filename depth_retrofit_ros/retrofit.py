@@ -183,7 +183,10 @@ class Retrofit:
             with stage("select"):
                 if temporal is not None and moment is not None:
                     claim = temporal.claim(moment, image, depth)
-                score, pixels = self.select(coarse, image, in_flight.other, claim)
+                if claim is None:
+                    score, pixels = self.select(coarse, image, in_flight.other)
+                else:
+                    score, pixels = self._select(coarse, image, in_flight.other, claim)
             with stage("refine"):
                 given = RefinerInput(image, small, coarse, depth, score, pixels, frame.camera, self.coarse.name)
                 refined = self.refiner.refine(given)
@@ -220,16 +223,17 @@ class Retrofit:
         return self._refine_stream
 
     def select(
-        self,
-        coarse: CoarsePrediction,
-        image: torch.Tensor,
-        other: CoarsePrediction | None = None,
-        claim: torch.Tensor | None = None,
+        self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
     ) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and what is chosen of the pixels of the frame ``uint8 [H, W, 3]``: by that
-        or, with the ``other`` model's answer, by their disagreement; where frames before settled pixels, as far as the cells still
-        have a ``claim`` ``[h, w]``, 0…1. No pixel where the ``second`` model was not asked, as the frame was launched at budget
-        0."""
+        or, with the ``other`` model's answer, by their disagreement. No pixel where the ``second`` model was not asked, as
+        the frame was launched at budget 0."""
+        return self._select(coarse, image, other, None)
+
+    def _select(
+        self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None, claim: torch.Tensor | None
+    ) -> tuple[torch.Tensor, PixelSet]:
+        """``select``, as far as the cells have a ``claim`` to the budget, ``[h, w]`` 0…1, see ``Steadiness.claim``; None: all."""
         score, ranking = self.scores(coarse, image, other)
         if claim is not None:
             ranking = ranking * claim
