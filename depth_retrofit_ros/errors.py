@@ -13,6 +13,10 @@ class SparseDepthError(DepthRetrofitError):
     """Sparse depth (an image or a cloud) that cannot be read as it claims to be, or does not fit the camera image."""
 
 
+class TransformError(DepthRetrofitError):
+    """A pose of one frame in another that TF does not tell."""
+
+
 class CameraError(DepthRetrofitError):
     """Camera intrinsics that are missing, not finite, or do not fit the image."""
 

@@ -10,6 +10,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import CameraError, ImageError
+from depth_retrofit_ros.lens import Optics
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 ScaleSource = Literal["model", "user", "sensor", "file"]
@@ -25,11 +26,12 @@ class SparseDepth(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One rectified camera image.
+    """One camera image, rectified unless ``optics`` is a ``RayTable``.
 
     image: ``uint8 [H, W, 3]`` RGB; stamp_ns: acquisition time [ns] of the source's clock, None for an image that stands alone;
     frame_id: the optical frame (REP-103); camera: its intrinsics at exactly [H, W], or None when unknown; sparse: what a sensor
-    knows of its depth, for models that take it.
+    knows of its depth, for models that take it. optics: how the image was rectified, or which rays its pixels see; None of an image
+    that came rectified. What its lens does not see has no depth.
     """
 
     image: np.ndarray
@@ -37,6 +39,7 @@ class Frame:
     frame_id: str = ""
     camera: Camera | None = None
     sparse: SparseDepth | None = None
+    optics: Optics | None = None
 
     def __post_init__(self) -> None:
         image = self.image

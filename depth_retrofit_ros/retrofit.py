@@ -14,9 +14,11 @@ from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork
 from depth_retrofit_ros.coarse.engines.natural_image import natural_image
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
+from depth_retrofit_ros.device.resident import Resident
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.lazy import lazy_names
+from depth_retrofit_ros.lens import at_cells
 from depth_retrofit_ros.presets import USUAL, Parts
 from depth_retrofit_ros.refinement.base import Refiner, RefinerInput
 from depth_retrofit_ros.selection.contrast import contrast
@@ -90,7 +92,7 @@ class Retrofit:
         self.uses_sparse = uses_sparse or coarse.claim.word == "sensor"
         self.parts = parts
         self.temporal = temporal
-        self._upload = Upload(coarse.device)
+        self._upload, self._upload_unseen, self._unseen = Upload(coarse.device), Upload(coarse.device), Resident(coarse.device)
         self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device, first=True)
 
     @property
@@ -157,7 +159,9 @@ class Retrofit:
                     None if model is None else limit_far(model.predict(image, frame.camera, hints), model.claim)
                     for model in (self.coarse, self.second if self.refines else None)
                 )
-        assert coarse is not None
+            assert coarse is not None
+            if frame.optics is not None and frame.optics.unseen is not None:
+                coarse = replace(coarse, unseen=self._upload_unseen(at_cells(frame.optics.unseen, coarse.depth.shape)))
         return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage, other)
 
     def collect(self, in_flight: InFlightFrame) -> DepthFrame:
@@ -171,7 +175,7 @@ class Retrofit:
         height, width = frame.image.shape[:2]
         source = self.coarse.claim.source(self.trust_scale, frame.sparse)
         temporal, moment, claim = self.temporal, None, None
-        maps = [coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown]
+        maps = [coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown, coarse.unseen]
         maps += [] if in_flight.other is None else [in_flight.other.depth, in_flight.other.sky, in_flight.other.unknown]
         self._refine_stream.wait(in_flight.coarse_done, image, *(made for made in maps if made is not None))
         with self._refine_stream():
@@ -200,6 +204,8 @@ class Retrofit:
                     seen = seen.masked_fill(coarse.unknown, torch.nan)
                     unknown = upsample_mask(coarse.unknown, (height, width))
                     fused, depth = (known.masked_fill_(unknown, torch.nan) for known in (fused, depth))
+                if frame.optics is not None and (unseen := self._unseen(frame.optics.unseen)) is not None:
+                    fused, depth = (known.masked_fill_(unseen, torch.nan) for known in (fused, depth))
 
         if frame.camera is None and source not in ("file", "sensor"):
             source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
@@ -227,7 +233,7 @@ class Retrofit:
     ) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and what is chosen of the pixels of the frame ``uint8 [H, W, 3]``: by that
         or, with the ``other`` model's answer, by their disagreement. No pixel where the ``second`` model was not asked, as
-        the frame was launched at budget 0."""
+        the frame was launched at budget 0. Where the lens sees nothing, pixels are chosen after all others."""
         return self._select(coarse, image, other, None)
 
     def _select(
@@ -237,6 +243,8 @@ class Retrofit:
         score, ranking = self.scores(coarse, image, other)
         if claim is not None:
             ranking = ranking * claim
+        if coarse.unseen is not None:
+            ranking = ranking.masked_fill(coarse.unseen, 0.0)
         budget = self.budget if self.refines and (self.second is None or other is not None) else 0.0
         return score, self.parts.selector.choose(ranking, (image.shape[0], image.shape[1]), budget)
 

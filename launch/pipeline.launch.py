@@ -22,7 +22,9 @@ from depth_retrofit_ros.ros.transport.dds_profile import missing_variables
 PACKAGE = "depth_retrofit_ros"
 BOOLEAN = ("true", "false")
 PRECISIONS = ("", "auto", "float32", "bfloat16", "float16")
+RECTIFY = ("", "auto", "true", "false", "points")
 KEPT = " [empty: as in params_file]"
+NATIVE = ("raw", "compressed")  # image_transport's ways that the node takes itself
 RVIZ_TOPICS = ("points", "depth/image_rect", "depth/preview")
 
 # Launch argument → (parameter, type). `compressed` is the friendlier face of image_transport.
@@ -45,12 +47,24 @@ PARAMETERS = {
     "refiner_precision": ("refiner_precision", str),
     "cuda_graphs": ("cuda_graphs", lambda text: text == "true"),
     "trust_scale": ("trust_scale", lambda text: text == "true"),
+    "rectify": ("rectify", str),
+    "lazy": ("lazy", lambda text: text == "true"),
     "budget": ("budget", float),
     "min_budget": ("min_budget", float),
     "target_fps": ("target_fps", float),
     "outputs": ("outputs", lambda text: [word.strip() for word in text.split(",")]),
     "cloud_stride": ("cloud_stride", int),
     "cloud_rate": ("cloud_rate", float),
+    "compressed_depth_format": ("compressed_depth_format", str),
+    "compressed_depth_max": ("compressed_depth_max", float),
+    "compressed_depth_quantization": ("compressed_depth_quantization", float),
+    "preview_jpeg_quality": ("preview_jpeg_quality", int),
+    "disparity_baseline": ("disparity_baseline", float),
+    "scan_row": ("scan_row", int),
+    "scan_height": ("scan_height", int),
+    "scan_range_min": ("scan_range_min", float),
+    "scan_range_max": ("scan_range_max", float),
+    "scan_frame": ("scan_frame", str),
     "align": ("align", str),
     "max_residual": ("max_residual", float),
     "sparse_points_pose": ("sparse_points_pose", lambda text: [float(number) for number in text.replace(",", " ").split()]),
@@ -69,11 +83,17 @@ def generate_launch_description() -> LaunchDescription:
 
     return LaunchDescription(
         [
-            argument("image", "image", "Topic of the rectified image, without the transport's suffix"),
+            argument("image", "image", "Topic of the image, without the transport's suffix"),
             argument("camera_info", "camera_info", "Topic of its camera_info"),
             argument("sparse_depth", "sparse_depth", "Topic of a depth image of the same view, for align"),
             argument("sparse_points", "sparse_points", "Topic of a LiDAR's or depth camera's points, for align"),
             argument("compressed", "", "true: subscribe <image>/compressed (JPEG or PNG)" + KEPT, ("", *BOOLEAN)),
+            argument(
+                "transport",
+                "",
+                "image_transport's name for how the image comes, such as raw, compressed, ffmpeg, theora; but for the first two "
+                "its republish node decodes <image>/TRANSPORT, with the plugin that is installed" + KEPT,
+            ),
             argument("model", "", "Coarse depth model, see `depth-retrofit models`; auto: the best that is here" + KEPT),
             argument("weights", "", "Checkpoint of the model, file or folder" + KEPT),
             argument("allow_download", "", "true: fetch the checkpoint of the model that is named" + KEPT, ("", *BOOLEAN)),
@@ -92,6 +112,8 @@ def generate_launch_description() -> LaunchDescription:
             argument("refiner_precision", "", "Type of the refiner's convolutions" + KEPT, PRECISIONS),
             argument("cuda_graphs", "", "true: launch the networks as CUDA graphs" + KEPT, ("", *BOOLEAN)),
             argument("trust_scale", "", "true: camera and scene are those that the model's metres hold for" + KEPT, ("", *BOOLEAN)),
+            argument("rectify", "", "Whether images are rectified on board; points: the cloud's rays alone" + KEPT, RECTIFY),
+            argument("lazy", "", "false: subscribe to the image also while nobody listens" + KEPT, ("", *BOOLEAN)),
             argument("budget", "", "Share of the image's pixels that are refined at most, 0.0 to 1.0" + KEPT),
             argument("min_budget", "", "The budget may fall so far to hold target_fps" + KEPT),
             argument("target_fps", "", "Images per second to process; 0.0: as many as possible" + KEPT),
@@ -99,10 +121,20 @@ def generate_launch_description() -> LaunchDescription:
                 "outputs",
                 "",
                 "Images and clouds to offer, such as depth,points; of depth, depth_mm, points, preview, selection, normals, "
-                "normals_preview" + KEPT,
+                "normals_preview, depth_compressed, depth_mm_compressed, preview_compressed, disparity, scan" + KEPT,
             ),
             argument("cloud_stride", "", "The cloud takes every n-th pixel in both directions" + KEPT),
             argument("cloud_rate", "", "Upper limit of clouds per second, of each topic; 0.0: one with every depth image" + KEPT),
+            argument("compressed_depth_format", "", "Of depth_compressed and depth_mm_compressed" + KEPT, ("", "rvl", "png")),
+            argument("compressed_depth_max", "", "Compressed depth from here on is unknown, in metres" + KEPT),
+            argument("compressed_depth_quantization", "", "Depth at which a step of depth_compressed is 1 m" + KEPT),
+            argument("preview_jpeg_quality", "", "Of preview_compressed, 1 to 100" + KEPT),
+            argument("disparity_baseline", "", "Baseline of the stereo camera that disparity is of, in metres" + KEPT),
+            argument("scan_row", "", "Row in the middle of the scan's band; -1: the optical axis" + KEPT),
+            argument("scan_height", "", "Rows of the scan's band" + KEPT),
+            argument("scan_range_min", "", "Nearest range of the scan, in metres" + KEPT),
+            argument("scan_range_max", "", "Farthest range of the scan, in metres" + KEPT),
+            argument("scan_frame", "", "Frame of the scan, at the camera with x forward" + KEPT),
             argument("align", "", "Bring depth to metres by sparse depth" + KEPT, ("", "none", "scale", "scale-shift")),
             argument("max_residual", "", "Aligned depth counts as metres up to this median relative error" + KEPT),
             argument("sparse_points_pose", "", "Pose of their frame in the optical frame: x y z qx qy qz qw" + KEPT),
@@ -134,23 +166,32 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     # Only arguments that were given become parameters, so that the file keeps the others.
     overrides = {name: converted(argument, given(argument)) for argument, (name, _) in PARAMETERS.items() if given(argument)}
     use_sim_time = {"use_sim_time": given("use_sim_time") == "true"}
+    private = "/".join(("", *filter(None, (given("namespace").strip("/"), given("name")))))
+    transport, image, decoders = given("transport"), given("image"), []
+    if transport and given("compressed"):
+        raise ValueError("compressed and transport say the same thing twice: give transport alone")
+    if transport:
+        overrides["image_transport"] = transport if transport in NATIVE else "raw"
     # Of these processes alone: a robot's launch file that includes this one has a profile of its own for its other nodes. Where it
     # has set one, that holds here too.
     environment = missing_variables(context.environment)
+    if transport and transport not in NATIVE:
+        decoded = f"{private}/image_decoded"
+        decoders = [decoder(given("namespace"), given("name"), image, transport, decoded, use_sim_time, environment)]
+        image = decoded
     depth_node = Node(
         package=PACKAGE,
         executable="depth_node",
         name=given("name"),
         namespace=given("namespace"),
         parameters=[given("params_file"), {**overrides, **use_sim_time}],
-        remappings=[(name, given(name)) for name in ("image", "camera_info", "sparse_depth", "sparse_points")],
+        remappings=[("image", image), *((name, given(name)) for name in ("camera_info", "sparse_depth", "sparse_points"))],
         output="screen",
         additional_env=environment,
         on_exit=on_exit,
         respawn=given("respawn") == "true",
         respawn_delay=float(given("respawn_delay")),
     )
-    private = "/".join(("", *filter(None, (given("namespace").strip("/"), given("name")))))
     rviz = Node(
         package="rviz2",
         executable="rviz2",
@@ -160,8 +201,28 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         additional_env=environment,
         condition=IfCondition(given("rviz")),
     )
-    # rviz first: where it is not installed launch stops here, and would leave a node that it had started already.
-    return [rviz, depth_node]
+    # Those of other packages first: where one is not installed launch stops there, and would leave a node that it had started.
+    return [rviz, *decoders, depth_node]
+
+
+def decoder(
+    namespace: str, name: str, image: str, transport: str, decoded: str, use_sim_time: dict[str, bool], environment: dict[str, str]
+) -> Node:
+    """image_transport's republish node: ``image`` by ``transport`` → raw on ``decoded``, while somebody subscribes to that.
+
+    It takes the two transports as parameters, in Humble as arguments; each ignores the other.
+    """
+    return Node(
+        package="image_transport",
+        executable="republish",
+        name=f"{name}_decoder",
+        namespace=namespace,
+        arguments=[transport, "raw"],
+        parameters=[{"in_transport": transport, "out_transport": "raw"}, use_sim_time],
+        remappings=[(f"in/{transport}", f"{image}/{transport}"), ("out", decoded)],
+        output="screen",
+        additional_env=environment,
+    )
 
 
 def on_exit(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:

@@ -18,7 +18,7 @@ from test.paths import ROOT
 # From the bottom up. Each folder, or file beside the folders, may import its own layer (without cycles) and those before it.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "lazy"}),
-    frozenset({"sparse", "device", "io", "camera", "frame"}),
+    frozenset({"sparse", "device", "io", "camera", "lens", "frame"}),
     frozenset({"coarse", "upsampling", "selection", "refinement", "temporal", "scale", "pointcloud"}),
     frozenset({"preset_names"}),
     frozenset({"presets"}),

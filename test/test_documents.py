@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 
 import pytest
@@ -51,3 +52,18 @@ def test_every_row_names_tests_that_exist(document: str) -> None:
 def test_the_matrix_has_a_row_for_each_fault(fault: str) -> None:
     lines = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith("| ") and fault in line.split("|")[1]]
+
+
+def test_the_page_of_the_cloud_shows_what_was_measured() -> None:
+    page = (ROOT / "docs" / "pointcloud.md").read_text(encoding="utf-8")
+    results = ROOT / "benchmarks" / "results"
+    for coarse, angles in json.loads((results / "flying_pixels.json").read_text())["coarse"].items():
+        for angle, row in angles.items():
+            assert f"| {coarse} | {angle} | {row['flying']:.2%} | {row['off']:.2%} | {row['lost']:.2%} |" in page
+    for coarse, filters in json.loads((results / "false_obstacles.json").read_text())["per_100_frames"].items():
+        for name, row in filters.items():
+            assert f"| {coarse} | {name} | {row['false']} | {row['missed']:.1%} |" in page
+    strides = json.loads((results / "cloud_filters.json").read_text())["strides"]
+    for name in strides["2"]:
+        two, one = (strides[stride][name] for stride in ("2", "1"))
+        assert f"| {name} | {two['ms']:.1f} | {two['points']} | {one['ms']:.1f} | {one['points']} |" in page

@@ -23,6 +23,7 @@ from depth_retrofit_ros.coarse.far_limit import far_limit, limit_far
 from depth_retrofit_ros.errors import ModelError, WeightsError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.checkpoints import save_tensors
+from depth_retrofit_ros.lens import Lens, Rectification
 from depth_retrofit_ros.pointcloud.normals import surface_normals
 from depth_retrofit_ros.refinement.base import Fused
 from depth_retrofit_ros.refinement.nothing import NoRefiner
@@ -152,6 +153,21 @@ def test_the_models_normals_are_those_of_the_frame(frame: Frame) -> None:
     off = torch.rad2deg((surface_normals(result) * said[:, :1, :1]).sum(0).clamp(-1, 1).acos())
     assert float(off.max()) < 2.0
     assert run(frame).normals is None
+
+
+@pytest.mark.parametrize("budget", [0.0, 0.1])
+def test_what_a_lens_does_not_see_has_no_depth_and_is_not_refined(frame: Frame, budget: float) -> None:
+    wide = Camera(WIDTH, HEIGHT, 0.4 * CAMERA.fx, 0.4 * CAMERA.fy, CAMERA.cx, CAMERA.cy)
+    optics = Rectification(Lens("plumb_bob", (-0.02, 0.0, 0.0, 0.0, 0.0), CAMERA), wide)
+    assert optics.unseen is not None and 0.5 < optics.unseen.mean() < 0.9
+    result, plain = (run(replace(frame, camera=wide, optics=made), budget=budget) for made in (optics, None))
+    np.testing.assert_array_equal(result.depth.isnan().numpy(), optics.unseen)
+    np.testing.assert_array_equal(result.base.isnan().numpy(), optics.unseen)
+    assert result.refined_pixels == plain.refined_pixels and plain.depth.isfinite().all()
+    chosen = result.selection.mask().numpy()
+    assert (chosen & optics.unseen).sum() <= 0.1 * chosen.sum(), "but for cells on the border of what is seen"
+    if budget:
+        assert (plain.selection.mask().numpy() & optics.unseen).sum() > 0.3 * chosen.sum()
 
 
 def test_same_frame_same_answer(frame: Frame) -> None:

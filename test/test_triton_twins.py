@@ -231,21 +231,27 @@ def check_outputs(device: str) -> None:
         refined[:, ::3] = 0.0  # where the refiner did not look
         made = DepthFrame(depth, depth, coarse, "model", pixels, torch.ones(0), camera=camera, image=image, sky=sky)
         made = made if index else replace(made, refined_normals=refined)
-        room = {
+        room: dict[str, np.ndarray] = {
             name: np.empty(size, kind) for name, kind in (("depth", np.float32), ("depth_mm", np.uint16), ("selection", np.uint8))
         }
         room |= {"points": np.empty((*cloud_size(*size, stride), 4), np.float32), "normals": np.empty((*size, 3), np.float32)}
         room |= {name: np.empty((*size, 3), np.uint8) for name in ("preview", "normals_preview")}
+        derived = {"depth_compressed": np.uint16, "depth_mm_compressed": np.uint16, "disparity": np.float32}
+        room |= {name: np.empty(size, kind) for name, kind in derived.items()}
+        room |= {"scan": np.empty(size[1], np.float32), "preview_compressed": np.empty((*size, 3), np.uint8)}
         wanted = {name: values.copy() for name, values in room.items()}
         fills = outputs.begin(at(device, made), frame, list(room), stride)
         host = HostOutputs(torch.device("cpu")).begin(made, frame, list(room), stride)
         for name in room:
             fills[name](room[name])
             host[name](wanted[name])
-        for name in ("depth", "depth_mm", "selection"):
+        for name in ("depth", "depth_mm", "depth_mm_compressed", "selection", "scan"):
             np.testing.assert_array_equal(room[name], wanted[name])
         assert np.array_equal(room["points"].view(np.uint32)[..., 3], wanted["points"].view(np.uint32)[..., 3])
         np.testing.assert_allclose(room["points"][..., :3], wanted["points"][..., :3], rtol=1e-6)
+        np.testing.assert_allclose(room["disparity"], wanted["disparity"], rtol=1e-6)
+        assert np.abs(room["depth_compressed"].astype(int) - wanted["depth_compressed"]).max() <= 1
+        np.testing.assert_array_equal(room["preview_compressed"], room["preview"])
         levels = {tuple(color): level for level, color in enumerate(palette()[:, 0].tolist())}
         got, right = (
             [levels[tuple(color)] for color in picture.reshape(-1, 3).tolist()] for picture in (room["preview"], wanted["preview"])

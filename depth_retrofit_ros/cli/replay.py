@@ -50,11 +50,17 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--frames", type=positive_int, metavar="N", help="only the first N images")
     topics = parser.add_argument_group("topics")
-    topics.add_argument("--image-topic", metavar="TOPIC", help="rectified images, raw or compressed (default: the only ones)")
+    topics.add_argument("--image-topic", metavar="TOPIC", help="images, raw or compressed (default: the only ones)")
     topics.add_argument(
         "--info-topic",
         metavar="TOPIC",
         help="their camera_info (default: the one beside the images); none: depth is relative, without cloud",
+    )
+    topics.add_argument(
+        "--rectify",
+        choices=("auto", "true", "false", "points"),
+        default="auto",
+        help="the images, and GT with them, by their camera_info: see docs/cameras.md (default: auto, those of a raw topic)",
     )
     topics.add_argument(
         "--depth-topic",
@@ -91,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.ros.replay.replay import Replay, replay
 
     progress = Progress()
-    source = BagSource(args.bag, args.image_topic, args.info_topic, args.depth_topic, args.tolerance, args.frames)
+    source = BagSource(args.bag, args.image_topic, args.info_topic, args.depth_topic, args.tolerance, args.frames, args.rectify)
     progress.say(f"{source.described}; {source.duration_s:.1f} s")
     copies = {"summary.json": args.json, "summary.html": args.html}
     for path in filter(None, copies.values()):
@@ -114,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
         selector=args.selector,
         second_model=args.second_model,
         temporal=args.temporal == "on",
+        rectify=args.rectify,
         trust_scale=args.trust_scale,
         mode="every-frame" if args.every_frame else "realtime",
         rate=args.rate or 1.0,

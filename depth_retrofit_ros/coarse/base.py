@@ -26,6 +26,7 @@ class CoarsePrediction:
     finite like elsewhere, of what is known nearby, but the answer is NaN.
     normals: ``float32 [3, h, w]``, unit normals of the surfaces in the optical frame (x right, y down, z forward) that face the
     camera; None of a model that has none.
+    unseen: ``bool [h, w]``, where a rectified frame shows nothing; None where it does everywhere. No model's word, but the lens's.
     """
 
     depth: torch.Tensor
@@ -33,6 +34,7 @@ class CoarsePrediction:
     sky: torch.Tensor | None = None
     normals: torch.Tensor | None = None
     unknown: torch.Tensor | None = None
+    unseen: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

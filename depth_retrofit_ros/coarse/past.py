@@ -22,6 +22,11 @@ class Past:
         self._before_ns: int | None = None  # the one before the newest
         self._same: object = None
 
+    def forget(self) -> None:
+        """The next frame is the first."""
+        self._newest_ns = self._before_ns = self._same = None
+        self.count = 0
+
     def place(self, stamp_ns: int | None, same: object) -> Place:
         """``next``: after the newest frame by ``LONGEST_GAP_NS`` at most; ``again``: with its stamp, in its place;
         ``late``: between the newest and the one before it, as a frame that is tried once more when its successor has its answer;
@@ -47,6 +52,12 @@ class Past:
         elif place == "next":
             self._before_ns, self._newest_ns = self._newest_ns, stamp_ns
             self.count = min(self.count + 1, self._limit)
+
+
+def forget(model: object) -> None:
+    """Have a coarse model take the next frame as the first one; one that never remembers any has nothing to forget."""
+    if callable(method := getattr(model, "forget", None)):
+        method()
 
 
 def remembered_by(model: object) -> int | None:

@@ -50,6 +50,11 @@ class VideoDepthAnything:
         """Frames of the video that are remembered."""
         return self._past.count
 
+    def forget(self) -> None:
+        """The next frame begins a video."""
+        self._memory, self._newest = TemporalMemory(), None
+        self._past.forget()
+
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel``. The camera is not used. features: the 32 channels before the disparity's last projection.

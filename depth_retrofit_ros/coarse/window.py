@@ -55,6 +55,11 @@ class ViewWindow:
         """Frames that are in the window."""
         return self._past.count
 
+    def forget(self) -> None:
+        """Begin the window anew with the next frame."""
+        self._images = ()
+        self._past.forget()
+
     def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> WindowPrediction:
         """See ``CoarseModel.predict``. A frame enters the window when the model has answered it."""
         place = self._past.place(hints.stamp_ns, image.shape)

@@ -18,7 +18,7 @@ STUCK = (
     "(on CUDA look into dmesg for Xid)"
 )
 FAILING = "every image fails"
-FIRST = "the first image of its size still computes: kernels are compiled and tuned for it"
+FIRST = "the first image of its size or calibration still computes: kernels are compiled and tuned for it, or its rays found"
 
 
 class Watchdog:
@@ -54,7 +54,7 @@ class Watchdog:
     ) -> str | None:
         """Why nothing comes out, None where all is well. period_s: of a rate limit, for which an image may wait; 0 for none;
         is_warming: whether the method warms up for a size, which does not count as time of the image; is_building: whether, in a
-        warm-up or not, a program is being made, which counts as time of neither.
+        warm-up or not, a program or a calibration's rays are being made, which counts as time of neither.
 
         FIRST is no fault yet. FAILING ends where nothing comes any more: the input's silence is the news then.
         """

@@ -149,7 +149,13 @@ def _cells_around(data: Mapping[str, np.ndarray], index: int, view: CoarseView) 
     (top, left), (bottom, right) = (np.floor(first * (h, w)).astype(int), np.ceil(last * (h, w)).astype(int))
     reach = MARGIN + 3  # candidates look MARGIN cells far and at the slopes there; interpolation takes one more cell
     window = (slice(max(0, top - reach), bottom + reach), slice(max(0, left - reach), right + reach))
-    return window, torch.from_numpy(cv2.resize(data["view"], (w, h), interpolation=cv2.INTER_AREA))[window]
+    return window, averaged(data, view)[window]
+
+
+def averaged(data: Mapping[str, np.ndarray], view: CoarseView) -> torch.Tensor:
+    """The frame, averaged to the coarse grid, ``uint8 [h, w, 3]``."""
+    h, w = view.depth.shape
+    return torch.from_numpy(cv2.resize(data["view"], (w, h), interpolation=cv2.INTER_AREA))
 
 
 def _within(window: tuple[slice, slice], like: torch.Tensor, shape: tuple[int, ...], values: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.refinement.pixels.features import normalized
 from depth_retrofit_ros.refinement.prv2.network import PatchRefinerV2
+from depth_retrofit_ros.refinement.tiles.surfaces import COUNT, Nearby
 from depth_retrofit_ros.training.ahead import Ahead
 from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, finite_truth
 from depth_retrofit_ros.training.draws import remembered
@@ -50,10 +51,12 @@ def prv2_losses(network: PatchRefinerV2, windows: Sequence[Window], generator: t
     depth at the selected pixels, after and before."""
     places = [grid(window, network.side, network.overlap) for window in windows]
     tiles = [window.tiles(network, place) for window, place in zip(windows, places, strict=True)]
-    level = torch.cat([shown.level for shown in tiles])
-    pyramids, nearby = zip(*(network.seen(shown) for shown in tiles), strict=True)
+    level = torch.cat([of.level for of in tiles])
+    pyramids, shown = zip(*(network.seen(of) for of in tiles), strict=True)
     coarse = [torch.cat(parts) for parts in zip(*pyramids, strict=True)]
-    answer, own = network.answer(torch.cat([shown.colors for shown in tiles]), level, coarse, torch.cat(nearby))
+    near = [of for of in shown if of is not None]
+    together = Nearby(*(torch.cat(parts) for parts in zip(*near, strict=True))) if near else None
+    answer, own = network.answer(torch.cat([of.colors for of in tiles]), level, coarse, together)
     change = answer.change
     target = targets(windows, places, network.side)
     refined, true = level[:, 0] + change, level[:, 0] + target.wanted
@@ -84,7 +87,8 @@ def pretraining_losses(network: PatchRefinerV2, images: Tensor, log_depth: Tenso
     shapes_of = [(width, side >> i, side >> i) for i, width in enumerate(network.fusion.widths.coarse)]
     noise = [torch.randn(len(images), *shape, generator=generator).to(images.device) for shape in shapes_of]
     level = torch.zeros_like(log_depth)[:, None]
-    answer, own = network.answer(colors, level, noise, level.expand(-1, network.shown, -1, -1))
+    near = Nearby(*(level.expand(-1, count, -1, -1) for count in (COUNT, 1 + COUNT))) if network.chooses else None
+    answer, own = network.answer(colors, level, noise, near)
     true = log_depth - log_depth.mean((1, 2), keepdim=True)
     valid = torch.ones_like(true, dtype=torch.bool)
     losses = {"pretraining": silog_loss(answer.change, true, valid), "pretraining_own": silog_loss(own, true, valid)}

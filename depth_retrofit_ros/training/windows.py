@@ -17,7 +17,7 @@ from depth_retrofit_ros.refinement.pixels.features import normalized
 from depth_retrofit_ros.refinement.tiles.layout import cut
 from depth_retrofit_ros.refinement.tiles.refiner import TileNetwork, Tiles
 from depth_retrofit_ros.training.coarse_views import CoarseView
-from depth_retrofit_ros.training.crops import crop_guides, crop_score, selected_in, surface_target
+from depth_retrofit_ros.training.crops import averaged, crop_guides, crop_score, selected_in, surface_target
 from depth_retrofit_ros.training.draws import SIMULATED, Draws, random_budget
 from depth_retrofit_ros.upsampling.edge_aware import guided_depth
 from depth_retrofit_ros.upsampling.interpolation import sample_at
@@ -30,9 +30,10 @@ LEAST_SELECTED = 0.05  # share of a window's pixels: one with fewer is seldom am
 class Window:
     """image ``uint8 [h, w, 3]``; depth ``float32 [h, w]``, the upsampled coarse depth; selected ``bool [h, w]``; target ``[h, w]``:
     ln of what is to be answered, in the coarse map's scale (see ``crops.surface_target``); truth ``[h, w]`` m, inf in the sky;
-    origin: (y, x) of its first pixel in the frame of ``size`` (H, W); score ``[h', w']``: the uncertainty on the coarse grid;
-    camera: the frame's, whose principal point is its middle; normals ``float32 [3, h, w]``: the true ones, NaN at depth edges and
-    in the sky, or None where nobody asks for them; calibrated: whether the network is told the camera.
+    origin: (y, x) of its first pixel in the frame of ``size`` (H, W); score ``[h', w']``, small ``[h', w', 3]``: the uncertainty on
+    the coarse grid, and the frame averaged to it, 0…1; camera: the frame's, whose principal point is its middle; normals ``float32
+    [3, h, w]``: the true ones, NaN at depth edges and in the sky, or None where nobody asks for them; calibrated: whether the
+    network is told the camera.
     """
 
     image: torch.Tensor
@@ -43,6 +44,7 @@ class Window:
     origin: tuple[int, int]
     size: tuple[int, int]
     score: torch.Tensor
+    small: torch.Tensor
     view: CoarseView
     camera: Camera
     normals: torch.Tensor | None = None
@@ -50,7 +52,9 @@ class Window:
 
     def to(self, device: torch.device) -> Window:
         """The same in the memory of another device."""
-        there = {name: getattr(self, name).to(device) for name in ("image", "depth", "selected", "target", "truth", "score")}
+        there = {
+            name: getattr(self, name).to(device) for name in ("image", "depth", "selected", "target", "truth", "score", "small")
+        }
         maps = {name: getattr(self.view, name).to(device) for name in ("depth", "doubt", "truth", "features")}
         normals = None if self.normals is None else self.normals.to(device)
         return replace(self, view=replace(self.view, **maps), normals=normals, **there)
@@ -69,7 +73,7 @@ class Window:
         frame_origin = torch.tensor(self.origin, device=origins.device)
         colors = normalized(cut(self.image, origins, side)).permute(0, 3, 1, 2)
         prediction = CoarsePrediction(self.view.depth, self.view.features)
-        maps = network.project(prediction, self.score, self.view.model, self.camera if self.calibrated else None)
+        maps = network.project(prediction, self.small, self.score, self.view.model, self.camera if self.calibrated else None)
         return Tiles(colors, cut(self.level(), origins, side)[:, None], maps, origins + frame_origin, self.size)
 
 
@@ -114,8 +118,8 @@ class Windows(Draws[Window]):
         (y, x), width = sample.origin, sample.image.shape[1]
         origin = y, sample.size[1] - x - width
         normals = None if sample.normals is None else sample.normals.flip(-1) * sample.normals.new_tensor([-1, 1, 1]).view(3, 1, 1)
-        view, image = replace(sample.view, **maps), sample.image.flip(1)
-        return replace(sample, image=image, origin=origin, view=view, normals=normals, **flipped)
+        view, image, small = replace(sample.view, **maps), sample.image.flip(1), sample.small.flip(1)
+        return replace(sample, image=image, small=small, origin=origin, view=view, normals=normals, **flipped)
 
 
 def cut_window(
@@ -139,7 +143,7 @@ def cut_window(
     target = surface_target(truth.flatten(), pixels, size, view)
     camera = Camera(frame_w, frame_h, f_px, f_px, (frame_w - 1) / 2, (frame_h - 1) / 2)
     made = depth.view(h, w), selected[inside], target.view(h, w), truth
-    return Window(image, *made, (y0 + y, x0 + x), size, score, view, camera)
+    return Window(image, *made, (y0 + y, x0 + x), size, score, averaged(data, view) / 255, view, camera)
 
 
 def with_normals(window: Window) -> Window:

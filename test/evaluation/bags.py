@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def compressed_message(stamp_ns: int, rgb: np.ndarray) -> bytes:
     return message("sensor_msgs/msg/CompressedImage", header=header(stamp_ns), format="jpeg", data=jpeg)
 
 
-def info_message(stamp_ns: int, width: int, height: int, f_px: float) -> bytes:
+def info_message(stamp_ns: int, width: int, height: int, f_px: float, distortion: Sequence[float] = (0.0,) * 5) -> bytes:
     k = np.array([f_px, 0, (width - 1) / 2, 0, f_px, (height - 1) / 2, 0, 0, 1], np.float64)
     p = np.insert(k, [3, 6, 9], 0.0)
     roi = STORE.types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
@@ -64,7 +65,7 @@ def info_message(stamp_ns: int, width: int, height: int, f_px: float) -> bytes:
         height=height,
         width=width,
         distortion_model="plumb_bob",
-        d=np.zeros(5),
+        d=np.array(distortion),
         k=k,
         r=np.eye(3).ravel(),
         p=p,
@@ -96,11 +97,12 @@ def write_bag(
     depth_step: int = 1,
     depth_frame: str = "camera_optical",
     info_last: bool = False,
+    distortion: Sequence[float] = (0.0,) * 5,
 ) -> Path:
     """A bag with ``/camera/image``, ``/camera/camera_info``, ``/camera/depth`` (16UC1 mm), one frame every 100 ms.
 
     depth_late_ns: how much later depth is stamped and recorded; depth_step: its every n-th pixel; depth_frame: its frame_id.
-    info_last: camera_info is recorded after its image.
+    info_last: camera_info is recorded after its image. distortion: its D.
     """
     plugin = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}[storage]
     image_type = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
@@ -114,7 +116,7 @@ def write_bag(
             pixels = compressed_message(stamp_ns, rgb) if compressed else image_message(stamp_ns, rgb, "rgb8")
             millimeters = np.round(depth[::depth_step, ::depth_step] * 1000).astype(np.uint16)
             late_ns = stamp_ns + depth_late_ns
-            writer.write(info, stamp_ns + 1000 * info_last, info_message(stamp_ns, width, height, f_px=60.0))
+            writer.write(info, stamp_ns + 1000 * info_last, info_message(stamp_ns, width, height, 60.0, distortion))
             writer.write(image, stamp_ns, pixels)
             writer.write(sensor, late_ns, image_message(late_ns, millimeters, "16UC1", frame_id=depth_frame))
     return path

@@ -117,6 +117,7 @@ class Graph:
         if coarse is not None:
             load = functools.partial(small_retrofit, coarse)
         options = {key: parameters.pop(key) for key in ("patience_s", "first_s", "namespace") if key in parameters}
+        parameters.setdefault("rectify", "false")  # the test camera's info has distortion, and its images are rectified
         overrides = [Parameter(key, value=value) for key, value in parameters.items()]
         node = DepthNode(name, load=load, parameter_overrides=overrides, context=self.context, cli_args=cli_args, **options)
         self._logged[node] = record(node.get_logger())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,8 +11,9 @@ from torch import Tensor, nn
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.prv2.network import PatchRefinerV2
-from depth_retrofit_ros.refinement.tiles.refiner import Tiles
-from depth_retrofit_ros.training.prv2 import CONSISTENCY, DETAIL, OWN, SELECTED, pretraining_losses, prv2_losses, shapes
+from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
+from depth_retrofit_ros.refinement.tiles.surfaces import Choice, Nearby
+from depth_retrofit_ros.training.prv2 import CHOICE, CONSISTENCY, DETAIL, OWN, SELECTED, pretraining_losses, prv2_losses, shapes
 from depth_retrofit_ros.training.tile_batch import ROUNDED
 from test.training.told import ramp, window
 
@@ -26,18 +29,18 @@ class Told(PatchRefinerV2):
 
     def __init__(self, change: Tensor, own: Tensor) -> None:
         nn.Module.__init__(self)
-        self.shown = 0
+        self.chooses = False
         self.change, self.own = nn.Parameter(change), nn.Parameter(own)
 
-    def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
+    def project(self, coarse: CoarsePrediction, small: Tensor, score: Tensor, model: str, camera: Camera | None) -> Tensor:
         return coarse.depth[None]
 
-    def seen(self, tiles: Tiles) -> tuple[list[Tensor], Tensor]:
-        return [tiles.level], tiles.level[:, :0]
+    def seen(self, tiles: Tiles) -> tuple[list[Tensor], Nearby | None]:
+        return [tiles.level], None
 
-    def offsets(self, colors: Tensor, level: Tensor, coarse: list[Tensor], nearby: Tensor) -> tuple[Tensor, Tensor]:
+    def answer(self, colors: Tensor, level: Tensor, coarse: list[Tensor], near: Nearby | None) -> tuple[TileAnswer, Tensor]:
         assert len(colors) == len(level) == len(coarse[0]) == len(self.change)
-        return self.change, self.own
+        return TileAnswer(self.change), self.own
 
 
 def told(change_of: Tensor, own: Tensor | None = None) -> Told:
@@ -95,6 +98,20 @@ def test_the_total_is_their_weighted_sum() -> None:
     assert all(losses[name] > 1e-3 for name in ("silog", "selected", "detail", "overlap", "own"))
 
 
+def test_a_choice_between_surfaces_takes_the_place_of_the_error_of_its_mean() -> None:
+    class Choosing(Told):
+        def answer(self, colors: Tensor, level: Tensor, coarse: list[Tensor], near: Nearby | None) -> tuple[TileAnswer, Tensor]:
+            candidates = torch.stack((self.change, self.change + 1), 1)
+            chosen = Choice(candidates, torch.full_like(candidates, 0.5).log())
+            return TileAnswer(chosen.mean(), choice=chosen), self.own
+
+    network = Choosing(told(torch.zeros(())).change.detach(), torch.zeros(2, SIDE, SIDE))
+    losses = {name: float(value.detach()) for name, value in losses_of(network).items()}
+    assert losses["selected"] == pytest.approx(0.5, rel=1e-4) and losses["choice"] == pytest.approx(math.log(2), rel=1e-4)
+    parts = losses["silog"] + SELECTED * losses["selected"] + CHOICE * losses["choice"] + DETAIL * losses["detail"]
+    assert losses["total"] == pytest.approx(parts + CONSISTENCY * losses["overlap"] + OWN * losses["own"], rel=1e-5)
+
+
 @pytest.mark.parametrize("factor", [0.3, -0.3])
 def test_the_gradient_leads_to_the_truth(factor: float) -> None:
     network = told(torch.tensor(factor), own=torch.full((2, SIDE, SIDE), factor))
@@ -117,10 +134,10 @@ def test_pretraining_is_of_depth_about_its_mean() -> None:
     log_depth = torch.randn(2, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) + 3.0
 
     class Pretrained(Told):
-        def offsets(self, colors: Tensor, level: Tensor, coarse: list[Tensor], nearby: Tensor) -> tuple[Tensor, Tensor]:
+        def answer(self, colors: Tensor, level: Tensor, coarse: list[Tensor], near: Nearby | None) -> tuple[TileAnswer, Tensor]:
             assert not level.any() and [tuple(noise.shape[2:]) for noise in coarse] == [(SIDE >> i, SIDE >> i) for i in range(6)]
             assert all(abs(float(noise.std()) - 1) < 0.3 for noise in coarse[:3])
-            return self.change, self.own
+            return TileAnswer(self.change), self.own
 
     network = Pretrained(log_depth - log_depth.mean((1, 2), keepdim=True), torch.zeros(2, SIDE, SIDE))
     network.fusion = PatchRefinerV2({}).fusion

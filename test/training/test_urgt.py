@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
+from depth_retrofit_ros.refinement.tiles.surfaces import Choice
 from depth_retrofit_ros.refinement.urgt.network import Urgt
 from depth_retrofit_ros.training.tile_batch import ROUNDED
-from depth_retrofit_ros.training.urgt import CONSISTENCY, GRADIENT, GRIDMIX, NORMALS, angles, shapes, urgt_losses
+from depth_retrofit_ros.training.urgt import CHOICE, CONSISTENCY, GRADIENT, GRIDMIX, NORMALS, angles, shapes, urgt_losses
 from test.training.told import ramp, window
 
 SIDE, OVERLAP, SLOPE = 16, 4, 0.01
@@ -26,16 +27,22 @@ class Told(Urgt):
 
     side, overlap = SIDE, OVERLAP
 
+    log_probability = torch.tensor([0.0, -100.0])  # of what it is told, and of 1 more
+
     def __init__(self, change: Tensor, turned: float) -> None:
         nn.Module.__init__(self)
         wanted = torch.stack((WANTED[:, :SIDE], WANTED[:, -SIDE:]))
         self.change, self.turned = nn.Parameter(wanted + change), nn.Parameter(torch.tensor(turned))
 
-    def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
+    def project(self, coarse: CoarsePrediction, small: Tensor, score: Tensor, model: str, camera: Camera | None) -> Tensor:
         return facing(torch.tensor(0.1))[:, None, None].expand(3, 6, 8)
 
     def forward(self, tiles: Tiles) -> TileAnswer:
-        return TileAnswer(self.change, facing(self.turned)[None, :, None, None].expand(len(self.change), 3, SIDE, SIDE))
+        candidates = torch.stack((self.change, self.change + 1), 1)
+        choice = Choice(candidates, self.log_probability[:, None, None].expand_as(candidates))
+        return TileAnswer(
+            self.change, facing(self.turned)[None, :, None, None].expand(len(self.change), 3, SIDE, SIDE), choice=choice
+        )
 
 
 def facing(angle: Tensor) -> Tensor:
@@ -49,16 +56,16 @@ def losses_of(change: Tensor, turned: float = 0.0) -> dict[str, Tensor]:
 
 def test_all_are_zero_where_the_answer_is_right() -> None:
     losses = losses_of(torch.zeros(()))
-    for name in ("robust", "selected", "gradient", "overlap", "error"):
+    for name in ("robust", "selected", "choice", "gradient", "overlap", "error"):
         assert float(losses[name].detach()) == pytest.approx(0.0, abs=1e-6)
     assert float(losses["normals"].detach()) == pytest.approx(LEAST_ANGLE, rel=0.1)
     assert float(losses["coarse_deg"]) == pytest.approx(math.degrees(0.1), rel=1e-2)
 
 
-def test_a_factor_costs_its_square() -> None:
+def test_a_factor_costs_itself() -> None:
     losses = losses_of(torch.tensor(0.3))
     assert float(losses["robust"].detach()) == pytest.approx(0.3 - ROUNDED / 2, rel=1e-5)
-    assert float(losses["selected"].detach()) == pytest.approx(0.3 - ROUNDED / 2, rel=1e-5)
+    assert float(losses["selected"].detach()) == pytest.approx(0.3, rel=1e-5)
     assert float(losses["gradient"].detach()) == pytest.approx(0.0, abs=1e-6)
     assert float(losses["error"].detach()) == pytest.approx(0.3, rel=1e-5)
 
@@ -80,6 +87,13 @@ def test_the_total_is_their_weighted_sum() -> None:
     losses = {name: float(v.detach()) for name, v in losses_of(torch.rand(2, SIDE, SIDE), 0.2).items()}
     expected = losses["robust"] + losses["selected"] + GRADIENT * losses["gradient"] + CONSISTENCY * losses["overlap"]
     assert losses["total"] == pytest.approx(expected + NORMALS * losses["normals"], rel=1e-5)
+
+
+def test_a_choice_costs_what_is_expected_of_it_and_its_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Told, "log_probability", torch.tensor([0.25, 0.75]).log())
+    losses = {name: float(value.detach()) for name, value in losses_of(torch.zeros(())).items()}
+    assert losses["selected"] == pytest.approx(0.75, rel=1e-4) and losses["choice"] == pytest.approx(math.log(4), rel=1e-4)
+    assert losses["total"] == pytest.approx(losses["selected"] + CHOICE * losses["choice"] + NORMALS * losses["normals"], abs=1e-4)
 
 
 @pytest.mark.parametrize("off", [0.3, -0.3])

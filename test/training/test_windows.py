@@ -32,7 +32,9 @@ class Recorder:
     def __init__(self) -> None:
         self.seen: list[Tiles] = []
 
-    def project(self, coarse: CoarsePrediction, score: torch.Tensor, model: str, camera: Camera | None) -> torch.Tensor:
+    def project(
+        self, coarse: CoarsePrediction, small: torch.Tensor, score: torch.Tensor, model: str, camera: Camera | None
+    ) -> torch.Tensor:
         return torch.stack((coarse.depth, score))
 
     def __call__(self, tiles: Tiles) -> TileAnswer:

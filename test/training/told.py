@@ -29,6 +29,7 @@ def window(wanted: Tensor, relief: Tensor | None = None) -> Window:
             origin=(0, 0),
             size=(height, width),
             score=torch.zeros(6, 8),
+            small=torch.full((6, 8, 3), 0.5),
             view=view,
             camera=Camera.from_hfov(width, height, 60.0),
         )

@@ -16,8 +16,10 @@ from depth_retrofit_ros.refinement.prv2.sizes import SIZES
 from depth_retrofit_ros.refinement.prv2.timm_net import TimmEncoder
 from depth_retrofit_ros.refinement.tiles.projection import Projection
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
-from depth_retrofit_ros.refinement.tiles.surfaces import choice, offsets_to, surfaces
+from depth_retrofit_ros.refinement.tiles.surfaces import COUNT, SHOWN, Nearby, choice, nearby, surfaces
 from depth_retrofit_ros.upsampling.interpolation import bilinear
+
+TOLD = COUNT + 1 + COUNT  # channels of ``Nearby``
 
 
 class PatchRefinerV2(nn.Module):
@@ -38,41 +40,45 @@ class PatchRefinerV2(nn.Module):
         self.side, self.overlap, self.together, self.samples = of.side, of.overlap, of.together, of.samples
         self.finest, self.path = of.widths.coarse[0], of.widths.path
         self.projection = Projection(self.path if self.finest == self.path else self.path + self.finest, channels)
-        self.shown = of.widths.answers - 1
-        self.encoder = TimmEncoder(of.encoder, of.widths.fine) if of.encoder else SmallEncoder(of.widths.fine, 1 + self.shown)
+        self.chooses = of.widths.answers > 1
+        self.encoder = TimmEncoder(of.encoder, of.widths.fine) if of.encoder else SmallEncoder(of.widths.fine, 1 + TOLD)
         self.fusion = TwoWayFusion(of.widths, guided)
+        if self.chooses:  # at the full size, which the encoder's maps have not
+            self.direct = nn.Conv2d(TOLD, COUNT, 3, padding=1, bias=False)
+            nn.init.zeros_(self.direct.weight)
         nn.init.zeros_(self.fusion.f2c.offset.weight)
 
-    def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
+    def project(self, coarse: CoarsePrediction, small: Tensor, score: Tensor, model: str, camera: Camera | None) -> Tensor:
         """See ``TileNetwork.project``."""
         projected = self.projection(coarse.depth, score, coarse.features, model)
-        return torch.cat((surfaces(coarse.depth), projected)) if self.shown else projected
+        return torch.cat((surfaces(coarse.depth, small), projected)) if self.chooses else projected
 
     def forward(self, tiles: Tiles) -> TileAnswer:
         """See ``TileNetwork``."""
         return self.answer(tiles.colors, tiles.level, *self.seen(tiles))[0]
 
-    def seen(self, tiles: Tiles) -> tuple[list[Tensor], Tensor]:
-        """What is known on the coarse grid at the tile's size and halved five times, finest first; and ln of the surfaces there
-        about the coarse depth, ``[T, COUNT, S, S]`` or ``[T, 0, S, S]``, see ``tiles.surfaces``."""
+    def seen(self, tiles: Tiles) -> tuple[list[Tensor], Nearby | None]:
+        """What is known on the coarse grid at the tile's size and halved five times, finest first; and of a size that chooses, what
+        is shown of the surfaces."""
         coarse = tiles.under(self.samples)
-        shown, coarse = coarse[:, : self.shown], coarse[:, self.shown :]
+        shown, coarse = (coarse[:, :SHOWN], coarse[:, SHOWN:]) if self.chooses else (coarse[:, :0], coarse)
         finest, path = coarse[:, -self.finest :], coarse[:, : self.path]
         pyramid = [self._at(finest if level == 0 else path, self.side >> level) for level in range(6)]
-        offsets = offsets_to(_enlarged(shown, self.side), tiles.level) if self.shown else tiles.level[:, :0]
-        return pyramid, offsets
+        return pyramid, nearby(_enlarged(shown, self.side), tiles.level, tiles.colors) if self.chooses else None
 
     def _at(self, maps: Tensor, size: int) -> Tensor:
         return F.adaptive_avg_pool2d(maps, size) if size <= self.samples else _enlarged(maps, size)
 
-    def answer(self, colors: Tensor, level: Tensor, coarse: list[Tensor], nearby: Tensor) -> tuple[TileAnswer, Tensor]:
-        """colors ``[T, 3, S, S]``, level ``[T, 1, S, S]``, coarse: six maps, finest first, nearby: see ``seen`` → the answer, and
+    def answer(self, colors: Tensor, level: Tensor, coarse: list[Tensor], near: Nearby | None) -> tuple[TileAnswer, Tensor]:
+        """colors ``[T, 3, S, S]``, level ``[T, 1, S, S]``, coarse: six maps, finest first, near: see ``seen`` → the answer, and
         ln of the depth that the tile's own features give, about the tile's mean, ``[T, S, S]``."""
         level = level - level.mean((1, 2, 3), keepdim=True)
-        said, own = self.fusion(self.encoder(torch.cat((colors, level, nearby), 1)), coarse, level)
-        if not self.shown:
+        if near is None:
+            said, own = self.fusion(self.encoder(torch.cat((colors, level), 1)), coarse, level)
             return TileAnswer(said[:, 0]), own[:, 0]
-        chosen = choice(said, nearby)
+        told = torch.cat(near, 1)
+        said, own = self.fusion(self.encoder(torch.cat((colors, level, told), 1)), coarse, level)
+        chosen = choice(said + F.pad(self.direct(told), (0, 0, 0, 0, 1, 0)), near.offsets)
         return TileAnswer(chosen.mean(), choice=chosen), own[:, 0]
 
 

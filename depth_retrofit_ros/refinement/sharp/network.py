@@ -35,9 +35,9 @@ class SharpDepth(nn.Module):
         self.uniform = uniform
         self.unet = SmallUNet()
 
-    def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
+    def project(self, coarse: CoarsePrediction, small: Tensor, score: Tensor, model: str, camera: Camera | None) -> Tensor:
         """ln depth of the whole frame about its median, ``[1, h, w]``, 0 where it is not known: what the bounds are taken from."""
-        del score, model, camera
+        del small, score, model, camera
         level = coarse.depth.log()
         return finite(level - level.nanmedian())[None]
 

@@ -68,9 +68,9 @@ class TileNetwork(Protocol):
     together: int
     context: int
 
-    def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
-        """``Tiles.maps`` of a frame, finite whatever cells of the coarse answer are broken; score, camera: see ``RefinerInput``;
-        model: the coarse one's name."""
+    def project(self, coarse: CoarsePrediction, small: Tensor, score: Tensor, model: str, camera: Camera | None) -> Tensor:
+        """``Tiles.maps`` of a frame, finite whatever cells of the coarse answer are broken; small, score, camera: see
+        ``RefinerInput``; model: the coarse one's name."""
         ...
 
     def __call__(self, tiles: Tiles) -> TileAnswer: ...
@@ -131,7 +131,8 @@ class TileRefiner:
         """
         network = self.network
         changes, normals, trusted, levels = (list[Tensor]() for _ in range(4))
-        maps, middle = network.project(given.coarse, given.score, given.model, given.camera), given.coarse.depth.log().nanmedian()
+        maps = network.project(given.coarse, given.small, given.score, given.model, given.camera)
+        middle = given.coarse.depth.log().nanmedian()
         origins, shared = layout.origins(chosen), chosen.new_empty(0, 2)
         if network.context and len(origins) > network.together:
             shared = layout.origins(fullest(counts, network.context))

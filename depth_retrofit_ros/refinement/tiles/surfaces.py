@@ -1,7 +1,8 @@
 """The surfaces that the coarse map shows around each of its cells, among which the head of a small network chooses.
 
 To move an edge is to give a pixel the depth of the other side. A network that has to say that depth in numbers learns it from many
-times as many images as one that has to say which side; the papers' networks, which say numbers, are trained for days.
+times as many images as one that has to say which side; the papers' networks, which say numbers, are trained for days. Which side a
+pixel is of shows in its color, which is therefore compared with that of either side here, as the sparse refiner's features do.
 """
 
 from __future__ import annotations
@@ -12,31 +13,46 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from depth_retrofit_ros.refinement.pixels.features import normalized
 from depth_retrofit_ros.refinement.tiles.projection import finite
 
 REACHES = (1, 2)  # cells
 COUNT = 2 * len(REACHES)
+SHOWN = COUNT + 3 * (1 + COUNT)  # channels of ``surfaces``
 STAY = 3.0  # logit of the coarse depth itself; those of the surfaces begin at 0
 FARTHEST = 3.0  # of ln(surface / coarse depth) that is told apart
 
 
-def surfaces(depth: Tensor) -> Tensor:
-    """ln depth about the frame's median of the nearest and of the farthest cell within each of ``REACHES``, ``[COUNT, h, w]``, of
-    coarse depth ``[h, w]``; cells that are not finite are passed over, and are 0 where nothing else is near."""
+class Nearby(NamedTuple):
+    """What T tiles are shown of the surfaces. offsets: ``[T, COUNT, S, S]``, ln(surface / coarse depth); unlike: ``[T, 1 + COUNT,
+    S, S]``, how far the pixel's color is from that of its own cell, and of the cells where the surfaces are seen."""
+
+    offsets: Tensor
+    unlike: Tensor
+
+
+def surfaces(depth: Tensor, small: Tensor) -> Tensor:
+    """ln depth about the frame's median of the nearest and of the farthest cell within each of ``REACHES``, of coarse depth ``[h,
+    w]``, then the color of each cell and of those, normalized: ``[SHOWN, h, w]``. Cells that are not finite are passed over; the
+    cell itself, at level 0, stands in where there is nothing else. small: ``float32 [h, w, 3]`` 0…1, see ``RefinerInput``."""
     level = depth.log()
     level = level - level.nanmedian()
-    known = level.isfinite()
-    found = []
+    known, colors = level.isfinite(), normalized(small * 255).permute(2, 0, 1)
+    found, seen = list[Tensor](), [colors]
     for sign in (-1, 1):
         values = torch.where(known, sign * level, -torch.inf)[None, None]
-        found += [sign * F.max_pool2d(values, 2 * reach + 1, 1, reach)[0, 0] for reach in REACHES]
-    return finite(torch.stack(found))
+        for reach in REACHES:
+            most, place = F.max_pool2d(values, 2 * reach + 1, 1, reach, return_indices=True)
+            found.append(sign * most[0, 0])
+            seen.append(colors.flatten(1)[:, place.flatten().clamp_min(0)].view_as(colors))
+    return torch.cat((finite(torch.stack(found)), *seen))
 
 
-def offsets_to(shown: Tensor, level: Tensor) -> Tensor:
-    """ln(surface / coarse depth) within a tile; shown: ``surfaces`` there ``[T, COUNT, S, S]``; level: ln coarse depth about the
-    frame's median, ``[T, 1, S, S]``."""
-    return (shown - level).clamp(-FARTHEST, FARTHEST)
+def nearby(shown: Tensor, level: Tensor, colors: Tensor) -> Nearby:
+    """Within a tile. shown: ``surfaces`` there ``[T, SHOWN, S, S]``; level: ln coarse depth about the frame's median, ``[T, 1, S,
+    S]``; colors: ``[T, 3, S, S]``, of ``Tiles``."""
+    levels, seen = shown[:, :COUNT], shown[:, COUNT:].unflatten(1, (1 + COUNT, 3))
+    return Nearby((levels - level).clamp(-FARTHEST, FARTHEST), (seen - colors[:, None]).abs().mean(2))
 
 
 class Choice(NamedTuple):
@@ -53,7 +69,7 @@ class Choice(NamedTuple):
 
 def choice(said: Tensor, offsets: Tensor) -> Choice:
     """Between the coarse depth and the surfaces, all of them moved by the network's own offset. said: ``[T, 1 + COUNT, S, S]``,
-    that offset and the logits of the surfaces; offsets: ``offsets_to``."""
+    that offset and the logits of the surfaces; offsets: of ``Nearby``."""
     logits = torch.cat((torch.full_like(said[:, :1], STAY), said[:, 1:]), 1)
     candidates = F.pad(offsets, (0, 0, 0, 0, 1, 0)) + said[:, :1]
     return Choice(candidates, logits.float().log_softmax(1))

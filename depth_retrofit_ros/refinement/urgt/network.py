@@ -17,7 +17,7 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.networks.dinov2 import Block
 from depth_retrofit_ros.coarse.networks.rotary import rotated
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
-from depth_retrofit_ros.refinement.tiles.surfaces import COUNT, choice, offsets_to, surfaces
+from depth_retrofit_ros.refinement.tiles.surfaces import COUNT, choice, nearby, surfaces
 from depth_retrofit_ros.refinement.urgt.prior import CoarseNormals
 from depth_retrofit_ros.upsampling.interpolation import bilinear
 
@@ -26,6 +26,7 @@ WIDTH, HEADS, PAIRS = 128, 4, 4  # of the transformer; a pair is one block withi
 SPECIAL = 3  # tokens of each tile beside its grid: a camera and two registers, the same for all tiles
 DETAIL, FINE = 48, 16  # channels of the head at a quarter of the size and at the full size
 LAYER_SCALE = 0.1
+DEPTHS = 1 + COUNT + 1 + COUNT  # channels that tell depth: its level, and of ``tiles.surfaces``
 ANSWERS = 1 + COUNT + 3  # an offset and the logits of the surfaces, see ``tiles.surfaces``; an offset of the normal
 STEEPEST = 4.0  # of ln depth about the frame's median, beyond which nothing is told apart
 
@@ -52,7 +53,7 @@ class Head(nn.Module):
         self.tokens = nn.Conv2d(4 * WIDTH, 4 * DETAIL, 1)
         self.join = nn.Sequential(nn.Conv2d(2 * DETAIL, DETAIL, 3, padding=1), nn.GELU(), nn.Conv2d(DETAIL, DETAIL, 3, padding=1))
         self.narrow = nn.Conv2d(DETAIL, FINE, 1)
-        self.fine = nn.Conv2d(7 + COUNT, FINE, 3, padding=1)
+        self.fine = nn.Conv2d(6 + DEPTHS, FINE, 3, padding=1)
         self.mix = nn.Sequential(nn.Conv2d(2 * FINE, FINE, 3, padding=1), nn.GELU(), nn.Conv2d(FINE, FINE, 3, padding=1), nn.GELU())
         self.last = nn.Conv2d(FINE, ANSWERS, 1)
         nn.init.zeros_(self.last.weight)
@@ -60,7 +61,7 @@ class Head(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, tokens: Tensor, quarter: Tensor, full: Tensor) -> Tensor:
-        """tokens ``[T, 4 · WIDTH, S/16, S/16]``, quarter ``[T, DETAIL, S/4, S/4]``, full ``[T, 7 + COUNT, S, S]`` → ``[T, ANSWERS,
+        """tokens ``[T, 4 · WIDTH, S/16, S/16]``, quarter ``[T, DETAIL, S/4, S/4]``, full ``[T, 6 + DEPTHS, S, S]`` → ``[T, ANSWERS,
         S, S]``."""
         low = _enlarged(F.pixel_shuffle(self.tokens(tokens), 2), quarter.shape[2])
         x = F.gelu(self.join(torch.cat((low, quarter), 1)))
@@ -77,7 +78,7 @@ class Urgt(nn.Module):
     def __init__(self, across: bool = True, local: bool = False) -> None:
         super().__init__()
         self.across, self.local, self.coarse_normals = across, local, CoarseNormals()
-        self.color, self.depth, self.normal = Stem(3), Stem(1 + COUNT), Stem(3)
+        self.color, self.depth, self.normal = Stem(3), Stem(DEPTHS), Stem(3)
         self.special = nn.Parameter(torch.randn(SPECIAL, WIDTH) * 0.02)
         self.within = nn.ModuleList(Block(WIDTH, HEADS, qk_norm=True, rope=rotated) for _ in range(PAIRS))
         self.between = nn.ModuleList(Block(WIDTH, HEADS, qk_norm=True, rope=rotated) for _ in range(PAIRS))
@@ -86,17 +87,17 @@ class Urgt(nn.Module):
                 nn.init.constant_(scale.gamma, LAYER_SCALE)
         self.head = Head()
 
-    def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
+    def project(self, coarse: CoarsePrediction, small: Tensor, score: Tensor, model: str, camera: Camera | None) -> Tensor:
         """See ``CoarseNormals``, and after these ``surfaces``."""
         del score, model
-        return torch.cat((self.coarse_normals(coarse, camera), surfaces(coarse.depth)))
+        return torch.cat((self.coarse_normals(coarse, camera), surfaces(coarse.depth, small)))
 
     def forward(self, tiles: Tiles) -> TileAnswer:
         """See ``TileNetwork``."""
         level = (tiles.level / STEEPEST).clamp(-1, 1)
         under = tiles.under(self.side)
-        prior, nearby = under[:, :3], offsets_to(under[:, 3:], tiles.level)
-        depth = torch.cat((level, nearby), 1)
+        prior, near = under[:, :3], nearby(under[:, 3:], tiles.level, tiles.colors)
+        depth = torch.cat((level, near.offsets, near.unlike), 1)
         stems = self.color(tiles.colors), self.depth(depth), self.normal(prior)
         quarter, grid = (sum(parts[1:], parts[0]) for parts in zip(*stems, strict=True))
         count, rows = len(grid), grid.shape[2]
@@ -113,7 +114,7 @@ class Urgt(nn.Module):
                 kept += [inside, tokens]
         dense = torch.cat(kept, 2)[:, SPECIAL:].transpose(1, 2).reshape(count, 4 * WIDTH, rows, rows)
         said = self.head(dense, quarter, torch.cat((tiles.colors, depth, prior), 1))
-        chosen = choice(said[:, :-3], nearby)
+        chosen = choice(said[:, :-3], near.offsets)
         return TileAnswer(chosen.mean(), F.normalize(prior + said[:, -3:], dim=1), choice=chosen)
 
     def _places(self, origins: Tensor, rows: int) -> Tensor:

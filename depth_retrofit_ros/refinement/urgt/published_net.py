@@ -76,9 +76,9 @@ class PublishedUrgt(nn.Module):
             for parameter in part.scratch.output_conv2[2].parameters():
                 nn.init.zeros_(parameter)
 
-    def project(self, coarse: CoarsePrediction, score: Tensor, model: str, camera: Camera | None) -> Tensor:
+    def project(self, coarse: CoarsePrediction, small: Tensor, score: Tensor, model: str, camera: Camera | None) -> Tensor:
         """Normals, see ``CoarseNormals``, and inverse depth in the median's unit, ``float32 [4, h, w]``."""
-        del score, model
+        del small, score, model
         level = coarse.depth.log()
         inverse = torch.nan_to_num((level.nanmedian() - level).exp(), nan=1.0, posinf=1.0)
         return torch.cat((self.coarse_normals(coarse, camera), inverse[None]))

@@ -24,6 +24,7 @@ from depth_retrofit_ros.runtime.worker import FrameCounts
 if TYPE_CHECKING:
     from std_msgs.msg import Header
 
+    from depth_retrofit_ros.ros.node.camera_infos import MatchedInfo
     from depth_retrofit_ros.ros.node.parameters import Settings, Stage
     from depth_retrofit_ros.ros.node.scale_fit import ScaleReport
 
@@ -36,7 +37,8 @@ class FrameHealth:
 
     unsubscribed: images that came while nobody subscribed to any output; no other count has them. subscribed: somebody did, last
     time. clock_problem: why their age means nothing, None where it does. calibration_problem: why there are no intrinsics, None
-    where there are. camera: the last image's. info_lost: camera_info came, and is not published any more. prompt_problem: why the
+    where there are. info: the camera_info of the last image, and how it was found; unmatched: images for which none of their time
+    was there. camera: the last image's. info_lost: camera_info came, and is not published any more. prompt_problem: why the
     last image has no sparse depth of its own for a model that takes it, None where it has some or needs none. prompt_age_s: how
     much older than the image the sparse depth is that the model was given, None where it was given none. answered: there is a
     depth.
@@ -45,7 +47,8 @@ class FrameHealth:
     something does. first_takes: why the first one takes so long, None where it does not. missing_outputs: output → why
     the last frame went out without it. remembered: frames that the model remembers at present, None of one that never does.
     left_out: pixels of the last frame that were uncertain and, by the bound on their number, not refined.
-    warm_ups: for how many image sizes the device was made ready. reported_failures: how many are told already.
+    warm_ups: for how many image sizes the device was made ready. rectification: what is done to the images, empty where nothing is
+    known; rectification_doubt: why that may be wrong, None where it is not. reported_failures: how many are told already.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
@@ -55,6 +58,8 @@ class FrameHealth:
     last_failure: str = ""
     clock_problem: str | None = None
     calibration_problem: str | None = None
+    info: MatchedInfo | None = None
+    unmatched: int = 0
     camera: Camera | None = None
     info_lost: bool = False
     prompt_problem: str | None = None
@@ -72,6 +77,8 @@ class FrameHealth:
     remembered: int | None = None
     left_out: int = 0
     warm_ups: int = 0
+    rectification: str = ""
+    rectification_doubt: str | None = None
     reported_failures: int = 0
 
 
@@ -81,7 +88,8 @@ class Health:
 
     loaded_model: the name of the coarse model, once there is one; device, claim, coarse_size: its own; None while there is none.
     engine: of the refiner's sparse convolutions. coarse: the model; what runs it may change with the size of the images.
-    way_out: how images and clouds are published. sparse_topics: depth image, points; empty where nothing takes them.
+    way_out: how images and clouds are published. asleep: the image is not subscribed, because nobody listens.
+    sparse_topics: depth image, points; empty where nothing takes them.
     device_fault: why this process can use its device no more; empty where it can. configuring_s: for how long it has been
     configuring, 0 where it is not. graph_problems: what on the graph keeps images away or mixes nodes up. lost: images that the
     transport lost since activation.
@@ -101,6 +109,7 @@ class Health:
     engine: str = ""
     coarse: CoarseModel | None = None
     way_out: str = ""
+    asleep: bool = False
     image_topic: str = ""
     info_topic: str = ""
     sparse_topics: tuple[str, ...] = ()
@@ -176,6 +185,8 @@ def _input(health: Health) -> Report:
         values |= {"age p50 [ms]": f"{age.p50:.1f}", "age p95 [ms]": f"{age.p95:.1f}", "age p99 [ms]": f"{age.p99:.1f}"}
     if health.stage != "active":
         return OK, health.stage, values
+    if health.asleep:
+        return OK, f"{health.image_topic} is not subscribed: nobody listens to an output", values
     if statistics.input_hz == 0.0:
         return WARN, f"waiting for image on {health.image_topic}", values
     if failed := counts.failed - health.frames.reported_failures:
@@ -194,18 +205,24 @@ def _graph(health: Health) -> Report:
 
 def _calibration(health: Health) -> Report:
     frames = health.frames
-    values = {"topic": health.info_topic}
+    values = {"topic": health.info_topic, "rectification": frames.rectification}
     if camera := frames.camera:
         values |= {
             "image": f"{camera.width}x{camera.height}",
             "fx fy cx cy [px]": _numbers(camera.fx, camera.fy, camera.cx, camera.cy),
         }
+    if frames.info is not None:
+        values |= {"found by": frames.info.by, "apart [s]": f"{frames.info.apart_s:.3f}", "images without": str(frames.unmatched)}
     if health.stage != "active":
         return OK, health.stage, values
     if frames.calibration_problem:
         return WARN, frames.calibration_problem, values
+    if frames.info is not None and (told := list(filter(None, (frames.info.frame_problem, frames.info.stamp_problem)))):
+        return WARN, "; ".join(told), values
     if frames.info_lost:
         return WARN, f"camera_info on {health.info_topic} is no longer published: the last one is used", values
+    if frames.rectification_doubt:
+        return WARN, frames.rectification_doubt, values
     return OK, "camera_info fits the image", values
 
 

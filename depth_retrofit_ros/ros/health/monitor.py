@@ -21,6 +21,8 @@ from depth_retrofit_ros.selection.threshold import CAP
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+    from depth_retrofit_ros.ros.messages.rectification import Rectified
+    from depth_retrofit_ros.ros.node.camera_infos import MatchedInfo
     from depth_retrofit_ros.ros.node.scale_fit import ScaleReport
 
 SAMPLED = 16  # every n-th pixel in both directions
@@ -62,6 +64,21 @@ class FrameMonitor:
         self._tell_calibration()
         self._watch.see(frame.stamp_ns, frame.frame_id)
         frames.clock_problem = clock_problem(frame.stamp_ns, self.now_ns(), self._simulated)
+
+    def matched(self, info: MatchedInfo) -> None:
+        """The image's camera_info was looked for. That none is of its time is told once, and counted; the diagnostics go on."""
+        frames = self._frames
+        frames.info = info
+        self._log.state("frame of camera_info", info.frame_problem)
+        if info.stamp_problem:
+            frames.unmatched += 1
+            if frames.unmatched == 1:
+                self._log.event(info.stamp_problem)
+
+    def rectified(self, how: Rectified) -> None:
+        """How the frame's image was rectified."""
+        self._frames.rectification, self._frames.rectification_doubt = how.told, how.doubt
+        self._log.state("rectification", how.doubt)
 
     def warmed_up(self, size: tuple[int, int], camera: Camera | None, took_s: float, count: int) -> None:
         """The device was made ready for images of this size (H, W). count: how often it was, for any."""

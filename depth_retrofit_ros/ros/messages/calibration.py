@@ -42,6 +42,17 @@ def intrinsics(info: CameraInfo, width: int, height: int) -> Camera | None:
     return region.resized(width, height)
 
 
+def raw_intrinsics(info: CameraInfo, width: int, height: int) -> Camera:
+    """Of an image of ``width x height`` as the sensor takes it: K, cropped and scaled as ``intrinsics`` does it with P. Raises
+    CameraError, also where there is none."""
+    k = np.array(info.k).reshape(3, 3)
+    if not has_focal_length(k):
+        raise CameraError("camera_info has distortion and no K, which images are rectified by: publish the whole calibration")
+    fx, fy, cx, cy = map(float, _numbers(k))
+    x_offset, y_offset, region_width, region_height = _region(info)
+    return Camera(region_width, region_height, fx, fy, cx - x_offset, cy - y_offset).resized(width, height)
+
+
 def info_for_image(info: CameraInfo, camera: Camera, header: object) -> CameraInfo:
     """The info of a depth image that covers the same view as ``camera``: K, P and the size scaled, D, R and the model kept.
 
@@ -55,7 +66,7 @@ def info_for_image(info: CameraInfo, camera: Camera, header: object) -> CameraIn
     sx, sy = camera.width / region_width, camera.height / region_height
     scaled.width, scaled.height = camera.width, camera.height
     scaled.k = _rescale(np.array(info.k).reshape(3, 3), x_offset, y_offset, sx, sy).ravel()
-    if _has_focal_length(_p(info)):
+    if has_focal_length(_p(info)):
         scaled.p = _rescale(_p(info), x_offset, y_offset, sx, sy).ravel()
     else:
         scaled.p = np.hstack((scaled.k.reshape(3, 3), np.zeros((3, 1)))).ravel()
@@ -73,7 +84,7 @@ def _matrix(info: CameraInfo) -> np.ndarray | None:
     """P [3, 4], or K [3, 3] where P has no focal length; None where neither has. NaN in both is for ``Camera`` to refuse."""
     p, k = _p(info), np.array(info.k).reshape(3, 3)
     for matrix in (p, k):
-        if _has_focal_length(matrix):
+        if has_focal_length(matrix):
             return matrix
     return next((matrix for matrix in (p, k) if np.isnan(_numbers(matrix)).any()), None)
 
@@ -83,7 +94,7 @@ def _numbers(matrix: np.ndarray) -> np.ndarray:
     return matrix[[0, 1, 0, 1], [0, 1, 2, 2]]
 
 
-def _has_focal_length(matrix: np.ndarray) -> bool:
+def has_focal_length(matrix: np.ndarray) -> bool:
     """Whether K or P was filled in, whatever with: without a calibration it is zero or NaN, sometimes but for its last row."""
     numbers = _numbers(matrix)
     return bool((numbers[:2] != 0).all() and not np.isnan(numbers).any())

@@ -40,6 +40,10 @@ class CdrWriter:
         self._align()
         self._bytes += struct.pack("=i", value)
 
+    def float32(self, value: float) -> None:
+        self._align()
+        self._bytes += struct.pack("=f", value)
+
     def string(self, value: str) -> None:
         """In UTF-8, up to its first zero, as rclpy has it."""
         encoded = value.encode().split(b"\0", 1)[0]

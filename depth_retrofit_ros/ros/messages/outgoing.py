@@ -23,7 +23,7 @@ _MOST_BYTES = (1 << 32) - 1  # of a sequence: CDR counts its elements with 32 bi
 _IS_BIGENDIAN = int(sys.byteorder == "big")
 _ALIGNMENT = 64  # bytes, a cache line
 _HEADROOM = 512  # bytes, for all that comes before the data; more is allocated where a frame's name is that long
-_CLOUD_FIELDS = (("x", 0), ("y", 4), ("z", 8), ("rgb", 12))
+_POSITION_FIELDS = (("x", 0), ("y", 4), ("z", 8))
 
 
 class SerializedBuffer:
@@ -86,7 +86,7 @@ class ImageMessage:
 
 
 class CloudMessage:
-    """A ``sensor_msgs/PointCloud2`` of x, y, z, rgb (16 bytes per point) that is reused, as ``ImageMessage`` is."""
+    """A ``sensor_msgs/PointCloud2`` of x, y, z and color or intensity (16 bytes a point) that is reused, as ``ImageMessage`` is."""
 
     def __init__(self) -> None:
         self._buffer = SerializedBuffer()
@@ -96,16 +96,18 @@ class CloudMessage:
         """``uint8 [n]``; the same memory for every frame."""
         return self._buffer.serialized
 
-    def prepare(self, height: int, width: int, header: Header) -> np.ndarray:
-        """The message's own memory as ``float32 [h, w, 4]``."""
+    def prepare(self, height: int, width: int, header: Header, *, last_field: str = "rgb", is_dense: bool = False) -> np.ndarray:
+        """The message's own memory as ``float32 [h, w, 4]``. last_field: what is called so follows x, y, z; is_dense: no point is
+        NaN."""
+        fields = (*_POSITION_FIELDS, (last_field, 12))
         row_step = width * POINT_STEP
         _require_sendable(height * row_step)
         before = CdrWriter()
         before.header(header)
         before.uint32(height)
         before.uint32(width)
-        before.uint32(len(_CLOUD_FIELDS))
-        for name, offset in _CLOUD_FIELDS:
+        before.uint32(len(fields))
+        for name, offset in fields:
             before.string(name)
             before.uint32(offset)
             before.uint8(PointField.FLOAT32)
@@ -114,8 +116,7 @@ class CloudMessage:
         before.uint32(POINT_STEP)
         before.uint32(row_step)
         before.uint32(height * row_step)
-        is_dense = b"\0"
-        return self._buffer.data(height * row_step, bytes(before), is_dense).view(np.float32).reshape(height, width, 4)
+        return self._buffer.data(height * row_step, bytes(before), bytes([is_dense])).view(np.float32).reshape(height, width, 4)
 
 
 def _require_sendable(size: int) -> None:

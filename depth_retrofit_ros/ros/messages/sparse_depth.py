@@ -11,6 +11,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import SparseDepthError
 from depth_retrofit_ros.frame import SparseDepth
 from depth_retrofit_ros.io.encodings import DEPTHS, TABLE
+from depth_retrofit_ros.lens import Optics, RayTable, Rectification
 from depth_retrofit_ros.ros.messages.calibration import same_view
 
 if TYPE_CHECKING:
@@ -45,27 +46,47 @@ def from_image(message: Image, width: int, height: int) -> SparseDepth:
     return SparseDepth(y * width + x, z)
 
 
-def from_points(message: PointCloud2, camera: Camera, pose: Sequence[float]) -> SparseDepth:
+def from_points(message: PointCloud2, camera: Camera, pose: Sequence[float], optics: Optics | None = None) -> SparseDepth:
     """Points, projected into the image of ``camera``.
 
-    pose: of the points' frame in the optical frame, x y z [m] and a unit quaternion qx qy qz qw. Raises SparseDepthError.
+    pose: of the points' frame in the optical frame, x y z [m] and a unit quaternion qx qy qz qw. optics: see ``Frame``. Raises
+    SparseDepthError.
     """
     points = _points(message)
     points = points[np.isfinite(points).all(axis=1)]  # before they are thinned: most of an organised cloud may be unknown
     few = _thinned(points, _MOST_POINTS)
-    seen = _projected(few, camera, pose)
+    seen = _projected(few, camera, pose, optics)
     if len(seen.depth) < MOST_PIXELS and len(few) < len(points):  # a lens that sees little of a scanner's full turn
-        seen = _projected(points, camera, pose)
+        seen = _projected(points, camera, pose, optics)
     kept = _thinned(np.arange(len(seen.depth)), MOST_PIXELS)
     return SparseDepth(seen.pixels[kept], seen.depth[kept])
 
 
-def _projected(points: np.ndarray, camera: Camera, pose: Sequence[float]) -> SparseDepth:
+def rectified(sparse: SparseDepth, optics: Optics | None) -> SparseDepth:
+    """Of pixels of the image as it came, in the image that was made of it; what that does not show is left out."""
+    if not isinstance(optics, Rectification):
+        return sparse
+    rows, columns = np.divmod(sparse.pixels, optics.lens.camera.width)
+    places, depth = optics.pixels(np.column_stack((columns, rows)).astype(np.float64), sparse.depth)
+    return _in_view(places[:, 0], places[:, 1], depth, optics.camera)
+
+
+def _projected(points: np.ndarray, camera: Camera, pose: Sequence[float], optics: Optics | None) -> SparseDepth:
     """Those of the points ``float32|64 [N, 3]`` that the camera sees."""
     with np.errstate(all="ignore"):  # whatever the numbers are, only points in front of the camera and in view are kept
         xyz = points.astype(np.float64) @ _rotation(pose[3:]).T + np.asarray(pose[:3])
+        if isinstance(optics, RayTable):
+            u, v = optics.lens.project(xyz).T
+            return _in_view(u, v, xyz[:, 2], camera)
+        if optics is not None:
+            xyz = xyz @ optics.rotation.T
         z = xyz[:, 2]
-        u, v = camera.fx * xyz[:, 0] / z + camera.cx, camera.fy * xyz[:, 1] / z + camera.cy
+        return _in_view(camera.fx * xyz[:, 0] / z + camera.cx, camera.fy * xyz[:, 1] / z + camera.cy, z, camera)
+
+
+def _in_view(u: np.ndarray, v: np.ndarray, z: np.ndarray, camera: Camera) -> SparseDepth:
+    """Those of the places (u, v) [px] with depth z that are in front of the camera and in its image."""
+    with np.errstate(invalid="ignore"):
         seen = np.isfinite(z) & (z > _NEAREST_M) & (u > -0.5) & (u < camera.width - 0.5) & (v > -0.5) & (v < camera.height - 0.5)
     x, y = np.rint(u[seen]).astype(np.int64), np.rint(v[seen]).astype(np.int64)
     return SparseDepth(y * camera.width + x, z[seen])

@@ -6,23 +6,32 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
 from geometry_msgs.msg import PoseArray
 from rclpy.exceptions import InvalidHandle
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from depth_retrofit_ros.device.launches import has_kernels
+from depth_retrofit_ros.errors import OutputError
 from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.lens import RayTable
 from depth_retrofit_ros.msg import FrameStats
+from depth_retrofit_ros.pointcloud.filters import EVERYTHING
 from depth_retrofit_ros.pointcloud.organized import cloud_size
 from depth_retrofit_ros.ros.messages.calibration import info_for_image
+from depth_retrofit_ros.ros.messages.disparity import disparity_type
 from depth_retrofit_ros.ros.messages.outgoing import CloudMessage, ImageMessage
+from depth_retrofit_ros.ros.node.crop_frame import CropFrame, filter_of
+from depth_retrofit_ros.ros.node.derived_messages import DerivedMessages, derived_settings
 from depth_retrofit_ros.ros.node.parameters import OUTPUTS
+from depth_retrofit_ros.ros.node.transforms import Transforms
 from depth_retrofit_ros.ros.transport.outlet import outlet
 from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH
+from depth_retrofit_ros.runtime.derived_outputs import DERIVED, OF_A_CAMERA, OF_METRIC_DEPTH
+from depth_retrofit_ros.runtime.filtered_cloud import failing
 from depth_retrofit_ros.runtime.host_outputs import Fill, HostOutputs
 from depth_retrofit_ros.runtime.rate_limiter import RateLimiter
 
@@ -35,6 +44,7 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.ros.node.parameters import Settings
     from depth_retrofit_ros.ros.node.views import Window
     from depth_retrofit_ros.runtime.device_outputs import DeviceOutputs
+    from depth_retrofit_ros.runtime.filtered_cloud import CloudFill
 
 
 class Destination(Protocol):
@@ -54,8 +64,9 @@ class Destination(Protocol):
 # (node, message type, topic, queue depth) → where the messages of that topic go.
 MakeDestination = Callable[["Node", type, str, int], Destination]
 
-# Output → type, topic and queue of its publisher. The parameter `outputs` chooses among those that are not always offered.
-_TOPICS: dict[str, tuple[type, str, int]] = {
+# Output → type, topic and queue of its publisher; a function where the type is not part of every installation, and raises what to
+# install. The parameter `outputs` chooses among those that are not always offered.
+_TOPICS: dict[str, tuple[type | Callable[[], type], str, int]] = {
     "depth": (Image, "~/depth/image_rect", LARGE_DEPTH),
     "depth_mm": (Image, "~/depth/image_rect_raw", LARGE_DEPTH),
     "points": (PointCloud2, "~/points", LARGE_DEPTH),
@@ -65,6 +76,11 @@ _TOPICS: dict[str, tuple[type, str, int]] = {
     "normals_preview": (Image, "~/normals/preview", LARGE_DEPTH),
     "camera_info": (CameraInfo, "~/depth/camera_info", SMALL_DEPTH),
     "frame_stats": (FrameStats, "~/frame_stats", SMALL_DEPTH),
+    "depth_compressed": (CompressedImage, "~/depth/image_rect/compressedDepth", LARGE_DEPTH),
+    "depth_mm_compressed": (CompressedImage, "~/depth/image_rect_raw/compressedDepth", LARGE_DEPTH),
+    "preview_compressed": (CompressedImage, "~/depth/preview/compressed", LARGE_DEPTH),
+    "disparity": (disparity_type, "~/disparity", LARGE_DEPTH),
+    "scan": (LaserScan, "~/scan", SMALL_DEPTH),
     "view_points": (PointCloud2, "~/views/points", LARGE_DEPTH),
     "view_poses": (PoseArray, "~/views/poses", SMALL_DEPTH),
 }
@@ -95,10 +111,17 @@ class Outputs:
 
     chosen: names of ``parameters.OUTPUTS``; camera_info and the statistics are always offered, and what only a window of frames has
     where there is one (``views``). make: of each publisher; what it
-    raises is raised.
+    raises is raised. transforms: where the camera is in the frame of the cloud's box.
     """
 
-    def __init__(self, node: Node, chosen: Collection[str], make: MakeDestination = outlet, views: bool = False) -> None:
+    def __init__(
+        self,
+        node: Node,
+        chosen: Collection[str],
+        make: MakeDestination = outlet,
+        views: bool = False,
+        transforms: Transforms | None = None,
+    ) -> None:
         self._node = node
         self._make = make
         self._always = (*_ALWAYS, *_OF_VIEWS) if views else _ALWAYS
@@ -108,7 +131,9 @@ class Outputs:
         self._cloud_limiter, self._view_cloud_limiter = RateLimiter(), RateLimiter()
         self._makers: dict[torch.device, HostOutputs | DeviceOutputs] = {}
         self._points_message, self._view_points_message = CloudMessage(), CloudMessage()
+        self._crop = CropFrame(transforms or Transforms())
         self._image_messages = {name: ImageMessage(*kind) for name, kind in _IMAGES.items()}
+        self._derived_messages = DerivedMessages()
         self.choose(chosen)
 
     @property
@@ -123,17 +148,25 @@ class Outputs:
     def publish(self, frame: Frame, result: DepthFrame, header: Header, info: CameraInfo | None, settings: Settings) -> Sent:
         """Send what is chosen to whoever listens.
 
-        header: the image's own, used as it is. info: as received, None where there is none for this image. Millimetres and the
-        cloud are sent only where the depth is metric, normals only where the camera is known. Each output goes out as soon as it is
-        made, so that none waits for another, and one that fails is missing alone: only where nothing at all went out its error is
-        raised.
+        header: the image's own, used as it is. info: as received, None where there is none for this image. Millimetres, the cloud
+        and ``OF_METRIC_DEPTH`` are sent only where the depth is metric, normals and ``OF_A_CAMERA`` only where the camera is known.
+        Each output goes out as soon as it is made, so that none waits for another, and one that fails is missing alone: only where
+        nothing at all went out its error is raised.
         """
         times_ms: dict[str, float] = {}
         failed: dict[str, Exception] = {}
         camera, publishers = frame.camera, self._publishers
-        send, due = partial(self._try, publishers, times_ms, failed), self._due(publishers, result, camera, settings)
-        fills = self._maker(result.depth.device).begin(result, frame, due, settings.cloud_stride)
-        messages = {name: partial(self._filled, name, fill, result, header, settings) for name, fill in fills.items()}
+        send, due = partial(self._try, publishers, times_ms, failed), self._due(publishers, result, frame, settings)
+        cloud, missing = EVERYTHING, dict[str, Fill]()
+        if "points" in due:
+            try:
+                cloud = self._crop.filter(header, settings)
+            except OutputError as error:
+                due.remove("points")
+                missing["points"] = failing(error)
+        begin = self._maker(result.depth.device).begin
+        fills = {**begin(result, frame, due, settings.cloud_stride, derived_settings(settings), cloud), **missing}
+        messages = {name: partial(self._filled, name, fill, result, camera, header, settings) for name, fill in fills.items()}
         for name in _DEPTHS:
             if name in messages:
                 send(name, messages.pop(name))
@@ -194,8 +227,8 @@ class Outputs:
         try:
             for name in names:
                 if name not in before:
-                    message_type, topic, depth = _TOPICS[name]
-                    made[name] = self._make(self._node, message_type, topic, depth)
+                    kind, topic, depth = _TOPICS[name]
+                    made[name] = self._make(self._node, kind if isinstance(kind, type) else kind(), topic, depth)
         except Exception:  # of whatever kind
             for publisher in made.values():
                 publisher.destroy()
@@ -208,10 +241,13 @@ class Outputs:
         publisher = self._publishers.get(name)
         return publisher is not None and _is_subscribed(publisher) and limiter.due(rate_hz, time.monotonic())
 
-    def _due(self, publishers: dict[str, Destination], result: DepthFrame, camera: Camera | None, settings: Settings) -> list[str]:
+    def _due(self, publishers: dict[str, Destination], result: DepthFrame, frame: Frame, settings: Settings) -> list[str]:
         """The outputs that can be made of this answer, and that somebody waits for."""
-        possible = {"depth_mm": result.metric, "normals": camera is not None, "normals_preview": camera is not None}
-        due = [name for name in OUTPUTS if possible.get(name, True) and name in publishers and _is_subscribed(publishers[name])]
+        camera = frame.camera
+        is_pinhole = camera is not None and not isinstance(frame.optics, RayTable)
+        metric, camera_known = {"depth_mm", *OF_METRIC_DEPTH}, {"normals", "normals_preview", *OF_A_CAMERA}
+        impossible = (set() if result.metric else metric) | (set() if is_pinhole else camera_known)
+        due = [name for name in OUTPUTS if name not in impossible and name in publishers and _is_subscribed(publishers[name])]
         if "points" in due and not (
             result.metric and camera is not None and self._cloud_limiter.due(settings.cloud_rate, time.monotonic())
         ):
@@ -224,15 +260,25 @@ class Outputs:
             self._makers = {device: _maker_for(device)}
         return self._makers[device]
 
-    def _filled(self, name: str, fill: Fill, result: DepthFrame, header: Header, settings: Settings) -> np.ndarray:
+    def _filled(
+        self, name: str, fill: Fill, result: DepthFrame, camera: Camera | None, header: Header, settings: Settings
+    ) -> np.ndarray:
         """The serialized message of an output."""
         height, width = result.depth.shape
+        if name in DERIVED:
+            return self._derived_messages.filled(name, fill, (height, width), camera, header, settings)
         if name == "points":
-            fill(self._points_message.prepare(*cloud_size(height, width, settings.cloud_stride), header))
-            return self._points_message.serialized
+            return self._filled_points(fill, (height, width), header, settings)
         image = self._image_messages[name]
         fill(image.prepare(height, width, header))
         return image.serialized
+
+    def _filled_points(self, fill: Fill, size: tuple[int, int], header: Header, settings: Settings) -> np.ndarray:
+        made = filter_of(settings, EVERYTHING.pose)
+        rows, columns = cloud_size(*size, settings.cloud_stride) if made.plain else cast("CloudFill", fill).shape()
+        message = self._points_message
+        fill(message.prepare(rows, columns, header, last_field=settings.cloud_fields, is_dense=not made.organized))
+        return message.serialized
 
     def _make_view_points(self, window: Window, refine: ViewRefiner, header: Header, stride: int) -> np.ndarray:
         positions, colors = window.points(refine, stride)

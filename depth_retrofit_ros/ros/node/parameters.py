@@ -13,7 +13,10 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from depth_retrofit_ros.coarse.input_size import DEFAULT, NATIVE
 from depth_retrofit_ros.device.precisions import PRECISIONS
 from depth_retrofit_ros.errors import SetupError
+from depth_retrofit_ros.io.compressed_depth import DEPTH_CODECS
 from depth_retrofit_ros.preset_names import PRESETS
+from depth_retrofit_ros.ros.messages.rectification import CHOICES as RECTIFY
+from depth_retrofit_ros.runtime.derived_outputs import DERIVED
 from depth_retrofit_ros.selection.names import SELECTORS
 
 if TYPE_CHECKING:
@@ -22,8 +25,9 @@ if TYPE_CHECKING:
 Value: TypeAlias = "str | bool | int | float | tuple[str, ...] | tuple[float, ...]"
 Stage = Literal["unconfigured", "inactive", "active"]
 
-OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview")
+OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview", *DERIVED)
 EMPTY = "an empty list"
+NO_BOX = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -32,9 +36,9 @@ class Parameter:
     """One row of the table.
 
     until: the last lifecycle stage in which it may be changed; "active" is live, from the next frame on; None is at start only.
-    span: smallest and largest value; below: whether the largest itself is refused, of numbers with a fraction; choices: the
-    accepted words, of which a list takes one or more; pose: seven numbers, a position and a unit quaternion; number_text: a text
-    that may be a whole number, which YAML and ``-p`` take for an integer.
+    span: smallest and largest value; below: whether the largest itself is refused, of numbers with a fraction; or_zero: whether 0
+    is accepted too; choices: the accepted words, of which a list takes one or more; pose: seven numbers, a position and a unit
+    quaternion; box: six, two corners; number_text: a text that may be a whole number, which YAML and ``-p`` take for an integer.
     """
 
     name: str
@@ -43,8 +47,10 @@ class Parameter:
     description: str
     span: tuple[float, float] | None = None
     below: bool = False
+    or_zero: bool = False
     choices: tuple[str, ...] = ()
     pose: bool = False
+    box: bool = False
     number_text: bool = False
 
     @property
@@ -54,22 +60,30 @@ class Parameter:
             return f"{'some' if isinstance(self.default, tuple) else 'one'} of {', '.join(self.choices)}"
         if self.pose:
             return "x y z [m] and a unit quaternion qx qy qz qw"
+        if self.box:
+            return "x y z at least and x y z at most [m], the former below the latter"
         if self.number_text:
             return f"a number of pixels, {NATIVE} or {DEFAULT}"
-        return f"{self.span[0]:g} to {'below ' if self.below else ''}{self.span[1]:g}" if self.span else ""
+        zero = "0, or " if self.or_zero else ""
+        return f"{zero}{self.span[0]:g} to {'below ' if self.below else ''}{self.span[1]:g}" if self.span else ""
 
     @property
     def accepted(self) -> tuple[float, float] | None:
         """The smallest and the largest number that are accepted."""
+        if self.span and self.or_zero:
+            return 0.0, self.span[1]
         return (self.span[0], math.nextafter(self.span[1], -math.inf)) if self.span and self.below else self.span
 
     def converted(self, value: Any) -> Any:
         """``value`` with integers as the doubles, or the text, that are meant. Of whatever type."""
+        if isinstance(value, bool) and str(value).lower() in self.choices:  # YAML takes the word for a truth value
+            return str(value).lower()
         if self.number_text and _is_integer(value):
             return str(value)
         if isinstance(self.default, float) and _is_integer(value):
             return float(value)
-        if self.pose and isinstance(value, Sequence) and value and all(map(_is_integer, value)):  # YAML's lists are of one type
+        integers = isinstance(value, Sequence) and value and all(map(_is_integer, value))
+        if (self.pose or self.box) and integers:  # YAML's lists are of one type
             return [float(number) for number in value]
         return value
 
@@ -83,9 +97,13 @@ class Parameter:
                 return f"{self.name} must be {self.constraint}, not {repr(', '.join(words)) if words else EMPTY}"
         if self.pose and not (len(value) == 7 and abs(math.hypot(*value[3:]) - 1) < 1e-3 and all(map(math.isfinite, value))):
             return f"{self.name} must be {self.constraint}, not {', '.join(f'{number:g}' for number in value) or EMPTY}"
+        if self.box and not _is_box(value):
+            return f"{self.name} must be {self.constraint}, not {', '.join(f'{number:g}' for number in value) or EMPTY}"
         if self.number_text and not (value.isdecimal() or value in (DEFAULT, NATIVE)):
             return f"{self.name} must be {self.constraint}, not '{value}'"
         if self.accepted and not self.accepted[0] <= value <= self.accepted[1]:  # written so that NaN fails
+            return f"{self.name} must be {self.constraint}, not {value}"
+        if self.or_zero and self.span and 0 < value < self.span[0]:
             return f"{self.name} must be {self.constraint}, not {value}"
         return None
 
@@ -99,8 +117,15 @@ class Parameter:
     def _type_words(self) -> str:
         words = {str: "text", bool: "true or false", int: "an integer", float: "a number"}
         if isinstance(self.default, tuple):
-            return "a list of numbers" if self.pose else "a list of words"
+            return "a list of numbers" if self.pose or self.box else "a list of words"
         return words[type(self.default)]
+
+
+def _is_box(value: Sequence[float]) -> bool:
+    """Two corners, or zeros, which are none."""
+    if len(value) != 6 or not all(map(math.isfinite, value)):
+        return False
+    return not any(value) or all(low < high for low, high in zip(value[:3], value[3:], strict=True))
 
 
 def _is_integer(value: Any) -> bool:
@@ -209,6 +234,20 @@ PARAMETERS = (
         "Hold depth steady over time by the images before, and keep refined pixels that do not change; on the CPU",
     ),
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
+    Parameter(
+        "lazy",
+        True,
+        "active",
+        "Subscribe to the image only while somebody listens to an output; false: always, for the first answer as soon as can be",
+    ),
+    Parameter(
+        "rectify",
+        "auto",
+        "active",
+        "Rectify the images by their camera_info; auto: where D is not zero and the topic is called raw; points: not the image, "
+        "but the cloud's points, which lie along the lens's true rays",
+        choices=RECTIFY,
+    ),
     Parameter("budget", 0.1, "active", "Share of the image's pixels that are refined, at most", span=(0.0, 1.0)),
     Parameter(
         "min_budget",
@@ -229,11 +268,66 @@ PARAMETERS = (
         ("depth", "points", "preview", "selection"),
         "active",
         "Images and clouds; depth: float, in metres where metric; depth_mm: 16-bit millimetres; selection: the refined pixels; "
-        "normals: of the surfaces, float; normals_preview: the same for people",
+        "normals: of the surfaces, float; normals_preview: the same for people; depth_compressed, depth_mm_compressed, "
+        "preview_compressed: image_transport's compressedDepth and compressed of these; disparity: as of a stereo camera; scan: a "
+        "planar laser's",
         choices=OUTPUTS,
     ),
     Parameter("cloud_stride", 2, "active", "The cloud takes every n-th pixel in both directions", span=(1, 64)),
     Parameter("cloud_rate", 0.0, "active", "Upper limit of clouds per second; 0: one with every depth image", span=(0.0, 1000.0)),
+    Parameter("range_min", 0.0, "active", "The cloud begins at this distance from the camera [m]", span=(0.0, 1e6)),
+    Parameter("range_max", 0.0, "active", "The cloud ends at this distance from the camera [m]; 0: nowhere", span=(0.0, 1e6)),
+    Parameter(
+        "flying_pixels",
+        0.0,
+        "active",
+        "Take points between two surfaces out of the cloud: on slopes that the ray meets at fewer degrees; 0: none, usual is 2",
+        span=(0.0, 30.0),
+    ),
+    Parameter(
+        "voxel_size",
+        0.0,
+        "active",
+        "One point for each cell of this size [m], unorganised; 0: every point",
+        span=(0.001, 100.0),
+        or_zero=True,
+    ),
+    Parameter("voxel_point", "centroid", "active", "Which point of a cell's", choices=("centroid", "first")),
+    Parameter("max_points", 0, "active", "Points of a cloud at most, unorganised; 0: as many as there are", span=(0, 100_000_000)),
+    Parameter("crop_box", NO_BOX, "active", "The cloud is what lies within, in `crop_frame`; zeros: everything", box=True),
+    Parameter("crop_frame", "", "active", "Frame of `crop_box`, by TF; empty: that in which the camera has `crop_pose`"),
+    Parameter("crop_pose", NO_POSE, "active", "Pose of the image's optical frame in that of `crop_box`, without TF", pose=True),
+    Parameter(
+        "sky", "remove", "active", "Of a model that tells the sky: no points, or points at the far limit", choices=("remove", "far")
+    ),
+    Parameter("cloud_fields", "rgb", "active", "What a point has besides x, y, z", choices=("rgb", "intensity")),
+    Parameter(
+        "compressed_depth_format",
+        "rvl",
+        "active",
+        "Of depth_compressed and depth_mm_compressed; png is slower, and what Humble's subscribers read, which know no rvl",
+        choices=DEPTH_CODECS,
+    ),
+    Parameter("compressed_depth_max", 100.0, "active", "Compressed depth from here on is unknown [m]", span=(1.0, 1000.0)),
+    Parameter(
+        "compressed_depth_quantization",
+        100.0,
+        "active",
+        "Depth at which a step of depth_compressed is 1 m; at a tenth of it, a hundredth [m]",
+        span=(1.0, 150.0),
+    ),
+    Parameter("preview_jpeg_quality", 95, "active", "Of preview_compressed", span=(1, 100)),
+    Parameter("disparity_baseline", 0.1, "active", "Baseline of the stereo camera that disparity is of [m]", span=(0.001, 100.0)),
+    Parameter("scan_row", -1, "active", "Row in the middle of the scan's band; -1: the optical axis", span=(-1, 65535)),
+    Parameter("scan_height", 1, "active", "Rows of the scan's band, of which each beam is the nearest point", span=(1, 65535)),
+    Parameter("scan_range_min", 0.45, "active", "Nearer than that, a beam of the scan is -inf [m]", span=(0.0, 1000.0)),
+    Parameter("scan_range_max", 10.0, "active", "Farther than that, a beam of the scan is inf [m]", span=(0.0, 1000.0)),
+    Parameter(
+        "scan_frame",
+        "",
+        "active",
+        "Frame of the scan: at the camera, x forward; empty: the image's, with _optical_frame replaced by _frame",
+    ),
     Parameter(
         "align",
         "none",
@@ -249,7 +343,7 @@ PARAMETERS = (
         span=(0.0, 1.0),
     ),
     Parameter(
-        "sparse_points_pose", NO_POSE, "inactive", "Pose of the frame of `sparse_points` in the image's optical frame", pose=True
+        "sparse_points_pose", NO_POSE, "inactive", "Pose of the frame of `sparse_points` in the image's; as it is: by TF", pose=True
     ),
     Parameter("autostart", True, None, "Configure and activate by itself; false: wait for lifecycle transitions"),
 )
@@ -280,12 +374,35 @@ class Settings:
     views: int
     temporal: bool
     image_transport: str
+    lazy: bool
+    rectify: str
     budget: float
     min_budget: float
     target_fps: float
     outputs: tuple[str, ...]
     cloud_stride: int
     cloud_rate: float
+    range_min: float
+    range_max: float
+    flying_pixels: float
+    voxel_size: float
+    voxel_point: str
+    max_points: int
+    crop_box: tuple[float, ...]
+    crop_frame: str
+    crop_pose: tuple[float, ...]
+    sky: str
+    cloud_fields: str
+    compressed_depth_format: str
+    compressed_depth_max: float
+    compressed_depth_quantization: float
+    preview_jpeg_quality: int
+    disparity_baseline: float
+    scan_row: int
+    scan_height: int
+    scan_range_min: float
+    scan_range_max: float
+    scan_frame: str
     align: str
     max_residual: float
     sparse_points_pose: tuple[float, ...]
@@ -331,7 +448,7 @@ def converted(changes: Iterable[rclpy.parameter.Parameter]) -> list[rclpy.parame
             return change
         if isinstance(row.default, tuple) and change.type_.name.endswith("_ARRAY") and not len(change.value):
             kinds = rclpy.parameter.Parameter.Type
-            return rclpy.parameter.Parameter(change.name, kinds.DOUBLE_ARRAY if row.pose else kinds.STRING_ARRAY, [])
+            return rclpy.parameter.Parameter(change.name, kinds.DOUBLE_ARRAY if row.pose or row.box else kinds.STRING_ARRAY, [])
         value = row.converted(change.value)
         return change if value is change.value else rclpy.parameter.Parameter(change.name, value=value)
 

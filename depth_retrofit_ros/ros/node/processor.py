@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from rclpy._rclpy_pybind11 import RCLError
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.input_size import size_of
-from depth_retrofit_ros.coarse.past import remembered_by
+from depth_retrofit_ros.coarse.past import forget, remembered_by
 from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.device.faults import is_out_of_memory
-from depth_retrofit_ros.errors import CameraError, ImageError
+from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
 from depth_retrofit_ros.retrofit import InFlightFrame, RefiningFrame, Retrofit
 from depth_retrofit_ros.ros.health.diagnostics import Health, frame_stats
-from depth_retrofit_ros.ros.health.monitor import FrameMonitor, no_info
+from depth_retrofit_ros.ros.health.monitor import FrameMonitor
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
-from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.messages.images import check_layout, decode
+from depth_retrofit_ros.ros.node.calibrations import Calibrations
+from depth_retrofit_ros.ros.node.crop_frame import crops_by_tf
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
+from depth_retrofit_ros.ros.node.parameters import NO_POSE
 from depth_retrofit_ros.ros.node.prompts import NO_PROMPT, Prompt, Prompts
+from depth_retrofit_ros.ros.node.resilience import unless_shut_down
 from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
 from depth_retrofit_ros.ros.node.sparse_input import SparseInput
+from depth_retrofit_ros.ros.node.tf_listener import missing
+from depth_retrofit_ros.ros.node.transforms import Transforms
 from depth_retrofit_ros.ros.node.views import window_of
 from depth_retrofit_ros.ros.transport.outlet import outlet
 from depth_retrofit_ros.runtime.governor import BudgetGovernor
@@ -46,12 +49,15 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from std_msgs.msg import Header
 
+    from depth_retrofit_ros.ros.node.parameters import Settings
+
 
 @dataclass(frozen=True, slots=True)
 class InFlightImage:
     """An image between the worker's steps.
 
-    info: as it was when the image was taken. prompt: what the model was given with the frame. spent_ms: what the steps so far took,
+    info: the image's, see ``CameraInfos``. prompt: what the model was given with the frame. alignment: what brings its depth to
+    metres, as it was when the image was taken, None where nothing does. spent_ms: what the steps so far took,
     ``decode_ms`` of it for decoding. in_flight: None where memory was too short for it. refining: None before the second step;
     asked: the budget that the governor chose for that.
     """
@@ -60,6 +66,7 @@ class InFlightImage:
     info: CameraInfo | None
     frame: Frame
     prompt: Prompt
+    alignment: ScaleFitter | None
     in_flight: InFlightFrame | None
     decode_ms: float
     spent_ms: float
@@ -70,7 +77,7 @@ class InFlightImage:
 class Processor:
     """Owns the method, the outputs and, between ``start`` and ``stop``, the worker that takes images through the steps.
 
-    info: the newest camera_info; the node's callback sets it.
+    transforms: for whoever needs one frame in another; the node feeds it while ``needs_transforms``.
     make: of each output's publisher. patience_s, first_s: see ``Watchdog``. usual_s: what an image is thought to take until one is
     answered.
     """
@@ -87,7 +94,11 @@ class Processor:
         first_s: float = FIRST_S,
         usual_s: float = 0.0,
     ) -> None:
-        self.info: CameraInfo | None = None
+        self.transforms = Transforms(missing())
+        self._calibrations = Calibrations(health)
+        self._has_image = False  # one that can be read came since the start
+        self._size: tuple[int, int] | None = None  # of the first (H, W), where its header tells
+        self._is_to_forget = threading.Event()
         self._sparse: SparseInput | None = None
         self._prompts: Prompts | None = None
         self._alignment: ScaleFitter | None = None
@@ -98,7 +109,8 @@ class Processor:
         self._patience_s = patience_s
         self._first_s = first_s if retrofit.compiles_for_size else patience_s
         self._expected_s = usual_s
-        self._outputs = Outputs(node, health.settings.outputs, make, isinstance(retrofit.coarse, ViewWindow))
+        views = isinstance(retrofit.coarse, ViewWindow)
+        self._outputs = Outputs(node, health.settings.outputs, make, views, self.transforms)
         of_model = retrofit.coarse.name, retrofit.coarse.claim
         self._view_refiner = ViewRefiner(*of_model, retrofit.refiner, retrofit.budget, parts=retrofit.parts)
         self._sizes = WarmSizes(retrofit)
@@ -116,6 +128,22 @@ class Processor:
         """Whether sparse depth is of use: to align depth by, or to the model."""
         return self._health.settings.align != "none" or self._retrofit.uses_sparse
 
+    @property
+    def needs_transforms(self) -> bool:
+        """Whether TF is of use: to sparse points, or to the cloud's box. The latter may change with any parameter."""
+        settings = self._health.settings
+        return (self.wants_sparse and settings.sparse_points_pose == NO_POSE) or crops_by_tf(settings)
+
+    @property
+    def wants_images(self) -> bool:
+        """Whether an image is of use: to whoever listens or, once, to be warmed up for."""
+        return self._outputs.wanted or not self._has_image
+
+    @property
+    def info(self) -> CameraInfo | None:
+        """The newest camera_info."""
+        return self._calibrations.newest
+
     # The executor's thread
 
     def remember(self) -> None:
@@ -125,15 +153,14 @@ class Processor:
     def start(self) -> None:
         """Begin to process what ``submit`` brings; counts and statistics begin anew."""
         settings = self._health.settings
-        self.info, self._sparse, self._prompts, self._alignment = None, None, None, None
+        self._calibrations.forget()
+        self._has_image, self._size, self._sparse = False, None, None
         if self.wants_sparse:
-            self._sparse = SparseInput(settings.sparse_points_pose, " or ".join(self._health.sparse_topics))
-            if self._retrofit.uses_sparse:
-                self._prompts = Prompts(self._sparse, self._retrofit.coarse.claim)
-            if settings.align != "none":
-                mode, claim = cast(Mode, settings.align), self._retrofit.coarse.claim
-                self._alignment = ScaleFitter(mode, claim, settings.max_residual, self._sparse.of)
+            topics = " or ".join(self._health.sparse_topics)
+            self._sparse = SparseInput(settings.sparse_points_pose, topics, self.transforms)
+        self._begin_scale(settings)
         self._governor = BudgetGovernor()
+        self._is_to_forget.clear()
         self._monitor = FrameMonitor(self._node, self._health, self._log, self._retrofit.coarse.claim)
         self._watchdog = Watchdog(self._patience_s, self._first_s)
         name, overlap = self._node.get_name(), self._retrofit.overlaps
@@ -145,6 +172,7 @@ class Processor:
         """Take an image in; never blocks. Where nobody subscribes to any output it is only counted."""
         if self._worker is None:
             return  # the executor had it in hand when the subscription was closed
+        self._note_first(message)
         subscribed = self._outputs.wanted
         self._monitor.arrived(subscribed)
         if subscribed:
@@ -159,6 +187,18 @@ class Processor:
         self.submit(message)
         self._worker.wait_until_idle()
         return self._worker.counts()
+
+    def offer_info(self, info: CameraInfo) -> None:
+        """Take a camera_info in. After the first image, whose size is warm without a camera alone, it warms up for that."""
+        self._calibrations.offer(info)
+        if self._worker is not None and self._size and self._sizes.is_wanted(*self._size, True) and not self._outputs.wanted:
+            self._worker.run_when_idle(partial(self._warm_up_unasked, *self._size))
+
+    def reset(self) -> bool:
+        """Have the next image taken as the first one: all that is remembered between frames is forgotten before it (see
+        ``_forget``). False where nothing is, because the processor is stopped."""
+        self._is_to_forget.set()
+        return self._worker is not None
 
     def offer(self, message: Image | PointCloud2) -> None:
         """Take sparse depth in."""
@@ -178,9 +218,8 @@ class Processor:
         counts, target_fps = self._worker.counts(), self._health.settings.target_fps
         self._monitor.refresh(counts, self.info is not None)
         period_s = 1.0 / target_fps if target_fps > 0 else 0.0
-        self._monitor.watched(
-            self._watchdog.check(counts, self._usual_s(), period_s, self._sizes.is_busy, self._retrofit.is_building)
-        )
+        is_building = self._retrofit.is_building or self._calibrations.is_busy
+        self._monitor.watched(self._watchdog.check(counts, self._usual_s(), period_s, self._sizes.is_busy, is_building))
 
     def stop(self, at_most_s: float = math.inf) -> bool:
         """Finish the image in work, drop the one that waits, end the worker.
@@ -193,7 +232,7 @@ class Processor:
         is_first = self._worker.counts().processed == 0 or self._sizes.is_busy or self._retrofit.is_building
         ended = self._worker.stop(min(self._watchdog.limit_s(self._usual_s(), is_first), at_most_s))
         self._monitor.ended(self._worker.counts())
-        self._worker = None
+        self._worker, self._has_image = None, False
         return ended
 
     def destroy(self, at_most_s: float = math.inf) -> bool:
@@ -201,6 +240,18 @@ class Processor:
         ended = self.stop(at_most_s)
         self._outputs.destroy()
         return ended
+
+    def _note_first(self, message: Image | CompressedImage) -> None:
+        """Of a raw image the header must fit, or it is none."""
+        if self._has_image:
+            return
+        if isinstance(message, Image):
+            try:
+                check_layout(message)
+            except ImageError:
+                return
+            self._size = message.height, message.width
+        self._has_image = True
 
     def _is_to_warm_up_for(self, message: Image) -> bool:
         """Whether for an image that nobody asked about. What is none makes nobody wait, and is told when somebody asks."""
@@ -221,20 +272,31 @@ class Processor:
 
     def _launch(self, message: Image | CompressedImage) -> InFlightImage:
         """Decode, and start the coarse model."""
+        if self._is_to_forget.is_set():
+            self._is_to_forget.clear()
+            self._forget()
         start_s = time.perf_counter()
-        image, info = decode(message), self.info
+        image = decode(message)
         decode_ms = _since_ms(start_s)
-        camera, problem = _camera(info, image.shape[1], image.shape[0], self._health.info_topic)
+        matched = self._calibrations.matched(message.header)
+        self._monitor.matched(matched)
+        rectify_s = time.perf_counter()
+        camera, problem, rectified = self._calibrations.of(matched.info, image.shape[1], image.shape[0])
+        image, info = rectified.image(image), rectified.info(matched.info)
+        decode_ms += _since_ms(rectify_s)
         header = message.header
-        frame = Frame(image, 1_000_000_000 * header.stamp.sec + header.stamp.nanosec, header.frame_id, camera)
+        stamp_ns = 1_000_000_000 * header.stamp.sec + header.stamp.nanosec
+        frame = Frame(image, stamp_ns, header.frame_id, camera, optics=rectified.optics)
         self._monitor.decoded(frame, problem, has_info=info is not None)
+        self._monitor.rectified(rectified)
         prompt = NO_PROMPT
         if self._prompts is not None:
             prompt = self._prompts.of(frame)
             self._monitor.prompted(prompt.problem, prompt.age_s)
             frame = dataclasses.replace(frame, sparse=prompt.sparse)
         start_s += self._warm_up(image.shape[0], image.shape[1], camera)  # which is no time of this image
-        return InFlightImage(header, info, frame, prompt, self._launched(frame), decode_ms, _since_ms(start_s))
+        launched = self._launched(frame)
+        return InFlightImage(header, info, frame, prompt, self._alignment, launched, decode_ms, _since_ms(start_s))
 
     def _refine(self, work: InFlightImage) -> InFlightImage:
         """Start the rest of the method, before the next image is decoded."""
@@ -256,7 +318,7 @@ class Processor:
             result = self._scaled(refined, work)
             with unless_shut_down(self._node):
                 sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)
-                if (window := window_of(work.refining.coarse, refined, result)) is not None:
+                if (window := window_of(work.refining.coarse, refined, result, work.frame.optics)) is not None:
                     self._view_refiner.budget = self._retrofit.budget
                     of_views = self._outputs.publish_views(window, self._view_refiner, work.header, settings)
                     sent.times_ms.update(of_views.times_ms)
@@ -264,9 +326,32 @@ class Processor:
                 self._monitor.sent(sent.failed)
                 self._tell(work, result, sent.times_ms, work.spent_ms + _since_ms(start_s))
 
+    def _forget(self) -> None:
+        """What earlier frames left behind: those that a model remembers, the scale and the sparse depth that it came from, what
+        moves in TF, and what the governor and the memory guard have learned. Calibration, counts and statistics stay."""
+        forget(self._retrofit.coarse)
+        forget(self._retrofit.second)
+        if self._sparse is not None:
+            self._sparse.forget()
+        self._begin_scale(self._health.settings)
+        self.transforms.forget()
+        self._governor, self._guard = BudgetGovernor(), MemoryGuard()
+        self._node.get_logger().info("reset: this image is taken as the first one")
+
+    def _begin_scale(self, settings: Settings) -> None:
+        """What brings depth to metres, and the model's prompts, without anything that came before."""
+        self._prompts = self._alignment = None
+        if self._sparse is None:
+            return
+        claim = self._retrofit.coarse.claim
+        if self._retrofit.uses_sparse:
+            self._prompts = Prompts(self._sparse, claim)
+        if settings.align != "none":
+            self._alignment = ScaleFitter(cast(Mode, settings.align), claim, settings.max_residual, self._sparse.of)
+
     def _warm_up_unasked(self, height: int, width: int) -> None:
         """While nobody listens, and so has to wait for it."""
-        camera, _ = _camera(self.info, width, height, self._health.info_topic)
+        camera, _, _ = self._calibrations.of(self.info, width, height)
         if self._sizes.is_wanted(height, width, camera is not None):  # camera_info may be there and not fit
             self._warm_up(height, width, camera)
 
@@ -292,10 +377,10 @@ class Processor:
 
     def _scaled(self, result: DepthFrame, work: InFlightImage) -> DepthFrame:
         report = None
-        if self._alignment is not None:
+        if work.alignment is not None:
             of_another = bool(work.prompt.age_s)  # it says nothing of this frame
             frame = dataclasses.replace(work.frame, sparse=None) if of_another else work.frame
-            result, report = self._alignment.align(result, frame)
+            result, report = work.alignment.align(result, frame)
         self._monitor.scaled(result, report)
         return result
 
@@ -318,24 +403,3 @@ class Processor:
 
 def _since_ms(start_s: float) -> float:
     return 1e3 * (time.perf_counter() - start_s)
-
-
-def _camera(info: CameraInfo | None, width: int, height: int, topic: str) -> tuple[Camera | None, str | None]:
-    """The intrinsics of an image of this size, or why there are none."""
-    if info is None:
-        return None, no_info(topic)
-    try:
-        camera = camera_from_info(info, width, height)
-    except CameraError as error:
-        return None, str(error)
-    return (camera, None) if camera else (None, f"camera_info on {topic} is all zeros (not calibrated)")
-
-
-@contextmanager
-def unless_shut_down(node: Node) -> Iterator[None]:
-    """Publishing while a signal shuts the context down raises; that is no error of ours."""
-    try:
-        yield
-    except RCLError:
-        if node.context.ok():
-            raise

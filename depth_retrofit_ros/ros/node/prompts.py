@@ -51,7 +51,7 @@ class Prompts:
 
     def _held(self, frame: Frame, own: Prompt) -> Prompt:
         assert frame.stamp_ns is not None
-        view = frame.camera, frame.frame_id, frame.image.shape
+        view = frame.camera, frame.optics, frame.frame_id, frame.image.shape
         if own.problem is None:
             self._last, self._last_ns, self._view = own.sparse, frame.stamp_ns, view
             return own

@@ -7,12 +7,14 @@ transition that is not possible now, and for a parameter of an unknown type. The
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ShutdownException, SingleThreadedExecutor, TimeoutException
 
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_line, quoted
@@ -20,6 +22,7 @@ from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_lin
 if TYPE_CHECKING:
     from rclpy.context import Context
     from rclpy.lifecycle import LifecycleNode
+    from rclpy.node import Node
     from rclpy.service import Service
 
 Answer = Callable[[Any, Any], Any]  # request, response to fill → response
@@ -76,6 +79,16 @@ def told(callback: Method) -> Method:
             raise
 
     return call  # type: ignore[return-value]
+
+
+@contextmanager
+def unless_shut_down(node: Node) -> Iterator[None]:
+    """Publishing while a signal shuts the context down raises; that is no error of ours."""
+    try:
+        yield
+    except RCLError:
+        if node.context.ok():
+            raise
 
 
 def _answering(service: Service, log: ThrottledLogger, note_fault: Callable[[Exception], bool]) -> Answer:

@@ -14,6 +14,7 @@ from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.device.cuda_streams import Download, Upload
 from depth_retrofit_ros.errors import SparseDepthError
 from depth_retrofit_ros.frame import DepthFrame, Frame, SparseDepth
+from depth_retrofit_ros.lens import Optics
 from depth_retrofit_ros.scale.fit import Correction, Fit, Mode, ScaleTracker
 
 
@@ -42,7 +43,7 @@ class ScaleFitter:
         self._inverse = claim.inverse
         self._sparse_of = sparse_of
         self._tracker = ScaleTracker(mode, max_residual)
-        self._view: tuple[Camera | None, str, bool] | None = None
+        self._view: tuple[Camera | None, Optics | None, str, bool] | None = None
         self._device = torch.device("cpu")  # of the depths so far
         self._upload, self._download = Upload(self._device), Download(self._device)
 
@@ -51,7 +52,8 @@ class ScaleFitter:
         that; where sparse depth is merely missing, the frame as it is. Raises ValueError for a frame without a stamp."""
         if frame.stamp_ns is None:
             raise ValueError("depth is aligned from frame to frame: give the frame its stamp")
-        view = (frame.camera, frame.frame_id, result.scale_source == "sensor")  # a prompted model's depth is on another scale
+        # Rectified or not is another picture to the model; and a prompted model's depth is on another scale.
+        view = (frame.camera, frame.optics, frame.frame_id, result.scale_source == "sensor")
         if view != self._view:  # to which the last correction does not belong
             self._tracker.reset()
             self._view = view

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from sensor_msgs.msg import Image, PointCloud2
 
-from depth_retrofit_ros.errors import SparseDepthError
+from depth_retrofit_ros.errors import SparseDepthError, TransformError
 from depth_retrofit_ros.frame import Frame, SparseDepth
 from depth_retrofit_ros.ros.health.throttled_log import quoted
-from depth_retrofit_ros.ros.messages.sparse_depth import from_image, from_points
+from depth_retrofit_ros.ros.messages.sparse_depth import from_image, from_points, rectified
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
+from depth_retrofit_ros.ros.node.transforms import Pose, Transforms
 
 if TYPE_CHECKING:
     from std_msgs.msg import Header
@@ -28,12 +29,14 @@ REMEMBERED_ALL = 10  # messages, the newest; older ones are thinned to one per h
 class SparseInput:
     """Takes messages in from the executor's thread (``offer``) and finds those of frames in the worker's (``wait``, ``of``).
 
-    pose: of the points' frame in the image's optical frame. topics: their names, for the words.
+    pose: of the points' frame in the image's optical frame; ``NO_POSE``: as transforms say, at the image's stamp. topics: their
+    names, for the words.
     """
 
-    def __init__(self, pose: tuple[float, ...], topics: str) -> None:
+    def __init__(self, pose: tuple[float, ...], topics: str, transforms: Transforms | None = None) -> None:
         self._pose = pose
         self._topics = topics
+        self._transforms = transforms or Transforms()
         self._lock = threading.Condition()
         self._came_s = float("-inf")  # when the last message came
         self._newest: deque[Image | PointCloud2] = deque()
@@ -51,6 +54,12 @@ class SparseInput:
                 self._older[round(2e-9 * _stamp_ns(older.header) / TOLERANCE_S)] = older
             self._older = {slot: older for slot, older in self._older.items() if _apart_s(older, stamp_ns) <= REMEMBERED_S}
 
+    def forget(self) -> None:
+        """What came so far."""
+        with self._lock:
+            self._newest.clear()
+            self._older = {}
+
     def wait(self, stamp_ns: int) -> None:
         """Until there is a message of the frame's time or later, or none can be expected that is nearer than what is there;
         ``LATE_S`` at most."""
@@ -63,6 +72,8 @@ class SparseInput:
         """Whether a message nearer to the stamp is to be expected of what came so far, which is earlier."""
         if time.monotonic() - self._came_s > STREAMING_S:
             return False
+        if not self._newest:
+            return False  # forgotten
         last_ns, *before = sorted({_stamp_ns(message.header) for message in self._newest}, reverse=True)
         behind_ns = stamp_ns - last_ns
         if not 0 < behind_ns <= 1e9 * STREAMING_S:
@@ -85,15 +96,22 @@ class SparseInput:
         message = self._nearest(frame.stamp_ns)
         height, width = frame.image.shape[:2]
         if isinstance(message, Image):
-            return from_image(message, width, height)
+            return rectified(from_image(message, width, height), frame.optics)
         if frame.camera is None:
             raise SparseDepthError("sparse points need the camera_info of the image: publish it")
-        there, here = message.header.frame_id, frame.frame_id
-        if there != here and self._pose == NO_POSE:
+        pose = self._pose_of(message.header.frame_id, frame.frame_id, frame.stamp_ns)
+        return from_points(message, frame.camera, pose, frame.optics)
+
+    def _pose_of(self, there: str, here: str, stamp_ns: int) -> Pose:
+        """The points' frame ``there`` in the image's: the given one, else by TF."""
+        if there == here or self._pose != NO_POSE:
+            return self._pose
+        try:
+            return self._transforms.lookup(here, there, stamp_ns, LATE_S)
+        except TransformError as error:
             raise SparseDepthError(
-                f"sparse points are in frame {quoted(there)}, the image in {quoted(here)}: set sparse_points_pose"
-            )
-        return from_points(message, frame.camera, self._pose)
+                f"sparse points are in frame {quoted(there)}, the image in {quoted(here)}: {error}, or set sparse_points_pose"
+            ) from None
 
     def _nearest(self, stamp_ns: int) -> Image | PointCloud2:
         with self._lock:

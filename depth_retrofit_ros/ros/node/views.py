@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.window import WindowPrediction
 from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.lens import Optics, RayTable
 from depth_retrofit_ros.reconstruction.cloud import cloud_points, confidence_limit
 from depth_retrofit_ros.reconstruction.geometry import composed, inverse, moved, rays
 from depth_retrofit_ros.reconstruction.reconstruct import in_first_camera
@@ -63,12 +64,12 @@ class Window:
         return positions * np.float32(self.metres), colors
 
 
-def window_of(prediction: object, newest: DepthFrame, scaled: DepthFrame) -> Window | None:
-    """The window that a frame's coarse prediction was made of; None where it was not, or has no metres or no camera.
+def window_of(prediction: object, newest: DepthFrame, scaled: DepthFrame, optics: Optics | None = None) -> Window | None:
+    """The window that a frame's coarse prediction was made of; None where it was not, or has no metres, or no pinhole camera.
 
-    scaled: the newest frame as it is published. Its depth must be that of ``newest`` by one factor.
+    scaled: the newest frame as it is published. Its depth must be that of ``newest`` by one factor. optics: see ``Frame``.
     """
-    if not isinstance(prediction, WindowPrediction) or not scaled.metric or scaled.camera is None:
+    if not isinstance(prediction, WindowPrediction) or not scaled.metric or scaled.camera is None or isinstance(optics, RayTable):
         return None
     factor = (scaled.depth / newest.depth).nanmedian()
     return Window(prediction, newest, scaled.camera, float(factor)) if bool(torch.isfinite(factor)) else None

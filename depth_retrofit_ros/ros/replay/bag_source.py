@@ -15,8 +15,11 @@ from depth_retrofit_ros.evaluation.data.depth_messages import DEPTH_TYPES, depth
 from depth_retrofit_ros.evaluation.data.registration import require_same_view
 from depth_retrofit_ros.evaluation.data.topics import COMPRESSED, IMAGE_TYPES, find_image_topic, find_info_topic
 from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.lens import Rectification
 from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.messages.images import decode
+from depth_retrofit_ros.ros.messages.rectification import RECTIFIED, Rectifier, named_kind
+from depth_retrofit_ros.ros.node.camera_infos import CameraInfos
 from depth_retrofit_ros.ros.replay.player import TimedMessage
 from depth_retrofit_ros.ros.replay.references import References
 from depth_retrofit_ros.ros.replay.sources import Pair
@@ -30,7 +33,8 @@ class BagSource:
     """A bag's image topic (raw or compressed), its camera_info and, as reference, a depth topic aligned to it. Raises BagError.
 
     image_topic: None for the only one. info_topic: None for the one beside the images, ``none`` for none. tolerance_s: how far the
-    stamp of a reference may be from its image's. limit: take only so many images, from the first on.
+    stamp of a reference may be from its image's. limit: take only so many images, from the first on. rectify: as the node does it;
+    a reference is then rectified with its image, unless its topic's name says that it is.
     """
 
     def __init__(
@@ -41,9 +45,12 @@ class BagSource:
         depth_topic: str | None = None,
         tolerance_s: float = 0.02,
         limit: int | None = None,
+        rectify: str = "auto",
     ) -> None:
         self._path = path
         self._limit = limit
+        self._rectify, self._rectifier = rectify, Rectifier()
+        self._depth_topic = depth_topic
         self._remarks: dict[str, None] = {}  # in order, each once
         with Bag(path) as bag:
             depth_type = None if depth_topic is None else bag.msgtype(depth_topic, DEPTH_TYPES)
@@ -108,17 +115,19 @@ class BagSource:
         """See ``Source``."""
         number = -1
         with Bag(self._path) as bag:
-            first = self._first_info(bag)
-            info = None if first is None else self._info(first)
+            infos = CameraInfos()
+            if (first := self._first_info(bag)) is not None:
+                infos.offer(deserialize(first.data, INFO_TYPE))
             for message in bag.messages(self._inputs):
                 if message.topic == self.info_topic:
-                    info = self._info(message) or info
+                    if (info := self._info(message)) is not None:
+                        infos.offer(info)
                     continue
                 number += 1
                 if number not in numbers:
                     continue
-                image = decode(deserialize(self._image(message), self._image_type))  # sound, for the node answered it
-                yield number, Frame(image, message.stamp_ns, camera=_camera(info, image.shape[1], image.shape[0]))
+                sent = deserialize(self._image(message), self._image_type)  # sound, for the node answered it
+                yield number, self._frame(decode(sent), message.stamp_ns, infos.of(sent.header).info)
 
     def pairs(self, numbers: Collection[int]) -> Iterator[Pair]:
         """See ``Source``."""
@@ -129,7 +138,24 @@ class BagSource:
         with self._references.opened(numbers) as reader:
             for number, frame in self.frames(numbers):
                 found = reader.of(number, (frame.image.shape[0], frame.image.shape[1]))
+                if (
+                    found is not None
+                    and isinstance(frame.optics, Rectification)
+                    and named_kind(self._depth_topic or "") != RECTIFIED
+                ):
+                    found = found._replace(depth=frame.optics.depth(found.depth))
                 yield Pair(number, frame) if found is None else Pair(number, frame, *found)
+
+    def _frame(self, image: np.ndarray, stamp_ns: int, info: CameraInfo | None) -> Frame:
+        """As the node makes it of an image and the camera_info that belongs to it; where it cannot use that, without a camera."""
+        camera = _camera(info, image.shape[1], image.shape[0])
+        if info is None or camera is None:
+            return Frame(image, stamp_ns)
+        try:
+            how = self._rectifier.of(info, image.shape[1], image.shape[0], self._rectify, self.image_topic)
+        except CameraError:
+            return Frame(image, stamp_ns)
+        return Frame(how.image(image), stamp_ns, camera=how.camera or camera, optics=how.optics)
 
     @property
     def _inputs(self) -> list[str]:

@@ -46,9 +46,10 @@ Keep = Callable[[str, Any], None]
 
 @dataclass(frozen=True, slots=True)
 class EveryFrame:
-    """types: topic → message type of what comes; info_topic: among them, or None; parameters: of the depth node."""
+    """types: topic → message type of what comes; image_topic, info_topic (or None): among them; parameters: of the depth node."""
 
     types: Mapping[str, str]
+    image_topic: str
     info_topic: str | None
     parameters: Mapping[str, str | float]
 
@@ -62,7 +63,8 @@ def run_every_frame(
     """
     begin_s = time.monotonic()
     with private_domain(None), _node(plan.parameters) as node:
-        health = Health(parameters.declare(node), info_topic=plan.info_topic or "(none)")
+        settings = parameters.declare(node)
+        health = Health(settings, image_topic=plan.image_topic, info_topic=plan.info_topic or "(none)")
         progress("loading the model")
         retrofit = Observed.of(load_retrofit(health.settings))
         self_check(retrofit)
@@ -128,7 +130,7 @@ class _Run:
     def _take_info(self, data: bytes, msgtype: str) -> None:
         """One that cannot be read costs no image: as with a lossy transport, the one before it goes on to be used."""
         with suppress(BagError):
-            self._processor.info = deserialize(data, msgtype)
+            self._processor.offer_info(deserialize(data, msgtype))
 
     def _answer(self, number: int, message: Any) -> None:
         counts = self._processor.answer(message)

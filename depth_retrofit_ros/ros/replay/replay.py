@@ -71,6 +71,7 @@ class Replay:
     selector: str = "uncertainty"
     second_model: str | None = None
     temporal: bool = False
+    rectify: str = "auto"
     mode: RunMode = "realtime"
     rate: float = 1.0
     domain: int | None = None
@@ -100,6 +101,7 @@ class Replay:
             "selector": self.selector,
             "second_model": self.second_model or "",
             "temporal": self.temporal,
+            "rectify": self.rectify,
         }
 
 
@@ -189,7 +191,7 @@ def _run_every_frame(source: Source, how: Replay, folder: RunFolder, bag: Output
         if bag is not None:
             bag.write(topic, message)
 
-    plan = EveryFrame(source.types, source.info_topic, how.parameters())
+    plan = EveryFrame(source.types, source.image_topic, source.info_topic, how.parameters())
     return run_every_frame(plan, _copied(source, bag), store, keep, progress)
 
 

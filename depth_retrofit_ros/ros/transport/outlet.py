@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,9 +44,9 @@ class Outlet:
         self._node.destroy_publisher(self._publisher)
 
 
-def outlet(node: Node, message_type: type, topic: str, depth: int) -> Outlet:
-    """See ``outputs.MakeDestination``, and ``qos.publish_to`` for what it raises."""
-    return Outlet(node, publish_to(node, message_type, topic, depth))
+def outlet(node: Node, message_type: type, topic: str, depth: int, matched: Callable[[], None] | None = None) -> Outlet:
+    """See ``outputs.MakeDestination``, and ``qos.publish_to`` for matched and for what it raises."""
+    return Outlet(node, publish_to(node, message_type, topic, depth, matched))
 
 
 def way_out() -> str:

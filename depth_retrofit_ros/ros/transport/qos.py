@@ -7,6 +7,7 @@ subscriptions are best effort, because that receives from either kind (REP-2003)
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -36,17 +37,31 @@ _OFFER = {QoSPolicyKind.RELIABILITY: "reliable", QoSPolicyKind.DURABILITY: "tran
 _REQUEST = {QoSPolicyKind.RELIABILITY: "best_effort", QoSPolicyKind.DURABILITY: "volatile"}
 
 
-def publish_to(node: Node, message_type: type, topic: str, depth: int) -> Publisher:
-    """A reliable keep-last publisher. Raises GraphError where there can be none, as with an override that means nothing."""
+def tells_matches() -> bool:
+    """Whether this rclpy calls back when a publisher gains or loses a subscription (from Jazzy on)."""
+    return "matched" in inspect.signature(PublisherEventCallbacks.__init__).parameters
+
+
+def publish_to(node: Node, message_type: type, topic: str, depth: int, matched: Callable[[], None] | None = None) -> Publisher:
+    """A reliable keep-last publisher. Raises GraphError where there can be none, as with an override that means nothing.
+
+    matched: called by the executor whenever it gains or loses a subscription, where rclpy and the middleware tell that.
+    """
     name = node.resolve_topic_name(topic)
 
     def warn(event: Any) -> None:
         _warn(node, f"a subscription of {name} asks for", f"{name}.publisher", event.last_policy_kind, _OFFER)
 
-    callbacks = PublisherEventCallbacks(incompatible_qos=warn)
-    profile = _profile(ReliabilityPolicy.RELIABLE, depth)
-    with _told(node, name):
-        return node.create_publisher(message_type, topic, profile, qos_overriding_options=_options(), event_callbacks=callbacks)
+    def publish(callbacks: PublisherEventCallbacks) -> Publisher:
+        options = {"qos_overriding_options": _options(), "event_callbacks": callbacks}
+        with _told(node, name):
+            return node.create_publisher(message_type, topic, _profile(ReliabilityPolicy.RELIABLE, depth), **options)
+
+    if matched is not None and tells_matches():
+        tell = matched  # a name that is never None
+        with suppress(UnsupportedEventTypeError):
+            return publish(PublisherEventCallbacks(incompatible_qos=warn, matched=lambda event: tell()))
+    return publish(PublisherEventCallbacks(incompatible_qos=warn))
 
 
 def subscribe_newest(

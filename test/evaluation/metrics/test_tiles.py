@@ -13,7 +13,7 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.evaluation.metrics.tiles import Look, change_by_order, each_alone
 from depth_retrofit_ros.refinement.prv2.network import PatchRefinerV2
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, TileNetwork, Tiles
-from depth_retrofit_ros.refinement.tiles.surfaces import COUNT
+from depth_retrofit_ros.refinement.tiles.surfaces import SHOWN
 from depth_retrofit_ros.refinement.urgt.network import Urgt
 
 
@@ -25,7 +25,9 @@ class Numbered:
     def __init__(self, by_order: bool) -> None:
         self.by_order = by_order
 
-    def project(self, coarse: CoarsePrediction, score: torch.Tensor, model: str, camera: Camera | None) -> torch.Tensor:
+    def project(
+        self, coarse: CoarsePrediction, small: torch.Tensor, score: torch.Tensor, model: str, camera: Camera | None
+    ) -> torch.Tensor:
         return coarse.depth[None]
 
     def __call__(self, tiles: Tiles) -> TileAnswer:
@@ -96,7 +98,7 @@ def test_what_depends_on_the_company_is_measured() -> None:
 def test_urgt_s_tiles_come_in_any_order_and_see_one_another_if_they_may(across: bool) -> None:
     torch.manual_seed(0)
     network = randomized(Urgt(across))
-    tiles = tiles_of(network, 5, 3 + COUNT)
+    tiles = tiles_of(network, 5, 3 + SHOWN)
     assert by_order(network, tiles) < 1e-5
     alone = by_company(network, tiles)
     assert alone > 1e-5 if across else alone < 1e-6
@@ -105,6 +107,6 @@ def test_urgt_s_tiles_come_in_any_order_and_see_one_another_if_they_may(across: 
 def test_prv2_s_tiles_are_looked_at_one_by_one() -> None:
     torch.manual_seed(0)
     network = randomized(PatchRefinerV2({}))
-    tiles = tiles_of(network, 3, 24 + COUNT)
+    tiles = tiles_of(network, 3, 24 + SHOWN)
     assert by_order(network, tiles) < 1e-5
     assert by_company(network, tiles) < 1e-5

@@ -95,7 +95,7 @@ def test_the_sky_does_not_change_what_is_near() -> None:
         depth = torch.linspace(1, 4, 90 * 160).view(90, 160).clone()
         depth[0, :40] = sky  # less than the bounds leave out
         level = depth.log() - depth.log().median()
-        maps = net.project(CoarsePrediction(depth, torch.zeros(1, 2, 2)), depth, "", None)
+        maps = net.project(CoarsePrediction(depth, torch.zeros(1, 2, 2)), torch.zeros(*depth.shape, 3), depth, "", None)
         tile = torch.nn.functional.interpolate(level[None, None, 20:40, 20:40], size=(192, 192))
         return Tiles(torch.zeros(1, 3, 192, 192), tile, maps, torch.zeros(1, 2, dtype=torch.int64), (900, 1600))
 

@@ -32,7 +32,9 @@ class Told:
     def __init__(self, normals: float = 0.0, factor: float = 0.1) -> None:
         self.normals, self.factor, self.seen = normals, factor, list[Tiles]()
 
-    def project(self, coarse: CoarsePrediction, score: torch.Tensor, model: str, camera: Camera | None) -> torch.Tensor:
+    def project(
+        self, coarse: CoarsePrediction, small: torch.Tensor, score: torch.Tensor, model: str, camera: Camera | None
+    ) -> torch.Tensor:
         return coarse.depth[None]
 
     def __call__(self, tiles: Tiles) -> TileAnswer:
@@ -178,7 +180,9 @@ def test_scale_goes_straight_through() -> None:
             torch.manual_seed(0)
             self.projection = Projection(4, {"compact": 16})
 
-        def project(self, coarse: CoarsePrediction, score: torch.Tensor, model: str, camera: Camera | None) -> torch.Tensor:
+        def project(
+            self, coarse: CoarsePrediction, small: torch.Tensor, score: torch.Tensor, model: str, camera: Camera | None
+        ) -> torch.Tensor:
             return self.projection(coarse.depth, score, coarse.features, "compact")
 
         def __call__(self, tiles: Tiles) -> TileAnswer:

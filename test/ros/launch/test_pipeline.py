@@ -199,3 +199,32 @@ def test_a_node_that_cannot_start_as_configured_ends_launch_instead(description:
     assert isinstance(action, Shutdown)
     for code in (0, FAILED, -11):
         assert not on_exit(SimpleNamespace(returncode=code), LaunchContext())
+
+
+@pytest.mark.parametrize(
+    ("transport", "image", "parameter"), [("ffmpeg", "/depth_retrofit/image_decoded", "raw"), ("compressed", "/cam", "compressed")]
+)
+def test_what_the_node_does_not_decode_a_republisher_does(description: Any, transport: str, image: str, parameter: str) -> None:
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+    context = LaunchContext()
+    context.launch_configurations.update({"image": "/cam", "transport": transport})
+    entities: list[Any] = []
+    for entity in description.entities:
+        if isinstance(entity, DeclareLaunchArgument):
+            entity.visit(context)
+        elif isinstance(entity, OpaqueFunction):
+            entities = entity.visit(context)
+    _, *decoders, node = entities
+    for found in (*decoders, node):
+        found._perform_substitutions(context)
+    rules = [re.sub(r"\s", "", str(rule)) for rule in node.expanded_remapping_rules]
+    assert f"('image','{image}')" in rules
+    files = [Path(file) for file, is_file in node._Node__expanded_parameter_arguments if is_file]
+    (written,) = yaml.full_load(files[-1].read_text()).values()
+    assert written["ros__parameters"]["image_transport"] == parameter
+    assert len(decoders) == (transport == "ffmpeg")
+    for decoder in decoders:
+        rules = [re.sub(r"\s", "", str(rule)) for rule in decoder.expanded_remapping_rules]
+        assert rules == ["('in/ffmpeg','/cam/ffmpeg')", "('out','/depth_retrofit/image_decoded')"]

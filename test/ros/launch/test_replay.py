@@ -82,9 +82,9 @@ def test_the_bag_starts_once_when_the_node_is_ready(module: Any) -> None:
         return ready.event_handler.handle(event, LaunchContext())
 
     assert say("compact is ready on cpu") == []
-    (player,) = say("waiting for /image (rectified) and /camera_info")
+    (player,) = say("waiting for /image and /camera_info")
     assert words(player) == ["ros2", "bag", "play", "/data/bag", "--clock", "--delay", "1.0", "--rate", "0.5"]
-    assert say("waiting for /image (rectified) and /camera_info") == []
+    assert say("waiting for /image and /camera_info") == []
 
 
 def test_the_outputs_are_recorded_where_asked_for(module: Any) -> None:

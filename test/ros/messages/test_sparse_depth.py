@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,8 +14,10 @@ from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import SparseDepthError
+from depth_retrofit_ros.frame import SparseDepth
+from depth_retrofit_ros.lens import Lens, RayTable, Rectification
 from depth_retrofit_ros.ros.messages.calibration import same_view
-from depth_retrofit_ros.ros.messages.sparse_depth import MOST_PIXELS, from_image, from_points
+from depth_retrofit_ros.ros.messages.sparse_depth import MOST_PIXELS, _projected, from_image, from_points, rectified
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
 
 CAMERA = Camera(640, 480, 500.0, 510.0, 320.0, 240.0)
@@ -288,3 +291,23 @@ def check(message: Any, must_fit: bool = False) -> None:
     else:
         assert len(pixels) == len(depth) <= MOST_PIXELS
         assert ((pixels >= 0) & (pixels < 640 * 480)).all() and (depth > 0).all() and np.isfinite(depth).all()
+
+
+def test_sparse_depth_follows_the_image_that_is_made_of_the_lens_s() -> None:
+    """A wall's depth image of the raw view and the points of the same wall become the same depths of the rectified image."""
+    raw, new = Camera(64, 48, 40.0, 41.0, 31.0, 23.0), Camera(64, 48, 35.0, 36.0, 33.0, 24.0)
+    turn = cv2.Rodrigues(np.array([0.03, -0.02, 0.01]))[0]
+    lens = Lens("plumb_bob", (-0.2, 0.05, 0.001, 0.0, 0.0), raw)
+    optics, slopes = Rectification(lens, new, tuple(turn.ravel().tolist())), RayTable(lens).slopes.astype(np.float64)
+    depth = 3.0 / (0.1 * slopes[..., 0] - 0.2 * slopes[..., 1] + 1)
+    normal, v, u = turn @ (0.1, -0.2, 1.0), *np.divmod(np.arange(64 * 48), 64)
+    expected = 3.0 / (normal[0] * (u - new.cx) / new.fx + normal[1] * (v - new.cy) / new.fy + normal[2])
+    by_image = rectified(SparseDepth(np.arange(64 * 48), depth.ravel()), optics)
+    points = (np.dstack((slopes, np.ones((48, 64)))) * depth[..., None]).reshape(-1, 3)
+    by_points = _projected(points, new, NO_POSE, optics)
+    for found in (by_image, by_points):
+        assert len(found.depth) > 1000
+        np.testing.assert_allclose(found.depth, expected[found.pixels], rtol=0.02)  # half a pixel of a slanted wall
+    stays = _projected(points, raw, NO_POSE, RayTable(lens))
+    np.testing.assert_allclose(stays.depth, depth.ravel()[stays.pixels])
+    assert rectified(by_points, None) is by_points

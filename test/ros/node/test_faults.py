@@ -70,7 +70,7 @@ def test_a_bad_image_that_nobody_listens_to_costs_nothing(graph: Graph, name: st
         "no height": broken(height=0),
         "one more row than it has": broken(height=49),
     }
-    node = graph.depth_node(SlantedWall())
+    node = graph.depth_node(SlantedWall(), lazy=False)
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(Retrofit, "compiles_for_size", property(lambda self: True))  # as on CUDA
     monkeypatch.setattr(Retrofit, "warm_up", lambda self, height, width, camera=None: asked.append((height, width)))
@@ -88,7 +88,7 @@ def test_a_bad_image_that_nobody_listens_to_costs_nothing(graph: Graph, name: st
 def test_a_size_that_cannot_be_warmed_up_for_is_told_once_and_not_tried_again_unasked(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node = graph.depth_node(SlantedWall())
+    node = graph.depth_node(SlantedWall(), lazy=False)
     asked: list[tuple[int, int]] = []
 
     def warm_up(self: Retrofit, height: int, width: int, camera: object = None) -> None:

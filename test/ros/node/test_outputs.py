@@ -37,13 +37,13 @@ from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.node import node as node_module
 from depth_retrofit_ros.ros.node import outputs as outputs_module
 from depth_retrofit_ros.ros.node.outputs import _TOPICS, Outputs
-from depth_retrofit_ros.ros.node.parameters import Settings
+from depth_retrofit_ros.ros.node.parameters import Settings, declare
 from depth_retrofit_ros.runtime.host_outputs import Fill, HostOutputs
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, pixels_of, repeat_until, status, value, wait_until
 
 
 def test_the_node_names_every_topic_that_it_publishes() -> None:
-    named = set(re.findall(r"~/[a-z_/]+", node_module.__doc__ or ""))
+    named = set(re.findall(r"~/[a-zD_/]+", node_module.__doc__ or ""))
     assert named == {topic for _, topic, _ in _TOPICS.values()}
 
 
@@ -238,7 +238,7 @@ def test_the_size_may_change_mid_stream(graph: Graph) -> None:
 
 def test_without_listeners_nothing_is_computed_and_each_output_costs_only_its_listeners(graph: Graph) -> None:
     wall = SlantedWall()
-    node = graph.depth_node(wall)
+    node = graph.depth_node(wall, lazy=False)
     reports = graph.listen(DiagnosticArray, "/diagnostics")
     graph.publisher(CameraInfo, "/camera_info").publish(info_message())
     images = graph.publisher(Image, "/image")
@@ -329,9 +329,9 @@ def test_an_output_whose_publisher_is_gone_was_not_sent(graph: Graph) -> None:
 
     outputs = Outputs(graph.client, ("depth", "selection"), lambda *arguments: Gone())
     selection = SimpleNamespace(mask=lambda: torch.ones(2, 2, dtype=torch.bool))
-    fake, settings = SimpleNamespace(depth=torch.ones(2, 2), metric=False, selection=selection), SimpleNamespace(cloud_stride=1)
-    frame = Frame(np.zeros((2, 2, 3), np.uint8))
-    sent = outputs.publish(frame, cast(DepthFrame, fake), Header(), None, cast(Any, settings))
+    fake = SimpleNamespace(depth=torch.ones(2, 2), metric=False, selection=selection)
+    frame, settings = Frame(np.zeros((2, 2, 3), np.uint8)), declare(graph.client)
+    sent = outputs.publish(frame, cast(DepthFrame, fake), Header(), None, settings)
     assert sent.times_ms == {} and sent.failed == {}
 
 

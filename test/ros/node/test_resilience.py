@@ -86,7 +86,7 @@ def test_a_lifecycle_callback_that_raises_is_told(graph: Graph, monkeypatch: pyt
     def broken(*arguments: object) -> None:
         raise OSError("the bus is on fire")
 
-    monkeypatch.setattr(node, "_unsubscribe", broken)
+    monkeypatch.setattr(node._inputs, "close", broken)
     assert not change(graph, Transition.TRANSITION_DEACTIVATE)
     assert "on_deactivate failed: OSError: the bus is on fire" in graph.warnings(node)
     monkeypatch.undo()

@@ -5,22 +5,28 @@ from __future__ import annotations
 import array
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from sensor_msgs.msg import Image
+from geometry_msgs.msg import TransformStamped
+from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.frame import DepthFrame, Frame, ScaleSource
+from depth_retrofit_ros.lens import Lens, Rectification
+from depth_retrofit_ros.ros.messages.sparse_depth import _rotation as matrix
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
 from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
 from depth_retrofit_ros.ros.node.sparse_input import REMEMBERED_ALL, REMEMBERED_S, TOLERANCE_S, SparseInput
+from depth_retrofit_ros.ros.node.transforms import Transforms
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 SECOND = 1_000_000_000
 HEIGHT, WIDTH = 12, 16
 CAMERA = Camera.from_hfov(WIDTH, HEIGHT, 60.0)
+FORWARD_LEFT_UP = (0.5, -0.5, 0.5, 0.5)  # a LiDAR's frame in an optical one
 DEPTH = np.linspace(1.0, 3.0, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
 
 
@@ -140,3 +146,39 @@ def test_what_is_remembered_is_bounded_whatever_the_stamps() -> None:
     for stamp_ns in rng.integers(0, 20 * SECOND, 2000):
         depths.offer(sparse(DEPTH, int(stamp_ns)))
     assert depths.remembered <= REMEMBERED_ALL + 4 * REMEMBERED_S / TOLERANCE_S + 1
+
+
+def test_points_are_turned_by_tf_and_by_r_of_the_rectified_image() -> None:
+    """Known by their place on the optical axis of the rectified image, which looks 0.2 rad to the right of the lens."""
+    turn = cv2.Rodrigues(np.array([0.0, -0.2, 0.0]))[0]
+    centered = Camera(WIDTH, HEIGHT, 10.0, 10.0, 8.0, 6.0)
+    lens = Lens("plumb_bob", (-0.1, 0.0, 0.0, 0.0), centered)
+    optics = Rectification(lens, centered, tuple(turn.ravel().tolist()))
+    mount = TransformStamped(child_frame_id="lidar")
+    mount.header.frame_id = "optical"
+    t, r = mount.transform.translation, mount.transform.rotation
+    t.x, t.y, t.z = 0.3, -0.2, 0.1
+    r.x, r.y, r.z, r.w = FORWARD_LEFT_UP
+    transforms = Transforms()
+    transforms.offer([mount], is_static=True)
+    in_optical = turn.T @ (0.0, 0.0, 2.0)
+    in_lidar = matrix(FORWARD_LEFT_UP).T @ (in_optical - (0.3, -0.2, 0.1))
+    points = PointCloud2(height=1, width=1, point_step=12, row_step=12)
+    points.fields = [PointField(name=name, offset=4 * place, datatype=7, count=1) for place, name in enumerate("xyz")]
+    points.data = array.array("B", in_lidar.astype("<f4").tobytes())
+    points.header.stamp.sec, points.header.frame_id = 10, "lidar"
+    depths = SparseInput(NO_POSE, "/sparse_points", transforms)
+    depths.offer(points)
+    found = depths.of(dataclasses.replace(frame(10 * SECOND, centered), optics=optics))
+    assert found.pixels.tolist() == [6 * WIDTH + 8]
+    assert found.depth == pytest.approx([2.0], abs=1e-5)
+
+
+def test_a_correction_does_not_outlive_the_rectification_it_was_fitted_with() -> None:
+    """Which may leave the intrinsics as they were."""
+    depths, align = fitter()
+    depths.offer(sparse(2 * DEPTH, 10 * SECOND))
+    assert align.align(answer(), frame(10 * SECOND))[0].scale_source == "sensor"
+    optics = Rectification(Lens("plumb_bob", (-0.1, 0.0, 0.0, 0.0), CAMERA), CAMERA)
+    later = dataclasses.replace(frame(10 * SECOND + SECOND // 2), optics=optics)
+    assert align.align(answer(), later)[0].scale_source == "user"

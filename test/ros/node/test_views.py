@@ -18,6 +18,7 @@ from depth_retrofit_ros.coarse.input_size import long_side
 from depth_retrofit_ros.coarse.views import CoarseView, NewestView
 from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.lens import Lens, RayTable
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.reconstruction.geometry import moved
 from depth_retrofit_ros.reconstruction.refined_view import ViewRefiner
@@ -209,6 +210,8 @@ def test_cloud_and_poses_are_in_the_metres_of_the_published_depth() -> None:
     assert np.median(off_surface(positions / 3)) < 5e-3
     assert window_of(in_flight.coarse, newest, replace(newest, scale_source=None)) is None
     assert window_of(in_flight.coarse, newest, replace(newest, camera=None)) is None
+    fisheye = RayTable(Lens("equidistant", (0.0, 0.0, 0.0, 0.0), FULL))
+    assert window_of(in_flight.coarse, newest, newest, fisheye) is None, "its points are along other rays than a pinhole's"
 
 
 @pytest.mark.parametrize("angles", [(0.0, 0.0, 0.0), (0.3, -0.2, 0.1), (3.1, 0.0, 0.0), (0.0, 3.14159, 0.0), (-2.0, 1.0, 3.0)])

@@ -269,7 +269,7 @@ def test_a_device_lost_outside_of_a_frame_is_known_too(graph: Graph, where: str,
         monkeypatch.setattr(node, "set_parameters_atomically", lost)
         assert not graph.set_parameter(node, "budget", 0.5).successful
     elif where == "transition":
-        monkeypatch.setattr(node, "_unsubscribe", lost)
+        monkeypatch.setattr(node._inputs, "close", lost)
         assert not change(graph, Transition.TRANSITION_DEACTIVATE)
     else:
         monkeypatch.setattr(node_module, "release_memory", lost)

@@ -10,8 +10,9 @@ import pytest
 
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, INFO_TYPE, Bag, BagMessage, with_stamp
+from depth_retrofit_ros.lens import Rectification
 from depth_retrofit_ros.ros.replay.bag_source import NO_TOPIC, BagSource
-from test.evaluation.bags import PERIOD_NS, START_NS, image_message, scene, write_bag
+from test.evaluation.bags import PERIOD_NS, START_NS, image_message, info_message, scene, write_bag
 from test.evaluation.mcap_writer import Stream, write_mcap
 
 STAMPS = [START_NS + i * PERIOD_NS for i in range(4)]
@@ -179,3 +180,26 @@ def test_raw_counts_are_an_image_where_the_user_says_so(tmp_path: Path) -> None:
     ((_, frame), _) = source.frames(range(2))
     assert frame.image.shape == (6, 8, 3) and frame.image.min() == 0 and frame.image.max() == 255
     assert "are taken for mono16" in source.remarks[0]
+
+
+def test_a_raw_image_is_rectified_with_its_reference_and_neither_where_it_is_not_asked_for(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", "mcap", frames=1, distortion=(-0.2, 0.05, 0.0, 0.0, 0.0))
+    (made,) = BagSource(bag, depth_topic=DEPTH, rectify="true").pairs([0])
+    (given,) = BagSource(bag, depth_topic=DEPTH, rectify="auto").pairs([0])  # the topic is called neither raw nor rectified
+    rgb, _ = scene(0, 48, 64)
+    np.testing.assert_array_equal(given.frame.image, rgb)
+    assert isinstance(made.frame.optics, Rectification) and given.frame.optics is None
+    np.testing.assert_array_equal(made.frame.image, made.frame.optics.image(rgb))
+    assert made.reference is not None and given.reference is not None
+    np.testing.assert_array_equal(made.reference, made.frame.optics.depth(given.reference))
+    assert (made.reference != given.reference).any() and np.isin(made.reference, given.reference).all()
+
+
+def test_an_image_has_the_calibration_of_its_stamp_as_in_the_node(tmp_path: Path) -> None:
+    """A zoom lens whose camera_info was recorded ahead of its images."""
+    with Bag(write_bag(tmp_path / "bag", "mcap")) as bag:
+        images = [(m.time_ns, m.data) for m in bag.messages(["/camera/image"])]
+    infos = [(START_NS + place, info_message(stamp, 64, 48, 60.0 + place)) for place, stamp in enumerate(STAMPS)]
+    streams = [Stream("/camera/camera_info", INFO_TYPE, infos), Stream("/camera/image", IMAGE_TYPE, images)]
+    source = BagSource(write_mcap(tmp_path / "ahead.mcap", streams))
+    assert [frame.camera and frame.camera.fx for _, frame in source.frames(range(4))] == [60.0, 61.0, 62.0, 63.0]

@@ -16,7 +16,7 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depth_retrofit_ros.ros.node import node as node_module
+from depth_retrofit_ros.ros.node import inputs
 from depth_retrofit_ros.ros.transport.dds_profile import PROFILE_VARIABLES
 from depth_retrofit_ros.ros.transport.graph_checks import WINDOW, LossWatch
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, status, value, wait_until
@@ -114,7 +114,7 @@ def test_a_camera_whose_images_get_lost_is_told_with_the_profile(graph: Graph, m
             super().__init__()
             watches.append(self)
 
-    monkeypatch.setattr(node_module, "LossWatch", Watched)
+    monkeypatch.setattr(inputs, "LossWatch", Watched)
     for name in PROFILE_VARIABLES:
         monkeypatch.setenv(name, "/ours.xml")
     node = graph.depth_node(SlantedWall())
