@@ -13,6 +13,7 @@ from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork
 from depth_retrofit_ros.coarse.engines.natural_image import natural_image
 from depth_retrofit_ros.coarse.far_limit import limit_far
+from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.device.resident import Resident
 from depth_retrofit_ros.errors import ModelError
@@ -68,7 +69,8 @@ class Retrofit:
     upsamples and selects, see ``presets``. second: a model that runs beside it, on the same device, wherever pixels are refined:
     they are selected where the two disagree; None selects by uncertainty. temporal: what it remembers of the frames before, of one
     camera, refined in their order; None answers each frame for itself. It may be changed between frames.
-    Raises ModelError where trust cannot make metres of its depth, and for memory on another device than the CPU.
+    Raises ModelError where trust cannot make metres of its depth, and for memory on another device than the CPU, or of several
+    views.
     """
 
     def __init__(
@@ -113,7 +115,8 @@ class Retrofit:
 
     @temporal.setter
     def temporal(self, value: Steadiness | None) -> None:
-        if value is not None and (reason := no_temporal(self.coarse.device)):
+        views = 2 if isinstance(self.coarse, ViewWindow) else 1  # or more
+        if value is not None and (reason := no_temporal(self.coarse.device, views=views)):
             raise ModelError(reason)
         self._temporal = value
 
@@ -186,7 +189,7 @@ class Retrofit:
                 depth = self.parts.upsample(coarse.depth, image, small)
             with stage("select"):
                 if temporal is not None and moment is not None:
-                    claim = temporal.claim(moment, image, depth)
+                    claim = temporal.claim(moment)
                 if claim is None:
                     score, pixels = self.select(coarse, image, in_flight.other)
                 else:
@@ -197,15 +200,15 @@ class Retrofit:
             with stage("fuse"):
                 gate, fused_at_pixels, normals = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
-                if temporal is not None and moment is not None:
-                    temporal.finish(moment, image, depth, fused, pixels, gate)
-                seen = coarse.depth
+                seen, hidden = coarse.depth, None if frame.optics is None else self._unseen(frame.optics.unseen)
                 if coarse.unknown is not None:
                     seen = seen.masked_fill(coarse.unknown, torch.nan)
                     unknown = upsample_mask(coarse.unknown, (height, width))
-                    fused, depth = (known.masked_fill_(unknown, torch.nan) for known in (fused, depth))
-                if frame.optics is not None and (unseen := self._unseen(frame.optics.unseen)) is not None:
-                    fused, depth = (known.masked_fill_(unseen, torch.nan) for known in (fused, depth))
+                    hidden = unknown if hidden is None else hidden | unknown
+                if temporal is not None and moment is not None:
+                    temporal.finish(moment, image, depth, fused, pixels, gate, hidden)
+                if hidden is not None:
+                    fused, depth = (known.masked_fill_(hidden, torch.nan) for known in (fused, depth))
 
         if frame.camera is None and source not in ("file", "sensor"):
             source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not

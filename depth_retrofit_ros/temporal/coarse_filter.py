@@ -17,7 +17,7 @@ from depth_retrofit_ros.temporal.motion import Motion
 
 SCALE_S = 1.0  # time constant of the scale
 SHAPE_S = 0.5  # time constant of a cell's depth
-LEAST_SHARE = 0.2  # of the cells trusted, to tell the scale
+LEAST_SHARE = 0.2  # of the cells that are known to be trusted, to tell the scale
 LARGEST = math.log(1.5)  # a scale that jumps by more is a new one
 NARROWEST, WIDEST = 0.03, 0.2  # |change of ln depth| beyond which a cell shows something new: five deviations, within these
 DEVIATIONS = 5.0
@@ -26,8 +26,9 @@ STEP = 0.25  # of ln depth around a cell: there a map that was moved is not take
 
 @dataclass(frozen=True, slots=True)
 class CoarseState:
-    """What the next frame takes over. log: ``float32 [h, w]`` ln depth as it was given out; count: ``float32 [h, w]``, how many
-    frames each cell is the mean of; scale: ln of the factor on the model's own; frames: how many the scale is the mean of."""
+    """What the next frame takes over. log: ``float32 [h, w]`` ln depth as it was given out, NaN where it is unknown; count:
+    ``float32 [h, w]``, how many frames each cell is the mean of; scale: ln of the factor on the model's own; frames: how many the
+    scale is the mean of."""
 
     log: np.ndarray
     count: np.ndarray
@@ -50,7 +51,7 @@ class Steadied:
 
 
 def first(depth: np.ndarray) -> Steadied:
-    """Of a frame that has none before it. depth: ``float32 [h, w]``."""
+    """Of a frame that has none before it. depth: ``float32 [h, w]``, NaN where it is unknown."""
     state = CoarseState(np.log(depth), np.ones_like(depth), 0.0, 1)
     return Steadied(np.ones_like(depth), state)
 
@@ -58,7 +59,7 @@ def first(depth: np.ndarray) -> Steadied:
 def steadied(before: CoarseState, depth: np.ndarray, usable: np.ndarray, motion: Motion, seconds: float, scales: bool) -> Steadied:
     """depth: ``float32 [h, w]`` as the model gave it; usable: ``bool [h, w]``, where it is known and finite; seconds: since the
     frame before; scales: whether the scale may be changed, which is not ours where a sensor or a file gave it."""
-    raw = np.where(usable, np.log(depth), 0)
+    raw = np.log(np.where(usable, depth, np.float32(1)))
     carried = motion.carried(before.log)
     if motion.change is not None:
         carried = carried + motion.change
@@ -67,8 +68,8 @@ def steadied(before: CoarseState, depth: np.ndarray, usable: np.ndarray, motion:
     difference = np.where(sound, difference, np.float32(0))
     trust = np.where(sound, motion.trust, np.float32(0))
     told = difference[trust > 0.5]
-    if told.size < LEAST_SHARE * depth.size:  # too little is seen again: what was held is let go
-        return first(np.where(usable, depth, np.float32(1)))
+    if told.size <= LEAST_SHARE * np.count_nonzero(usable):  # too little is seen again: what was held is let go
+        return first(np.where(usable, depth, np.float32(np.nan)))
     median = float(np.median(told))
     scale, frames = 0.0, 1
     if scales and abs(median) <= LARGEST:
@@ -83,7 +84,7 @@ def steadied(before: CoarseState, depth: np.ndarray, usable: np.ndarray, motion:
     count = 1 + motion.carried(before.count) * agreement
     weight = (1 - np.maximum(1 / count, np.float32(_share(10**9, seconds, SHAPE_S)))) * agreement
     moved = np.float32(scale) + weight * shape
-    log = raw + moved
+    log = np.where(usable, raw + moved, np.float32(np.nan))
     return Steadied(np.exp(moved), CoarseState(log, np.minimum(count, np.float32(1000)), scale, frames))
 
 

@@ -1,4 +1,4 @@
-"""The passes of ``settled`` over the frame, for the CPU. Several threads call them with the same arguments."""
+"""The pass of ``settled`` over the frame, for the CPU. Several threads call it with the same arguments."""
 
 from __future__ import annotations
 
@@ -7,90 +7,19 @@ import numpy as np
 from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import fetch_add
 
-PIECE = 4096  # pixels that a thread takes at a time
+
+@cached_njit(nogil=True)
+def is_same(
+    shown: np.ndarray, known: np.ndarray, base: float, level: float, age: float, life: float, color_limit: int, level_limit: float
+) -> bool:
+    """Whether a pixel is what it was when it was refined. shown, known: ``uint8 [3]``, its colours."""
+    change = abs(np.int32(shown[0]) - np.int32(known[0])) + abs(np.int32(shown[1]) - np.int32(known[1]))
+    change += abs(np.int32(shown[2]) - np.int32(known[2]))
+    return change <= color_limit and age < life and abs(base - level) <= level_limit * level
 
 
 @cached_njit(nogil=True)
-def check_cells(
-    count: np.ndarray,
-    level: np.ndarray,
-    color: np.ndarray,
-    born: np.ndarray,
-    image: np.ndarray,
-    base: np.ndarray,
-    still: np.ndarray,
-    inhabited: np.ndarray,
-    claim: np.ndarray,
-    rows: np.ndarray,
-    columns: np.ndarray,
-    now_s: float,
-    life_s: float,
-    color_limit: int,
-    level_limit: float,
-    next_row: np.ndarray,
-) -> None:
-    """A row of cells at a time; see ``SettledPixels.check``. inhabited: ``uint8 [h, w]``, cells with a settled pixel; rows,
-    columns: the first fine one of each cell, ``int64 [h + 1]`` and ``int64 [w + 1]``."""
-    h, w = claim.shape
-    share = np.float32(1) / life_s
-    kept = np.empty(w, np.float32)
-    while True:
-        i = fetch_add(next_row, 1)
-        if i >= h:
-            return
-        kept[:] = 0
-        for y in range(rows[i], rows[i + 1]):  # along the memory, not cell by cell
-            counts, levels, bases, births, shown, known = count[y], level[y], base[y], born[y], image[y], color[y]
-            for j in range(w):
-                if inhabited[i, j] == 0:
-                    continue
-                for x in range(columns[j], columns[j + 1]):
-                    if counts[x] == 0:
-                        continue
-                    change = abs(np.int32(shown[x, 0]) - np.int32(known[x, 0]))
-                    change += abs(np.int32(shown[x, 1]) - np.int32(known[x, 1]))
-                    change += abs(np.int32(shown[x, 2]) - np.int32(known[x, 2]))
-                    age = (now_s - births[x]) * share
-                    same = abs(bases[x] - levels[x]) <= level_limit * levels[x]
-                    if still[i, j] and change <= color_limit and same and age < 1:
-                        kept[j] += 1 - age
-                    else:
-                        counts[x] = 0
-        for j in range(w):
-            inhabited[i, j] = kept[j] > 0
-            claim[i, j] = 1 - kept[j] / max(1, (rows[i + 1] - rows[i]) * (columns[j + 1] - columns[j]))
-
-
-@cached_njit(nogil=True)
-def keep_cells(
-    count: np.ndarray,
-    ratio: np.ndarray,
-    base: np.ndarray,
-    fused: np.ndarray,
-    index_image: np.ndarray,
-    inhabited: np.ndarray,
-    rows: np.ndarray,
-    columns: np.ndarray,
-    next_row: np.ndarray,
-) -> None:
-    """Settled pixels that were not refined now get their correction."""
-    h, w = inhabited.shape
-    while True:
-        i = fetch_add(next_row, 1)
-        if i >= h:
-            return
-        for y in range(rows[i], rows[i + 1]):
-            counts, ratios, bases, answers, chosen = count[y], ratio[y], base[y], fused[y], index_image[y]
-            for j in range(w):
-                if inhabited[i, j] == 0:
-                    continue
-                for x in range(columns[j], columns[j + 1]):
-                    if counts[x] > 0 and chosen[x] < 0:
-                        answers[x] = ratios[x] * bases[x]
-
-
-@cached_njit(nogil=True)
-def settle_pixels(
+def settle_rows(
     count: np.ndarray,
     ratio: np.ndarray,
     level: np.ndarray,
@@ -100,39 +29,75 @@ def settle_pixels(
     base: np.ndarray,
     fused: np.ndarray,
     indices: np.ndarray,
+    index_image: np.ndarray,
     gate: np.ndarray,
-    inhabited: np.ndarray,
-    cell_rows: np.ndarray,
-    cell_columns: np.ndarray,
-    now_s: float,
+    begins: np.ndarray,
+    still: np.ndarray,
+    number: np.ndarray,
+    left: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    now: int,
+    life: float,
+    color_limit: int,
+    level_limit: float,
     most: int,
-    limit: float,
-    next_pixel: np.ndarray,
+    next_row: np.ndarray,
 ) -> None:
-    """Pixels that were refined now. cell_rows, cell_columns: the cell of each fine row and column."""
+    """A row of cells at a time; see ``SettledPixels.apply``. begins: ``int64 [H + 1]``, the first of ``indices`` of each fine row;
+    number: ``int32 [h, w]``, settled pixels of each cell; left: ``float32 [h, w]``, sum of what is left of their lives; rows,
+    columns: the first fine one of each cell, ``int64 [h + 1]`` and ``int64 [w + 1]``; life: in ticks."""
+    h, w = number.shape
     width = count.shape[1]
+    cell_of = np.empty(width, np.int32)
+    for j in range(w):
+        cell_of[columns[j] : columns[j + 1]] = j
+    fresh = np.empty(w, np.int32)
     while True:
-        begin = fetch_add(next_pixel, PIECE)
-        if begin >= indices.size:
+        i = fetch_add(next_row, 1)
+        if i >= h:
             return
-        for k in range(begin, min(begin + PIECE, indices.size)):
-            y, x = indices[k] // width, indices[k] % width
-            now = base[y, x]
-            found = fused[y, x] / now
-            if gate[k] >= 1 or not (found > 0 and np.isfinite(found)):
-                count[y, x] = 0
-                continue
-            number = np.int32(1)
-            if count[y, x] > 0:
-                held = ratio[y, x]
-                if abs(found - held) <= limit * held:
-                    number = min(np.int32(count[y, x]) + 1, most)
-                    found = held + (found - held) / np.float32(number)
-                    fused[y, x] = now * found
-            count[y, x] = number
-            ratio[y, x] = found
-            level[y, x] = now
-            born[y, x] = now_s
-            inhabited[cell_rows[y], cell_columns[x]] = 1
-            for c in range(3):
-                color[y, x, c] = image[y, x, c]
+        fresh[:] = 0
+        for y in range(rows[i], rows[i + 1]):  # what was refined now
+            for k in range(begins[y], begins[y + 1]):
+                x = indices[k] - y * width
+                j = cell_of[x]
+                unrefined = base[y, x]
+                found = fused[y, x] / unrefined
+                if gate[k] >= 1 or not (found > 0 and np.isfinite(found)):
+                    count[y, x] = 0
+                    continue
+                many = np.int32(1)
+                if count[y, x] > 0 and still[i, j]:
+                    age = np.float32(np.uint16(now - born[y, x]))
+                    held = ratio[y, x]
+                    same = is_same(image[y, x], color[y, x], unrefined, level[y, x], age, life, color_limit, level_limit)
+                    if same and abs(found - held) <= level_limit * held:
+                        many = min(np.int32(count[y, x]) + np.int32(1), most)
+                        found = held + (found - held) / np.float32(many)
+                        fused[y, x] = unrefined * found
+                count[y, x], ratio[y, x], level[y, x], born[y, x] = many, found, unrefined, now
+                for c in range(3):
+                    color[y, x, c] = image[y, x, c]
+                fresh[j] += 1
+        for j in range(w):
+            left[i, j] = fresh[j]
+        for y in range(rows[i], rows[i + 1]):  # and what was not, along the memory, not cell by cell
+            counts, levels, births, shown, known = count[y], level[y], born[y], image[y], color[y]
+            ratios, bases, answers, chosen = ratio[y], base[y], fused[y], index_image[y]
+            for j in range(w):
+                if number[i, j] == 0:
+                    continue
+                for x in range(columns[j], columns[j + 1]):
+                    if counts[x] == 0 or chosen[x] >= 0:
+                        continue
+                    age = np.float32(np.uint16(now - births[x]))
+                    same = is_same(shown[x], known[x], bases[x], levels[x], age, life, color_limit, level_limit)
+                    if still[i, j] and same:
+                        answers[x] = ratios[x] * bases[x]
+                        fresh[j] += 1
+                        left[i, j] += 1 - age / life
+                    else:
+                        counts[x] = 0
+        for j in range(w):
+            number[i, j] = fresh[j]

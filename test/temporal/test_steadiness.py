@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
 from depth_retrofit_ros.camera import Camera
+from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.loading import load
@@ -20,12 +22,19 @@ from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.temporal.steadiness import LONGEST_GAP_S, Steadiness
 from test.refinement.nets import random_refiner
-from test.temporal.videos import CAMERA, SIZE, STEP_NS, Script, answers, jittering, noisy, picture, planes, shot
+from test.temporal.videos import CAMERA, LOW, SIZE, STEP_NS, Script, answers, jittering, noisy, picture, planes, shot
 
 
 def standing(count: int) -> list[Frame]:
     """A camera that stands."""
     return [shot(noisy(picture(), i), i) for i in range(count)]
+
+
+class Seeing:
+    """The optics of a lens that sees this much of the rectified frame."""
+
+    def __init__(self, seen: np.ndarray) -> None:
+        self.unseen = None if seen.all() else ~seen
 
 
 def levels(made: list[Any]) -> np.ndarray:
@@ -104,6 +113,63 @@ def test_budget_0_and_a_frame_without_a_camera() -> None:
     assert made[2].temporal_scale != 1.0
 
 
+def test_what_the_lens_does_not_see_neither_settles_nor_tells_the_scale() -> None:
+    """Two thirds of the frame are black, with a depth there that never changes."""
+    seen = np.zeros(SIZE, bool)
+    seen[:, 128:] = True
+    cells = torch.zeros(LOW, dtype=torch.bool)
+    cells[:, 43:] = True
+
+    def tell(stamp_ns: int | None) -> CoarsePrediction:
+        told = jittering().tell(stamp_ns)
+        return replace(told, depth=torch.where(cells, told.depth, 3.0))
+
+    optics = cast(Any, Seeing(seen))
+    frames = [replace(frame, image=frame.image * seen[..., None], optics=optics) for frame in standing(8)]
+    memory, coarse = Steadiness(), Script(tell)
+    off = answers(frames, coarse, None, 1.0)
+    on = answers(frames, coarse, memory, 1.0)
+    flicker = [np.median(np.abs(np.diff([float(answer.coarse[cells].median().log()) for answer in made]))) for made in (off, on)]
+    assert flicker[1] < 0.5 * flicker[0]
+    assert memory.settled is not None
+    assert not memory.settled.count[~seen].any()
+    assert memory.settled.count[seen].any()
+    assert on[-1].depth[torch.from_numpy(~seen)].isnan().all()
+
+
+def test_cells_that_come_to_be_known_bring_no_scale() -> None:
+    told = replace(planes(), depth=torch.full(LOW, 1.3))
+    unknown = torch.zeros(LOW, dtype=torch.bool)
+    unknown[:, :40] = True
+
+    def tell(stamp_ns: int | None) -> CoarsePrediction:
+        return replace(told, unknown=unknown if stamp_ns and stamp_ns < 3 * STEP_NS else None)
+
+    made = answers(standing(5), Script(tell), Steadiness(), 0.0)
+    assert [answer.temporal_scale for answer in made] == pytest.approx([1.0] * 5, abs=1e-3)
+    torch.testing.assert_close(made[-1].coarse, told.depth, rtol=1e-3, atol=0)
+
+
+def test_where_a_model_puts_the_sky_says_nothing_of_the_scale() -> None:
+    sky = torch.zeros(LOW, dtype=torch.bool)
+    sky[:36] = True
+
+    def tell(stamp_ns: int | None) -> CoarsePrediction:
+        return replace(jittering().tell(stamp_ns), sky=sky)
+
+    off, on = (answers(standing(10), Script(tell), memory, 0.0) for memory in (None, Steadiness()))
+    flicker = [np.median(np.abs(np.diff([float(answer.coarse[40:].median().log()) for answer in made]))) for made in (off, on)]
+    assert flicker[1] < 0.5 * flicker[0]
+
+
+def test_a_wall_without_texture_is_answered_frame_by_frame() -> None:
+    """Whether the camera stands or drives at it cannot be seen: depth that is held would be too large."""
+    frames = [shot(np.full((*SIZE, 3), 120, np.uint8), i) for i in range(6)]
+    coarse = Script(lambda stamp_ns: planes(0.97 ** ((stamp_ns or 0) // STEP_NS)))
+    off, on = (answers(frames, coarse, memory) for memory in (None, Steadiness()))
+    assert all(torch.equal(a.depth, b.depth) for a, b in zip(off, on, strict=True))
+
+
 CUTS: dict[str, Callable[[Frame], Frame]] = {
     "a cut": lambda frame: replace(frame, image=picture(7)),
     "a jump of the exposure": lambda frame: replace(frame, image=(frame.image * 0.45).astype(np.uint8)),
@@ -114,6 +180,7 @@ CUTS: dict[str, Callable[[Frame], Frame]] = {
     "no stamp": lambda frame: replace(frame, stamp_ns=None),
     "another camera_info": lambda frame: replace(frame, camera=Camera.from_hfov(SIZE[1], SIZE[0], 80.0)),
     "camera_info lost": lambda frame: replace(frame, camera=None),
+    "another rectification": lambda frame: replace(frame, optics=cast(Any, Seeing(np.ones(SIZE, bool)))),
     "another frame_id": lambda frame: replace(frame, frame_id="other"),
     "another size": lambda frame: replace(frame, image=frame.image[:, :-16].copy(), camera=None),
 }
@@ -213,7 +280,7 @@ def test_memory_is_bounded_and_used_again() -> None:
     held = settled.bytes
     answers(standing(6), jittering(), memory)  # begins anew: its stamps jump back
     assert memory.settled is settled
-    assert settled.bytes == held < 17 * SIZE[0] * SIZE[1]
+    assert settled.bytes == held < 15 * SIZE[0] * SIZE[1]
     memory.reset()
     assert memory.settled is None
 
@@ -225,6 +292,9 @@ def test_cuda_graphs_and_views_are_refused() -> None:
         Retrofit(coarse, random_refiner(), temporal=Steadiness())
     with pytest.raises(ModelError, match="temporal runs without cuda_graphs"):
         load("compact", device="cpu", temporal=True, views=2)
+    windowed = Retrofit(ViewWindow(jittering(), 2), random_refiner())  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="on one view at a time"):
+        windowed.temporal = Steadiness()
     assert load("compact", device="cpu", temporal=True).temporal is not None
     assert load("compact", device="cpu").temporal is None
     assert CAMERA.width == SIZE[1]

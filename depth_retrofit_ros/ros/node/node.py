@@ -52,6 +52,7 @@ from depth_retrofit_ros.runtime.filtered_cloud import compile_filters
 from depth_retrofit_ros.runtime.self_check import self_check
 from depth_retrofit_ros.runtime.time_limit import TookTooLong, run_within
 from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S
+from depth_retrofit_ros.temporal.settled import compile_settled
 
 REPORT_S = 1.0
 CONFIGURE_S = 600.0  # a slow disk, an export and a first compilation of every kernel take minutes; more is a device that hangs
@@ -328,6 +329,8 @@ class DepthNode(LifecycleNode):
         if self.settings.rectify == "points":
             compile_cloud_along()
         compile_millimeters()
+        if self.settings.temporal:
+            compile_settled()
         if "points" in self.settings.outputs and not has_kernels(method.coarse.device):
             compile_filters()
         compile_derived(self.settings.outputs)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
@@ -54,7 +55,10 @@ def test_it_is_chosen_while_inactive_and_begins_anew_with_each_activation(graph:
     activated(True)
     assert answered(102).temporal_scale == 1.0
     assert answered(103).temporal_scale == pytest.approx(1.1 ** -np.exp(-1 / SCALE_S), rel=0.01)
-    activated(True)
+    assert graph.call(Trigger, f"{NODE}/reset", Trigger.Request()).success
     assert answered(104).temporal_scale == 1.0
+    assert answered(105).temporal_scale == pytest.approx(1.1 ** -np.exp(-1 / SCALE_S), rel=0.01)
+    activated(True)
+    assert answered(106).temporal_scale == 1.0
     activated(False)
-    assert [answered(second).temporal_scale for second in (105, 106)] == [1.0, 1.0]
+    assert [answered(second).temporal_scale for second in (107, 108)] == [1.0, 1.0]
