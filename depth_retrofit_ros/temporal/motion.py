@@ -121,7 +121,8 @@ def _inside(flow: np.ndarray) -> np.ndarray:
 
 def _alike(a: np.ndarray, b: np.ndarray, slack: np.ndarray | float = 0.0) -> np.ndarray:
     """1 where two thumbnails show the same colour in the 3×3 cells around, up to ``slack``, 0 where they do not."""
-    difference = cv2.blur(cv2.absdiff(a, b).max(axis=2), (3, 3)) - slack
+    red, green, blue = cv2.split(cv2.absdiff(a, b))
+    difference = cv2.blur(cv2.max(cv2.max(red, green), blue), (3, 3)) - slack
     return np.clip((np.float32(OTHER) - difference) / np.float32(OTHER - SAME), 0, 1)
 
 

@@ -86,7 +86,7 @@ class SettledPixels:
         """
         rows = np.searchsorted(pixels.indices.numpy(), np.arange(self.count.shape[0] + 1) * self.count.shape[1])
         memory = self.count, self._ratio, self._level, self._color, self._born
-        given = image.numpy(), base.numpy(), fused.numpy(), pixels.indices.numpy(), pixels.index_image.numpy(), gate.numpy(), rows
+        given = image.numpy(), base.numpy(), fused.numpy(), pixels.indices.numpy(), gate.numpy(), rows
         cells = still, self._number, self._left, *self._starts
         now, life = np.uint16(round(now_s / TICK_S) % 65536), np.float32(LIFE_S / TICK_S)
         limits = now, life, np.int32(COLOR), np.float32(LEVEL), np.int32(MOST_FRAMES), np.zeros(1, np.int64)
