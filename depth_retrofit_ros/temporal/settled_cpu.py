@@ -106,11 +106,13 @@ def settle_rows(
         waits = False
         for j in range(w):
             here[columns[j] : columns[j + 1]] = still[i, j] and number[i, j] > 0
-            waits |= number[i, j] > 0
+            waits |= still[i, j] and number[i, j] > 0
         for y in range(rows[i], rows[i + 1]):
             if waits:
                 differences(image[y], color[y], change)
                 alive(count[y], here, change, base[y], level[y], born[y], now, life, color_limit, level_limit, stays, lasts)
+            else:
+                count[y] = 0
             for k in range(begins[y], begins[y + 1]):  # what was refined now
                 x = indices[k] - y * width
                 stays[x], lasts[x] = 0, 0
