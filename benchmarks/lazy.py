@@ -18,14 +18,11 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
@@ -34,7 +31,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from depth_retrofit_ros.evaluation.report.summary import machine
 from depth_retrofit_ros.ros.node.process import NodeProcess
-from depth_retrofit_ros.ros.replay.live_run import NODE, private_domain
+from depth_retrofit_ros.ros.replay.live_run import NODE, graph_node, private_domain
 
 HEIGHT, WIDTH, RATE_HZ = 1440, 2560, 30.0
 SPAN_S, SETTLE_S = 6.0, 4.0
@@ -91,24 +88,6 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@contextmanager
-def client() -> Iterator[Node]:
-    context = rclpy.Context()
-    context.init(args=[])
-    node = Node("lazy_benchmark", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
-    try:
-        yield node
-    finally:
-        executor.shutdown()
-        thread.join()
-        node.destroy_node()
-        context.try_shutdown()
-
-
 def measure(rounds: int, process: NodeProcess, node: Node, camera: Camera) -> dict[str, Any]:
     service = node.create_client(SetParameters, f"{NODE}/set_parameters")
     wait_until(service.service_is_ready, "the node's services")
@@ -159,7 +138,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         private_domain(None),
         NodeProcess(ros, {}, Path(folder) / "log") as process,
-        client() as node,
+        graph_node("lazy_benchmark") as node,
     ):
         camera = Camera(node)
         try:

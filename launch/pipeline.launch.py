@@ -27,6 +27,12 @@ KEPT = " [empty: as in params_file]"
 NATIVE = ("raw", "compressed")  # image_transport's ways that the node takes itself
 RVIZ_TOPICS = ("points", "depth/image_rect", "depth/preview")
 
+
+def numbers(text: str) -> list[float]:
+    """Of an argument such as ``0 -0.1 0, 0.5 -0.5 0.5 0.5``."""
+    return [float(number) for number in text.replace(",", " ").split()]
+
+
 # Launch argument → (parameter, type). `compressed` is the friendlier face of image_transport.
 PARAMETERS = {
     "model": ("model", str),
@@ -55,6 +61,17 @@ PARAMETERS = {
     "outputs": ("outputs", lambda text: [word.strip() for word in text.split(",")]),
     "cloud_stride": ("cloud_stride", int),
     "cloud_rate": ("cloud_rate", float),
+    "range_min": ("range_min", float),
+    "range_max": ("range_max", float),
+    "flying_pixels": ("flying_pixels", float),
+    "voxel_size": ("voxel_size", float),
+    "voxel_point": ("voxel_point", str),
+    "max_points": ("max_points", int),
+    "crop_box": ("crop_box", numbers),
+    "crop_frame": ("crop_frame", str),
+    "crop_pose": ("crop_pose", numbers),
+    "sky": ("sky", str),
+    "cloud_fields": ("cloud_fields", str),
     "compressed_depth_format": ("compressed_depth_format", str),
     "compressed_depth_max": ("compressed_depth_max", float),
     "compressed_depth_quantization": ("compressed_depth_quantization", float),
@@ -67,7 +84,7 @@ PARAMETERS = {
     "scan_frame": ("scan_frame", str),
     "align": ("align", str),
     "max_residual": ("max_residual", float),
-    "sparse_points_pose": ("sparse_points_pose", lambda text: [float(number) for number in text.replace(",", " ").split()]),
+    "sparse_points_pose": ("sparse_points_pose", numbers),
     "autostart": ("autostart", lambda text: text == "true"),
     "compressed": ("image_transport", lambda text: "compressed" if text == "true" else "raw"),
 }
@@ -125,6 +142,19 @@ def generate_launch_description() -> LaunchDescription:
             ),
             argument("cloud_stride", "", "The cloud takes every n-th pixel in both directions" + KEPT),
             argument("cloud_rate", "", "Upper limit of clouds per second, of each topic; 0.0: one with every depth image" + KEPT),
+            argument("range_min", "", "The cloud begins at this distance from the camera, in metres" + KEPT),
+            argument("range_max", "", "The cloud ends at this distance from the camera, in metres; 0.0: nowhere" + KEPT),
+            argument("flying_pixels", "", "Points between two surfaces go: steeper than this to the ray, in degrees" + KEPT),
+            argument("voxel_size", "", "One point for each cell of this size, in metres; 0.0: every point" + KEPT),
+            argument("voxel_point", "", "Which point of a cell's" + KEPT, ("", "centroid", "first")),
+            argument("max_points", "", "Points of a cloud at most; 0: as many as there are" + KEPT),
+            argument("crop_box", "", "The cloud is what lies within: x y z at least, x y z at most, in metres" + KEPT),
+            argument("crop_frame", "", "Frame of crop_box, by TF" + KEPT),
+            argument("crop_pose", "", "Pose of the optical frame in that of crop_box, without TF: x y z qx qy qz qw" + KEPT),
+            argument(
+                "sky", "", "Of a model that tells the sky: no points, or points at the far limit" + KEPT, ("", "remove", "far")
+            ),
+            argument("cloud_fields", "", "What a point has besides x, y, z" + KEPT, ("", "rgb", "intensity")),
             argument("compressed_depth_format", "", "Of depth_compressed and depth_mm_compressed" + KEPT, ("", "rvl", "png")),
             argument("compressed_depth_max", "", "Compressed depth from here on is unknown, in metres" + KEPT),
             argument("compressed_depth_quantization", "", "Depth at which a step of depth_compressed is 1 m" + KEPT),

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import OutputError
+from depth_retrofit_ros.pointcloud.poses import IDENTITY, Pose, rotation_matrix
 from depth_retrofit_ros.pointcloud.ray_grid import Rays
 
 GAP_RAD = 0.0085  # the widest run of points between two that are cut, which goes too
-Pose = tuple[float, float, float, float, float, float, float]
 Box = tuple[float, float, float, float, float, float]
 
 
@@ -43,7 +43,7 @@ class CloudFilter:
     range_max: float = 0.0
     flying_pixels: float = 0.0
     box: Box | None = None
-    pose: Pose = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    pose: Pose = IDENTITY
     keep_sky: bool = False
     voxel_size: float = 0.0
     voxel_point: Literal["centroid", "first"] = "centroid"
@@ -106,19 +106,7 @@ def limits_of(cloud: CloudFilter, camera: Camera, stride: int) -> Limits:
     box = (-math.inf,) * 3 + (math.inf,) * 3 if cloud.box is None else cloud.box
     far = cloud.range_max**2 if cloud.range_max > 0 else math.inf
     shift, low, high = (np.asarray(vector, np.float32) for vector in (cloud.pose[:3], box[:3], box[3:]))
-    return Limits((cloud.range_min**2, far), steep, gaps, _rotation(cloud.pose[3:]), shift, low, high)
-
-
-def _rotation(quaternion: tuple[float, ...]) -> np.ndarray:
-    x, y, z, w = np.asarray(quaternion, np.float64) / math.hypot(*quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ],
-        np.float32,
-    )
+    return Limits((cloud.range_min**2, far), steep, gaps, rotation_matrix(cloud.pose[3:]).astype(np.float32), shift, low, high)
 
 
 def kept_depth(depth: Tensor, rays: Rays[Tensor], limits: Limits) -> Tensor:

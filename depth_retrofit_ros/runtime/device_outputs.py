@@ -54,6 +54,7 @@ class DeviceOutputs:
         millimeters = cache(lambda: self._millimeters(result.depth))
         preview = cache(lambda: self._preview(result.depth, depth))
         surfaces = cache(lambda: surface_depth(result))
+        of_cloud = (lambda: result.depth) if cloud.keep_sky else surfaces
 
         def fetch(name: str, tensor: torch.Tensor) -> Take:
             return self._fetch(name, tensor).values
@@ -61,7 +62,7 @@ class DeviceOutputs:
         makers: dict[str, Callable[[], Take]] = {
             "depth": lambda: depth().values,
             "depth_mm": millimeters,
-            "points": lambda: self._points(result, result.depth if cloud.keep_sky else surfaces(), frame, stride),
+            "points": lambda: self._points(result, of_cloud(), frame, stride),
             "preview": preview,
             "selection": lambda: self._selection(result),
             "normals": lambda: self._fetch("normals", normals()).values,
@@ -72,7 +73,7 @@ class DeviceOutputs:
         for name in names:
             with self._stage(name):
                 is_filtered = name == "points" and not cloud.plain
-                fills[name] = self._filtered(result, frame, stride, cloud) if is_filtered else _fill(makers[name])
+                fills[name] = self._filtered(result, of_cloud, frame, stride, cloud) if is_filtered else _fill(makers[name])
         return fills
 
     def _stage(self, name: str) -> AbstractContextManager[None]:
@@ -91,9 +92,12 @@ class DeviceOutputs:
         fetched = self._fetch("depth_mm", millimeters(depth))
         return lambda: fetched.values().view(np.uint16)
 
-    def _filtered(self, result: DepthFrame, frame: Frame, stride: int, cloud: CloudFilter) -> Fill:
+    def _filtered(
+        self, result: DepthFrame, of_cloud: Callable[[], torch.Tensor], frame: Frame, stride: int, cloud: CloudFilter
+    ) -> Fill:
+        assert result.image is not None
         try:
-            return self._cloud.begin(result, frame, stride, cloud)
+            return self._cloud.begin(of_cloud(), result.image, frame, stride, cloud)
         except Exception as error:
             return failing(error)
 

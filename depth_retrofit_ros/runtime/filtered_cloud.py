@@ -11,12 +11,11 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.device.cuda_streams import Download, Upload
-from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.pointcloud.filters import CloudFilter, kept_depth, limits_of
 from depth_retrofit_ros.pointcloud.filters_cpu import DepthFilter, fill_kept
 from depth_retrofit_ros.pointcloud.organized import cloud_size
 from depth_retrofit_ros.pointcloud.ray_grid import RayGrid
-from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.pointcloud.voxels import cloud_points, packed_points, taken, voxel_points
 from depth_retrofit_ros.pointcloud.voxels_cpu import DenseCloud
 
@@ -90,11 +89,10 @@ class DeviceCloud:
         self._download = Download(device)
         self._rays: RayGrid[torch.Tensor] = RayGrid(lambda array: Upload(device)(array))  # rarely, and three of different sizes
 
-    def begin(self, result: DepthFrame, frame: Frame, stride: int, cloud: CloudFilter) -> CloudFill:
-        """result: with its image; frame: with its camera."""
-        assert result.image is not None and frame.camera is not None
-        depth = result.depth if cloud.keep_sky else surface_depth(result)
-        image, rays = result.image[::stride, ::stride], self._rays(frame, stride)
+    def begin(self, depth: torch.Tensor, image: torch.Tensor, frame: Frame, stride: int, cloud: CloudFilter) -> CloudFill:
+        """depth: of the surfaces, ``float32 [H, W]``; image: ``uint8 [H, W, 3]``, there too; frame: with its camera."""
+        assert frame.camera is not None
+        image, rays = image[::stride, ::stride], self._rays(frame, stride)
         kept = kept_depth(depth[::stride, ::stride], rays, limits_of(cloud, frame.camera, stride))
         if cloud.organized:
             points = torch.stack((rays.x * kept, rays.y * kept, kept), -1).flatten(0, 1)

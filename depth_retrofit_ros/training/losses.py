@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+CHOICE_SCALE = 0.03  # in ln depth: candidates this much apart are told apart
+
 
 def silog_loss(log_pred: torch.Tensor, log_true: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """10·sqrt(var(g) + 0.15·mean(g)²) with g = ln p − ln t over all valid pixels (Eigen et al. 2014, AdaBins' form)."""
@@ -54,6 +56,14 @@ def local_window_loss(
     across = (residual[:, :, 1:] - residual[:, :, :-1]).abs() * (mask[:, :, 1:] & mask[:, :, :-1])
     down = (residual[:, 1:] - residual[:, :-1]).abs() * (mask[:, 1:] & mask[:, :-1])
     return (across.sum() + down.sum()) / (2 * weight.sum().clamp_min(1))
+
+
+def choice_cross_entropy(log_choice: torch.Tensor, apart: torch.Tensor, matters: torch.Tensor) -> torch.Tensor:
+    """Of a choice among candidates against those nearest to the truth. log_choice ``[K, C]``: ln of its probabilities; apart ``[K,
+    C]``: |ln(candidate / truth)|; matters ``[K]``: 0…1, the weight of each pixel: where candidates hardly differ it does not matter
+    which is taken."""
+    nearest = (-apart / CHOICE_SCALE).softmax(1)
+    return -((nearest * log_choice).sum(1) * matters).mean()
 
 
 def two_hot_cross_entropy(logits: torch.Tensor, log_true: torch.Tensor, centers: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -62,16 +62,18 @@ def prv2_losses(network: PatchRefinerV2, windows: Sequence[Window], generator: t
     refined, true = level[:, 0] + change, level[:, 0] + target.wanted
     of_windows = change.split([len(place) for place in places])
     overlaps = [disagreement(part, place) for part, place in zip(of_windows, places, strict=True)]
+    if answer.choice is None:
+        expected, entropy = robust(change, target.wanted)[target.selected].mean(), change.new_zeros(())
+    else:
+        expected, entropy = choice_losses(answer.choice, target.wanted, target.selected)
     losses = {
         "silog": silog_loss(refined, true, target.valid),
-        "selected": robust(change, target.wanted)[target.selected].mean(),
-        "choice": change.sum() * 0,
+        "selected": expected,
+        "choice": entropy,
         "detail": local_window_loss(refined, true, target.valid, generator, WINDOWS, WINDOW_SIDE),
         "overlap": torch.stack(overlaps).mean(),
         "own": silog_loss(own, true, target.valid),
     }
-    if answer.choice is not None:
-        losses["selected"], losses["choice"] = choice_losses(answer.choice, target.wanted, target.selected)
     total = losses["silog"] + SELECTED * losses["selected"] + CHOICE * losses["choice"] + DETAIL * losses["detail"]
     total = total + CONSISTENCY * losses["overlap"] + OWN * losses["own"]
     before = target.wanted[target.selected].abs().mean()

@@ -18,10 +18,10 @@ from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training.crops import Crops, CropSample
 from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.losses import choice_cross_entropy
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 
 STEEPEST = 1.0  # ln ratio up to which the relative error counts in full
-CHOICE_SCALE = 0.03  # in ln depth: candidates this much apart are told apart
 VALIDATION_BATCHES, VALIDATION_BATCH = 12, 4
 
 RefinerLosses = Callable[[RefinerNet, Sequence[CropSample]], Losses]
@@ -53,10 +53,8 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample], backend: 
     log_fused, log_target = f.level + fused, f.level + target
     for here, there in neighboring_rows(batch.pixels):
         gradient = gradient + ((log_fused[here] - log_fused[there]) - (log_target[here] - log_target[there])).abs().mean()
-    nearest = (-(f.candidates - target[:, None]).abs() / CHOICE_SCALE).softmax(1)
-    # Where candidates hardly differ it does not matter which is taken.
     matters = (_spread(f.candidates) / 0.1).clamp_max(1)
-    entropy = -((nearest * refined.log_choice).sum(1) * matters).mean()
+    entropy = choice_cross_entropy(refined.log_choice, (f.candidates - target[:, None]).abs(), matters)
     return {
         "total": l1_expected + l1_fused + relative + gradient + 0.1 * entropy,
         "expected": l1_expected,

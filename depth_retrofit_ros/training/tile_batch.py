@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE
 from depth_retrofit_ros.refinement.tiles.layout import cut
 from depth_retrofit_ros.refinement.tiles.surfaces import Choice
+from depth_retrofit_ros.training.losses import choice_cross_entropy
 from depth_retrofit_ros.training.windows import Window
 
 ROUNDED = 0.05  # of ln depth, up to which ``robust`` counts an error by its square
-CHOICE_SCALE = 0.03  # in ln depth: candidates this much apart are told apart
 MATTERS = 0.2  # in ln depth: the spread of the candidates from which on the choice counts in full
 
 
@@ -79,9 +79,8 @@ def choice_losses(choice: Choice, wanted: Tensor, selected: Tensor) -> tuple[Ten
     candidates, log_p = (values.movedim(1, -1)[selected].float() for values in choice)
     apart = (candidates - wanted[selected][:, None]).abs()
     expected = (log_p.exp() * apart).sum(1).mean()
-    nearest = (-apart.detach() / CHOICE_SCALE).softmax(1)
     spread = candidates.detach().amax(1) - candidates.detach().amin(1)
-    return expected, -((nearest * log_p).sum(1) * (spread / MATTERS).clamp_max(1)).mean()
+    return expected, choice_cross_entropy(log_p, apart.detach(), (spread / MATTERS).clamp_max(1))
 
 
 def joined(choices: Sequence[Choice]) -> Choice:

@@ -10,7 +10,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import OutputError
-from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.lens import Lens, Optics, RayTable
 from depth_retrofit_ros.pointcloud.filters import EVERYTHING, CloudFilter, flying, kept_depth, limits_of
 from depth_retrofit_ros.pointcloud.filters_cpu import DepthFilter
@@ -20,7 +20,6 @@ from depth_retrofit_ros.pointcloud.ray_table import cloud_along
 from depth_retrofit_ros.pointcloud.voxels import cloud_points, packed_points, taken, voxel_points
 from depth_retrofit_ros.pointcloud.voxels_cpu import FIRST_SLOTS, DenseCloud
 from depth_retrofit_ros.runtime.filtered_cloud import DeviceCloud, HostCloud, failing
-from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from test.pointcloud.test_organized import scene
 
 BOX = (-1.0, -2.0, 0.5, 2.0, 1.5, 9.0)
@@ -280,11 +279,8 @@ def test_without_a_filter_the_cloud_is_the_plain_one() -> None:
 def test_a_device_makes_the_cloud_that_the_host_makes(cloud: CloudFilter, is_bent: bool) -> None:
     depth, image, camera = scene(48, 64)
     optics = fisheye(camera) if is_bent else None
-    nowhere = torch.empty(0)
-    chosen = PixelSet.from_indices(torch.empty(0, dtype=torch.int64), depth.shape)
-    answer = DepthFrame(torch.from_numpy(depth), nowhere, nowhere, "model", chosen, nowhere)
-    result = replace(answer, image=torch.from_numpy(image))
-    fill = DeviceCloud(torch.device("cpu")).begin(result, Frame(image, camera=camera, optics=optics), 2, cloud)
+    frame, on_device = Frame(image, camera=camera, optics=optics), (torch.from_numpy(depth), torch.from_numpy(image))
+    fill = DeviceCloud(torch.device("cpu")).begin(*on_device, frame, 2, cloud)
     found = np.empty((*fill.shape(), 4), np.float32)
     fill(found)
     wanted = made_by(HostCloud(), depth, image, camera, 2, cloud, optics)

@@ -17,6 +17,7 @@ from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training import refiner
 from depth_retrofit_ros.training.crops import Crops, CropSample
 from depth_retrofit_ros.training.loop import LoopSpec
+from depth_retrofit_ros.training.losses import CHOICE_SCALE
 from depth_retrofit_ros.training.refiner import (
     VALIDATION_BATCH,
     VALIDATION_BATCHES,
@@ -50,7 +51,7 @@ def test_losses_by_definition() -> None:
     gradient = sum(np.nanmean(np.abs(np.diff(dense, axis=axis))) for axis in (0, 1))
     assert losses["gradient"] == pytest.approx(gradient, rel=1e-4)
     candidates = crop.features.candidates.double().numpy()
-    wanted = np.exp(-np.abs(candidates - target.double().numpy()[:, None]) / refiner.CHOICE_SCALE)
+    wanted = np.exp(-np.abs(candidates - target.double().numpy()[:, None]) / CHOICE_SCALE)
     wanted /= wanted.sum(1, keepdims=True)
     matters = np.minimum(candidates.std(1, ddof=1) / 0.1, 1)
     assert refined.log_choice is not None

@@ -12,6 +12,7 @@ from depth_retrofit_ros.errors import SparseDepthError
 from depth_retrofit_ros.frame import SparseDepth
 from depth_retrofit_ros.io.encodings import DEPTHS, TABLE
 from depth_retrofit_ros.lens import Optics, RayTable, Rectification
+from depth_retrofit_ros.pointcloud.poses import rotation_matrix
 from depth_retrofit_ros.ros.messages.calibration import same_view
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def rectified(sparse: SparseDepth, optics: Optics | None) -> SparseDepth:
 def _projected(points: np.ndarray, camera: Camera, pose: Sequence[float], optics: Optics | None) -> SparseDepth:
     """Those of the points ``float32|64 [N, 3]`` that the camera sees."""
     with np.errstate(all="ignore"):  # whatever the numbers are, only points in front of the camera and in view are kept
-        xyz = points.astype(np.float64) @ _rotation(pose[3:]).T + np.asarray(pose[:3])
+        xyz = points.astype(np.float64) @ rotation_matrix(pose[3:]).T + np.asarray(pose[:3])
         if isinstance(optics, RayTable):
             u, v = optics.lens.project(xyz).T
             return _in_view(u, v, xyz[:, 2], camera)
@@ -156,15 +157,3 @@ def _points(message: PointCloud2) -> np.ndarray:
     flat = np.ascontiguousarray(rows).reshape(-1).view(record)
     with np.errstate(invalid="ignore"):  # signalling NaN
         return np.stack([flat[name] for name in "xyz"], axis=1)
-
-
-def _rotation(quaternion: Sequence[float]) -> np.ndarray:
-    """The matrix [3, 3] of a quaternion qx qy qz qw, which need not be exactly of unit length."""
-    x, y, z, w = np.asarray(quaternion, np.float64) / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from depth_retrofit_ros.ros.health.throttled_log import quoted
+from depth_retrofit_ros.ros.messages.stamps import nanoseconds
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
@@ -62,7 +63,7 @@ class CameraInfos:
 
     def offer(self, info: CameraInfo) -> None:
         """Remember a camera_info; of one stamp, the last that came."""
-        stamp_ns = _stamp_ns(info.header)
+        stamp_ns = nanoseconds(info.header.stamp)
         with self._came:
             self._newest = info
             if (replaced := self._by_stamp_ns.pop(stamp_ns, None)) is not None:
@@ -75,7 +76,7 @@ class CameraInfos:
 
     def of(self, header: Header) -> MatchedInfo:
         """That of the image with this header; it may wait ``LATE_S``."""
-        stamp_ns = _stamp_ns(header)
+        stamp_ns = nanoseconds(header.stamp)
         with self._came:
             if self._was_exact:
                 end_s = time.monotonic() + LATE_S
@@ -98,7 +99,7 @@ class CameraInfos:
             return None, "none", 0.0
         if (exact := self._by_stamp_ns.get(stamp_ns)) is not None:
             return exact, "stamp", 0.0
-        newest_ns = _stamp_ns(newest.header)
+        newest_ns = nanoseconds(newest.header.stamp)
         if newest_ns == 0:
             return newest, "no stamp", 0.0
         nearest_ns = min(filter(None, self._by_stamp_ns), key=lambda there_ns: abs(there_ns - stamp_ns))
@@ -118,7 +119,3 @@ def _frame_problem(info: Header, image: Header) -> str | None:
 def _bytes(info: CameraInfo) -> int:
     """Of what a message may have any number of."""
     return 8 * len(info.d) + len(info.distortion_model) + len(info.header.frame_id)
-
-
-def _stamp_ns(header: Header) -> int:
-    return 1_000_000_000 * int(header.stamp.sec) + int(header.stamp.nanosec)

@@ -6,17 +6,18 @@ import time
 from typing import TYPE_CHECKING
 
 from depth_retrofit_ros.errors import OutputError, TransformError
-from depth_retrofit_ros.pointcloud.filters import EVERYTHING, CloudFilter, Pose
+from depth_retrofit_ros.pointcloud.filters import EVERYTHING, CloudFilter
+from depth_retrofit_ros.pointcloud.poses import Pose
 from depth_retrofit_ros.ros.health.throttled_log import quoted
+from depth_retrofit_ros.ros.messages.stamps import nanoseconds
 from depth_retrofit_ros.ros.node.parameters import NO_BOX
-from depth_retrofit_ros.ros.node.transforms import Transforms
+from depth_retrofit_ros.ros.node.transforms import LATE_S, Transforms
 
 if TYPE_CHECKING:
     from std_msgs.msg import Header
 
     from depth_retrofit_ros.ros.node.parameters import Settings
 
-LATE_S = 0.05  # that a frame waits for a transform of its time, which is made and sent in another process
 AGAIN_S = 1.0  # after one that did not come, until one is waited for again
 
 
@@ -40,19 +41,16 @@ class CropFrame:
     def pose(self, header: Header, settings: Settings) -> Pose:
         """Of the image's optical frame in that of the box: position [m] and unit quaternion. Raises OutputError."""
         if not settings.crop_frame:
-            x, y, z, qx, qy, qz, qw = settings.crop_pose
-            return x, y, z, qx, qy, qz, qw
-        stamp_ns = 1_000_000_000 * int(header.stamp.sec) + int(header.stamp.nanosec)
+            return settings.crop_pose
         wait_s = LATE_S if time.monotonic() - self._missed_s >= AGAIN_S else 0.0
         try:
-            x, y, z, qx, qy, qz, qw = self._transforms.lookup(settings.crop_frame, header.frame_id, stamp_ns, wait_s)
+            return self._transforms.lookup(settings.crop_frame, header.frame_id, nanoseconds(header.stamp), wait_s)
         except TransformError as error:
             if wait_s:
                 self._missed_s = time.monotonic()
             raise OutputError(
                 f"crop_frame {quoted(settings.crop_frame)} cannot be reached: {error}, or leave it empty and set crop_pose"
             ) from None
-        return x, y, z, qx, qy, qz, qw
 
 
 def filter_of(settings: Settings, pose: Pose) -> CloudFilter:

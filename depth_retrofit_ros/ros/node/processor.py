@@ -25,6 +25,7 @@ from depth_retrofit_ros.ros.health.diagnostics import Health, frame_stats
 from depth_retrofit_ros.ros.health.monitor import FrameMonitor
 from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
 from depth_retrofit_ros.ros.messages.images import check_layout, decode
+from depth_retrofit_ros.ros.messages.stamps import nanoseconds
 from depth_retrofit_ros.ros.node.calibrations import Calibrations
 from depth_retrofit_ros.ros.node.crop_frame import crops_by_tf
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
@@ -288,7 +289,7 @@ class Processor:
         image, info = rectified.image(image), rectified.info(matched.info)
         decode_ms += _since_ms(rectify_s)
         header = message.header
-        stamp_ns = 1_000_000_000 * header.stamp.sec + header.stamp.nanosec
+        stamp_ns = nanoseconds(header.stamp)
         frame = Frame(image, stamp_ns, header.frame_id, camera, optics=rectified.optics)
         self._monitor.decoded(frame, problem, has_info=info is not None)
         self._monitor.rectified(rectified)

@@ -11,13 +11,15 @@ from sensor_msgs.msg import Image, PointCloud2
 
 from depth_retrofit_ros.errors import SparseDepthError, TransformError
 from depth_retrofit_ros.frame import Frame, SparseDepth
+from depth_retrofit_ros.pointcloud.poses import Pose
 from depth_retrofit_ros.ros.health.throttled_log import quoted
 from depth_retrofit_ros.ros.messages.sparse_depth import from_image, from_points, rectified
+from depth_retrofit_ros.ros.messages.stamps import nanoseconds
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
-from depth_retrofit_ros.ros.node.transforms import Pose, Transforms
+from depth_retrofit_ros.ros.node.transforms import Transforms
 
 if TYPE_CHECKING:
-    from std_msgs.msg import Header
+    pass
 
 TOLERANCE_S = 0.1  # between the stamps of image and sparse depth
 REMEMBERED_S = 3.0  # of sparse depth, by its stamps: an image that a slow model answers is as old
@@ -44,14 +46,14 @@ class SparseInput:
 
     def offer(self, message: Image | PointCloud2) -> None:
         """Remember a message; it is read only if a frame needs it."""
-        stamp_ns = _stamp_ns(message.header)
+        stamp_ns = nanoseconds(message.header.stamp)
         with self._lock:
             self._newest.append(message)
             self._came_s = time.monotonic()
             self._lock.notify_all()
             if len(self._newest) > REMEMBERED_ALL:
                 older = self._newest.popleft()
-                self._older[round(2e-9 * _stamp_ns(older.header) / TOLERANCE_S)] = older
+                self._older[round(2e-9 * nanoseconds(older.header.stamp) / TOLERANCE_S)] = older
             self._older = {slot: older for slot, older in self._older.items() if _apart_s(older, stamp_ns) <= REMEMBERED_S}
 
     def forget(self) -> None:
@@ -74,7 +76,7 @@ class SparseInput:
             return False
         if not self._newest:
             return False  # forgotten
-        last_ns, *before = sorted({_stamp_ns(message.header) for message in self._newest}, reverse=True)
+        last_ns, *before = sorted({nanoseconds(message.header.stamp) for message in self._newest}, reverse=True)
         behind_ns = stamp_ns - last_ns
         if not 0 < behind_ns <= 1e9 * STREAMING_S:
             return False
@@ -129,8 +131,4 @@ class SparseInput:
 
 
 def _apart_s(message: Image | PointCloud2, stamp_ns: int) -> float:
-    return 1e-9 * abs(_stamp_ns(message.header) - stamp_ns)
-
-
-def _stamp_ns(header: Header) -> int:
-    return 1_000_000_000 * int(header.stamp.sec) + int(header.stamp.nanosec)
+    return 1e-9 * abs(nanoseconds(message.header.stamp) - stamp_ns)

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from depth_retrofit_ros.errors import TransformError
+from depth_retrofit_ros.pointcloud.poses import IDENTITY, Pose
 from depth_retrofit_ros.ros.health.throttled_log import quoted
+from depth_retrofit_ros.ros.messages.stamps import nanoseconds
 
 if TYPE_CHECKING:
     from geometry_msgs.msg import TransformStamped
@@ -28,9 +30,7 @@ STREAMING_S = 1.0  # a frame whose last transform is older than the image by mor
 JUMP_S = 1.0  # stamps of a frame that go back by more are a recording or a simulation that begins again
 POSES = 4096  # of a frame at most: 400 a second
 FRAMES = 2048  # a stranger's messages may name any number
-IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
-
-Pose = tuple[float, ...]  # x y z [m] and a unit quaternion qx qy qz qw
+LATE_S = 0.05  # that a frame waits for a transform of its time, which is made and sent in another process
 
 
 @dataclass(slots=True)
@@ -102,8 +102,7 @@ class Transforms:
                     continue
                 if link is None or (link.parent, link.is_static) != (parent, is_static):
                     link = self._links[child] = _Link(parent, is_static)
-                stamp = transform.header.stamp
-                link.add(1_000_000_000 * int(stamp.sec) + int(stamp.nanosec), pose)
+                link.add(nanoseconds(transform.header.stamp), pose)
             self._came.notify_all()
 
     def forget(self) -> None:
@@ -159,7 +158,7 @@ class Transforms:
 
     def _pose_in(self, ancestor: str, way: Iterable[str], stamp_ns: int) -> Pose:
         """Of the first frame of the way up."""
-        pose: Pose = IDENTITY
+        pose = IDENTITY
         for frame in way:
             if frame == ancestor:
                 break

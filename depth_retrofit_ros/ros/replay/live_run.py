@@ -104,7 +104,11 @@ def run_live(
 
     Raises GraphError (the node ended or does not answer), and whatever ``stream`` and ``store`` raise.
     """
-    with private_domain(plan.domain), NodeProcess(plan.node_arguments(), {}, plan.log) as process, _graph() as node:
+    with (
+        private_domain(plan.domain),
+        NodeProcess(plan.node_arguments(), {}, plan.log) as process,
+        graph_node("depth_retrofit_replay") as node,
+    ):
         recorder = Recorder(node, NODE, store, plan.cloud, keep)
         player = Player(node, plan.types, plan.image_topic, plan.rate)
         try:
@@ -144,12 +148,12 @@ def private_domain(domain: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _graph() -> Iterator[Node]:
+def graph_node(name: str) -> Iterator[Node]:
     """A node whose callbacks run in a thread of their own; the thread is joined before anything it uses goes away."""
     context = rclpy.Context()
     with ros_start():
         context.init(args=[])  # not this program's own, among which a file's name need not be UTF-8
-        node = Node("depth_retrofit_replay", context=context)
+        node = Node(name, context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 

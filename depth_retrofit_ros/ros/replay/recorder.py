@@ -20,6 +20,7 @@ from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.io.encodings import TABLE
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.messages.calibration import intrinsics
+from depth_retrofit_ros.ros.messages.stamps import nanoseconds
 from depth_retrofit_ros.ros.replay.identity import Event
 
 _WAITING = 16  # depth images between subscription and writer; when the disk is slower than that, the middleware drops
@@ -189,4 +190,4 @@ def depth_array(message: Image) -> np.ndarray:
 
 def stamp_ns(message: Any) -> int:
     """Header stamp [ns] of any message that has one."""
-    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
+    return nanoseconds(message.header.stamp)

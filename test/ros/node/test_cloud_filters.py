@@ -22,10 +22,11 @@ from depth_retrofit_ros.evaluation.metrics.obstacle_grid import ObstacleGrid, fa
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.lens import Lens, RayTable
 from depth_retrofit_ros.pointcloud.filters import CloudFilter
+from depth_retrofit_ros.pointcloud.poses import Pose
 from depth_retrofit_ros.ros.node import tf_listener
-from depth_retrofit_ros.ros.node.crop_frame import AGAIN_S, LATE_S, CropFrame, crops_by_tf
+from depth_retrofit_ros.ros.node.crop_frame import AGAIN_S, CropFrame, crops_by_tf
 from depth_retrofit_ros.ros.node.parameters import NO_BOX, NO_POSE, PARAMETERS, Settings
-from depth_retrofit_ros.ros.node.transforms import Pose, Transforms
+from depth_retrofit_ros.ros.node.transforms import LATE_S, Transforms
 from depth_retrofit_ros.runtime.host_outputs import HostOutputs
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, repeat_until, value, wait_until

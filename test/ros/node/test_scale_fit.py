@@ -16,7 +16,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.frame import DepthFrame, Frame, ScaleSource
 from depth_retrofit_ros.lens import Lens, Rectification
-from depth_retrofit_ros.ros.messages.sparse_depth import _rotation as matrix
+from depth_retrofit_ros.pointcloud.poses import rotation_matrix as matrix
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
 from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
 from depth_retrofit_ros.ros.node.sparse_input import REMEMBERED_ALL, REMEMBERED_S, TOLERANCE_S, SparseInput

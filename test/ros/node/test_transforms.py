@@ -10,8 +10,8 @@ import pytest
 from geometry_msgs.msg import TransformStamped
 
 from depth_retrofit_ros.errors import TransformError
-from depth_retrofit_ros.ros.messages.sparse_depth import _rotation
-from depth_retrofit_ros.ros.node.transforms import FRAMES, HISTORY_S, IDENTITY, POSES, Transforms, interpolated, inverse
+from depth_retrofit_ros.pointcloud.poses import IDENTITY, rotation_matrix
+from depth_retrofit_ros.ros.node.transforms import FRAMES, HISTORY_S, POSES, Transforms, interpolated, inverse
 from test.waiting import PATIENCE_S
 
 SECOND = 1_000_000_000
@@ -40,7 +40,7 @@ def static(*messages: TransformStamped) -> Transforms:
 
 def matrix(pose: tuple[float, ...]) -> np.ndarray:
     result = np.eye(4)
-    result[:3, :3], result[:3, 3] = _rotation(pose[3:]), pose[:3]
+    result[:3, :3], result[:3, 3] = rotation_matrix(pose[3:]), pose[:3]
     return result
 
 

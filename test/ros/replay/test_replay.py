@@ -19,7 +19,7 @@ from depth_retrofit_ros.evaluation.data.bag import Bag
 from depth_retrofit_ros.evaluation.data.depth_messages import depth_image
 from depth_retrofit_ros.io.depth_files import read_depth_png
 from depth_retrofit_ros.ros.replay import recorder
-from depth_retrofit_ros.ros.replay.live_run import _graph, private_domain
+from depth_retrofit_ros.ros.replay.live_run import graph_node, private_domain
 from test.evaluation.bags import PERIOD_NS, START_NS, scene, write_bag
 from test.waiting import PATIENCE_S, wait_until
 
@@ -175,5 +175,5 @@ def test_a_bag_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_no_argument_of_the_program_is_taken_for_one_of_ros(monkeypatch: pytest.MonkeyPatch) -> None:
     """Among them may be a bag whose name is not UTF-8."""
     monkeypatch.setattr(sys, "argv", ["depth-retrofit", "replay", os.fsdecode(b"caf\xe9")])
-    with private_domain(None), _graph() as node:
+    with private_domain(None), graph_node("depth_retrofit_replay") as node:
         assert node.get_name() == "depth_retrofit_replay"
