@@ -43,8 +43,8 @@ from depth_retrofit_ros.training.scenes.textures import TextureStack, build_text
 
 WIDTH, HEIGHT, FRAMES, RATE_HZ, HFOV_DEG = 1280, 720, 16, 10.0, 70.0
 BUDGET = 0.1
-TUNED = (("room", 3), ("street", 5))
-HELD_OUT = (("room", 21), ("street", 34))
+TUNED = (("room", 3), ("street", 5), ("room", 21), ("street", 34))
+HELD_OUT = (("room", 55), ("street", 89), ("room", 144), ("street", 233))
 FIGURES = {"abs_rel": 1, "scaled_abs_rel": 1, "boundary_f1": -1, "ball_edge": 1}
 """Name → 1 where less is better, −1 where more is."""
 NOISE = 0.012  # of full scale at mid grey, as of a camera indoors

@@ -10,7 +10,7 @@ from depth_retrofit_ros.device.thread_pool import fetch_add
 
 @cached_njit(nogil=True)
 def differences(shown: np.ndarray, known: np.ndarray, change: np.ndarray) -> None:
-    """Sum over the channels of two rows of colours ``uint8 [W, 3]``, into change ``int16 [W]``."""
+    """Sum over the channels of two pieces of a row of colours ``uint8 [W, 3]``, into change ``int16 [W]``."""
     for x in range(change.size):
         red = abs(np.int16(shown[x, 0]) - np.int16(known[x, 0]))
         green = abs(np.int16(shown[x, 1]) - np.int16(known[x, 1]))
@@ -22,40 +22,45 @@ def alive(
     counts: np.ndarray,
     here: np.ndarray,
     change: np.ndarray,
-    bases: np.ndarray,
     levels: np.ndarray,
     births: np.ndarray,
+    drift: np.ndarray,
+    lowest: np.ndarray,
+    highest: np.ndarray,
     now: int,
     life: float,
     color_limit: int,
-    level_limit: float,
     same: np.ndarray,
     lasts: np.ndarray,
 ) -> None:
-    """Of a row, which pixels stay settled, same ``uint8 [W]``, and the share of their lives that is left,
-    lasts ``float32 [W]``; the others' count becomes 0. All conditions of all pixels, so that it is compiled to vectors."""
+    """Of a piece of a row, which pixels stay settled, same ``uint8 [W]``, and how little claim each has to the budget, lasts
+    ``float32 [W]``; the others' count becomes 0. drift, lowest, highest: of the cells, at each pixel. All conditions of all pixels,
+    so that it is compiled to vectors."""
     for x in range(counts.size):
         age = np.float32(np.uint16(now - births[x]))
-        near = abs(bases[x] - levels[x]) <= level_limit * levels[x]
+        level = levels[x] * drift[x]
+        near = (level >= lowest[x]) & (level <= highest[x])
         yes = (here[x] != 0) & (counts[x] != 0) & (change[x] <= color_limit) & near & (age < life)
         same[x] = yes
-        lasts[x] = np.float32(1) - age / life if yes else np.float32(0)
+        many = np.float32(counts[x])
+        lasts[x] = (np.float32(1) - age / life) * many / (many + np.float32(1)) if yes else np.float32(0)
         counts[x] = counts[x] if yes else np.uint8(0)
 
 
 @cached_njit(nogil=True)
 def keep(
     same: np.ndarray,
-    ratios: np.ndarray,
-    bases: np.ndarray,
+    depths: np.ndarray,
+    drift: np.ndarray,
     answers: np.ndarray,
     lasts: np.ndarray,
     number: np.ndarray,
     left: np.ndarray,
 ) -> None:
-    """Their corrections, of a row; number ``int32 [W]``, left ``float32 [W]``: sums of ``same`` and ``lasts`` along each column."""
+    """Their depths, of a piece of a row; number ``int32 [W]``, left ``float32 [W]``: sums of ``same`` and ``lasts`` along each
+    column."""
     for x in range(same.size):
-        answers[x] = ratios[x] * bases[x] if same[x] != 0 else answers[x]
+        answers[x] = depths[x] * drift[x] if same[x] != 0 else answers[x]
     for x in range(same.size):
         number[x] += same[x]
     for x in range(same.size):
@@ -65,7 +70,7 @@ def keep(
 @cached_njit(nogil=True)
 def settle_rows(
     count: np.ndarray,
-    ratio: np.ndarray,
+    depth: np.ndarray,
     level: np.ndarray,
     color: np.ndarray,
     born: np.ndarray,
@@ -76,6 +81,9 @@ def settle_rows(
     gate: np.ndarray,
     begins: np.ndarray,
     still: np.ndarray,
+    drift: np.ndarray,
+    lowest: np.ndarray,
+    highest: np.ndarray,
     number: np.ndarray,
     left: np.ndarray,
     rows: np.ndarray,
@@ -83,13 +91,14 @@ def settle_rows(
     now: int,
     life: float,
     color_limit: int,
-    level_limit: float,
+    same_limit: float,
     most: int,
     next_row: np.ndarray,
 ) -> None:
     """A row of cells at a time; see ``SettledPixels.apply``. begins: ``int64 [H + 1]``, the first of ``indices`` of each fine row;
-    number: ``int32 [h, w]``, settled pixels of each cell; left: ``float32 [h, w]``, sum of what is left of their lives; rows,
-    columns: the first fine one of each cell, ``int64 [h + 1]`` and ``int64 [w + 1]``; life: in ticks."""
+    drift, lowest, highest: ``float32 [h, w]``, the factor on the depth that is stored, and between which the unrefined depth then
+    must lie; number: ``int32 [h, w]``, settled pixels of each cell; left: ``float32 [h, w]``, sum of how little claim they have;
+    rows, columns: the first fine one of each cell, ``int64 [h + 1]`` and ``int64 [w + 1]``; life: in ticks."""
     h, w = number.shape
     width = count.shape[1]
     cell_of = np.empty(width, np.int32)
@@ -97,41 +106,58 @@ def settle_rows(
         cell_of[columns[j] : columns[j + 1]] = j
     here, stays = np.empty(width, np.uint8), np.empty(width, np.uint8)
     change, kept, fresh = np.empty(width, np.int16), np.empty(width, np.int32), np.empty(w, np.int32)
-    lasts, lasting = np.empty(width, np.float32), np.empty(width, np.float32)
+    lasts, lasting, fresh_left = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(w, np.float32)
+    starts, ends = np.empty(w, np.int64), np.empty(w, np.int64)
+    factor, low, high = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     while True:
         i = fetch_add(next_row, 1)
         if i >= h:
             return
-        fresh[:], kept[:], lasting[:] = 0, 0, 0
-        waits = False
+        fresh[:], fresh_left[:], kept[:], lasting[:] = 0, 0, 0, 0
+        spans = 0  # runs of cells that hold something
         for j in range(w):
-            here[columns[j] : columns[j + 1]] = still[i, j] and number[i, j] > 0
-            waits |= still[i, j] and number[i, j] > 0
+            begin, end = columns[j], columns[j + 1]
+            here[begin:end], factor[begin:end], low[begin:end], high[begin:end] = (
+                still[i, j],
+                drift[i, j],
+                lowest[i, j],
+                highest[i, j],
+            )
+            if number[i, j] > 0:
+                if spans == 0 or ends[spans - 1] != begin:
+                    starts[spans] = begin
+                    spans += 1
+                ends[spans - 1] = end
         for y in range(rows[i], rows[i + 1]):
-            if waits:
-                differences(image[y], color[y], change)
-                alive(count[y], here, change, base[y], level[y], born[y], now, life, color_limit, level_limit, stays, lasts)
-            else:
-                count[y] = 0
+            for s in range(spans):
+                a, b = starts[s], ends[s]
+                differences(image[y, a:b], color[y, a:b], change[a:b])
+                known = count[y, a:b], here[a:b], change[a:b], level[y, a:b], born[y, a:b], factor[a:b], low[a:b], high[a:b]
+                alive(*known, now, life, color_limit, stays[a:b], lasts[a:b])
             for k in range(begins[y], begins[y + 1]):  # what was refined now
                 x = indices[k] - y * width
-                stays[x], lasts[x] = 0, 0
-                found = fused[y, x] / base[y, x]
-                if gate[k] >= 1 or not (found > 0 and np.isfinite(found)):
-                    count[y, x] = 0
+                found = fused[y, x] / factor[x]
+                if gate[k] >= 1 or not (found > 0 and np.isfinite(found)):  # nothing was learned
                     continue
-                many, held = np.int32(1), ratio[y, x]
-                if count[y, x] > 0 and abs(found - held) <= level_limit * held:
-                    many = min(np.int32(count[y, x]) + np.int32(1), most)
+                stays[x], lasts[x] = 0, 0
+                many, held = np.int32(count[y, x]), depth[y, x]
+                if many > 0 and abs(found - held) <= same_limit * held:
+                    many = min(many + np.int32(1), most)
                     found = held + (found - held) / np.float32(many)
-                    fused[y, x] = base[y, x] * found
-                count[y, x], ratio[y, x], level[y, x], born[y, x] = many, found, base[y, x], now
+                elif many > 1:  # most of those before agreed on another depth
+                    many, found = many // np.int32(2), held
+                else:
+                    many = np.int32(1)
+                fused[y, x] = found * factor[x]
+                count[y, x], depth[y, x], level[y, x], born[y, x] = many, found, base[y, x] / factor[x], now
                 color[y, x, 0], color[y, x, 1], color[y, x, 2] = image[y, x, 0], image[y, x, 1], image[y, x, 2]
                 fresh[cell_of[x]] += 1
-            if waits:
-                keep(stays, ratio[y], base[y], fused[y], lasts, kept, lasting)
+                fresh_left[cell_of[x]] += np.float32(many) / np.float32(many + 1)
+            for s in range(spans):
+                a, b = starts[s], ends[s]
+                keep(stays[a:b], depth[y, a:b], factor[a:b], fused[y, a:b], lasts[a:b], kept[a:b], lasting[a:b])
         for j in range(w):
-            number[i, j] = left[i, j] = fresh[j]
+            number[i, j], left[i, j] = fresh[j], fresh_left[j]
             for x in range(columns[j], columns[j + 1]):
                 number[i, j] += kept[x]
                 left[i, j] += lasting[x]

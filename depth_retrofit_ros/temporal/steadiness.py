@@ -15,7 +15,7 @@ from depth_retrofit_ros.lens import Optics, RayTable
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.temporal.coarse_filter import CoarseState, Steadied, first, steadied
 from depth_retrofit_ros.temporal.motion import FlowEstimator
-from depth_retrofit_ros.temporal.settled import SettledPixels
+from depth_retrofit_ros.temporal.settled import Cells, SettledPixels
 
 LONGEST_GAP_S = 5.0  # between two frames of one video; a large model on a CPU takes seconds for each
 ANCHORED: tuple[ScaleSource, ...] = ("sensor", "file")
@@ -37,7 +37,8 @@ class Video:
 @dataclass(frozen=True, slots=True)
 class Moment:
     """A frame between its coarse map and its answer. coarse: the steadied prediction; scale: the factor that all of its depth was
-    multiplied by; still: ``bool [h, w]``, cells in which nothing moved, None of a frame that begins anew."""
+    multiplied by; still: ``bool [h, w]``, cells in which nothing moved and the model moved no edge, None of a frame that begins
+    anew."""
 
     coarse: CoarsePrediction
     scale: float
@@ -57,8 +58,8 @@ class Steadiness:
     lens that was covered, a view without texture, of which nobody can tell whether the camera stands). Nothing is remembered of a
     frame before ``finish``, so that one that failed may be tried again.
 
-    The steadied map stands in front of the refiner, and its corrections behind: a refiner that is trained to may take what is kept
-    of a pixel (its depth, age and change of colour) as one more candidate surface instead.
+    The steadied map stands in front of the refiner, and what it made of pixels behind: a refiner that is trained to may take what
+    is kept of a pixel (its depth, age and change of colour) as one more candidate surface instead.
     """
 
     def __init__(self) -> None:
@@ -98,7 +99,7 @@ class Steadiness:
             known, bent = np.where(usable, depth, np.float32(1)), isinstance(frame.optics, RayTable)
             motion = self._flow.motion(self._small, now, known, usable, frame.camera, seen, bent)
             made = steadied(self._state, depth, usable, motion, seconds, not video.anchored)
-            still = motion.still if made.state.count.max() > 1 else None
+            still = motion.still & made.same if made.state.count.max() > 1 else None
         told = replace(coarse, depth=coarse.depth * torch.from_numpy(made.factor))
         return Moment(told, made.scale, video, frame.stamp_ns, now, made, still)
 
@@ -132,9 +133,10 @@ class Steadiness:
             self.settled.release()
             self._began_ns = moment.stamp_ns
         still = np.zeros(moment.video.low, bool) if moment.still is None else moment.still
+        cells = Cells.of(moment.coarse.depth.numpy(), still, moment.steadied.change)
         if hidden is not None:
             gate = gate.masked_fill(hidden.flatten()[pixels.indices], 1.0)
-        self.settled.apply(image, base, fused, pixels, gate, still, 1e-9 * (moment.stamp_ns - self._began_ns))
+        self.settled.apply(image, cells, base, fused, pixels, gate, 1e-9 * (moment.stamp_ns - self._began_ns))
         self._video, self._stamp_ns, self._small, self._state = moment.video, moment.stamp_ns, moment.small, moment.steadied.state
 
 

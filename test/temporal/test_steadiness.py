@@ -20,6 +20,7 @@ from depth_retrofit_ros.loading import load
 from depth_retrofit_ros.refinement.base import RefinerInput
 from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
 from depth_retrofit_ros.retrofit import Retrofit
+from depth_retrofit_ros.temporal.coarse_filter import FARTHEST
 from depth_retrofit_ros.temporal.steadiness import LONGEST_GAP_S, Steadiness
 from test.refinement.nets import random_refiner
 from test.temporal.videos import CAMERA, LOW, SIZE, STEP_NS, Script, answers, jittering, noisy, picture, planes, shot
@@ -65,6 +66,13 @@ def test_a_lasting_change_of_scale_is_followed() -> None:
     assert made[-1].temporal_scale == pytest.approx(1.0, abs=0.02)
 
 
+def test_a_model_that_changes_its_mind_is_followed_closely() -> None:
+    """Its scale falls by 3 % a frame for a second and a half, and depth is never 12 % behind."""
+    coarse = Script(lambda stamp_ns: planes(0.97 ** ((stamp_ns or 0) // STEP_NS)))
+    made = answers(standing(15), coarse, Steadiness(), 0.0)
+    assert max(abs(np.log(answer.temporal_scale)) for answer in made) < FARTHEST + 0.09
+
+
 def test_cells_are_averaged_over_time() -> None:
     off, on = (answers(standing(10), jittering(0.0, 0.02), memory, 0.0) for memory in (None, Steadiness()))
     flicker = [np.median(np.abs((made[-1].base / made[-2].base).log().numpy())) for made in (off, on)]
@@ -102,9 +110,38 @@ def test_settled_pixels_keep_what_they_were_refined_to() -> None:
     coarse, frames = Script(lambda _: planes()), [shot(picture(), i) for i in range(3)]
     made = answers(frames, coarse, Steadiness())
     kept = made[0].selection.mask() & ~made[1].selection.mask()
-    assert kept.sum() > 0.05 * kept.numel()
+    assert kept.sum() > 0.03 * kept.numel()
     torch.testing.assert_close(made[1].depth[kept], made[0].depth[kept], rtol=1e-5, atol=0)
     assert not torch.allclose(made[1].depth[kept], made[1].base[kept], rtol=1e-3)
+
+
+def test_an_edge_that_the_model_moved_is_refined_again_as_a_whole_and_holds_nothing() -> None:
+    """Beside an edge that stays nothing is let go."""
+
+    def tell(stamp_ns: int | None) -> CoarsePrediction:
+        told = planes()
+        depth = torch.full(LOW, 2.0)
+        depth[:24, 20 if stamp_ns == 3 * STEP_NS else 22 :] = 4.0
+        depth[24:, 40:] = 4.0
+        return replace(told, depth=depth)
+
+    memory = Steadiness()
+    retrofit = Retrofit(Script(tell), random_refiner(), 0.1, temporal=memory)
+    frames = [shot(picture(), i) for i in range(3)]
+    for frame in frames[:2]:
+        retrofit(frame)
+    assert memory.settled is not None
+    before = memory.settled.count > 0
+    made = retrofit(frames[2])
+    again = made.selection.mask().numpy()
+    moved, stays = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
+    moved[6:60, 60:66], stays[84:138, 117:123] = True, True
+    assert before[moved].mean() > 0.9
+    assert before[stays].mean() > 0.9
+    assert again[moved].mean() > 0.9
+    assert (memory.settled.count[moved & again] == 1).all()
+    assert not memory.settled.count[moved & ~again].any()
+    assert (memory.settled.count[stays & before] > 0).all()
 
 
 def test_budget_0_and_a_frame_without_a_camera() -> None:
@@ -280,7 +317,7 @@ def test_memory_is_bounded_and_used_again() -> None:
     held = settled.bytes
     answers(standing(6), jittering(), memory)  # begins anew: its stamps jump back
     assert memory.settled is settled
-    assert settled.bytes == held < 15 * SIZE[0] * SIZE[1]
+    assert settled.bytes == held == 14 * SIZE[0] * SIZE[1] + 12 * LOW[0] * LOW[1]
     memory.reset()
     assert memory.settled is None
 

@@ -14,8 +14,10 @@ from std_srvs.srv import Trigger
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.msg import FrameStats
-from depth_retrofit_ros.temporal.coarse_filter import SCALE_S
+from depth_retrofit_ros.temporal.coarse_filter import FARTHEST, RECENT_S
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message, wait_until
+
+HELD = np.exp(np.log(1.1) * -np.exp(-1 / RECENT_S) - FARTHEST)  # the factor on a scale that grew by a tenth in a second
 
 
 class Growing(SlantedWall):
@@ -54,10 +56,10 @@ def test_it_is_chosen_while_inactive_and_begins_anew_with_each_activation(graph:
     assert "deactivate the node first" in graph.set_parameter(node, "temporal", True).reason
     activated(True)
     assert answered(102).temporal_scale == 1.0
-    assert answered(103).temporal_scale == pytest.approx(1.1 ** -np.exp(-1 / SCALE_S), rel=0.01)
+    assert answered(103).temporal_scale == pytest.approx(HELD, rel=0.002)
     assert graph.call(Trigger, f"{NODE}/reset", Trigger.Request()).success
     assert answered(104).temporal_scale == 1.0
-    assert answered(105).temporal_scale == pytest.approx(1.1 ** -np.exp(-1 / SCALE_S), rel=0.01)
+    assert answered(105).temporal_scale == pytest.approx(HELD, rel=0.002)
     activated(True)
     assert answered(106).temporal_scale == 1.0
     activated(False)
