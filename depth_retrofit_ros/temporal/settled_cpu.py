@@ -8,16 +8,16 @@ from depth_retrofit_ros.device.kernel_cache import cached_njit
 from depth_retrofit_ros.device.thread_pool import fetch_add
 
 
-@cached_njit(nogil=True)
-def differences(shown: np.ndarray, known: np.ndarray, change: np.ndarray) -> None:
+@cached_njit(nogil=True, error_model="numpy")
+def differences(shown: np.ndarray, known: np.ndarray, begin: int, end: int, change: np.ndarray) -> None:
     """Sum over the channels of two pieces of a row of colours ``uint8 [W, 3]``, into change ``int16 [W]``."""
-    for x in range(change.size):
+    for x in range(begin, end):
         red = abs(np.int16(shown[x, 0]) - np.int16(known[x, 0]))
         green = abs(np.int16(shown[x, 1]) - np.int16(known[x, 1]))
         change[x] = red + green + abs(np.int16(shown[x, 2]) - np.int16(known[x, 2]))
 
 
-@cached_njit(nogil=True)
+@cached_njit(nogil=True, error_model="numpy")
 def alive(
     counts: np.ndarray,
     here: np.ndarray,
@@ -27,6 +27,8 @@ def alive(
     drift: np.ndarray,
     lowest: np.ndarray,
     highest: np.ndarray,
+    begin: int,
+    end: int,
     now: int,
     life: float,
     color_limit: int,
@@ -36,7 +38,7 @@ def alive(
     """Of a piece of a row, which pixels stay settled, same ``uint8 [W]``, and how little claim each has to the budget, lasts
     ``float32 [W]``; the others' count becomes 0. drift, lowest, highest: of the cells, at each pixel. All conditions of all pixels,
     so that it is compiled to vectors."""
-    for x in range(counts.size):
+    for x in range(begin, end):
         age = np.float32(np.uint16(now - births[x]))
         level = levels[x] * drift[x]
         near = (level >= lowest[x]) & (level <= highest[x])
@@ -47,27 +49,29 @@ def alive(
         counts[x] = counts[x] if yes else np.uint8(0)
 
 
-@cached_njit(nogil=True)
+@cached_njit(nogil=True, error_model="numpy")
 def keep(
     same: np.ndarray,
     depths: np.ndarray,
     drift: np.ndarray,
     answers: np.ndarray,
     lasts: np.ndarray,
+    begin: int,
+    end: int,
     number: np.ndarray,
     left: np.ndarray,
 ) -> None:
     """Their depths, of a piece of a row; number ``int32 [W]``, left ``float32 [W]``: sums of ``same`` and ``lasts`` along each
     column."""
-    for x in range(same.size):
+    for x in range(begin, end):
         answers[x] = depths[x] * drift[x] if same[x] != 0 else answers[x]
-    for x in range(same.size):
+    for x in range(begin, end):
         number[x] += same[x]
-    for x in range(same.size):
+    for x in range(begin, end):
         left[x] += lasts[x]
 
 
-@cached_njit(nogil=True)
+@cached_njit(nogil=True, error_model="numpy")
 def settle_rows(
     count: np.ndarray,
     depth: np.ndarray,
@@ -107,7 +111,7 @@ def settle_rows(
     here, stays = np.empty(width, np.uint8), np.empty(width, np.uint8)
     change, kept, fresh = np.empty(width, np.int16), np.empty(width, np.int32), np.empty(w, np.int32)
     lasts, lasting, fresh_left = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(w, np.float32)
-    starts, ends = np.empty(w, np.int64), np.empty(w, np.int64)
+    starts, ends = np.empty(w, np.uint64), np.empty(w, np.uint64)  # an index that may be negative is not compiled to vectors
     factor, low, high = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     while True:
         i = fetch_add(next_row, 1)
@@ -124,16 +128,16 @@ def settle_rows(
                 highest[i, j],
             )
             if number[i, j] > 0:
-                if spans == 0 or ends[spans - 1] != begin:
+                if spans == 0 or ends[spans - 1] != np.uint64(begin):
                     starts[spans] = begin
                     spans += 1
                 ends[spans - 1] = end
         for y in range(rows[i], rows[i + 1]):
+            shown, known, counts, levels, births = image[y], color[y], count[y], level[y], born[y]
             for s in range(spans):
-                a, b = starts[s], ends[s]
-                differences(image[y, a:b], color[y, a:b], change[a:b])
-                known = count[y, a:b], here[a:b], change[a:b], level[y, a:b], born[y, a:b], factor[a:b], low[a:b], high[a:b]
-                alive(*known, now, life, color_limit, stays[a:b], lasts[a:b])
+                differences(shown, known, starts[s], ends[s], change)
+                bounds = factor, low, high, starts[s], ends[s]
+                alive(counts, here, change, levels, births, *bounds, now, life, color_limit, stays, lasts)
             for k in range(begins[y], begins[y + 1]):  # what was refined now
                 x = indices[k] - y * width
                 found = fused[y, x] / factor[x]
@@ -153,9 +157,9 @@ def settle_rows(
                 color[y, x, 0], color[y, x, 1], color[y, x, 2] = image[y, x, 0], image[y, x, 1], image[y, x, 2]
                 fresh[cell_of[x]] += 1
                 fresh_left[cell_of[x]] += np.float32(many) / np.float32(many + 1)
+            depths, answers = depth[y], fused[y]
             for s in range(spans):
-                a, b = starts[s], ends[s]
-                keep(stays[a:b], depth[y, a:b], factor[a:b], fused[y, a:b], lasts[a:b], kept[a:b], lasting[a:b])
+                keep(stays, depths, factor, answers, lasts, starts[s], ends[s], kept, lasting)
         for j in range(w):
             number[i, j], left[i, j] = fresh[j], fresh_left[j]
             for x in range(columns[j], columns[j + 1]):
