@@ -17,10 +17,13 @@ from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.loading import load
+from depth_retrofit_ros.presets import USUAL
 from depth_retrofit_ros.refinement.base import RefinerInput
 from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
 from depth_retrofit_ros.retrofit import Retrofit
+from depth_retrofit_ros.selection.threshold import AboveThreshold
 from depth_retrofit_ros.temporal.coarse_filter import FARTHEST
+from depth_retrofit_ros.temporal.settled import LIFE_S
 from depth_retrofit_ros.temporal.steadiness import LONGEST_GAP_S, Steadiness
 from test.refinement.nets import random_refiner
 from test.temporal.videos import CAMERA, LOW, SIZE, STEP_NS, Script, answers, jittering, noisy, picture, planes, shot
@@ -142,6 +145,48 @@ def test_an_edge_that_the_model_moved_is_refined_again_as_a_whole_and_holds_noth
     assert (memory.settled.count[moved & again] == 1).all()
     assert not memory.settled.count[moved & ~again].any()
     assert (memory.settled.count[stays & before] > 0).all()
+
+
+def test_a_threshold_saves_what_settled_pixels_do_not_need() -> None:
+    """And comes back to them when their lives are over."""
+    coarse = Script(lambda _: planes())
+    parts = replace(USUAL, selector=AboveThreshold(0.9 * float(AboveThreshold(0.0).score(planes(), torch.empty(0)).max())))
+    frames = [shot(noisy(picture(), i), i) for i in range(4)]
+    late = replace(frames[3], stamp_ns=(frames[2].stamp_ns or 0) + round(1e9 * LIFE_S))
+    counts = []
+    for memory in (None, Steadiness()):
+        retrofit = Retrofit(coarse, random_refiner(), 1.0, parts=parts, temporal=memory)
+        counts.append([retrofit(frame).refined_pixels for frame in [*frames[:3], late]])
+    off, on = counts
+    assert off == [off[0]] * 4
+    assert on[0] == on[3] == off[0] > 0
+    assert max(on[1:3]) < 0.9 * off[0]
+
+
+def test_what_the_refiner_did_not_look_at_is_not_settled_and_loses_nothing() -> None:
+    """As one of tiles does with selected pixels outside of them."""
+
+    class Halves(SparseRefiner):
+        left = True
+
+        def fuse(self, refined: Refined) -> Any:
+            made = super().fuse(refined)
+            looked = (torch.arange(made.gate.numel()) % SIZE[1] < SIZE[1] // 2) == self.left
+            return made._replace(gate=torch.where(looked, made.gate, torch.ones_like(made.gate)))
+
+    plain = random_refiner()
+    refiner, memory = Halves(plain.network, plain.backend), Steadiness()
+    retrofit = Retrofit(Script(lambda _: planes()), refiner, 1.0, temporal=memory)
+    retrofit(shot(picture(), 0))
+    assert memory.settled is not None
+    first = memory.settled.count.copy()
+    refiner.left = False
+    retrofit(shot(picture(), 1))
+    half = SIZE[1] // 2
+    assert first[:, :half].mean() > 0.9
+    assert not first[:, half:].any()
+    assert (memory.settled.count[:, :half] == first[:, :half]).mean() > 0.95
+    assert memory.settled.count[:, half:].mean() > 0.9
 
 
 def test_budget_0_and_a_frame_without_a_camera() -> None:
