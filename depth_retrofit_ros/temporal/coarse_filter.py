@@ -23,7 +23,7 @@ LEAST_SHARE = 0.2  # of the cells that are known to be trusted, to tell the scal
 LARGEST = math.log(1.5)  # a scale that jumps by more is a new one
 NARROWEST, WIDEST = 0.03, 0.2  # |change of ln depth| beyond which a cell shows something new: five deviations, within these
 DEVIATIONS = 5.0
-SAME = 0.05  # agreement of all of the 3×3 cells around, from which a cell's edges have not moved
+SAME = 0.3  # agreement of all of the 3×3 cells around, from which a cell's edges have not moved
 AROUND = 5, 5  # cells, over which the change of what stands still is a mean
 STEP = 0.25  # of ln depth around a cell: there a map that was moved is not taken over
 

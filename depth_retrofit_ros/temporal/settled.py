@@ -22,7 +22,7 @@ TICK_S = 1e-3  # of a pixel's age, modulo 65.536 s: what is settled is looked at
 COLOR = 48  # sum of the three channels' differences, of 765, beyond which a pixel shows something else
 AROUND = 5, 5  # cells, whose coarse depths bound the unrefined depth that a settled pixel was made of
 LEVEL = 0.1  # beyond those bounds, where the unrefined depth that it was made of is another one's
-AGAIN = 1.0  # share of a pixel's claim that more and more refinements take from it
+AGAIN = 0.7  # share of a pixel's claim that more and more refinements take from it; more leaves its edges in pieces
 MOST_DRIFT = 4.0  # of a cell; one that never was empty begins anew then, so that no error adds up for days
 AGREES = 0.1  # up to which two refinements of a pixel are of one surface
 MOST_FRAMES = 8  # that a depth is the mean of
@@ -89,15 +89,15 @@ class SettledPixels:
             held.fill(0)
 
     def claim(self, still: np.ndarray, seconds: float) -> torch.Tensor:
-        """What claim is left to the budget, ``float32 [h, w]``: of a cell whose pixels were all refined n times, the last time just
-        now, 1/(n + 1), and the more the longer ago that is; 1 of those without any. still: ``bool [h, w]``, where nothing moved;
+        """What claim is left to the budget, ``float32 [h, w]``: 1 of a cell that holds none of its pixels, and less by up to
+        ``AGAIN`` the more of them, the more often and the more lately were refined. still: ``bool [h, w]``, where nothing moved;
         seconds: since the frame before.
 
         As the frame before left them: a pixel that changed in a cell that did not is found by ``apply``, and has its claim from the
         next frame on.
         """
         left = np.where(still, self._left, np.float32(0)) * np.float32(max(1 - seconds / LIFE_S, 0))
-        return torch.from_numpy(np.maximum(1 - np.float32(AGAIN) * left / self._pixels, np.float32(0)))
+        return torch.from_numpy(1 - np.float32(AGAIN) * left / self._pixels)
 
     def apply(
         self,

@@ -11,7 +11,7 @@ import torch
 
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.temporal import settled_cpu
-from depth_retrofit_ros.temporal.settled import AGREES, COLOR, LIFE_S, MOST_FRAMES, Cells, SettledPixels, compile_settled
+from depth_retrofit_ros.temporal.settled import AGAIN, AGREES, COLOR, LIFE_S, MOST_FRAMES, Cells, SettledPixels, compile_settled
 from depth_retrofit_ros.temporal.steadiness import Steadiness
 from depth_retrofit_ros.upsampling.interpolation import cell_table
 from test.temporal.videos import answers, jittering, noisy, picture, shot
@@ -60,7 +60,7 @@ class Plain:
         left = np.zeros(LOW)
         for (y, x), (count, *_, born) in self.known.items():
             left[ROW[y], COLUMN[x]] += (1 - (now - born) / LIFE_S) * (1 - seconds / LIFE_S) * count / (count + 1)
-        return np.asarray(1 - np.where(still, left, 0) / np.outer(np.bincount(ROW), np.bincount(COLUMN)))
+        return np.asarray(1 - AGAIN * np.where(still, left, 0) / np.outer(np.bincount(ROW), np.bincount(COLUMN)))
 
 
 @pytest.mark.parametrize("begun_s", [0.0, 65.3, 8e6])
@@ -108,7 +108,7 @@ def test_no_claim_is_negative_and_none_is_left_of_what_is_released() -> None:
     for look in range(MOST_FRAMES):
         memory.apply(torch.zeros(*SIZE, 3, dtype=torch.uint8), cells, one, 1.1 * one, pixels, gate, 0.1 * look)
         left.append(float(memory.claim(yes, 1e-9).mean()))
-    assert left == pytest.approx([1 / (2 + look) for look in range(MOST_FRAMES)], abs=1e-4)
+    assert left == pytest.approx([1 - AGAIN * n / (n + 1) for n in range(1, MOST_FRAMES + 1)], abs=1e-4)
     assert (memory.claim(yes, 1e-9) >= 0).all()
     assert (memory.claim(yes, 3 * LIFE_S) == 1).all()
     assert (memory.claim(~yes, 0.1) == 1).all()

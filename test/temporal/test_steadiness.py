@@ -106,14 +106,14 @@ def test_a_standing_camera_covers_more_than_its_budget() -> None:
         shares.append(memory.settled.share)
     assert shares[0] == pytest.approx(0.1, abs=0.001)
     assert shares == sorted(shares)
-    assert shares[-1] > 0.28
+    assert shares[-1] > 0.19
 
 
 def test_settled_pixels_keep_what_they_were_refined_to() -> None:
     coarse, frames = Script(lambda _: planes()), [shot(picture(), i) for i in range(3)]
     made = answers(frames, coarse, Steadiness())
     kept = made[0].selection.mask() & ~made[1].selection.mask()
-    assert kept.sum() > 0.03 * kept.numel()
+    assert kept.sum() > 0.02 * kept.numel()
     torch.testing.assert_close(made[1].depth[kept], made[0].depth[kept], rtol=1e-5, atol=0)
     assert not torch.allclose(made[1].depth[kept], made[1].base[kept], rtol=1e-3)
 
