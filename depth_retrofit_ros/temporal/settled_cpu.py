@@ -112,7 +112,9 @@ def settle_rows(
     change, kept, fresh = np.empty(width, np.int16), np.empty(width, np.int32), np.empty(w, np.int32)
     lasts, lasting, fresh_left = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(w, np.float32)
     starts, ends = np.empty(w, np.uint64), np.empty(w, np.uint64)  # an index that may be negative is not compiled to vectors
-    factor, low, high = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    factor, back = np.empty(width, np.float32), np.empty(width, np.float32)
+    low, high = np.empty(width, np.float32), np.empty(width, np.float32)
+    one_of = np.float32(1) / np.maximum(np.arange(most + 2), 1).astype(np.float32)  # so that no pixel waits for a division
     while True:
         i = fetch_add(next_row, 1)
         if i >= h:
@@ -121,12 +123,8 @@ def settle_rows(
         spans = 0  # runs of cells that hold something
         for j in range(w):
             begin, end = columns[j], columns[j + 1]
-            here[begin:end], factor[begin:end], low[begin:end], high[begin:end] = (
-                still[i, j],
-                drift[i, j],
-                lowest[i, j],
-                highest[i, j],
-            )
+            here[begin:end], low[begin:end], high[begin:end] = still[i, j], lowest[i, j], highest[i, j]
+            factor[begin:end], back[begin:end] = drift[i, j], np.float32(1) / drift[i, j]
             if number[i, j] > 0:
                 if spans == 0 or ends[spans - 1] != np.uint64(begin):
                     starts[spans] = begin
@@ -140,23 +138,23 @@ def settle_rows(
                 alive(counts, here, change, levels, births, *bounds, now, life, color_limit, stays, lasts)
             for k in range(begins[y], begins[y + 1]):  # what was refined now
                 x = indices[k] - y * width
-                found = fused[y, x] / factor[x]
+                found = fused[y, x] * back[x]
                 if gate[k] >= 1 or not (found > 0 and np.isfinite(found)):  # nothing was learned
                     continue
                 stays[x], lasts[x] = 0, 0
                 many, held = np.int32(count[y, x]), depth[y, x]
                 if many > 0 and abs(found - held) <= same_limit * held:
                     many = min(many + np.int32(1), most)
-                    found = held + (found - held) / np.float32(many)
+                    found = held + (found - held) * one_of[many]
                 elif many > 1:  # most of those before agreed on another depth
                     many, found = many // np.int32(2), held
                 else:
                     many = np.int32(1)
                 fused[y, x] = found * factor[x]
-                count[y, x], depth[y, x], level[y, x], born[y, x] = many, found, base[y, x] / factor[x], now
+                count[y, x], depth[y, x], level[y, x], born[y, x] = many, found, base[y, x] * back[x], now
                 color[y, x, 0], color[y, x, 1], color[y, x, 2] = image[y, x, 0], image[y, x, 1], image[y, x, 2]
                 fresh[cell_of[x]] += 1
-                fresh_left[cell_of[x]] += np.float32(many) / np.float32(many + 1)
+                fresh_left[cell_of[x]] += np.float32(1) - one_of[many + 1]
             depths, answers = depth[y], fused[y]
             for s in range(spans):
                 keep(stays, depths, factor, answers, lasts, starts[s], ends[s], kept, lasting)

@@ -32,7 +32,7 @@ def test_what_got_worse_is_said(document: Any) -> None:
 
 
 def test_flicker_is_at_most_half_and_the_edges_of_what_moves_stay(document: Any) -> None:
-    assert len(document["sequences"]) == 16
+    assert len(document["sequences"]) == 32
     for row in document["sequences"]:
         assert row["on"]["flicker"] <= 0.5 * row["off"]["flicker"]
         assert row["on"]["ball_edge"] <= 1.02 * row["off"]["ball_edge"]
