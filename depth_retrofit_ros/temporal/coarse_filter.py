@@ -23,7 +23,6 @@ LEAST_SHARE = 0.2  # of the cells that are known to be trusted, to tell the scal
 LARGEST = math.log(1.5)  # a scale that jumps by more is a new one
 NARROWEST, WIDEST = 0.03, 0.2  # |change of ln depth| beyond which a cell shows something new: five deviations, within these
 DEVIATIONS = 5.0
-CARRIES = cv2.INTER_LINEAR
 SAME = 0.3  # agreement of all of the 3×3 cells around, from which a cell's edges have not moved
 AROUND = 5, 5  # cells, over which the change of what stands still is a mean
 STEP = 0.25  # of ln depth around a cell: there a map that was moved is not taken over
@@ -69,7 +68,7 @@ def steadied(before: CoarseState, depth: np.ndarray, usable: np.ndarray, motion:
     """depth: ``float32 [h, w]`` as the model gave it; usable: ``bool [h, w]``, where it is known and finite; seconds: since the
     frame before; scales: whether the scale may be changed, which is not ours where a sensor or a file gave it."""
     raw = np.log(np.where(usable, depth, np.float32(1)))
-    carried = motion.carried(before.log, CARRIES)
+    carried = motion.carried(before.log)
     if motion.change is not None:
         carried = carried + motion.change
     difference = carried - raw

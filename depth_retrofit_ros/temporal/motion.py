@@ -37,9 +37,9 @@ class Motion:
     change: np.ndarray | None
     still: np.ndarray
 
-    def carried(self, before: np.ndarray, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
+    def carried(self, before: np.ndarray) -> np.ndarray:
         """A map ``float32 [h, w]`` of the frame before, as it is seen in this one."""
-        return before if self.flow is None else warped(before, self.flow, interpolation)
+        return before if self.flow is None else warped(before, self.flow)
 
 
 class FlowEstimator:
@@ -104,9 +104,9 @@ class FlowEstimator:
         return np.asarray(self._dis.calc(of, to, np.zeros((*of.shape, 2), np.float32)))
 
 
-def warped(before: np.ndarray, flow: np.ndarray, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
-    """``float32 [h, w, …]`` of the frame before, sampled where each cell was; interpolation: of OpenCV."""
-    return np.asarray(cv2.remap(before, *_places(flow), interpolation, borderMode=cv2.BORDER_REPLICATE))
+def warped(before: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """``float32 [h, w, …]`` of the frame before, sampled bilinearly where each cell was."""
+    return np.asarray(cv2.remap(before, *_places(flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def _places(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
