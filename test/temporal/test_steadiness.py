@@ -354,6 +354,21 @@ def test_off_again_is_off() -> None:
     assert torch.equal(retrofit(frames[3]).depth, answers(frames[3:], coarse, None)[0].depth)
 
 
+def test_another_camera_has_a_memory_of_its_own() -> None:
+    coarse, frames = jittering(), standing(4)
+    one = Retrofit(coarse, random_refiner(), 0.1, temporal=Steadiness())
+    other = one.for_another_camera(0.1, trust_scale=False)
+    alone = [answer.depth for answer in answers(frames, coarse, Steadiness())]
+    for frame, depth in zip(frames, alone, strict=True):
+        assert torch.equal(one(frame).depth, depth)
+        other(replace(frame, image=picture(7), stamp_ns=(frame.stamp_ns or 0) + STEP_NS // 2))
+    assert other.temporal is not None
+    assert Retrofit(coarse, random_refiner()).for_another_camera(0.1, trust_scale=False).temporal is None
+
+    plain = [answer.depth for answer in answers(frames, coarse, None)]
+    assert not torch.equal(alone[-1], plain[-1])
+
+
 def test_memory_is_bounded_and_used_again() -> None:
     memory = Steadiness()
     answers(standing(2), jittering(), memory)
