@@ -4,9 +4,9 @@ Of the paper: one network is asked twice. From noise alone it gives a sharp answ
 second pass starts from noise again, elsewhere from the coarse depth. Other than there, depth is ln depth within the bounds of the
 whole frame, and the noise is fixed to the frame's pixels, so that overlapping tiles and successive frames see the same.
 
-The paper's sharp network, a diffusion model that was trained on a large part of the internet's images, tells depth from the image, up
-to scale and shift. A network of a thousandth of its size tells nothing from it that is sharper than the coarse map after an hour of
-training: here it is shown the surfaces that the coarse map has nearby, and its sharp answer is a choice between these
+The paper's sharp network, a diffusion model that was trained on a large part of the internet's images, tells depth from the image,
+up to scale and shift. A network of a thousandth of its size tells nothing from it that is sharper than the coarse map after an hour
+of training: here it is shown the surfaces that the coarse map has nearby, and its sharp answer is a choice between these
 (``tiles.surfaces``).
 """
 
