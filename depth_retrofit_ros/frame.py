@@ -70,6 +70,7 @@ class DepthFrame:
     score: ``float32 [h, w]``, the uncertainty on the coarse grid. choice_entropy: ``float32 [K]``, nats, of the choice between
     surfaces at each refined pixel, of a refiner that chooses; model: the coarse model's name.
     ``confidence.estimate.confidence_of`` is made of these.
+    temporal_scale: the factor on the model's own scale by which it is held steady over time; 1 where it is the model's own.
     """
 
     depth: torch.Tensor
@@ -89,6 +90,7 @@ class DepthFrame:
     score: torch.Tensor | None = None
     choice_entropy: torch.Tensor | None = None
     model: str = ""
+    temporal_scale: float = 1.0
 
     @property
     def metric(self) -> bool:

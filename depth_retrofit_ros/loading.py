@@ -22,8 +22,9 @@ from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
 from depth_retrofit_ros.refinement.registry import DEFAULT as GRAPHABLE_REFINER
 from depth_retrofit_ros.refinement.registry import load_refiner
 from depth_retrofit_ros.refinement.registry import resolved as resolved_refiner
-from depth_retrofit_ros.retrofit import Retrofit, no_trust
+from depth_retrofit_ros.retrofit import Retrofit, no_temporal, no_trust
 from depth_retrofit_ros.selection.names import SELECTORS
+from depth_retrofit_ros.temporal.steadiness import Steadiness
 
 
 def load(
@@ -46,6 +47,7 @@ def load(
     entropy_threshold: float = 0.0,
     selector: str = "uncertainty",
     second_model: str | None = None,
+    temporal: bool = False,
     suits: Refusal = SERVES,
 ) -> Retrofit:
     """A ready ``Retrofit``.
@@ -62,7 +64,8 @@ def load(
     coarse model, of ``coarse.engines.registry.ENGINES``, or ``auto`` (the fastest that is installed, by measurement);
     coarse_precision: in which it computes, ``float32``, ``bfloat16``, ``float16`` or ``auto``; preset: of
     ``preset_names.PRESETS``, which parts the method is made of; entropy_threshold: see ``presets.load_preset``; selector: of
-    ``selection.names``; second_model: the other model of selector ``disagreement``, see ``load_second``; suits: why a model does
+    ``selection.names``; second_model: the other model of selector ``disagreement``, see ``load_second``; temporal: whether frames
+    are held steady by those before them, see ``temporal.steadiness``; suits: why a model does
     not suit whoever calls, None where it does: it is refused, and ``auto`` passes it over, as it does those that cannot serve under
     the other settings; the second model's depth is only compared, and suits everybody. Raises ModelError or WeightsError, each one
     line.
@@ -71,6 +74,8 @@ def load(
     weights = None if weights is None else Path(weights)
     chosen, where = load_preset(preset, refiner, entropy_threshold), pick_device(device)
     if cuda_graphs and (reason := _no_graphs(chosen, coarse_engine, views)):
+        raise ModelError(reason)
+    if temporal and (reason := no_temporal(where, cuda_graphs, views)):
         raise ModelError(reason)
 
     def refusal(info: ModelInfo) -> str | None:
@@ -98,7 +103,8 @@ def load(
         return Retrofit(GraphedCoarse(coarse), GraphedRefiner(loaded), budget, trust_scale)
     coarse = windowed(coarse, views)
     second = load_second(chosen.name, selector, second_model, info.name, coarse.device, coarse_engine, allow_download)
-    return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses, chosen.parts(coarse), second)
+    memory = Steadiness() if temporal else None
+    return Retrofit(coarse, loaded, budget, trust_scale, "sparse depth" in info.uses, chosen.parts(coarse), second, memory)
 
 
 def _no_graphs(chosen: Preset, coarse_engine: str, views: int) -> str | None:

@@ -18,6 +18,7 @@ from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork
 from depth_retrofit_ros.coarse.engines.natural_image import natural_image
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.past import for_another_stream
+from depth_retrofit_ros.coarse.window import ViewWindow
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.device.resident import Resident
 from depth_retrofit_ros.errors import ModelError
@@ -30,6 +31,7 @@ from depth_retrofit_ros.selection.contrast import contrast
 from depth_retrofit_ros.selection.disagreement import disagreement
 from depth_retrofit_ros.selection.uncertainty import weighted
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from depth_retrofit_ros.temporal.steadiness import Steadiness
 from depth_retrofit_ros.upsampling.edge_aware import thumbnail
 from depth_retrofit_ros.upsampling.interpolation import upsample_mask
 
@@ -70,8 +72,10 @@ class Retrofit:
     the answer is the upsampled coarse depth). trust_scale: whether the user vouches that camera and scene are what the model's
     ``claim`` asks for. uses_sparse: whether the model takes a frame's sparse depth; one that is metric by it does. parts: what
     upsamples and selects, see ``presets``. second: a model that runs beside it, on the same device, wherever pixels are refined:
-    they are selected where the two disagree; None selects by uncertainty.
-    Raises ModelError where trust cannot make metres of its depth.
+    they are selected where the two disagree; None selects by uncertainty. temporal: what it remembers of the frames before, of one
+    camera, refined in their order; None answers each frame for itself. It may be changed between frames.
+    Raises ModelError where trust cannot make metres of its depth, and for memory on another device than the CPU, or of several
+    views.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Retrofit:
         uses_sparse: bool = False,
         parts: Parts = USUAL,
         second: CoarseModel | None = None,
+        temporal: Steadiness | None = None,
     ) -> None:
         if trust_scale:
             require_trustworthy(coarse.name, coarse.claim)
@@ -93,6 +98,7 @@ class Retrofit:
         self.trust_scale = trust_scale
         self.uses_sparse = uses_sparse or coarse.claim.word == "sensor"
         self.parts = parts
+        self.temporal = temporal
         self._upload, self._upload_unseen, self._unseen = Upload(coarse.device), Upload(coarse.device), Resident(coarse.device)
         self._coarse_stream, self._refine_stream = CudaStream(coarse.device), CudaStream(coarse.device, first=True)
 
@@ -106,6 +112,18 @@ class Retrofit:
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"budget {value} is outside 0…1: it is the share of the frame's pixels to refine")
         self._budget = value
+
+    @property
+    def temporal(self) -> Steadiness | None:
+        """What is remembered of the frames before."""
+        return self._temporal
+
+    @temporal.setter
+    def temporal(self, value: Steadiness | None) -> None:
+        views = 2 if isinstance(self.coarse, ViewWindow) else 1  # or more
+        if value is not None and (reason := no_temporal(self.coarse.device, views=views)):
+            raise ModelError(reason)
+        self._temporal = value
 
     def __call__(self, frame: Frame) -> DepthFrame:
         """Depth of one frame. Blocking; the result lives on the coarse model's device."""
@@ -170,6 +188,7 @@ class Retrofit:
         other, device = copy(self), self.coarse.device
         other.coarse, other.second = for_another_stream(self.coarse), for_another_stream(self.second)
         other.budget, other.trust_scale = budget, trust_scale
+        other.temporal = None if self.temporal is None else Steadiness()
         other._upload, other._upload_unseen, other._unseen = Upload(device), Upload(device), Resident(device)
         return other
 
@@ -182,30 +201,40 @@ class Retrofit:
         """Upsample, select, refine and fuse what was launched. On CUDA this waits for none of it, unless the selector does."""
         frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
+        source = self.coarse.claim.source(self.trust_scale, frame.sparse)
+        temporal, moment, claim = self.temporal, None, None
         maps = [coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown, coarse.unseen]
         maps += [] if in_flight.other is None else [in_flight.other.depth, in_flight.other.sky, in_flight.other.unknown]
         self._refine_stream.wait(in_flight.coarse_done, image, *(made for made in maps if made is not None))
         with self._refine_stream():
             with stage("upsample"):
                 small = thumbnail(image, coarse.depth)
+                if temporal is not None and (moment := temporal.begin(frame, small, coarse, source)) is not None:
+                    coarse = moment.coarse
                 depth = self.parts.upsample(coarse.depth, image, small)
             with stage("select"):
-                score, pixels = self.select(coarse, image, in_flight.other)
+                if temporal is not None and moment is not None:
+                    claim = temporal.claim(moment)
+                if claim is None:
+                    score, pixels = self.select(coarse, image, in_flight.other)
+                else:
+                    score, pixels = self._select(coarse, image, in_flight.other, claim)
             with stage("refine"):
                 given = RefinerInput(image, small, coarse, depth, score, pixels, frame.camera, self.coarse.name)
                 refined = self.refiner.refine(given)
             with stage("fuse"):
                 gate, fused_at_pixels, normals, entropy = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
-                seen = coarse.depth
+                seen, hidden = coarse.depth, None if frame.optics is None else self._unseen(frame.optics.unseen)
                 if coarse.unknown is not None:
                     seen = seen.masked_fill(coarse.unknown, torch.nan)
                     unknown = upsample_mask(coarse.unknown, (height, width))
-                    fused, depth = (known.masked_fill_(unknown, torch.nan) for known in (fused, depth))
-                if frame.optics is not None and (unseen := self._unseen(frame.optics.unseen)) is not None:
-                    fused, depth = (known.masked_fill_(unseen, torch.nan) for known in (fused, depth))
+                    hidden = unknown if hidden is None else hidden | unknown
+                if temporal is not None and moment is not None:
+                    temporal.finish(moment, image, depth, fused, pixels, gate, hidden)
+                if hidden is not None:
+                    fused, depth = (known.masked_fill_(hidden, torch.nan) for known in (fused, depth))
 
-        source = self.coarse.claim.source(self.trust_scale, frame.sparse)
         if frame.camera is None and source not in ("file", "sensor"):
             source = None  # a stored map was made with a camera, a sensor knows metres; a model without one does not
         if frame.camera is None:
@@ -213,7 +242,9 @@ class Retrofit:
         made = (fused, depth, seen, source, pixels, gate)
         beside = (image, coarse.normals, coarse.sky, normals, score, entropy)
         answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, *beside, model=self.coarse.name)
-        return RefiningFrame(coarse, answer, self._refine_stream.record(), stage)
+        if moment is not None:
+            answer = replace(answer, temporal_scale=moment.scale)
+        return RefiningFrame(in_flight.coarse, answer, self._refine_stream.record(), stage)
 
     def finish(self, refining: RefiningFrame) -> DepthFrame:
         """The answer, waited for."""
@@ -232,7 +263,15 @@ class Retrofit:
         """The uncertainty ``[h, w]`` on the coarse grid, and what is chosen of the pixels of the frame ``uint8 [H, W, 3]``: by that
         or, with the ``other`` model's answer, by their disagreement. No pixel where the ``second`` model was not asked, as
         the frame was launched at budget 0. Where the lens sees nothing, pixels are chosen after all others."""
+        return self._select(coarse, image, other, None)
+
+    def _select(
+        self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None, claim: torch.Tensor | None
+    ) -> tuple[torch.Tensor, PixelSet]:
+        """``select``, as far as the cells have a ``claim`` to the budget, ``[h, w]`` 0…1, see ``Steadiness.claim``; None: all."""
         score, ranking = self.scores(coarse, image, other)
+        if claim is not None:
+            ranking = ranking * claim
         if coarse.unseen is not None:
             ranking = ranking.masked_fill(coarse.unseen, 0.0)
         budget = self.budget if self.refines and (self.second is None or other is not None) else 0.0
@@ -285,6 +324,15 @@ def require_trustworthy(model: str, claim: ScaleClaim) -> None:
     """Raises ModelError where no trust makes metres of a model's depth."""
     if reason := no_trust(model, claim):
         raise ModelError(reason)
+
+
+def no_temporal(device: torch.device, cuda_graphs: bool = False, views: int = 1) -> str | None:
+    """Why no frame can be remembered for the next one, one line; None where it can."""
+    if device.type != "cpu":
+        return f"temporal runs on the CPU so far, and not on {device}: leave it off, or choose device cpu"
+    if cuda_graphs or views > 1:
+        return "temporal runs without cuda_graphs, on one view at a time: leave it off, or those"
+    return None
 
 
 def no_trust(model: str, claim: ScaleClaim) -> str | None:

@@ -6,12 +6,21 @@ import argparse
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_retrofit_ros.cli.coarse_maps import add_coarse_maps_options, check_coarse_maps_options, read_coarse_map
-from depth_retrofit_ros.cli.options import add_model_options, check_coarse_options, chosen_model, chosen_preset, positive
-from depth_retrofit_ros.errors import ImageError
+from depth_retrofit_ros.cli.options import (
+    add_model_options,
+    add_temporal_option,
+    check_coarse_options,
+    chosen_model,
+    chosen_preset,
+    positive,
+)
+from depth_retrofit_ros.errors import ImageError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 
 ALIGNMENTS = ("none", "median", "scale-shift")
 SHOWN = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "abs_rel", "delta1", "ms")
+FPS = 10.0
 _TOO_LARGE = "does not fit into memory: lower --budget, or scale the images and their depth down"
 
 
@@ -51,6 +61,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--max-depth", type=positive, metavar="M", help="farther true depths count as unknown (default: none does)")
     add_coarse_maps_options(parser)
     add_model_options(parser)
+    add_temporal_option(parser)
+    told = "with --temporal on: the images are one video, in the order of their names, so many a second (default: 10)"
+    parser.add_argument("--fps", type=positive, metavar="HZ", help=told)
     parser.set_defaults(run=run)
 
 
@@ -67,8 +80,15 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.io.depth_files import make_folder, write_text
     from depth_retrofit_ros.loading import load_second
     from depth_retrofit_ros.refinement.registry import load_refiner
+    from depth_retrofit_ros.retrofit import Retrofit, no_temporal
+    from depth_retrofit_ros.temporal.steadiness import Steadiness
 
     check_coarse_options(args)
+    video = args.temporal == "on"
+    if args.fps is not None and not video:
+        raise UsageError("--fps is of a video: leave it out, or give --temporal on")
+    if video and (reason := no_temporal(pick_device(args.device))):
+        raise ModelError(reason)
     pairs = find_pairs(args.folder)
     for path in filter(None, (args.json, args.html)):
         make_folder(path.parent)
@@ -81,14 +101,19 @@ def run(args: argparse.Namespace) -> int:
     refiner = load_refiner(preset.refiner, pick_device(args.device), args.engine, args.refiner_precision)
     first, by_engine = "" if args.coarse else source.name, (args.coarse_engine, args.allow_download)
     second = load_second(preset.name, args.selector, args.second_model, first, args.device, *by_engine)
-    evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far), preset, second)
+    make = partial(Retrofit, temporal=Steadiness()) if video else Retrofit
+    evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far), preset, second, make=make)
     report, entries, relative, remarks, selected = Report(), [], 0, Counter[str](), Counter[str]()
     refined, bounded = [], 0
-    for pair in pairs:
+    for number, pair in enumerate(pairs):
         start = time.perf_counter()
         try:
             coarse = source(pair)
-            result = evaluator(read_pair(pair), coarse)
+            sample = read_pair(pair)
+            if video:
+                stamp_ns = round((number + 1) * 1e9 / (args.fps or FPS))
+                sample = replace(sample, frame=replace(sample.frame, stamp_ns=stamp_ns))
+            result = evaluator(sample, coarse)
             result = with_oracles(result) if args.oracles else result
         except Exception as error:
             if not is_out_of_memory(error):
@@ -188,6 +213,7 @@ def facts(args: argparse.Namespace, source: str, device: str) -> dict[str, Any]:
         "budget": args.budget,
         "model": source,
         "selector": args.selector if args.second_model is None else f"{args.selector} with {args.second_model}",
+        "temporal": args.temporal,
         "device": device,
         "valid_m": [args.min_depth, args.max_depth],
     }

@@ -100,6 +100,12 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_temporal_option(parser: argparse.ArgumentParser, default: str | None = "off") -> None:
+    """Whether a video's images are answered with the help of those before them."""
+    told = "on: hold depth steady by the images before, and keep refined pixels that do not change; on the CPU (default: off)"
+    parser.add_argument("--temporal", choices=("off", "on"), default=default, help=told)
+
+
 def check_coarse_options(args: argparse.Namespace, model: str = "auto") -> None:
     """Raises UsageError for what only a model has, given beside maps from files, and for maps that are no folder.
 

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_retrofit_ros.cli.evaluate import ALIGNMENTS
-from depth_retrofit_ros.cli.options import add_model_options, add_trust_option, chosen_model, domain_id, positive, positive_int
+from depth_retrofit_ros.cli.options import (
+    add_model_options,
+    add_temporal_option,
+    add_trust_option,
+    chosen_model,
+    domain_id,
+    positive,
+    positive_int,
+)
 from depth_retrofit_ros.cli.progress import Progress
 from depth_retrofit_ros.errors import UsageError
 from depth_retrofit_ros.ros.environment import require_ros
@@ -71,6 +79,7 @@ def add_parser(subparsers: Subparsers) -> None:
     results.add_argument("--html", type=Path, metavar="OUT", help="also write DIR/summary.html there, one self-contained file")
     add_model_options(parser)
     add_trust_option(parser)
+    add_temporal_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -110,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
         allow_download=args.allow_download,
         selector=args.selector,
         second_model=args.second_model,
+        temporal=args.temporal == "on",
         rectify=args.rectify,
         trust_scale=args.trust_scale,
         mode="every-frame" if args.every_frame else "realtime",

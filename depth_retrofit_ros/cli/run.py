@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_retrofit_ros.cli.options import SHARED, add_model_options, add_trust_option, positive, ros_name
+from depth_retrofit_ros.cli.options import SHARED, add_model_options, add_temporal_option, add_trust_option, positive, ros_name
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
@@ -27,6 +27,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--target-fps", type=positive, metavar="HZ", help="images per second; the budget falls where it must")
     add_model_options(parser, defaults=False)
     add_trust_option(parser)
+    add_temporal_option(parser, default=None)
     parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], help="arguments for ROS, such as -p cloud_stride:=4")
     parser.set_defaults(run=run, code_when_interrupted=0)
 
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
             overrides[name] = str(value) if isinstance(value, Path) else value
     if args.trust_scale:
         overrides["trust_scale"] = True
+    if args.temporal is not None:
+        overrides["temporal"] = args.temporal == "on"
     if args.allow_download:
         overrides["allow_download"] = True
     remaps = []

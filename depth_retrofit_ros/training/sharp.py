@@ -1,6 +1,6 @@
 """Training of SharpDepth's small network (arXiv 2411.18229, section 3): a teacher on true depth, then a student.
 
-The teacher gives sharp depth from noise alone, right up to scale and shift. The student begins as the teacher, and learns what to
+The teacher gives sharp depth from noise and the surfaces nearby. The student begins as the teacher, and learns what to
 do where a coarse depth is given besides: to be as sharp as the frozen teacher would have its answers (score distillation in x₀
 form), and no farther from the coarse depth than that asks for. Its losses see no truth. Its coarse maps are those of the other
 trainings: 70 % of them are simulated, that is, made of the true depth of rendered scenes, which reaches it in no other way.
@@ -19,22 +19,20 @@ import torch
 from torch import Tensor, nn
 
 from depth_retrofit_ros.coarse.base import CoarseModel
-from depth_retrofit_ros.refinement.sharp.disagreement import aligned, local_fit
-from depth_retrofit_ros.refinement.sharp.network import SharpDepth, noise_at, normalised
+from depth_retrofit_ros.refinement.sharp.network import SharpDepth, noise_at, normalised, shown
 from depth_retrofit_ros.refinement.tiles.refiner import Tiles
-from depth_retrofit_ros.scale.affine import least_squares, reanchored
+from depth_retrofit_ros.refinement.tiles.surfaces import Choice, Nearby
+from depth_retrofit_ros.scale.affine import reanchored
 from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import gradient_loss
-from depth_retrofit_ros.training.tile_batch import targets
+from depth_retrofit_ros.training.tile_batch import TileTargets, choice_losses, robust, targets
 from depth_retrofit_ros.training.validation import VALIDATION_SEED
 from depth_retrofit_ros.training.windows import Window, Windows
 
 TEACHING = 0.5  # share of the steps
 STUDENT_RATE = 0.3  # of the teacher's
-GRADIENT, SCALE = 0.5, 0.3  # weights beside the teacher's affine-invariant error
-LEAST_DEVIATION = 0.03  # of true normalised depth in a window, for less is noise
-LEAST_ANSWER = 0.01  # variance of an answer, below which its scale is not taken as chosen
+CHOICE, GRADIENT = 0.1, 0.5  # weights beside the teacher's errors
 PURE = 0.2  # share of the student's samples that are noise alone, as its first pass sees
 RECONSTRUCTION = 0.3  # weight of the anchor beside distillation
 AVERAGE, AVERAGE_EVERY = 0.999, 5  # slowest decay of the weights by which the disagreement is found, and steps between its updates
@@ -53,10 +51,12 @@ class Ablation:
 
 
 class Seen(NamedTuple):
-    """What a network sees of B windows: colors ``[B, 3, S, S]``, coarse ``[B, S, S]`` normalised, half ``[B]``: ln depth of 1."""
+    """What a network sees of B windows: colors ``[B, 3, S, S]``, coarse ``[B, S, S]`` normalised, near: see ``Nearby``, normalised
+    too; half ``[B, 1, 1]``: ln depth of 1."""
 
     colors: Tensor
     coarse: Tensor
+    near: Nearby
     half: Tensor
 
 
@@ -64,39 +64,34 @@ def seen_of(network: SharpDepth, windows: Sequence[Window], device: torch.device
     """Of windows as large as a tile."""
     tiles = [_tile(network, window) for window in windows]
     coarse, half = zip(*(normalised(of) for of in tiles), strict=True)
-    made = torch.cat([of.colors for of in tiles]), torch.cat(coarse), torch.stack(half)
-    return Seen(*(values.to(device) for values in made))
+    near = Nearby(*map(torch.cat, zip(*(shown(of, one) for of, one in zip(tiles, half, strict=True)), strict=True)))
+    colors = torch.cat([of.colors for of in tiles])
+    return Seen(colors.to(device), torch.cat(coarse).to(device), _on(near, device), torch.stack(half).view(-1, 1, 1).to(device))
 
 
-def truth_of(network: SharpDepth, windows: Sequence[Window], seen: Seen) -> tuple[Tensor, Tensor]:
-    """Normalised true depth ``[B, S, S]``, and where it is known."""
+def targets_of(network: SharpDepth, windows: Sequence[Window], device: torch.device) -> TileTargets:
+    """Of windows as large as a tile."""
     target = targets(windows, [torch.zeros(1, 2, dtype=torch.int64)] * len(windows), network.side)
-    wanted, valid = target.wanted.to(seen.coarse), target.valid.to(seen.coarse.device)
-    return seen.coarse + wanted / seen.half[:, None, None], valid
+    return TileTargets(target.wanted.to(device), target.valid.to(device), target.selected.to(device))
 
 
-def teacher_losses(network: SharpDepth, seen: Seen, truth: Tensor, valid: Tensor, generator: torch.Generator) -> Losses:
-    """L1 of what noise alone gives and of its gradients, after the best scale and shift of each window, in units of that window's
-    deviation; and a light L1 of its relief as it is, which keeps it about 0 ± 1. ``flat``, for comparison: the first of a flat
-    answer."""
-    answer = network.first(seen.colors, _noise(seen.coarse, generator), seen.coarse)
-    weights = valid.to(answer.dtype)
-    middle = _mean(truth, weights)
-    relief = (truth - middle) / _mean((truth - middle).square(), weights).sqrt().clamp_min(LEAST_DEVIATION)
-    fit = least_squares(answer.flatten(1), relief.flatten(1), weights.flatten(1), LEAST_ANSWER)
-    fitted = fit.of(answer.flatten(1)).view_as(answer)
+def teacher_losses(network: SharpDepth, seen: Seen, target: TileTargets, generator: torch.Generator) -> Losses:
+    """Of what noise and the surfaces give: L1 of ln depth over all pixels and, expected of the choice, over the selected ones, that
+    choice itself, and L1 of the gradients. ``error`` and ``coarse``, for comparison: L1 at selected pixels, after and before."""
+    told = network.first(seen.colors, _noise(seen.coarse, generator), seen.coarse, seen.near)
+    chosen = Choice(told.candidates * seen.half[:, None], told.log_probability)
+    change = chosen.mean()
+    expected, entropy = choice_losses(chosen, target.wanted, target.selected)
+    level = seen.coarse * seen.half
     losses = {
-        "affine": (fitted - relief).abs()[valid].mean(),
-        "gradient": gradient_loss(fitted, relief, valid),
-        "scale": (answer - _mean(answer, weights) - relief).abs()[valid].mean(),
+        "robust": robust(change, target.wanted)[target.valid].mean(),
+        "selected": expected,
+        "choice": entropy,
+        "gradient": gradient_loss(level + change, level + target.wanted, target.valid),
     }
-    total = losses["affine"] + GRADIENT * losses["gradient"] + SCALE * losses["scale"]
-    return {"total": total, **losses, "flat": relief.abs()[valid].mean()}
-
-
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Of each of ``[B, S, S]``, ``[B, 1, 1]``."""
-    return (values * weights).sum((1, 2), keepdim=True) / weights.sum((1, 2), keepdim=True).clamp_min(1)
+    total = losses["robust"] + losses["selected"] + CHOICE * losses["choice"] + GRADIENT * losses["gradient"]
+    error = (change - target.wanted)[target.selected].abs().mean()
+    return {"total": total, **losses, "error": error, "coarse": target.wanted[target.selected].abs().mean()}
 
 
 class Distillation(nn.Module):
@@ -124,19 +119,15 @@ def decay_at(step: int, progress: float) -> float:
 
 def student_losses(nets: Distillation, seen: Seen, generator: torch.Generator, ablation: Ablation = Ablation()) -> Losses:
     """Score distillation in x₀ form, and reconstruction of the coarse depth, weighted by how far it and a sharp answer disagree.
-
-    Nothing of the truth is asked for. An answer from noise alone has no scale: it is compared in the coarse one's.
-    """
-    student, coarse = nets.student, seen.coarse
+    Nothing of the truth is asked for."""
+    colors, coarse, near, _ = seen
     apart, gate = gates(nets, seen, generator)
     pure = torch.rand(len(coarse), 1, 1, generator=generator).to(coarse.device) < PURE
-    answer = student.denoised(seen.colors, _noise(coarse, generator), coarse, torch.where(pure, 1.0, gate))
+    answer = coarse + nets.student.denoised(colors, _noise(coarse, generator), coarse, torch.where(pure, 1.0, gate), near).mean()
     with torch.no_grad():
-        scale, shift = local_fit(answer, coarse)
         noised = KEPT * answer + (1 - KEPT**2) ** 0.5 * _noise(coarse, generator)
-        target = aligned(nets.teacher.first(seen.colors, noised, coarse), coarse)
-    shown = torch.where(pure, scale * answer + shift, answer)
-    losses = {"distillation": distillation_loss(shown, target), "reconstruction": reconstruction_loss(shown, coarse, apart)}
+        target = coarse + nets.teacher.first(colors, noised, coarse, near).mean()
+    losses = {"distillation": distillation_loss(answer, target), "reconstruction": reconstruction_loss(answer, coarse, apart)}
     total = ablation.distillation * losses["distillation"] + ablation.anchor * RECONSTRUCTION * losses["reconstruction"]
     return {"total": total, **losses, "apart": apart.mean()}
 
@@ -144,7 +135,7 @@ def student_losses(nets: Distillation, seen: Seen, generator: torch.Generator, a
 @torch.no_grad()
 def gates(nets: Distillation, seen: Seen, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The disagreement that the averaged student finds, and the gate that comes of it."""
-    apart = nets.average.apart(seen.colors, _noise(seen.coarse, generator), seen.coarse)
+    apart = nets.average.apart(seen.colors, _noise(seen.coarse, generator), seen.coarse, seen.near)
     return apart, nets.student.gate(apart)
 
 
@@ -161,7 +152,7 @@ def reconstruction_loss(answer: Tensor, coarse: Tensor, apart: Tensor) -> Tensor
 @torch.no_grad()
 def validate(network: SharpDepth, windows: Callable[[int], Sequence[Window]], device: torch.device) -> dict[str, float]:
     """L1 of ln depth at selected pixels of held-out windows, as the refiner answers there, each anchored by itself, and of its
-    first pass in the coarse scale; of the coarse depth, and which share of that is left. The same each time."""
+    first pass; of the coarse depth, and which share of that is left. The same each time."""
     error = first = before = 0.0
     for index in range(VALIDATION_BATCHES):
         for window in windows(index):
@@ -172,12 +163,13 @@ def validate(network: SharpDepth, windows: Callable[[int], Sequence[Window]], de
             assert answer.trusted is not None
             change = reanchored(tile.level[:, 0], answer.change, answer.trusted)[0].cpu()
             coarse, half = normalised(tile)
-            sharp = aligned(network.first(tile.colors, noise_at(tile.origins, network.side, 0), coarse), coarse)
+            noise = noise_at(tile.origins, network.side, 0)
+            sharp = network.first(tile.colors, noise, coarse, shown(tile, half)).mean() * half
             wanted = window.change()
             chosen = window.selected & wanted.isfinite()
             error += float((change - wanted)[chosen].abs().mean())
             before += float(wanted[chosen].abs().mean())
-            first += float((((sharp - coarse) * half)[0].cpu() - wanted)[chosen].abs().mean())
+            first += float((sharp[0].cpu() - wanted)[chosen].abs().mean())
     count = VALIDATION_BATCHES * VALIDATION_BATCH
     figures = {"val_error": error / count, "val_first": first / count, "val_coarse": before / count}
     return figures | {"val_first_left": first / before, "val_left": error / before}
@@ -206,9 +198,9 @@ def train_sharp(
         assert isinstance(net, SharpDepth)
         drawn = windows(index)
         seen = seen_of(net, drawn, spec.device)
-        truth, valid = truth_of(net, drawn, seen)
+        target = targets_of(net, drawn, spec.device)
         with spec.autocast():
-            return teacher_losses(net, seen, truth, valid, _generator(spec, index))
+            return teacher_losses(net, seen, target, _generator(spec, index))
 
     def study(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, Distillation)
@@ -239,6 +231,10 @@ def train_sharp(
     student = loop.average.student
     assert isinstance(student, SharpDepth)
     return student, figures, teaching.done + loop.done
+
+
+def _on(near: Nearby, device: torch.device) -> Nearby:
+    return Nearby(near.offsets.to(device), near.unlike.to(device))
 
 
 def _tile(network: SharpDepth, window: Window) -> Tiles:

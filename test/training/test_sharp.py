@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from depth_retrofit_ros.refinement.sharp.network import SharpDepth
+from depth_retrofit_ros.refinement.tiles.surfaces import COUNT, Choice, Nearby, nearby
 from depth_retrofit_ros.training.loop import Loop, LoopSpec
 from depth_retrofit_ros.training.sharp import (
     AVERAGE,
@@ -18,15 +20,14 @@ from depth_retrofit_ros.training.sharp import (
     UNIT,
     Ablation,
     Distillation,
-    Seen,
     decay_at,
     distillation_loss,
     reconstruction_loss,
     seen_of,
     student_losses,
+    targets_of,
     teacher_losses,
     train_sharp,
-    truth_of,
 )
 from depth_retrofit_ros.training.windows import Window, cut_window
 from test.training.samples import sample, view_of, write_samples
@@ -74,30 +75,40 @@ def test_reconstruction_counts_where_the_two_disagree() -> None:
     assert float(reconstruction_loss(answer, coarse, torch.zeros(1, 1, 3))) == 0
 
 
-def test_the_teacher_is_not_asked_for_scale_and_shift() -> None:
+def test_the_teacher_is_told_what_is_wanted() -> None:
+    """In ln depth, though it answers in normalised depth."""
+
     class Told(Small):
-        factor = 1.0
+        share = 1.0
 
-        def first(self, colors: torch.Tensor, noise: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
-            return self.factor * truth + 0.3
+        def first(self, colors: torch.Tensor, noise: torch.Tensor, coarse: torch.Tensor, near: Nearby) -> Choice:
+            told = (self.share * target.wanted / seen.half)[:, None].expand(-1, 1 + COUNT, -1, -1)
+            return Choice(told, torch.zeros_like(told) - math.log(1 + COUNT))
 
-    seen = seen_of(network(), windows(), CPU)
-    truth, valid = truth_of(network(), windows(), seen)
+    seen, target = seen_of(network(), windows(), CPU), targets_of(network(), windows(), CPU)
     told = Told()
-    for factor in (1.0, 2.0):
-        told.factor = factor
-        losses = teacher_losses(told, seen, truth, valid, generator())
-        assert float(losses["affine"]) < 1e-3 and float(losses["gradient"]) < 1e-3 < float(losses["flat"])
-    assert teacher_losses(network(), seen, truth, valid, generator())["affine"].item() > 0.1
+    right = teacher_losses(told, seen, target, generator())
+    assert all(float(right[name]) < 1e-4 for name in ("robust", "selected", "gradient", "error"))
+    told.share = 0.0
+    nothing = teacher_losses(told, seen, target, generator())
+    assert float(nothing["error"]) == pytest.approx(float(nothing["coarse"])) and float(nothing["coarse"]) > 0.04
 
 
-def test_truth_is_in_the_scale_of_the_coarse_depth() -> None:
+def test_a_teacher_learns_the_choice() -> None:
+    """All weights of the last layer are told by a loss on the choice."""
+    net = network()
+    teacher_losses(net, seen_of(net, windows(), CPU), targets_of(net, windows(), CPU), generator())["total"].backward()
+    gradient = net.unet.last.weight.grad
+    assert gradient is not None and bool(gradient.flatten(1).any(1).all())
+
+
+def test_surfaces_are_in_the_scale_of_the_coarse_depth() -> None:
     (first, _), net = windows(), network()
     seen = seen_of(net, [first], CPU)
-    truth, valid = truth_of(net, [first], seen)
-    told = ((truth - seen.coarse) * seen.half[:, None, None])[0]
-    torch.testing.assert_close(told[valid[0]], first.change().clamp(-1.5, 1.5)[valid[0]], rtol=1e-3, atol=1e-4)
-    assert 0.9 < float(valid.float().mean()) <= 1
+    tile = first.tiles(net, torch.zeros(1, 2, dtype=torch.int64))
+    plain = nearby(tile.under(net.side)[:, 1:], tile.level, tile.colors)
+    torch.testing.assert_close(seen.near.offsets * seen.half[:, None], plain.offsets, rtol=1e-4, atol=1e-5)
+    assert torch.equal(seen.near.unlike, plain.unlike)
 
 
 def test_the_student_asks_nothing_of_the_truth() -> None:
@@ -156,13 +167,24 @@ def test_only_the_gate_decides_what_the_student_sees() -> None:
     """Where the averaged student agrees with the coarse depth everywhere, gated samples are the coarse depth itself."""
 
     class Agrees(Small):
-        def apart(self, colors: torch.Tensor, noise: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+        def apart(self, colors: torch.Tensor, noise: torch.Tensor, coarse: torch.Tensor, near: Nearby) -> torch.Tensor:
             return torch.zeros_like(coarse)
 
-    nets = Distillation(Agrees())  # at rest: its last layer is zero
+    given = list[torch.Tensor]()
+
+    class Noted(Agrees):
+        def denoised(
+            self, colors: torch.Tensor, noise: torch.Tensor, coarse: torch.Tensor, gate: torch.Tensor, near: Nearby
+        ) -> Choice:
+            given.append(gate)
+            return super().denoised(colors, noise, coarse, gate, near)
+
+    nets = Distillation(Noted())
     seen = seen_of(nets.student, windows()[:1], CPU)
-    losses = [student_losses(nets, Seen(*seen), torch.Generator().manual_seed(seed)) for seed in range(8)]
+    losses = [student_losses(nets, seen, torch.Generator().manual_seed(seed)) for seed in range(8)]
     assert all(float(loss["reconstruction"]) == 0 for loss in losses)
+    gates = given[::2]  # those between are of the teacher, which has noise alone
+    assert {float(gate.unique()) for gate in gates} == {0.0, 1.0} and all(bool((gate == 1).all()) for gate in given[1::2])
 
 
 def test_both_stages_and_resuming_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

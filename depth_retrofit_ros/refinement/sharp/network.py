@@ -1,9 +1,13 @@
 """SharpDepth (arXiv 2411.18229) as a refiner of the selected pixels: small, and in the space of pixels rather than of latents.
 
-Of the paper: one network is asked twice. From noise alone it gives a sharp answer, of which scale and shift are unknown; where
-that disagrees with the coarse depth, the second pass starts from noise again, elsewhere from the coarse depth. Other than there,
-depth is ln depth within the bounds of the whole frame, the first answer is brought to the scale around each pixel before the two
-are compared, and the noise is fixed to the frame's pixels, so that overlapping tiles and successive frames see the same.
+Of the paper: one network is asked twice. From noise alone it gives a sharp answer; where that disagrees with the coarse depth, the
+second pass starts from noise again, elsewhere from the coarse depth. Other than there, depth is ln depth within the bounds of the
+whole frame, and the noise is fixed to the frame's pixels, so that overlapping tiles and successive frames see the same.
+
+The paper's sharp network, a diffusion model that was trained on a large part of the internet's images, tells depth from the image,
+up to scale and shift. A network of a thousandth of its size tells nothing from it that is sharper than the coarse map after an hour
+of training: here it is shown the surfaces that the coarse map has nearby, and its sharp answer is a choice between these
+(``tiles.surfaces``).
 """
 
 from __future__ import annotations
@@ -15,10 +19,11 @@ from torch import Tensor, nn
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.refinement.sharp.disagreement import AGREES, LARGEST, LEAST_FULL, aligned, bounds, disagreement, mixed
+from depth_retrofit_ros.refinement.sharp.disagreement import AGREES, LARGEST, LEAST_FULL, bounds, disagreement, mixed
 from depth_retrofit_ros.refinement.sharp.unet_net import SmallUNet
 from depth_retrofit_ros.refinement.tiles.projection import finite
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
+from depth_retrofit_ros.refinement.tiles.surfaces import Choice, Nearby, choice, nearby, surfaces
 
 PERIOD = 512  # px after which the field of noise repeats itself: far more than a tile
 NOISE_SEED = 20
@@ -36,43 +41,50 @@ class SharpDepth(nn.Module):
         self.unet = SmallUNet()
 
     def project(self, coarse: CoarsePrediction, small: Tensor, score: Tensor, model: str, camera: Camera | None) -> Tensor:
-        """ln depth of the whole frame about its median, ``[1, h, w]``, 0 where it is not known: what the bounds are taken from."""
-        del small, score, model, camera
+        """ln depth of the whole frame about its median, 0 where it is not known: what the bounds are taken from; and after it
+        ``surfaces``."""
+        del score, model, camera
         level = coarse.depth.log()
-        return finite(level - level.nanmedian())[None]
+        return torch.cat((finite(level - level.nanmedian())[None], surfaces(coarse.depth, small)))
 
     def forward(self, tiles: Tiles) -> TileAnswer:
         """See ``TileNetwork``."""
         coarse, half = normalised(tiles)
+        near = shown(tiles, half)
         first, second = (noise_at(tiles.origins, self.side, field) for field in (0, 1))
-        apart = self.apart(tiles.colors, first, coarse)
-        answer = self.denoised(tiles.colors, second, coarse, self.gate(apart))
-        return TileAnswer((answer - coarse) * half, trusted=apart < AGREES)
+        apart = self.apart(tiles.colors, first, coarse, near)
+        chosen = self.denoised(tiles.colors, second, coarse, self.gate(apart), near)
+        return TileAnswer(chosen.mean() * half, trusted=apart < AGREES)
 
-    def apart(self, colors: Tensor, noise: Tensor, coarse: Tensor) -> Tensor:
+    def apart(self, colors: Tensor, noise: Tensor, coarse: Tensor, near: Nearby) -> Tensor:
         """The disagreement 0…1 of the first pass, colors ``[T, 3, S, S]`` and noise ``[T, S, S]``, with the coarse depth."""
-        sharp = self.first(colors, noise, coarse)
-        return disagreement(aligned(sharp, coarse), coarse, LEAST_FULL)
+        return disagreement(coarse + self.first(colors, noise, coarse, near).mean(), coarse, LEAST_FULL)
 
-    def first(self, colors: Tensor, noise: Tensor, coarse: Tensor) -> Tensor:
-        """What noise alone gives, of unknown scale and shift; nothing of the coarse depth is seen."""
-        return self.denoised(colors, noise, coarse, torch.ones_like(coarse))
+    def first(self, colors: Tensor, noise: Tensor, coarse: Tensor, near: Nearby) -> Choice:
+        """What noise and the surfaces nearby give, where nothing tells which of these a pixel has in the coarse depth."""
+        return self.denoised(colors, noise, coarse, torch.ones_like(coarse), near)
 
     def gate(self, apart: Tensor) -> Tensor:
         """The share of noise at each pixel of the second pass."""
         return apart.mean((1, 2), keepdim=True).expand_as(apart) if self.uniform else apart
 
-    def denoised(self, colors: Tensor, noise: Tensor, coarse: Tensor, gate: Tensor) -> Tensor:
-        """Clean normalised depth; all but colors ``[T, 3, S, S]`` are ``[T, S, S]``. Where the gate is 1 nothing of the coarse
-        depth is seen; what is no noise goes straight through, so that the network need not copy it."""
+    def denoised(self, colors: Tensor, noise: Tensor, coarse: Tensor, gate: Tensor, near: Nearby) -> Choice:
+        """Clean normalised depth, as what is added to the coarse one; all but colors ``[T, 3, S, S]`` and ``near`` are ``[T, S,
+        S]``."""
         state = torch.stack((mixed(gate, noise, coarse), gate), 1)
-        return (1 - gate) * coarse + self.unet(torch.cat((colors, state), 1))
+        return choice(self.unet(torch.cat((colors, state, near.offsets, near.unlike), 1)), near.offsets)
 
 
 def normalised(tiles: Tiles) -> tuple[Tensor, Tensor]:
     """Coarse depth of the tiles within the frame's bounds ``[T, S, S]``, and the ln depth ``[]`` that 1 of it stands for."""
     middle, half = bounds(tiles.maps[0])
     return ((tiles.level[:, 0] - middle) / half).clamp(-LARGEST, LARGEST), half
+
+
+def shown(tiles: Tiles, half: Tensor) -> Nearby:
+    """The surfaces nearby, in normalised depth."""
+    near = nearby(tiles.under(tiles.colors.shape[-1])[:, 1:], tiles.level, tiles.colors)
+    return near._replace(offsets=near.offsets / half)
 
 
 def noise_at(origins: Tensor, side: int, field: int) -> Tensor:

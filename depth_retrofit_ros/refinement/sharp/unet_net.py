@@ -1,4 +1,4 @@
-"""The small network of SharpDepth: a U-Net on 2x2 blocks of pixels, which answers clean depth at once (x₀ form)."""
+"""The small network of SharpDepth: a U-Net on 2x2 blocks of pixels, which answers at once (x₀ form)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depth_retrofit_ros.refinement.tiles.surfaces import COUNT
+
 BLOCK = 2  # px a side that become channels of one
 WIDTHS = (24, 48, 96, 96)  # at 1/2, 1/4, 1/8 and 1/16 of the size
 GROUPS = 8
-CHANNELS = 5  # of its input: color, state, share of noise
+CHANNELS = 5 + COUNT + 1 + COUNT  # of its input: color, state, share of noise; how far surfaces are, in depth and in color
+ANSWERS = 1 + COUNT  # an offset and the logits of the surfaces, see ``tiles.surfaces``
 
 
 class Residual(nn.Module):
@@ -31,7 +34,7 @@ class Residual(nn.Module):
 
 
 class SmallUNet(nn.Module):
-    """``[T, CHANNELS, S, S]`` → ``[T, S, S]``, S a multiple of 16. The last layer begins at zero."""
+    """``[T, CHANNELS, S, S]`` → ``[T, ANSWERS, S, S]``, S a multiple of 16. The last layer begins at zero."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +45,7 @@ class SmallUNet(nn.Module):
         self.middle = Residual(WIDTHS[-1], WIDTHS[-1])
         self.up = nn.ModuleList(Residual(width + below, width) for width, below in reversed(pairs))
         self.norm = nn.GroupNorm(GROUPS, WIDTHS[0])
-        self.last = nn.Conv2d(WIDTHS[0], BLOCK**2, 3, padding=1)
+        self.last = nn.Conv2d(WIDTHS[0], ANSWERS * BLOCK**2, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
@@ -58,4 +61,4 @@ class SmallUNet(nn.Module):
         x = self.middle(x)
         for block in self.up:
             x = block(torch.cat((x.repeat_interleave(2, 2).repeat_interleave(2, 3), kept.pop()), 1))
-        return F.pixel_shuffle(self.last(F.silu(self.norm(x))), BLOCK)[:, 0]
+        return F.pixel_shuffle(self.last(F.silu(self.norm(x))), BLOCK)

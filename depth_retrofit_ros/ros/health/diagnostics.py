@@ -163,6 +163,7 @@ def frame_stats(
     stats.received, stats.processed = counts.received, counts.processed + 1
     stats.dropped, stats.failed = counts.dropped, counts.failed
     stats.metric, stats.scale_source, stats.model = result.metric, result.scale_source or "", model
+    stats.temporal_scale = result.temporal_scale
     return stats
 
 

@@ -54,6 +54,7 @@ from depth_retrofit_ros.runtime.derived_outputs import compile_derived
 from depth_retrofit_ros.runtime.filtered_cloud import compile_filters
 from depth_retrofit_ros.runtime.time_limit import TookTooLong, run_within
 from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S
+from depth_retrofit_ros.temporal.settled import compile_settled
 
 REPORT_S = 1.0
 CONFIGURE_S = 600.0  # a slow disk, an export and a first compilation of every kernel take minutes; more is a device that hangs
@@ -85,6 +86,7 @@ def load_retrofit(settings: Settings) -> Retrofit:
         views=settings.views,
         selector=settings.selector,
         second_model=settings.second_model or None,
+        temporal=settings.temporal,
         suits=lambda info: mode_refusal(settings.align, info.name, info.claim, settings.views),
     )
 
@@ -205,8 +207,9 @@ class DepthNode(LifecycleNode):
         """Subscribe, and process what comes."""
         assert self._processor is not None  # configured
         try:
+            self._processor.remember()
             self._inputs.open(self._processor)
-        except GraphError as error:
+        except (GraphError, ModelError) as error:
             self._inputs.close()
             self.is_misconfigured = True
             self.get_logger().error(f"cannot activate: {error}")
@@ -347,6 +350,8 @@ class DepthNode(LifecycleNode):
         if self.settings.rectify == "points":
             compile_cloud_along()
         compile_millimeters()
+        if self.settings.temporal:
+            compile_settled()
         if "points" in self.settings.outputs and not has_kernels(method.coarse.device):
             compile_filters()
         compile_derived(self.settings.outputs)

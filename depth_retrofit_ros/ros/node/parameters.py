@@ -228,6 +228,12 @@ PARAMETERS = (
         "Newest images that a model of several views sees at once; from 2 on, where depth is metric, also their cloud and poses",
         span=(1, 32),
     ),
+    Parameter(
+        "temporal",
+        False,
+        "inactive",
+        "Hold depth steady over time by the images before, and keep refined pixels that do not change; on the CPU",
+    ),
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
     Parameter(
         "lazy",
@@ -374,6 +380,7 @@ class Settings:
     cuda_graphs: bool
     trust_scale: bool
     views: int
+    temporal: bool
     image_transport: str
     lazy: bool
     rectify: str

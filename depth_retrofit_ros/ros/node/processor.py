@@ -45,6 +45,8 @@ from depth_retrofit_ros.runtime.warm_sizes import WarmSizes
 from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S, Watchdog
 from depth_retrofit_ros.runtime.worker import FrameCounts, Worker
 from depth_retrofit_ros.scale.fit import Mode
+from depth_retrofit_ros.temporal.settled import compile_settled
+from depth_retrofit_ros.temporal.steadiness import Steadiness
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -125,6 +127,12 @@ class Processor:
         return self._calibrations.newest
 
     # The executor's thread
+
+    def remember(self) -> None:
+        """What earlier images leave for later ones begins anew, or is left off. Raises ModelError where it cannot be."""
+        self._retrofit.temporal = Steadiness() if self._health.settings.temporal else None
+        if self._retrofit.temporal is not None:
+            compile_settled()
 
     def start(self) -> None:
         """Begin to process what ``submit`` brings; counts and statistics begin anew."""
@@ -336,10 +344,13 @@ class Processor:
                 self._tell(work, result, sent.times_ms, work.spent_ms + _since_ms(start_s))
 
     def _forget(self) -> None:
-        """What earlier frames left behind: those that a model remembers, the scale and the sparse depth that it came from, what
-        moves in TF, and what the governor and the memory guard have learned. Calibration, counts and statistics stay."""
+        """What earlier frames left behind: those that a model remembers and those that ``temporal`` does, the scale and the sparse
+        depth that it came from, what moves in TF, and what the governor and the memory guard have learned. Calibration, counts and
+        statistics stay."""
         forget(self._retrofit.coarse)
         forget(self._retrofit.second)
+        if self._retrofit.temporal is not None:
+            self._retrofit.temporal.reset()
         if self._sparse is not None:
             self._sparse.forget()
         self._begin_scale(self._health.settings)

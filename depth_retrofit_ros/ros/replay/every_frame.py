@@ -165,7 +165,7 @@ class Observed(Retrofit):
     @classmethod
     def of(cls, retrofit: Retrofit) -> Observed:
         """The same, observed."""
-        settings = retrofit.budget, retrofit.trust_scale, retrofit.uses_sparse, retrofit.parts, retrofit.second
+        settings = retrofit.budget, retrofit.trust_scale, retrofit.uses_sparse, retrofit.parts, retrofit.second, retrofit.temporal
         return cls(retrofit.coarse, retrofit.refiner, *settings)
 
     def finish(self, refining: RefiningFrame) -> DepthFrame:

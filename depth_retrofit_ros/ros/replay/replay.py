@@ -70,6 +70,7 @@ class Replay:
     trust_scale: bool = False
     selector: str = "uncertainty"
     second_model: str | None = None
+    temporal: bool = False
     rectify: str = "auto"
     mode: RunMode = "realtime"
     rate: float = 1.0
@@ -99,6 +100,7 @@ class Replay:
             "trust_scale": self.trust_scale,
             "selector": self.selector,
             "second_model": self.second_model or "",
+            "temporal": self.temporal,
             "rectify": self.rectify,
         }
 

@@ -9,6 +9,7 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.base import RefinerInput
 from depth_retrofit_ros.refinement.sharp.network import PERIOD, SharpDepth, noise_at, noise_field
 from depth_retrofit_ros.refinement.tiles.refiner import TileRefiner, Tiles
+from depth_retrofit_ros.refinement.tiles.surfaces import COUNT, Nearby
 from test.refinement.tiles.test_refiner import ALL, given
 
 CPU = torch.device("cpu")
@@ -65,18 +66,36 @@ def test_noise_that_was_first_asked_for_at_run_time_can_be_trained_with() -> Non
     (weight * noise_at(torch.zeros(1, 2, dtype=torch.int64), 8, 0)).sum().backward()
 
 
-def test_the_first_pass_sees_nothing_of_the_coarse_depth() -> None:
-    net, colors, noise = network(), torch.randn(1, 3, 192, 192), torch.randn(1, 192, 192)
-    with torch.no_grad():
-        first, second = (net.first(colors, noise, coarse) for coarse in (torch.zeros(1, 192, 192), torch.rand(1, 192, 192)))
-    assert torch.equal(first, second)
+def around() -> Nearby:
+    """Surfaces of a tile, and how far their colors are from its own."""
+    return Nearby(torch.randn(1, COUNT, 192, 192), torch.rand(1, 1 + COUNT, 192, 192))
 
 
-def test_what_is_no_noise_goes_straight_through() -> None:
-    coarse = torch.rand(1, 192, 192)
+def test_the_first_pass_sees_nothing_of_the_coarse_depth_but_the_surfaces() -> None:
+    net, colors, noise, near = network(), torch.randn(1, 3, 192, 192), torch.randn(1, 192, 192), around()
     with torch.no_grad():
-        kept = SharpDepth().denoised(torch.randn(1, 3, 192, 192), torch.randn(1, 192, 192), coarse, torch.zeros_like(coarse))
-    torch.testing.assert_close(kept, coarse)
+        first, second = (net.first(colors, noise, c, near).mean() for c in (torch.zeros(1, 192, 192), torch.rand(1, 192, 192)))
+        other = net.first(colors, noise, torch.zeros(1, 192, 192), around()).mean()
+    assert torch.equal(first, second) and not torch.equal(first, other)
+
+
+def test_the_second_pass_sees_the_coarse_depth_where_the_two_agree() -> None:
+    net, colors, noise, near = network(), torch.randn(1, 3, 192, 192), torch.randn(1, 192, 192), around()
+    coarse, gate = torch.rand(1, 192, 192), torch.zeros(1, 192, 192)
+    with torch.no_grad():
+        quiet, loud = (net.denoised(colors, by * noise, coarse, gate, near).mean() for by in (1.0, 2.0))
+        other = net.denoised(colors, noise, 1 - coarse, gate, near).mean()
+    assert torch.equal(quiet, loud) and not torch.equal(quiet, other)
+
+
+def test_an_answer_is_between_the_surfaces() -> None:
+    """Moved by one offset of the pixel."""
+    near = around()
+    with torch.no_grad():
+        told = network().first(torch.randn(1, 3, 192, 192), torch.randn(1, 192, 192), torch.zeros(1, 192, 192), near)
+    moved = told.candidates[:, :1]
+    torch.testing.assert_close(told.candidates[:, 1:] - moved, near.offsets, rtol=0, atol=1e-5)
+    assert bool((told.mean() <= told.candidates.amax(1) + 1e-5).all() and (told.mean() >= told.candidates.amin(1) - 1e-5).all())
 
 
 def test_uniform_noise_is_as_much_as_the_gate_has_on_average() -> None:
@@ -97,7 +116,7 @@ def test_the_sky_does_not_change_what_is_near() -> None:
         level = depth.log() - depth.log().median()
         maps = net.project(CoarsePrediction(depth, torch.zeros(1, 2, 2)), torch.zeros(*depth.shape, 3), depth, "", None)
         tile = torch.nn.functional.interpolate(level[None, None, 20:40, 20:40], size=(192, 192))
-        return Tiles(torch.zeros(1, 3, 192, 192), tile, maps, torch.zeros(1, 2, dtype=torch.int64), (900, 1600))
+        return Tiles(torch.zeros(1, 3, 192, 192), tile, maps, torch.tensor([[200, 200]]), (900, 1600))
 
     with torch.no_grad():
         near, far = (net(of(sky)).change for sky in (50.0, 5000.0))

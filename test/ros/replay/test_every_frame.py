@@ -240,3 +240,9 @@ def test_the_bag_that_is_read_is_never_written(folder: Path, capsys: pytest.Capt
 def test_two_modes_at_once(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         replay(tmp_path / "bag", tmp_path / "out", "--realtime")
+
+
+def test_with_memory_over_time_the_same_json_twice(folder: Path, tmp_path: Path) -> None:
+    for out in ("one", "two"):
+        assert replay(folder / "bag", tmp_path / out, *GT, "--temporal", "on") == 0
+    assert (tmp_path / "one/summary.json").read_bytes() == (tmp_path / "two/summary.json").read_bytes()

@@ -47,3 +47,10 @@ def test_what_is_neither_is_told_before_the_node_starts(home: Path) -> None:
 def test_the_models_weights_are_told_whole(home: Path) -> None:
     told = Replay("title", "compact", Path("~/mine.safetensors"), "auto", 0.1, "cpu", "auto").parameters()
     assert told["weights"] == str(home / "mine.safetensors")
+
+
+def test_memory_over_time_is_told() -> None:
+    told = [
+        Replay("title", "compact", None, "auto", 0.1, "cpu", "auto", temporal=on).parameters()["temporal"] for on in (False, True)
+    ]
+    assert told == [False, True]
