@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -29,13 +30,39 @@ class _NodeHandler(logging.Handler):
             self._logger.info(record.getMessage())
 
 
+class _Blocks:
+    """Those that are open, of any thread: a configuration that is given up goes on in its own, beside the next one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: list[logging.Handler] = []
+        self._before: tuple[list[logging.Handler], int] = ([], logging.NOTSET)
+
+    def enter(self, handler: _NodeHandler) -> None:
+        log = logging.getLogger(PACKAGE)
+        with self._lock:
+            if not self._open:
+                self._before = log.handlers, log.level
+            self._open.append(handler)
+            log.handlers, log.level = [handler], logging.INFO
+
+    def leave(self, handler: _NodeHandler) -> None:
+        log = logging.getLogger(PACKAGE)
+        with self._lock:
+            self._open.remove(handler)
+            log.handlers, log.level = ([self._open[-1]], logging.INFO) if self._open else self._before
+
+
+_BLOCKS = _Blocks()
+
+
 @contextmanager
 def package_log(logger: RcutilsLogger) -> Iterator[None]:
-    """A block in which the package's log goes to ``logger``, from ``INFO`` on, and nowhere else."""
-    log = logging.getLogger(PACKAGE)
-    handlers, level = log.handlers, log.level
-    log.handlers, log.level = [_NodeHandler(logger)], logging.INFO
+    """A block in which the package's log goes to ``logger``, from ``INFO`` on, and nowhere else; of several that are open at once,
+    to that of the one that was opened last."""
+    handler = _NodeHandler(logger)
+    _BLOCKS.enter(handler)
     try:
         yield
     finally:
-        log.handlers, log.level = handlers, level
+        _BLOCKS.leave(handler)

@@ -32,6 +32,7 @@ VALUES = {
     "failed": 1,
     "metric": True,
     "scale_source": "sensor",
+    "temporal_scale": 1.25,
     "model": "compact",
 }
 

@@ -125,10 +125,8 @@ def test_a_latched_camera_info_can_be_had(graph: Graph) -> None:
 
 def test_the_frame_is_kept_and_no_transform_published(graph: Graph) -> None:
     graph.depth_node(SlantedWall(), outputs=ALL)
-    received = {
-        name: graph.listen(kind, f"{NODE}/{name}")
-        for name, kind in zip(OUTPUTS, (Image, Image, CameraInfo, Image, Image, PointCloud2, Image, Image, FrameStats), strict=True)
-    }
+    kinds = {"depth/camera_info": CameraInfo, "points": PointCloud2, "frame_stats": FrameStats}
+    received = {name: graph.listen(kinds.get(name, Image), f"{NODE}/{name}") for name in OUTPUTS}
     info = info_message()
     info.header.frame_id = "elsewhere"
     graph.publisher(CameraInfo, "/camera_info").publish(info)
