@@ -72,11 +72,15 @@ def run_nodes(make: Callable[[], list[DepthNode]], ros_args: Sequence[str] = ())
             # Before torch is imported: a word about wrong arguments need not wait for it.
             rclpy.init(args=list(ros_args), signal_handler_options=SignalHandlerOptions.NO)
 
-        import depth_retrofit_ros.ros.node.node  # noqa: F401 - takes seconds, in which a signal need not wait
+        try:
+            import depth_retrofit_ros.ros.node.node  # noqa: F401 - takes seconds, in which a signal need not wait
 
-        with ros_start(), signals.noting():
-            nodes = make()
-            signals.leaving_by(lambda: _destroy(nodes))  # so that others need not wait until they miss them
+            with ros_start(), signals.noting():
+                nodes = make()
+                signals.leaving_by(lambda: _destroy(nodes))  # so that others need not wait until they miss them
+        except DepthRetrofitError:
+            rclpy.try_shutdown()  # whoever called may start another node in this process
+            raise
     except DepthRetrofitError as error:
         print(f"error: {error}", file=sys.stderr)
         return MISCONFIGURED

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rclpy
 from rcl_interfaces.msg import SetParametersResult
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.parameter import Parameter
@@ -92,6 +93,7 @@ def test_an_old_name_on_the_command_line_ends_the_start_with_one_line(capfd: pyt
     assert ros_main.run_node(ros_args=["--ros-args", "-p", "least_budget:=0.1"]) == ros_main.MISCONFIGURED
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error:")]
     assert "min_budget" in line
+    assert not rclpy.ok(), "another node may be started in this process"
 
 
 def test_what_another_callback_refuses_is_not_applied(graph: Graph) -> None:
