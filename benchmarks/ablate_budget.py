@@ -44,9 +44,13 @@ class Tiled(Retrofit):
         self.side = side
 
     def select(
-        self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
+        self,
+        coarse: CoarsePrediction,
+        image: torch.Tensor,
+        other: CoarsePrediction | None = None,
+        claim: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, PixelSet]:
-        score, _ = super().select(coarse, image, other)
+        score, _ = super().select(coarse, image, other, claim)
         size = image.shape[:2]
         rows, columns = (-(-n // self.side) for n in size)
         by_tile = F.interpolate(score[None, None], size=(rows, columns), mode="bilinear", antialias=True, align_corners=False)

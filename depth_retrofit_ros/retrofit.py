@@ -202,7 +202,7 @@ class Retrofit:
         frame, image, coarse, stage = in_flight.frame, in_flight.image, in_flight.coarse, in_flight.stage
         height, width = frame.image.shape[:2]
         source = self.coarse.claim.source(self.trust_scale, frame.sparse)
-        temporal, moment, claim = self.temporal, None, None
+        temporal, moment = self.temporal, None
         maps = [coarse.depth, coarse.features, coarse.sky, coarse.normals, coarse.unknown, coarse.unseen]
         maps += [] if in_flight.other is None else [in_flight.other.depth, in_flight.other.sky, in_flight.other.unknown]
         self._refine_stream.wait(in_flight.coarse_done, image, *(made for made in maps if made is not None))
@@ -213,12 +213,8 @@ class Retrofit:
                     coarse = moment.coarse
                 depth = self.parts.upsample(coarse.depth, image, small)
             with stage("select"):
-                if temporal is not None and moment is not None:
-                    claim = temporal.claim(moment)
-                if claim is None:
-                    score, pixels = self.select(coarse, image, in_flight.other)
-                else:
-                    score, pixels = self._select(coarse, image, in_flight.other, claim)
+                claim = None if temporal is None or moment is None else temporal.claim(moment)
+                score, pixels = self.select(coarse, image, in_flight.other, claim)
             with stage("refine"):
                 given = RefinerInput(image, small, coarse, depth, score, pixels, frame.camera, self.coarse.name)
                 refined = self.refiner.refine(given)
@@ -241,9 +237,9 @@ class Retrofit:
             normals = None  # whoever has none assumes one for the shape, which the refiner was not told of
         made = (fused, depth, seen, source, pixels, gate)
         beside = (image, coarse.normals, coarse.sky, normals, score, entropy)
-        answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, *beside, model=self.coarse.name)
-        if moment is not None:
-            answer = replace(answer, temporal_scale=moment.scale)
+        of_frame = (frame.stamp_ns, frame.frame_id, frame.camera)
+        scale = 1.0 if moment is None else moment.scale
+        answer = DepthFrame(*made, *of_frame, {}, *beside, model=self.coarse.name, temporal_scale=scale)
         return RefiningFrame(in_flight.coarse, answer, self._refine_stream.record(), stage)
 
     def finish(self, refining: RefiningFrame) -> DepthFrame:
@@ -258,17 +254,16 @@ class Retrofit:
         return self._refine_stream
 
     def select(
-        self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
+        self,
+        coarse: CoarsePrediction,
+        image: torch.Tensor,
+        other: CoarsePrediction | None = None,
+        claim: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, PixelSet]:
         """The uncertainty ``[h, w]`` on the coarse grid, and what is chosen of the pixels of the frame ``uint8 [H, W, 3]``: by that
-        or, with the ``other`` model's answer, by their disagreement. No pixel where the ``second`` model was not asked, as
-        the frame was launched at budget 0. Where the lens sees nothing, pixels are chosen after all others."""
-        return self._select(coarse, image, other, None)
-
-    def _select(
-        self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None, claim: torch.Tensor | None
-    ) -> tuple[torch.Tensor, PixelSet]:
-        """``select``, as far as the cells have a ``claim`` to the budget, ``[h, w]`` 0…1, see ``Steadiness.claim``; None: all."""
+        or, with the ``other`` model's answer, by their disagreement, as far as the cells have a ``claim`` to the budget, ``[h, w]``
+        0…1, see ``Steadiness.claim``; None: all. No pixel where the ``second`` model was not asked, as the frame was launched at
+        budget 0. Where the lens sees nothing, pixels are chosen after all others."""
         score, ranking = self.scores(coarse, image, other)
         if claim is not None:
             ranking = ranking * claim

@@ -98,10 +98,14 @@ class RandomSelection(Retrofit):
     """Refines pixels by lot instead of the uncertain ones."""
 
     def select(
-        self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
+        self,
+        coarse: CoarsePrediction,
+        image: torch.Tensor,
+        other: CoarsePrediction | None = None,
+        claim: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, PixelSet]:
         """See ``Retrofit.select``; the same pixels for every frame of a size."""
-        score, pixels = super().select(coarse, image, other)
+        score, pixels = super().select(coarse, image, other, claim)
         lots = torch.rand(pixels.size, generator=torch.Generator().manual_seed(0))
         return score, select_top(lots.to(score.device), pixels.size, pixels.count)
 

@@ -19,7 +19,7 @@ from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, finite_truth
 from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import local_window_loss, silog_loss
-from depth_retrofit_ros.training.tile_batch import choice_losses, disagreement, grid, robust, targets, to_network
+from depth_retrofit_ros.training.tile_batch import before_and_after, choice_losses, disagreement, grid, robust, targets, to_network
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.training.views import resized
 from depth_retrofit_ros.training.windows import Window, Windows
@@ -76,8 +76,7 @@ def prv2_losses(network: PatchRefinerV2, windows: Sequence[Window], generator: t
     }
     total = losses["silog"] + SELECTED * losses["selected"] + CHOICE * losses["choice"] + DETAIL * losses["detail"]
     total = total + CONSISTENCY * losses["overlap"] + OWN * losses["own"]
-    before = target.wanted[target.selected].abs().mean()
-    return {"total": total, **losses, "error": (change - target.wanted)[target.selected].abs().mean(), "coarse": before}
+    return {"total": total, **losses, **before_and_after(change, target)}
 
 
 def pretraining_losses(network: PatchRefinerV2, images: Tensor, log_depth: Tensor, generator: torch.Generator) -> Losses:

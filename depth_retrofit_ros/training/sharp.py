@@ -25,14 +25,12 @@ from depth_retrofit_ros.refinement.tiles.surfaces import Choice, Nearby
 from depth_retrofit_ros.scale.affine import reanchored
 from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
-from depth_retrofit_ros.training.losses import gradient_loss
-from depth_retrofit_ros.training.tile_batch import TileTargets, choice_losses, robust, targets
+from depth_retrofit_ros.training.tile_batch import TileTargets, before_and_after, depth_losses, targets, to_network
 from depth_retrofit_ros.training.validation import VALIDATION_SEED
 from depth_retrofit_ros.training.windows import Window, Windows
 
 TEACHING = 0.5  # share of the steps
 STUDENT_RATE = 0.3  # of the teacher's
-CHOICE, GRADIENT = 0.1, 0.5  # weights beside the teacher's errors
 PURE = 0.2  # share of the student's samples that are noise alone, as its first pass sees
 RECONSTRUCTION = 0.3  # weight of the anchor beside distillation
 AVERAGE, AVERAGE_EVERY = 0.999, 5  # slowest decay of the weights by which the disagreement is found, and steps between its updates
@@ -60,38 +58,26 @@ class Seen(NamedTuple):
     half: Tensor
 
 
-def seen_of(network: SharpDepth, windows: Sequence[Window], device: torch.device) -> Seen:
+def seen_of(network: SharpDepth, windows: Sequence[Window]) -> Seen:
     """Of windows as large as a tile."""
     tiles = [_tile(network, window) for window in windows]
     coarse, half = zip(*(normalised(of) for of in tiles), strict=True)
     near = Nearby(*map(torch.cat, zip(*(shown(of, one) for of, one in zip(tiles, half, strict=True)), strict=True)))
-    colors = torch.cat([of.colors for of in tiles])
-    return Seen(colors.to(device), torch.cat(coarse).to(device), _on(near, device), torch.stack(half).view(-1, 1, 1).to(device))
+    return Seen(torch.cat([of.colors for of in tiles]), torch.cat(coarse), near, torch.stack(half).view(-1, 1, 1))
 
 
-def targets_of(network: SharpDepth, windows: Sequence[Window], device: torch.device) -> TileTargets:
+def targets_of(network: SharpDepth, windows: Sequence[Window]) -> TileTargets:
     """Of windows as large as a tile."""
-    target = targets(windows, [torch.zeros(1, 2, dtype=torch.int64)] * len(windows), network.side)
-    return TileTargets(target.wanted.to(device), target.valid.to(device), target.selected.to(device))
+    return targets(windows, [torch.zeros(1, 2, dtype=torch.int64)] * len(windows), network.side)
 
 
 def teacher_losses(network: SharpDepth, seen: Seen, target: TileTargets, generator: torch.Generator) -> Losses:
-    """Of what noise and the surfaces give: L1 of ln depth over all pixels and, expected of the choice, over the selected ones, that
-    choice itself, and L1 of the gradients. ``error`` and ``coarse``, for comparison: L1 at selected pixels, after and before."""
+    """Of what noise and the surfaces give: see ``depth_losses``."""
     told = network.first(seen.colors, _noise(seen.coarse, generator), seen.coarse, seen.near)
     chosen = Choice(told.candidates * seen.half[:, None], told.log_probability)
     change = chosen.mean()
-    expected, entropy = choice_losses(chosen, target.wanted, target.selected)
-    level = seen.coarse * seen.half
-    losses = {
-        "robust": robust(change, target.wanted)[target.valid].mean(),
-        "selected": expected,
-        "choice": entropy,
-        "gradient": gradient_loss(level + change, level + target.wanted, target.valid),
-    }
-    total = losses["robust"] + losses["selected"] + CHOICE * losses["choice"] + GRADIENT * losses["gradient"]
-    error = (change - target.wanted)[target.selected].abs().mean()
-    return {"total": total, **losses, "error": error, "coarse": target.wanted[target.selected].abs().mean()}
+    total, losses = depth_losses(chosen, change, seen.coarse * seen.half, target)
+    return {"total": total, **losses, **before_and_after(change, target)}
 
 
 class Distillation(nn.Module):
@@ -156,9 +142,7 @@ def validate(network: SharpDepth, windows: Callable[[int], Sequence[Window]], de
     error = first = before = 0.0
     for index in range(VALIDATION_BATCHES):
         for window in windows(index):
-            tile = _tile(network, window)
-            moved = {name: getattr(tile, name).to(device) for name in ("colors", "level", "maps", "origins")}
-            tile = replace(tile, **moved)
+            tile = _tile(network, window.to(device))
             answer = network(tile)
             assert answer.trusted is not None
             change = reanchored(tile.level[:, 0], answer.change, answer.trusted)[0].cpu()
@@ -196,9 +180,8 @@ def train_sharp(
 
     def teach(net: nn.Module, index: int, progress: float) -> Losses:
         assert isinstance(net, SharpDepth)
-        drawn = windows(index)
-        seen = seen_of(net, drawn, spec.device)
-        target = targets_of(net, drawn, spec.device)
+        drawn = to_network(net, windows(index))
+        seen, target = seen_of(net, drawn), targets_of(net, drawn)
         with spec.autocast():
             return teacher_losses(net, seen, target, _generator(spec, index))
 
@@ -206,7 +189,7 @@ def train_sharp(
         assert isinstance(net, Distillation)
         if index and index % AVERAGE_EVERY == 0:
             net.follow(decay_at(index, progress))
-        seen = seen_of(net.student, windows(first + index), spec.device)
+        seen = seen_of(net.student, to_network(net, windows(first + index)))
         with spec.autocast():
             return student_losses(net, seen, _generator(spec, first + index), ablation)
 
@@ -231,10 +214,6 @@ def train_sharp(
     student = loop.average.student
     assert isinstance(student, SharpDepth)
     return student, figures, teaching.done + loop.done
-
-
-def _on(near: Nearby, device: torch.device) -> Nearby:
-    return Nearby(near.offsets.to(device), near.unlike.to(device))
 
 
 def _tile(network: SharpDepth, window: Window) -> Tiles:

@@ -14,13 +14,12 @@ from depth_retrofit_ros.refinement.tiles.layout import cut
 from depth_retrofit_ros.refinement.urgt.network import Urgt
 from depth_retrofit_ros.training.draws import remembered
 from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
-from depth_retrofit_ros.training.losses import gradient_loss
-from depth_retrofit_ros.training.tile_batch import choice_losses, disagreement, grid, joined, robust, targets, to_network
+from depth_retrofit_ros.training.tile_batch import before_and_after, depth_losses, disagreement, grid, joined, targets, to_network
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.training.windows import Window, Windows
 
 GRIDMIX = (1,) * 2 + (2,) * 3 + (3,) * 5  # tiles along a side of a window, each entry as likely (section 3.3; 4 is left out)
-CHOICE, GRADIENT, CONSISTENCY, NORMALS = 0.1, 0.5, 0.5, 0.1  # weights beside the errors of depth
+CONSISTENCY, NORMALS = 0.5, 0.1  # weights beside the errors of depth
 VALIDATION_BATCHES, VALIDATION_BATCH = 24, 2
 
 
@@ -40,28 +39,17 @@ def urgt_losses(network: Urgt, windows: Sequence[Window]) -> Losses:
     answers = [network(tiles) for tiles in seen]
     change, level = torch.cat([a.change for a in answers]), torch.cat([tiles.level[:, 0] for tiles in seen])
     target = targets(windows, places, network.side)
-    error = robust(change, target.wanted)
-    expected, entropy = choice_losses(joined([a.choice for a in answers if a.choice is not None]), target.wanted, target.selected)
+    total, losses = depth_losses(joined([a.choice for a in answers if a.choice is not None]), change, level, target)
     true_normals = torch.cat([true_of(window, place, network.side) for window, place in zip(windows, places, strict=True)])
     normals = torch.cat([a.normals for a in answers if a.normals is not None])
     known = true_normals.isfinite().all(1)
     angle = angles(normals, torch.nan_to_num(true_normals))[known]
     prior = torch.cat([tiles.under(network.side)[:, :3] for tiles in seen])
     overlaps = [disagreement(answer.change, place) for answer, place in zip(answers, places, strict=True)]
-    losses = {
-        "robust": error[target.valid].mean(),
-        "selected": expected,
-        "choice": entropy,
-        "gradient": gradient_loss(level + change, level + target.wanted, target.valid),
-        "overlap": torch.stack(overlaps).mean(),
-        "normals": angle.mean(),
-    }
-    total = losses["robust"] + losses["selected"] + CHOICE * losses["choice"] + GRADIENT * losses["gradient"]
+    losses |= {"overlap": torch.stack(overlaps).mean(), "normals": angle.mean()}
     total = total + CONSISTENCY * losses["overlap"] + NORMALS * losses["normals"]
     with torch.no_grad():
-        told = {
-            "error": (change - target.wanted)[target.selected].abs().mean(),
-            "coarse": target.wanted[target.selected].abs().mean(),
+        told = before_and_after(change, target) | {
             "normal_deg": angle.mean().rad2deg(),
             "coarse_deg": angles(F.normalize(prior, dim=1), torch.nan_to_num(true_normals))[known].mean().rad2deg(),
         }

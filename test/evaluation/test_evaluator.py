@@ -122,9 +122,13 @@ def test_only_the_baselines_that_are_asked_for_are_measured(scene: Sample) -> No
 def test_the_method_can_be_put_together_in_another_way(scene: Sample) -> None:
     class Unrefined(Retrofit):
         def select(
-            self, coarse: CoarsePrediction, image: torch.Tensor, other: CoarsePrediction | None = None
+            self,
+            coarse: CoarsePrediction,
+            image: torch.Tensor,
+            other: CoarsePrediction | None = None,
+            claim: torch.Tensor | None = None,
         ) -> tuple[torch.Tensor, PixelSet]:
-            score, pixels = super().select(coarse, image, other)
+            score, pixels = super().select(coarse, image, other, claim)
             return score, PixelSet.from_indices(pixels.indices[:0], pixels.size)
 
     result = Evaluator(random_refiner(), 0.1, "none", make=Unrefined)(scene, stored(scene.depth))

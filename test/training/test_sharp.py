@@ -85,7 +85,7 @@ def test_the_teacher_is_told_what_is_wanted() -> None:
             told = (self.share * target.wanted / seen.half)[:, None].expand(-1, 1 + COUNT, -1, -1)
             return Choice(told, torch.zeros_like(told) - math.log(1 + COUNT))
 
-    seen, target = seen_of(network(), windows(), CPU), targets_of(network(), windows(), CPU)
+    seen, target = seen_of(network(), windows()), targets_of(network(), windows())
     told = Told()
     right = teacher_losses(told, seen, target, generator())
     assert all(float(right[name]) < 1e-4 for name in ("robust", "selected", "gradient", "error"))
@@ -97,14 +97,14 @@ def test_the_teacher_is_told_what_is_wanted() -> None:
 def test_a_teacher_learns_the_choice() -> None:
     """All weights of the last layer are told by a loss on the choice."""
     net = network()
-    teacher_losses(net, seen_of(net, windows(), CPU), targets_of(net, windows(), CPU), generator())["total"].backward()
+    teacher_losses(net, seen_of(net, windows()), targets_of(net, windows()), generator())["total"].backward()
     gradient = net.unet.last.weight.grad
     assert gradient is not None and bool(gradient.flatten(1).any(1).all())
 
 
 def test_surfaces_are_in_the_scale_of_the_coarse_depth() -> None:
     (first, _), net = windows(), network()
-    seen = seen_of(net, [first], CPU)
+    seen = seen_of(net, [first])
     tile = first.tiles(net, torch.zeros(1, 2, dtype=torch.int64))
     plain = nearby(tile.under(net.side)[:, 1:], tile.level, tile.colors)
     torch.testing.assert_close(seen.near.offsets * seen.half[:, None], plain.offsets, rtol=1e-4, atol=1e-5)
@@ -117,14 +117,14 @@ def test_the_student_asks_nothing_of_the_truth() -> None:
     poisoned = [
         replace(window, target=nan, truth=nan, view=replace(window.view, truth=window.view.truth * torch.nan)) for window in known
     ]
-    losses = [student_losses(nets, seen_of(nets.student, drawn, CPU), generator()) for drawn in (known, poisoned)]
+    losses = [student_losses(nets, seen_of(nets.student, drawn), generator()) for drawn in (known, poisoned)]
     assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
     assert losses[0]["total"].item() > 0
 
 
 def test_the_teacher_and_the_average_stay_as_they_are() -> None:
     nets = Distillation(network())
-    student_losses(nets, seen_of(nets.student, windows(), CPU), generator())["total"].backward()
+    student_losses(nets, seen_of(nets.student, windows()), generator())["total"].backward()
     assert all(parameter.grad is None for net in (nets.teacher, nets.average) for parameter in net.parameters())
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in nets.student.parameters())
 
@@ -157,7 +157,7 @@ def test_the_average_leaves_the_teacher_behind_however_short_the_run(steps: int)
 )
 def test_an_ablation_leaves_one_part_out(ablation: Ablation, left: str) -> None:
     nets = Distillation(network())
-    seen = seen_of(nets.student, windows(), CPU)
+    seen = seen_of(nets.student, windows())
     all_of, part = student_losses(nets, seen, generator()), student_losses(nets, seen, generator(), ablation)
     assert torch.equal(all_of[left], part[left])
     assert float(part["total"]) == pytest.approx(float(part[left]) * (1.0 if left == "distillation" else 0.3))
@@ -180,7 +180,7 @@ def test_only_the_gate_decides_what_the_student_sees() -> None:
             return super().denoised(colors, noise, coarse, gate, near)
 
     nets = Distillation(Noted())
-    seen = seen_of(nets.student, windows()[:1], CPU)
+    seen = seen_of(nets.student, windows()[:1])
     losses = [student_losses(nets, seen, torch.Generator().manual_seed(seed)) for seed in range(8)]
     assert all(float(loss["reconstruction"]) == 0 for loss in losses)
     gates = given[::2]  # those between are of the teacher, which has noise alone

@@ -13,8 +13,8 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
 from depth_retrofit_ros.refinement.tiles.surfaces import Choice
 from depth_retrofit_ros.refinement.urgt.network import Urgt
-from depth_retrofit_ros.training.tile_batch import ROUNDED
-from depth_retrofit_ros.training.urgt import CHOICE, CONSISTENCY, GRADIENT, GRIDMIX, NORMALS, angles, shapes, urgt_losses
+from depth_retrofit_ros.training.tile_batch import CHOICE, GRADIENT, ROUNDED
+from depth_retrofit_ros.training.urgt import CONSISTENCY, GRIDMIX, NORMALS, angles, shapes, urgt_losses
 from test.training.told import ramp, window
 
 SIDE, OVERLAP, SLOPE = 16, 4, 0.01
