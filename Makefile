@@ -88,7 +88,7 @@ $(SITE): $(INSTALLED) constraints.txt
 
 site: $(SITE)
 	rm -rf out/site
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto -b html -c docs . out/site
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto -b html -c docs -d out/site-work . out/site
 	$(BIN)/python scripts/check_site.py out/site
 
 dist: setup
