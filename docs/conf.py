@@ -21,7 +21,7 @@ exclude_patterns = [".*", "build", "install", "log", "out", "runs", "test", "ben
 myst_heading_anchors = 4  # as code hosts name them
 
 html_theme = "furo"
-html_title = f"{project} {version}"
+html_title = f"Depth Retrofit {version}"
 html_extra_path = ["site"]  # index.html, which leads to docs/index.html
 html_show_sphinx = False
 html_copy_source = False

@@ -223,6 +223,34 @@ def test_the_wheel_has_every_file_of_the_package_and_what_makes_it_a_ros_package
             assert archive.getinfo(name).external_attr >> 16 & 0o111 == 0o111, f"{name} is not executable"
 
 
+def test_the_installed_wheel_is_whole_outside_of_the_repository(built: Path, tmp_path: Path) -> None:
+    """Its weights, film and DDS profile load, and what generates the message is where `depth-retrofit messages` looks."""
+    (wheel,) = built.glob("*.whl")
+    pip = (
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-index",
+        "--no-compile",
+    )
+    run(*pip, "--ignore-installed", "--prefix", tmp_path, wheel, cwd=tmp_path)
+    (package,) = tmp_path.glob(f"lib*/python3*/site-packages/{PACKAGE}")
+    program = (
+        "import sys; from pathlib import Path; from depth_retrofit_ros import load\n"
+        "from depth_retrofit_ros.cli.messages import PACKAGE, sources\n"
+        "from depth_retrofit_ros.training.scenes.film import Film\n"
+        "profiles = len(list((PACKAGE / 'ros' / 'transport').glob('*.xml')))\n"
+        "print(PACKAGE, sources(PACKAGE, Path(sys.argv[1])), profiles, len(Film()), load('compact', device='cpu').coarse.name)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(package.parent)}
+    output = run(sys.executable, "-c", program, tmp_path, cwd=tmp_path, env=env).split()
+    assert output == [str(package), str(tmp_path / "share" / PACKAGE), "4", "4", "compact"]
+
+
 def test_the_sdist_is_the_repository(sources: list[Path], built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
