@@ -35,3 +35,10 @@ def test_help_ends_with_them_and_a_shell_reads_what_is_printed() -> None:
 def test_the_programs_own_help_ends_with_exit_codes_and_environment() -> None:
     assert build_parser().format_help().endswith(COMMON)
     assert max(map(len, COMMON.splitlines())) <= 100
+
+
+def test_every_command_is_described_and_every_option_explained() -> None:
+    for words, parser in all_commands(build_parser()).items():
+        assert parser.description, words
+        told = {(action.dest, bool(action.help)) for action in parser._actions if action.dest not in ("command", "action")}
+        assert {name for name, explained in told if not explained} == set(), words
