@@ -77,7 +77,7 @@ def test_what_the_workflow_makes_are_targets_of_the_makefile() -> None:
     [({}, "ROS_DISTRO is not set"), ({"ROS_DISTRO": "nowhere"}, "install: there is no ROS 2 nowhere below /opt/ros")],
 )
 def test_the_script_says_that_an_image_has_no_ros(environ: dict[str, str], told: str, tmp_path: Path) -> None:
-    command = ["bash", ROOT / "docker" / "install.sh", tmp_path / "venv", "torch", "cuda"]
+    command = ["bash", str(ROOT / "docker" / "install.sh"), str(tmp_path / "venv"), "torch", "cuda"]
     done = subprocess.run(command, env={"PATH": "/usr/bin:/bin", **environ}, capture_output=True, text=True)
     (line,) = done.stderr.splitlines()
     assert done.returncode == 1 and told in line and not (tmp_path / "venv").exists()
