@@ -12,7 +12,7 @@ ROS := $(or $(ROS_DISTRO),$(shell $(PYTHON) -c '$(SEES_ROS)' 2>/dev/null && echo
 INSTALLED := $(VENV)/.installed-$(ROS)
 MESSAGES := depth_retrofit_ros/msg/__init__.py
 
-.PHONY: help setup messages demo test coverage golden lint format docs pictures build clean distclean
+.PHONY: help setup messages demo test coverage golden lint format docs pictures site dist build clean distclean
 .DEFAULT_GOAL := setup
 
 help:
@@ -24,6 +24,8 @@ help:
 	@echo "make lint       lint and types only;  make format  applies the formatting"
 	@echo "make docs       the parameter tables of README.md and config/ from the node's own"
 	@echo "make pictures   docs/images/edges.jpg, and real.jpg where DEPTH_RETROFIT_SHARED has bags/, photos/ and weights/"
+	@echo "make site       the pages of docs/ as HTML, every link checked: out/site/index.html"
+	@echo "make dist       wheel and sdist, in out/dist"
 	@echo "make build      colcon build of this package (needs a sourced ROS 2 with colcon)"
 	@echo "make clean      remove what was generated;  make distclean  also $(VENV)"
 
@@ -77,6 +79,20 @@ REAL := $(if $(DATA),--bag $(DATA)/bags/d435_tabletop --photos $(DATA)/photos --
 
 pictures: setup
 	$(BIN)/python benchmarks/make_pictures.py --out docs/images $(REAL)
+
+# Strict: a link to a page, an anchor or a picture that is not there is an error, and so is anything taken from the network.
+SITE := $(VENV)/.installed-site
+$(SITE): $(INSTALLED) constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+site: $(SITE)
+	rm -rf out/site
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto -b html -c docs -d out/site-work . out/site
+	$(BIN)/python scripts/check_site.py out/site
+
+dist: setup
+	$(BIN)/python -m build --outdir out/dist
 
 build:
 	@command -v colcon > /dev/null || { echo "colcon is missing: source ROS 2 and apt install python3-colcon-common-extensions" >&2; exit 1; }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Generates msg/ in place: the Python module into depth_retrofit_ros/msg/ of this checkout (git ignores it), its libraries into the
-# virtual environment. Uses the CMakeLists.txt that colcon uses, with the ROS that is sourced or else the environment's ROS wheels.
+# Generates the package's message: the Python module into depth_retrofit_ros/msg/, of this checkout (git ignores it) or, where a wheel
+# put this script into share/, of the environment; its libraries into the virtual environment. Uses the CMakeLists.txt that colcon
+# uses, with the ROS that is sourced or else the environment's ROS wheels.
 #
 # usage: scripts/build_messages.sh VENV
 set -euo pipefail
@@ -11,6 +12,9 @@ root=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 venv=$(cd "${1:?usage: scripts/build_messages.sh VENV}" && pwd)
 python="$venv/bin/python"
 work="$venv/messages"
+package="$root/depth_retrofit_ros"
+[ -d "$package" ] || # installed from a wheel
+    package=$(cd / && "$python" -c 'from importlib.util import find_spec; print(find_spec("depth_retrofit_ros").submodule_search_locations[0])')
 
 command -v cmake > /dev/null || fail "cmake is missing: install it (apt install cmake)"
 command -v c++ > /dev/null || fail "a C++ compiler is missing: install one (apt install g++)"
@@ -38,7 +42,6 @@ log="$work/log"
 } > "$log" 2>&1 || { tail -n 20 "$log" >&2; fail "cmake failed; the whole output is in $log"; }
 
 generated="$work/install/python/depth_retrofit_ros"
-package="$root/depth_retrofit_ros"
 rm -rf "$package/msg" "$package"/depth_retrofit_ros_s__*.so
 mkdir "$package/msg"
 # Not written over: a node that runs at this moment has the old file mapped, and would crash.
@@ -47,6 +50,7 @@ cp "$generated"/depth_retrofit_ros_s__*.so "$package/"
 cp "$generated/msg/"*.py "$package/msg/"
 rm -rf "$work/build" "$work/install"
 
+cd "$package/.." # of the checkout, installed or not
 "$python" -c 'from depth_retrofit_ros.msg import FrameStats; FrameStats.__class__.__import_type_support__()' ||
     fail "the generated message does not load"
 echo "depth_retrofit_ros.msg is generated"

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -191,19 +192,84 @@ def test_the_console_script_starts() -> None:
     assert depth_retrofit_ros.__version__ in run(sys.executable, "-m", PACKAGE, "--version")
 
 
-def test_the_wheel_has_every_file_of_the_package_and_no_other(sources: list[Path], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def built(sources: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the sdist of the repository's files, and of a generated message that lies beside them."""
+    out: Path = tmp_path_factory.mktemp("built")
     for path in sources:
-        (tmp_path / "source" / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / path, tmp_path / "source" / path)
-    stray = tmp_path / "source" / PACKAGE / "msg" / "__init__.py"  # as `make messages` leaves it: for one Python and one ROS
+        (out / "source" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, out / "source" / path)
+    stray = out / "source" / PACKAGE / "msg" / "__init__.py"  # as `make messages` leaves it: for one Python and one ROS
     stray.parent.mkdir()
     stray.touch()
+    build = "import sys; from setuptools import build_meta as b; out = sys.argv[1]; b.build_wheel(out); b.build_sdist(out)"
+    run(sys.executable, "-c", build, out, cwd=out / "source")
+    return out
 
-    build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
-    run(sys.executable, "-c", build, tmp_path, cwd=tmp_path / "source")
-    (wheel,) = tmp_path.glob("*.whl")
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert names == {path.as_posix() for path in sources if path.parts[0] == PACKAGE}
+
+def test_the_wheel_has_every_file_of_the_package_and_what_makes_it_a_ros_package(sources: list[Path], built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    archive = zipfile.ZipFile(wheel)
+    names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    data = {name.partition(".data/data/")[2] for name in names if ".data/" in name}
+    assert {name for name in names if ".data/" not in name} == {path.as_posix() for path in sources if path.parts[0] == PACKAGE}
+    shared = [path for path in sources if path.parts[0] in ("config", "launch", "msg", "rviz")]
+    shared += [Path("CMakeLists.txt"), Path("package.xml"), Path("scripts/build_messages.sh")]
+    programs = {f"lib/{PACKAGE}/{name}" for name in ("depth_node", "depth_cameras")}
+    index = f"share/ament_index/resource_index/packages/{PACKAGE}"
+    assert data == {f"share/{PACKAGE}/{path.as_posix()}" for path in shared} | programs | {index}
+    for name in names:
+        if name.endswith((".sh", "depth_node", "depth_cameras")):
+            assert archive.getinfo(name).external_attr >> 16 & 0o111 == 0o111, f"{name} is not executable"
+
+
+def test_the_installed_wheel_is_whole_outside_of_the_repository(built: Path, tmp_path: Path) -> None:
+    """Its weights, film and DDS profile load, and what generates the message is where `depth-retrofit messages` looks."""
+    (wheel,) = built.glob("*.whl")
+    pip = (
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-index",
+        "--no-compile",
+    )
+    run(*pip, "--ignore-installed", "--prefix", tmp_path, wheel, cwd=tmp_path)
+    (package,) = tmp_path.glob(f"lib*/python3*/site-packages/{PACKAGE}")
+    program = (
+        "import sys; from pathlib import Path; from depth_retrofit_ros import load\n"
+        "from depth_retrofit_ros.cli.messages import PACKAGE, sources\n"
+        "from depth_retrofit_ros.training.scenes.film import Film\n"
+        "profiles = len(list((PACKAGE / 'ros' / 'transport').glob('*.xml')))\n"
+        "print(PACKAGE, sources(PACKAGE, Path(sys.argv[1])), profiles, len(Film()), load('compact', device='cpu').coarse.name)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(package.parent)}
+    output = run(sys.executable, "-c", program, tmp_path, cwd=tmp_path, env=env).split()
+    assert output == [str(package), str(tmp_path / "share" / PACKAGE), "4", "4", "compact"]
+
+
+def test_the_sdist_is_the_repository(sources: list[Path], built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    generated = {name for name in names if name == "PKG-INFO" or ".egg-info/" in name}
+    left_out = {".dockerignore", ".gitignore"}
+    assert names - generated == {path.as_posix() for path in sources} - left_out
+
+
+def test_each_requirement_comes_by_rosdep_or_is_said_to_come_by_pip(
+    setup_cfg: configparser.ConfigParser, manifest: ElementTree.Element
+) -> None:
+    keys = {"python3-numpy": "numpy", "python3-opencv": "opencv-python-headless", "python3-yaml": "pyyaml"}
+    by_rosdep = {keys[tag.text] for tag in manifest.iterfind("exec_depend") if tag.text and tag.text.startswith("python3-")}
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith("| pip |")]
+    by_pip = set(re.findall(r"`([^`]+)`", line.split("|")[2]))
+    assert by_rosdep | by_pip == {requirement.name.lower() for requirement in requirements(setup_cfg, [])}
+    assert by_rosdep & by_pip == set()
 
 
 WHERE = """

@@ -35,7 +35,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="WxH",
         help="of the camera (default: 720p to 4K)",
     )
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what is measured (default: everything)")
     parser.add_argument("--camera-hz", type=positive, default=10.0, metavar="HZ", help="of the node's camera (default: 10)")
     parser.add_argument("--seconds", type=positive, default=10.0, help="of each run of the node (default: 10)")
     parser.add_argument("--rounds", type=positive_int, default=20, help="frames per figure (default: 20)")

@@ -12,24 +12,42 @@ from depth_retrofit_ros.cli.interruption import Interruption, interruptible
 if TYPE_CHECKING:
     import argparse
 
+    from depth_retrofit_ros.cli.parser import Parser
+
 EXIT_PARTLY = 1
 EXIT_USER_ERROR = 2  # as argparse ends, see parser.py
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The parser with every command; each sets ``run``, a function from its arguments to the exit code.
 
     A command that is there to be interrupted also sets ``code_when_interrupted``.
     """
     from depth_retrofit_ros import __version__
-    from depth_retrofit_ros.cli import bench, demo, evaluate, image, models, reconstruct, replay, run, train, view
-    from depth_retrofit_ros.cli.parser import Parser
+    from depth_retrofit_ros.cli import (
+        bench,
+        completion,
+        demo,
+        evaluate,
+        image,
+        messages,
+        models,
+        reconstruct,
+        replay,
+        run,
+        train,
+        view,
+    )
+    from depth_retrofit_ros.cli.examples import epilogue
+    from depth_retrofit_ros.cli.parser import Parser, all_commands
 
     parser = Parser(prog="depth-retrofit", description="Dense, sharp depth at camera resolution from one camera.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_commands()
-    for command in (demo, run, view, image, reconstruct, replay, evaluate, bench, train, models):
+    for command in (demo, run, view, image, reconstruct, replay, evaluate, bench, train, models, messages, completion):
         command.add_parser(commands)
+    for words, named in all_commands(parser).items():
+        named.epilogue = epilogue(words)
     return parser
 
 

@@ -30,7 +30,11 @@ WIDTHS = (16, 32, 48, 64, 64)
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("train", help="train compact or a refiner on procedural scenes with exact depth")
+    parser = subparsers.add_parser(
+        "train",
+        help="train compact or a refiner on procedural scenes with exact depth",
+        description="Renders scenes into --pool as they are needed, trains, and writes the checkpoint and its model card to --out.",
+    )
     parser.add_argument("target", choices=TARGETS, help="what to train; refiner: the sparse one")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the checkpoint, its card, log.csv and the resumable state"
@@ -69,7 +73,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "of --coarse, 0.4 GB and more, beside its share of 1 GB of their answers (default: 2 beside a GPU; 1 on a CPU, which the "
         "training itself keeps busy: then no process is started)",
     )
-    parser.add_argument("--steps", type=positive_int, default=20000)
+    parser.add_argument("--steps", type=positive_int, default=20000, help="steps of the schedule (default: %(default)s)")
     parser.add_argument("--minutes", type=positive, default=0.0, help="end the schedule after this time at the latest")
     batch, rate = (", ".join(f"{getattr(t, what):g} for {name}" for name, t in TARGETS.items()) for what in ("batch", "rate"))
     parser.add_argument("--batch", type=positive_int, help=f"views, crops, tiles or windows per step (default: {batch})")

@@ -78,8 +78,9 @@ def find_problem(found: Installation, environ: Mapping[str, str]) -> str | None:
             )
     if found.rclpy is None:
         return (
-            f"this Python ({sys.executable}) has no rclpy: run `make`, which sets .venv up with ROS 2 from wheels (x86_64), or "
-            "source an installed ROS 2 (`source /opt/ros/DISTRO/setup.bash`) and run `make` there"
+            f"this Python ({sys.executable}) has no rclpy: run `make`, which sets .venv up with ROS 2 from wheels (x86_64; without "
+            "a checkout `pip install 'depth_retrofit_ros[ros,messages]'`), or source an installed ROS 2 (`source "
+            "/opt/ros/DISTRO/setup.bash`) and run `make` there"
         )
     wanted = re.search(r"/python(\d+)\.(\d+)/", found.rclpy.as_posix())
     if wanted and (int(wanted[1]), int(wanted[2])) != found.version:
@@ -88,7 +89,10 @@ def find_problem(found: Installation, environ: Mapping[str, str]) -> str | None:
             f"{found.version[0]}.{found.version[1]} ({sys.executable}): run `make PYTHON=python{wanted[1]}.{wanted[2]}`"
         )
     if not found.messages:
-        return "the package's messages are not generated: run `make messages`, or `colcon build` and source install/setup.bash"
+        return (
+            "the package's messages are not generated: run `depth-retrofit messages` (in a checkout `make messages`), or `colcon "
+            "build` and source install/setup.bash"
+        )
     return None
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from depth_retrofit_ros import __version__
 from depth_retrofit_ros.cli import main as cli
+from depth_retrofit_ros.cli.parser import all_commands
 from depth_retrofit_ros.io.depth_files import read_depth_png
 from test.waiting import PATIENCE_S, run_python, wait_until
 
@@ -45,10 +46,10 @@ def test_help_and_version_import_nothing_heavy() -> None:
     assert told == f"depth-retrofit {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "view", "image", "reconstruct", "replay", "evaluate", "train", "models"])
+@pytest.mark.parametrize("command", [words for words in all_commands(cli.build_parser()) if words])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.main([command, "--help"])
+        cli.main([*command.split(), "--help"])
     assert end.value.code == 0
     assert f"usage: depth-retrofit {command}" in capsys.readouterr().out
 
