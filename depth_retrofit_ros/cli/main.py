@@ -22,13 +22,13 @@ def build_parser() -> argparse.ArgumentParser:
     A command that is there to be interrupted also sets ``code_when_interrupted``.
     """
     from depth_retrofit_ros import __version__
-    from depth_retrofit_ros.cli import bench, demo, evaluate, image, models, reconstruct, replay, run, train, view
+    from depth_retrofit_ros.cli import bench, demo, evaluate, image, models, reconstruct, replay, run, train, video, view
     from depth_retrofit_ros.cli.parser import Parser
 
     parser = Parser(prog="depth-retrofit", description="Dense, sharp depth at camera resolution from one camera.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_commands()
-    for command in (demo, run, view, image, reconstruct, replay, evaluate, bench, train, models):
+    for command in (demo, run, view, image, video, reconstruct, replay, evaluate, bench, train, models):
         command.add_parser(commands)
     return parser
 

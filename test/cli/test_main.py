@@ -45,7 +45,9 @@ def test_help_and_version_import_nothing_heavy() -> None:
     assert told == f"depth-retrofit {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "view", "image", "reconstruct", "replay", "evaluate", "train", "models"])
+@pytest.mark.parametrize(
+    "command", ["demo", "run", "view", "image", "video", "reconstruct", "replay", "evaluate", "train", "models"]
+)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main([command, "--help"])
@@ -62,6 +64,10 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         ["image", "x.jpg", "--out", "o", "--budget", "1.5"],
         ["image", "x.jpg", "--out", "o", "--budget", "nan"],
         ["image", "x.jpg", "--out", "o", "--ply", "0"],
+        ["video", "x.mp4"],
+        ["video", "x.mp4", "--out", "o.mp4", "--layout", "four"],
+        ["run", "--camera", "0", "--camera-size", "640"],
+        ["run", "--camera", "0", "--camera-format", "JPEG2"],
         ["reconstruct", "--out", "o"],
         ["reconstruct", "x.jpg", "--out", "o", "--drop", "1.5"],
         ["reconstruct", "x.jpg", "--out", "o", "--geometry", "mesh"],
