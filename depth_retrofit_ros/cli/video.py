@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.retrofit import Retrofit
 
 LAYOUTS = {"side-by-side": ("image", "depth"), "depth": ("depth",), "three": ("image", "coarse", "depth")}
-PANEL_WIDTH = 960
+PANEL_WIDTH, LEAST_WIDTH = 960, 16  # px
 SUFFIX = ".mp4"
 
 
@@ -86,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     """What can be told before anything is read. Raises DepthRetrofitError."""
     check_camera_options(args)
+    if args.panel_width < LEAST_WIDTH:
+        raise UsageError(f"--panel-width {args.panel_width} shows nothing: give at least {LEAST_WIDTH}")
     if args.out.suffix.lower() != SUFFIX:
         raise UsageError(f"--out {args.out} is no {SUFFIX} file, which is what is written: name it so")
     if args.out.is_dir():

@@ -20,6 +20,7 @@ from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.io.video_reader import VideoFrame, VideoReader, quiet_opencv
 
 _TOO_LATE_S = 1.0
+_TRIES, _PATIENCE_S = 3, 1.0  # one image may be damaged on its way; a camera that is unplugged fails at once, one that hangs late
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,12 @@ class CameraSource(Protocol):
         """The next image ``uint8 [H, W, 3]``, waited for; None where there is none any more, until it is opened again."""
         ...
 
+    def interrupt(self) -> None:
+        """From another thread: a ``read`` that waits for a file's next frame ends now, with None; one of a driver may not."""
+        ...
+
     def close(self) -> None:
-        """Let go of it. A ``read`` in another thread may still be waiting: it ends soon."""
+        """Let go of it. Not while another thread reads."""
         ...
 
 
@@ -125,15 +130,20 @@ class V4l2Camera:
         if self._first is not None:
             image, self._first = self._first, None
             return image
-        capture = self._capture
-        if capture is None:
-            return None
-        with quiet_opencv():
+        capture, since_s = self._capture, time.monotonic()
+        for _ in range(_TRIES):
+            if capture is None or time.monotonic() - since_s > _PATIENCE_S:
+                return None
             try:
                 ok, image = capture.read()
-            except cv2.error:  # a damaged JPEG, among others
-                return None
-        return np.ascontiguousarray(image) if ok and image is not None and image.ndim == 3 else None
+            except cv2.error:
+                continue
+            if ok and image is not None and image.ndim == 3 and image.size:
+                return np.ascontiguousarray(image)
+        return None
+
+    def interrupt(self) -> None:
+        """See ``CameraSource``: a driver is what it waits for."""
 
     def close(self) -> None:
         """See ``CameraSource``."""
@@ -150,13 +160,13 @@ class FileCamera:
     def __init__(self, path: Path) -> None:
         self.name = f"video {path}"
         self._path = path
-        self._closed = threading.Event()
+        self._interrupted = threading.Event()
         self._frames: Iterator[VideoFrame] = iter(())
         self._began_s = 0.0
 
     def open(self) -> Given:
         """See ``CameraSource``; from the beginning."""
-        self._closed.clear()
+        self._interrupted.clear()
         reader = VideoReader(self._path)
         frames = iter(reader)
         first = next(frames, None)
@@ -179,13 +189,17 @@ class FileCamera:
         late_s = time.monotonic() - due_s
         if late_s > _TOO_LATE_S:  # it cannot be read that fast, or the machine slept: it goes on from here
             self._began_s += late_s
-        elif self._closed.wait(max(0.0, -late_s)):
+        elif self._interrupted.wait(max(0.0, -late_s)):
             return None
         return frame.image
 
+    def interrupt(self) -> None:
+        """See ``CameraSource``."""
+        self._interrupted.set()
+
     def close(self) -> None:
         """See ``CameraSource``."""
-        self._closed.set()
+        self._frames = iter(())
 
 
 def _video4linux(path: Path) -> cv2.VideoCapture:

@@ -67,6 +67,7 @@ class PartWriter:
         self._writer.release()
         if sum(1 for _ in _packets(self.path)) != self._count:
             raise _unwritable(self.path)
+        _to_disk(self.path)
 
     def abandon(self) -> None:
         """Let go of the file, which stays as it is."""

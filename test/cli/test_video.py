@@ -218,6 +218,8 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
     ):
         assert command(video, tmp_path / name) == 2
         assert told in capsys.readouterr().err
+    assert command(video, tmp_path / "out.mp4", "--panel-width", "5") == 2
+    assert "--panel-width 5 shows nothing" in capsys.readouterr().err
     assert command(tmp_path / "there.mp4", tmp_path / "out.mp4") == 2
     assert "is no video" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.parts"))

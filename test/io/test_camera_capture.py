@@ -47,7 +47,7 @@ def picture(value: int) -> np.ndarray:
 
 
 def test_what_the_driver_gave_is_told_with_what_was_asked_for() -> None:
-    driver = Driver(picture(1), picture(2))
+    driver = Driver(picture(1), None, cv2.error("a damaged JPEG"), picture(2))
     camera = V4l2Camera(DEVICE, Asked((1080, 1920), 60.0, "MJPG"), lambda path: driver)
     given = camera.open()
     assert given.told == f"camera {DEVICE}: 64x48 YUYV at 30 Hz (asked for: 1920x1080, MJPG, 60 Hz)"
@@ -72,8 +72,8 @@ def test_nothing_is_asked_for_where_nobody_asks() -> None:
 
 
 def test_a_camera_that_gives_nothing_is_told_and_let_go() -> None:
-    for broken in (None, cv2.error("a damaged JPEG")):
-        driver = Driver(broken)
+    for broken in (None, cv2.error("a damaged JPEG"), np.zeros((0, 0, 3), np.uint8)):
+        driver = Driver(*[broken] * 3)
         with pytest.raises(ImageError, match="gives no image"):
             V4l2Camera(DEVICE, Asked(), lambda path, made=driver: made).open()  # type: ignore[misc]
         assert driver.released
@@ -105,7 +105,8 @@ def test_a_video_in_its_place_ends_with_its_reader(tmp_path: Path) -> None:
     source = FileCamera(write_video(tmp_path / "a.mp4", 2, times_ms=[0.0, 3_600_000.0]))
     source.open()
     assert source.read() is not None
-    source.close()
+    source.interrupt()
     assert source.read() is None  # at once, and not in an hour
+    source.close()
     with pytest.raises(ImageError, match="whose size, format and rate are its own"):
         camera_source(str(tmp_path / "a.mp4"), Asked(rate_hz=5.0))

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
 from depth_retrofit_ros.errors import CameraError, ImageError
-from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
+from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger, one_line
 from depth_retrofit_ros.ros.node.node import DepthNode
 from depth_retrofit_ros.ros.transport.qos import LARGE_DEPTH, SMALL_DEPTH, publish_to
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FRAME_ID = "camera_optical_frame"
 RETRY_S = 1.0
-JOIN_S = 2.0
+JOIN_S = 1.0
 
 InfoOf = Callable[[int, int], CameraInfo]
 """camera_info of images of width, height, but for its header; CameraError where it cannot be that."""
@@ -61,11 +61,11 @@ class CameraDriver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Let go of the camera, and of the graph. A driver that does not return from reading is left behind after ``JOIN_S``."""
+        """Let go of the camera, and of the graph. What does not come back from its driver within ``JOIN_S`` is left behind."""
         self._stop.set()
+        self._source.interrupt()
         if self._thread.is_alive():
             self._thread.join(JOIN_S)
-        self._source.close()
         self._node.destroy_node()
 
     def _run(self) -> None:
@@ -79,7 +79,9 @@ class CameraDriver:
                     self._open_again()
         except Exception as error:  # a context that a signal shut down is none of our business
             if self._node.context.ok() and not self._stop.is_set():
-                self._node.get_logger().error(f"{self._source.name} is given up: {error}")
+                self._node.get_logger().error(f"{self._source.name} is given up: {one_line(error)}")
+        finally:
+            self._source.close()
 
     def _open_again(self) -> None:
         name = self._source.name

@@ -31,7 +31,7 @@ class Plugged:
         self.images: queue.Queue[np.ndarray | None] = queue.Queue()
         self.refusals = 0
         self.opened = 0
-        self.closed = False
+        self.interrupted = self.closed = False
 
     def put(self, value: int, height: int = 48) -> None:
         self.images.put(np.full((height, 64, 3), value, np.uint8))
@@ -44,12 +44,15 @@ class Plugged:
         return Given("camera 0: 64x48 at 30 Hz", 64, 48)
 
     def read(self) -> np.ndarray | None:
-        while not self.closed:
+        while not self.interrupted:
             try:
                 return self.images.get(timeout=0.02)
             except queue.Empty:
                 continue
         return None
+
+    def interrupt(self) -> None:
+        self.interrupted = True
 
     def close(self) -> None:
         self.closed = True
@@ -64,8 +67,8 @@ def source() -> Plugged:
 def driver(graph: Graph, source: Plugged) -> Iterator[CameraDriver]:
     made = CameraDriver(source, info_of(90.0), "/front/image_raw", "/front/camera_info", graph.context, retry_s=0.01)
     yield made
-    source.closed = True
     made.stop()
+    assert source.closed
 
 
 def test_images_go_out_with_their_camera_info_while_somebody_listens(graph: Graph, source: Plugged, driver: CameraDriver) -> None:
