@@ -67,3 +67,6 @@ def test_the_page_of_the_cloud_shows_what_was_measured() -> None:
     for name in strides["2"]:
         two, one = (strides[stride][name] for stride in ("2", "1"))
         assert f"| {name} | {two['ms']:.1f} | {two['points']} | {one['ms']:.1f} | {one['points']} |" in page
+    strides = json.loads((results / "cloud_filters_two_threads.json").read_text())["strides"]
+    two, one = (strides[stride]["all"]["ms"] for stride in ("2", "1"))
+    assert f"all filters {two:.1f} ms at stride 2, {one:.1f} ms at stride 1" in page

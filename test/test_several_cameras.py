@@ -8,7 +8,10 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse import batch
+from depth_retrofit_ros.coarse.engines.base import Source
+from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork
 from depth_retrofit_ros.coarse.engines.natural_image import natural_image
+from depth_retrofit_ros.coarse.engines.registry import EAGER, load_engine
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.loading import load
@@ -72,7 +75,7 @@ def test_frames_of_other_sizes_are_answered_one_by_one(method: Retrofit) -> None
     require_equal(answers, [each(one) for each, one in asked])
 
 
-def test_batches_are_for_cuda_and_a_network_that_takes_any_number(method: Retrofit) -> None:
+def test_batches_are_for_cuda_and_a_model_s_own_network(method: Retrofit) -> None:
     assert isinstance(method.coarse, batch.BatchModel) and not batch.takes_batches(method.coarse)
 
     class OnCuda:
@@ -81,7 +84,10 @@ def test_batches_are_for_cuda_and_a_network_that_takes_any_number(method: Retrof
         def predict_batch(self) -> None: ...
 
     assert batch.takes_batches(OnCuda())  # type: ignore[arg-type]
-    OnCuda.device = torch.device("cpu")
+    eager = load_engine(EAGER)
+    OnCuda.network = CompiledNetwork(torch.nn.Identity(), eager, torch.float16, Source("on-cuda", ""))  # type: ignore[assignment]
+    assert not batch.takes_batches(OnCuda())  # type: ignore[arg-type]  # it would check each size of a batch
+    OnCuda.device, OnCuda.network = torch.device("cpu"), torch.nn.Identity()
     assert not batch.takes_batches(OnCuda())  # type: ignore[arg-type]
     single = type("Single", (), {"device": torch.device("cuda"), "network": torch.nn.Identity()})
     assert not batch.takes_batches(single())

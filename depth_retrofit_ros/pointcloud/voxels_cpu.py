@@ -50,14 +50,15 @@ class DenseCloud:
         if cloud.voxel_size <= 0:
             points = self._room(kept.size)
             count = _gather(kept, image, rays.x, rays.y, stride, cloud.intensity, points, points.view(np.uint32))
-        else:
-            count = self._fill_cells(kept, image, rays, stride, cloud)
-            points = self._room(count)
-            _write(self._tables[0].sums, count, cloud.intensity, points, points.view(np.uint32))
-            if self._slots > FIRST_SLOTS and SPARE * count < self._slots:
-                self._resize(self._slots // 2)
-        points = points[:count]
-        return points if cloud.max_points <= 0 or count <= cloud.max_points else points[taken(count, cloud.max_points)]
+            points = points[:count]
+            return points if cloud.max_points <= 0 or count <= cloud.max_points else points[taken(count, cloud.max_points)]
+        count = self._fill_cells(kept, image, rays, stride, cloud)
+        cells = taken(count, cloud.max_points)
+        points = self._room(len(cells))
+        _write(self._tables[0].sums, cells, cloud.intensity, points, points.view(np.uint32))
+        if self._slots > FIRST_SLOTS and SPARE * count < self._slots:
+            self._resize(self._slots // 2)
+        return points[: len(cells)]
 
     def _fill_cells(self, kept: np.ndarray, image: np.ndarray, rays: Rays[np.ndarray], stride: int, cloud: CloudFilter) -> int:
         """The cells of the frame into the first table; returns how many there are."""
@@ -219,12 +220,13 @@ def _accumulate(
 
 
 @cached_njit(nogil=True)
-def _write(sums: np.ndarray, count: int, intensity: bool, xyz: np.ndarray, packed: np.ndarray) -> None:
-    for n in range(count):
-        share = 1.0 / sums[n, 6]
+def _write(sums: np.ndarray, cells: np.ndarray, intensity: bool, xyz: np.ndarray, packed: np.ndarray) -> None:
+    for n in range(len(cells)):
+        of = sums[cells[n]]
+        share = 1.0 / of[6]
         for axis in range(3):
-            xyz[n, axis] = np.float32(sums[n, axis] * share)
-        red, green, blue = np.rint(sums[n, 3] * share), np.rint(sums[n, 4] * share), np.rint(sums[n, 5] * share)
+            xyz[n, axis] = np.float32(of[axis] * share)
+        red, green, blue = np.rint(of[3] * share), np.rint(of[4] * share), np.rint(of[5] * share)
         if intensity:
             xyz[n, 3] = np.float32(0.299 * red + 0.587 * green + 0.114 * blue)
         else:

@@ -71,6 +71,7 @@ class Worker(Generic[T, U]):
         self._condition = self._thread.condition
         self._slot: LatestSlot[T] = LatestSlot(self._condition)
         self._errand: Callable[[], None] | None = None
+        self._is_on_errand = False
         self._processed = 0
         self._failed = 0
         self._started = False
@@ -97,17 +98,22 @@ class Worker(Generic[T, U]):
             self._errand = errand
             self._condition.notify_all()
 
+    def close(self) -> None:
+        """Begin no item any more, and drop the one that waits. May be called again."""
+        self._slot.close()
+
     def stop(self, timeout_s: float | None = None) -> bool:
         """Finish the items in work, drop the one that waits, leave the thread, which ends where nobody else shares it, and wait for
-        that. May be called again.
+        that. Where somebody does, nothing but what is in work of this one is waited for. May be called again.
 
         False where that has not happened in ``timeout_s`` [s]: what it has in work is abandoned and counts as failed. The thread
         goes on by itself, and ends where its work ever does. What a thread left that died counts as failed, too.
         """
-        self._slot.close()
+        self.close()
         if not self._started or self._thread.is_current():
             return True
         with self._condition:
+            self._thread.let_go(self, timeout_s)
             self._condition.wait_for(lambda: self._ended, timeout_s)
             self._abandoned = not self._ended
             self._failed += self.counts().pending  # none of a thread that ended in order
@@ -151,9 +157,14 @@ class Worker(Generic[T, U]):
         return self._slot.closed
 
     @property
+    def is_in_work(self) -> bool:
+        """Whether the thread has an item of it, or its errand."""
+        return self._is_on_errand or self.counts().pending > self._slot.waiting
+
+    @property
     def has_errand(self) -> bool:
         """Whether one is to be run."""
-        return self._errand is not None
+        return self._errand is not None and not self.is_closed
 
     def one_is_due(self) -> bool:
         """Whether an item waits and may be launched now, beside the one in work."""
@@ -193,17 +204,24 @@ class Worker(Generic[T, U]):
         """The thread serves it no more; thread: where it ends with that."""
         self._ended, self._ended_with = True, thread
 
-    def run_errand(self) -> None:
-        """The one that is to be run."""
+    def take_errand(self) -> Callable[[], None] | None:
+        """The one that is to be run, which is in work from now on."""
         with self._condition:
             errand, self._errand = self._errand, None
-        if errand is None:
-            return
+            self._is_on_errand = errand is not None
+            return errand
+
+    def run_errand(self, errand: Callable[[], None]) -> None:
+        """Run it; like a step, it must never end the thread."""
         try:
             errand()
-        except Exception as error:
+        except BaseException as error:
+            told = error if isinstance(error, Exception) else RuntimeError(f"an errand raised {error!r}")
             with suppress(Exception):
-                self._report(error)
+                self._report(told)
+        finally:
+            with self._condition:
+                self._is_on_errand = False
 
     def _try(self, step: Callable[[V], W], argument: V) -> list[W]:
         """The step's result, alone; nothing where it failed: the item is then counted."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from depth_retrofit_ros.runtime.time_shares import TimeShares
@@ -34,6 +35,7 @@ class WorkerThread:
         self._workers: list[Worker[Any, Any]] = []  # the one that was served longest ago first
         self._thread: threading.Thread | None = None
         self._shares = TimeShares()
+        self._step_began_s: float | None = None  # None between steps
 
     @property
     def count(self) -> int:
@@ -50,6 +52,18 @@ class WorkerThread:
                 # A daemon, so that a computation that never returns cannot keep a dying process alive.
                 self._thread = threading.Thread(target=self._run, name=worker.name, daemon=True)
                 self._thread.start()
+
+    def let_go(self, worker: Worker[Any, Any], patience_s: float | None) -> None:
+        """Have a closed worker leave now, where nothing of it is in work and others stay: it need not wait for what is of theirs.
+
+        Not during a step that has lasted longer than ``patience_s`` [s]: a thread that hangs is not left in order.
+        """
+        with self.condition:
+            began_s = self._step_began_s
+            hangs = None not in (began_s, patience_s) and time.monotonic() - began_s > patience_s  # type: ignore[operator]
+            if worker in self._workers and len(self._workers) > 1 and not worker.is_in_work and not hangs:
+                self._workers.remove(worker)
+                worker.left(None)
 
     def is_current(self) -> bool:
         """Whether it is the one that asks."""
@@ -96,12 +110,14 @@ class WorkerThread:
         """With nothing in work, begin the items that are due, run an errand, or wait for either."""
         with self.condition:
             taken = self._take(lambda worker: worker.is_ready)
-            errand = None if taken else self._errand()
-            if not taken and errand is None:
+            worker = None if taken else self._whose_errand()
+            errand = None if worker is None else worker.take_errand()
+            is_leaving = any(worker.is_closed for worker in self._workers)  # it may have been closed since ``_keeps_on``
+            if not taken and errand is None and not is_leaving:
                 waiting = [worker.due_in_s() for worker in self._workers if worker.is_waiting]
                 self.condition.wait(max(0.0, min(waiting)) if waiting else None)
-        if errand is not None:
-            self._timed(errand, errand.run_errand)
+        if worker is not None and errand is not None:
+            self._timed(worker, partial(worker.run_errand, errand))
         elif taken:
             self._begin(taken, begun)
             self._advance(begun)
@@ -117,7 +133,7 @@ class WorkerThread:
             self._workers = [worker for worker in self._workers if worker not in served] + served
         return taken
 
-    def _errand(self) -> Worker[Any, Any] | None:
+    def _whose_errand(self) -> Worker[Any, Any] | None:
         """Whose errand is next: nobody's while an item waits."""
         if any(worker.is_waiting for worker in self._workers):
             return None
@@ -132,11 +148,12 @@ class WorkerThread:
             del item
         if len(prepared) > 1 and self._together is not None:
             begin_s, answers = time.monotonic(), list[Any]()
+            self._step_began_s = begin_s
             try:
                 answers = list(self._together([made for _, made in prepared]))
             except BaseException:  # whose it is shows when each is begun for itself
                 answers.clear()
-            end_s = time.monotonic()
+            self._step_began_s, end_s = None, time.monotonic()
             for place, (worker, _) in enumerate(prepared):
                 each_s = (end_s - begin_s) / len(prepared)
                 self._shares.used(worker.number, begin_s + place * each_s, begin_s + (place + 1) * each_s)
@@ -149,20 +166,23 @@ class WorkerThread:
             del made
 
     def _advance(self, begun: Begun) -> None:
-        """The item that was begun first."""
-        if begun:
+        """The item that was begun first; where it fails the next one is the first, and not to be ended without this step."""
+        advanced: Begun = deque()
+        while begun and not advanced:
             worker, item = begun.popleft()
-            begun.extendleft((worker, answer) for answer in self._timed(worker, lambda: worker.advanced(item)))
+            advanced += ((worker, answer) for answer in self._timed(worker, lambda: worker.advanced(item)))  # noqa: B023
+        begun.extendleft(advanced)
 
     def _end(self, begun: Begun) -> None:
         worker, item = begun.popleft()
         self._timed(worker, lambda: worker.end(item))
 
     def _timed(self, worker: Worker[Any, Any], step: Callable[[], Any]) -> Any:
-        begin_s = time.monotonic()
+        begin_s = self._step_began_s = time.monotonic()
         try:
             return step()
         finally:
+            self._step_began_s = None
             self._shares.used(worker.number, begin_s, time.monotonic())
 
     def _keeps_on(self, begun: Begun) -> bool:

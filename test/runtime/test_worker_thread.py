@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -307,3 +308,118 @@ def test_who_used_no_time_leaves_it_all_to_the_other(held: Held) -> None:
     worker.wait_until_idle()
     assert shares[0] == 1.0 and 0.5 <= shares[1] < 1.0
     assert worker.stop() and other.stop()
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_one_that_stops_just_before_the_thread_would_wait_is_not_forgotten(held: Held, others: int) -> None:
+    closed: list[Worker[str, str]] = []
+
+    class Late(WorkerThread):
+        def _wait(self, *begun: Any) -> None:
+            for worker in workers[: len(workers) - others]:
+                if worker not in closed:
+                    closed.append(worker)
+                    worker.close()  # after the thread has looked who is to leave
+            super()._wait(*begun)
+
+    thread = Late()
+    workers = [Worker[str, str](held.begin, held.finish, never, thread=thread) for _ in range(1 + others)]
+    for worker in reversed(workers):
+        worker.start()
+    wait_until(lambda: bool(closed) and thread.count == others)
+    for worker in workers:
+        assert worker.stop(PATIENCE_S) and worker.counts() == FrameCounts()
+
+
+def test_of_items_begun_together_one_that_fails_later_takes_no_step_from_the_next(held: Held) -> None:
+    steps: list[str] = []
+
+    def advance(item: str) -> str:
+        steps.append(f"advance {item}")
+        if item.startswith("worse"):
+            raise ValueError(item)
+        return item
+
+    def finish(item: str) -> None:
+        held.finish(item)
+        steps.append(f"finish {item}")
+
+    reported, thread = list[str](), WorkerThread(lambda items: list(items), 4)
+    workers = [
+        Worker[str, str](
+            held.begin, finish, lambda error: reported.append(str(error)), 0.0, name, True, advance=advance, thread=thread
+        )
+        for name in ("first", "worse", "worst", "last")
+    ]
+    for worker in workers:
+        worker.start()
+    workers[0].submit("first0")
+    assert held.finishing.wait(PATIENCE_S)
+    for worker, item in zip(workers[1:], ("worse1", "worse2", "last1"), strict=True):
+        worker.submit(item)
+    workers[0].submit("first1")
+    held.release()
+    for worker in workers:
+        worker.wait_until_idle()
+    assert reported == ["worse1", "worse2"]
+    assert [step for step in steps if "last" in step] == ["advance last1", "finish last1"]
+    assert [worker.counts().processed for worker in workers] == [2, 0, 0, 1] and all(worker.stop() for worker in workers)
+
+
+def test_one_with_nothing_in_work_leaves_while_another_s_item_is(held: Held) -> None:
+    busy, leaving = started(held, WorkerThread(), "busy", "leaving")
+    busy.submit("busy0")
+    assert held.finishing.wait(PATIENCE_S)
+    leaving.submit("leaving0")
+    assert leaving.stop() and leaving.counts() == FrameCounts(received=1, dropped=1)  # without the end of the other's
+    assert held.count == 0
+    held.release()
+    busy.submit("busy1")
+    assert busy.stop() and busy.counts().failed == 0
+
+
+def test_a_thread_that_hangs_is_not_left_in_order(held: Held) -> None:
+    hanging, other = started(held, WorkerThread(), "hanging", "other")
+    hanging.submit("hanging0")
+    assert held.finishing.wait(PATIENCE_S)
+    other.submit("other0")
+    assert not other.stop(0.0) and other.counts() == FrameCounts(received=1, dropped=1)
+    held.release()
+    assert hanging.stop()
+
+
+def test_an_errand_in_work_is_waited_for_and_one_of_who_has_left_is_not_run(held: Held) -> None:
+    busy, errands = started(held, WorkerThread(), "busy", "errands")
+    begun, go_on, done = threading.Event(), threading.Event(), list[str]()
+
+    def errand() -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+        done.append("first")
+
+    errands.run_when_idle(errand)
+    assert begun.wait(PATIENCE_S)
+    errands.run_when_idle(lambda: done.append("second"))
+    stopping = threading.Thread(target=errands.stop)
+    stopping.start()
+    wait_until(lambda: errands.is_closed)
+    go_on.set()
+    stopping.join(PATIENCE_S)
+    assert done == ["first"] and not stopping.is_alive()
+    held.release()
+    busy.submit("busy0")
+    busy.wait_until_idle()
+    assert busy.stop() and done == ["first"]
+
+
+def test_an_errand_that_means_to_end_the_process_does_not_end_the_thread(held: Held) -> None:
+    reported: list[str] = []
+    worker = Worker[str, str](held.begin, held.finish, lambda error: reported.append(str(error)))
+    worker.start()
+    worker.run_when_idle(lambda: sys.exit(3))
+    wait_until(lambda: bool(reported))
+    held.release()
+    worker.submit("item")
+    worker.wait_until_idle()
+    assert reported == ["an errand raised SystemExit(3)"] and worker.counts() == FrameCounts(received=1, processed=1)
+    assert worker.stop()

@@ -19,7 +19,7 @@ OF_EACH = frozenset({"trust_scale"})  # fixed while a model is loaded, and yet e
 SHARED = tuple(row.name for row in PARAMETERS if row.until == "unconfigured" and row.name not in OF_EACH)
 """Parameters that describe the model and the method, which the cameras of one process share."""
 OF_ROS = "use_sim_time"  # the one parameter of every node that is of use here
-_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
+_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 Parameters: TypeAlias = "dict[str, Value]"
 
@@ -73,8 +73,20 @@ def read_cameras(path: Path, one_process: bool | None = None) -> CameraList:
 def _loaded(path: Path) -> Any:
     import yaml  # comes with rclpy and with launch
 
+    class Loader(yaml.SafeLoader):
+        """Refuses a key that is there twice, of which YAML's own takes the last."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys: set[Any] = set()
+            for key, _ in node.value:
+                if key.value in keys:
+                    raise yaml.constructor.ConstructorError(problem=f"{key.value} is there twice", problem_mark=key.start_mark)
+                if isinstance(key, yaml.ScalarNode):
+                    keys.add(key.value)
+            return super().construct_mapping(node, deep)
+
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise SetupError(f"{path} cannot be read: {reason}") from error
@@ -94,7 +106,7 @@ def _camera(entry: Any, number: int, where: str, shared: Parameters, in_one: boo
     what = f"{where}camera {number}"
     given = _mapping(entry, what, OF_CAMERA)
     name = given.get("name")
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*", name):
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise SetupError(f"{what} needs a name of letters, digits and _, not {name!r}")
     what = f"{where}camera {name}"
     namespace = _ros_name(given.get("namespace", name), "/", f"{what}: namespace")

@@ -54,7 +54,9 @@ def camera_nodes(cameras: CameraList) -> list[DepthNode]:
     shared, nodes = SharedMethod(load_retrofit), list[DepthNode]()
     try:
         for camera in cameras.cameras:
-            rules = [word for pair in camera.remappings for word in ("-r", ":=".join(pair))]
+            # Its name, too: a rule for all nodes of the process, such as the namespace of a launch group, would make them one.
+            names = ("__ns", camera.namespace), ("__node", NODE)
+            rules = [word for pair in (*names, *camera.remappings) for word in ("-r", ":=".join(pair))]
             overrides = [Parameter(name, value=value) for name, value in camera.parameters.items()]
             nodes.append(
                 DepthNode(

@@ -97,7 +97,7 @@ def _run(nodes: Sequence[DepthNode], signals: StopSignals) -> int:
         executor.add_node(node)
     code = 0
     try:
-        failed = next((node for node in nodes if node.settings.autostart and not node.autostart()), None)
+        failed = _autostart([node for node in nodes if node.settings.autostart])
         if failed is not None:
             code = MISCONFIGURED if failed.is_misconfigured else FAILED
         else:
@@ -130,11 +130,21 @@ def _run(nodes: Sequence[DepthNode], signals: StopSignals) -> int:
     return code
 
 
+def _autostart(nodes: Sequence[DepthNode]) -> DepthNode | None:
+    """Configure all, then activate all: images come when nobody loads any more. The node for which that fails, None for none."""
+    from depth_retrofit_ros.ros.node.node import SUCCESS
+
+    failed = next((node for node in nodes if node.trigger_configure() != SUCCESS), None)
+    return failed or next((node for node in nodes if node.trigger_activate() != SUCCESS), None)
+
+
 def _destroy(nodes: Sequence[DepthNode]) -> None:
     """In no more time than one takes: they may all wait for the same image in work."""
     from depth_retrofit_ros.ros.node.node import LEAVE_S
 
     until_s = time.monotonic() + LEAVE_S
+    for node in nodes:
+        node.take_no_more()
     for node in nodes:
         node.leave_s = max(0.0, until_s - time.monotonic())
         node.destroy_node()

@@ -182,7 +182,7 @@ class DepthNode(LifecycleNode):
             is_hung = isinstance(error, TookTooLong)
             self.has_abandoned = self.has_abandoned or is_hung
             if is_hung:
-                self._shared.give_up()
+                self._shared.give_up(self.get_fully_qualified_name())
             self._leave_method()
             self.is_misconfigured = isinstance(error, DepthRetrofitError) and not is_hung
             if not self._health.note_fault(error):
@@ -252,6 +252,11 @@ class DepthNode(LifecycleNode):
             return FAILURE
         return SUCCESS
 
+    def take_no_more(self) -> None:
+        """Begin no image any more: before several nodes are destroyed, so that none waits for what another still begins."""
+        if self._processor is not None:
+            self._processor.take_no_more()
+
     def destroy_node(self) -> None:
         """Stop the worker before what it uses goes away, in no more than ``leave_s``: this is on the way out of the process."""
         self._release(at_most_s=self.leave_s)
@@ -259,7 +264,7 @@ class DepthNode(LifecycleNode):
 
     def _abandon(self) -> None:
         self.has_abandoned = True
-        self._shared.give_up()
+        self._shared.give_up(self.get_fully_qualified_name())
         self._health.load_error = "the image in work did not end and was given up with its model: configure and activate anew"
         self.get_logger().error(self._health.load_error)
 
@@ -267,7 +272,8 @@ class DepthNode(LifecycleNode):
         self._shared.leave(self.get_fully_qualified_name())
 
     def _give_memory_back(self) -> None:
-        if not self.has_abandoned:  # on a device that hangs, even that may wait for ever
+        # On a device that hangs even that may wait for ever; and what other cameras work with they would have to ask for anew.
+        if not self.has_abandoned and self._shared.is_released:
             release_memory()
 
     def _release(self, at_most_s: float = math.inf) -> None:

@@ -15,6 +15,7 @@ from types import FrameType, TracebackType
 
 from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.io.depth_files import writing
+from depth_retrofit_ros.ros.environment import thread_variables
 
 _LOG_PREFIX = re.compile(r"^\[(?:ERROR|FATAL)\] \[[^]]*\] \[[^]]*\]: ")
 _FORCE = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))  # signal, seconds until the next
@@ -53,7 +54,7 @@ class NodeProcess:
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, module: str = "main") -> None:
         self._command = [sys.executable, "-m", f"depth_retrofit_ros.ros.node.{module}", *arguments]
-        self._environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
+        self._environment = {**os.environ, **thread_variables(os.environ), **environment, "PYTHONUNBUFFERED": "1"}
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -210,6 +210,11 @@ class Processor:
         self._monitor.watched(self._watchdog.check(counts, common.usual_s, period_s, *busy))
         self._health.cameras, self._health.share = common.count, self._governor.share
 
+    def take_no_more(self) -> None:
+        """Begin no image any more: what is left to ``stop`` is the one in work."""
+        if self._worker is not None:
+            self._worker.close()
+
     def stop(self, at_most_s: float = math.inf) -> bool:
         """Finish the image in work, drop the one that waits, end the worker.
 
@@ -219,7 +224,7 @@ class Processor:
         if self._worker is None:
             return True
         common = self._common
-        is_first = self._worker.counts().processed == 0 or common.is_warming or self._retrofit.is_building
+        is_first = self._worker.counts().processed == 0 or common.is_warming or common.is_building
         ended = self._worker.stop(min(self._watchdog.limit_s(common.usual_s, is_first), at_most_s))
         common.leave(self)
         self._monitor.ended(self._worker.counts())

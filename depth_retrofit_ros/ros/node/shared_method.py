@@ -106,6 +106,11 @@ class SharedMethod:
         """Of those that use the loaded method; None where there is none."""
         return None if self._loaded is None else self._loaded.common
 
+    @property
+    def is_released(self) -> bool:
+        """Whether nobody has a method, nor a thread that never ends."""
+        return self._loaded is None and not self._given_up
+
     def take(self, name: str, settings: Settings) -> Retrofit:
         """The method for the camera of this name. Raises what loading raises, and ModelError for another method than the one that
         is loaded for others."""
@@ -123,8 +128,10 @@ class SharedMethod:
                     f"{parameter} is {asked!r} here and {there!r} for {loaded.first}: cameras of one process share one model; "
                     "give all the same, or each a process of its own"
                 )
+        given_up = self._given_up
         method = loaded.retrofit.for_another_camera(settings.budget, settings.trust_scale)
-        loaded.users.add(name)
+        if given_up == self._given_up:
+            loaded.users.add(name)
         return method
 
     def usual_s(self) -> float:
@@ -139,6 +146,9 @@ class SharedMethod:
             if not self._loaded.users:
                 self._loaded = None
 
-    def give_up(self) -> None:
-        """A thread that never ends has it: whoever asks from now on has another. Those that use it keep it."""
-        self._loaded, self._given_up = None, self._given_up + 1
+    def give_up(self, name: str) -> None:
+        """A thread that never ends has the camera's method, or loads it: whoever asks from now on has another. Those that use it
+        keep it. What was loaded for others since then stays theirs."""
+        self._given_up += 1
+        if self._loaded is not None and name in self._loaded.users:
+            self._loaded = None

@@ -76,3 +76,19 @@ def test_a_signal_while_it_is_started_leaves_no_process(tmp_path: Path, monkeypa
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"), NodeProcess([], {}, tmp_path / "absent" / "node.log"):
         pass
+
+
+@pytest.mark.parametrize(("given", "waits"), [({}, "1000 -"), ({"OMP_WAIT_POLICY": "active"}, "- active")])
+def test_its_idle_threads_sleep_unless_the_user_says_how_they_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], waits: str
+) -> None:
+    """As those of a node that ROS starts: where they spin, two nodes on two cores take five times the processor time."""
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, given[name]) if name in given else None
+    told = "import os; print(*(os.environ.get(name, '-') for name in ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY')))"
+    process = NodeProcess([], {}, tmp_path / "node.log")
+    process._command = [sys.executable, "-c", told]
+    with process:
+        assert process._process is not None and process._process.wait(60) == 0
+    assert (tmp_path / "node.log").read_text().split("\n")[0] == waits

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rclpy
 import torch
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
@@ -22,8 +24,11 @@ from depth_retrofit_ros.coarse.past import Past
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.retrofit import Retrofit
-from depth_retrofit_ros.ros.node.cameras_main import main
-from depth_retrofit_ros.ros.node.node import DepthNode
+from depth_retrofit_ros.ros.node import main as ros_main
+from depth_retrofit_ros.ros.node import node as node_module
+from depth_retrofit_ros.ros.node.camera_list import read_cameras
+from depth_retrofit_ros.ros.node.cameras_main import camera_nodes, main
+from depth_retrofit_ros.ros.node.node import FAILURE, SUCCESS, DepthNode
 from depth_retrofit_ros.ros.node.parameters import Settings
 from depth_retrofit_ros.ros.node.shared_method import SharedMethod
 from depth_retrofit_ros.runtime.worker import FrameCounts
@@ -181,6 +186,70 @@ def test_one_process_serves_the_cameras_of_a_list_and_ends_on_sigint(graph: Grap
     assert "Traceback" not in log.read_text() and log.read_text().count("is ready on cpu") == 2
 
 
+def test_names_for_all_nodes_of_the_process_leave_each_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text(yaml.safe_dump({"cameras": [{"name": name, "image": "image"} for name in NAMES]}))
+    rclpy.init(args=["--ros-args", "-r", "__ns:=/robot", "-r", "__node:=eyes"], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        nodes = camera_nodes(read_cameras(file, one_process=True))
+        try:
+            assert [node.get_fully_qualified_name() for node in nodes] == [f"/{name}/depth_retrofit" for name in NAMES]
+            assert [node.resolve_topic_name("image") for node in nodes] == [f"/{name}/image" for name in NAMES]
+        finally:
+            for node in nodes:
+                node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+
+
+def test_one_camera_is_cleaned_up_while_another_s_image_is_in_work_and_keeps_its_memory(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[str] = []
+    monkeypatch.setattr(node_module, "release_memory", lambda: released.append("memory"))
+    coarse = SlantedWall()
+    shared = SharedMethod(functools.partial(small_retrofit, coarse))
+    front, rear = (graph.depth_node(load=None, namespace=f"/{name}", shared=shared) for name in NAMES)  # type: ignore[arg-type]
+    depths = graph.listen(Image, "/front/depth_retrofit/depth/image_rect")
+    images = graph.publisher(Image, "/front/image")
+    coarse.hold.clear()
+    images.publish(image_message())
+    wait_until(lambda: front._processor._worker.is_in_work, "the image")  # type: ignore[union-attr]
+    assert (rear.trigger_deactivate(), rear.trigger_cleanup()) == (SUCCESS, SUCCESS)
+    assert not depths and not released and not rear.has_abandoned
+    coarse.hold.set()
+    wait_until(lambda: depths, "the answer")
+    assert (front.trigger_deactivate(), front.trigger_cleanup()) == (SUCCESS, SUCCESS) and released == ["memory"]
+
+
+def test_all_cameras_are_configured_before_any_is_activated_and_none_begins_an_image_once_one_is_to_end() -> None:
+    steps: list[str] = []
+
+    class Node:
+        leave_s = 0.0
+
+        def __init__(self, name: str, fails: str = "") -> None:
+            self.name, self.fails = name, fails
+
+        def __getattr__(self, step: str) -> Any:
+            def take() -> Any:
+                steps.append(f"{self.name} {step}")
+                return FAILURE if step == self.fails else SUCCESS
+
+            return take
+
+    front, rear = Node("front"), Node("rear")
+    nodes: Any = [front, rear]
+    assert ros_main._autostart(nodes) is None
+    assert steps == [f"{name} trigger_{step}" for step in ("configure", "activate") for name in NAMES]
+    rear.fails = "trigger_configure"
+    del steps[:]
+    assert ros_main._autostart(nodes) is rear and steps == ["front trigger_configure", "rear trigger_configure"]
+    del steps[:]
+    ros_main._destroy(nodes)
+    assert steps == [f"{name} {step}" for step in ("take_no_more", "destroy_node") for name in NAMES]
+
+
 @pytest.mark.parametrize("arguments", [[], ["--ros-args"], ["one.yaml", "two.yaml"], ["--help"]])
 def test_a_process_without_its_list_says_how_it_is_started(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -208,19 +277,23 @@ def test_a_method_that_was_given_up_is_loaded_anew_and_those_that_have_it_keep_i
     shared = SharedMethod(functools.partial(small_retrofit, SlantedWall()))
     first, second = shared.take("/front", settings_of()), shared.take("/rear", settings_of())
     before = shared.common
-    shared.give_up()
+    shared.give_up("/front")
     shared.leave("/front")
     again = shared.take("/front", settings_of())
     assert again not in (first, second) and shared.common is not before
-    shared.leave("/rear")  # of the old one
-    assert shared.common is not None
+    loaded = shared.common
+    shared.give_up("/rear")  # of the old one
+    shared.leave("/rear")
+    assert shared.common is loaded
+    shared.take("/rear", settings_of())
+    assert shared.common is loaded  # and no third model
 
 
 def test_a_load_that_was_given_up_and_ends_late_is_nobody_s() -> None:
     shared: SharedMethod
 
     def slow(settings: Settings) -> Retrofit:
-        shared.give_up()  # meanwhile
+        shared.give_up("/front")  # meanwhile
         return small_retrofit(SlantedWall(), settings)
 
     shared = SharedMethod(slow)
