@@ -22,6 +22,7 @@ from depth_retrofit_ros.io.video_reader import quiet_opencv
 _PROBED = (64, 64)
 _NEARLY_FULL = 1 << 20  # bytes
 _MS_PER_S = 1000.0
+_NEVER = (1 << 31) - 1  # frames
 _ON_TIME = 0.25  # of a frame: how far one may be from its place in a video of constant rate; a file's times are rounded
 
 
@@ -77,7 +78,9 @@ class PartWriter:
 def join_parts(parts: Sequence[Path], times_ms: Sequence[float], path: Path, size: tuple[int, int], fps: float) -> None:
     """The parts' frames, one after the other, as they are encoded; times_ms: of each of them, increasing. Raises OutputError."""
     rate, ticks = ticks_of(times_ms, fps)
-    writer = _writer(path, size, rate, [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1])
+    # Which frames stand alone is told of each: by default all would count as such, and no browser could jump to one that does not.
+    raw = [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1, cv2.VIDEOWRITER_PROP_KEY_INTERVAL, _NEVER]
+    writer = _writer(path, size, rate, raw)
     if not writer.isOpened():
         raise _unwritable(path)
     count = 0
@@ -85,6 +88,7 @@ def join_parts(parts: Sequence[Path], times_ms: Sequence[float], path: Path, siz
         for data, is_key in _packets(part):
             if count < len(ticks):
                 writer.set(cv2.VIDEOWRITER_PROP_PTS, ticks[count])
+                writer.set(cv2.VIDEOWRITER_PROP_DTS_DELAY, count - ticks[count])  # decoded when shown: else they count by one
                 writer.set(cv2.VIDEOWRITER_PROP_KEY_FLAG, int(is_key))
                 writer.write(data)
             count += 1

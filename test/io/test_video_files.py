@@ -80,6 +80,27 @@ def test_parts_are_joined_without_being_encoded_again(tmp_path: Path) -> None:
         join_parts(parts, [50.0 * number for number in range(5)], tmp_path / "all.mp4", (64, 48), FPS)
 
 
+def boxes(path: Path, name: bytes, width: int) -> list[tuple[int, ...]]:
+    """The table of an MP4's box, in rows of ``width`` numbers."""
+    data = path.read_bytes()
+    at = data.index(name) + 8
+    count = int.from_bytes(data[at : at + 4], "big")
+    numbers = np.frombuffer(data, ">u4", count * width, at + 4).reshape(count, width)
+    return [tuple(map(int, row)) for row in numbers]
+
+
+def test_players_find_the_times_and_the_frames_that_stand_alone(tmp_path: Path) -> None:
+    video = write_video(
+        tmp_path / "a.mp4", 15, times_ms=[0.0, *(10.0 * 2.0**number for number in range(7)), *range(900, 1600, 100)]
+    )
+    assert b"ctts" not in video.read_bytes()  # frames are decoded when they are shown
+    ticks = [ticks for count, ticks in boxes(video, b"stts", 2) for _ in range(count)]
+    clock = int.from_bytes(video.read_bytes()[video.read_bytes().index(b"mdhd") + 16 :][:4], "big")
+    assert [round(1000 * length / clock) for length in ticks[:14]] == [10, 10, 20, 40, 80, 160, 320, 260, *[100] * 6]
+    alone = [number for (number,) in boxes(video, b"stss", 1)]
+    assert alone[0] == 1 and 1 < len(alone) < 5
+
+
 def test_the_clock_is_the_rate_where_all_are_on_time() -> None:
     ntsc = 30000 / 1001
     assert ticks_of([round(1000 * tick / ntsc, 2) for tick in (0, 1, 2, 5)], ntsc) == (ntsc, [0, 1, 2, 5])
