@@ -21,6 +21,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "metres from a depth camera, and at least 10 Hz",
             "depth-retrofit run --target-fps 10 --ros-args -p align:=scale-shift -r sparse_depth:=/camera/depth",
         ),
+        ("a webcam, without a camera driver of ROS", "depth-retrofit run --camera 0 --hfov 69"),
     ),
     "view": (
         ("live, beside a node that runs", "depth-retrofit view"),
@@ -33,6 +34,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "depth-retrofit image photo.jpg --out out/photo --hfov 69 --model moge-2-small",
         ),
         ("refine the depth maps of another program", "depth-retrofit image photo.jpg --out out/photo --coarse maps"),
+    ),
+    "video": (
+        ("camera beside depth, as one video", "depth-retrofit video in.mp4 --out out.mp4"),
+        (
+            "depth held steady, and every frame's as a 16-bit PNG",
+            "depth-retrofit video in.mp4 --out out.mp4 --temporal on --depth out",
+        ),
     ),
     "reconstruct": (
         ("photos of one scene, as one cloud", "depth-retrofit reconstruct a.jpg b.jpg c.jpg --out out/scene"),

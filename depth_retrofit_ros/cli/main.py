@@ -36,6 +36,7 @@ def build_parser() -> Parser:
         replay,
         run,
         train,
+        video,
         view,
     )
     from depth_retrofit_ros.cli.examples import epilogue
@@ -44,7 +45,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="depth-retrofit", description="Dense, sharp depth at camera resolution from one camera.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_commands()
-    for command in (demo, run, view, image, reconstruct, replay, evaluate, bench, train, models, messages, completion):
+    for command in (demo, run, view, image, video, reconstruct, replay, evaluate, bench, train, models, messages, completion):
         command.add_parser(commands)
     for words, named in all_commands(parser).items():
         named.epilogue = epilogue(words)
