@@ -21,22 +21,24 @@ PICTURES = {"image": "Image", "depth": "Depth", "selection": "Refined pixels", "
 SHOWN_FIRST = ("image", "depth")
 POINTS_MOST = 200_000
 POINTS_STEP = 5_000
-_EMPTY = np.full((9, 16, 3), 40, np.uint8)  # in place of a picture that has not come yet
+_NOTHING = np.zeros((1, 1, 3), np.uint8)  # before the first picture, which shows it
 _COLORS = {"ok": "#2f9e44", "warn": "#f08c00", "lost": "#e03131"}
 _JPEG_QUALITY = 85
 _CLOUD, _CAMERA = "/cloud", "/camera"
 _PICTURES_WIDTH = 430.0  # of the panel with the pictures [px]
-_FOV_DEG = 55.0
-_BEHIND, _ASIDE, _ABOVE = 0.35, 0.18, 0.2  # the first look at the cloud, in its distances from the camera
+_FOV_DEG = 50.0
+_BEHIND, _ASIDE, _ABOVE = 0.3, 0.2, 0.18  # the first look at the cloud, in its distances from the camera
 
 
 @dataclass(slots=True)
 class _Browser:
-    """What one browser has of its own. boxes, images: by picture; placed: whether it looks at the cloud already."""
+    """What one browser has of its own. boxes, images: by picture; seen: the pictures that it was sent; placed: whether it looks at
+    the cloud already."""
 
     client: Any
     boxes: dict[str, Any] = field(default_factory=dict)
     images: dict[str, Any] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
     placed: bool = False
 
     def wants(self, picture: str) -> bool:
@@ -69,7 +71,7 @@ class WebPage:
         self._points = gui.add_slider(
             "Points", 0, POINTS_MOST, POINTS_STEP, min(points, POINTS_MOST), hint="of the cloud at most; 0: no cloud"
         )
-        self._size = gui.add_slider("Point size", 0.2, 4.0, 0.1, 1.0, hint="1: points that touch at the cloud's median distance")
+        self._size = gui.add_slider("Point size", 0.2, 4.0, 0.1, 1.5, hint="1: points at the cloud's median distance touch")
         self._budget.on_update(self._on_budget)
 
     @property
@@ -91,7 +93,7 @@ class WebPage:
             self._browsers[number] = self._meet(clients[number])
         for browser in self._browsers.values():
             for name, image in browser.images.items():
-                image.visible = browser.wants(name)
+                image.visible = name in browser.seen and browser.wants(name)
         if self._cloud is not None:
             self._cloud.visible = self.points > 0
             self._cloud.point_size = self._point_size()
@@ -115,6 +117,8 @@ class WebPage:
         for browser in self._browsers.values():
             if browser.wants(name):
                 browser.images[name].image = picture
+                browser.images[name].visible = True
+                browser.seen.add(name)
 
     def show_cloud(self, points: Points) -> None:
         """In place of the one before. A slow browser misses some."""
@@ -166,7 +170,7 @@ class WebPage:
         with panel.add_tab("Pictures"):
             for name, title in PICTURES.items():
                 browser.boxes[name] = gui.add_checkbox(title, name in SHOWN_FIRST, visible=name in self._offered)
-                browser.images[name] = gui.add_image(_EMPTY, format="jpeg", jpeg_quality=_JPEG_QUALITY, visible=browser.wants(name))
+                browser.images[name] = gui.add_image(_NOTHING, format="jpeg", jpeg_quality=_JPEG_QUALITY, visible=False)
         panel.dock_left()
         panel.set_width(_PICTURES_WIDTH)
         browser.placed = self._extent is not None  # the initial camera looks at it
@@ -187,7 +191,10 @@ class WebPage:
             _CAMERA,
             fov=2 * math.atan(found.slopes[1]),
             aspect=found.slopes[0] / max(found.slopes[1], 1e-3),
-            scale=0.08 * found.distance,
+            scale=0.04 * found.distance,
+            thickness=1.5,
+            thickness_units="screen",
+            cast_shadow=False,
             color=(255, 0, 128),
         )
 

@@ -1,4 +1,8 @@
-"""viser's server as this project wants it: at one address, for pages of its own only, without a word and without a tunnel."""
+"""viser's server as this project wants it: at one address, silent, for pages of its own only, and careful with what they send.
+
+viser believes its pages: they may overwrite any attribute of a control, and ask the server to open a tunnel to the outside. So what
+comes in is looked at before viser sees it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,19 @@ from urllib.parse import urlsplit
 
 from depth_retrofit_ros.errors import OutputError, SetupError
 
+_MOST_BYTES = 1 << 16  # of a message from a page
+_LARGEST = 1e9  # number in one: viser sends it on to all pages, and cannot send every integer
+_POSE = {
+    "wxyz": 4,
+    "position": 3,
+    "look_at": 3,
+    "up_direction": 3,
+    "fov": 0,
+    "near": 0,
+    "far": 0,
+    "image_height": 0,
+    "image_width": 0,
+}
 _INSTALL = "pip install 'viser~=1.1.1' (or depth_retrofit_ros[web])"
 
 
@@ -32,8 +49,6 @@ def start_server(host: str, port: int, label: str) -> Any:
     warnings.filterwarnings("ignore", "Queued a .* on a closed connection")  # a browser that leaves while it is written to
     with _guarded(transport, is_loopback(host)) as guarded, _unheard():
         server = viser.ViserServer(host=host, port=port, label=label, verbose=False)
-    # Any browser may ask the server to open a tunnel from an outside machine to it.
-    server.request_share_url = lambda verbose=True: None
     if not guarded or port not in (0, server.get_port()):
         stop_server(server)
         if not guarded:
@@ -84,10 +99,36 @@ def is_allowed(host: str | None, origin: str | None, loopback: bool) -> bool:
     return not (loopback and not is_loopback(name)) and origin_place in (None, host)
 
 
+def is_expected(message: Any) -> bool:
+    """Whether this, unpacked, is one of the two messages that our pages send: where a browser looks, and the value of a control.
+
+    A control's value is a truth value or a number.
+    """
+    match message:
+        case {"type": "GuiUpdateMessage", "uuid": str(), "updates": {"value": value, **other}, **rest}:
+            return not other and not rest and _is_number(value)
+        case {"type": "ViewerCameraMessage", **pose}:
+            return pose.keys() == _POSE.keys() and all(_is_vector(pose[name], count) for name, count in _POSE.items())
+    return False
+
+
+def _is_vector(value: Any, count: int) -> bool:
+    """So many numbers; 0: a number."""
+    if count == 0:
+        return _is_number(value)
+    return isinstance(value, list) and len(value) == count and all(map(_is_number, value))
+
+
+def _is_number(value: Any) -> bool:
+    """Also a truth value; neither NaN nor infinite nor huge."""
+    return isinstance(value, int | float) and abs(value) <= _LARGEST
+
+
 @contextlib.contextmanager
 def _guarded(transport: ModuleType, loopback: bool) -> Iterator[list[Any]]:
-    """While a server is started, its requests are given to ``is_allowed`` before anything else; yields the servers that have it."""
+    """Servers that are started meanwhile ask ``is_allowed`` and ``is_expected`` first; yields those servers."""
     serve, servers = transport.serve, []
+    from msgspec import MsgspecError, msgpack
 
     def guarded_serve(
         handler: Any, *arguments: Any, process_request: Callable[[Any, Any], Any] | None = None, **options: Any
@@ -98,7 +139,24 @@ def _guarded(transport: ModuleType, loopback: bool) -> Iterator[list[Any]]:
                 return connection.respond(http.HTTPStatus.FORBIDDEN, "for pages of this server only\n")
             return None if process_request is None else process_request(connection, request)
 
-        server = serve(handler, *arguments, process_request=answer, **options)
+        async def handle(connection: Any) -> None:
+            receive = connection.recv
+
+            async def receive_expected(*arguments: Any, **options: Any) -> Any:
+                while True:
+                    data = await receive(*arguments, **options)
+                    try:
+                        message = msgpack.decode(data) if isinstance(data, bytes) else None
+                    except MsgspecError:
+                        continue
+                    if is_expected(message):
+                        return data
+
+            connection.recv = receive_expected
+            await handler(connection)
+
+        options["max_size"] = _MOST_BYTES
+        server = serve(handle, *arguments, process_request=answer, **options)
         servers.append(server)
         return server
 

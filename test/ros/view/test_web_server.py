@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from depth_retrofit_ros.errors import OutputError, SetupError
-from depth_retrofit_ros.ros.view.web_server import is_allowed, is_loopback, start_server, stop_server
+from depth_retrofit_ros.ros.view.web_server import is_allowed, is_expected, is_loopback, start_server, stop_server
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,41 @@ def test_pages_from_elsewhere_are_refused(host: str | None, origin: str | None, 
 def test_what_only_this_machine_reaches() -> None:
     assert all(is_loopback(host) for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost"))
     assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "10.0.0.5", "robot", ""))
+
+
+POSE = {"wxyz": [1.0, 0, 0, 0], "position": [0, 0, 0], "look_at": [0, 0, 1], "up_direction": [0, -1, 0]}
+CAMERA = {"type": "ViewerCameraMessage", **POSE, "fov": 1.0, "near": 0.1, "far": 9, "image_height": 480, "image_width": 640}
+
+
+@pytest.mark.parametrize("value", [True, 0, 0.25, 7.0, -3])
+def test_a_page_says_where_it_looks_and_what_its_controls_are_at(value: object) -> None:
+    assert is_expected({"type": "GuiUpdateMessage", "uuid": "a", "updates": {"value": value}})
+    assert is_expected(CAMERA)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        [],
+        {},
+        {"type": "ShareUrlRequest"},
+        {"type": "FileTransferStartUpload", "uuid": "a"},
+        {"type": "GuiUpdateMessage", "uuid": "a", "updates": {"removed": True}},
+        {"type": "GuiUpdateMessage", "uuid": "a", "updates": {"value": 1, "update_cb": []}},
+        {"type": "GuiUpdateMessage", "uuid": 5, "updates": {"value": 1}},
+        *(
+            {"type": "GuiUpdateMessage", "uuid": "a", "updates": {"value": value}}
+            for value in ("<b>", float("nan"), 10**30, [1], None)
+        ),
+        {**CAMERA, "fov": "wide"},
+        {**CAMERA, "position": [0, 0]},
+        {**CAMERA, "more": 1},
+        {name: value for name, value in CAMERA.items() if name != "near"},
+    ],
+)
+def test_nothing_else_of_a_page_is_listened_to(message: object) -> None:
+    assert not is_expected(message)
 
 
 @pytest.fixture
