@@ -92,11 +92,13 @@ class NodeWatch:
             return NodeState("lost", f"node lost, waiting: {self._name} is silent for {now_s - self._heard_s:.0f} s")
         problems = [(level, text) for concern in _CONCERNS for level, text in [self._reports.get(concern, (0, ""))]]
         said = next((text for level, text in problems if level >= _LEVEL_WARN), None)
-        stage = self._reports.get("input", (0, ""))[1]
+        stage = self._reports.get("input", (0, ""))[1]  # or, of an active node, the rate of its images
+        if stage.endswith("Hz"):
+            stage = f"images come, {stage}, and none is answered"
         lines = [" · ".join(f"{name} {self._counts[name]}" for name in _COUNTS if name in self._counts)]
         rate = self._rate(now_s)
         if rate is None:
-            return NodeState("warn", f"no frames: {said or stage or 'none is answered yet'}", tuple(filter(None, lines)))
+            return NodeState("warn", f"no frames: {said or stage}", tuple(filter(None, lines)))
         stats = self._stats
         assert stats is not None  # there is a rate
         headline = f"{rate:.1f} frames/s · {stats.total_ms:.0f} ms each · budget {stats.budget:.3g}"
