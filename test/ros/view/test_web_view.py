@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,9 +77,16 @@ def test_browsers_see_pictures_and_cloud_and_cost_nothing_once_they_left(graph: 
         wait_until(lambda: f"{NODE}/depth/selection" in inputs(graph), "the selection")
         repeat_until(send, lambda: len(second.pictures) == 3, "the selection's picture")
         assert len(first.pictures) == 2, "each browser chooses its own"
-        wait_until(
-            lambda: not (first.find("Confidence") or {"visible": True})["visible"], "the end of what this node does not offer"
-        )
+        wait_until(lambda: not (first.find("Confidence") or {"visible": True})["visible"], "what this node offers")
+        confidence = image_message(stamp_s=10**6)
+        confidence.encoding, confidence.step, confidence.width = "32FC1", 4, 1
+        confidence.data = array.array("B", np.full(48, 0.5, np.float32).tobytes())
+        publisher = graph.client.create_publisher(Image, f"{NODE}/depth/confidence", 1)  # as a node that offers it
+        first.set("Confidence", True)
+        wait_until(lambda: publisher.get_subscription_count() > 0, "its subscription")
+        repeat_until(lambda: publisher.publish(confidence), lambda: len(first.pictures) == 3, "its picture")
+        grays = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for data in first.pictures]
+        assert any(gray.shape == (48, 1, 3) and np.ptp(gray) == 0 and abs(int(gray[0, 0, 0]) - 128) < 3 for gray in grays)
     wait_until(lambda: not inputs(graph) and not list(graph.client.clients), "the end of all of it")
     wait_until(lambda: not node._processor._outputs.wanted, "the node's rest")
 
