@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import shutil
@@ -26,9 +27,10 @@ class Chromium:
 
     def __init__(self, folder: Path, address: str, size: tuple[int, int] = (1280, 720)) -> None:
         self.requested: list[str] = []
-        self.said: list[str] = []  # on its console, and what it threw
+        self.errors: list[str] = []
         self._folder, self._address, self._size = folder, address, size
         self._numbers = itertools.count(1)
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Chromium:
         from websockets.sync.client import connect
@@ -42,7 +44,7 @@ class Chromium:
             told = self._folder / "DevToolsActivePort"
             wait_until(lambda: told.is_file() and len(told.read_text().splitlines()) == 2, "Chromium")
             port, path = told.read_text().split()
-            self._socket = connect(f"ws://127.0.0.1:{port}{path}", max_size=None)
+            self._socket = self._stack.enter_context(connect(f"ws://127.0.0.1:{port}{path}", max_size=None))
             self._session: str | None = None
             targets = self.call("Target.getTargets")["targetInfos"]
             target = next(target["targetId"] for target in targets if target["type"] == "page")
@@ -56,10 +58,10 @@ class Chromium:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._socket.close()
         self._end()
 
     def _end(self) -> None:
+        self._stack.close()
         self._process.terminate()
         try:
             self._process.wait(PATIENCE_S)
@@ -87,8 +89,8 @@ class Chromium:
             self.requested.append(found["request"]["url"])
         elif message.get("method") == "Network.webSocketCreated":
             self.requested.append(found["url"])
-        elif message.get("method") in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled"):
-            self.said.append(json.dumps(found)[:500])
+        elif message.get("method") == "Runtime.exceptionThrown" or found.get("type") == "error":  # the latter on the console
+            self.errors.append(json.dumps(found)[:500])
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
@@ -98,7 +100,7 @@ class Chromium:
 
     def text(self) -> str:
         """What can be read on the page."""
-        return str(self.evaluate("document.body.innerText"))
+        return str(self.evaluate("document.body ? document.body.innerText : ''"))
 
     def press(self, key: str) -> None:
         """A key, in whatever has the focus."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
@@ -21,19 +22,15 @@ class PageClient:
         self.elements: dict[str, dict[str, Any]] = {}  # by uuid
         self.nodes: dict[str, dict[str, Any]] = {}
         self.received = 0
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> PageClient:
         import viser
         from websockets.sync.client import connect
 
         self._msgpack, self._zstd = pytest.importorskip("msgspec").msgpack, pytest.importorskip("zstandard")
-        self._socket = connect(
-            self._address.replace("http", "ws"),
-            origin=self._address,
-            subprotocols=[f"viser-v{viser.__version__}"],
-            max_size=None,
-            compression=None,
-        )
+        options = {"origin": self._address, "subprotocols": [f"viser-v{viser.__version__}"], "max_size": None, "compression": None}
+        self._socket = self._stack.enter_context(connect(self._address.replace("http", "ws"), **options))
         self._thread = threading.Thread(target=self._read, name="page client")
         self._thread.start()
         pose = {"wxyz": (1.0, 0.0, 0.0, 0.0), "position": (0.0, 0.0, -1.0), "look_at": (0.0, 0.0, 1.0)}
@@ -42,7 +39,7 @@ class PageClient:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._socket.close()
+        self._stack.close()
         self._thread.join(PATIENCE_S)
 
     def send(self, kind: str, **fields: Any) -> None:

@@ -47,4 +47,4 @@ def test_the_page_shows_points_sets_the_budget_and_says_that_the_node_is_lost(
         wait_until(lambda: "node lost, waiting" in page.text(), "the loss")
         strange = [url for url in page.requested if not url.startswith((web.address, f"ws{web.address[4:]}", "data:", "blob:"))]
         assert page.requested and not strange, "the page needs no network"
-        assert not page.said
+        assert not page.errors
