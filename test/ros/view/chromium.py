@@ -110,4 +110,6 @@ class Chromium:
     def screenshot(self) -> np.ndarray:
         """``uint8 [H, W, 3]`` RGB."""
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
-        return np.ascontiguousarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None
+        return np.ascontiguousarray(picture[..., ::-1])

@@ -43,6 +43,13 @@ class Camera:
         self._images.publish(image_message(stamp_s=self._stamp))
 
 
+def decoded(data: bytes) -> np.ndarray:
+    """A picture of the page."""
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return np.asarray(picture)
+
+
 def inputs(graph: Graph) -> set[str]:
     """What the viewer's node is subscribed to."""
     return {subscription.topic_name for subscription in graph.client.subscriptions}
@@ -64,7 +71,7 @@ def test_browsers_see_pictures_and_cloud_and_cost_nothing_once_they_left(graph: 
         for client in (first, second):
             repeat_until(send, lambda client=client: "points" in client.nodes.get("/cloud", {}), "a cloud")  # type: ignore[misc]
             wait_until(lambda client=client: len(client.pictures) == 2, "image and depth")  # type: ignore[misc]
-            sizes = {cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape for data in client.pictures}
+            sizes = {decoded(data).shape for data in client.pictures}
             assert sizes == {(48, 64, 3)}
         repeat_until(send, lambda: "frames/s" in first.said and "received" in first.said, "the node's state")
         second.set("Points", 5000)
@@ -85,7 +92,7 @@ def test_browsers_see_pictures_and_cloud_and_cost_nothing_once_they_left(graph: 
         first.set("Confidence", True)
         wait_until(lambda: publisher.get_subscription_count() > 0, "its subscription")
         repeat_until(lambda: publisher.publish(confidence), lambda: len(first.pictures) == 3, "its picture")
-        grays = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for data in first.pictures]
+        grays = [decoded(data) for data in first.pictures]
         assert any(gray.shape == (48, 1, 3) and np.ptp(gray) == 0 and abs(int(gray[0, 0, 0]) - 128) < 3 for gray in grays)
     wait_until(lambda: not inputs(graph) and not list(graph.client.clients), "the end of all of it")
     wait_until(lambda: not node._processor._outputs.wanted, "the node's rest")
