@@ -48,8 +48,9 @@ lint: setup
 # Plugins are named, because a sourced ROS brings its own for an older pytest.
 PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p pytest_timeout
 
+# A file's tests stay in one process, which shares what it has loaded and compiled; each process has a ROS domain of its own.
 test: lint
-	$(PYTEST)
+	$(PYTEST) -p xdist -n auto --maxprocesses 4 --dist loadfile
 
 # Also of the processes that tests start (pyproject.toml): a node, a player, a command.
 coverage: setup

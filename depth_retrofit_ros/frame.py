@@ -67,6 +67,9 @@ class DepthFrame:
     ``pointcloud.normals.surface_normals`` makes those of the frame. sky: ``bool [h, w]``, where the coarse model says that there is
     no surface, of a model that does; ``pointcloud.surfaces.surface_depth`` leaves that out. refined_normals: ``float32 [3, K]``, at
     the refined pixels, of a refiner that gives some and a frame with a camera, 0 where it did not look; see ``surface_normals``.
+    score: ``float32 [h, w]``, the uncertainty on the coarse grid. choice_entropy: ``float32 [K]``, nats, of the choice between
+    surfaces at each refined pixel, of a refiner that chooses; model: the coarse model's name.
+    ``confidence.estimate.confidence_of`` is made of these.
     """
 
     depth: torch.Tensor
@@ -83,6 +86,9 @@ class DepthFrame:
     normals: torch.Tensor | None = None
     sky: torch.Tensor | None = None
     refined_normals: torch.Tensor | None = None
+    score: torch.Tensor | None = None
+    choice_entropy: torch.Tensor | None = None
+    model: str = ""
 
     @property
     def metric(self) -> bool:

@@ -171,7 +171,7 @@ class Retrofit:
                 given = RefinerInput(image, small, coarse, depth, score, pixels, frame.camera, self.coarse.name)
                 refined = self.refiner.refine(given)
             with stage("fuse"):
-                gate, fused_at_pixels, normals = self.refiner.fuse(refined)
+                gate, fused_at_pixels, normals, entropy = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
                 seen = coarse.depth
                 if coarse.unknown is not None:
@@ -187,7 +187,8 @@ class Retrofit:
         if frame.camera is None:
             normals = None  # whoever has none assumes one for the shape, which the refiner was not told of
         made = (fused, depth, seen, source, pixels, gate)
-        answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, image, coarse.normals, coarse.sky, normals)
+        beside = (image, coarse.normals, coarse.sky, normals, score, entropy)
+        answer = DepthFrame(*made, frame.stamp_ns, frame.frame_id, frame.camera, {}, *beside, model=self.coarse.name)
         return RefiningFrame(coarse, answer, self._refine_stream.record(), stage)
 
     def finish(self, refining: RefiningFrame) -> DepthFrame:

@@ -81,6 +81,7 @@ PARAMETERS = {
     "scan_range_min": ("scan_range_min", float),
     "scan_range_max": ("scan_range_max", float),
     "scan_frame": ("scan_frame", str),
+    "min_confidence": ("min_confidence", float),
     "align": ("align", str),
     "max_residual": ("max_residual", float),
     "sparse_points_pose": ("sparse_points_pose", numbers),
@@ -136,7 +137,8 @@ def generate_launch_description() -> LaunchDescription:
                 "outputs",
                 "",
                 "Images and clouds to offer, such as depth,points; of depth, depth_mm, points, preview, selection, normals, "
-                "normals_preview, depth_compressed, depth_mm_compressed, preview_compressed, disparity, scan" + KEPT,
+                "normals_preview, depth_compressed, depth_mm_compressed, preview_compressed, disparity, scan, confidence, "
+                "confidence_8bit" + KEPT,
             ),
             argument("cloud_stride", "", "The cloud takes every n-th pixel in both directions" + KEPT),
             argument("cloud_rate", "", "Upper limit of clouds per second, of each topic; 0.0: one with every depth image" + KEPT),
@@ -163,6 +165,7 @@ def generate_launch_description() -> LaunchDescription:
             argument("scan_range_min", "", "Nearest range of the scan, in metres" + KEPT),
             argument("scan_range_max", "", "Farthest range of the scan, in metres" + KEPT),
             argument("scan_frame", "", "Frame of the scan, at the camera with x forward" + KEPT),
+            argument("min_confidence", "", "Depth and what is made of it are unknown where confidence is lower; 0.0: off" + KEPT),
             argument("align", "", "Bring depth to metres by sparse depth" + KEPT, ("", "none", "scale", "scale-shift")),
             argument("max_residual", "", "Aligned depth counts as metres up to this median relative error" + KEPT),
             argument("sparse_points_pose", "", "Pose of their frame in the optical frame: x y z qx qy qz qw" + KEPT),

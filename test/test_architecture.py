@@ -19,7 +19,7 @@ from test.paths import ROOT
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "lazy"}),
     frozenset({"sparse", "device", "io", "camera", "lens", "frame"}),
-    frozenset({"coarse", "upsampling", "selection", "refinement", "scale", "pointcloud"}),
+    frozenset({"coarse", "upsampling", "selection", "refinement", "scale", "pointcloud", "confidence"}),
     frozenset({"preset_names"}),
     frozenset({"presets"}),
     frozenset({"retrofit", "loading"}),

@@ -383,6 +383,7 @@ def test_on_cuda_nothing_waits_between_launch_and_the_filled_outputs(cuda_graphs
     def published(answer: DepthFrame, frame: Frame) -> dict[str, np.ndarray]:
         room = {"depth": np.empty((360, 640), np.float32), "points": np.empty((180, 320, 4), np.float32)}
         room |= {"preview": np.empty((360, 640, 3), np.uint8), "selection": np.empty((360, 640), np.uint8)}
+        room |= {"confidence": np.empty((360, 640), np.float32), "confidence_8bit": np.empty((360, 640), np.uint8)}
         with retrofit.stream():
             fills = outputs.begin(answer, frame, list(room), 2)
             for name, fill in fills.items():
@@ -401,6 +402,7 @@ def test_on_cuda_nothing_waits_between_launch_and_the_filled_outputs(cuda_graphs
     for answer, wanted in zip(got, expected, strict=True):
         np.testing.assert_allclose(answer["depth"], wanted["depth"], rtol=1e-3)
         np.testing.assert_allclose(answer["points"][..., :3], wanted["points"][..., :3], rtol=1e-3, atol=1e-3)
+        assert np.mean(np.abs(answer["confidence"] - wanted["confidence"])) < 1e-2
         for name in ("preview", "selection"):
             assert np.mean(answer[name] != wanted[name]) < 1e-2, name
 

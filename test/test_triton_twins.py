@@ -231,6 +231,8 @@ def check_outputs(device: str) -> None:
         refined[:, ::3] = 0.0  # where the refiner did not look
         made = DepthFrame(depth, depth, coarse, "model", pixels, torch.ones(0), camera=camera, image=image, sky=sky)
         made = made if index else replace(made, refined_normals=refined)
+        shares = torch.linspace(0.1, 0.9, pixels.count)
+        made = replace(made, gate=shares, base=1.1 * depth, score=torch.rand(2, 6), choice_entropy=shares)
         room: dict[str, np.ndarray] = {
             name: np.empty(size, kind) for name, kind in (("depth", np.float32), ("depth_mm", np.uint16), ("selection", np.uint8))
         }
@@ -239,9 +241,11 @@ def check_outputs(device: str) -> None:
         derived = {"depth_compressed": np.uint16, "depth_mm_compressed": np.uint16, "disparity": np.float32}
         room |= {name: np.empty(size, kind) for name, kind in derived.items()}
         room |= {"scan": np.empty(size[1], np.float32), "preview_compressed": np.empty((*size, 3), np.uint8)}
+        room |= {"confidence": np.empty(size, np.float32), "confidence_8bit": np.empty(size, np.uint8)}
         wanted = {name: values.copy() for name, values in room.items()}
-        fills = outputs.begin(at(device, made), frame, list(room), stride)
-        host = HostOutputs(torch.device("cpu")).begin(made, frame, list(room), stride)
+        cut: dict[str, Any] = {"min_confidence": 0.4 * index}
+        fills = outputs.begin(at(device, made), frame, list(room), stride, **cut)
+        host = HostOutputs(torch.device("cpu")).begin(made, frame, list(room), stride, **cut)
         for name in room:
             fills[name](room[name])
             host[name](wanted[name])
@@ -258,6 +262,9 @@ def check_outputs(device: str) -> None:
         )
         off = np.abs(np.subtract(got, right))  # a level by a rounding
         assert off.max() <= 1 and off.mean() < 2e-3
+        np.testing.assert_allclose(room["confidence"], wanted["confidence"], rtol=1e-4)
+        assert np.abs(room["confidence_8bit"].astype(int) - wanted["confidence_8bit"]).max() <= 1
+        assert not index or np.isnan(room["depth"]).sum() > np.isnan(depth.numpy()).sum(), "some of it is cut"
         near(torch.from_numpy(room["normals"]), torch.from_numpy(wanted["normals"]), 1e-3)
         off = np.abs(room["normals_preview"].astype(int) - colorize_normals(room["normals"].transpose(2, 0, 1)))
         assert off.max() <= 1 and off.mean() < 2e-3

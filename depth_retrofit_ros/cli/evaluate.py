@@ -125,6 +125,9 @@ def run(args: argparse.Namespace) -> int:
         )
     document = summarize(entries, facts(args, source.name, str(coarse.device)) | {"notes": notes})
     print(f"\n{table(document, SHOWN)}\n\nmean |ln depth - ln truth| by class of pixels\n{class_table(document)}\n")
+    if stated := document["summary"]["confidence"]:
+        shown = (f"{name} " + ("unknown" if value is None else f"{value:.3f}") for name, value in stated.items())
+        print(f"confidence of the refined depth (docs/confidence.md): {', '.join(shown)}\n")
     for name, text in document["summary"]["notes"].items():
         print(f"{name}: {text}")
     if args.json is not None:

@@ -58,6 +58,9 @@ def add_parser(subparsers: Subparsers) -> None:
         help="for a model that takes it: a sensor's depth of the photo's view (16-bit PNG in mm, 0 unknown), or NAME.png there",
     )
     parser.add_argument("--normals", action="store_true", help="surface normals, too, as .npz and as a picture")
+    parser.add_argument(
+        "--confidence", action="store_true", help="probability that a pixel is within 5 %% of the truth, too, as .npy and 8-bit PNG"
+    )
     add_camera_options(parser)
     add_coarse_maps_options(parser)
     add_model_options(parser)
@@ -184,6 +187,8 @@ def process(
     done_s = time.perf_counter()
     with fitting_into_memory(f"the results of {file} ({width}x{height})", "give a larger --ply STRIDE, or scale it down"):
         written = write_results(stem, frame, result, args.ply, args.normals)
+        if args.confidence:
+            written["files"] |= write_confidence(stem, result)
         remove_other_kind(stem.parent, written["files"].values(), recorded, result.metric)
     times_ms = {
         "read": 1e3 * (read_s - start_s),
@@ -309,6 +314,18 @@ def write_normals(stem: Path, result: DepthFrame) -> dict[str, str]:
     with writing(path):
         np.savez_compressed(path, normals=normals)
     write_image(stem.with_name(names["normals_preview"]), colorize_normals(normals))
+    return names
+
+
+def write_confidence(stem: Path, result: DepthFrame) -> dict[str, str]:
+    """Confidence as float32 [H, W] 0…1, NaN where depth is unknown, and as a grey picture. Returns the names of the files."""
+    from depth_retrofit_ros.confidence.estimate import confidence_of, to_8bit
+    from depth_retrofit_ros.io.depth_files import write_depth_npy, write_image
+
+    confidence = confidence_of(result).cpu()
+    names = {"confidence": f"{stem.name}_confidence.npy", "confidence_8bit": f"{stem.name}_confidence.png"}
+    write_depth_npy(stem.with_name(names["confidence"]), confidence.numpy())
+    write_image(stem.with_name(names["confidence_8bit"]), to_8bit(confidence)[..., None].expand(-1, -1, 3).numpy())
     return names
 
 

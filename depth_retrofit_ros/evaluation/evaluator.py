@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.far_limit import limit_far
+from depth_retrofit_ros.confidence.correctness import is_right
+from depth_retrofit_ros.confidence.estimate import confidence_of
 from depth_retrofit_ros.evaluation.baselines.equal_time import highest_resolution, is_resizable, predict_at
 from depth_retrofit_ros.evaluation.baselines.upsampling import UPSAMPLERS
 from depth_retrofit_ros.evaluation.data.dataset import Sample
@@ -22,9 +24,10 @@ from depth_retrofit_ros.evaluation.metrics.classes import pixel_classes
 from depth_retrofit_ros.evaluation.metrics.coverage import BUDGETS, coverage, high_error
 from depth_retrofit_ros.evaluation.metrics.edges import boundary_f1, edge_band, soft_edge_errors
 from depth_retrofit_ros.evaluation.metrics.pointwise import both_known, pointwise
+from depth_retrofit_ros.evaluation.metrics.reliability import RISKS, reliability, risk_areas
 from depth_retrofit_ros.evaluation.metrics.seams import Seams, seam_error
 from depth_retrofit_ros.evaluation.oracles import ORACLES, oracle_maps
-from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.presets import DEFAULT, Preset
 from depth_retrofit_ros.refinement.base import Refiner
 from depth_retrofit_ros.refinement.tiles.refiner import TileRefiner
@@ -47,7 +50,7 @@ class Evaluated:
     aligned as ``base``; truth: the reference in use; band, high_error, selected: bool [H, W]; classes: ``uint8 [H, W]``, see
     ``pixel_classes``; seams: where ``ce`` is taken. equal_time_px: the long side that the coarse model's input had in the same
     time, None where it cannot be chosen. moved_far: the share of the pixels with known truth whose depth
-    refinement more than doubled, NaN without any. left_out: see ``PixelSet``.
+    refinement more than doubled, NaN without any. left_out: see ``PixelSet``. confidence: see ``confidence_figures``.
     """
 
     sample: Sample
@@ -65,6 +68,7 @@ class Evaluated:
     equal_time_px: int | None
     moved_far: float
     left_out: int = 0
+    confidence: Figures = field(default_factory=dict)
 
 
 class Evaluator:
@@ -159,6 +163,7 @@ class Evaluator:
             equal_time_px=long_side,
             moved_far=moved_far(base, refined, truth),
             left_out=result.selection.left_out,
+            confidence=confidence_figures(result, np.where(_sky(sample), sample.depth, truth)),
         )
 
     def _long_side(self, coarse: CoarseModel, frame: Frame, limit_ms: float) -> int | None:
@@ -219,6 +224,18 @@ def figures_of(depth: np.ndarray, truth: np.ndarray, band: np.ndarray, fx: float
         "dbe_completeness": distances.completeness,
         "unknown_share": float(np.mean(~both_known(depth, depth)[known])) if known.any() else float("nan"),
     }
+
+
+def confidence_figures(result: DepthFrame, truth: np.ndarray) -> Figures:
+    """``ece`` and ``RISKS`` of the confidence, over the pixels whose truth is known, inf in the sky; NaN without any, none of an
+    answer that has no confidence."""
+    if result.score is None:
+        return {}
+    known = ~np.isnan(truth)
+    confidence, right = confidence_of(result).cpu().numpy()[known], is_right(result.depth.cpu().numpy(), truth)[known]
+    if not (~np.isnan(confidence)).any():
+        return dict.fromkeys(("ece", *RISKS), float("nan"))
+    return {"ece": reliability(confidence, right).calibration_error} | risk_areas(confidence, right)
 
 
 def seams_of(refiner: Refiner[Any], size: tuple[int, int]) -> Seams:

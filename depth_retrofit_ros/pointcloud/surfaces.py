@@ -11,16 +11,20 @@ AT_LIMIT = 0.9  # of the far limit, at which the sky lies: a refined pixel that 
 
 
 def surface_depth(result: DepthFrame) -> torch.Tensor:
-    """The frame's depth ``float32 [H, W]``, NaN where the coarse model itself says that there is sky.
+    """The frame's depth ``float32 [H, W]``, NaN in its sky, see ``sky_pixels``."""
+    return result.depth if result.sky is None else result.depth.masked_fill(sky_pixels(result), torch.nan)
+
+
+def sky_pixels(result: DepthFrame) -> torch.Tensor:
+    """``bool [H, W]``: where the coarse model itself says that there is sky, of an answer of one that says so.
 
     Its word counts for the pixels whose centers lie in its cells; but not for those that refinement brought nearer.
     """
-    if result.sky is None:
-        return result.depth
+    assert result.sky is not None
     sky = upsample_mask(result.sky, (result.depth.shape[0], result.depth.shape[1]))
     chosen = result.selection.indices.long()
     at_limit = result.sky & result.coarse.isfinite()  # a stored map's hole may lie within its sky
     limit = AT_LIMIT * torch.where(at_limit, result.coarse, -torch.inf).amax()
     kept = result.depth.flatten()[chosen] >= limit
     sky.view(-1)[chosen] &= kept
-    return result.depth.masked_fill(sky, torch.nan)
+    return sky

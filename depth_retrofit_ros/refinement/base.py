@@ -47,12 +47,14 @@ class Fused(NamedTuple):
 
     gate: ``float32 [K]``, the weight 0…1 that the coarse value kept, 1 where the refiner did not look; depth: ``float32 [K]`` in
     the unit of the coarse depth; normals: ``float32 [3, K]``, unit vectors of the optical frame that face the camera, 0 where the
-    refiner did not look, of one that gives some.
+    refiner did not look, of one that gives some; entropy: ``float32 [K]``, nats, of the choice between candidate surfaces, of a
+    refiner that chooses.
     """
 
     gate: Tensor
     depth: Tensor
     normals: Tensor | None = None
+    entropy: Tensor | None = None
 
 
 class Refiner(Protocol[Refined]):

@@ -84,7 +84,7 @@ def host_fills(
 
 
 def device_takes(
-    result: DepthFrame,
+    shown: Callable[[], DepthFrame],
     camera: Camera | None,
     settings: DerivedSettings,
     fetch: Callable[[str, torch.Tensor], Take],
@@ -94,12 +94,12 @@ def device_takes(
 ) -> dict[str, Callable[[], Take]]:
     """As ``host_fills``, where the answer lies: output → what enqueues it and returns how to wait for its values.
 
-    fetch: enqueues the copy of a named tensor; millimeters, preview: enqueue these outputs;
-    surfaces: ``surface_depth``. None of it waits for the device.
+    shown: the answer, with the depth that is shown; fetch: enqueues the copy of a named tensor; millimeters, preview: enqueue these
+    outputs; surfaces: ``surface_depth``. None of it waits for the device.
     """
 
     def inverse() -> Take:
-        take = fetch("depth_compressed", inverse_depth(result.depth, settings.inverse_depth))
+        take = fetch("depth_compressed", inverse_depth(shown().depth, settings.inverse_depth))
         return lambda: take().view(np.uint16)
 
     def disparities() -> Take:
@@ -109,7 +109,7 @@ def device_takes(
     def scan() -> Take:
         """The band alone is copied; its nearest points are the host's to find."""
         assert camera is not None
-        rows = settings.scan.rows(camera)
+        rows, result = settings.scan.rows(camera), shown()
         band = result.depth[rows]
         if result.sky is not None:
             band = torch.where(surfaces()[rows].isnan() & ~band.isnan(), torch.inf, band)

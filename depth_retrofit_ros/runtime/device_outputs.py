@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import torch
 
+from depth_retrofit_ros.confidence.estimate import confidence_of, cut_below, to_8bit
 from depth_retrofit_ros.device.cuda_streams import Download, Fetched, Upload
 from depth_retrofit_ros.device.resident import Resident
 from depth_retrofit_ros.frame import DepthFrame, Frame
@@ -47,14 +48,17 @@ class DeviceOutputs:
         stride: int,
         derived: DerivedSettings = DEFAULTS,
         cloud: CloudFilter = EVERYTHING,
+        min_confidence: float = 0.0,
     ) -> Mapping[str, Fill]:
         """Enqueue these outputs and their copies, one after the other, and wait for none of them. See ``HostOutputs.begin``."""
         normals = cache(lambda: surface_normals(result, self._rays).permute(1, 2, 0))
-        depth = cache(lambda: self._fetch("depth", result.depth))
-        millimeters = cache(lambda: self._millimeters(result.depth))
-        preview = cache(lambda: self._preview(result.depth, depth))
-        surfaces = cache(lambda: surface_depth(result))
-        of_cloud = (lambda: result.depth) if cloud.keep_sky else surfaces
+        confidence = cache(lambda: confidence_of(result))
+        shown = cache(lambda: cut_below(result, min_confidence, confidence()) if min_confidence > 0 else result)
+        depth = cache(lambda: self._fetch("depth", shown().depth))
+        millimeters = cache(lambda: self._millimeters(shown().depth))
+        preview = cache(lambda: self._preview(shown().depth, depth))
+        surfaces = cache(lambda: surface_depth(shown()))
+        of_cloud = (lambda: shown().depth) if cloud.keep_sky else surfaces
 
         def fetch(name: str, tensor: torch.Tensor) -> Take:
             return self._fetch(name, tensor).values
@@ -67,7 +71,9 @@ class DeviceOutputs:
             "selection": lambda: self._selection(result),
             "normals": lambda: self._fetch("normals", normals()).values,
             "normals_preview": lambda: self._normals_preview(normals()),
-            **device_takes(result, frame.camera, derived, fetch, millimeters, preview, surfaces),
+            "confidence": lambda: self._fetch("confidence", confidence()).values,
+            "confidence_8bit": lambda: self._fetch("confidence_8bit", to_8bit(confidence())).values,
+            **device_takes(shown, frame.camera, derived, fetch, millimeters, preview, surfaces),
         }
         fills: dict[str, Fill] = {}
         for name in names:

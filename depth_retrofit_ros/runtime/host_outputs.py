@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from depth_retrofit_ros.confidence.estimate import confidence_of, cut_below, to_8bit
 from depth_retrofit_ros.device.cuda_streams import Download
 from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.color_map import colorize, colorize_normals
@@ -28,7 +29,8 @@ Fill: TypeAlias = Callable[[np.ndarray], object]
 from being made.
 
 depth: ``float32 [H, W]``; depth_mm: ``uint16 [H, W]``; points: ``float32 [h, w, 4]``, see ``fill_cloud``; preview, normals_preview:
-``uint8 [H, W, 3]``; selection: ``uint8 [H, W]``; normals: ``float32 [H, W, 3]``; for the others see ``derived_outputs.host_fills``.
+``uint8 [H, W, 3]``; selection: ``uint8 [H, W]``; normals: ``float32 [H, W, 3]``; confidence: ``float32 [H, W]``;
+confidence_8bit: ``uint8 [H, W]``; for the others see ``derived_outputs.host_fills``.
 """
 
 
@@ -37,6 +39,7 @@ class HostOutputs:
 
     def __init__(self, device: torch.device) -> None:
         self._depth, self._surfaces, self._normals, self._mask = (Download(device) for _ in range(4))
+        self._confidence, self._gray = Download(device), Download(device)
         self._cloud = HostCloud()
 
     def begin(
@@ -47,11 +50,15 @@ class HostOutputs:
         stride: int,
         derived: DerivedSettings = DEFAULTS,
         cloud: CloudFilter = EVERYTHING,
+        min_confidence: float = 0.0,
     ) -> Mapping[str, Fill]:
         """How to fill these outputs, names of ``parameters.OUTPUTS``. stride, cloud: of the cloud, whose fill is a ``CloudFill``
-        where it is filtered; derived: of what is made of depth for others."""
-        depth = cache(lambda: self._depth(result.depth).values())
-        surfaces = cache(lambda: depth() if result.sky is None else self._surfaces(surface_depth(result)).values())
+        where it is filtered; derived: of what is made of depth for others; min_confidence: below it depth is unknown to all of
+        them but the normals; 0: no confidence is computed for that."""
+        confidence = cache(lambda: confidence_of(result))
+        shown = cache(lambda: cut_below(result, min_confidence, confidence()) if min_confidence > 0 else result)
+        depth = cache(lambda: self._depth(shown().depth).values())
+        surfaces = cache(lambda: depth() if result.sky is None else self._surfaces(surface_depth(shown())).values())
         of_cloud = depth if cloud.keep_sky else surfaces
         normals = cache(lambda: self._normals(surface_normals(result)).values())
 
@@ -83,6 +90,8 @@ class HostOutputs:
             "selection": fill_selection,
             "normals": lambda out: cv2.merge(list(normals()), dst=out),
             "normals_preview": lambda out: colorize_normals(normals(), out=out),
+            "confidence": lambda out: np.copyto(out, self._confidence(confidence()).values()),
+            "confidence_8bit": lambda out: np.copyto(out, self._gray(to_8bit(confidence())).values()),
             **host_fills(result, frame.camera, derived, depth, surfaces, millimeters, fill_preview),
         }
         if "points" in names and not cloud.plain:

@@ -120,10 +120,11 @@ def test_depth_cloud_and_preview_wait_for_nothing_and_stay_within_the_launches()
 @needs_triton
 def test_what_nobody_asks_for_is_neither_made_nor_fetched_and_dense_depth_is_not_needed_for_another_output() -> None:
     retrofit = AuditedRetrofit(BlankModel((18, 32), (18, 32)), load_sparse_refiner(None, torch.device("cpu")).network, 0.1)
-    for name, each in (("depth_mm", 2), ("selection", 1), ("normals", 12), ("normals_preview", 3)):
+    sizes = {"depth_mm": 2, "selection": 1, "normals": 12, "normals_preview": 3, "confidence": 4, "confidence_8bit": 1}
+    for name, each in sizes.items():
         audit = retrofit.watch((90, 160), (name,))
         assert audit.waits == [] and audit.total.fetched == each * 90 * 160, name
-        assert audit.stages[name].launches == 1 or name.startswith("normals")
+        assert audit.stages[name].launches == 1 or name.startswith(("normals", "confidence"))
 
 
 @needs_triton

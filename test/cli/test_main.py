@@ -129,6 +129,18 @@ def test_image_without_focal_length_is_relative(tmp_path: Path, capsys: pytest.C
     assert "depth is relative, its scale unknown" in told and "65 deg across assumed" in told and "(relative)" in told
 
 
+def test_image_with_confidence_writes_it_and_its_picture(tmp_path: Path) -> None:
+    photo, out = write_photo(tmp_path / "a.png"), tmp_path / "out"
+    assert cli.main(["image", str(photo), "--out", str(out), "--hfov", "60", "--confidence"]) == 0
+    confidence = np.load(out / "a_confidence.npy", allow_pickle=False)
+    assert confidence.shape == (90, 120) and confidence.dtype == np.float32 and 0 < confidence.min() < confidence.max() < 1
+    picture = cv2.imread(str(out / "a_confidence.png"))
+    assert picture is not None and picture.shape == (90, 120, 3)
+    np.testing.assert_array_equal(picture, np.repeat(np.rint(255 * confidence)[..., None], 3, -1))
+    (entry,) = json.loads((out / "images.json").read_text())
+    assert entry["files"]["confidence"] == "a_confidence.npy" and entry["files"]["confidence_8bit"] == "a_confidence.png"
+
+
 def test_image_with_normals_writes_them_and_their_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo, out = write_photo(tmp_path / "a.png"), tmp_path / "out"
     assert cli.main(["image", str(photo), "--out", str(out), "--hfov", "60", "--normals"]) == 0

@@ -314,12 +314,13 @@ def test_overall_figures_are_means_and_medians_over_the_images() -> None:
         shares = {"known_share": 1.0, "edge_share": covered, "high_error_share": None, "moved_far": value}
         nothing: dict[str, object] = {"share": None, "selected": None, "log_error": {}, "log_error_selected": {}}
         by_budget = dict.fromkeys(("0.02", "0.05", "0.1", "0.2"), covered)
-        more = {"name": f"{value}", "flat_ratio": value, "classes": dict.fromkeys(CLASSES, nothing)}
+        more = {"name": f"{value}", "flat_ratio": value, "classes": dict.fromkeys(CLASSES, nothing), "confidence": {"ece": value}}
         return {"methods": methods, "coverage": by_budget, **shares, **more}
 
     summary = summarize([entry(0.1, 0.5), entry(0.2, None), entry(0.9, None), entry(None, 0.7)], FACTS)["summary"]
     assert summary["methods"]["jbu"]["abs_rel"] == summary["moved_far"] == pytest.approx(0.4)
     assert summary["medians"]["jbu"]["abs_rel"] == pytest.approx(0.2)
+    assert summary["confidence"]["ece"] == pytest.approx(0.4)
     assert summary["coverage"]["0.05"] == pytest.approx(0.6) and summary["high_error_share"] is None
     assert summary["flat_ratio"] == {"mean": 1.0, "worst": 0.9, "worst_image": "0.9"}
     with pytest.raises(ValueError, match="JSON"):
@@ -418,3 +419,10 @@ def test_selection_by_disagreement_is_measured_by_what_it_covers(scene: Sample) 
     )
     assert told.selected.sum() == plain.selected.sum() and not np.array_equal(told.selected, plain.selected)
     assert told.coverage.keys() == plain.coverage.keys() and told.coverage != plain.coverage
+
+
+def test_the_confidence_is_measured_with_the_depth(scene: Sample) -> None:
+    result = Evaluator(random_refiner(), 0.1, "median")(scene, stored(scene.depth))
+    assert set(result.confidence) == {"ece", "aurc", "aurc_best", "ause", "wrong"}
+    assert 0 < result.confidence["ece"] < 1 and result.confidence["ause"] >= 0
+    assert all(np.isnan(value) for value in no_truth(scene).confidence.values())

@@ -44,6 +44,7 @@ def image_entry(result: Evaluated) -> Entry:
         "taken": metrics_taken(methods),
         "flat_ratio": flat_ratio(methods),
         "moved_far": or_none(result.moved_far),
+        "confidence": {name: or_none(value) for name, value in result.confidence.items()},
     }
 
 
@@ -64,6 +65,7 @@ def summarize(entries: Sequence[Entry], facts: Mapping[str, Any]) -> Entry:
         "classes": mean_classes(entries),
         "taken": metrics_taken(means),
         "flat_ratio": flat_summary(entries, means),
+        "confidence": {name: mean_of(entry["confidence"][name] for entry in entries) for name in entries[0]["confidence"]},
     }
     return {"images": list(entries), "summary": summary}
 

@@ -68,11 +68,12 @@ class SparseRefiner:
             from depth_retrofit_ros.refinement.pixels import decision_triton
 
             layers = self.network.fusion.layers
-            return Fused(*decision_triton.fuse(f.level, f.entropy, r.change, r.entropy, refined.coarse, layers))
+            gate, fused = decision_triton.fuse(f.level, f.entropy, r.change, r.entropy, refined.coarse, layers)
+            return Fused(gate, fused, entropy=r.entropy)
         if torch.is_inference_mode_enabled() and f.rows.device.type == "cpu":
-            return Fused(*fuse_compiled(refined, self.network.fusion.layers))
+            return Fused(*fuse_compiled(refined, self.network.fusion.layers), entropy=r.entropy)
         gate, change = self.network.fusion(f.level, r.change, f.entropy, r.entropy)
-        return Fused(gate, refined.coarse * change.exp())
+        return Fused(gate, refined.coarse * change.exp(), entropy=r.entropy)
 
 
 def bring_to(unet: SparseUNet, dtype: torch.dtype) -> None:

@@ -5,7 +5,8 @@ Subscribes   image or image/compressed (raw ones: see `rectify`; unless `lazy` i
              and for crop_frame: /tf, /tf_static
 Serves       reset, of its own name: the next image is taken as the first one
 Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/depth/preview, ~/depth/selection, ~/points,
-             ~/normals, ~/normals/preview, ~/frame_stats, /diagnostics; with views from 2 on: ~/views/points, ~/views/poses;
+             ~/normals, ~/normals/preview, ~/depth/confidence, ~/depth/confidence_8bit, ~/frame_stats, /diagnostics;
+             with views from 2 on: ~/views/points, ~/views/poses;
              on request ~/depth/image_rect/compressedDepth, ~/depth/image_rect_raw/compressedDepth, ~/depth/preview/compressed,
              ~/disparity, ~/scan
 """
@@ -27,6 +28,7 @@ from std_srvs.srv import Trigger
 
 from depth_retrofit_ros import loading
 from depth_retrofit_ros.coarse.engines.assign import engine_of
+from depth_retrofit_ros.confidence.estimate_cpu import compile_confidence
 from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.device.memory import release_memory
 from depth_retrofit_ros.errors import DepthRetrofitError, GraphError, ModelError
@@ -329,6 +331,8 @@ class DepthNode(LifecycleNode):
         if "points" in self.settings.outputs and not has_kernels(method.coarse.device):
             compile_filters()
         compile_derived(self.settings.outputs)
+        if method.coarse.device.type == "cpu":  # whatever the outputs: ``min_confidence`` may be set while images come
+            compile_confidence()
         if method.coarse.device.type == "cpu" and any(name.startswith("normals") for name in self.settings.outputs):
             compile_normals()
         return method, usual_s

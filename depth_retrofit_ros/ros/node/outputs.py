@@ -74,6 +74,8 @@ _TOPICS: dict[str, tuple[type | Callable[[], type], str, int]] = {
     "selection": (Image, "~/depth/selection", LARGE_DEPTH),
     "normals": (Image, "~/normals", LARGE_DEPTH),
     "normals_preview": (Image, "~/normals/preview", LARGE_DEPTH),
+    "confidence": (Image, "~/depth/confidence", LARGE_DEPTH),
+    "confidence_8bit": (Image, "~/depth/confidence_8bit", LARGE_DEPTH),
     "camera_info": (CameraInfo, "~/depth/camera_info", SMALL_DEPTH),
     "frame_stats": (FrameStats, "~/frame_stats", SMALL_DEPTH),
     "depth_compressed": (CompressedImage, "~/depth/image_rect/compressedDepth", LARGE_DEPTH),
@@ -92,6 +94,8 @@ _IMAGES: dict[str, tuple[str, type[np.generic], int]] = {
     "selection": ("mono8", np.uint8, 1),
     "normals": ("32FC3", np.float32, 3),
     "normals_preview": ("rgb8", np.uint8, 3),
+    "confidence": ("32FC1", np.float32, 1),
+    "confidence_8bit": ("mono8", np.uint8, 1),
 }
 _DEPTHS = ("depth", "depth_mm")
 _ALWAYS = ("camera_info", "frame_stats")
@@ -164,8 +168,9 @@ class Outputs:
             except OutputError as error:
                 due.remove("points")
                 missing["points"] = failing(error)
-        begin = self._maker(result.depth.device).begin
-        fills = {**begin(result, frame, due, settings.cloud_stride, derived_settings(settings), cloud), **missing}
+        begin, derived = self._maker(result.depth.device).begin, derived_settings(settings)
+        made = begin(result, frame, due, settings.cloud_stride, derived, cloud, settings.min_confidence)
+        fills = {**made, **missing}
         messages = {name: partial(self._filled, name, fill, result, camera, header, settings) for name, fill in fills.items()}
         for name in _DEPTHS:
             if name in messages:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 Value: TypeAlias = "str | bool | int | float | tuple[str, ...] | tuple[float, ...]"
 Stage = Literal["unconfigured", "inactive", "active"]
 
-OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview", *DERIVED)
+CONFIDENCES = ("confidence", "confidence_8bit")
+OUTPUTS = ("depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview", *DERIVED, *CONFIDENCES)
 EMPTY = "an empty list"
 NO_BOX = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 NO_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -264,7 +265,7 @@ PARAMETERS = (
         "Images and clouds; depth: float, in metres where metric; depth_mm: 16-bit millimetres; selection: the refined pixels; "
         "normals: of the surfaces, float; normals_preview: the same for people; depth_compressed, depth_mm_compressed, "
         "preview_compressed: image_transport's compressedDepth and compressed of these; disparity: as of a stereo camera; scan: a "
-        "planar laser's",
+        "planar laser's; confidence: probability that depth is within 5 %; confidence_8bit: the same as 0 to 255",
         choices=OUTPUTS,
     ),
     Parameter("cloud_stride", 2, "active", "The cloud takes every n-th pixel in both directions", span=(1, 64)),
@@ -321,6 +322,13 @@ PARAMETERS = (
         "",
         "active",
         "Frame of the scan: at the camera, x forward; empty: the image's, with _optical_frame replaced by _frame",
+    ),
+    Parameter(
+        "min_confidence",
+        0.0,
+        "active",
+        "Depth and what is made of it are unknown where confidence is lower; 0: off",
+        span=(0.0, 1.0),
     ),
     Parameter(
         "align",
@@ -396,6 +404,7 @@ class Settings:
     scan_range_min: float
     scan_range_max: float
     scan_frame: str
+    min_confidence: float
     align: str
     max_residual: float
     sparse_points_pose: tuple[float, ...]

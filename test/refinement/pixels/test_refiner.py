@@ -38,7 +38,7 @@ def answer(refiner: SparseRefiner, factor: float = 1.0) -> tuple[torch.Tensor, t
     image = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     scaled = type(coarse)(depth, coarse.features)
     given = RefinerInput(image, thumbnail(image, depth), scaled, upsample(depth, SIZE), score, pixels)
-    gate, fused, _ = refiner.fuse(refiner.refine(given))
+    gate, fused, *_ = refiner.fuse(refiner.refine(given))
     return gate, fused
 
 

@@ -59,7 +59,7 @@ def test_a_folder_is_loaded_as_the_pipeline(checkpoint: Path) -> None:
     refiner = load_refiner(checkpoint, CPU)
     assert (refiner.name, refiner.needs) == (NAME, "frame")
     frame = given(SIZE)
-    gate, depth, _ = refiner.fuse(refiner.refine(frame))
+    gate, depth, *_ = refiner.fuse(refiner.refine(frame))
     coarse = frame.depth.flatten()[frame.pixels.indices]
     change = (depth / coarse).log().abs()
     assert depth.isfinite().all() and not gate.any()

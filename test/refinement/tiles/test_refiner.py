@@ -62,7 +62,7 @@ def with_camera(frame: RefinerInput, hfov_deg: float = 60.0) -> RefinerInput:
 def test_each_pixel_gets_what_the_network_says_there(size: tuple[int, int]) -> None:
     frame, network = given(size, share=ALL), Told()
     refiner: Refiner[TileRefined] = TileRefiner(network, CPU)
-    gate, depth, normals = refiner.fuse(refiner.refine(frame))
+    gate, depth, normals, _ = refiner.fuse(refiner.refine(frame))
     colors = (frame.image[..., 0].flatten()[frame.pixels.indices].float() - 127.5) / 64
     torch.testing.assert_close(depth, frame.depth.flatten()[frame.pixels.indices] * (0.1 * colors).exp())
     assert normals is None and float(gate.max()) == 0
@@ -72,7 +72,7 @@ def test_each_pixel_gets_what_the_network_says_there(size: tuple[int, int]) -> N
 def test_the_fullest_tiles_are_seen_and_what_lies_outside_is_kept() -> None:
     frame, network = given((90, 120), share=0.1), Told()
     refiner = TileRefiner(network, CPU)
-    gate, depth, _ = refiner.fuse(refiner.refine(frame))
+    gate, depth, *_ = refiner.fuse(refiner.refine(frame))
     assert sum(len(tiles.origins) for tiles in network.seen) == tiles_for(frame.pixels.count, frame.size, 4 * 5) in (5, 6)
     kept = gate == 1
     assert 0.1 < float(kept.float().mean()) < 0.7  # pixels get denser to the right
@@ -106,7 +106,7 @@ def test_beside_a_tile_that_was_not_seen_the_change_falls_to_zero() -> None:
 
     frame = given((96, 128), share=0.1)
     refiner = TileRefiner(Constant(), CPU)
-    gate, depth, _ = refiner.fuse(refiner.refine(frame))
+    gate, depth, *_ = refiner.fuse(refiner.refine(frame))
     change = (depth / frame.depth.flatten()[frame.pixels.indices]).log()
     torch.testing.assert_close(change, 1 - gate, rtol=1e-4, atol=1e-5)
     assert bool(((gate > 0.1) & (gate < 0.9)).any())
@@ -133,7 +133,7 @@ def test_normals_are_unit_vectors_that_face_the_camera(sign: float) -> None:
     """Whatever the network says, at a ray that is slanted too; beside a tile that was not seen they are as long."""
     frame = with_camera(given((90, 120), share=0.1), 120.0)
     refiner = TileRefiner(Told(normals=sign), CPU)
-    gate, _, normals = refiner.fuse(refiner.refine(frame))
+    gate, _, normals, _ = refiner.fuse(refiner.refine(frame))
     assert normals is not None and frame.camera is not None
     seen = gate < 1
     assert 0 < int(seen.sum()) < len(seen) and not normals[:, ~seen].any()

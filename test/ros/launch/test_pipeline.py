@@ -127,7 +127,7 @@ def test_the_launch_file_starts_the_node_with_what_was_given(description: Any) -
 def test_the_arguments_name_every_output_that_can_be_chosen() -> None:
     text = LAUNCH_FILE.read_text()
     (told,) = re.findall(r'"Images and clouds to offer[^)]*KEPT', text)
-    assert set(re.findall(r"[a-z_]+", told)) >= set(OUTPUTS)
+    assert set(re.findall(r"[a-z0-9_]+", told)) >= set(OUTPUTS)
 
 
 def started(description: Any, **given: str) -> list[Any]:

@@ -23,9 +23,11 @@ OUTPUTS = (
     "points",
     "normals",
     "normals/preview",
+    "depth/confidence",
+    "depth/confidence_8bit",
     "frame_stats",
 )
-ALL = ["depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview"]
+ALL = ["depth", "depth_mm", "points", "preview", "selection", "normals", "normals_preview", "confidence", "confidence_8bit"]
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 

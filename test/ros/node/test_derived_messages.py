@@ -137,7 +137,7 @@ def test_a_device_makes_what_the_host_makes() -> None:
         made["depth_compressed"] = np.zeros((12, 20), np.uint16)
         surfaces = surface_depth(result)
         takes = device_takes(
-            result,
+            lambda result=result: result,  # type: ignore[misc]  # as below
             frame.camera,
             derived,
             lambda name, tensor: tensor.numpy,

@@ -18,6 +18,7 @@ import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.exceptions import InvalidHandle
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
@@ -43,7 +44,7 @@ from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message
 
 
 def test_the_node_names_every_topic_that_it_publishes() -> None:
-    named = set(re.findall(r"~/[a-zD_/]+", node_module.__doc__ or ""))
+    named = set(re.findall(r"~/[a-zD0-9_/]+", node_module.__doc__ or ""))
     assert named == {topic for _, topic, _ in _TOPICS.values()}
 
 
@@ -361,3 +362,32 @@ def test_where_triton_is_the_outputs_of_a_device_are_made_there(graph: Graph, mo
 
 def all_have(received: tuple[list[Any], ...], count: int) -> bool:
     return all(len(messages) == count for messages in received)
+
+
+def test_confidence_arrives_and_cuts_depth_and_cloud_at_run_time(graph: Graph) -> None:
+    node = graph.depth_node(SlantedWall(), cloud_stride=1, outputs=["depth", "points", "depth_mm", "confidence", "confidence_8bit"])
+    topics = ("image_rect", "image_rect_raw", "confidence", "confidence_8bit")
+    images = [graph.listen(Image, f"{NODE}/depth/{name}") for name in topics]
+    clouds = graph.listen(PointCloud2, f"{NODE}/points")
+    image = image_message(96, 128)
+    send_with_info(graph, image, info_message())
+    wait_until(lambda: all(images) and clouds, "all outputs")
+    confidence, gray = pixels_of(images[2][0]), np.frombuffer(images[3][0].data, np.uint8).reshape(96, 128)
+    assert (images[2][0].encoding, images[3][0].encoding) == ("32FC1", "mono8")
+    assert images[2][0].header == image.header and confidence.min() > 0 and confidence.max() < 1
+    np.testing.assert_array_equal(gray, np.round(255 * confidence))
+    assert np.isfinite(pixels_of(images[0][0])).all()
+
+    least = float(np.median(confidence))
+    assert node.set_parameters([Parameter("min_confidence", value=least)])[0].successful
+    for received in (*images, clouds):
+        received.clear()
+    send_with_info(graph, image, info_message())
+    wait_until(lambda: all(images) and clouds, "all outputs again")
+    depth, again = pixels_of(images[0][0]), pixels_of(images[2][0])
+    millimeters = np.frombuffer(images[1][0].data, np.uint16).reshape(96, 128)
+    low = again < np.float32(least)
+    assert low.any() and not low.all()
+    np.testing.assert_array_equal(np.isnan(depth), low)
+    np.testing.assert_array_equal(millimeters == 0, low)
+    np.testing.assert_array_equal(np.isnan(pixels_of(clouds[0])[..., 2]), low)

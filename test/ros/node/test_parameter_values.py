@@ -31,7 +31,7 @@ def from_yaml(graph: Graph, folder: Path, line: str) -> DepthNode:
         (
             "outputs: []",
             "outputs must be some of depth, depth_mm, points, preview, selection, normals, normals_preview, depth_compressed, "
-            "depth_mm_compressed, preview_compressed, disparity, scan, not an empty list",
+            "depth_mm_compressed, preview_compressed, disparity, scan, confidence, confidence_8bit, not an empty list",
         ),
         ("sparse_points_pose: []", "sparse_points_pose must be x y z [m] and a unit quaternion qx qy qz qw, not an empty list"),
         ("sparse_points_pose: [0, 0, 0]", "sparse_points_pose must be x y z [m] and a unit quaternion"),

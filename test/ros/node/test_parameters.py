@@ -91,6 +91,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("budget", float("nan"), "range"),
     ("cloud_stride", 0, "range"),
     ("cloud_rate", -1.0, "range"),
+    ("min_confidence", 1.5, "range"),
     ("target_fps", -1.0, "range"),
     ("budget", "all of it", "type"),
     ("budget", None, "cannot be undeclared"),

@@ -1,0 +1,1 @@
+"""How far a frame's depth is to be trusted, pixel by pixel."""
