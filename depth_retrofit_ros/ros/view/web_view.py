@@ -115,12 +115,12 @@ class WebView:
         state = self._watch.state(now_s)
         self.page.tell(state.level, state.headline, state.lines)
         self.page.tell_budget(budget.value if state.alive else None, budget.answer, budget.settled)
-        if state.alive:  # of a node that is gone, the browsers keep what they have
-            self.page.offer([name for name in PICTURES if self._is_offered(name)])
+        if state.alive and self._is_published("frame_stats"):  # else it is about to go, or not active: what is shown stays
+            self.page.offer([name for name in PICTURES if name not in TOPICS or self._is_published(TOPICS[name])])
 
-    def _is_offered(self, name: str) -> bool:
+    def _is_published(self, topic: str) -> bool:
         assert self._node is not None
-        return name not in TOPICS or self._node.count_publishers(f"{self._name}/{TOPICS[name]}") > 0
+        return self._node.count_publishers(f"{self._name}/{topic}") > 0
 
     def _arrive(self, now_s: float) -> BudgetLink:
         """The first browser is here."""

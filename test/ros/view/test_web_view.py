@@ -128,6 +128,7 @@ def test_a_lost_node_is_said_and_found_again(graph: Graph, web: WebView, monkeyp
         remove(graph, node)
         wait_until(lambda: "node lost, waiting" in browser.said, "the loss")
         assert budget.get("disabled") is True
+        assert (browser.find("Depth") or {}).get("visible") is True, "what was shown stays"
         graph.depth_node(SlantedWall(), budget=0.4, cli_args=["--ros-args", "-r", "image:=/other"])
         wait_until(lambda: "no frames: waiting for image on /other" in browser.said, "the next one")
         wait_until(lambda: "/other" in inputs(graph) and "/image" not in inputs(graph), "its other images")
