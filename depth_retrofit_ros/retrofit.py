@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +12,12 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarseModel, CoarsePrediction, Hints
+from depth_retrofit_ros.coarse.batch import BatchModel, fit_together
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.engines.compiled import CompiledNetwork
 from depth_retrofit_ros.coarse.engines.natural_image import natural_image
 from depth_retrofit_ros.coarse.far_limit import limit_far
+from depth_retrofit_ros.coarse.past import for_another_stream
 from depth_retrofit_ros.device.cuda_streams import CudaStream, StageTimer, Upload
 from depth_retrofit_ros.device.resident import Resident
 from depth_retrofit_ros.errors import ModelError
@@ -145,9 +150,28 @@ class Retrofit:
                     for model in (self.coarse, self.second if self.refines else None)
                 )
             assert coarse is not None
-            if frame.optics is not None and frame.optics.unseen is not None:
-                coarse = replace(coarse, unseen=self._upload_unseen(at_cells(frame.optics.unseen, coarse.depth.shape)))
+            return self._in_flight(frame, image, coarse, stage, other)
+
+    def _in_flight(
+        self, frame: Frame, image: torch.Tensor, coarse: CoarsePrediction, stage: StageTimer, other: CoarsePrediction | None = None
+    ) -> InFlightFrame:
+        """What ``launch`` returns; to be called on the coarse model's stream."""
+        if frame.optics is not None and frame.optics.unseen is not None:
+            coarse = replace(coarse, unseen=self._upload_unseen(at_cells(frame.optics.unseen, coarse.depth.shape)))
         return InFlightFrame(frame, image, coarse, self._coarse_stream.record(), stage, other)
+
+    def for_another_camera(self, budget: float, trust_scale: bool) -> Retrofit:
+        """The same networks on the same streams, for frames of another camera: with a budget, buffers and a memory of its own.
+
+        Not for two threads. Raises ModelError where trust cannot make metres of its depth, or the model's memory is of one camera.
+        """
+        if trust_scale:
+            require_trustworthy(self.coarse.name, self.coarse.claim)
+        other, device = copy(self), self.coarse.device
+        other.coarse, other.second = for_another_stream(self.coarse), for_another_stream(self.second)
+        other.budget, other.trust_scale = budget, trust_scale
+        other._upload, other._upload_unseen, other._unseen = Upload(device), Upload(device), Resident(device)
+        return other
 
     def collect(self, in_flight: InFlightFrame) -> DepthFrame:
         """The answer to what was launched; blocking. Frames are collected in the order of their launch."""
@@ -232,6 +256,29 @@ class Retrofit:
         """Run a picture of the bundled film, so that the first real frame is not the slow one; it stands alone, and no model
         remembers it. camera: its intrinsics, where the real ones have some."""
         return self(Frame(natural_image(height, width).numpy(), camera=camera))
+
+
+@torch.inference_mode()
+def launch_together(asked: Sequence[tuple[Retrofit, Frame]]) -> list[InFlightFrame]:
+    """As ``launch`` of each frame by its method; of several that ``for_another_camera`` made of one, whose model takes batches, and
+    whose frames have one size there, in one call of the model. The time ``coarse`` of each is then that of the batch."""
+    first = asked[0][0]
+    coarse, asks_second = first.coarse, any(method.second is not None for method, _ in asked)
+    sizes = [frame.image.shape[:2] for _, frame in asked]
+    if len(asked) == 1 or asks_second or not (isinstance(coarse, BatchModel) and fit_together(coarse, sizes)):
+        return [method.launch(frame) for method, frame in asked]
+    stages = [method._stages() for method, _ in asked]
+    with first._coarse_stream(), ExitStack() as timed:
+        images = [method._upload(frame.image) for method, frame in asked]
+        for stage in stages:
+            timed.enter_context(stage("coarse"))
+        answers = coarse.predict_batch(images, [frame.camera for _, frame in asked])
+        answers = [limit_far(answer, coarse.claim) for answer in answers]
+        timed.close()
+        return [
+            method._in_flight(frame, image, answer, stage)
+            for (method, frame), image, answer, stage in zip(asked, images, answers, stages, strict=True)
+        ]
 
 
 def require_trustworthy(model: str, claim: ScaleClaim) -> None:

@@ -29,7 +29,9 @@ NAMED_OTHERWISE = {
     "foxglove": "foxglove-sdk",
 }  # module → distribution, which is known only where it is installed
 SHARE = (
+    "config/cameras.yaml",
     "config/pipeline.yaml",
+    "launch/multi_camera.launch.py",
     "launch/pipeline.launch.py",
     "launch/replay.launch.py",
     "msg/FrameStats.msg",
@@ -234,7 +236,8 @@ def install_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_install_tree_is_a_ros_package(install_tree: Path) -> None:
     assert (install_tree / "share/ament_index/resource_index/packages" / PACKAGE).is_file()
     assert [name for name in SHARE if not (install_tree / "share" / PACKAGE / name).is_file()] == []
-    assert os.access(install_tree / "lib" / PACKAGE / "depth_node", os.X_OK)
+    for program in ("depth_node", "depth_cameras"):
+        assert os.access(install_tree / "lib" / PACKAGE / program, os.X_OK)
 
 
 def test_the_installed_package_holds_our_modules_and_the_message(install_tree: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -30,12 +31,20 @@ class Compact:
     @torch.inference_mode()
     def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel.predict``."""
-        size = self.size.of(image.shape[0], image.shape[1])
-        log_depth, logits = self.network(downsample(image, size).contiguous(memory_format=torch.channels_last))
-        depth = log_depth[0].exp()
-        if camera is not None:
-            depth = depth * (camera.fx * size[1] / camera.width / CANONICAL_F_PX)
-        return CoarsePrediction(depth, logits[0])
+        return self.predict_batch([image], [camera])[0]
+
+    @torch.inference_mode()
+    def predict_batch(self, images: Sequence[torch.Tensor], cameras: Sequence[Camera | None]) -> list[CoarsePrediction]:
+        """See ``BatchModel.predict_batch``."""
+        size = self.size.of(images[0].shape[0], images[0].shape[1])
+        planes = [downsample(image, size) for image in images]
+        batch = planes[0] if len(planes) == 1 else torch.cat(planes)
+        log_depth, logits = self.network(batch.contiguous(memory_format=torch.channels_last))
+        depths = [of_frame.exp() for of_frame in log_depth]
+        for frame, camera in enumerate(cameras):
+            if camera is not None:
+                depths[frame] = depths[frame] * (camera.fx * size[1] / camera.width / CANONICAL_F_PX)
+        return [CoarsePrediction(depth, features) for depth, features in zip(depths, logits, strict=True)]
 
 
 def load(weights: Path | None, device: torch.device, claim: ScaleClaim, size: InputSize) -> Compact:

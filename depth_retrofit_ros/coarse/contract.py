@@ -14,6 +14,7 @@ from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePredicti
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.engines.base import Network
 from depth_retrofit_ros.coarse.input_size import InputSize, size_of
+from depth_retrofit_ros.coarse.past import for_another_stream, forget, remembered_by
 from depth_retrofit_ros.coarse.views import CoarseView, MultiViewModel
 from depth_retrofit_ros.errors import DepthRetrofitError, ModelError
 from depth_retrofit_ros.io.checkpoints import first_line
@@ -69,6 +70,20 @@ class _Held:
     @network.setter
     def network(self, network: Network) -> None:
         self._model.network = network  # type: ignore[attr-defined]
+
+    @property
+    def remembered(self) -> int | None:
+        """Frames that the model remembers; None of one that never does."""
+        return remembered_by(self._model)
+
+    def forget(self) -> None:
+        """Have the model take the next frame as the first one."""
+        forget(self._model)
+
+    def for_another_stream(self) -> CoarseModel:
+        """See ``past.for_another_stream``. Raises ModelError where the model itself cannot be asked for that."""
+        other = for_another_stream(self._model)
+        return self if other is self._model else held_to_contract(other, self.name)
 
     def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
         """See ``CoarseModel.predict``. Raises ModelError for an answer that is none."""

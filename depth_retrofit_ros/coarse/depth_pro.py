@@ -14,7 +14,7 @@ from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.transformers_loading import load_network
-from depth_retrofit_ros.coarse.transformers_model import CENTERED, DepthNetwork, TransformersModel
+from depth_retrofit_ros.coarse.transformers_model import CENTERED, DepthNetwork, NetworkModel
 
 NEAREST_M, FARTHEST_M = 1e-4, 1e4  # the range that its authors give
 
@@ -41,7 +41,7 @@ class DepthProNetwork(DepthNetwork):
         return layers[5](layers[4](features.float()))[:, 0], features, maps[0]
 
 
-class DepthPro(TransformersModel):
+class DepthPro(NetworkModel):
     """``CoarseModel``. The frame is stretched to the square that the network takes.
 
     Its canonical inverse depth c is that of a camera whose focal length is the width of its image: the inverse depth is c·W / f, of

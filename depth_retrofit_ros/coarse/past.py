@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar, cast
+
+from depth_retrofit_ros.errors import ModelError
+
+T = TypeVar("T")
 
 LONGEST_GAP_NS = 5_000_000_000  # between two frames of one video; a large model on a CPU takes seconds for each
 
@@ -58,6 +62,19 @@ def forget(model: object) -> None:
     """Have a coarse model take the next frame as the first one; one that never remembers any has nothing to forget."""
     if callable(method := getattr(model, "forget", None)):
         method()
+
+
+def for_another_stream(model: T) -> T:
+    """The model for another stream of frames, on the same network; one that never remembers any is the same.
+
+    Raises ModelError for one that does and cannot be asked for another: a memory of two streams is of none.
+    """
+    if remembered_by(model) is None and not callable(getattr(model, "forget", None)):
+        return model
+    if callable(method := getattr(model, "for_another_stream", None)):
+        return cast(T, method())
+    name = getattr(model, "name", type(model).__name__)
+    raise ModelError(f"{name} remembers the images of one camera, and cannot be shared: give each camera a process of its own")
 
 
 def remembered_by(model: object) -> int | None:

@@ -16,7 +16,7 @@ from depth_retrofit_ros.coarse.dense_prompt import dense_prompt
 from depth_retrofit_ros.coarse.depth_anything import before_projection
 from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.coarse.transformers_loading import NEVER_RUN, load_network, require_setting
-from depth_retrofit_ros.coarse.transformers_model import NEAREST_M, DepthNetwork, TransformersModel
+from depth_retrofit_ros.coarse.transformers_model import NEAREST_M, DepthNetwork, NetworkModel
 from depth_retrofit_ros.device.cuda_streams import Upload
 
 
@@ -39,7 +39,7 @@ class PromptNetwork(DepthNetwork):
         return net.head.activation2(net.head.conv3(features.float()))[:, 0], features
 
 
-class PromptDepthAnything(TransformersModel):
+class PromptDepthAnything(NetworkModel):
     """``CoarseModel``. Depth is in metres in a frame that ``claim.is_prompt``, else relative."""
 
     def __init__(

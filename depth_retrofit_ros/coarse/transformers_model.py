@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
@@ -47,8 +47,9 @@ class DepthNetwork(nn.Module):
         raise NotImplementedError
 
 
-class TransformersModel:
-    """``CoarseModel``. Input, depth and features keep the frame's aspect but for the rounding of ``size``.
+class NetworkModel:
+    """What a ``CoarseModel`` with such a network has beside ``predict``. Input, depth and features keep the frame's aspect but for
+    the rounding of ``size``.
 
     size: of the input; dtype: None for float16 on CUDA and float32 elsewhere. Depth is float32 in any case.
     """
@@ -70,15 +71,25 @@ class TransformersModel:
         self.network = in_precision(network, self.dtype).to(device).eval()
         self._normalized = NormalizedInput(device, self.dtype, *network.normalization)
 
-    @torch.no_grad()
-    def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
-        """See ``CoarseModel``. The camera is not used."""
-        answer, features, *_ = self.network(self.planes(image))
-        return CoarsePrediction(depth_of(answer[0], self.claim), features[0])
-
     def planes(self, image: Tensor) -> Tensor:
         """The network's input ``[1, 3, h, w]`` for a frame ``uint8 [H, W, 3]``."""
         return self._normalized(image, self.size.of(image.shape[0], image.shape[1]))
+
+
+class TransformersModel(NetworkModel):
+    """``CoarseModel`` and ``BatchModel``: of each frame by its image alone, whose depth is what the network answers."""
+
+    @torch.no_grad()
+    def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:
+        """See ``CoarseModel``. The camera is not used."""
+        return self.predict_batch([image], [camera])[0]
+
+    @torch.no_grad()
+    def predict_batch(self, images: Sequence[Tensor], cameras: Sequence[Camera | None]) -> list[CoarsePrediction]:
+        """See ``BatchModel.predict_batch``."""
+        planes = [self.planes(image) for image in images]
+        answers, features, *_ = self.network(planes[0] if len(planes) == 1 else torch.cat(planes))
+        return [CoarsePrediction(depth_of(answer, self.claim), own) for answer, own in zip(answers, features, strict=True)]
 
 
 def depth_of(answer: Tensor, claim: ScaleClaim) -> Tensor:

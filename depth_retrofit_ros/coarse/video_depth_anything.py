@@ -6,6 +6,7 @@ was trained on whole clips, and frame by frame it is less accurate than on clips
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 
 import torch
@@ -54,6 +55,12 @@ class VideoDepthAnything:
         """The next frame begins a video."""
         self._memory, self._newest = TemporalMemory(), None
         self._past.forget()
+
+    def for_another_stream(self) -> VideoDepthAnything:
+        """The same network with a memory of its own."""
+        other = copy(self)
+        other._memory, other._newest, other._past = TemporalMemory(), None, Past(HELD)
+        return other
 
     @torch.no_grad()
     def predict(self, image: Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> CoarsePrediction:

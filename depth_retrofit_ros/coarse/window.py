@@ -60,6 +60,10 @@ class ViewWindow:
         self._images = ()
         self._past.forget()
 
+    def for_another_stream(self) -> ViewWindow:
+        """A window of its own on the same model."""
+        return ViewWindow(self._model, self._count)
+
     def predict(self, image: torch.Tensor, camera: Camera | None, hints: Hints = NO_HINTS) -> WindowPrediction:
         """See ``CoarseModel.predict``. A frame enters the window when the model has answered it."""
         place = self._past.place(hints.stamp_ns, image.shape)

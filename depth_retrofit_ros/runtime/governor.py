@@ -33,6 +33,8 @@ class BudgetGovernor:
         self._since_rise = LONGEST_PATIENCE
         self.overloaded = False
         """Whether even the smallest budget is too much for the target."""
+        self.share = 1.0
+        """Of the period, how much a frame may take where the machine is shared, 0…1; it may be changed at any time."""
 
     def budget(self, target_fps: float, max_budget: float, min_budget: float) -> float:
         """For the next frame. target_fps: 0 for no target; max_budget, min_budget: the span to choose from (a ``min_budget`` of
@@ -40,7 +42,7 @@ class BudgetGovernor:
         if (target_fps, max_budget, min_budget) != self._asked:
             self._asked, self._budgets = (target_fps, max_budget, min_budget), budgets(max_budget, min_budget)
             known = target_fps > 0 and self._fixed_ms
-            self._step = min(self._fitting(ROOMY * 1e3 / target_fps), len(self._budgets) - 1) if known else 0
+            self._step = min(self._fitting(ROOMY * 1e3 / target_fps * self.share), len(self._budgets) - 1) if known else 0
             self._affordable, self._patience, self.overloaded = 0, PATIENCE, False
         return self._budgets[self._step]
 
@@ -51,7 +53,7 @@ class BudgetGovernor:
         self._fixed_ms.append(total_ms - per_pixel_ms)
         if budget > 0:
             self._slopes_ms.append(per_pixel_ms / budget)
-        period_ms = 1e3 / self._asked[0]
+        period_ms = 1e3 / self._asked[0] * self.share
         self._since_rise += 1
         fitting = self._fitting(TIGHT * period_ms)
         self.overloaded = fitting == len(self._budgets)

@@ -16,6 +16,7 @@ from depth_retrofit_ros.coarse.base import NO_HINTS, CoarseModel, CoarsePredicti
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.contract import held_to_contract, loaded
 from depth_retrofit_ros.coarse.input_size import long_side, size_of
+from depth_retrofit_ros.coarse.past import for_another_stream, forget, remembered_by
 from depth_retrofit_ros.coarse.views import CoarseView, MultiViewModel
 from depth_retrofit_ros.errors import DatasetError, ModelError
 from test.reconstruction.scene import ExactModel
@@ -59,6 +60,29 @@ def test_a_model_that_keeps_it_is_as_it_was() -> None:
     assert model.predict(IMAGE, None) is full
     assert (model.name, model.claim, model.device) == ("theirs", CLAIM, torch.device("cpu"))
     assert size_of(model) == long_side(64, 16) and not isinstance(model, MultiViewModel)
+
+
+def test_a_memory_is_forgotten_told_and_shared_with_no_other_camera() -> None:
+    class Remembering(Model):
+        remembered = 3
+
+        def forget(self) -> None:
+            self.remembered = 0
+
+        def for_another_stream(self) -> Remembering:
+            return Remembering(self.answer)
+
+    inner = Remembering(GOOD)
+    model = held_to_contract(inner, "theirs")
+    assert remembered_by(model) == 3
+    other = for_another_stream(model)
+    forget(model)
+    assert (remembered_by(model), remembered_by(other), other.name) == (0, 3, "theirs") and inner.remembered == 0
+    plain = held_to_contract(Model(GOOD), "theirs")
+    assert remembered_by(plain) is None and for_another_stream(plain) is plain
+    stubborn = held_to_contract(type("Stubborn", (Model,), {"forget": lambda self: None})(GOOD), "theirs")
+    with pytest.raises(ModelError, match="remembers the images of one camera"):
+        for_another_stream(stubborn)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0, -2.0])

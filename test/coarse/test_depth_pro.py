@@ -10,14 +10,14 @@ from torch import Tensor
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse import depth_pro
-from depth_retrofit_ros.coarse.transformers_model import TransformersModel
+from depth_retrofit_ros.coarse.transformers_model import NetworkModel
 from test.coarse import tiny_networks as tiny
 from test.coarse.families import CPU, FAMILIES, image, model_of
 
 pytest.importorskip("transformers")
 
 
-def _raw(model: TransformersModel, frame: Tensor) -> Tensor:
+def _raw(model: NetworkModel, frame: Tensor) -> Tensor:
     with torch.no_grad():
         answer: Tensor = model.network(model.planes(frame))[0][0]
         return answer

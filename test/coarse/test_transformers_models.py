@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from depth_retrofit_ros.coarse import dpt
+from depth_retrofit_ros.coarse.batch import BatchModel
 from depth_retrofit_ros.coarse.disparity import depth_from_disparity
 from depth_retrofit_ros.coarse.input_size import long_side
 from test.coarse import tiny_networks as tiny
@@ -49,6 +50,20 @@ def test_frames_of_any_aspect(family: Family, size: tuple[int, int]) -> None:
             rtol=1e-5,
             atol=1e-5,
         )
+
+
+@EVERY
+def test_frames_of_a_batch_are_answered_as_each_alone(family: Family) -> None:
+    model = model_of(family)
+    if not isinstance(model, BatchModel):
+        assert model.name in ("prompt", "depth pro")  # which also take a prompt, and a camera
+        return
+    images = [image(90, 120), image(90, 120).flip(1), image(180, 240).flip(0)]
+    alone = [model.predict(frame, None) for frame in images]
+    assert not torch.allclose(alone[0].depth, alone[1].depth, rtol=0.01)
+    for answer, other in zip(model.predict_batch(images, [None] * 3), alone, strict=True):
+        torch.testing.assert_close(answer.depth, other.depth, rtol=5e-3, atol=0.0)  # disparity close to 0 is a large depth
+        torch.testing.assert_close(answer.features, other.features, rtol=0.0, atol=2e-3 * float(other.features.abs().max()))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=["landscape", "portrait"])

@@ -165,6 +165,16 @@ def test_a_video_played_again_is_answered_the_same() -> None:
     assert torch.equal(play(model(), range(5)), first)
 
 
+def test_two_cameras_on_one_network_remember_apart() -> None:
+    left = model()
+    right = left.for_another_stream()
+    for number in range(3):
+        both = at(left, number), at(right, number + 7)
+    assert torch.equal(both[0], play(model(), range(3))) and torch.equal(both[1], play(model(), range(7, 10)))
+    right.forget()
+    assert (left.remembered, right.remembered) == (3, 0)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 def test_half_precision_gives_finite_float32_depth(dtype: torch.dtype) -> None:
     exact, half = play(model(), range(3)), play(model(dtype), range(3))

@@ -11,7 +11,7 @@ from depth_retrofit_ros.coarse.base import Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import limit_far
 from depth_retrofit_ros.coarse.input_size import long_side
-from depth_retrofit_ros.coarse.past import LONGEST_GAP_NS
+from depth_retrofit_ros.coarse.past import LONGEST_GAP_NS, for_another_stream
 from depth_retrofit_ros.coarse.views import CoarseView, GivenCoarse
 from depth_retrofit_ros.coarse.window import ViewWindow, WindowPrediction, windowed
 from depth_retrofit_ros.errors import ModelError
@@ -127,3 +127,14 @@ def test_a_model_of_one_view_has_no_window() -> None:
     assert windowed(single, 1) is single
     with pytest.raises(ModelError, match="single sees one image at a time: leave views at 1"):
         windowed(single, 2)
+
+
+def test_another_stream_has_a_window_of_its_own_on_the_same_model() -> None:
+    model = Remembering()
+    window = ViewWindow(model, 3)
+    other = for_another_stream(window)
+    for number in range(2):
+        window.predict(frame(number), None, Hints(number + 1))
+        other.predict(frame(10 + number), None, Hints(number + 1))
+    other.forget()
+    assert model.given == [[0], [10], [1, 0], [11, 10]] and (window.remembered, other.remembered) == (2, 0)

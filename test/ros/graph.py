@@ -116,7 +116,7 @@ class Graph:
         name, cli_args = parameters.pop("name", "depth_retrofit"), parameters.pop("cli_args", None)
         if coarse is not None:
             load = functools.partial(small_retrofit, coarse)
-        options = {key: parameters.pop(key) for key in ("patience_s", "first_s", "namespace") if key in parameters}
+        options = {key: parameters.pop(key) for key in ("patience_s", "first_s", "namespace", "shared") if key in parameters}
         parameters.setdefault("rectify", "false")  # the test camera's info has distortion, and its images are rectified
         overrides = [Parameter(key, value=value) for key, value in parameters.items()]
         node = DepthNode(name, load=load, parameter_overrides=overrides, context=self.context, cli_args=cli_args, **options)

@@ -113,3 +113,15 @@ def test_a_new_target_counts_from_the_next_frame_on() -> None:
     machine.target_fps = 0.0
     machine.load = 100.0
     assert {budget for budget, _ in machine.frames(20)} == {MOST}
+
+
+def test_a_part_of_the_time_is_what_a_frame_may_take() -> None:
+    machine = Machine(target_fps=10.0)
+    machine.governor.share = 0.5
+    shared = machine.frames(100)[-50:]
+    assert all(budget < MOST and total <= 0.5 * 1e3 / 10 for budget, total in shared)
+    assert max(budget for budget, _ in shared) > LEAST and not machine.governor.overloaded
+    machine.governor.share = 1.0  # the others have stopped
+    assert machine.frames(3 * PATIENCE)[-1][0] == MOST
+    machine.governor.share = 0.2  # 20 ms: less than a frame takes whatever its budget is
+    assert machine.frames(2 * REMEMBERED)[-1][0] == LEAST and machine.governor.overloaded

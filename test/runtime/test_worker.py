@@ -157,8 +157,8 @@ def test_a_stop_between_two_that_overlap_finishes_the_one_that_was_begun() -> No
         return item
 
     class StoppedThen(Worker[int, int]):
-        def _one_is_due(self) -> bool:
-            due = super()._one_is_due()
+        def one_is_due(self) -> bool:
+            due = super().one_is_due()
             self._slot.close()
             return due
 

@@ -92,7 +92,7 @@ class Health:
     sparse_topics: depth image, points; empty where nothing takes them.
     device_fault: why this process can use its device no more; empty where it can. configuring_s: for how long it has been
     configuring, 0 where it is not. graph_problems: what on the graph keeps images away or mixes nodes up. lost: images that the
-    transport lost since activation.
+    transport lost since activation. cameras: that this process works for in turn; share: of its time, that this one may use.
     """
 
     settings: Settings
@@ -113,6 +113,8 @@ class Health:
     image_topic: str = ""
     info_topic: str = ""
     sparse_topics: tuple[str, ...] = ()
+    cameras: int = 1
+    share: float = 1.0
     frames: FrameHealth = field(default_factory=FrameHealth)
 
     @property
@@ -286,6 +288,8 @@ def _pipeline(health: Health) -> Report:
         "budget asked for": f"{settings.budget:g}",
         "images and clouds are published": health.way_out,
     }
+    if health.cameras > 1:
+        values |= {"cameras of this process": str(health.cameras), "part of its time": f"{health.share:.2f}"}
     if health.frames.left_out:
         values["uncertain pixels left out"] = str(health.frames.left_out)
     for stage, times in statistics.stages_ms.items():

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from depth_retrofit_ros.ros.node.signals import StopSignals
@@ -39,6 +40,20 @@ def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[st
 
     The process's signals are the node's from here on; before it has anything to end, one ends the process, with code 0.
     """
+
+    def make() -> list[DepthNode]:
+        from rclpy.parameter import Parameter
+
+        from depth_retrofit_ros.ros.node.node import DepthNode
+
+        return [DepthNode(parameter_overrides=[Parameter(name, value=value) for name, value in (overrides or {}).items()])]
+
+    return run_nodes(make, ros_args)
+
+
+def run_nodes(make: Callable[[], list[DepthNode]], ros_args: Sequence[str] = ()) -> int:
+    """As ``run_node``, of the nodes that ``make`` makes, in one executor; it may raise DepthRetrofitError. They start in their
+    order, and end together: where one cannot start, or has lost the device, none goes on."""
     signals = StopSignals()
     signals.install()
 
@@ -52,24 +67,23 @@ def run_node(overrides: Mapping[str, Value] | None = None, ros_args: Sequence[st
         configure_transport()
         with ros_start():
             import rclpy
-            from rclpy.parameter import Parameter
             from rclpy.signals import SignalHandlerOptions
 
             # Before torch is imported: a word about wrong arguments need not wait for it.
             rclpy.init(args=list(ros_args), signal_handler_options=SignalHandlerOptions.NO)
 
-        from depth_retrofit_ros.ros.node.node import DepthNode
+        import depth_retrofit_ros.ros.node.node  # noqa: F401 - takes seconds, in which a signal need not wait
 
         with ros_start(), signals.noting():
-            node = DepthNode(parameter_overrides=[Parameter(name, value=value) for name, value in (overrides or {}).items()])
-            signals.leaving_by(node.destroy_node)  # so that others need not wait until they miss it
+            nodes = make()
+            signals.leaving_by(lambda: _destroy(nodes))  # so that others need not wait until they miss them
     except DepthRetrofitError as error:
         print(f"error: {error}", file=sys.stderr)
         return MISCONFIGURED
-    return _run(node, signals)
+    return _run(nodes, signals)
 
 
-def _run(node: DepthNode, signals: StopSignals) -> int:
+def _run(nodes: Sequence[DepthNode], signals: StopSignals) -> int:
     import gc
 
     import rclpy
@@ -78,15 +92,18 @@ def _run(node: DepthNode, signals: StopSignals) -> int:
 
     from depth_retrofit_ros.ros.node.resilience import ResilientExecutor
 
-    executor, code = ResilientExecutor(node.on_callback_error), 0
-    executor.add_node(node)
+    executor = ResilientExecutor(nodes[0].on_callback_error, {node: node.on_callback_error for node in nodes})
+    for node in nodes:
+        executor.add_node(node)
+    code = 0
     try:
-        if node.settings.autostart and not node.autostart():
-            code = MISCONFIGURED if node.is_misconfigured else FAILED
+        failed = next((node for node in nodes if node.settings.autostart and not node.autostart()), None)
+        if failed is not None:
+            code = MISCONFIGURED if failed.is_misconfigured else FAILED
         else:
             install_signal_handlers(SignalHandlerOptions.ALL)  # rclpy's end the spinning; they call ours, too
             signals.finish_first()
-            while rclpy.ok() and not node.device_fault:
+            while rclpy.ok() and not any(node.device_fault for node in nodes):
                 executor.spin_once()
     except ExternalShutdownException:
         pass
@@ -97,19 +114,30 @@ def _run(node: DepthNode, signals: StopSignals) -> int:
         signals.finish_first()
         # rclpy tells the executor of a signal from a thread of its own, and crashes where the executor is gone by then.
         uninstall_signal_handlers()
-        if node.device_fault:
-            node.get_logger().fatal(f"the device is lost to this process, which ends: {node.device_fault}")
+        lost = next((node for node in nodes if node.device_fault), None)
+        if lost is not None:
+            lost.get_logger().fatal(f"the device is lost to this process, which ends: {lost.device_fault}")
         try:
             executor.shutdown()
-            node.destroy_node()
+            _destroy(nodes)
             rclpy.try_shutdown()
             signals.ignore()
             # Python's last garbage collection would walk all of torch, for seconds on a busy machine; ros2 launch gives us five.
             gc.freeze()
         finally:
-            if node.device_fault or node.has_abandoned:
+            if lost is not None or any(node.has_abandoned for node in nodes):
                 _end_without_teardown()
     return code
+
+
+def _destroy(nodes: Sequence[DepthNode]) -> None:
+    """In no more time than one takes: they may all wait for the same image in work."""
+    from depth_retrofit_ros.ros.node.node import LEAVE_S
+
+    until_s = time.monotonic() + LEAVE_S
+    for node in nodes:
+        node.leave_s = max(0.0, until_s - time.monotonic())
+        node.destroy_node()
 
 
 def _end_without_teardown() -> NoReturn:

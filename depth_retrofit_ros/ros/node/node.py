@@ -46,12 +46,12 @@ from depth_retrofit_ros.ros.node.parameters import Settings
 from depth_retrofit_ros.ros.node.processor import Processor
 from depth_retrofit_ros.ros.node.resilience import answer_every_request, told, unless_shut_down
 from depth_retrofit_ros.ros.node.scale_fit import mode_refusal
+from depth_retrofit_ros.ros.node.shared_method import SharedMethod
 from depth_retrofit_ros.ros.transport.graph_checks import name_problems
 from depth_retrofit_ros.ros.transport.outlet import COPIES, outlet, way_out
 from depth_retrofit_ros.ros.transport.qos import SMALL_DEPTH, publish_to
 from depth_retrofit_ros.runtime.derived_outputs import compile_derived
 from depth_retrofit_ros.runtime.filtered_cloud import compile_filters
-from depth_retrofit_ros.runtime.self_check import self_check
 from depth_retrofit_ros.runtime.time_limit import TookTooLong, run_within
 from depth_retrofit_ros.runtime.watchdog import FIRST_S, PATIENCE_S
 
@@ -92,8 +92,9 @@ def load_retrofit(settings: Settings) -> Retrofit:
 class DepthNode(LifecycleNode):
     """configure: load and warm up; activate: subscribe and work; deactivate: stop; cleanup: release everything.
 
-    load: makes the method from the parameters. patience_s, first_s: see ``Watchdog``. node_options: those of rclpy's Node
-    (namespace, context, parameter_overrides, …).
+    load: makes the method from the parameters. shared: what gives it to the nodes of several cameras, by its own ``load``; None: to
+    this one alone. patience_s, first_s: see ``Watchdog``. node_options: those of rclpy's Node (namespace, context,
+    parameter_overrides, …).
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class DepthNode(LifecycleNode):
         name: str = "depth_retrofit",
         *,
         load: Callable[[Settings], Retrofit] = load_retrofit,
+        shared: SharedMethod | None = None,
         patience_s: float = PATIENCE_S,
         first_s: float = FIRST_S,
         **node_options: Any,
@@ -108,7 +110,7 @@ class DepthNode(LifecycleNode):
         super().__init__(name, **node_options)
         self._health = Health(parameters.declare(self))
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        self._load = load
+        self._shared = shared or SharedMethod(load)
         self._patience_s, self._first_s = patience_s, first_s
         self._log = ThrottledLogger(self.get_logger())
         self._processor: Processor | None = None
@@ -116,6 +118,8 @@ class DepthNode(LifecycleNode):
         """Whether a thread that never ended is left behind, with whatever it holds on to."""
         self.is_misconfigured = False
         """Whether the last failure to configure or activate was the user's, and would come again with these parameters."""
+        self.leave_s = LEAVE_S
+        """How long ``destroy_node`` waits for the image in work."""
         self.create_service(Trigger, "~/reset", self._on_reset)
         answer_every_request(self, self._log, self._health.note_fault)
         self._inputs = Inputs(self, self._health)
@@ -169,11 +173,15 @@ class DepthNode(LifecycleNode):
                 patience_s=self._patience_s,
                 first_s=self._first_s,
                 usual_s=usual_s,
+                common=self._shared.common,
             )
         except Exception as error:  # of whatever kind, from whichever driver or file: the node must live to tell it
             self._health.load_error = one_line(error)
             is_hung = isinstance(error, TookTooLong)
             self.has_abandoned = self.has_abandoned or is_hung
+            if is_hung:
+                self._shared.give_up()
+            self._leave_method()
             self.is_misconfigured = isinstance(error, DepthRetrofitError) and not is_hung
             if not self._health.note_fault(error):
                 self.get_logger().error(f"cannot configure: {self._health.load_error}")
@@ -242,14 +250,18 @@ class DepthNode(LifecycleNode):
         return SUCCESS
 
     def destroy_node(self) -> None:
-        """Stop the worker before what it uses goes away, in no more than ``LEAVE_S``: this is on the way out of the process."""
-        self._release(at_most_s=LEAVE_S)
+        """Stop the worker before what it uses goes away, in no more than ``leave_s``: this is on the way out of the process."""
+        self._release(at_most_s=self.leave_s)
         super().destroy_node()
 
     def _abandon(self) -> None:
         self.has_abandoned = True
+        self._shared.give_up()
         self._health.load_error = "the image in work did not end and was given up with its model: configure and activate anew"
         self.get_logger().error(self._health.load_error)
+
+    def _leave_method(self) -> None:
+        self._shared.leave(self.get_fully_qualified_name())
 
     def _give_memory_back(self) -> None:
         if not self.has_abandoned:  # on a device that hangs, even that may wait for ever
@@ -261,6 +273,7 @@ class DepthNode(LifecycleNode):
             processor, self._processor = self._processor, None
             if not processor.destroy(at_most_s):
                 self._abandon()
+            self._leave_method()
         self._health.stage, self._health.device, self._health.engine = "unconfigured", None, ""
         self._health.claim, self._health.coarse_size, self._health.loaded_model = None, None, ""
         self._health.coarse = None
@@ -320,10 +333,10 @@ class DepthNode(LifecycleNode):
     def _prepared(self) -> tuple[Retrofit, float]:
         """The method, warm, and what an image takes [s]."""
         with package_log(self.get_logger()):
-            method = self._load(self.settings)
+            method = self._shared.take(self.get_fully_qualified_name(), self.settings)
         if reason := mode_refusal(self.settings.align, method.coarse.name, method.coarse.claim, self.settings.views):
             raise ModelError(reason)
-        usual_s = self_check(method)
+        usual_s = self._shared.usual_s()
         compile_cloud()
         if self.settings.rectify == "points":
             compile_cloud_along()

@@ -48,11 +48,11 @@ class NodeProcess:
     """``with NodeProcess(arguments, environment, log) as node: ...`` starts it, and ends it whatever happens.
 
     arguments: after the program's name, such as ``--ros-args -p model:=compact``; environment: added to ours; log: file that takes
-    its stdout and stderr.
+    its stdout and stderr. module: which of ``ros.node`` it runs: ``main``, or ``cameras_main`` for several cameras.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        self._command = [sys.executable, "-m", "depth_retrofit_ros.ros.node.main", *arguments]
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, module: str = "main") -> None:
+        self._command = [sys.executable, "-m", f"depth_retrofit_ros.ros.node.{module}", *arguments]
         self._environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None

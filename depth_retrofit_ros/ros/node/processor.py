@@ -6,9 +6,8 @@ import dataclasses
 import math
 import threading
 import time
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
@@ -28,11 +27,13 @@ from depth_retrofit_ros.ros.messages.images import check_layout, decode
 from depth_retrofit_ros.ros.messages.stamps import nanoseconds
 from depth_retrofit_ros.ros.node.calibrations import Calibrations
 from depth_retrofit_ros.ros.node.crop_frame import crops_by_tf
+from depth_retrofit_ros.ros.node.in_flight import DecodedImage, InFlightImage
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
 from depth_retrofit_ros.ros.node.parameters import NO_POSE
-from depth_retrofit_ros.ros.node.prompts import NO_PROMPT, Prompt, Prompts
+from depth_retrofit_ros.ros.node.prompts import NO_PROMPT, Prompts
 from depth_retrofit_ros.ros.node.resilience import unless_shut_down
 from depth_retrofit_ros.ros.node.scale_fit import ScaleFitter
+from depth_retrofit_ros.ros.node.shared_method import Common
 from depth_retrofit_ros.ros.node.sparse_input import SparseInput
 from depth_retrofit_ros.ros.node.tf_listener import missing
 from depth_retrofit_ros.ros.node.transforms import Transforms
@@ -47,31 +48,8 @@ from depth_retrofit_ros.scale.fit import Mode
 
 if TYPE_CHECKING:
     from rclpy.node import Node
-    from std_msgs.msg import Header
 
     from depth_retrofit_ros.ros.node.parameters import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class InFlightImage:
-    """An image between the worker's steps.
-
-    info: the image's, see ``CameraInfos``. prompt: what the model was given with the frame. alignment: what brings its depth to
-    metres, as it was when the image was taken, None where nothing does. spent_ms: what the steps so far took,
-    ``decode_ms`` of it for decoding. in_flight: None where memory was too short for it. refining: None before the second step;
-    asked: the budget that the governor chose for that.
-    """
-
-    header: Header
-    info: CameraInfo | None
-    frame: Frame
-    prompt: Prompt
-    alignment: ScaleFitter | None
-    in_flight: InFlightFrame | None
-    decode_ms: float
-    spent_ms: float
-    refining: RefiningFrame | None = None
-    asked: float = 0.0
 
 
 class Processor:
@@ -79,7 +57,7 @@ class Processor:
 
     transforms: for whoever needs one frame in another; the node feeds it while ``needs_transforms``.
     make: of each output's publisher. patience_s, first_s: see ``Watchdog``. usual_s: what an image is thought to take until one is
-    answered.
+    answered. common: shared with the processors of other cameras, whose methods have the same networks; None: with nobody.
     """
 
     def __init__(
@@ -93,6 +71,7 @@ class Processor:
         patience_s: float = PATIENCE_S,
         first_s: float = FIRST_S,
         usual_s: float = 0.0,
+        common: Common | None = None,
     ) -> None:
         self.transforms = Transforms(missing())
         self._calibrations = Calibrations(health)
@@ -104,6 +83,7 @@ class Processor:
         self._alignment: ScaleFitter | None = None
         self._node = node
         self._retrofit = retrofit
+        self._common = common or Common(retrofit)
         self._health = health
         self._log = log
         self._patience_s = patience_s
@@ -118,7 +98,7 @@ class Processor:
         self._governor = BudgetGovernor()
         self._monitor = FrameMonitor(node, health, log, retrofit.coarse.claim)
         self._watchdog = Watchdog(patience_s, self._first_s)
-        self._worker: Worker[Image | CompressedImage, InFlightImage] | None = None
+        self._worker: Worker[Any, InFlightImage] | None = None  # of messages, which it decodes
         # Last: only of a processor that there is.
         health.loaded_model, health.coarse_size = retrofit.coarse.name, size_of(retrofit.coarse)
         health.claim = retrofit.coarse.claim
@@ -160,8 +140,11 @@ class Processor:
         self._monitor = FrameMonitor(self._node, self._health, self._log, self._retrofit.coarse.claim)
         self._watchdog = Watchdog(self._patience_s, self._first_s)
         name, overlap = self._node.get_name(), self._retrofit.overlaps
-        steps = self._launch, self._collect
-        self._worker = Worker(*steps, self._monitor.failed, settings.target_fps, name, overlap, self._refine)
+        steps = self._launch, self._collect, self._monitor.failed
+        self._worker = Worker(
+            *steps, settings.target_fps, name, overlap, self._refine, prepare=self._decode, thread=self._common.thread
+        )
+        self._common.enter(self)
         self._worker.start()
 
     def submit(self, message: Image | CompressedImage) -> None:
@@ -214,8 +197,10 @@ class Processor:
         counts, target_fps = self._worker.counts(), self._health.settings.target_fps
         self._monitor.refresh(counts, self.info is not None)
         period_s = 1.0 / target_fps if target_fps > 0 else 0.0
-        is_building = self._retrofit.is_building or self._calibrations.is_busy
-        self._monitor.watched(self._watchdog.check(counts, self._usual_s(), period_s, self._sizes.is_busy, is_building))
+        common = self._common  # an image waits for what those of other cameras take, too
+        busy = common.is_warming, common.is_building
+        self._monitor.watched(self._watchdog.check(counts, common.usual_s, period_s, *busy))
+        self._health.cameras, self._health.share = common.count, self._governor.share
 
     def stop(self, at_most_s: float = math.inf) -> bool:
         """Finish the image in work, drop the one that waits, end the worker.
@@ -225,8 +210,10 @@ class Processor:
         """
         if self._worker is None:
             return True
-        is_first = self._worker.counts().processed == 0 or self._sizes.is_busy or self._retrofit.is_building
-        ended = self._worker.stop(min(self._watchdog.limit_s(self._usual_s(), is_first), at_most_s))
+        common = self._common
+        is_first = self._worker.counts().processed == 0 or common.is_warming or self._retrofit.is_building
+        ended = self._worker.stop(min(self._watchdog.limit_s(common.usual_s, is_first), at_most_s))
+        common.leave(self)
         self._monitor.ended(self._worker.counts())
         self._worker, self._has_image = None, False
         return ended
@@ -259,15 +246,28 @@ class Processor:
             return False
         return True
 
-    def _usual_s(self) -> float:
-        """What an image usually takes."""
+    # For ``Common``
+
+    @property
+    def usual_s(self) -> float:
+        """What an image usually takes [s]."""
         total = self._health.frames.statistics.stages_ms.get("total")
         return 1e-3 * total.p50 if total else self._expected_s
 
+    @property
+    def is_warming(self) -> bool:
+        """Whether the device is being made ready for a size."""
+        return self._sizes.is_busy
+
+    @property
+    def is_building(self) -> bool:
+        """Whether a program, or a calibration's rays, are being made."""
+        return self._retrofit.is_building or self._calibrations.is_busy
+
     # The worker's thread: what these raise counts the image as failed
 
-    def _launch(self, message: Image | CompressedImage) -> InFlightImage:
-        """Decode, and start the coarse model."""
+    def _decode(self, message: Image | CompressedImage) -> DecodedImage:
+        """The frame that the message is, with what is known of it."""
         if self._is_to_forget.is_set():
             self._is_to_forget.clear()
             self._forget()
@@ -291,13 +291,21 @@ class Processor:
             self._monitor.prompted(prompt.problem, prompt.age_s)
             frame = dataclasses.replace(frame, sparse=prompt.sparse)
         start_s += self._warm_up(image.shape[0], image.shape[1], camera)  # which is no time of this image
-        launched = self._launched(frame)
-        return InFlightImage(header, info, frame, prompt, self._alignment, launched, decode_ms, _since_ms(start_s))
+        known = header, info, frame, prompt, self._alignment
+        return DecodedImage(*known, decode_ms, _since_ms(start_s), self._retrofit)
+
+    def _launch(self, decoded: DecodedImage) -> InFlightImage:
+        """Start the coarse model."""
+        start_s = time.perf_counter()
+        launched = self._launched(decoded.frame)
+        return decoded.launched(launched, _since_ms(start_s))
 
     def _refine(self, work: InFlightImage) -> InFlightImage:
         """Start the rest of the method, before the next image is decoded."""
         start_s = time.perf_counter()
-        settings = self._health.settings
+        settings, worker = self._health.settings, self._worker
+        if worker is not None:  # not abandoned, see ``stop``
+            self._governor.share = worker.share
         asked = self._governor.budget(settings.target_fps, settings.budget, settings.min_budget)
         refining = self._guard.run(asked, lambda budget: self._refining(work, budget))
         spent_ms = work.spent_ms + _since_ms(start_s)

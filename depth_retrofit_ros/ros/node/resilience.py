@@ -7,7 +7,7 @@ transition that is not possible now, and for a parameter of an unknown type. The
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,23 +32,31 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 class ResilientExecutor(SingleThreadedExecutor):
     """Tells what a callback raises, and goes on. What the middleware itself raises while waiting for callbacks still ends it.
 
-    tell: is given each error, in the executor's thread; errors while the context shuts down are none.
+    tell: is given each error, in the executor's thread; errors while the context shuts down are none. by_node: who is given the
+    errors of which node's callbacks instead.
     """
 
-    def __init__(self, tell: Callable[[Exception], None], *, context: Context | None = None) -> None:
+    def __init__(
+        self,
+        tell: Callable[[Exception], None],
+        by_node: Mapping[Node, Callable[[Exception], None]] | None = None,
+        *,
+        context: Context | None = None,
+    ) -> None:
         super().__init__(context=context)
         self._tell = tell
+        self._by_node = dict(by_node or {})
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Wait for one callback and run it."""
         try:
-            handler, _, _ = self.wait_for_ready_callbacks(timeout_sec=timeout_sec)
+            handler, _, node = self.wait_for_ready_callbacks(timeout_sec=timeout_sec)
         except (ShutdownException, TimeoutException):
             return
         handler()
         error = handler.exception()
         if error is not None and self.context.ok():
-            self._tell(error)
+            self._by_node.get(node, self._tell)(error)
 
 
 def answer_every_request(

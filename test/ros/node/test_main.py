@@ -158,7 +158,8 @@ def test_without_autostart_it_waits_for_transitions(graph: Graph, tmp_path: Path
 def test_overrides_outrank_ros_arguments(own_signals: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Settings] = []
 
-    def look(node: DepthNode, signals: StopSignals) -> int:
+    def look(nodes: list[DepthNode], signals: StopSignals) -> int:
+        (node,) = nodes
         seen.append(node.settings)
         node.destroy_node()
         rclpy.try_shutdown()
