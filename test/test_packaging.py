@@ -148,8 +148,8 @@ def test_every_ros_package_that_we_import_is_declared(sources: list[Path], manif
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        (PACKAGE, ("depth-anything", "sharpdepth", "onnxruntime", "openvino", "view", "train", "prv2-full")),
-        ("test", ("depth-anything", "sharpdepth", "onnxruntime", "openvino", "view", "train", "prv2-full", "dev")),
+        (PACKAGE, ("depth-anything", "sharpdepth", "onnxruntime", "openvino", "view", "web", "train", "prv2-full")),
+        ("test", ("depth-anything", "sharpdepth", "onnxruntime", "openvino", "view", "web", "train", "prv2-full", "dev")),
     ],
 )
 def test_every_python_package_that_we_import_is_declared(

@@ -24,7 +24,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("a webcam, without a camera driver of ROS", "depth-retrofit run --camera 0 --hfov 69"),
     ),
     "view": (
-        ("live, beside a node that runs", "depth-retrofit view"),
+        ("in any browser, beside a node that runs", "depth-retrofit view --web"),
+        ("in Foxglove or Lichtblick", "depth-retrofit view"),
         ("recorded until Ctrl-C", "depth-retrofit view --out look"),
     ),
     "image": (

@@ -40,6 +40,13 @@ def marked(image: np.ndarray | None, selection: np.ndarray, width: int) -> np.nd
     return np.asarray(image + share * (_MARK - image)).round().astype(np.uint8)
 
 
+def shaded(share: np.ndarray) -> np.ndarray:
+    """``float32 [H, W]`` from 0, black, to 1, white; NaN is black as well, as in the node's 8-bit picture. Returns RGB."""
+    with np.errstate(invalid="ignore"):
+        gray = np.clip(np.nan_to_num(share, nan=0.0), 0.0, 1.0) * np.float32(255) + np.float32(0.5)
+    return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
+
+
 def mono8(message: Image) -> np.ndarray:
     """``uint8 [H, W]``, a view of the message's memory. Raises ImageError."""
     if message.encoding != "mono8" or len(message.data) != message.height * message.step or message.step < message.width:

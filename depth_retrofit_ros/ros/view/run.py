@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rclpy
@@ -18,10 +18,13 @@ from depth_retrofit_ros.ros.view.viewer import Sink, Viewer
 _LOOK_S = 0.2  # how often it is looked whether a signal came
 
 
-def show(name: str, sink: Sink, width: int, rate_hz: float, domain: int | None) -> int:
+def show(
+    name: str, sink: Sink, width: int, rate_hz: float, domain: int | None, attach: Callable[[Node], None] | None = None
+) -> int:
     """View the node ``name`` until SIGINT or SIGTERM; returns how many frames were shown. Raises what ``sink`` raises.
 
-    width, rate_hz: see ``Viewer``. domain: None for that of the environment. To be called in the main thread, which gets signals.
+    width, rate_hz: see ``Viewer``. domain: None for that of the environment. attach: given the viewer's node before it is spun.
+    To be called in the main thread, which gets signals.
     """
     configure_transport()
     with _signalled() as ended:
@@ -32,6 +35,8 @@ def show(name: str, sink: Sink, width: int, rate_hz: float, domain: int | None) 
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         viewer = Viewer(node, name, sink, width, rate_hz)
+        if attach is not None:
+            attach(node)
         try:
             while not ended.is_set():
                 executor.spin_once(timeout_sec=_LOOK_S)

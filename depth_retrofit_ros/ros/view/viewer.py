@@ -23,7 +23,7 @@ from depth_retrofit_ros.ros.messages.images import decode
 from depth_retrofit_ros.ros.messages.jpeg import jpeg
 from depth_retrofit_ros.ros.replay.recorder import depth_array, stamp_ns
 from depth_retrofit_ros.ros.transport.qos import subscribe_newest
-from depth_retrofit_ros.ros.view.pictures import marked, mono8, shrunk, smaller_cloud
+from depth_retrofit_ros.ros.view.pictures import marked, mono8, shaded, shrunk, smaller_cloud
 from depth_retrofit_ros.runtime.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ VIEWS: dict[str, type] = {
 }
 """What is shown: topic → message type."""
 
+CONFIDENCE = "/view/confidence"
+"""Of nodes that offer it; shown where a sink asks for it."""
+
 LOOK_S = 0.5  # how often it is looked who looks
 _REMEMBERED = 90  # small images that wait for their answer, and decisions about stamps
 
@@ -47,15 +50,32 @@ _NEEDS = {
     "/view/depth": ("depth",),
     "/view/selection": ("image", "selection"),
     "/view/points": ("points",),
+    CONFIDENCE: ("confidence",),
 }
+TOPICS = {"depth": "depth/image_rect", "selection": "depth/selection", "points": "points", "confidence": "depth/confidence"}
+"""Output → its topic below the node's name."""
+
+
+def _nobody_reads(report: DiagnosticArray) -> None:
+    """The reports are of use to the viewer alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """Where the views go. write: takes a view's name and a message of its type; wanted: whether anybody looks at a view."""
+    """Where the views go.
+
+    write: takes a view's name and what ``picture`` or ``cloud`` made. wanted: whether anybody looks at a view of ``views``;
+    connected: whether anybody is there at all: without, not even the node's reports are subscribed. report: takes each of these.
+    picture: of ``uint8 [h, w, 3]`` RGB and the image's header. cloud: of the node's cloud and the columns that it may have.
+    """
 
     write: Callable[[str, Any], None]
     wanted: Callable[[str], bool] = lambda view: True
+    connected: Callable[[], bool] = lambda: True
+    report: Callable[[DiagnosticArray], None] = _nobody_reads
+    picture: Callable[[np.ndarray, Header], Any] = jpeg
+    cloud: Callable[[PointCloud2, int], Any] = smaller_cloud
+    views: tuple[str, ...] = tuple(VIEWS)
 
 
 class Viewer:
@@ -75,34 +95,54 @@ class Viewer:
         self._inputs: dict[str, Subscription] = {}
         self._images: dict[int, Callable[[], np.ndarray]] = {}  # by stamp [ns], in the order of arrival
         self._decided: dict[int, bool] = {}  # by stamp [ns]: whether the frame is shown
-        self._callbacks = {"depth": self._on_depth, "selection": self._on_selection, "points": self._on_points}
-        subscribe_newest(node, DiagnosticArray, "/diagnostics", self._on_diagnostics)
+        self._callbacks = {
+            "depth": self._on_depth,
+            "selection": self._on_selection,
+            "points": self._on_points,
+            "confidence": self._on_confidence,
+        }
+        self._reports: Subscription | None = None
+        self.refresh()
         node.create_timer(LOOK_S, self.refresh)
 
     def refresh(self) -> None:
         """Subscribe to what is looked at, and to nothing else."""
+        if self._sink.connected() != (self._reports is not None):
+            self._turn_reports()
         if self.image_topic is None:
             return
-        wanted = {name for view, names in _NEEDS.items() if self._sink.wanted(view) for name in names}
+        views = [view for view in self._sink.views if self._sink.wanted(view)] if self._reports is not None else []
+        wanted = {name for view in views for name in _NEEDS[view]}
         for name in wanted - self._inputs.keys():
             self._inputs[name] = self._subscribe(name, self.image_topic)
         for name in self._inputs.keys() - wanted:
             self._node.destroy_subscription(self._inputs.pop(name))
 
+    def _turn_reports(self) -> None:
+        """On or off."""
+        if self._reports is None:
+            self._reports = subscribe_newest(self._node, DiagnosticArray, "/diagnostics", self._on_diagnostics)
+        else:
+            self._node.destroy_subscription(self._reports)
+            self._reports = None
+
     def _subscribe(self, name: str, image_topic: str) -> Subscription:
         if name == "image":
             compressed = image_topic.endswith("/compressed")
             return subscribe_newest(self._node, CompressedImage if compressed else Image, image_topic, self._on_image)
-        topic = {"depth": "depth/image_rect", "selection": "depth/selection", "points": "points"}[name]
         message_type = PointCloud2 if name == "points" else Image
-        return subscribe_newest(self._node, message_type, f"{self._name}/{topic}", self._callbacks[name])
+        return subscribe_newest(self._node, message_type, f"{self._name}/{TOPICS[name]}", self._callbacks[name])
 
     def _on_diagnostics(self, report: DiagnosticArray) -> None:
-        """The node says itself which images it takes, after all remapping."""
+        """The node says itself which images it takes, after all remapping; started anew, it may take others."""
         for status in report.status:
             if status.name == f"{self._name}: input":
                 topic = next((pair.value for pair in status.values if pair.key == "topic"), "")
-                self.image_topic = topic or self.image_topic
+                if topic and topic != self.image_topic:
+                    self.image_topic = topic
+                    if "image" in self._inputs:  # of the topic before; ``refresh`` subscribes to the new one
+                        self._node.destroy_subscription(self._inputs.pop("image"))
+        self._sink.report(report)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         with self._told():
@@ -116,24 +156,29 @@ class Viewer:
             if self._inputs.keys() == {"image"}:  # no answer to wait for
                 self._is_shown(message.header, stamp)
             elif self._decided.get(stamp):  # its answer was here before it
-                self._write("/view/image", jpeg(self._images[stamp](), message.header))
+                self._show("/view/image", self._images[stamp](), message.header)
 
     def _on_depth(self, message: Image) -> None:
         with self._told():
             if self._is_shown(message.header, stamp_ns(message)):
-                self._write("/view/depth", jpeg(shrunk(colorize(depth_array(message)), self._width), message.header))
+                self._show("/view/depth", shrunk(colorize(depth_array(message)), self._width), message.header)
 
     def _on_selection(self, message: Image) -> None:
         with self._told():
             stamp = stamp_ns(message)
             if self._is_shown(message.header, stamp):
                 image = self._images[stamp]() if stamp in self._images else None
-                self._write("/view/selection", jpeg(marked(image, mono8(message), self._width), message.header))
+                self._show("/view/selection", marked(image, mono8(message), self._width), message.header)
 
     def _on_points(self, message: PointCloud2) -> None:
         with self._told():
             if self._is_shown(message.header, stamp_ns(message)):
-                self._write("/view/points", smaller_cloud(message, self._width))
+                self._write("/view/points", self._sink.cloud(message, self._width))
+
+    def _on_confidence(self, message: Image) -> None:
+        with self._told():
+            if self._is_shown(message.header, stamp_ns(message)):
+                self._show(CONFIDENCE, shrunk(shaded(depth_array(message)), self._width), message.header)
 
     def _is_shown(self, header: Header, stamp: int) -> bool:
         """Decided once per frame, whatever of it comes first; its image is shown then."""
@@ -143,8 +188,12 @@ class Viewer:
             if self._decided[stamp]:
                 self.shown += 1
                 if stamp in self._images:
-                    self._write("/view/image", jpeg(self._images[stamp](), header))
+                    self._show("/view/image", self._images[stamp](), header)
         return self._decided[stamp]
+
+    def _show(self, view: str, image: np.ndarray, header: Header) -> None:
+        if self._sink.wanted(view):
+            self._sink.write(view, self._sink.picture(image, header))
 
     def _write(self, view: str, message: Any) -> None:
         if self._sink.wanted(view):

@@ -14,7 +14,7 @@ from depth_retrofit_ros.pointcloud.organized import cloud_size, fill_cloud, make
 from depth_retrofit_ros.ros.messages.images import compressed_to_rgb
 from depth_retrofit_ros.ros.messages.jpeg import jpeg
 from depth_retrofit_ros.ros.messages.outgoing import CloudMessage
-from depth_retrofit_ros.ros.view.pictures import MARK_RGB, marked, mono8, shrunk, smaller_cloud, step_for
+from depth_retrofit_ros.ros.view.pictures import MARK_RGB, marked, mono8, shaded, shrunk, smaller_cloud, step_for
 from test.ros.graph import pixels_of
 
 HEADER = Header(frame_id="camera_optical")
@@ -49,6 +49,13 @@ def test_without_an_image_the_marks_are_on_black_and_another_size_is_refused() -
     assert marked(None, np.zeros((4, 8), np.uint8), 4).max() == 0
     with pytest.raises(ImageError, match="8x4"):
         marked(np.zeros((3, 4, 3), np.uint8), np.zeros((4, 8), np.uint8), 4)
+
+
+def test_confidence_is_gray_and_what_is_unknown_is_as_black_as_none() -> None:
+    shares = np.array([[0.0, 0.5, 1.0], [np.nan, -1.0, 7.0]], np.float32)
+    picture = shaded(shares)
+    assert picture.dtype == np.uint8 and (picture == picture[..., :1]).all()
+    np.testing.assert_array_equal(picture[..., 0], [[0, 128, 255], [0, 0, 255]])
 
 
 def test_a_picture_keeps_header_and_colours() -> None:

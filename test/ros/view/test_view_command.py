@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from depth_retrofit_ros.cli import main as cli
 from depth_retrofit_ros.ros.view import run as view_run
 from depth_retrofit_ros.ros.view.viewer import VIEWS, Sink
 from test.ros.graph import NODE, PATIENCE_S, Graph, SlantedWall, image_message, info_message, repeat_until, wait_until
+from test.ros.view.page_client import PageClient
 
 
 @pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
@@ -67,6 +69,40 @@ def test_what_is_no_port_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             cli.main(["view", "--port", text])
         assert f"{text} is outside 1 to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--host", "0.0.0.0"], ["--points", "5"]])
+def test_what_is_of_the_page_needs_the_page(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["view", *option]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "give --web too" in line
+
+
+def test_a_page_is_no_recording(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["view", "--web", "--out", "bag"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_a_page_ends_by_a_signal_while_a_browser_is_on_and_an_open_one_is_warned_of(tmp_path: Path) -> None:
+    pytest.importorskip("viser", reason="viser is not installed (extra `web`)")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (tmp_path / "log").open("wb") as log:
+        options = ["view", "--web", "--host", "0.0.0.0", "--port", str(port)]
+        command = [sys.executable, "-m", "depth_retrofit_ros.cli.main", *options]
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_until(lambda: "until Ctrl-C" in (tmp_path / "log").read_text(), "the page")
+            with PageClient(f"http://127.0.0.1:{port}") as browser:
+                wait_until(lambda: NODE in browser.said, "its state")
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(PATIENCE_S) == 0
+        finally:
+            process.kill()
+            process.wait()
+    warning, address = (tmp_path / "log").read_text().splitlines()
+    assert "no password" in warning and f"http://0.0.0.0:{port}" in address
 
 
 def test_no_argument_of_the_program_is_taken_for_one_of_ros(monkeypatch: pytest.MonkeyPatch) -> None:
