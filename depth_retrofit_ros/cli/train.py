@@ -194,7 +194,6 @@ def _train(args: argparse.Namespace, device: torch.device, group: Group) -> int:
     spec.make_out()
     fit = target.prepare(args, spec)
     network, figures, steps, shape = fit(*(render_pools(args, split, specs, group) for split, specs in pools.items()))
-    group.wait()
     if not group.leads:
         return 0
     path = args.out / f"{args.target}.safetensors"

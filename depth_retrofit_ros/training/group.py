@@ -136,5 +136,6 @@ def joined(device: torch.device) -> Iterator[Group]:
     dist.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield group
+        group.wait()  # one that goes while others still send ends them
     finally:
         dist.destroy_process_group()

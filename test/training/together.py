@@ -29,6 +29,7 @@ def plain(spec: LoopSpec, stop: int) -> Loop:
 
     def draw(step: int, progress: float) -> list[torch.Tensor]:
         if step == stop:
+            spec.group.wait()
             sys.exit(0)
         return [torch.randn(3, generator=torch.Generator().manual_seed(100 * step + k)) for k in spec.group.places(spec.batch)]
 
