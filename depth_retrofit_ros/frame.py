@@ -52,6 +52,18 @@ class Frame:
             )
 
 
+ENTROPY_STEP, GATE_STEP = 0.01, 1 / 255
+
+
+class SettledChoices(NamedTuple):
+    """Pixels whose depth is that of earlier frames' refinements: settled ``uint8 [H, W]``, not 0 at these and at those that were
+    refined now; entropy, gate ``uint8 [H, W]``: of the last choice at each, in ``ENTROPY_STEP`` nats and ``GATE_STEP``."""
+
+    settled: torch.Tensor
+    entropy: torch.Tensor
+    gate: torch.Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class DepthFrame:
     """The answer to one ``Frame``.
@@ -70,7 +82,8 @@ class DepthFrame:
     score: ``float32 [h, w]``, the uncertainty on the coarse grid. choice_entropy: ``float32 [K]``, nats, of the choice between
     surfaces at each refined pixel, of a refiner that chooses; model: the coarse model's name.
     ``confidence.estimate.confidence_of`` is made of these.
-    temporal_scale: the factor on the model's own scale by which it is held steady over time; 1 where it is the model's own.
+    temporal_scale: the factor on the model's own scale by which it is held steady over time; 1 where it is the model's own. settled:
+    pixels that keep what earlier frames refined them to, of a method that remembers and a refiner that chooses.
     """
 
     depth: torch.Tensor
@@ -91,6 +104,7 @@ class DepthFrame:
     choice_entropy: torch.Tensor | None = None
     model: str = ""
     temporal_scale: float = 1.0
+    settled: SettledChoices | None = None
 
     @property
     def metric(self) -> bool:

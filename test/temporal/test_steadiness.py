@@ -22,6 +22,7 @@ from depth_retrofit_ros.refinement.base import RefinerInput
 from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.selection.threshold import AboveThreshold
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.temporal.coarse_filter import FARTHEST
 from depth_retrofit_ros.temporal.settled import LIFE_S
 from depth_retrofit_ros.temporal.steadiness import LONGEST_GAP_S, Steadiness
@@ -107,6 +108,34 @@ def test_a_standing_camera_covers_more_than_its_budget() -> None:
     assert shares[0] == pytest.approx(0.1, abs=0.001)
     assert shares == sorted(shares)
     assert shares[-1] > 0.19
+
+
+def test_a_subclass_selects_by_the_same_claim() -> None:
+    """Whoever ranks the cells otherwise: what settled has less claim to the budget there, too."""
+    claims: list[torch.Tensor | None] = []
+
+    class Observed(Retrofit):
+        def select(
+            self,
+            coarse: CoarsePrediction,
+            image: torch.Tensor,
+            other: CoarsePrediction | None = None,
+            claim: torch.Tensor | None = None,
+        ) -> tuple[torch.Tensor, PixelSet]:
+            claims.append(claim)
+            return super().select(coarse, image, other, claim)
+
+    memory = Steadiness()
+    retrofit = Observed(Script(lambda _: planes()), random_refiner(), 0.1, temporal=memory)
+    made = [retrofit(shot(picture(), i)) for i in range(3)]
+    assert claims[0] is None
+    claim = claims[2]
+    assert claim is not None and claim.shape == LOW
+    refined = made[1].selection.mask().view(LOW[0], 3, LOW[1], 3).sum((1, 3)) > 4
+    assert claim[refined].max() < 0.85 and claim[~refined].max() == 1.0
+    retrofit.temporal = None
+    retrofit(shot(picture(), 3))
+    assert claims[3] is None
 
 
 def test_settled_pixels_keep_what_they_were_refined_to() -> None:

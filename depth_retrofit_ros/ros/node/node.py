@@ -377,5 +377,6 @@ class DepthNode(LifecycleNode):
         found = {"the name of this node": name_problems(self), **self._inputs.problems()}
         for concern, problems in found.items():
             self._log.state(concern, "; ".join(problems) or None)
+        self._log.state("range of the outputs", parameters.without_a_range(self.settings))
         self._health.graph_problems = tuple(problem for problems in found.values() for problem in problems)
         self._health.lost = self._inputs.lost

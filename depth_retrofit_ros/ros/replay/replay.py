@@ -20,6 +20,7 @@ from depth_retrofit_ros.evaluation.report.run_folder import Inside, RunFolder, S
 from depth_retrofit_ros.evaluation.report.summary import RunMode, Summary, machine, percentiles
 from depth_retrofit_ros.evaluation.report.summary_page import write_summary
 from depth_retrofit_ros.evaluation.sequence import SequenceEvaluator
+from depth_retrofit_ros.evaluation.data.bag import TF_TYPE
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.depth_files import write_text, writing
 from depth_retrofit_ros.msg import FrameStats
@@ -71,6 +72,7 @@ class Replay:
     selector: str = "uncertainty"
     second_model: str | None = None
     temporal: bool = False
+    motion_frame: str = ""
     rectify: str = "auto"
     mode: RunMode = "realtime"
     rate: float = 1.0
@@ -101,6 +103,7 @@ class Replay:
             "selector": self.selector,
             "second_model": self.second_model or "",
             "temporal": self.temporal,
+            "motion_frame": self.motion_frame,
             "rectify": self.rectify,
         }
 
@@ -198,12 +201,13 @@ def _run_every_frame(source: Source, how: Replay, folder: RunFolder, bag: Output
 def _copied(source: Source, bag: OutputBag | None) -> Iterator[TimedMessage]:
     """The source's messages, each copied to the bag on its way; a camera_info that comes twice in a row, once.
 
-    What has no header is no message, and not copied.
+    What has no header is no message, or TF, and not copied.
     """
     last = b""
     for message in source.stream():
         repeated = message.topic == source.info_topic and message.data == last
-        if bag is not None and not repeated and len(message.data) >= HEADER_BYTES:
+        has_header = len(message.data) >= HEADER_BYTES and source.types[message.topic] != TF_TYPE
+        if bag is not None and not repeated and has_header:
             bag.write_bytes(message.topic, source.types[message.topic], message.data)
         if message.topic == source.info_topic:
             last = message.data
