@@ -82,8 +82,8 @@ class DepthFrame:
     score: ``float32 [h, w]``, the uncertainty on the coarse grid. choice_entropy: ``float32 [K]``, nats, of the choice between
     surfaces at each refined pixel, of a refiner that chooses; model: the coarse model's name.
     ``confidence.estimate.confidence_of`` is made of these.
-    temporal_scale: the factor on the model's own scale by which it is held steady over time; 1 where it is the model's own. settled:
-    pixels that keep what earlier frames refined them to, of a method that remembers and a refiner that chooses.
+    temporal_scale: the factor on the model's own scale by which it is held steady over time; 1 where it is the model's own.
+    settled: pixels that keep what earlier frames refined them to, of a method that remembers and a refiner that chooses.
     """
 
     depth: torch.Tensor

@@ -101,7 +101,16 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.ros.replay.replay import Replay, replay
 
     progress = Progress()
-    source = BagSource(args.bag, args.image_topic, args.info_topic, args.depth_topic, args.tolerance, args.frames, args.rectify, bool(args.motion_frame))
+    source = BagSource(
+        args.bag,
+        args.image_topic,
+        args.info_topic,
+        args.depth_topic,
+        args.tolerance,
+        args.frames,
+        args.rectify,
+        bool(args.motion_frame),
+    )
     progress.say(f"{source.described}; {source.duration_s:.1f} s")
     copies = {"summary.json": args.json, "summary.html": args.html}
     for path in filter(None, copies.values()):

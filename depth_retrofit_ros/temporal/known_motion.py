@@ -35,13 +35,14 @@ ALIKE = 50  # cells whose flow is off together
 ROUNDS, AGAIN = 4, 2  # of the fits, and how often what is not linear is looked at anew
 TELLS = 0.3  # flow [cells] by the shift alone from which a frame has a word on the unit
 OWN_SHARE = 0.2  # that it has in what is remembered
+MOST_OFF = 2.0  # factor on what is remembered, from which it is another motion
 NO_SHIFT_M = 1e-3  # up to which a motion is a turn
 
 
 @dataclass(frozen=True, slots=True)
 class KnownMotion:
-    """rotation: ``float64 [3, 3]``, shift: ``float64 [3]`` m. A static point that the camera sees at X now was at rotation · X + shift
-    in the frame before, both in the camera's own axes: x right, y down, z ahead."""
+    """rotation: ``float64 [3, 3]``, shift: ``float64 [3]`` m. A static point that the camera sees at X now was at
+    rotation · X + shift in the frame before, both in the camera's own axes: x right, y down, z ahead."""
 
     rotation: np.ndarray
     shift: np.ndarray
@@ -57,8 +58,8 @@ class KnownMotion:
 
 
 Motions = Callable[[str, int, int], KnownMotion]
-"""Of the camera whose images have this frame_id, from the first stamp [ns] to the second. Raises TransformError where it is unknown;
-does not wait for it."""
+"""Of the camera whose images have this frame_id, from the first stamp [ns] to the second. Raises TransformError where it is
+unknown; does not wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +134,8 @@ def fit_known_motion(
 ) -> FoundMotion | None:
     """By the poses and the flow that is seen; None where these contradict each other.
 
-    unit: as it was before, None where nothing has told; flow: ``float32 [h, w, 2]`` as in ``RigidMotion``; depth: ``float32 [h, w]``
-    of this frame, up to scale; usable: ``bool [h, w]``, where both are known.
+    unit: as it was before, None where nothing has told; flow: ``float32 [h, w, 2]`` as in ``RigidMotion``; depth:
+    ``float32 [h, w]`` of this frame, up to scale; usable: ``bool [h, w]``, where both are known.
     """
     cells = np.flatnonzero(usable)
     everywhere = _Points.of(depth, camera)
@@ -143,18 +144,20 @@ def fit_known_motion(
         return None if alone is None else FoundMotion(alone, unit)
     cells = cells[:: -(-cells.size // MOST_CELLS)]
     points, seen = everywhere.chosen(cells), flow.reshape(-1, 2)[cells].astype(np.float64).T
-    own, shift_flow = _unit(motion, unit, points, seen)
+    own, of_one = _unit(motion, unit, points, seen)
+    if unit is not None and max(own, unit) * of_one > TELLS and max(own, unit) > MOST_OFF * min(own, unit):
+        return None
     left = _left(points.there(motion.rotation, own * motion.shift), seen)
     if np.mean(np.hypot(*left) <= _tolerance(seen)) < LEAST_AGREEING:
         return None
     rigid = everywhere.moved(*_corrected(motion, own, points, seen))
-    if shift_flow > TELLS:
+    if own * of_one > TELLS:
         unit = own if unit is None else unit + OWN_SHARE * (own - unit)
     return FoundMotion(rigid, unit)
 
 
 def _unit(motion: KnownMotion, before: float | None, points: _Points, seen: np.ndarray) -> tuple[float, float]:
-    """How many units of the depth a metre is by this frame, and the median flow by the shift alone [cells]."""
+    """How many units of the depth a metre is by this frame, and the median flow by the shift alone, were it one [cells]."""
     unit, held = before or 0.0, 0.0 if before is None else ALIKE * (CELL_SD / (UNIT_SD * before)) ** 2
     along = np.zeros_like(seen)
     for _ in range(ROUNDS):
@@ -165,7 +168,7 @@ def _unit(motion: KnownMotion, before: float | None, points: _Points, seen: np.n
         weight = _weight(left, seen)
         told = float((weight * left * along).sum()) + held * ((before or 0.0) - unit)
         unit = max(unit + told / max(float((weight * along * along).sum()) + held, 1e-12), 0.0)
-    return unit, unit * float(np.median(np.hypot(*along)))
+    return unit, float(np.median(np.hypot(*along)))
 
 
 def _corrected(motion: KnownMotion, unit: float, points: _Points, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -34,13 +34,14 @@ class Motion:
     """flow: ``float32 [h, w, 2]``, x and y in cells, to where each cell's surface was in the frame before, None where the camera
     stands; trust: ``float32 [h, w]``, 0…1, that it was there; change: ``float32 [h, w]``, ln(depth now / then) by the camera's own
     motion, of one that creeps too, None where it is unknown; still: ``bool [h, w]``, what looks the same in the same place.
-    by_poses: whether a known motion is in it; unit: how many of the depth's units a metre is by that, None where nothing has told."""
+    contradicted: whether a known motion is none of the images'; unit: how many of the depth's units a metre is by those that were,
+    None where nothing told."""
 
     flow: np.ndarray | None
     trust: np.ndarray
     change: np.ndarray | None
     still: np.ndarray
-    by_poses: bool = False
+    contradicted: bool = False
     unit: float | None = None
 
     def carried(self, before: np.ndarray) -> np.ndarray:
@@ -84,7 +85,7 @@ class FlowEstimator:
             if told is None:
                 return nothing
             if np.hypot(told.flow[..., 0], told.flow[..., 1])[usable].max(initial=0) <= STANDING:
-                return Motion(None, alike, told.change, still, by_poses=True, unit=unit)
+                return Motion(None, alike, told.change, still, unit=unit)
             return self._carried(told, before, now, texture, seen, still, np.zeros_like(still), unit)
         if min(now.shape[:2]) < LEAST_SIDE:
             stands = np.mean(still[textured]) >= SAME_SHARE
@@ -101,27 +102,28 @@ class FlowEstimator:
             evidence = usable & textured & stays
             found = None if known is None else fit_known_motion(known, unit, back, depth, evidence, camera)
             creeps = found.rigid if found is not None else None if bent else fit_rigid_motion(back, depth, evidence, camera)
-            change = None if creeps is None else creeps.change
-            unit = unit if found is None else found.unit
-            return Motion(None, np.where(stays, alike, np.float32(0)), change, still & stays, found is not None, unit)
+            change, contradicted = None if creeps is None else creeps.change, known is not None and found is None
+            unit = unit if known is None else None if found is None else found.unit
+            return Motion(None, np.where(stays, alike, np.float32(0)), change, still & stays, contradicted, unit)
         forth = self._flow(old, new, None if seeds is None else seeds[1])
         consistent = _returns(back, forth)
         found = None if known is None else fit_known_motion(known, unit, back, depth, usable & consistent & textured, camera)
         if found is None and seeds is not None:  # they led it astray
             back, forth = self._flow(new, old), self._flow(old, new)
             length, consistent = np.hypot(back[..., 0], back[..., 1]), _returns(back, forth)
-        unit = unit if found is None else found.unit
-        rigid = found.rigid if found is not None else None
+        unit = unit if known is None else None if found is None else found.unit  # begins anew where they contradict
+        contradicted = known is not None and found is None
+        rigid = None if found is None else found.rigid
         if rigid is None and not bent:
             rigid = fit_rigid_motion(back, depth, usable & consistent & textured, camera)
         if rigid is None:  # what moved is unknown: only what stands still is followed, by its own flow
             stands = still & textured & consistent & (length <= STANDING)
-            return Motion(None, np.where(stands, alike, np.float32(0)), None, stands, unit=unit)
+            return Motion(None, np.where(stands, alike, np.float32(0)), None, stands, contradicted, unit)
         off = rigid.flow - back
         agrees = np.hypot(off[..., 0], off[..., 1]) <= AGREES + AGREES_SHARE * length
         astray = textured & ~(agrees & consistent)
         made = self._carried(rigid, before, now, texture, seen, still, astray, unit)
-        return replace(made, by_poses=found is not None)
+        return replace(made, contradicted=contradicted)
 
     def _carried(
         self,
@@ -141,11 +143,11 @@ class FlowEstimator:
         # The cells beside one that moves by itself hold some of it.
         trust = np.asarray(cv2.erode(trust, np.ones((3, 3), np.uint8)))
         moved = np.hypot(rigid.flow[..., 0], rigid.flow[..., 1]) > STANDING
-        return Motion(rigid.flow, trust, rigid.change, still & ~moved, by_poses=True, unit=unit)
+        return Motion(rigid.flow, trust, rigid.change, still & ~moved, unit=unit)
 
     def _flow(self, of: np.ndarray, to: np.ndarray, begin: np.ndarray | None = None) -> np.ndarray:
-        """``uint8 [h, w]`` both → ``float32 [h, w, 2]``, from each cell of the first to its place in the second. begin: where to look
-        first."""
+        """``uint8 [h, w]`` both → ``float32 [h, w, 2]``, from each cell of the first to its place in the second. begin: where to
+        look first."""
         return np.asarray(self._dis.calc(of, to, np.zeros((*of.shape, 2), np.float32) if begin is None else begin.copy()))
 
 

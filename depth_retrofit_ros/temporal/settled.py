@@ -55,8 +55,9 @@ class SettledPixels:
 
     count: ``uint8 [H, W]``, how many refinements a pixel's depth is the mean of, 0 where it has none. Of each pixel depth
     ``float32 [H, W]``, that mean; of its newest refinement level ``float32 [H, W]``, the unrefined depth, color
-    ``uint8 [H, W, 3]``, born ``uint16 [H, W]``, when [``TICK_S``], entropy and gate ``uint8 [H, W]``, see ``SettledChoices``. Both depths are to be multiplied by exp(drift), drift
-    ``float32 [h, w]``: how ln of all depth has changed in a cell since it began to hold something.
+    ``uint8 [H, W, 3]``, born ``uint16 [H, W]``, when [``TICK_S``], entropy and gate ``uint8 [H, W]``, see ``SettledChoices``. Both
+    depths are to be multiplied by exp(drift), drift ``float32 [h, w]``: how ln of all depth has changed in a cell since it began to
+    hold something.
     """
 
     def __init__(self, size: tuple[int, int], low: tuple[int, int]) -> None:
@@ -128,7 +129,8 @@ class SettledPixels:
         for the next frame.
 
         image: ``uint8 [H, W, 3]``; base: ``float32 [H, W]``, the unrefined depth; gate: ``float32 [K]``, as the refiner gave it: 1
-        where it did not look; now_s: of any clock; entropy: ``float32 [K]``, nats, of the refiner's choices, None where it has none.
+        where it did not look; now_s: of any clock; entropy: ``float32 [K]``, nats, of the refiner's choices, None of one that does
+        not choose.
         """
         rows = np.searchsorted(pixels.indices.numpy(), np.arange(self.count.shape[0] + 1) * self.count.shape[1])
         drift = self._drift + cells.change

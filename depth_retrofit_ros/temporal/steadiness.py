@@ -10,8 +10,8 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.frame import Frame, ScaleSource, SettledChoices
 from depth_retrofit_ros.errors import TransformError
+from depth_retrofit_ros.frame import Frame, ScaleSource, SettledChoices
 from depth_retrofit_ros.lens import Optics, RayTable, Rectification
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.temporal.coarse_filter import CoarseState, Steadied, first, steadied
@@ -107,14 +107,14 @@ class Steadiness:
         still, unit, self.motion_problem = None, self._unit, None
         if video != self._video or not 0 < seconds <= LONGEST_GAP_S:
             made = first(np.where(usable, depth, np.float32(np.nan)))
-            unit = None if source is None else 1.0
+            unit = None
         else:
             assert self._small is not None and self._state is not None
             known, bent = np.where(usable, depth, np.float32(1)), isinstance(frame.optics, RayTable)
             moved = self._moved(frame)
             motion = self._flow.motion(self._small, now, known, usable, frame.camera, seen, bent, moved, unit)
             unit = motion.unit
-            if moved is not None and not motion.by_poses:
+            if moved is not None and (bent or motion.contradicted):
                 self.motion_problem = BENT if bent else CONTRADICTED
             made = steadied(self._state, depth, usable, motion, seconds, not video.anchored)
             still = motion.still & made.same if made.state.count.max() > 1 else None

@@ -15,7 +15,7 @@ from depth_retrofit_ros.errors import TransformError
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.lens import Lens, RayTable, Rectification
 from depth_retrofit_ros.temporal.known_motion import KnownMotion, fit_known_motion, reprojected, turning_flow
-from depth_retrofit_ros.temporal.motion import FlowEstimator
+from depth_retrofit_ros.temporal.motion import FlowEstimator, _inside, warped
 from depth_retrofit_ros.temporal.steadiness import BENT, CONTRADICTED, Steadiness
 from depth_retrofit_ros.training.scenes.scene import rotation_ypr
 from test.temporal.videos import CAMERA, SIZE, Script, answers, noisy, picture, planes, shot
@@ -88,11 +88,9 @@ def test_a_fast_turn_is_followed_where_the_images_alone_lose_it() -> None:
     before = picture(3, LOW).astype(np.float32) / 255
     far = np.full(LOW, 50, np.float32)
     estimator = FlowEstimator()
-    from depth_retrofit_ros.temporal.motion import _inside, warped
-
     now = warped(before, flow)
     known = estimator.motion(before, now, far, YES, SMALL, known=turn)
-    assert known.by_poses and known.flow is not None
+    assert not known.contradicted and known.flow is not None
     inside = _inside(flow)
     inside[:, :3] = inside[:, -3:] = False
     assert np.abs(known.flow - flow)[inside].max() < 0.3
@@ -174,5 +172,6 @@ def test_rectified_images_are_those_of_a_camera_that_looks_elsewhere() -> None:
 
     assert told(frames, of_lens)[1] == [None] * 4
     assert told(frames, lambda *_: pan)[1][1:] == [CONTRADICTED] * 3
-    bent = [replace(frame, optics=RayTable(lens)) for frame in panned()]
+    rays = RayTable(lens)
+    bent = [replace(frame, optics=rays) for frame in panned()]
     assert told(bent, of_lens)[1][1:] == [BENT] * 3

@@ -299,7 +299,9 @@ def _pipeline(health: Health) -> Report:
         values["uncertain pixels left out"] = str(health.frames.left_out)
     if settings.temporal and settings.motion_frame:
         problem = health.frames.motion_problem
-        values["camera motion"] = f"by the images alone: {problem}" if problem else f"by TF in {settings.motion_frame}, and the images"
+        values["camera motion"] = (
+            f"by the images alone: {problem}" if problem else f"by TF in {settings.motion_frame}, and the images"
+        )
         values["images without motion by TF"] = str(health.frames.motion_missed)
     for stage, times in statistics.stages_ms.items():
         values[f"{stage} p50/p95/p99 [ms]"] = f"{times.p50:.2f} / {times.p95:.2f} / {times.p99:.2f}"

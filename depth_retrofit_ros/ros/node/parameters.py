@@ -238,7 +238,7 @@ PARAMETERS = (
         "motion_frame",
         "",
         "active",
-        "Of `temporal`: a frame that stands still, such as odom, in which TF tells how the camera moves; empty: by the images alone",
+        "Of `temporal`: a frame that stands still, such as odom, in which TF tells how the camera moves; empty: by the images",
     ),
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
     Parameter(

@@ -31,8 +31,8 @@ REMEMBERED_ALL = 10  # messages, the newest; older ones are thinned to one per h
 class SparseInput:
     """Takes messages in from the executor's thread (``offer``) and finds those of frames in the worker's (``wait``, ``of``).
 
-    pose: of the points' frame in the image's optical frame; ``NO_POSE``: as transforms say, at the image's stamp or the last before. topics: their
-    names, for the words.
+    pose: of the points' frame in the image's optical frame; ``NO_POSE``: as transforms say, at the image's stamp or the last before
+    it that they know. topics: their names, for the words.
     """
 
     def __init__(self, pose: tuple[float, ...], topics: str, transforms: Transforms | None = None) -> None:

@@ -137,8 +137,8 @@ class Transforms:
                 self._came.wait(left_s)
 
     def newest(self, target: str, source: str, stamp_ns: int, lag_s: float) -> Pose:
-        """As ``lookup``, without a wait: where TF of that time is yet to come, the pose at the last time of which all is known, which
-        may be ``lag_s`` earlier. Raises TransformError."""
+        """As ``lookup``, without a wait: where TF of that time is yet to come, the pose at the last time of which all is known,
+        which may be ``lag_s`` earlier. Raises TransformError."""
         at_ns = stamp_ns
         while True:
             try:

@@ -10,7 +10,16 @@ from sensor_msgs.msg import CameraInfo
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import BagError, CameraError, ImageError
-from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE, IMAGE_TYPE, INFO_TYPE, TF_TYPE, Bag, BagMessage, deserialize, relabeled
+from depth_retrofit_ros.evaluation.data.bag import (
+    COMPRESSED_TYPE,
+    IMAGE_TYPE,
+    INFO_TYPE,
+    TF_TYPE,
+    Bag,
+    BagMessage,
+    deserialize,
+    relabeled,
+)
 from depth_retrofit_ros.evaluation.data.depth_messages import DEPTH_TYPES, depth_image
 from depth_retrofit_ros.evaluation.data.registration import require_same_view
 from depth_retrofit_ros.evaluation.data.topics import COMPRESSED, IMAGE_TYPES, find_image_topic, find_info_topic

@@ -223,8 +223,8 @@ class _Slot:
 
 
 def transforms_first(stream: Iterable[TimedMessage], types: Mapping[str, str]) -> Iterator[TimedMessage]:
-    """TF up to ``TF_AHEAD_S`` before everything else: that of an image's time is recorded after it, and live it comes while the model
-    works."""
+    """TF up to ``TF_AHEAD_S`` before everything else: that of an image's time is recorded after it, and live it comes while the
+    model works."""
     if TF_TYPE not in types.values():
         yield from stream
         return

@@ -15,12 +15,12 @@ import torch
 from sensor_msgs.msg import PointCloud2
 
 from depth_retrofit_ros.coarse.registry import find_model, load_coarse
+from depth_retrofit_ros.evaluation.data.bag import TF_TYPE
 from depth_retrofit_ros.evaluation.metrics.alignment import Mode
 from depth_retrofit_ros.evaluation.report.run_folder import Inside, RunFolder, StoredDepth
 from depth_retrofit_ros.evaluation.report.summary import RunMode, Summary, machine, percentiles
 from depth_retrofit_ros.evaluation.report.summary_page import write_summary
 from depth_retrofit_ros.evaluation.sequence import SequenceEvaluator
-from depth_retrofit_ros.evaluation.data.bag import TF_TYPE
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.depth_files import write_text, writing
 from depth_retrofit_ros.msg import FrameStats

@@ -168,7 +168,11 @@ def test_what_cannot_be_applied_is_refused_and_taken_back(graph: Graph) -> None:
 @pytest.mark.parametrize(
     ("output", "limits", "told"),
     [
-        ("scan", {"scan_range_min": 5.0, "scan_range_max": 5.0}, "scan_range_min 5 is not below scan_range_max 5: the scan is not pub"),
+        (
+            "scan",
+            {"scan_range_min": 5.0, "scan_range_max": 5.0},
+            "scan_range_min 5 is not below scan_range_max 5: the scan",
+        ),
         ("points", {"range_min": 3.0, "range_max": 2.0}, "range_min 3 is not below range_max 2: the cloud is not published, lower"),
     ],
 )
