@@ -103,10 +103,10 @@ def settle_rows(
     next_row: np.ndarray,
 ) -> None:
     """A row of cells at a time; see ``SettledPixels.apply``. choice: ``uint8 [2, K]``, entropy and gate; begins:
-    ``int64 [H + 1]``, the first of ``indices`` of each fine row; drift, lowest, highest: ``float32 [h, w]``, the factor on the depth
-    that is stored, and between which the unrefined depth then must lie; number: ``int32 [h, w]``, settled pixels of each cell; left:
-    ``float32 [h, w]``, sum of how little claim they have; rows, columns: the first fine one of each cell, ``int64 [h + 1]`` and
-    ``int64 [w + 1]``; life: in ticks."""
+    ``int64 [H + 1]``, the first of ``indices`` of each fine row; drift, lowest, highest: ``float32 [h, w]``, the factor on the
+    depth that is stored, and between which the unrefined depth then must lie; number: ``int32 [h, w]``, settled pixels of each
+    cell; left: ``float32 [h, w]``, sum of how little claim they have; rows, columns: the first fine one of each cell,
+    ``int64 [h + 1]`` and ``int64 [w + 1]``; life: in ticks."""
     h, w = number.shape
     width = count.shape[1]
     cell_of = np.empty(width, np.int32)

@@ -14,8 +14,9 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.window import ViewWindow
+from depth_retrofit_ros.confidence.estimate import confidence_of
 from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.frame import ENTROPY_STEP, GATE_STEP, Frame
 from depth_retrofit_ros.loading import load
 from depth_retrofit_ros.presets import USUAL
 from depth_retrofit_ros.refinement.base import RefinerInput
@@ -145,6 +146,21 @@ def test_settled_pixels_keep_what_they_were_refined_to() -> None:
     assert kept.sum() > 0.02 * kept.numel()
     torch.testing.assert_close(made[1].depth[kept], made[0].depth[kept], rtol=1e-5, atol=0)
     assert not torch.allclose(made[1].depth[kept], made[1].base[kept], rtol=1e-3)
+
+
+def test_what_settled_pixels_say_of_their_choice_stays_with_the_answer() -> None:
+    coarse, frames = Script(lambda _: planes()), [shot(picture(), i) for i in range(3)]
+    made = answers(frames, coarse, Steadiness())
+    assert answers(frames[:1], coarse, None)[0].settled is None
+    first, second = made[:2]
+    assert first.choice_entropy is not None and second.settled is not None
+    kept = first.selection.mask() & ~second.selection.mask()
+    assert kept.sum() > 0.02 * kept.numel() and (second.settled.settled[kept] > 0).all()
+    entropy, gate = (torch.zeros(SIZE) for _ in range(2))
+    entropy.view(-1)[first.selection.indices], gate.view(-1)[first.selection.indices] = first.choice_entropy, first.gate
+    torch.testing.assert_close(second.settled.entropy[kept] * ENTROPY_STEP, entropy[kept], rtol=0, atol=0.51 * ENTROPY_STEP)
+    torch.testing.assert_close(second.settled.gate[kept] * GATE_STEP, gate[kept], rtol=0, atol=0.51 * GATE_STEP)
+    assert not torch.equal(confidence_of(second)[kept], confidence_of(replace(second, settled=None))[kept])
 
 
 def test_an_edge_that_the_model_moved_is_refined_again_as_a_whole_and_holds_nothing() -> None:
@@ -406,7 +422,7 @@ def test_memory_is_bounded_and_used_again() -> None:
     held = settled.bytes
     answers(standing(6), jittering(), memory)  # begins anew: its stamps jump back
     assert memory.settled is settled
-    assert settled.bytes == held == 14 * SIZE[0] * SIZE[1] + 12 * LOW[0] * LOW[1]
+    assert settled.bytes == held == 16 * SIZE[0] * SIZE[1] + 12 * LOW[0] * LOW[1]
     memory.reset()
     assert memory.settled is None
 
