@@ -32,13 +32,7 @@ from depth_retrofit_ros.temporal.motion import FlowEstimator
 from depth_retrofit_ros.temporal.steadiness import Steadiness
 from depth_retrofit_ros.training.scenes.textures import TextureStack, build_textures
 
-SEQUENCES = (
-    ("room", 3, "moving"),
-    ("room", 55, "moving"),
-    ("street", 89, "moving"),
-    ("room", 3, "turning"),
-    ("room", 55, "turning"),
-)
+SEQUENCES = (("room", 3, "moving"), ("room", 55, "turning"), ("street", 89, "moving"), ("room", 55, "moving"))
 TURN_DEG, SHIFT_SHARE, LATE_S = 0.1, 0.01, 0.02
 FIGURES = {"flicker": "flicker", "abs_rel": "AbsRel", "scaled_abs_rel": "scaled", "boundary_f1": "F1", "ball_edge": "ball's edge"}
 KINDS = ("off", "images", "exact", "noisy", "late")

@@ -61,8 +61,8 @@ def choices(result: DepthFrame) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     kept, entropy, gate = (values.flatten() for values in result.settled)
     at = kept.index_fill(0, now, 1).nonzero()[:, 0]
     place = torch.searchsorted(at, now)
-    held = ((entropy[at] * ENTROPY_STEP, result.choice_entropy), (gate[at] * GATE_STEP, result.gate))
-    return at, *(before.float().index_copy(0, place, given) for before, given in held)
+    entropies = (entropy[at] * ENTROPY_STEP).index_copy(0, place, result.choice_entropy)
+    return at, entropies, (gate[at] * GATE_STEP).index_copy(0, place, result.gate)
 
 
 def steps(depth: torch.Tensor, reach: int) -> torch.Tensor:

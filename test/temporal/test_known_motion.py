@@ -110,19 +110,24 @@ def test_a_view_without_texture_is_held_where_the_poses_say_that_the_camera_stan
     assert not estimator.motion(wall, wall, DEPTH, YES, SMALL, known=DRIVES).trust.any(), "the scale is unknown"
 
 
-def told(frames: list[Frame], motions: Any, **options: Any) -> tuple[list[Any], list[str | None]]:
-    """Answers, and what was wrong with the poses at each."""
-    memory = Steadiness(motions)
-    problems: list[str | None] = []
-    begin = memory.begin
+class Watched(Steadiness):
+    """Notes what was wrong with the poses of each frame."""
 
-    def watched(*given: Any) -> Any:
-        moment = begin(*given)
-        problems.append(memory.motion_problem)
+    def __init__(self, motions: Any) -> None:
+        super().__init__(motions)
+        self.problems: list[str | None] = []
+
+    def begin(self, *given: Any) -> Any:
+        """See ``Steadiness``."""
+        moment = super().begin(*given)
+        self.problems.append(self.motion_problem)
         return moment
 
-    memory.begin = watched  # type: ignore[method-assign]
-    return answers(frames, Script(lambda _: planes(), **options), memory), problems
+
+def told(frames: list[Frame], motions: Any, **options: Any) -> tuple[list[Any], list[str | None]]:
+    """Answers, and what was wrong with the poses at each."""
+    memory = Watched(motions)
+    return answers(frames, Script(lambda _: planes(), **options), memory), memory.problems
 
 
 def panned(count: int = 4) -> list[Frame]:
