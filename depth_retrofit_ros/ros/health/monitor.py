@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.ros.node.scale_fit import ScaleReport
 
 SAMPLED = 16  # every n-th pixel in both directions
+REASONS = 20  # that are remembered as told; frames of TF may have any names
 GRACE_S = 2.0  # a camera_info or a clock that comes no later than this after activation is not worth a warning
 
 
@@ -113,7 +114,7 @@ class FrameMonitor:
             return
         frames.motion_missed += 1
         if (kind := without_numbers(problem)) not in self._told_motion:
-            self._told_motion.add(kind)
+            self._told_motion = {kind, *self._told_motion} if len(self._told_motion) < REASONS else {kind}
             self._log.event(f"the camera's motion is told by the images alone: {problem}")
 
     def scaled(self, result: DepthFrame, alignment: ScaleReport | None) -> None:
