@@ -35,7 +35,7 @@ ALIKE = 50  # cells whose flow is off together
 ROUNDS, AGAIN = 4, 2  # of the fits, and how often what is not linear is looked at anew
 TELLS = 0.3  # flow [cells] by the shift alone from which a frame has a word on the unit
 OWN_SHARE = 0.2  # that it has in what is remembered
-MOST_OFF = 2.0  # factor on what is remembered, from which it is another motion
+MOST_SD, MOST_OFF = 4.0, 2.0  # correction of the turn, and factor on the unit, from which it is another motion
 NO_SHIFT_M = 1e-3  # up to which a motion is a turn
 
 
@@ -144,31 +144,41 @@ def fit_known_motion(
         return None if alone is None else FoundMotion(alone, unit)
     cells = cells[:: -(-cells.size // MOST_CELLS)]
     points, seen = everywhere.chosen(cells), flow.reshape(-1, 2)[cells].astype(np.float64).T
-    own, of_one = _unit(motion, unit, points, seen)
-    if unit is not None and max(own, unit) * of_one > TELLS and max(own, unit) > MOST_OFF * min(own, unit):
+    begin = _unit(motion, points, seen) if unit is None else unit
+    rotation, shift = _corrected(motion, begin, points, seen)
+    correction = KnownMotion(rotation @ motion.rotation.T, shift)
+    there = points.there(rotation, shift)
+    agree = np.mean(np.hypot(*_left(there, seen)) <= _tolerance(seen))
+    if agree < LEAST_AGREEING or correction.angle > MOST_SD * _turn_sd(motion):
         return None
-    left = _left(points.there(motion.rotation, own * motion.shift), seen)
-    if np.mean(np.hypot(*left) <= _tolerance(seen)) < LEAST_AGREEING:
-        return None
-    rigid = everywhere.moved(*_corrected(motion, own, points, seen))
-    if own * of_one > TELLS:
+    given = correction.rotation @ motion.shift
+    own = max(float(shift @ given) / max(float(given @ given), 1e-12), 0.0)
+    if max(own, begin) * float(np.median(np.hypot(*_by_shift(there, given, points.focal)))) > TELLS:
+        if max(own, begin) > MOST_OFF * min(own, begin):
+            return None
         unit = own if unit is None else unit + OWN_SHARE * (own - unit)
-    return FoundMotion(rigid, unit)
+    return FoundMotion(everywhere.moved(rotation, shift), unit)
 
 
-def _unit(motion: KnownMotion, before: float | None, points: _Points, seen: np.ndarray) -> tuple[float, float]:
-    """How many units of the depth a metre is by this frame, and the median flow by the shift alone, were it one [cells]."""
-    unit, held = before or 0.0, 0.0 if before is None else ALIKE * (CELL_SD / (UNIT_SD * before)) ** 2
-    along = np.zeros_like(seen)
+def _unit(motion: KnownMotion, points: _Points, seen: np.ndarray) -> float:
+    """How many units of the depth a metre is by one frame."""
+    unit = 0.0
     for _ in range(ROUNDS):
         there = points.there(motion.rotation, unit * motion.shift)
-        left = _left(there, seen)
-        rays_there, (ahead, focal) = (there.x, there.y), (motion.shift[2], points.focal)
-        along = np.stack([f * (t - ray * ahead) for f, t, ray in zip(focal, motion.shift, rays_there, strict=False)]) / there.z
+        left, along = _left(there, seen), _by_shift(there, motion.shift, points.focal)
         weight = _weight(left, seen)
-        told = float((weight * left * along).sum()) + held * ((before or 0.0) - unit)
-        unit = max(unit + told / max(float((weight * along * along).sum()) + held, 1e-12), 0.0)
-    return unit, float(np.median(np.hypot(*along)))
+        unit = max(unit + float((weight * left * along).sum()) / max(float((weight * along * along).sum()), 1e-12), 0.0)
+    return unit
+
+
+def _by_shift(there: _There, shift: np.ndarray, focal: tuple[float, float]) -> np.ndarray:
+    """``[2, N]``, what a unit more does to the flow [cells]."""
+    rays_there = there.x, there.y
+    return np.stack([f * (t - ray * shift[2]) for f, t, ray in zip(focal, shift[:2], rays_there, strict=True)]) / there.z
+
+
+def _turn_sd(motion: KnownMotion) -> float:
+    return TURN_SD + TURN_SD_SHARE * motion.angle
 
 
 def _corrected(motion: KnownMotion, unit: float, points: _Points, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -177,10 +187,9 @@ def _corrected(motion: KnownMotion, unit: float, points: _Points, seen: np.ndarr
     length = float(np.linalg.norm(shift))
     ahead = np.outer(shift, shift) / max(length, 1e-12) ** 2
     across, along = max(SHIFT_SD_SHARE * length, SHIFT_SD_M * unit, 1e-9), max(UNIT_SD * length, SHIFT_SD_M * unit, 1e-9)
-    turn = TURN_SD + TURN_SD_SHARE * motion.angle
     held = np.zeros((6, 6))
     held[:3, :3] = (np.eye(3) - ahead) / across**2 + ahead / along**2
-    held[3:, 3:] = np.eye(3) / turn**2
+    held[3:, 3:] = np.eye(3) / _turn_sd(motion) ** 2
     held *= ALIKE * CELL_SD**2
     fx, fy = points.focal
     so_far = np.zeros(6)
