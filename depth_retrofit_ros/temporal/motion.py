@@ -99,22 +99,15 @@ class FlowEstimator:
         if np.mean(still[textured]) >= SAME_SHARE and np.quantile(length[textured], STANDING_SHARE) <= STANDING:
             moving = textured & (length > ITS_OWN)
             stays = cv2.dilate(moving.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
-            evidence = usable & textured & stays
-            found = None if known is None else fit_known_motion(known, unit, back, depth, evidence, camera)
-            creeps = found.rigid if found is not None else None if bent else fit_rigid_motion(back, depth, evidence, camera)
-            change, contradicted = None if creeps is None else creeps.change, known is not None and found is None
-            unit = unit if known is None else None if found is None else found.unit
+            creeps, contradicted, unit = _fitted(known, unit, back, depth, usable & textured & stays, camera, bent)
+            change = None if creeps is None else creeps.change
             return Motion(None, np.where(stays, alike, np.float32(0)), change, still & stays, contradicted, unit)
         forth = self._flow(old, new, None if seeds is None else seeds[1])
         consistent = _returns(back, forth)
-        found = None if known is None else fit_known_motion(known, unit, back, depth, usable & consistent & textured, camera)
-        if found is None and seeds is not None:  # they led it astray
+        rigid, contradicted, unit = _fitted(known, unit, back, depth, usable & consistent & textured, camera, bent)
+        if contradicted and seeds is not None:  # they led it astray
             back, forth = self._flow(new, old), self._flow(old, new)
             length, consistent = np.hypot(back[..., 0], back[..., 1]), _returns(back, forth)
-        unit = unit if known is None else None if found is None else found.unit  # begins anew where they contradict
-        contradicted = known is not None and found is None
-        rigid = None if found is None else found.rigid
-        if rigid is None and not bent:
             rigid = fit_rigid_motion(back, depth, usable & consistent & textured, camera)
         if rigid is None:  # what moved is unknown: only what stands still is followed, by its own flow
             stands = still & textured & consistent & (length <= STANDING)
@@ -154,6 +147,25 @@ class FlowEstimator:
 def warped(before: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """``float32 [h, w, …]`` of the frame before, sampled bilinearly where each cell was."""
     return np.asarray(cv2.remap(before, *_places(flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _fitted(
+    known: KnownMotion | None,
+    unit: float | None,
+    back: np.ndarray,
+    depth: np.ndarray,
+    evidence: np.ndarray,
+    camera: Camera | None,
+    bent: bool,
+) -> tuple[RigidMotion | None, bool, float | None]:
+    """The camera's own motion, None where there is none to be found; whether known poses are contradicted; and the unit by them,
+    which begins anew then."""
+    if known is not None:
+        found = fit_known_motion(known, unit, back, depth, evidence, camera)
+        if found is not None:
+            return found.rigid, False, found.unit
+        unit = None
+    return None if bent else fit_rigid_motion(back, depth, evidence, camera), known is not None, unit
 
 
 def _returns(back: np.ndarray, forth: np.ndarray) -> np.ndarray:
