@@ -12,17 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.io.depth_files import writing
 from depth_retrofit_ros.ros.environment import thread_variables
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 _LOG_PREFIX = re.compile(r"^\[(?:ERROR|FATAL)\] \[[^]]*\] \[[^]]*\]: ")
 _FORCE = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))  # signal, seconds until the next
+
+
+_Process = TypeVar("_Process", bound="ChildProcess")
 
 
 @contextmanager
@@ -63,7 +63,7 @@ class ChildProcess:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _Process) -> _Process:
         try:
             with writing(self._log), self._log.open("wb") as log, _signals_deferred():
                 # A session of its own: Ctrl-C in the terminal reaches us alone, and we end the node in order.

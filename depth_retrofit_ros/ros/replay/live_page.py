@@ -11,7 +11,6 @@ from pathlib import Path
 
 from depth_retrofit_ros.errors import OutputError
 from depth_retrofit_ros.ros.node.process import ChildProcess
-from depth_retrofit_ros.ros.view.web_server import require_free
 
 HOST = "127.0.0.1"
 _START_S = 30.0
@@ -45,15 +44,20 @@ def has_viser() -> bool:
 def choose_port(asked: int | None, usual: int) -> int:
     """The one that was asked for, which must be free; without, the usual one or, where that is taken, any that is free.
 
-    usual: 0 for any. Raises OutputError.
+    Raises OutputError.
     """
-    if asked is not None:
-        require_free(HOST, asked)
-        return asked
-    if usual:
-        with suppress(OutputError):
-            require_free(HOST, usual)
-            return usual
+    if asked is None:
+        return _free(usual) or _free(0)
+    if not _free(asked):
+        raise OutputError(f"cannot serve the live page at {HOST} port {asked} (it is taken): choose another --port, or --no-web")
+    return asked
+
+
+def _free(port: int) -> int:
+    """That port; of 0, some free one; 0 where it is taken."""
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
+    return 0

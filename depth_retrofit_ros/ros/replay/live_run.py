@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def run_live(
     with (
         private_domain(plan.domain),
         NodeProcess(plan.node_arguments(), {}, plan.log) as process,
-        nullcontext() if plan.web_port is None else LivePage(plan.web_port, plan.log.with_name("page.log")) as page,
+        _page(plan) as page,
         graph_node("depth_retrofit_replay") as node,
     ):
         recorder = Recorder(node, NODE, store, plan.cloud, keep)
@@ -139,6 +139,10 @@ def run_live(
     numbers = tell_apart(playback.images, recording.arrivals)
     reason = recording.reports.get(f"{NODE}: input", {}).get("last failure", "")
     return RunResult(playback, recording, numbers, delivery, start_s, run_s, reason or playback.last_failure)
+
+
+def _page(plan: LiveRun) -> AbstractContextManager[LivePage | None]:
+    return nullcontext() if plan.web_port is None else LivePage(plan.web_port, plan.log.with_name("page.log"))
 
 
 @contextmanager
