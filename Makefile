@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed-$(ROS)
 MESSAGES := depth_retrofit_ros/msg/__init__.py
 KERNELS := $(VENV)/.kernels
 
-.PHONY: help setup messages demo test coverage golden lint format docs pictures site dist build clean distclean
+.PHONY: help setup messages demo test coverage golden lint format docs figures pictures site dist build clean distclean
 .DEFAULT_GOAL := setup
 
 help:
@@ -23,7 +23,8 @@ help:
 	@echo "make coverage   all tests, and which lines they run; pages in out/coverage/html"
 	@echo "make golden     stores the pictures of test/golden anew: look at them before you commit"
 	@echo "make lint       lint and types only;  make format  applies the formatting"
-	@echo "make docs       the parameter tables of README.md and config/ from the node's own"
+	@echo "make docs       the parameter tables of docs/node.md and config/ from the node's own"
+	@echo "make figures    the README's table of figures, from benchmarks/results"
 	@echo "make pictures   docs/images/demo.webp and edges.jpg, and real.jpg where DEPTH_RETROFIT_SHARED has bags/, photos/ and weights/"
 	@echo "make site       the pages of docs/ as HTML, every link checked: out/site/index.html"
 	@echo "make dist       wheel and sdist, in out/dist"
@@ -76,6 +77,9 @@ golden: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+figures: setup
+	$(BIN)/python benchmarks/accuracy_table.py --readme README.md
 
 docs: setup
 	$(BIN)/python -m depth_retrofit_ros.ros.node.parameter_docs

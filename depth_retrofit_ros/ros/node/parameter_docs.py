@@ -1,4 +1,4 @@
-"""The table of parameters as README.md and config/pipeline.yaml show it; run as a program (`make docs`), it writes both."""
+"""The table of parameters as docs/node.md and config/pipeline.yaml show it; run as a program (`make docs`), it writes both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _YAML_HEAD = """\
 
 
 def markdown() -> str:
-    """The README's table; the third column tells until when a parameter may be changed."""
+    """The table of docs/node.md; the third column tells until when a parameter may be changed."""
     rows = ["| parameter | default | changes | values | |", "|---|---|---|---|---|"]
     for row in PARAMETERS:
         default = f"`{_yaml(row.default)}`" if row.default != "" else "empty"
@@ -30,19 +30,19 @@ def yaml() -> str:
     return _YAML_HEAD + "".join(f"    # {_comment(row)}\n    {row.name}: {_yaml(row.default)}\n" for row in PARAMETERS)
 
 
-def with_table(readme: str) -> str:
-    """``readme`` with the table between its two marks replaced. Raises ValueError where it lacks them."""
-    head, begin, rest = readme.partition(BEGIN)
+def with_table(page: str) -> str:
+    """``page`` with the table between its two marks replaced. Raises ValueError where it lacks them."""
+    head, begin, rest = page.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md needs the lines {BEGIN} and {END}")
+        raise ValueError(f"docs/node.md needs the lines {BEGIN} and {END}")
     return f"{head}{BEGIN}\n{markdown()}{END}{tail}"
 
 
 def main(root: Path = Path()) -> None:
     """Write both files under ``root``, the repository."""
-    readme = root / "README.md"
-    readme.write_text(with_table(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    page = root / "docs" / "node.md"
+    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
     (root / "config" / "pipeline.yaml").write_text(yaml(), encoding="utf-8")
 
 

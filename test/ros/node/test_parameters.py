@@ -209,10 +209,10 @@ def test_refusals_speak_of_stages_only_where_they_matter() -> None:
     assert parameters.refusal([("budget", 0.5), ("model", "x")], "active") is not None
 
 
-def test_the_readme_and_the_parameter_file_show_the_table() -> None:
+def test_the_page_and_the_parameter_file_show_the_table() -> None:
     """`make docs` writes them."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert parameter_docs.with_table(readme) == readme
+    page = (ROOT / "docs" / "node.md").read_text(encoding="utf-8")
+    assert parameter_docs.with_table(page) == page
     text = (ROOT / "config" / "pipeline.yaml").read_text(encoding="utf-8")
     assert parameter_docs.yaml() == text
     defaults = {row.name: list(row.default) if isinstance(row.default, tuple) else row.default for row in PARAMETERS}
@@ -223,5 +223,5 @@ def test_the_table_names_every_parameter_and_when_it_changes() -> None:
     rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in parameter_docs.markdown().splitlines()[2:]]
     assert [row[0] for row in rows] == [row.name for row in PARAMETERS]
     assert {row[0] for row in rows if row[2] == "live"} == {row.name for row in PARAMETERS if row.until == "active"}
-    with pytest.raises(ValueError, match="README"):
+    with pytest.raises(ValueError, match=r"node\.md"):
         parameter_docs.with_table("no marks")
