@@ -75,7 +75,8 @@ def gain_remark(accuracy: Entry) -> str:
     elsewhere = "" if before is None or after is None else f"Elsewhere AbsRel is {before:.3f} before and {after:.3f} after it: "
     told = (
         "refinement puts edges where they are and gives back thin things; a surface that the coarse model puts at a wrong distance "
-        "stays there. On photographs it gains as much as the coarse model sees: little with a small one such as compact."
+        "stays there. On photographs it gains as much as the coarse model sees: with one as small as compact, real frames stay "
+        "nearly as they are (docs/evaluation.md)."
     )
     return elsewhere + (told if elsewhere else told[0].upper() + told[1:])
 
