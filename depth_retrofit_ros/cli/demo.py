@@ -24,7 +24,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="camera, depth node and recorder on a live graph, on a film of a furnished room with exact depth",
-        description="Plays views of a furnished room as a camera through the depth node, stores and measures what comes out.",
+        description="Plays views of a furnished room as a camera through the depth node, stores and measures what comes out, and "
+        "shows it as a moving picture on the page DIR/summary.html. A live page of the node is served meanwhile.",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument("--seconds", type=positive, default=20.0, help="how long the camera runs (default: 20)")
