@@ -19,7 +19,7 @@ from depth_retrofit_ros.evaluation.report.fly_through import FlyThrough
 from depth_retrofit_ros.io.color_map import colorize, depth_range
 from depth_retrofit_ros.pointcloud.organized import make_cloud
 
-FPS = 10
+FPS = 12
 VIEW_S, WHOLE_S = 0.35, 1.5  # how long a frame is seen; how long the whole frames are, at least
 ZOOM_S, STAY_S = 1.5, 3.5
 PANEL_WIDTH = 478  # two and a gap are 960: small enough for a README, large enough to read
