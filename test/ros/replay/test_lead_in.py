@@ -41,7 +41,7 @@ class Run:
         for number in range(4):
             folder.store(number, number, depth if number % 2 else np.full_like(depth, 3.0), True, CAMERA)
         self.answers: dict[int, StoredDepth] = dict(enumerate(folder.stored))
-        coarse = CoarsePrediction(torch.full((9, 16), 3.0), None)
+        coarse = CoarsePrediction(torch.full((9, 16), 3.0), torch.zeros((1, 9, 16)))
         self.model = StoredCoarse(coarse, True, stored_claim(metric=True))
 
     def assessed(self, order: list[int]) -> Assessment:
