@@ -24,6 +24,8 @@ from depth_retrofit_ros.evaluation.report.zoomable import Gallery
 from depth_retrofit_ros.io.color_map import UNKNOWN_RGB
 from test.evaluation.scenes import coarse_of, sample
 from test.refinement.nets import random_refiner
+from test.ros.view.chromium import PROGRAM, Chromium
+from test.waiting import wait_until
 
 FACTS = {"align": "median", "budget": 0.1, "model": "a <model>", "device": "cpu", "valid_m": [0.001, None], "notes": {"x": "1 < 2"}}
 VOID = {"meta", "img", "input"}
@@ -100,6 +102,26 @@ def test_a_click_enlarges_each_picture_and_another_one_closes_it(result: Evaluat
     assert sorted(opened) == sorted(number for number in buttons if not number.endswith(":none"))
     closed = re.findall(r'<label class="close" for="([^"]+)">', text)
     assert len(closed) == len(opened) and set(closed) == {"pictures-0:none", "pictures-1:none"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed (apt install chromium)")
+def test_a_browser_enlarges_them(result: Evaluated, tmp_path: Path) -> None:
+    pytest.importorskip("websockets", reason="websockets is not installed (extra `web`)")
+    text, _ = page([result])
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    large = "[...document.images].filter(i => i.getBoundingClientRect().width == innerWidth).map(i => i.alt).join()"
+    with Chromium(tmp_path / "profile", (tmp_path / "page.html").as_uri()) as browser:
+        wait_until(lambda: browser.evaluate("document.readyState == 'complete' && document.images.length") == 7 + 2 * 6, "the page")
+        assert browser.evaluate(large) == ""
+        browser.evaluate("document.images[2].scrollIntoView({block: 'center'})")
+        x, y = browser.evaluate("(b => [b.x + b.width / 2, b.y + b.height / 2])(document.images[2].getBoundingClientRect())")
+        browser.click(x, y)
+        assert browser.evaluate(large) == "coarse (bilinear)"
+        browser.press("ArrowRight")
+        assert browser.evaluate(large) == "refined"
+        browser.click(x, y)
+        assert browser.evaluate(large) == "" and not browser.errors
 
 
 def test_pictures_are_embedded_larger_than_they_are_shown() -> None:
