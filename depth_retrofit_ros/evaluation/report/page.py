@@ -29,7 +29,9 @@ COLUMNS = {  # metric: (heading, whether more is better)
     "ms": ("ms", False),
 }
 PER_IMAGE = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1")
-STYLE = """
+STYLE = (
+    ZOOM_STYLE
+    + """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1500px; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; margin: .6em 0 1.4em }
 th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: right }
@@ -37,6 +39,7 @@ th:first-child, td:first-child { text-align: left } th { font-weight: 600 } td.b
 figure { display: inline-block; margin: 0 .5em .7em 0; vertical-align: top } figcaption { font-size: 13px; color: #555 }
 img { display: block; max-width: 100% } h2 { margin-top: 2em; border-top: 1px solid #ccc; padding-top: .6em } .note { color: #555 }
 """
+)
 
 
 class Report:
@@ -70,7 +73,7 @@ class Report:
             *(self._section(entry) for entry in images),
         ]
         title = f"{escape(summary['model'])}: depth evaluation"
-        head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}{ZOOM_STYLE}</style>'
+        head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
         body = "\n".join(parts)
         return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
 

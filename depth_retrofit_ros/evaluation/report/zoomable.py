@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from html import escape
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -38,23 +39,27 @@ class Gallery:
         if width > most_px:
             size = most_px, max(1, round(height * most_px / width))
             picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-        return self._figure(title, _encoded(picture, "jpeg", [cv2.IMWRITE_JPEG_QUALITY, quality]), (width, height), shown_px, "")
+        source = _encoded(picture, "jpeg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return self._figure(title, source, _size(width, height, shown_px))
 
     def pixels(self, title: str, picture: np.ndarray, shown_px: int) -> str:
         """As ``photo``, for a few pixels that are to be seen as they are: each is a square."""
         height, width = picture.shape[:2]
-        return self._figure(title, _encoded(picture, "png", []), (width, height), shown_px, ' class="pixels"')
+        return self._figure(title, _encoded(picture, "png", []), f'class="pixels" {_size(width, height, shown_px)}')
+
+    def file(self, title: str, path: Path) -> str:
+        """A JPEG or PNG as it is stored, as wide as the page has room. Raises OSError."""
+        return self._figure(title, _address("jpeg" if path.suffix == ".jpg" else "png", path.read_bytes()))
 
     def html(self, content: str) -> str:
         """The group, around its figures and whatever is between them."""
         none = f'<input type="radio" name="{self._name}" id="{self._name}:none" checked aria-label="none enlarged">'
         return f'<div class="zoom">{none}{content}</div>'
 
-    def _figure(self, title: str, source: str, size: tuple[int, int], shown_px: int, kind: str) -> str:
+    def _figure(self, title: str, source: str, attributes: str = "") -> str:
         self._count += 1
         told, number = escape(title, quote=True), f"{self._name}:{self._count}"
-        height_px = max(1, round(size[1] * shown_px / size[0]))
-        image = f'<img{kind} width="{shown_px}" height="{height_px}" alt="{told}" src="{source}">'
+        image = f'<img {attributes} alt="{told}" src="{source}">'
         return (
             f'<figure><input type="radio" name="{self._name}" id="{number}" aria-label="enlarge {told}">'
             f'<label class="open" for="{number}">{image}</label>'
@@ -62,8 +67,17 @@ class Gallery:
         )
 
 
+def _size(width: int, height: int, shown_px: int) -> str:
+    """Of an image of ``width`` x ``height`` px, before it is enlarged."""
+    return f'width="{shown_px}" height="{max(1, round(height * shown_px / width))}"'
+
+
 def _encoded(picture: np.ndarray, kind: str, options: list[int]) -> str:
     """As the address of an image."""
     ok, data = cv2.imencode(f".{kind}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
     assert ok
-    return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode('ascii')}"
+    return _address(kind, data.tobytes())
+
+
+def _address(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
