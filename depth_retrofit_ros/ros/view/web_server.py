@@ -171,7 +171,7 @@ def _guarded(transport: ModuleType, loopback: bool, names: Collection[str]) -> I
             await handler(connection)
 
         options["max_size"] = _MOST_BYTES
-        server = serve(handle, *arguments, process_request=answer, **options)
+        server = serve(handle, *arguments, process_request=answer, process_response=_unframed, **options)
         servers.append(server)
         return server
 
@@ -180,6 +180,11 @@ def _guarded(transport: ModuleType, loopback: bool, names: Collection[str]) -> I
         yield servers
     finally:
         transport.serve = serve  # type: ignore[attr-defined]
+
+
+def _unframed(connection: Any, request: Any, response: Any) -> None:
+    """No page from elsewhere may show this one within itself, where a click that is meant for it would move the slider."""
+    response.headers["X-Frame-Options"] = "DENY"
 
 
 @contextlib.contextmanager

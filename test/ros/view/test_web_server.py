@@ -96,16 +96,20 @@ def port() -> Iterator[int]:
     stop_server(server)
 
 
-def status(port: int, **headers: str) -> int:
+def ask(port: int, **headers: str) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/", headers=headers)
-    return connection.getresponse().status
+    return connection.getresponse()
 
 
 def test_the_page_is_there_and_a_strangers_is_told_so(port: int) -> None:
-    assert status(port) == 200
-    assert status(port, Origin="http://evil.example") == 403
-    assert status(port, Host="evil.example") == 403
+    assert ask(port).status == 200
+    assert ask(port, Origin="http://evil.example").status == 403
+    assert ask(port, Host="evil.example").status == 403
+
+
+def test_no_page_may_show_this_one_within_itself(port: int) -> None:
+    assert ask(port).getheader("X-Frame-Options") == "DENY"
 
 
 def test_what_cannot_be_unpacked_ends_no_connection() -> None:
