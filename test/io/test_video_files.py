@@ -120,7 +120,8 @@ def test_a_turned_video_is_upright(tmp_path: Path) -> None:
     [((2, 1), 0, 12, 4), ((1, 2), 0, 6, 8), ((2, 1), 90, 6, 8), ((0, 1), 0, 6, 4), ((99, 1), 0, 6, 4)],
 )
 def test_pixels_become_square(shape: tuple[int, int], turned: int, width: int, height: int) -> None:
-    told = {cv2.CAP_PROP_SAR_NUM: shape[0], cv2.CAP_PROP_SAR_DEN: shape[1], cv2.CAP_PROP_ORIENTATION_META: turned}
+    numbers = (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN, cv2.CAP_PROP_ORIENTATION_META)
+    told = dict(zip(numbers, map(float, (*shape, turned)), strict=True))
     (frame,) = VideoReader(Path("a.avi"), Recorded([np.zeros((4, 6, 3), np.uint8)], told))
     assert frame.image.shape == (height, width, 3)
 
