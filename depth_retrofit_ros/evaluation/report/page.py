@@ -15,7 +15,7 @@ from depth_retrofit_ros.evaluation.report.zoomable import NOTE as ZOOM_NOTE
 from depth_retrofit_ros.evaluation.report.zoomable import STYLE as ZOOM_STYLE
 from depth_retrofit_ros.evaluation.report.zoomable import Gallery
 
-OVERVIEW_PX, CROP_PX = 440, 256
+OVERVIEW_PX, CROP_PX = 350, 230  # four and six in a row
 ENLARGED_PX = 1280  # 0.6 MB an image, about
 COLUMNS = {  # metric: (heading, whether more is better)
     "edge_abs_rel": ("AbsRel at edges", False),
