@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,6 +13,8 @@ from depth_retrofit_ros.evaluation.report.page import COLUMNS, STYLE
 from depth_retrofit_ros.evaluation.report.plots import Line, plot, rate
 from depth_retrofit_ros.evaluation.report.results import Entry
 from depth_retrofit_ros.evaluation.report.summary import Summary, to_json
+from depth_retrofit_ros.evaluation.report.zoomable import NOTE as ZOOM_NOTE
+from depth_retrofit_ros.evaluation.report.zoomable import Gallery
 from depth_retrofit_ros.io.depth_files import write_text
 
 ACCURACY = {name: heading for name, (heading, _) in COLUMNS.items() if name != "ms"} | {"unaligned_abs_rel": "AbsRel, not aligned"}
@@ -68,7 +69,9 @@ def to_html(summary: Summary, pictures: Mapping[Path, str], lead: str = "") -> s
         body += section.plots
     if pictures:
         body.append("<h2>Pictures</h2>")
-        body += [_embedded(path, text) for path, text in pictures.items()]
+        gallery = Gallery("pictures")
+        shown = "".join(gallery.file(text, path) for path, text in pictures.items())
+        body.append(f'<p class="note">{ZOOM_NOTE}</p>{gallery.html(shown)}')
     files = "".join(f"<li><code>{escape(name)}</code>: {escape(content)}</li>" for name, content in summary.files.items())
     body.append(f"<h2>Files</h2><ul>{files}</ul>")
     style = f"{STYLE}{LEAD_STYLE if lead else ''} td.text {{ text-align: left }}"
@@ -154,10 +157,3 @@ def _number(value: float | None) -> str:
 
 def _row(cells: Sequence[str], tag: str) -> str:
     return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-
-def _embedded(path: Path, text: str) -> str:
-    kind = "jpeg" if path.suffix == ".jpg" else "png"
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    caption = escape(text, quote=True)
-    return f'<p><img alt="{caption}" src="data:image/{kind};base64,{data}">{caption}</p>'
