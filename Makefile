@@ -11,26 +11,27 @@ ROS := $(or $(ROS_DISTRO),$(shell $(PYTHON) -c '$(SEES_ROS)' 2>/dev/null && echo
 
 INSTALLED := $(VENV)/.installed-$(ROS)
 MESSAGES := depth_retrofit_ros/msg/__init__.py
+KERNELS := $(VENV)/.kernels
 
 .PHONY: help setup messages demo test coverage golden lint format docs figures pictures site dist build clean distclean
 .DEFAULT_GOAL := setup
 
 help:
-	@echo "make            set up $(VENV) (ROS 2: $(ROS)) and generate the messages"
-	@echo "make demo       the live graph on the embedded default; results in out/demo"
+	@echo "make            set up $(VENV) (ROS 2: $(ROS)), generate the messages, compile the kernels"
+	@echo "make demo       the live graph on the embedded default, with a live page; a moving picture and figures in out/demo"
 	@echo "make test       lint, types and all tests"
 	@echo "make coverage   all tests, and which lines they run; pages in out/coverage/html"
 	@echo "make golden     stores the pictures of test/golden anew: look at them before you commit"
 	@echo "make lint       lint and types only;  make format  applies the formatting"
 	@echo "make docs       the parameter tables of docs/node.md and config/ from the node's own"
 	@echo "make figures    the README's table of figures, from benchmarks/results"
-	@echo "make pictures   docs/images/edges.jpg, and real.jpg where DEPTH_RETROFIT_SHARED has bags/, photos/ and weights/"
+	@echo "make pictures   docs/images/demo.webp and edges.jpg, and real.jpg where DEPTH_RETROFIT_SHARED has bags/, photos/ and weights/"
 	@echo "make site       the pages of docs/ as HTML, every link checked: out/site/index.html"
 	@echo "make dist       wheel and sdist, in out/dist"
 	@echo "make build      colcon build of this package (needs a sourced ROS 2 with colcon)"
 	@echo "make clean      remove what was generated;  make distclean  also $(VENV)"
 
-setup: $(INSTALLED) $(MESSAGES)
+setup: $(INSTALLED) $(MESSAGES) $(KERNELS)
 
 messages: $(MESSAGES)
 
@@ -40,10 +41,15 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt scripts/setup_venv.sh
 $(MESSAGES): $(wildcard msg/*.msg) CMakeLists.txt package.xml scripts/build_messages.sh $(INSTALLED)
 	scripts/build_messages.sh $(VENV)
 
+# Once, so that no first run waits for it; kernels whose source has changed since are compiled by whoever needs them.
+$(KERNELS): $(INSTALLED)
+	$(BIN)/depth-retrofit kernels
+	touch $@
+
 demo: setup
 	$(BIN)/depth-retrofit demo --out out/demo
 
-lint: setup
+lint: $(INSTALLED) $(MESSAGES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -52,7 +58,7 @@ lint: setup
 PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p pytest_timeout
 
 # A file's tests stay in one process, which shares what it has loaded and compiled; each process has a ROS domain of its own.
-test: lint
+test: lint setup
 	$(PYTEST) -p xdist -n auto --maxprocesses 4 --dist loadfile
 
 # Also of the processes that tests start (pyproject.toml): a node, a player, a command.
@@ -81,7 +87,8 @@ docs: setup
 DATA := $(DEPTH_RETROFIT_SHARED)
 REAL := $(if $(DATA),--bag $(DATA)/bags/d435_tabletop --photos $(DATA)/photos --meter $(DATA)/weights/meter)
 
-pictures: setup
+pictures: demo
+	cp out/demo/moving.webp docs/images/demo.webp
 	$(BIN)/python benchmarks/make_pictures.py --out docs/images $(REAL)
 
 # Strict: a link to a page, an anchor or a picture that is not there is an error, and so is anything taken from the network.
@@ -104,6 +111,7 @@ build:
 
 clean:
 	rm -rf build install log .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -f $(KERNELS)
 	rm -rf depth_retrofit_ros/msg depth_retrofit_ros/depth_retrofit_ros_s__*.so
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 

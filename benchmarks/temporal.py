@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -97,8 +98,28 @@ def number_of(stamp_ns: int) -> int:
     return round(stamp_ns * 1e-9 * RATE_HZ) - 1
 
 
-def video(kind: str, seed: int, moves: bool, textures: TextureStack, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[View]:
-    """One sequence."""
+def _standing(s: float) -> tuple[np.ndarray, np.ndarray]:
+    return np.eye(3), np.zeros(3)
+
+
+def _moving(s: float) -> tuple[np.ndarray, np.ndarray]:
+    return rotation_ypr(0.12 * s, 0.02 * np.sin(3 * s), 0.01 * np.sin(5 * s)), np.array([0.15 * s, 0.03 * np.sin(6 * s), 0.35 * s])
+
+
+def _turning(s: float) -> tuple[np.ndarray, np.ndarray]:
+    return rotation_ypr(1.2 * s, 0.03 * np.sin(5 * s), 0.02 * np.sin(7 * s)), np.array([0.1 * s, 0.0, 0.2 * s])
+
+
+PATHS: dict[str, Callable[[float], tuple[np.ndarray, np.ndarray]]] = {
+    "standing": _standing,
+    "moving": _moving,
+    "turning": _turning,
+}
+"""How the camera goes: 0…1, the time → its rotation and shift [m] since the beginning. Turning: at 46° a second."""
+
+
+def video(kind: str, seed: int, path: str, textures: TextureStack, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[View]:
+    """One sequence. path: of ``PATHS``."""
     rng = np.random.default_rng((seed, 13))
     camera = Camera.from_hfov(*size, HFOV_DEG)
     scene, pose = _clear(kind, rng, textures, camera)
@@ -107,14 +128,8 @@ def video(kind: str, seed: int, moves: bool, textures: TextureStack, size: tuple
     exposed, views = None, []
     for i in range(FRAMES):
         s = i / (FRAMES - 1)
-        seen = (
-            pose
-            if not moves
-            else Pose(
-                pose.rotation @ rotation_ypr(0.12 * s, 0.02 * np.sin(3 * s), 0.01 * np.sin(5 * s)),
-                pose.position + pose.rotation @ np.array([0.15 * s, 0.03 * np.sin(6 * s), 0.35 * s]),
-            )
-        )
+        turn, shift = PATHS[path](s)
+        seen = Pose(pose.rotation @ turn, pose.position + pose.rotation @ shift)
         at = pose.position + pose.rotation @ np.array([1.0 * s - 0.5, 0.1 * np.sin(6 * s), 1.6])
         renderer = Renderer(_with_ball_at(scene, at), textures)
         if exposed is None:
@@ -296,15 +311,14 @@ def main() -> None:
     refiner, compact = load_refiner(REFINER, device), load_coarse("compact", weights=None, device="cpu")
     sequences, last = [], np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for kind, seed in (TUNED + HELD_OUT)[: args.scenes]:
-        for moves in (False, True):
+        for path in ("standing", "moving"):
             start = time.perf_counter()
-            views = video(kind, seed, moves, textures)
+            views = video(kind, seed, path, textures)
             surfaces = pairs(views)
             rendered_s = time.perf_counter() - start
             models: dict[str, CoarseModel] = {"compact": compact, "simulated": Simulated(views, seed)}
             for name, coarse in models.items():
-                camera = "moving" if moves else "standing"
-                entry: dict[str, Any] = {"scene": kind, "seed": seed, "camera": camera, "model": name}
+                entry: dict[str, Any] = {"scene": kind, "seed": seed, "camera": path, "model": name}
                 for word, memory in (("off", None), ("on", Steadiness())):
                     depths, scales, shares = run(views, Retrofit(coarse, refiner, BUDGET, temporal=memory))
                     entry[word] = figures(views, depths, surfaces)

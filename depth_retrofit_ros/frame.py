@@ -52,6 +52,18 @@ class Frame:
             )
 
 
+ENTROPY_STEP, GATE_STEP = 1 / 64, 1 / 255  # up to 4 nats, of which the choice between 25 surfaces has 3.2
+
+
+class SettledChoices(NamedTuple):
+    """Pixels whose depth is that of earlier frames' refinements: settled ``uint8 [H, W]``, not 0 at these and at those that were
+    refined now; entropy, gate ``uint8 [H, W]``: of the last choice at each, in ``ENTROPY_STEP`` nats and ``GATE_STEP``."""
+
+    settled: torch.Tensor
+    entropy: torch.Tensor
+    gate: torch.Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class DepthFrame:
     """The answer to one ``Frame``.
@@ -71,6 +83,7 @@ class DepthFrame:
     surfaces at each refined pixel, of a refiner that chooses; model: the coarse model's name.
     ``confidence.estimate.confidence_of`` is made of these.
     temporal_scale: the factor on the model's own scale by which it is held steady over time; 1 where it is the model's own.
+    settled: pixels that keep what earlier frames refined them to, of a method that remembers and a refiner that chooses.
     """
 
     depth: torch.Tensor
@@ -91,6 +104,7 @@ class DepthFrame:
     choice_entropy: torch.Tensor | None = None
     model: str = ""
     temporal_scale: float = 1.0
+    settled: SettledChoices | None = None
 
     @property
     def metric(self) -> bool:

@@ -226,8 +226,9 @@ class Retrofit:
                     seen = seen.masked_fill(coarse.unknown, torch.nan)
                     unknown = upsample_mask(coarse.unknown, (height, width))
                     hidden = unknown if hidden is None else hidden | unknown
+                settled = None
                 if temporal is not None and moment is not None:
-                    temporal.finish(moment, image, depth, fused, pixels, gate, hidden)
+                    settled = temporal.finish(moment, image, depth, fused, pixels, gate, hidden, entropy)
                 if hidden is not None:
                     fused, depth = (known.masked_fill_(hidden, torch.nan) for known in (fused, depth))
 
@@ -239,7 +240,7 @@ class Retrofit:
         beside = (image, coarse.normals, coarse.sky, normals, score, entropy)
         of_frame = (frame.stamp_ns, frame.frame_id, frame.camera)
         scale = 1.0 if moment is None else moment.scale
-        answer = DepthFrame(*made, *of_frame, {}, *beside, model=self.coarse.name, temporal_scale=scale)
+        answer = DepthFrame(*made, *of_frame, {}, *beside, model=self.coarse.name, temporal_scale=scale, settled=settled)
         return RefiningFrame(in_flight.coarse, answer, self._refine_stream.record(), stage)
 
     def finish(self, refining: RefiningFrame) -> DepthFrame:

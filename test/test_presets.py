@@ -106,15 +106,13 @@ def test_the_thresholds_are_those_of_the_checkpoint_that_refines(checkpoint: Pat
 
 
 @pytest.mark.parametrize("settings", [{}, {"refiner": "sparse"}, {"entropy_threshold": 0.5}])
-def test_without_its_checkpoint_the_preset_says_what_to_train(
+def test_without_its_checkpoint_the_preset_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
     """Whatever of the checkpoint is wanted, thresholds or refiner."""
     save_tensors(tmp_path / REFINERS["sparse"].file, *load_tensors(bundled(REFINERS["sparse"].file)))
     monkeypatch.setattr(checkpoints, "BUNDLED_FOLDER", tmp_path)
-    with pytest.raises(
-        WeightsError, match=r"^refiner paper comes without a checkpoint yet: train one with 'depth-retrofit train paper'"
-    ):
+    with pytest.raises(WeightsError, match=r"refiner_paper\.safetensors.*reinstall depth_retrofit_ros"):
         load("meter-nyu", preset="paper", **settings, **CPU)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from depth_retrofit_ros.cli import main as cli
+from depth_retrofit_ros.evaluation.report import moving_picture
 from depth_retrofit_ros.training import pool, refiner
 from depth_retrofit_ros.training.scenes import primitives
 from depth_retrofit_ros.training.scenes.film import FOLDER, Film
@@ -54,12 +55,14 @@ def commands(path: Path) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a reader is: a photo, a bag, frames with true depth; and few textures and one frame size for what is rendered."""
+    """Where a reader is: a photo, a bag, frames with true depth; and few textures, one frame size and few pictures for what is
+    rendered."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(primitives, "build_textures", lambda seed, photos=None: build_textures(seed, count=5, photos=photos))
     monkeypatch.setattr(pool, "_worlds", {})
     monkeypatch.setattr(pool, "FRAMES", ((1280, 720),))
     monkeypatch.setattr(refiner, "VALIDATION_BATCHES", 1)
+    monkeypatch.setattr(moving_picture, "FPS", 2)
     photo = cv2.imread(str(FOLDER / "view_0.jpg"))
     assert photo is not None and cv2.imwrite("photo.jpg", cv2.resize(photo, (320, 180)))
     write_bag(tmp_path / "my_bag", "mcap", frames=2, height=96, width=128)

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 # The words before the cursor lead to the command, of which the tables know what may follow. What follows an option with a value
 # is one of its choices, else the name of a file. Line ends separate the words.
 SCRIPT = """\
+if [[ -n ${{ZSH_VERSION-}} ]]; then # zsh has bash's completion, where it is asked for
+    whence compdef > /dev/null || {{ autoload -Uz compinit && compinit; }}
+    autoload -Uz bashcompinit && bashcompinit
+fi
 _depth_retrofit() {{
     local IFS=$'\\n' current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} command="" word words=""
-    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+    for word in "${{COMP_WORDS[@]:1:$((COMP_CWORD-1))}}"; do
         case "${{command:+$command }}$word" in
             {commands}) command="${{command:+$command }}$word" ;;
         esac

@@ -6,7 +6,7 @@ import textwrap
 
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "demo": (
-        ("does it run here? 20 s of camera, node and recorder", "depth-retrofit demo --out out/demo"),
+        ("does it run here? a live page meanwhile, a moving picture at the end", "depth-retrofit demo --out out/demo"),
         (
             "smaller and shorter, on a domain that rviz can join",
             "depth-retrofit demo --seconds 5 --width 1280 --height 720 --domain 7 --out out/small",
@@ -92,6 +92,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "messages": (("after pip install, once", "depth-retrofit messages"),),
+    "kernels": (("after pip install, once", "depth-retrofit kernels"),),
     "completion": (
         ("for this shell; in ~/.bashrc for all", 'eval "$(depth-retrofit completion)"'),
         ("in zsh", 'autoload -U compinit bashcompinit && compinit && bashcompinit && eval "$(depth-retrofit completion)"'),

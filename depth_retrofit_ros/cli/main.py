@@ -30,6 +30,7 @@ def build_parser() -> Parser:
         demo,
         evaluate,
         image,
+        kernels,
         messages,
         models,
         reconstruct,
@@ -45,7 +46,8 @@ def build_parser() -> Parser:
     parser = Parser(prog="depth-retrofit", description="Dense, sharp depth at camera resolution from one camera.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_commands()
-    for command in (demo, run, view, image, video, reconstruct, replay, evaluate, bench, train, models, messages, completion):
+    everyday = demo, run, view, image, video, reconstruct, replay, evaluate, bench, train, models
+    for command in (*everyday, messages, kernels, completion):
         command.add_parser(commands)
     for words, named in all_commands(parser).items():
         named.epilogue = epilogue(words)

@@ -161,14 +161,12 @@ def _print_auto(infos: list[ModelInfo]) -> None:
 
 
 def _print_refiners() -> None:
-    from depth_retrofit_ros.refinement.registry import REFINERS, untrained
+    from depth_retrofit_ros.refinement.registry import REFINERS
 
     print("\nrefiners (--refiner, or the path of a checkpoint of one):")
     for name, refiner in REFINERS.items():
         normals = "; gives normals too" if refiner.normals else ""
         print(f"{name}: {refiner.description}{normals}{refiner.source and f' ({refiner.source})'}")
-        if untrained(name):
-            print(f"  train it first: depth-retrofit train {name}, and give the path of its checkpoint")
 
 
 def _print_presets() -> None:

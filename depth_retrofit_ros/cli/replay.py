@@ -80,6 +80,8 @@ def add_parser(subparsers: Subparsers) -> None:
     add_model_options(parser)
     add_trust_option(parser)
     add_temporal_option(parser)
+    told = "of --temporal, with --every-frame: a frame of the bag's TF that stands still, such as odom, for the camera's motion"
+    parser.add_argument("--motion-frame", default="", metavar="FRAME", help=told)
     parser.set_defaults(run=run)
 
 
@@ -87,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
     """Play, store, sum up."""
     if args.every_frame and (args.rate is not None or args.domain is not None):
         raise UsageError("--rate and --domain belong to --realtime: leave them out, or --every-frame")
+    if args.motion_frame and not (args.every_frame and args.temporal == "on"):
+        raise UsageError("--motion-frame belongs to --every-frame and --temporal on: give these too, or leave it out")
     out = Path(f"{args.bag.resolve().stem}_replay") if args.out is None else args.out
     if (out / "bag").resolve() in (args.bag.resolve(), *args.bag.resolve().parents):
         raise UsageError(f"{args.bag} is where the new bag would be written: choose another --out")
@@ -97,7 +101,16 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.ros.replay.replay import Replay, replay
 
     progress = Progress()
-    source = BagSource(args.bag, args.image_topic, args.info_topic, args.depth_topic, args.tolerance, args.frames, args.rectify)
+    source = BagSource(
+        args.bag,
+        args.image_topic,
+        args.info_topic,
+        args.depth_topic,
+        args.tolerance,
+        args.frames,
+        args.rectify,
+        bool(args.motion_frame),
+    )
     progress.say(f"{source.described}; {source.duration_s:.1f} s")
     copies = {"summary.json": args.json, "summary.html": args.html}
     for path in filter(None, copies.values()):
@@ -120,6 +133,7 @@ def run(args: argparse.Namespace) -> int:
         selector=args.selector,
         second_model=args.second_model,
         temporal=args.temporal == "on",
+        motion_frame=args.motion_frame,
         rectify=args.rectify,
         trust_scale=args.trust_scale,
         mode="every-frame" if args.every_frame else "realtime",

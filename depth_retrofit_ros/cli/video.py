@@ -94,6 +94,12 @@ def _check(args: argparse.Namespace) -> None:
         raise OutputError(f"--out {args.out} is a folder: name the video in it")
     if args.out.exists() and args.video.exists() and os.path.samefile(args.out, args.video):
         raise UsageError(f"--out {args.out} is the video itself: choose another name")
+    from depth_retrofit_ros.cli.video_parts import parts_folder
+
+    parts = parts_folder(args.out).resolve()
+    for told, path in (("IN", args.video), ("--depth", args.depth)):
+        if path is not None and path.resolve().is_relative_to(parts):
+            raise UsageError(f"{told} {path} is where the parts of {args.out} lie, which are removed: choose another place")
     if args.out.exists() and not args.overwrite:
         raise UsageError(f"{args.out} is there already: give --overwrite, or another --out")
 

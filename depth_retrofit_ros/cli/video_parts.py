@@ -45,7 +45,7 @@ class Parts:
     """
 
     def __init__(self, out: Path, what: Mapping[str, Any], anew: bool) -> None:
-        self.folder = out.with_name(f"{out.name}.parts")
+        self.folder = parts_folder(out)
         self.done: list[Part] = []
         self._run = self.folder / "run.json"
         self._what = json.loads(json.dumps(what))
@@ -159,6 +159,11 @@ class Parts:
             with suppress(OSError):
                 os.close(self._lock)
             self._lock = None
+
+
+def parts_folder(out: Path) -> Path:
+    """Where the parts of ``out`` lie while it is made."""
+    return out.with_name(f"{out.name}.parts")
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from depth_retrofit_ros.confidence import estimate_cpu
 from depth_retrofit_ros.confidence.calibration import Calibration, Part, bundled_calibration
-from depth_retrofit_ros.confidence.features import CELL, CHOICE, FRAME, PIXEL, cell_features, difference, reaches, steps
+from depth_retrofit_ros.confidence.features import CELL, CHOICE, FRAME, PIXEL, cell_features, choices, difference, reaches, steps
 from depth_retrofit_ros.frame import DepthFrame
 from depth_retrofit_ros.pointcloud.surfaces import sky_pixels
 from depth_retrofit_ros.upsampling.interpolation import bilinear, sample_at
@@ -62,11 +62,11 @@ def confidence_by_torch(result: DepthFrame, calibration: Calibration) -> torch.T
     told = torch.where(result.depth.isnan(), torch.nan, kept)
     if result.choice_entropy is None:
         return told
-    at, curves = result.selection.indices, calibration.refined.curves
+    (at, entropy, gate), curves = choices(result), calibration.refined.curves
     odds = sample_at(on_cells(calibration.refined)[..., None], at, size)[:, 0]
     for name, reach in zip(PIXEL, reaches(size, low), strict=True):
         odds = odds + curves[name](steps(result.depth, reach).flatten()[at])
     change = difference(result.depth.flatten()[at], result.base.flatten()[at])
-    for name, value in zip(CHOICE, (result.choice_entropy, result.gate, change), strict=True):
+    for name, value in zip(CHOICE, (entropy, gate, change), strict=True):
         odds = odds + curves[name](value)
     return told.flatten().index_copy(0, at, odds.sigmoid()).view(size)

@@ -18,6 +18,7 @@ from depth_retrofit_ros.confidence.features import (
     MEDIAN_STEP,
     PIXEL,
     WIDE_REACH,
+    choices,
     reaches,
 )
 from depth_retrofit_ros.device.buffers import BufferPool
@@ -36,11 +37,7 @@ def estimate(result: DepthFrame, calibration: Calibration) -> torch.Tensor:
     likely, odds = _cells(result.coarse.numpy(), result.score.numpy(), result.model, calibration)
     POOL.sweep()
     out = POOL.empty((height, width))
-    if result.choice_entropy is None:
-        chosen = torch.empty(0, dtype=torch.int64), torch.empty(0), torch.empty(0)
-    else:
-        chosen = result.selection.indices, result.choice_entropy, result.gate
-    given = [tensor.contiguous().numpy() for tensor in (result.depth, result.base, *chosen)]
+    given = [tensor.contiguous().numpy() for tensor in (result.depth, result.base, *choices(result))]
     curves = [tabulated(calibration.refined.curves, names) for names in (PIXEL, CHOICE)]
     tables = bilinear_table(h, height), bilinear_table(w, width)
     arguments = *given, likely, odds, *tables, *reaches((height, width), (h, w)), *curves

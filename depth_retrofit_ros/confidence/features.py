@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from depth_retrofit_ros.frame import DepthFrame
+from depth_retrofit_ros.frame import ENTROPY_STEP, GATE_STEP, DepthFrame
 
 CELL = ("edge", "wide_edge", "doubt", "level", "bend")
 FRAME = ("noise", "spread")
@@ -48,6 +48,21 @@ def reaches(size: tuple[int, int], low: tuple[int, int]) -> tuple[int, int]:
     cell = max(size) / max(low)
     near, wide = (max(1, round(share * cell)) for share in STEP_SHARES)
     return near, wide
+
+
+def choices(result: DepthFrame) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of the pixels whose depth a refiner chose, now or in a frame whose choice they keep: their flat indices ``int64 [K]``,
+    increasing, its entropy and its gate ``float32 [K]``; none of a refiner that does not choose."""
+    now = result.selection.indices
+    if result.choice_entropy is None:
+        return now[:0], result.gate[:0], result.gate[:0]
+    if result.settled is None:
+        return now, result.choice_entropy, result.gate
+    kept, entropy, gate = (values.flatten() for values in result.settled)
+    at = kept.index_fill(0, now, 1).nonzero()[:, 0]
+    place = torch.searchsorted(at, now)
+    entropies = (entropy[at] * ENTROPY_STEP).index_copy(0, place, result.choice_entropy)
+    return at, entropies, (gate[at] * GATE_STEP).index_copy(0, place, result.gate)
 
 
 def steps(depth: torch.Tensor, reach: int) -> torch.Tensor:

@@ -10,6 +10,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 
 R = TypeVar("R")
+CAPTURE_ERROR_MODE = "thread_local"
+"""By CUDA's default, whatever any thread of the process allocates while one captures breaks the capture: another camera of the
+process loads its networks, or warms up, at that moment."""
 WARM_UPS = 3  # libraries choose their kernels and workspaces in these; a capture must not
 
 
@@ -82,6 +85,7 @@ class Graphed(Generic[R]):
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=torch.cuda.current_stream()):
+        stream = torch.cuda.current_stream()
+        with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode=CAPTURE_ERROR_MODE):
             result = self._work(key, *inputs)
         return Captured(graph, inputs, result)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import cv2
-import torch
 
 from depth_retrofit_ros.errors import DepthRetrofitError
 
@@ -62,7 +62,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _tells_of_short_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+    torch = sys.modules.get("torch")  # where it is not loaded, it raised nothing; a viewer need not load it to find out
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)):
         return True
     if isinstance(error, cv2.error):
         return bool(error.code == cv2.Error.StsNoMem)

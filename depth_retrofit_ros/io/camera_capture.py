@@ -20,6 +20,7 @@ from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.io.video_reader import VideoFrame, VideoReader, quiet_opencv
 
 _TOO_LATE_S = 1.0
+_PAUSE_S, _BUFFERS = 0.5, 4  # after a pause the images that wait in a driver's buffers are old; OpenCV has four at most
 _TRIES, _PATIENCE_S = 3, 1.0  # one image may be damaged on its way; a camera that is unplugged fails at once, one that hangs late
 
 
@@ -87,16 +88,25 @@ def camera_source(text: str, asked: Asked) -> CameraSource:
 
 
 class V4l2Camera:
-    """See ``CameraSource``. capture: makes what reads the device; the images are the newest, as far as the driver lets them be."""
+    """See ``CameraSource``. capture: makes what reads the device; the images are the newest, as far as the driver lets them be.
+
+    now_s: the monotonic clock [s]. What came while nobody read is dropped: the caller stamps an image as one that just came.
+    """
 
     encoding = "bgr8"
 
-    def __init__(self, path: Path, asked: Asked, capture: Callable[[Path], Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        asked: Asked,
+        capture: Callable[[Path], Any] | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = f"camera {path}"
         self._path, self._asked = path, asked
         self._make = capture or _video4linux
         self._capture: Any = None
-        self._first: np.ndarray | None = None
+        self._now_s, self._read_s = now_s, 0.0
 
     def open(self) -> Given:
         """See ``CameraSource``; the size is that of a first image."""
@@ -112,11 +122,10 @@ class V4l2Camera:
             wishes.append((cv2.CAP_PROP_FPS, asked.rate_hz))
         for wish, value in wishes:
             capture.set(wish, value)
-        first = self.read()
+        first = self._next()
         if first is None:
             self.close()
             raise ImageError(f"{self.name} gives no image: another program may use it, or it takes no such size or format")
-        self._first = first
         return Given(self._told(first, capture), first.shape[1], first.shape[0])
 
     def _told(self, image: np.ndarray, capture: Any) -> str:
@@ -127,12 +136,22 @@ class V4l2Camera:
 
     def read(self) -> np.ndarray | None:
         """See ``CameraSource``."""
-        if self._first is not None:
-            image, self._first = self._first, None
-            return image
-        capture, since_s = self._capture, time.monotonic()
+        if self._capture is not None and self._now_s() - self._read_s > _PAUSE_S:
+            for _ in range(_BUFFERS):
+                if not self._capture.grab():
+                    break
+        return self._next()
+
+    def _next(self) -> np.ndarray | None:
+        """Whatever the driver gives next."""
+        image = self._tried()
+        self._read_s = self._now_s()
+        return image
+
+    def _tried(self) -> np.ndarray | None:
+        capture, since_s = self._capture, self._now_s()
         for _ in range(_TRIES):
-            if capture is None or time.monotonic() - since_s > _PATIENCE_S:
+            if capture is None or self._now_s() - since_s > _PATIENCE_S:
                 return None
             try:
                 ok, image = capture.read()
@@ -147,13 +166,13 @@ class V4l2Camera:
 
     def close(self) -> None:
         """See ``CameraSource``."""
-        capture, self._capture, self._first = self._capture, None, None
+        capture, self._capture = self._capture, None
         if capture is not None:
             capture.release()
 
 
 class FileCamera:
-    """See ``CameraSource``: the frames of a video at their times, again and again."""
+    """See ``CameraSource``: the frames of a video at their times, again and again; the last one as long as its rate says."""
 
     encoding = "rgb8"
 
@@ -162,17 +181,18 @@ class FileCamera:
         self._path = path
         self._interrupted = threading.Event()
         self._frames: Iterator[VideoFrame] = iter(())
-        self._began_s = 0.0
+        self._began_s = self._ends_s = 0.0  # of the round; the latter: of its newest frame
+        self._lasts_s = 0.0  # a frame
 
     def open(self) -> Given:
         """See ``CameraSource``; from the beginning."""
-        self._interrupted.clear()
         reader = VideoReader(self._path)
         frames = iter(reader)
         first = next(frames, None)
         if first is None:
             raise ImageError(f"{self._path} has no frame that can be decoded")
-        self._frames, self._began_s = chain((first,), frames), time.monotonic()
+        self._frames, self._lasts_s = chain((first,), frames), 1.0 / reader.fps
+        self._began_s = max(self._ends_s, time.monotonic())
         height, width = first.image.shape[:2]
         return Given(f"{self.name}: {width}x{height} at {reader.fps:g} Hz, again and again", width, height)
 
@@ -186,6 +206,7 @@ class FileCamera:
         if frame is None:
             return None
         due_s = self._began_s + 1e-3 * frame.time_ms
+        self._ends_s = due_s + self._lasts_s
         late_s = time.monotonic() - due_s
         if late_s > _TOO_LATE_S:  # it cannot be read that fast, or the machine slept: it goes on from here
             self._began_s += late_s

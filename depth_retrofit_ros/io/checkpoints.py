@@ -108,11 +108,6 @@ def bundled(filename: str) -> Path:
     return path
 
 
-def is_bundled(filename: str) -> bool:
-    """Whether this package has that checkpoint."""
-    return (BUNDLED_FOLDER / filename).is_file()
-
-
 def find_weights(filenames: Sequence[str], explicit: Path | None, how_to_get: str, direct: Sequence[str] = ()) -> Path:
     """The first of ``filenames`` (names or relative paths, best first) that exists.
 

@@ -19,6 +19,8 @@ _FASTEST_FPS = 1000.0
 _GIVE_UP = 200  # frames in a row that cannot be decoded: the end, or what comes to the same
 _SHORT_MS = 1000.0  # a file may well last so much longer than its pictures, because of its sound
 _ENOUGH = 0.95
+_NEARLY_SQUARE = 0.01  # pixels count as such: what encoders round is no reason to blur an image
+_MOST_STRETCHED = 4.0  # a shape beyond that is a mistake of the file
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
@@ -33,7 +35,8 @@ class Capture(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VideoFrame:
-    """image: ``uint8 [H, W, 3]`` RGB, upright; time_ms: since the first frame; of each frame later than of the one before."""
+    """image: ``uint8 [H, W, 3]`` RGB, upright, of square pixels; time_ms: since the first frame, later than that of the one
+    before."""
 
     image: np.ndarray
     time_ms: float
@@ -54,6 +57,7 @@ class VideoReader:
         self.fps = fps if 0.0 < fps <= _FASTEST_FPS else USUAL_FPS
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.expected = round(count) if 0 < count < 1e9 else None
+        self._stretch = _stretch(self._capture)
         self._first_ms: float | None = None
         self._time_ms = 0.0
 
@@ -67,13 +71,21 @@ class VideoReader:
             self.failed, misses = self.failed + misses, 0
             time_ms = self._told_ms()
             self.decoded += 1
-            yield VideoFrame(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), time_ms)
+            yield VideoFrame(cv2.cvtColor(self._square(pixels), cv2.COLOR_BGR2RGB), time_ms)
 
     def _next(self) -> np.ndarray | None:
         if not self._capture.grab():
             return None
         ok, pixels = self._capture.retrieve()
         return np.asarray(pixels) if ok and pixels is not None and pixels.size else None
+
+    def _square(self, pixels: np.ndarray) -> np.ndarray:
+        """Of square pixels: no camera model of ours knows others."""
+        x, y = self._stretch
+        if x == y:
+            return pixels
+        size = round(x * pixels.shape[1]), round(y * pixels.shape[0])
+        return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR))
 
     def _told_ms(self) -> float:
         """Of the frame that was just taken; where the file tells no time after the last one's, one nominal frame after it."""
@@ -119,6 +131,22 @@ def quiet_opencv() -> Iterator[None]:
         logging.setLogLevel(before)
 
 
+def for_ffmpeg(path: Path) -> str:
+    """Its absolute name: of a relative one FFmpeg takes what is before a colon, as in a time of day, for a protocol."""
+    return str(path.absolute())
+
+
+def _stretch(capture: Capture) -> tuple[float, float]:
+    """By how much its images, turned upright, are to be stretched in x and y for their pixels to be square; never shrunk."""
+    across, down = (capture.get(which) for which in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+    shape = across / down if across > 0 and down > 0 else 1.0  # 0: the file does not say
+    if not 1 / _MOST_STRETCHED <= shape <= _MOST_STRETCHED or abs(shape - 1.0) < _NEARLY_SQUARE:
+        return 1.0, 1.0
+    if round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90:
+        shape = 1.0 / shape
+    return max(1.0, shape), max(1.0, 1.0 / shape)
+
+
 def _opened(path: Path) -> cv2.VideoCapture:
     """Turned as its metadata says."""
     if not path.exists():
@@ -128,7 +156,7 @@ def _opened(path: Path) -> cv2.VideoCapture:
     if not os.access(path, os.R_OK):
         raise ImageError(f"{path} cannot be read: permission denied")
     with quiet_opencv():
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(for_ffmpeg(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise ImageError(f"{path} is no video that OpenCV's FFmpeg can read: give an MP4, MOV, MKV, WebM or AVI")
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
@@ -147,7 +175,7 @@ def _is_mp4(path: Path) -> bool:
 def _packets(path: Path) -> int:
     """How many frames are in the file, decoded or not."""
     with quiet_opencv():
-        packets = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        packets = cv2.VideoCapture(for_ffmpeg(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
     count = misses = 0
     while misses < _GIVE_UP:
         count, misses = (count + 1, 0) if packets.grab() else (count, misses + 1)

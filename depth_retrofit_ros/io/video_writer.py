@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from depth_retrofit_ros.errors import OutputError, SetupError
-from depth_retrofit_ros.io.video_reader import quiet_opencv
+from depth_retrofit_ros.io.video_reader import for_ffmpeg, quiet_opencv
 
 _PROBED = (64, 64)
 _NEARLY_FULL = 1 << 20  # bytes
@@ -119,14 +119,14 @@ def ticks_of(times_ms: Sequence[float], fps: float) -> tuple[float, list[int]]:
 def _writer(path: Path, size: tuple[int, int], fps: float, more: Sequence[int] = ()) -> cv2.VideoWriter:
     writer = cv2.VideoWriter()
     with quiet_opencv():
-        writer.open(str(path), cv2.CAP_FFMPEG, _FOURCC, fps, size, list(more))
+        writer.open(for_ffmpeg(path), cv2.CAP_FFMPEG, _FOURCC, fps, size, list(more))
     return writer
 
 
 def _packets(path: Path) -> Iterator[tuple[np.ndarray, bool]]:
     """The frames as they are encoded, and whether each can be decoded without those before it."""
     with quiet_opencv():
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        capture = cv2.VideoCapture(for_ffmpeg(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
     try:
         while True:
             ok, data = capture.read()

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 
 from depth_retrofit_ros.errors import ModelError, WeightsError
-from depth_retrofit_ros.io.checkpoints import bundled, is_bundled
+from depth_retrofit_ros.io.checkpoints import bundled
 from depth_retrofit_ros.refinement.base import Needs, Refiner
 from depth_retrofit_ros.refinement.kinds import KIND
 from depth_retrofit_ros.refinement.published import is_published_urgt, read_names
@@ -107,8 +107,6 @@ def resolved(chosen: Path | str | None) -> tuple[str, Path | None]:
     read: the values are read once, by the loader. Raises WeightsError or ModelError."""
     text = DEFAULT if chosen is None else str(chosen)
     if text in REFINERS:
-        if reason := untrained(text):
-            raise WeightsError(reason)
         file = REFINERS[text].file
         return text, bundled(file) if file else None
     path = Path(text).expanduser()
@@ -124,12 +122,3 @@ def resolved(chosen: Path | str | None) -> tuple[str, Path | None]:
         told = repr(name[:LONGEST])  # a file may be anybody's, and its words must not rule a terminal
         raise WeightsError(f"{path} is a checkpoint of refiner {told}, which this version does not know: update it")
     return name, path
-
-
-def untrained(name: str) -> str | None:
-    """Why a refiner cannot be had by its name alone, as this package has no checkpoint of it, one line; None where it can. The
-    default one is part of every installation."""
-    file = REFINERS[name].file
-    if name == DEFAULT or not file or is_bundled(file):
-        return None
-    return f"refiner {name} comes without a checkpoint yet: train one with 'depth-retrofit train {name}' and give its path"

@@ -22,7 +22,8 @@ class SparseConvolution(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        nn.init.normal_(self.weight, std=gain / math.sqrt(fan_in))
+        if not self.weight.is_meta:  # else a checkpoint follows, and torch would load its compiler for it, which takes a second
+            nn.init.normal_(self.weight, std=gain / math.sqrt(fan_in))
 
     def parameters_as(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias in the precision of the features, which autocast may have lowered."""

@@ -37,8 +37,8 @@ def fit_rigid_motion(flow: np.ndarray, depth: np.ndarray, usable: np.ndarray, ca
     ``bool [h, w]``, where both are known; camera: of the frame, None where it is unknown.
     """
     h, w = depth.shape
-    x, y = _rays((h, w), camera)
-    fx, fy = _focal((h, w), camera)
+    x, y = rays((h, w), camera)
+    fx, fy = focal_lengths((h, w), camera)
     chosen = np.flatnonzero(usable)
     if chosen.size < FEWEST_CELLS:
         return None
@@ -47,7 +47,7 @@ def fit_rigid_motion(flow: np.ndarray, depth: np.ndarray, usable: np.ndarray, ca
     xs, ys = (np.broadcast_to(a, (h, w)).ravel()[chosen] for a in (x, y))
     inverse = 1.0 / depth.ravel()[chosen].astype(np.float64)
     unit = 1.0 / np.median(inverse)  # so that all six columns are of one size
-    rows_u, rows_v = _design(xs, ys, inverse * unit)
+    rows_u, rows_v = design(xs, ys, inverse * unit)
     rows_u, rows_v = rows_u * fx, rows_v * fy
     tolerance = AGREES + AGREES_SHARE * np.hypot(u, v)
     weight = np.ones_like(u)
@@ -70,7 +70,7 @@ def fit_rigid_motion(flow: np.ndarray, depth: np.ndarray, usable: np.ndarray, ca
     return RigidMotion(moved, -np.log(np.maximum(before, np.float32(0.1))))
 
 
-def _design(x: np.ndarray, y: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def design(x: np.ndarray, y: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the linear equations for (tx, ty, tz, ωx, ωy, ωz), in focal lengths."""
     zero = np.zeros_like(x)
     u = np.stack([inverse, zero, -x * inverse, -x * y, 1 + x * x, -y], 1)
@@ -78,14 +78,14 @@ def _design(x: np.ndarray, y: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarr
     return u, v
 
 
-def _focal(low: tuple[int, int], camera: Camera | None) -> tuple[float, float]:
+def focal_lengths(low: tuple[int, int], camera: Camera | None) -> tuple[float, float]:
     """fx, fy of the coarse grid [cells]."""
     if camera is None:
         camera = Camera.from_hfov(low[1], low[0], ASSUMED_HFOV)
     return camera.fx * low[1] / camera.width, camera.fy * low[0] / camera.height
 
 
-def _rays(low: tuple[int, int], camera: Camera | None) -> tuple[np.ndarray, np.ndarray]:
+def rays(low: tuple[int, int], camera: Camera | None) -> tuple[np.ndarray, np.ndarray]:
     """x ``[1, w]`` and y ``[h, 1]`` of the cells' rays at depth 1, float32."""
     h, w = low
     if camera is None:

@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 import torch
 
+from depth_retrofit_ros.device.buffers import BufferPool
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL
+from depth_retrofit_ros.frame import ENTROPY_STEP, GATE_STEP, SettledChoices
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.temporal.settled_cpu import settle_rows
 from depth_retrofit_ros.upsampling.interpolation import cell_table
@@ -26,6 +28,7 @@ AGAIN = 0.7  # share of a pixel's claim that more and more refinements take from
 MOST_DRIFT = 4.0  # of a cell; one that never was empty begins anew then, so that no error adds up for days
 AGREES = 0.1  # up to which two refinements of a pixel are of one surface
 MOST_FRAMES = 8  # that a depth is the mean of
+POOL = BufferPool()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,9 @@ class SettledPixels:
 
     count: ``uint8 [H, W]``, how many refinements a pixel's depth is the mean of, 0 where it has none. Of each pixel depth
     ``float32 [H, W]``, that mean; of its newest refinement level ``float32 [H, W]``, the unrefined depth, color
-    ``uint8 [H, W, 3]``, and born ``uint16 [H, W]``, when [``TICK_S``]. Both depths are to be multiplied by exp(drift), drift
-    ``float32 [h, w]``: how ln of all depth has changed in a cell since it began to hold something.
+    ``uint8 [H, W, 3]``, born ``uint16 [H, W]``, when [``TICK_S``], entropy and gate ``uint8 [H, W]``, see ``SettledChoices``. Both
+    depths are to be multiplied by exp(drift), drift ``float32 [h, w]``: how ln of all depth has changed in a cell since it began to
+    hold something.
     """
 
     def __init__(self, size: tuple[int, int], low: tuple[int, int]) -> None:
@@ -61,6 +65,7 @@ class SettledPixels:
         self._depth, self._level = (np.zeros(size, np.float32) for _ in range(2))
         self._born = np.zeros(size, np.uint16)
         self._color = np.zeros((*size, 3), np.uint8)
+        self._entropy, self._gate = (np.zeros(size, np.uint8) for _ in range(2))
         # Of each cell: how many of its pixels are settled, and the sum of what claim they have lost.
         self._number, self._left, self._drift = np.zeros(low, np.int32), np.zeros(low, np.float32), np.zeros(low, np.float32)
         cells = [cell_table(few, many)[0] for few, many in zip(low, size, strict=True)]
@@ -76,12 +81,21 @@ class SettledPixels:
     def bytes(self) -> int:
         """Memory that is held."""
         cells = self._number, self._left, self._drift
-        return sum(held.nbytes for held in (self.count, self._depth, self._level, self._born, self._color, *cells))
+        pixels = self.count, self._depth, self._level, self._born, self._color, self._entropy, self._gate
+        return sum(held.nbytes for held in (*pixels, *cells))
 
     @property
     def share(self) -> float:
         """Of the pixels, how many are settled, 0…1."""
         return float(np.count_nonzero(self.count)) / self.count.size
+
+    def choices(self) -> SettledChoices:
+        """What is known of them now, to keep."""
+        POOL.sweep()
+        kept = [POOL.empty((*self.count.shape,), torch.uint8) for _ in range(3)]
+        for copy, held in zip(kept, (self.count, self._entropy, self._gate), strict=True):
+            copy.numpy()[:] = held
+        return SettledChoices(*kept)
 
     def release(self) -> None:
         """Begin anew."""
@@ -108,20 +122,26 @@ class SettledPixels:
         pixels: PixelSet,
         gate: torch.Tensor,
         now_s: float,
+        entropy: torch.Tensor | None = None,
     ) -> None:
         """Let go what changed; into ``fused`` ``float32 [H, W]``: settled pixels that were not refined now keep their depth, those
         that were get the mean with those before, or that alone where those agree on another surface. What was refined now is kept
         for the next frame.
 
         image: ``uint8 [H, W, 3]``; base: ``float32 [H, W]``, the unrefined depth; gate: ``float32 [K]``, as the refiner gave it: 1
-        where it did not look; now_s: of any clock.
+        where it did not look; now_s: of any clock; entropy: ``float32 [K]``, nats, of the refiner's choices, None of one that does
+        not choose.
         """
         rows = np.searchsorted(pixels.indices.numpy(), np.arange(self.count.shape[0] + 1) * self.count.shape[1])
         drift = self._drift + cells.change
         holds = cells.still & (self._number > 0) & (np.abs(drift) <= MOST_DRIFT)  # not where the change is unknown
         self._drift = np.where(holds, drift, np.float32(0))
-        memory = self.count, self._depth, self._level, self._color, self._born
-        given = image.numpy(), base.numpy(), fused.numpy(), pixels.indices.numpy(), gate.numpy(), rows
+        memory = self.count, self._depth, self._level, self._color, self._born, self._entropy, self._gate
+        choice = np.zeros((2, gate.numel()), np.uint8)
+        for place, (values, step) in enumerate(((entropy, ENTROPY_STEP), (gate, GATE_STEP))):
+            if values is not None:
+                choice[place] = np.clip(np.rint(values.numpy() * np.float32(1 / step)), 0, 255)
+        given = image.numpy(), base.numpy(), fused.numpy(), pixels.indices.numpy(), gate.numpy(), choice, rows
         known = holds, np.exp(self._drift), cells.lowest, cells.highest, self._number, self._left, *self._starts
         now, life = np.uint16(round(now_s / TICK_S) % 65536), np.float32(LIFE_S / TICK_S)
         limits = now, life, np.int32(COLOR), np.float32(AGREES), np.int32(MOST_FRAMES), np.zeros(1, np.int64)

@@ -78,11 +78,14 @@ def settle_rows(
     level: np.ndarray,
     color: np.ndarray,
     born: np.ndarray,
+    entropy: np.ndarray,
+    keeps: np.ndarray,
     image: np.ndarray,
     base: np.ndarray,
     fused: np.ndarray,
     indices: np.ndarray,
     gate: np.ndarray,
+    choice: np.ndarray,
     begins: np.ndarray,
     still: np.ndarray,
     drift: np.ndarray,
@@ -99,10 +102,11 @@ def settle_rows(
     most: int,
     next_row: np.ndarray,
 ) -> None:
-    """A row of cells at a time; see ``SettledPixels.apply``. begins: ``int64 [H + 1]``, the first of ``indices`` of each fine row;
-    drift, lowest, highest: ``float32 [h, w]``, the factor on the depth that is stored, and between which the unrefined depth then
-    must lie; number: ``int32 [h, w]``, settled pixels of each cell; left: ``float32 [h, w]``, sum of how little claim they have;
-    rows, columns: the first fine one of each cell, ``int64 [h + 1]`` and ``int64 [w + 1]``; life: in ticks."""
+    """A row of cells at a time; see ``SettledPixels.apply``. choice: ``uint8 [2, K]``, entropy and gate; begins:
+    ``int64 [H + 1]``, the first of ``indices`` of each fine row; drift, lowest, highest: ``float32 [h, w]``, the factor on the
+    depth that is stored, and between which the unrefined depth then must lie; number: ``int32 [h, w]``, settled pixels of each
+    cell; left: ``float32 [h, w]``, sum of how little claim they have; rows, columns: the first fine one of each cell,
+    ``int64 [h + 1]`` and ``int64 [w + 1]``; life: in ticks."""
     h, w = number.shape
     width = count.shape[1]
     cell_of = np.empty(width, np.int32)
@@ -152,6 +156,7 @@ def settle_rows(
                     many = np.int32(1)
                 fused[y, x] = found * factor[x]
                 count[y, x], depth[y, x], level[y, x], born[y, x] = many, found, base[y, x] * back[x], now
+                entropy[y, x], keeps[y, x] = choice[0, k], choice[1, k]
                 color[y, x, 0], color[y, x, 1], color[y, x, 2] = image[y, x, 0], image[y, x, 1], image[y, x, 2]
                 fresh[cell_of[x]] += 1
                 fresh_left[cell_of[x]] += np.float32(1) - one_of[many + 1]

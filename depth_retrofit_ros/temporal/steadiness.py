@@ -10,16 +10,21 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
-from depth_retrofit_ros.frame import Frame, ScaleSource
-from depth_retrofit_ros.lens import Optics, RayTable
+from depth_retrofit_ros.errors import TransformError
+from depth_retrofit_ros.frame import Frame, ScaleSource, SettledChoices
+from depth_retrofit_ros.lens import Optics, RayTable, Rectification
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.temporal.coarse_filter import CoarseState, Steadied, first, steadied
+from depth_retrofit_ros.temporal.known_motion import KnownMotion, Motions
 from depth_retrofit_ros.temporal.motion import FlowEstimator
 from depth_retrofit_ros.temporal.settled import Cells, SettledPixels
 
 LONGEST_GAP_S = 5.0  # between two frames of one video; a large model on a CPU takes seconds for each
 ANCHORED: tuple[ScaleSource, ...] = ("sensor", "file")
 """Whose metres are measured frame by frame: there a scale that steps is the truth, and is not smoothed."""
+
+CONTRADICTED = "the images contradict the camera's poses: check their frames, their clock and camera_info"
+BENT = "the camera's poses are of no use to an image that stays a lens's own: set rectify to true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Video:
 class Moment:
     """A frame between its coarse map and its answer. coarse: the steadied prediction; scale: the factor that all of its depth was
     multiplied by; still: ``bool [h, w]``, cells in which nothing moved and the model moved no edge, None of a frame that begins
-    anew."""
+    anew; unit: see ``fit_known_motion``."""
 
     coarse: CoarsePrediction
     scale: float
@@ -47,6 +52,7 @@ class Moment:
     small: np.ndarray
     steadied: Steadied
     still: np.ndarray | None
+    unit: float | None = None
 
 
 class Steadiness:
@@ -60,9 +66,16 @@ class Steadiness:
 
     The steadied map stands in front of the refiner, and what it made of pixels behind: a refiner that is trained to may take what
     is kept of a pixel (its depth, age and change of colour) as one more candidate surface instead.
+
+    motions: tells the camera's own motion where somebody knows it; None: the images alone tell. Each camera needs one of its own
+    where its poses are known by its frame_id alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, motions: Motions | None = None) -> None:
+        self.motions = motions
+        self.motion_problem: str | None = None
+        """Why the last frame's motion was told by the images alone although ``motions`` is there; None where it was not."""
+        self._unit: float | None = None
         self._flow = FlowEstimator()
         self._video: Video | None = None
         self._stamp_ns = self._began_ns = 0
@@ -72,7 +85,7 @@ class Steadiness:
 
     def reset(self) -> None:
         """Forget everything."""
-        self._video, self._small, self._state, self.settled = None, None, None, None
+        self._video, self._small, self._state, self.settled, self._unit = None, None, None, None, None
 
     def begin(self, frame: Frame, small: torch.Tensor, coarse: CoarsePrediction, source: ScaleSource | None) -> Moment | None:
         """Steady the coarse map. small: ``float32 [h, w, 3]``, the frame averaged over its cells; source: on whose word depth is in
@@ -91,17 +104,34 @@ class Steadiness:
             usable &= seen
         now = np.ascontiguousarray(small.numpy())
         seconds = 1e-9 * (frame.stamp_ns - self._stamp_ns)
-        still = None
+        still, unit, self.motion_problem = None, self._unit, None
         if video != self._video or not 0 < seconds <= LONGEST_GAP_S:
             made = first(np.where(usable, depth, np.float32(np.nan)))
+            unit = None
         else:
             assert self._small is not None and self._state is not None
             known, bent = np.where(usable, depth, np.float32(1)), isinstance(frame.optics, RayTable)
-            motion = self._flow.motion(self._small, now, known, usable, frame.camera, seen, bent)
+            moved = self._moved(frame)
+            motion = self._flow.motion(self._small, now, known, usable, frame.camera, seen, bent, moved, unit)
+            unit = motion.unit
+            if moved is not None and (bent or motion.contradicted):
+                self.motion_problem = BENT if bent else CONTRADICTED
             made = steadied(self._state, depth, usable, motion, seconds, not video.anchored)
             still = motion.still & made.same if made.state.count.max() > 1 else None
         told = replace(coarse, depth=coarse.depth * torch.from_numpy(made.factor))
-        return Moment(told, made.scale, video, frame.stamp_ns, now, made, still)
+        return Moment(told, made.scale, video, frame.stamp_ns, now, made, still, unit)
+
+    def _moved(self, frame: Frame) -> KnownMotion | None:
+        """The camera's motion since the frame before, where it is known."""
+        if self.motions is None:
+            return None
+        assert frame.stamp_ns is not None
+        try:
+            motion = self.motions(frame.frame_id, self._stamp_ns, frame.stamp_ns)
+        except TransformError as error:
+            self.motion_problem = str(error)
+            return None
+        return motion.turned(frame.optics.rotation) if isinstance(frame.optics, Rectification) else motion
 
     def claim(self, moment: Moment) -> torch.Tensor | None:
         """What claim the cells have to the budget, ``float32 [h, w]`` 0…1, see ``SettledPixels.claim``; None where all have the
@@ -119,11 +149,13 @@ class Steadiness:
         pixels: PixelSet,
         gate: torch.Tensor,
         hidden: torch.Tensor | None,
-    ) -> None:
-        """Into ``fused`` ``float32 [H, W]``: what settled pixels keep; then this frame is the one before.
+        entropy: torch.Tensor | None = None,
+    ) -> SettledChoices | None:
+        """Into ``fused`` ``float32 [H, W]``: what settled pixels keep; then this frame is the one before. Returns what the refiner
+        said of its choices at these, None of one that makes none.
 
         image: ``uint8 [H, W, 3]``; base: ``float32 [H, W]``, the upsampled steadied coarse depth; gate: ``float32 [K]``; hidden:
-        ``bool [H, W]``, what has no depth, and settles nowhere; None where all has.
+        ``bool [H, W]``, what has no depth, and settles nowhere; None where all has; entropy: see ``DepthFrame.choice_entropy``.
         """
         begins = moment.still is None
         if self.settled is None or (begins and self.settled.size != (moment.video.size, moment.video.low)):
@@ -136,8 +168,10 @@ class Steadiness:
         cells = Cells.of(moment.coarse.depth.numpy(), still, moment.steadied.change)
         if hidden is not None:
             gate = gate.masked_fill(hidden.flatten()[pixels.indices], 1.0)
-        self.settled.apply(image, cells, base, fused, pixels, gate, 1e-9 * (moment.stamp_ns - self._began_ns))
+        self.settled.apply(image, cells, base, fused, pixels, gate, 1e-9 * (moment.stamp_ns - self._began_ns), entropy)
         self._video, self._stamp_ns, self._small, self._state = moment.video, moment.stamp_ns, moment.small, moment.steadied.state
+        self._unit = moment.unit
+        return None if entropy is None else self.settled.choices()
 
 
 def _away_from(unseen: np.ndarray) -> np.ndarray:

@@ -36,3 +36,20 @@ def test_flicker_is_at_most_half_and_the_edges_of_what_moves_stay(document: Any)
     for row in document["sequences"]:
         assert row["on"]["flicker"] <= 0.5 * row["off"]["flicker"]
         assert row["on"]["ball_edge"] <= 1.02 * row["off"]["ball_edge"]
+
+
+def test_the_figures_with_poses_and_of_settled_pixels_are_the_measured_ones() -> None:
+    load_script(ROOT / "benchmarks/temporal.py")  # which the others import
+    for name, page in (("camera_motion", "temporal"), ("settled_confidence", "confidence")):
+        script = load_script(ROOT / f"benchmarks/{name}.py")
+        measured = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text(encoding="utf-8"))
+        assert script.table(measured) in (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+
+
+def test_exact_poses_cost_no_steadiness() -> None:
+    measured = json.loads((ROOT / "benchmarks/results/camera_motion.json").read_text(encoding="utf-8"))
+    for row in measured["sequences"]:
+        assert row["exact"]["flicker"] <= 1.005 * row["images"]["flicker"] <= 0.5 * row["off"]["flicker"]
+        assert row["exact"]["boundary_f1"] >= 0.998 * row["images"]["boundary_f1"]
+        assert row["exact"]["ball_edge"] <= 1.01 * row["images"]["ball_edge"]
+        assert row["exact"]["contradicted"] == 0

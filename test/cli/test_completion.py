@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -43,6 +44,20 @@ def completed(file: Path, *words: str) -> list[str]:
 )
 def test_bash_offers(file: Path, words: list[str], offered: list[str]) -> None:
     assert completed(file, *words) == offered
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"), [(["ev"], "evaluate"), (["models", "fe"], "fetch"), (["evaluate", "frames", "--align", "me"], "median")]
+)
+def test_zsh_offers(file: Path, words: list[str], offered: str) -> None:
+    """As its ``bashcompinit`` calls functions of bash; what does not begin as the last word does, it leaves out itself."""
+    zsh = shutil.which("zsh")
+    if zsh is None:
+        pytest.skip("zsh is not installed")
+    call = '() { emulate -L sh; COMP_WORDS=("$@") COMP_CWORD=$(($#-1)); _depth_retrofit; printf "%s\\n" "${COMPREPLY[@]}" } "$@"'
+    command = [zsh, "-fc", f'source "$1" || exit; shift; {call}', "zsh", str(file), "depth-retrofit", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert offered in done.stdout.split() and done.stderr == ""
 
 
 def test_every_option_of_every_command_is_offered(file: Path) -> None:

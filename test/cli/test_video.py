@@ -223,6 +223,8 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert command(tmp_path / "there.mp4", tmp_path / "out.mp4") == 2
     assert "is no video" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.parts"))
+    assert command(video, tmp_path / "out.mp4", "--depth", str(tmp_path / "out.mp4.parts" / "depth")) == 2
+    assert "is where the parts of" in capsys.readouterr().err
 
 
 def test_colors_follow_slowly_and_go_on() -> None:

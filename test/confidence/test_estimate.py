@@ -19,7 +19,7 @@ from depth_retrofit_ros.confidence.correctness import is_right
 from depth_retrofit_ros.confidence.estimate import confidence_by_torch, confidence_of, cut_below, to_8bit
 from depth_retrofit_ros.confidence.features import steps
 from depth_retrofit_ros.errors import WeightsError
-from depth_retrofit_ros.frame import DepthFrame, Frame
+from depth_retrofit_ros.frame import ENTROPY_STEP, GATE_STEP, DepthFrame, Frame, SettledChoices
 from depth_retrofit_ros.pointcloud.surfaces import surface_depth
 from depth_retrofit_ros.refinement.base import Refiner
 from depth_retrofit_ros.refinement.nothing import NoRefiner
@@ -70,6 +70,35 @@ def test_pixels_of_a_refiner_that_does_not_choose_are_judged_as_kept_ones(refine
     empty = PixelSet.from_indices(torch.zeros(0, dtype=torch.int64), (96, 128))
     told, unrefined = confidence_of(result), confidence_of(replace(result, selection=empty, gate=torch.zeros(0)))
     assert bool(told.isfinite().all()) and torch.equal(told, unrefined)
+
+
+def test_pixels_that_keep_an_earlier_choice_are_judged_by_it() -> None:
+    """As if the refiner had chosen at them now; by the compiled pass and by its specification."""
+    result = answer()
+    assert result.choice_entropy is not None
+    height, width = result.selection.size
+    rng = np.random.default_rng(3)
+    now = result.selection.mask().numpy()
+    settled = (rng.random((height, width)) < 0.2).astype(np.uint8)
+    entropy, gate = (rng.integers(0, 200, (height, width)).astype(np.uint8) for _ in range(2))
+    kept = SettledChoices(*(torch.from_numpy(values) for values in (settled, entropy, gate)))
+    either = torch.from_numpy(np.flatnonzero(now | (settled > 0)))
+    entropies, gates = (torch.from_numpy(v.ravel() * np.float32(s)) for v, s in ((entropy, ENTROPY_STEP), (gate, GATE_STEP)))
+    entropies[result.selection.indices], gates[result.selection.indices] = result.choice_entropy, result.gate
+    chosen_now = replace(
+        result,
+        selection=PixelSet.from_indices(either, (height, width)),
+        choice_entropy=entropies[either],
+        gate=gates[either],
+    )
+    told = confidence_of(replace(result, settled=kept))
+    torch.testing.assert_close(told, confidence_of(chosen_now), rtol=0, atol=1e-6, equal_nan=True)
+    torch.testing.assert_close(
+        told, confidence_by_torch(replace(result, settled=kept), bundled_calibration()), rtol=0, atol=1e-4, equal_nan=True
+    )
+    differs = (told != confidence_of(result)).numpy() & np.isfinite(result.depth.numpy())
+    assert not differs[now | (settled == 0)].any()
+    assert differs[(settled > 0) & ~now & np.isfinite(result.depth.numpy())].mean() > 0.9
 
 
 def test_depth_that_is_none_raises_nothing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import NO_HINTS, CoarsePrediction, Hints
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.graphed import GraphedCoarse
+from depth_retrofit_ros.device.cuda_graphs import Graphed
 from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.retrofit import load
@@ -61,6 +64,26 @@ def test_on_a_cpu_the_work_is_just_called() -> None:
     assert (graphed.name, graphed.claim) == ("model", Model.claim)
     prediction = graphed.predict(image, camera)
     assert prediction.depth.tolist() == [[7.0] * 6] * 4
+
+
+def test_a_capture_bears_what_other_threads_do_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another camera of the process may configure. By what is passed to torch: there is no device here that could tell."""
+    asked: list[dict[str, object]] = []
+
+    @contextmanager
+    def graph(captured: object, **options: object) -> Iterator[None]:
+        asked.append(options)
+        yield
+
+    class CUDAGraph:
+        def replay(self) -> None: ...
+
+    nothing = {"synchronize": lambda: None, "graph_pool_handle": lambda: "pool", "current_stream": lambda: "stream"}
+    for name, stand_in in {**nothing, "graph": graph, "CUDAGraph": CUDAGraph}.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    graphed = Graphed(lambda key, a: a + key, torch.Tensor.clone, torch.device("cuda"))
+    assert graphed(2, torch.ones(3)).tolist() == [3.0] * 3
+    assert asked == [{"pool": "pool", "stream": "stream", "capture_error_mode": "thread_local"}]
 
 
 def test_graphs_without_cuda_are_refused_in_one_line() -> None:

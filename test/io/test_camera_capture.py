@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.io.camera_capture import Asked, FileCamera, V4l2Camera, camera_source
-from test.videos import write_video
+from test.videos import FPS, write_video
 
 DEVICE = Path("/dev/video7")
 
@@ -38,6 +39,9 @@ class Driver:
             raise image
         return image is not None, image
 
+    def grab(self) -> bool:
+        return bool(self.reads) and self.reads.pop(0) is not None
+
     def release(self) -> None:
         self.released = True
 
@@ -47,8 +51,8 @@ def picture(value: int) -> np.ndarray:
 
 
 def test_what_the_driver_gave_is_told_with_what_was_asked_for() -> None:
-    driver = Driver(picture(1), None, cv2.error("a damaged JPEG"), picture(2))
-    camera = V4l2Camera(DEVICE, Asked((1080, 1920), 60.0, "MJPG"), lambda path: driver)
+    driver = Driver(picture(0), picture(1), None, cv2.error("a damaged JPEG"), picture(2))
+    camera = V4l2Camera(DEVICE, Asked((1080, 1920), 60.0, "MJPG"), lambda path: driver, lambda: 0.0)
     given = camera.open()
     assert given.told == f"camera {DEVICE}: 64x48 YUYV at 30 Hz (asked for: 1920x1080, MJPG, 60 Hz)"
     assert (given.width, given.height) == (64, 48)
@@ -69,6 +73,17 @@ def test_nothing_is_asked_for_where_nobody_asks() -> None:
     driver = Driver(picture(1))
     assert V4l2Camera(DEVICE, Asked(), lambda path: driver).open().told == f"camera {DEVICE}: 64x48 YUYV at 30 Hz"
     assert [wish for wish, _ in driver.wishes] == [cv2.CAP_PROP_BUFFERSIZE]
+
+
+def test_what_came_while_nobody_read_is_old_and_dropped() -> None:
+    now_s = [0.0]
+    camera = V4l2Camera(DEVICE, Asked(), lambda path: Driver(*map(picture, range(12))), lambda: now_s[0])
+    camera.open()  # 0
+    now_s[0] = 9.0  # the model was loaded meanwhile
+    images = [camera.read() for _ in range(2)]
+    now_s[0] += 0.2  # a slow camera is none that nobody reads
+    images += [camera.read()]
+    assert [None if image is None else image[0, 0, 0] for image in images] == [5, 6, 7]
 
 
 def test_a_camera_that_gives_nothing_is_told_and_let_go() -> None:
@@ -100,6 +115,23 @@ def test_a_video_in_its_place_begins_again(tmp_path: Path) -> None:
     assert all(image is not None for image in images)
     assert np.array_equal(images[0], images[3]) and np.array_equal(images[0], images[6])  # type: ignore[arg-type]
     assert not np.array_equal(images[0], images[1])  # type: ignore[arg-type]
+
+
+def test_the_last_frame_of_a_video_in_its_place_lasts_as_long_as_the_others(tmp_path: Path) -> None:
+    """One of a single frame would otherwise come as fast as the file can be opened."""
+    source = FileCamera(write_video(tmp_path / "a.mp4", 1))
+    source.open()
+    began_s = time.monotonic()
+    assert all(source.read() is not None for _ in range(5))
+    assert time.monotonic() - began_s >= 4 / FPS
+
+
+def test_a_video_in_its_place_ends_with_its_reader_where_it_begins_again_too(tmp_path: Path) -> None:
+    source = FileCamera(write_video(tmp_path / "a.mp4", 1))
+    source.open()
+    assert source.read() is not None
+    source.interrupt()
+    assert source.read() is None
 
 
 def test_a_video_in_its_place_ends_with_its_reader(tmp_path: Path) -> None:

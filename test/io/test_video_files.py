@@ -115,6 +115,23 @@ def test_a_turned_video_is_upright(tmp_path: Path) -> None:
     assert np.array_equal(turned, np.rot90(plain, -1))
 
 
+@pytest.mark.parametrize(
+    ("shape", "turned", "width", "height"),
+    [((2, 1), 0, 12, 4), ((1, 2), 0, 6, 8), ((2, 1), 90, 6, 8), ((0, 1), 0, 6, 4), ((99, 1), 0, 6, 4)],
+)
+def test_pixels_become_square(shape: tuple[int, int], turned: int, width: int, height: int) -> None:
+    numbers = (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN, cv2.CAP_PROP_ORIENTATION_META)
+    told = dict(zip(numbers, map(float, (*shape, turned)), strict=True))
+    (frame,) = VideoReader(Path("a.avi"), Recorded([np.zeros((4, 6, 3), np.uint8)], told))
+    assert frame.image.shape == (height, width, 3)
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    reader = VideoReader(write_video(Path("2026-01-01T10:00:00.mp4"), 2))
+    assert len(list(reader)) == 2 and reader.shortfall() is None
+
+
 def test_lost_frames_are_counted_and_the_others_keep_their_times(tmp_path: Path) -> None:
     reader = VideoReader(damage(write_video(tmp_path / "a.mp4", 8), [3, 5]))
     assert [frame.time_ms for frame in reader] == pytest.approx([0.0, 50.0, 100.0, 200.0, 300.0, 350.0])

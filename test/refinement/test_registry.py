@@ -19,14 +19,13 @@ from depth_retrofit_ros.io.checkpoints import bundled, load_tensors, save_tensor
 from depth_retrofit_ros.presets import load_preset
 from depth_retrofit_ros.refinement.kinds import KIND, NETWORK
 from depth_retrofit_ros.refinement.published import URGT_NAME
-from depth_retrofit_ros.refinement.registry import DEFAULT, REFINERS, load_refiner, resolved, untrained
+from depth_retrofit_ros.refinement.registry import REFINERS, load_refiner, resolved
 from depth_retrofit_ros.retrofit import load
 
 CPU = torch.device("cpu")
-TRAINED = [name for name in REFINERS if untrained(name) is None]
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", REFINERS)
 def test_each_is_loaded_by_its_name_and_says_what_the_registry_says(name: str) -> None:
     refiner = load_refiner(name, CPU)
     assert (refiner.name, refiner.needs) == (name, REFINERS[name].needs)
@@ -37,7 +36,7 @@ def test_the_sparse_one_is_taken_where_none_is_named() -> None:
     assert resolved(None) == resolved("sparse") == ("sparse", bundled("refiner.safetensors"))
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if REFINERS[name].file])
+@pytest.mark.parametrize("name", [name for name in REFINERS if REFINERS[name].file])
 def test_a_checkpoint_tells_of_which_refiner_it_is(tmp_path: Path, name: str) -> None:
     tensors, metadata = load_tensors(bundled(REFINERS[name].file))
     save_tensors(tmp_path / "mine.safetensors", tensors, metadata)
@@ -65,22 +64,15 @@ def test_a_path_that_is_not_there_is_told_as_one(tmp_path: Path) -> None:
         load_refiner(tmp_path / "absent.safetensors", CPU)
 
 
-@pytest.mark.parametrize("name", [name for name, info in REFINERS.items() if info.file and name != DEFAULT])
-def test_one_without_a_checkpoint_says_how_to_train_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(checkpoints, "BUNDLED_FOLDER", tmp_path)
-    told = f"refiner {name} comes without a checkpoint yet: train one with 'depth-retrofit train {name}' and give its path"
-    for graphs in (False, True):
-        with pytest.raises(WeightsError) as caught:
-            load("meter-nyu", refiner=name, device="cpu", weights=tmp_path / "not looked for", cuda_graphs=graphs)
-        assert str(caught.value) == told
-    (tmp_path / REFINERS[name].file).touch()
-    assert resolved(name) == (name, tmp_path / REFINERS[name].file)
-
-
-def test_an_installation_without_the_default_one_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", [name for name, info in REFINERS.items() if info.file])
+def test_an_installation_without_a_checkpoint_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Told before a coarse model is looked for."""
     monkeypatch.setattr(checkpoints, "BUNDLED_FOLDER", tmp_path)
     with pytest.raises(WeightsError, match="reinstall depth_retrofit_ros"):
-        resolved(DEFAULT)
+        resolved(name)
+    for graphs in (False, True):
+        with pytest.raises(WeightsError, match="reinstall depth_retrofit_ros"):
+            load("meter-nyu", refiner=name, device="cpu", weights=tmp_path / "not looked for", cuda_graphs=graphs)
     assert resolved("none") == ("none", None)
 
 

@@ -14,14 +14,16 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.window import ViewWindow
+from depth_retrofit_ros.confidence.estimate import confidence_of
 from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.frame import Frame
+from depth_retrofit_ros.frame import ENTROPY_STEP, GATE_STEP, Frame
 from depth_retrofit_ros.loading import load
 from depth_retrofit_ros.presets import USUAL
 from depth_retrofit_ros.refinement.base import RefinerInput
 from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
 from depth_retrofit_ros.retrofit import Retrofit
 from depth_retrofit_ros.selection.threshold import AboveThreshold
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.temporal.coarse_filter import FARTHEST
 from depth_retrofit_ros.temporal.settled import LIFE_S
 from depth_retrofit_ros.temporal.steadiness import LONGEST_GAP_S, Steadiness
@@ -109,6 +111,34 @@ def test_a_standing_camera_covers_more_than_its_budget() -> None:
     assert shares[-1] > 0.19
 
 
+def test_a_subclass_selects_by_the_same_claim() -> None:
+    """Whoever ranks the cells otherwise: what settled has less claim to the budget there, too."""
+    claims: list[torch.Tensor | None] = []
+
+    class Observed(Retrofit):
+        def select(
+            self,
+            coarse: CoarsePrediction,
+            image: torch.Tensor,
+            other: CoarsePrediction | None = None,
+            claim: torch.Tensor | None = None,
+        ) -> tuple[torch.Tensor, PixelSet]:
+            claims.append(claim)
+            return super().select(coarse, image, other, claim)
+
+    memory = Steadiness()
+    retrofit = Observed(Script(lambda _: planes()), random_refiner(), 0.1, temporal=memory)
+    made = [retrofit(shot(picture(), i)) for i in range(3)]
+    assert claims[0] is None
+    claim = claims[2]
+    assert claim is not None and claim.shape == LOW
+    refined = made[1].selection.mask().view(LOW[0], 3, LOW[1], 3).sum((1, 3)) > 4
+    assert claim[refined].max() < 0.85 and claim[~refined].max() == 1.0
+    retrofit.temporal = None
+    retrofit(shot(picture(), 3))
+    assert claims[3] is None
+
+
 def test_settled_pixels_keep_what_they_were_refined_to() -> None:
     coarse, frames = Script(lambda _: planes()), [shot(picture(), i) for i in range(3)]
     made = answers(frames, coarse, Steadiness())
@@ -116,6 +146,21 @@ def test_settled_pixels_keep_what_they_were_refined_to() -> None:
     assert kept.sum() > 0.02 * kept.numel()
     torch.testing.assert_close(made[1].depth[kept], made[0].depth[kept], rtol=1e-5, atol=0)
     assert not torch.allclose(made[1].depth[kept], made[1].base[kept], rtol=1e-3)
+
+
+def test_what_settled_pixels_say_of_their_choice_stays_with_the_answer() -> None:
+    coarse, frames = Script(lambda _: planes()), [shot(picture(), i) for i in range(3)]
+    made = answers(frames, coarse, Steadiness())
+    assert answers(frames[:1], coarse, None)[0].settled is None
+    first, second = made[:2]
+    assert first.choice_entropy is not None and second.settled is not None
+    kept = first.selection.mask() & ~second.selection.mask()
+    assert kept.sum() > 0.02 * kept.numel() and (second.settled.settled[kept] > 0).all()
+    entropy, gate = (torch.zeros(SIZE) for _ in range(2))
+    entropy.view(-1)[first.selection.indices], gate.view(-1)[first.selection.indices] = first.choice_entropy, first.gate
+    torch.testing.assert_close(second.settled.entropy[kept] * ENTROPY_STEP, entropy[kept], rtol=0, atol=0.51 * ENTROPY_STEP)
+    torch.testing.assert_close(second.settled.gate[kept] * GATE_STEP, gate[kept], rtol=0, atol=0.51 * GATE_STEP)
+    assert not torch.equal(confidence_of(second)[kept], confidence_of(replace(second, settled=None))[kept])
 
 
 def test_an_edge_that_the_model_moved_is_refined_again_as_a_whole_and_holds_nothing() -> None:
@@ -377,7 +422,7 @@ def test_memory_is_bounded_and_used_again() -> None:
     held = settled.bytes
     answers(standing(6), jittering(), memory)  # begins anew: its stamps jump back
     assert memory.settled is settled
-    assert settled.bytes == held == 14 * SIZE[0] * SIZE[1] + 12 * LOW[0] * LOW[1]
+    assert settled.bytes == held == 16 * SIZE[0] * SIZE[1] + 12 * LOW[0] * LOW[1]
     memory.reset()
     assert memory.settled is None
 

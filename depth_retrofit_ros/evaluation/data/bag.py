@@ -29,6 +29,7 @@ T = TypeVar("T")
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+TF_TYPE = "tf2_msgs/msg/TFMessage"
 _TRIED = 20  # messages at the start of a topic, in search of a sound one
 
 

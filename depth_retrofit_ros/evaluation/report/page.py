@@ -1,20 +1,22 @@
-"""The evaluation as one HTML file: tables, and pictures embedded as JPEG. No scripts, nothing to fetch."""
+"""The evaluation as one HTML file: tables, and pictures that a click enlarges. No scripts, nothing to fetch."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
-import cv2
 import numpy as np
 
 from depth_retrofit_ros.evaluation.evaluator import Evaluated
 from depth_retrofit_ros.evaluation.oracles import ORACLES
 from depth_retrofit_ros.evaluation.report.pictures import Crop, edge_crops, overviews
 from depth_retrofit_ros.evaluation.report.results import CLASS_METHODS, Entry
+from depth_retrofit_ros.evaluation.report.zoomable import NOTE as ZOOM_NOTE
+from depth_retrofit_ros.evaluation.report.zoomable import STYLE as ZOOM_STYLE
+from depth_retrofit_ros.evaluation.report.zoomable import Gallery
 
-OVERVIEW_PX, CROP_PX = 480, 256
+OVERVIEW_PX, CROP_PX = 350, 230  # four and six in a row
+ENLARGED_PX = 1280  # 0.6 MB an image, about
 COLUMNS = {  # metric: (heading, whether more is better)
     "edge_abs_rel": ("AbsRel at edges", False),
     "flat_abs_rel": ("AbsRel elsewhere", False),
@@ -27,7 +29,9 @@ COLUMNS = {  # metric: (heading, whether more is better)
     "ms": ("ms", False),
 }
 PER_IMAGE = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1")
-STYLE = """
+STYLE = (
+    ZOOM_STYLE
+    + """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1500px; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; margin: .6em 0 1.4em }
 th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: right }
@@ -35,6 +39,7 @@ th:first-child, td:first-child { text-align: left } th { font-weight: 600 } td.b
 figure { display: inline-block; margin: 0 .5em .7em 0; vertical-align: top } figcaption { font-size: 13px; color: #555 }
 img { display: block; max-width: 100% } h2 { margin-top: 2em; border-top: 1px solid #ccc; padding-top: .6em } .note { color: #555 }
 """
+)
 
 
 class Report:
@@ -45,9 +50,11 @@ class Report:
 
     def add(self, result: Evaluated) -> None:
         """Encode the pictures of one image."""
-        figures = [_figure(title, picture, OVERVIEW_PX, 80) for title, picture in overviews(result).items()]
-        crops = [_crop_row(title, crop) for title, crop in edge_crops(result).items()]
-        self._pictures[result.sample.name] = "\n".join(figures + crops)
+        gallery = Gallery(f"pictures-{len(self._pictures)}")
+        shown = overviews(result).items()
+        figures = [gallery.photo(title, picture, OVERVIEW_PX, ENLARGED_PX, 80) for title, picture in shown]
+        crops = [_crop_row(title, crop, gallery) for title, crop in edge_crops(result).items()]
+        self._pictures[result.sample.name] = gallery.html("\n".join(figures + crops))
 
     def html(self, document: Entry) -> str:
         """The page for the document of ``results.summarize``, with the pictures of the images that were added."""
@@ -62,9 +69,11 @@ class Report:
             _class_table(summary["classes"]),
             "<h2>Each image, bilinear → refined</h2>",
             _image_table(images),
+            f'<p class="note">{ZOOM_NOTE}</p>',
             *(self._section(entry) for entry in images),
         ]
-        head = f'<meta charset="utf-8"><title>{escape(summary["model"])}: depth evaluation</title><style>{STYLE}</style>'
+        title = f"{escape(summary['model'])}: depth evaluation"
+        head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
         body = "\n".join(parts)
         return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
 
@@ -153,24 +162,10 @@ def _image_table(images: Sequence[Entry]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _crop_row(title: str, crop: Crop) -> str:
+def _crop_row(title: str, crop: Crop, gallery: Gallery) -> str:
     explanation = {"best": "edges that refinement improved most", "worst": "edges with the largest error after refinement"}[title]
     head = (
         f"<p><b>{title}</b>: {explanation}, {crop.side} px around ({crop.x + crop.side // 2}, {crop.y + crop.side // 2}); "
         f"mean error there {np.expm1(crop.before):.1%} → {np.expm1(crop.after):.1%}</p>"
     )
-    return head + "".join(_figure(name, picture, CROP_PX, 88) for name, picture in crop.pictures.items())
-
-
-def _figure(title: str, picture: np.ndarray, width_px: int, quality: int) -> str:
-    """width_px: of the embedded picture; enlarged ones keep their pixels as squares."""
-    height, width = picture.shape[:2]
-    size = (width_px, max(1, round(height * width_px / width)))
-    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if width_px < width else cv2.INTER_NEAREST)
-    ok, data = cv2.imencode(".jpg", cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert ok
-    text = base64.b64encode(data.tobytes()).decode("ascii")
-    return (
-        f'<figure><img width="{size[0]}" height="{size[1]}" alt="{escape(title, quote=True)}" src="data:image/jpeg;base64,{text}">'
-        f"<figcaption>{escape(title)}</figcaption></figure>"
-    )
+    return head + "".join(gallery.pixels(name, picture, CROP_PX) for name, picture in crop.pictures.items())

@@ -32,14 +32,16 @@ def plot(lines: Sequence[Line], x_label: str, y_label: str, x_from: float = 0.0)
     furthest = max(x for line in lines for x in line.x)
     x_end = (x_from, furthest if furthest > x_from else x_from + 1.0)
     top = max(y for line in lines for y in line.y if math.isfinite(y)) or 1.0
-    parts = [_frame(x_end, top, x_label, y_label)]
+    countable = all(float(x).is_integer() for line in lines for x in line.x)
+    parts = [_frame(x_end, top, x_label, y_label, least_step=1.0 if countable else 0.0)]
     for number, line in enumerate(lines):
         color = COLORS[number % len(COLORS)]
         parts.append(_line(line, x_end, top, color))
         left = LEFT + 10 + 190 * number
         parts.append(f'<rect x="{left}" y="6" width="14" height="4" fill="{color}"/>')
         parts.append(f'<text x="{left + 20}" y="13" font-size="13">{escape(line.name)}</text>')
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="100%" font-family="sans-serif">{"".join(parts)}</svg>'
+    style = f"display: block; width: 100%; max-width: {WIDTH}px; font-family: sans-serif"  # no wider: its letters are the page's
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" style="{style}">{"".join(parts)}</svg>'
 
 
 def rate(times_s: Sequence[float], end_s: float) -> Line:
@@ -49,10 +51,11 @@ def rate(times_s: Sequence[float], end_s: float) -> Line:
     return Line("", ((edges[:-1] + edges[1:]) / 2).tolist(), (counts * (parts / end_s)).tolist())
 
 
-def ticks(end: float, wanted: int = 5) -> list[float]:
-    """Round numbers from 0 to ``end`` (> 0): steps of 1, 2 or 5 times a power of ten, about ``wanted`` of them."""
+def ticks(end: float, wanted: int = 5, least_step: float = 0.0) -> list[float]:
+    """Round numbers from 0 to ``end`` (> 0): steps of 1, 2 or 5 times a power of ten, about ``wanted`` of them, none smaller than
+    ``least_step``: 1 where there is nothing between whole numbers."""
     power = 10.0 ** math.floor(math.log10(end / wanted))
-    step = next(factor * power for factor in (1, 2, 5, 10) if end / (factor * power) <= wanted)
+    step = max(least_step, next(factor * power for factor in (1, 2, 5, 10) if end / (factor * power) <= wanted))
     return [step * i for i in range(int(end / step + 1e-9) + 1)]
 
 
@@ -61,13 +64,13 @@ def _at(x: float, y: float, x_end: tuple[float, float], top: float) -> tuple[flo
     return LEFT + (WIDTH - LEFT - RIGHT) * along, HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * y / top
 
 
-def _frame(x_end: tuple[float, float], top: float, x_label: str, y_label: str) -> str:
+def _frame(x_end: tuple[float, float], top: float, x_label: str, y_label: str, least_step: float) -> str:
     parts = []
     for value in ticks(top):
         _, y = _at(x_end[0], value, x_end, top)
         parts.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#dddddd"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" font-size="12" text-anchor="end">{value:g}</text>')
-    for value in [tick for tick in ticks(x_end[1], 10) if tick >= x_end[0]]:
+    for value in [tick for tick in ticks(x_end[1], 10, least_step) if tick >= x_end[0]]:
         x, y = _at(value, 0.0, x_end, top)
         parts.append(f'<text x="{x:.1f}" y="{y + 16:.1f}" font-size="12" text-anchor="middle">{value:g}</text>')
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" font-size="12" text-anchor="end">{escape(x_label)}</text>')

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from depth_retrofit_ros.evaluation.report.lead import STYLE as LEAD_STYLE
+from depth_retrofit_ros.evaluation.report.lead import Lead
 from depth_retrofit_ros.evaluation.report.page import COLUMNS, STYLE
 from depth_retrofit_ros.evaluation.report.plots import Line, plot, rate
 from depth_retrofit_ros.evaluation.report.results import Entry
 from depth_retrofit_ros.evaluation.report.summary import Summary, to_json
+from depth_retrofit_ros.evaluation.report.zoomable import NOTE as ZOOM_NOTE
+from depth_retrofit_ros.evaluation.report.zoomable import Gallery
 from depth_retrofit_ros.io.depth_files import write_text
 
 ACCURACY = {name: heading for name, (heading, _) in COLUMNS.items() if name != "ms"} | {"unaligned_abs_rel": "AbsRel, not aligned"}
@@ -28,19 +31,22 @@ class Section:
     plots: Sequence[str] = ()
 
 
-def write_summary(folder: Path, summary: Summary, pictures: Mapping[Path, str]) -> None:
+def write_summary(folder: Path, summary: Summary, pictures: Mapping[Path, str], lead: Lead | None = None) -> None:
     """``summary.json``, ``summary.md`` and ``summary.html`` with pictures (PNG or JPEG in the folder → caption) inside.
 
-    Raises OutputError.
+    lead: what the pages begin with; its pictures are not shown again. Raises OutputError.
     """
+    if lead is not None:
+        pictures = {path: text for path, text in pictures.items() if path != lead.comparison}
+    relative = {path.relative_to(folder): text for path, text in pictures.items()}
     write_text(folder / "summary.json", to_json(summary))
-    write_text(folder / "summary.md", to_markdown(summary, {path.relative_to(folder): text for path, text in pictures.items()}))
-    write_text(folder / "summary.html", to_html(summary, pictures))
+    write_text(folder / "summary.md", to_markdown(summary, relative, () if lead is None else lead.markdown(folder)))
+    write_text(folder / "summary.html", to_html(summary, pictures, "" if lead is None else lead.html()))
 
 
-def to_markdown(summary: Summary, pictures: Mapping[Path, str]) -> str:
-    """Pictures by relative path; without the plots."""
-    parts = [f"# {summary.title}", ""]
+def to_markdown(summary: Summary, pictures: Mapping[Path, str], lead: Sequence[str] = ()) -> str:
+    """Pictures by relative path; without the plots. lead: lines that come first."""
+    parts = [f"# {summary.title}", "", *lead]
     parts += [f"- {name}: {value}" for name, value in {**summary.facts, **summary.circumstances}.items()]
     parts += ["", *(f"![{text}]({path.as_posix()})\n" for path, text in pictures.items())]
     for section in _sections(summary):
@@ -52,21 +58,23 @@ def to_markdown(summary: Summary, pictures: Mapping[Path, str]) -> str:
     return "\n".join(parts)
 
 
-def to_html(summary: Summary, pictures: Mapping[Path, str]) -> str:
-    """One file without references to anything outside of it."""
+def to_html(summary: Summary, pictures: Mapping[Path, str], lead: str = "") -> str:
+    """One file without references to anything outside of it. lead: a fragment that comes first."""
     facts = {**summary.facts, **summary.circumstances}
     told = "".join(f'<tr><td>{escape(name)}</td><td class="text">{escape(value)}</td></tr>' for name, value in facts.items())
-    body = [f"<h1>{escape(summary.title)}</h1><table>{told}</table>"]
+    body = [f"<h1>{escape(summary.title)}</h1>{lead}", *(["<h2>The run</h2>"] if lead else []), f"<table>{told}</table>"]
     for section in _sections(summary):
         body.append(f"<h2>{escape(section.heading)}</h2>" + (f"<p>{escape(section.note)}</p>" if section.note else ""))
         body.append(f"<table>{''.join(_row(row, 'td' if i else 'th') for i, row in enumerate(section.table))}</table>")
         body += section.plots
     if pictures:
         body.append("<h2>Pictures</h2>")
-        body += [_embedded(path, text) for path, text in pictures.items()]
+        gallery = Gallery("pictures")
+        shown = "".join(gallery.file(text, path) for path, text in pictures.items())
+        body.append(f'<p class="note">{ZOOM_NOTE}</p>{gallery.html(shown)}')
     files = "".join(f"<li><code>{escape(name)}</code>: {escape(content)}</li>" for name, content in summary.files.items())
     body.append(f"<h2>Files</h2><ul>{files}</ul>")
-    style = f"{STYLE} td.text {{ text-align: left }}"
+    style = f"{STYLE}{LEAD_STYLE if lead else ''} td.text {{ text-align: left }}"
     head = f'<meta charset="utf-8"><title>{escape(summary.title)}</title><style>{style}</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
 
@@ -149,10 +157,3 @@ def _number(value: float | None) -> str:
 
 def _row(cells: Sequence[str], tag: str) -> str:
     return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-
-def _embedded(path: Path, text: str) -> str:
-    kind = "jpeg" if path.suffix == ".jpg" else "png"
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    caption = escape(text, quote=True)
-    return f'<p><img alt="{caption}" src="data:image/{kind};base64,{data}">{caption}</p>'

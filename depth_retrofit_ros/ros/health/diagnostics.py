@@ -49,6 +49,8 @@ class FrameHealth:
     left_out: pixels of the last frame that were uncertain and, by the bound on their number, not refined.
     warm_ups: for how many image sizes the device was made ready. rectification: what is done to the images, empty where nothing is
     known; rectification_doubt: why that may be wrong, None where it is not. reported_failures: how many are told already.
+    motion_problem: why the images alone told the last one's motion although TF was asked, None where it was not or did;
+    motion_missed: how often.
     """
 
     statistics: FrameStatistics = field(default_factory=FrameStatistics)
@@ -80,6 +82,8 @@ class FrameHealth:
     rectification: str = ""
     rectification_doubt: str | None = None
     reported_failures: int = 0
+    motion_problem: str | None = None
+    motion_missed: int = 0
 
 
 @dataclass(slots=True)
@@ -293,6 +297,12 @@ def _pipeline(health: Health) -> Report:
         values |= {"cameras of this process": str(health.cameras), "part of its time": f"{health.share:.2f}"}
     if health.frames.left_out:
         values["uncertain pixels left out"] = str(health.frames.left_out)
+    if settings.temporal and settings.motion_frame:
+        problem = health.frames.motion_problem
+        values["camera motion"] = (
+            f"by the images alone: {problem}" if problem else f"by TF in {settings.motion_frame}, and the images"
+        )
+        values["images without motion by TF"] = str(health.frames.motion_missed)
     for stage, times in statistics.stages_ms.items():
         values[f"{stage} p50/p95/p99 [ms]"] = f"{times.p50:.2f} / {times.p95:.2f} / {times.p99:.2f}"
     if health.device_fault:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.ros.node.scale_fit import ScaleReport
 
 SAMPLED = 16  # every n-th pixel in both directions
+REASONS = 20  # that are remembered as told; frames of TF may have any names
 GRACE_S = 2.0  # a camera_info or a clock that comes no later than this after activation is not worth a warning
 
 
@@ -44,6 +45,7 @@ class FrameMonitor:
         self._started_s = time.monotonic()
         self._has_info = False
         self._scale_problem: str | None = None
+        self._told_motion: set[str] = set()  # reasons, without their numbers
         self._sample: Download | None = None  # made with the first answer, which knows the device
         self._frames = health.frames = FrameHealth()  # ours, whoever comes after us: an abandoned frame may end late
 
@@ -102,6 +104,18 @@ class FrameMonitor:
             told = f"more pixels are uncertain than are refined, which are {CAP:g} times the budget at most"
             self._log.event(f"{told}: raise it, or entropy_threshold")
         self._tell_blank(result)
+
+    def moved(self, problem: str | None) -> None:
+        """The camera's motion was asked of TF. problem: why the images alone told it, None where TF did: a reason is told once, and
+        counted; the diagnostics go on."""
+        frames = self._frames
+        frames.motion_problem = problem
+        if problem is None:
+            return
+        frames.motion_missed += 1
+        if (kind := without_numbers(problem)) not in self._told_motion:
+            self._told_motion = {kind, *self._told_motion} if len(self._told_motion) < REASONS else {kind}
+            self._log.event(f"the camera's motion is told by the images alone: {problem}")
 
     def scaled(self, result: DepthFrame, alignment: ScaleReport | None) -> None:
         """The depth's scale is final. alignment: what came of that with sparse depth, None where none is asked for; while the last

@@ -2,7 +2,7 @@
 
 Subscribes   image or image/compressed (raw ones: see `rectify`; unless `lazy` is false only while somebody listens to an output),
              camera_info; to align, and for models that take it: sparse_depth, sparse_points; for these without sparse_points_pose,
-             and for crop_frame: /tf, /tf_static
+             for crop_frame and for motion_frame: /tf, /tf_static
 Serves       reset, of its own name: the next image is taken as the first one
 Publishes    ~/depth/image_rect, ~/depth/image_rect_raw, ~/depth/camera_info, ~/depth/preview, ~/depth/selection, ~/points,
              ~/normals, ~/normals/preview, ~/depth/confidence, ~/depth/confidence_8bit, ~/frame_stats, /diagnostics;
@@ -377,5 +377,6 @@ class DepthNode(LifecycleNode):
         found = {"the name of this node": name_problems(self), **self._inputs.problems()}
         for concern, problems in found.items():
             self._log.state(concern, "; ".join(problems) or None)
+        self._log.state("range of the outputs", parameters.without_a_range(self.settings))
         self._health.graph_problems = tuple(problem for problems in found.values() for problem in problems)
         self._health.lost = self._inputs.lost

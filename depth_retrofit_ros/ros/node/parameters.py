@@ -234,6 +234,12 @@ PARAMETERS = (
         "inactive",
         "Hold depth steady over time by the images before, and keep refined pixels that do not change; on the CPU",
     ),
+    Parameter(
+        "motion_frame",
+        "",
+        "active",
+        "Of `temporal`: a frame that stands still, such as odom, in which TF tells how the camera moves; empty: by the images",
+    ),
     Parameter("image_transport", "raw", "inactive", "Subscribe `image` (raw) or `image/compressed`", choices=("raw", "compressed")),
     Parameter(
         "lazy",
@@ -381,6 +387,7 @@ class Settings:
     trust_scale: bool
     views: int
     temporal: bool
+    motion_frame: str
     image_transport: str
     lazy: bool
     rectify: str
@@ -472,6 +479,20 @@ def renamed(name: str) -> str | None:
 def _plain(value: Any) -> Any:
     """rclpy gives lists as list or array.array; a tuple compares, and cannot change under the worker."""
     return value if isinstance(value, str | bool | int | float) else tuple(value)
+
+
+def without_a_range(settings: Settings) -> str | None:
+    """Why no distance is within the limits of an output that is offered, and what to do; None where some are. To be told, and not
+    refused: whoever loads a file of parameters sets one limit after the other."""
+    wrong = [
+        f"{name}_min {least:g} is not below {name}_max {most:g}: {words} is not published, lower the one or raise the other"
+        for output, name, words, least, most in (
+            ("points", "range", "the cloud", settings.range_min, settings.range_max or math.inf),
+            ("scan", "scan_range", "the scan", settings.scan_range_min, settings.scan_range_max),
+        )
+        if output in settings.outputs and least >= most
+    ]
+    return "; ".join(wrong) or None
 
 
 def refusal(changes: Iterable[tuple[str, Any]], stage: Stage) -> str | None:

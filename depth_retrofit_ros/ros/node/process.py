@@ -1,4 +1,4 @@
-"""The depth node as a process of its own, as a robot runs it."""
+"""The depth node as a process of its own, as a robot runs it, and what else of the graph runs beside us."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import TypeVar
 
 from depth_retrofit_ros.errors import GraphError
 from depth_retrofit_ros.io.depth_files import writing
@@ -19,6 +20,9 @@ from depth_retrofit_ros.ros.environment import thread_variables
 
 _LOG_PREFIX = re.compile(r"^\[(?:ERROR|FATAL)\] \[[^]]*\] \[[^]]*\]: ")
 _FORCE = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))  # signal, seconds until the next
+
+
+_Process = TypeVar("_Process", bound="ChildProcess")
 
 
 @contextmanager
@@ -45,20 +49,21 @@ def _signals_deferred() -> Iterator[None]:
             signal.raise_signal(late)
 
 
-class NodeProcess:
-    """``with NodeProcess(arguments, environment, log) as node: ...`` starts it, and ends it whatever happens.
+class ChildProcess:
+    """``with ChildProcess(name, module, arguments, environment, log) as process: ...`` starts it, and ends it whatever happens.
 
-    arguments: after the program's name, such as ``--ros-args -p model:=compact``; environment: added to ours; log: file that takes
-    its stdout and stderr. module: which of ``ros.node`` it runs: ``main``, or ``cameras_main`` for several cameras.
+    name: what to call it in errors; module: as after ``python -m``; arguments: after that; environment: added to ours; log: file
+    that takes its stdout and stderr.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, module: str = "main") -> None:
-        self._command = [sys.executable, "-m", f"depth_retrofit_ros.ros.node.{module}", *arguments]
+    def __init__(self, name: str, module: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self._name = name
+        self._command = [sys.executable, "-m", module, *arguments]
         self._environment = {**os.environ, **thread_variables(os.environ), **environment, "PYTHONUNBUFFERED": "1"}
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> NodeProcess:
+    def __enter__(self: _Process) -> _Process:
         try:
             with writing(self._log), self._log.open("wb") as log, _signals_deferred():
                 # A session of its own: Ctrl-C in the terminal reaches us alone, and we end the node in order.
@@ -85,9 +90,9 @@ class NodeProcess:
         return None if self._process is None else self._process.poll()
 
     def require_alive(self) -> None:
-        """Raises GraphError with the node's own last error, where it has ended."""
+        """Raises GraphError with its own last error, where it has ended."""
         if self.exit_code is not None:
-            raise GraphError(f"the depth node ended with code {self.exit_code}: {self.last_error()} (log: {self._log})")
+            raise GraphError(f"{self._name} ended with code {self.exit_code}: {self.last_error()} (log: {self._log})")
 
     def last_error(self) -> str:
         """The last line of its log that tells an error, else the last line."""
@@ -110,3 +115,14 @@ class NodeProcess:
             except subprocess.TimeoutExpired:
                 continue
         return process.returncode
+
+
+class NodeProcess(ChildProcess):
+    """The depth node.
+
+    arguments: such as ``--ros-args -p model:=compact``; environment, log: see ``ChildProcess``. module: which of ``ros.node`` it
+    runs: ``main``, or ``cameras_main`` for several cameras.
+    """
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, module: str = "main") -> None:
+        super().__init__("the depth node", f"depth_retrofit_ros.ros.node.{module}", arguments, environment, log)

@@ -26,6 +26,7 @@ from depth_retrofit_ros.ros.health.throttled_log import ThrottledLogger
 from depth_retrofit_ros.ros.messages.images import check_layout, decode
 from depth_retrofit_ros.ros.messages.stamps import nanoseconds
 from depth_retrofit_ros.ros.node.calibrations import Calibrations
+from depth_retrofit_ros.ros.node.camera_motion import motions_by_tf
 from depth_retrofit_ros.ros.node.crop_frame import crops_by_tf
 from depth_retrofit_ros.ros.node.in_flight import DecodedImage, InFlightImage
 from depth_retrofit_ros.ros.node.outputs import MakeDestination, Outputs
@@ -112,9 +113,10 @@ class Processor:
 
     @property
     def needs_transforms(self) -> bool:
-        """Whether TF is of use: to sparse points, or to the cloud's box. The latter may change with any parameter."""
+        """Whether TF is of use: to sparse points, the cloud's box, or the camera's motion. It may change with any parameter."""
         settings = self._health.settings
-        return (self.wants_sparse and settings.sparse_points_pose == NO_POSE) or crops_by_tf(settings)
+        follows = settings.temporal and bool(settings.motion_frame)
+        return (self.wants_sparse and settings.sparse_points_pose == NO_POSE) or crops_by_tf(settings) or follows
 
     @property
     def wants_images(self) -> bool:
@@ -332,6 +334,8 @@ class Processor:
         with self._retrofit.stream():
             refined = self._retrofit.finish(work.refining)
             self._monitor.refined(refined, work.asked, self._guard.limit, remembered_by(self._retrofit.coarse))
+            if (memory := self._retrofit.temporal) is not None and memory.motions is not None:
+                self._monitor.moved(memory.motion_problem)
             result = self._scaled(refined, work)
             with unless_shut_down(self._node):
                 sent = self._outputs.publish(work.frame, result, work.header, work.info, settings)
@@ -393,6 +397,8 @@ class Processor:
 
     def _refining(self, work: InFlightImage, budget: float) -> RefiningFrame:
         self._retrofit.budget = budget
+        if (memory := self._retrofit.temporal) is not None:
+            memory.motions = motions_by_tf(self.transforms, self._health.settings.motion_frame)
         return self._retrofit.refine(work.in_flight or self._retrofit.launch(work.frame))
 
     def _scaled(self, result: DepthFrame, work: InFlightImage) -> DepthFrame:

@@ -21,7 +21,7 @@ from depth_retrofit_ros.ros.node.transforms import Transforms
 if TYPE_CHECKING:
     pass
 
-TOLERANCE_S = 0.1  # between the stamps of image and sparse depth
+TOLERANCE_S = 0.1  # between the stamps of image and sparse depth, and of image and TF that is late: no image waits for that
 REMEMBERED_S = 3.0  # of sparse depth, by its stamps: an image that a slow model answers is as old
 LATE_S = 0.05  # that a frame waits for sparse depth of its time, which is made and sent in another process
 STREAMING_S = 1.0  # since the last message, on the wall and by the stamps, after which none is waited for
@@ -31,8 +31,8 @@ REMEMBERED_ALL = 10  # messages, the newest; older ones are thinned to one per h
 class SparseInput:
     """Takes messages in from the executor's thread (``offer``) and finds those of frames in the worker's (``wait``, ``of``).
 
-    pose: of the points' frame in the image's optical frame; ``NO_POSE``: as transforms say, at the image's stamp. topics: their
-    names, for the words.
+    pose: of the points' frame in the image's optical frame; ``NO_POSE``: as transforms say, at the image's stamp or the last before
+    it that they know. topics: their names, for the words.
     """
 
     def __init__(self, pose: tuple[float, ...], topics: str, transforms: Transforms | None = None) -> None:
@@ -109,7 +109,7 @@ class SparseInput:
         if there == here or self._pose != NO_POSE:
             return self._pose
         try:
-            return self._transforms.lookup(here, there, stamp_ns, LATE_S)
+            return self._transforms.newest(here, there, stamp_ns, TOLERANCE_S)
         except TransformError as error:
             raise SparseDepthError(
                 f"sparse points are in frame {quoted(there)}, the image in {quoted(here)}: {error}, or set sparse_points_pose"

@@ -72,7 +72,11 @@ class _Link:
 
 
 class _NotYetError(TransformError):
-    """What is missing may be on its way."""
+    """What is missing may be on its way. last_ns: up to when it is known."""
+
+    def __init__(self, text: str, last_ns: int) -> None:
+        super().__init__(text)
+        self.last_ns = last_ns
 
 
 class Transforms:
@@ -119,7 +123,7 @@ class Transforms:
         target, source = _name(target), _name(source)
         if target == source:
             return IDENTITY
-        if self.missing:
+        if self.missing and not self._links:  # whoever has no messages may be given a recording
             raise TransformError(self.missing)
         end_s = time.monotonic() + wait_s
         with self._came:
@@ -131,6 +135,18 @@ class Transforms:
                     if left_s <= 0:
                         raise
                 self._came.wait(left_s)
+
+    def newest(self, target: str, source: str, stamp_ns: int, lag_s: float) -> Pose:
+        """As ``lookup``, without a wait: where TF of that time is yet to come, the pose at the last time of which all is known,
+        which may be ``lag_s`` earlier. Raises TransformError."""
+        at_ns = stamp_ns
+        while True:
+            try:
+                return self.lookup(target, source, at_ns)
+            except _NotYetError as error:
+                if not stamp_ns - 1e9 * lag_s <= error.last_ns < at_ns:
+                    return self.lookup(target, source, stamp_ns)  # which tells how late it is
+                at_ns = error.last_ns
 
     def _looked_up(self, target: str, source: str, stamp_ns: int) -> Pose:
         up, down = list(self._upwards(source)), list(self._upwards(target))
@@ -167,11 +183,11 @@ class Transforms:
             if isinstance(there, float):
                 known = "ends" if there > 0 else "begins"
                 when = "before" if there > 0 else "after"
-                error = _NotYetError if 0 < there <= STREAMING_S else TransformError
-                raise error(
+                told = (
                     f"TF of {quoted(frame)} in {quoted(link.parent)} {known} {abs(there):.3f} s {when} the image: "
                     "check its rate and its clock"
                 )
+                raise _NotYetError(told, link.stamps_ns[-1]) if 0 < there <= STREAMING_S else TransformError(told)
             pose = composed(there, pose)
         return pose
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.far_limit import limit_far
-from depth_retrofit_ros.evaluation.report.comparison import picture
+from depth_retrofit_ros.evaluation.report.comparison import Window, most_gained, picture
 from depth_retrofit_ros.evaluation.report.contact_sheet import contact_sheet
 from depth_retrofit_ros.evaluation.report.results import Entry
 from depth_retrofit_ros.evaluation.report.run_folder import Inside, StoredDepth
@@ -25,13 +24,25 @@ CONTACT_SHEETS = 4
 PANEL_WIDTH = 960
 
 
+@dataclass(frozen=True, slots=True)
+class BestPlace:
+    """Where the error fell most of all evaluated answers: number of the image, rows and columns at its size, by how much (see
+    ``comparison.most_gained``)."""
+
+    number: int
+    window: Window
+    gain: float
+
+
 @dataclass(slots=True)
 class Assessment:
-    """accuracy, flicker: as in ``SequenceEvaluator``, None where there is nothing to tell; pictures: path → caption."""
+    """accuracy, flicker: as in ``SequenceEvaluator``, None where there is nothing to tell; pictures: path → caption; best: None
+    where no image has a reference."""
 
     accuracy: Entry | None = None
     flicker: Entry | None = None
     pictures: dict[Path, str] = field(default_factory=dict)
+    best: BestPlace | None = None
 
 
 def assess(
@@ -39,37 +50,54 @@ def assess(
     root: Path,
     answers: Mapping[int, StoredDepth],
     evaluator: SequenceEvaluator,
-    load: Callable[[], CoarseModel],
+    model: Callable[[], CoarseModel],
     progress: Callable[[str], None],
 ) -> Assessment:
     """Evaluate these stored answers, by the number of their image (see ``Source``). root: folder for the comparison.
 
-    load: gives the coarse model; it is called, and the model run once more on each frame, only where the run did not see inside the
-    node. Raises BagError, OutputError.
+    model: gives the coarse model; it is called, and the model run once more on each frame, only where the run did not see inside
+    the node. Raises BagError, OutputError.
     """
     result = Assessment()
     if not answers:
         return result
     ordered = sorted(answers)
     shown, middle = spread(ordered, CONTACT_SHEETS), spread(ordered, 1)
-    model = cache(load)
+    comparison, is_drawn = root / "comparison.png", False
     for number, pair in enumerate(source.pairs(answers), start=1):
         progress(f"evaluating image {number} of {len(answers)}")
         entry = answers[pair.number]
         inside = entry.load_inside()
         answer = _answer(pair, entry.load(), entry.metric, inside, model)
         measured = evaluator.add(answer)
-        if pair.number in middle:
-            result.pictures = {_comparison(root / "comparison.png", answer): _COMPARISON} | result.pictures
+        place = None if measured is None else best_place(pair.number, measured, answer.refined.shape)
+        if place is not None and (result.best is None or place.gain > result.best.gain):
+            result.best = place
+            _write_comparison(comparison, answer, place.window)
+            is_drawn = True
+        elif result.best is None and pair.number in middle:
+            _write_comparison(comparison, answer, None)
+            is_drawn = True
         if pair.number in shown:
             path = entry.path.with_name(f"{entry.path.stem}_strip.jpg")
             write_image(path, contact_sheet(pair.frame.image, upsampled(answer), measured))
             result.pictures[path] = _caption(entry.path.stem, measured)
     result.accuracy, result.flicker = evaluator.accuracy(), evaluator.flicker()
+    if is_drawn:
+        told = "refinement changed most" if result.best is None else "the error fell most of all images that were evaluated"
+        result.pictures = {comparison: _COMPARISON.format(told)} | result.pictures
     return result
 
 
-_COMPARISON = "Coarse depth stretched, refined depth, and the reference; below, where refinement changed most."
+_COMPARISON = "Coarse depth stretched, refined depth, and the reference; below, where {}."
+
+
+def best_place(number: int, measured: Measured, shape: tuple[int, int]) -> BestPlace:
+    """That of one answer of this shape [H, W], whose reference may have another."""
+    window, gain = most_gained(measured.maps["bilinear"], measured.maps["refined"], measured.reference)
+    sides = zip(window, shape, measured.reference.shape, strict=True)
+    rows, columns = (slice(side.start * new // old, side.stop * new // old) for side, new, old in sides)
+    return BestPlace(number, (rows, columns), gain)
 
 
 def spread(numbers: Sequence[int], count: int) -> set[int]:
@@ -89,11 +117,10 @@ def predict(model: CoarseModel, frame: Frame) -> np.ndarray:
         return np.asarray(limit_far(model.predict(image, frame.camera), model.claim).depth.cpu().numpy())
 
 
-def _comparison(path: Path, answer: Answer) -> Path:
+def _write_comparison(path: Path, answer: Answer, window: Window | None) -> None:
     reference = answer.reference
     shown = None if reference is None or reference.shape != answer.refined.shape else reference
-    write_image(path, picture(answer.frame.image, upsampled(answer), shown, PANEL_WIDTH))
-    return path
+    write_image(path, picture(answer.frame.image, upsampled(answer), shown, PANEL_WIDTH, window))
 
 
 def _caption(name: str, measured: Measured | None) -> str:

@@ -10,7 +10,16 @@ from sensor_msgs.msg import CameraInfo
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import BagError, CameraError, ImageError
-from depth_retrofit_ros.evaluation.data.bag import COMPRESSED_TYPE, IMAGE_TYPE, INFO_TYPE, Bag, BagMessage, deserialize, relabeled
+from depth_retrofit_ros.evaluation.data.bag import (
+    COMPRESSED_TYPE,
+    IMAGE_TYPE,
+    INFO_TYPE,
+    TF_TYPE,
+    Bag,
+    BagMessage,
+    deserialize,
+    relabeled,
+)
 from depth_retrofit_ros.evaluation.data.depth_messages import DEPTH_TYPES, depth_image
 from depth_retrofit_ros.evaluation.data.registration import require_same_view
 from depth_retrofit_ros.evaluation.data.topics import COMPRESSED, IMAGE_TYPES, find_image_topic, find_info_topic
@@ -20,6 +29,7 @@ from depth_retrofit_ros.ros.messages.calibration import camera_from_info
 from depth_retrofit_ros.ros.messages.images import decode
 from depth_retrofit_ros.ros.messages.rectification import RECTIFIED, Rectifier, named_kind
 from depth_retrofit_ros.ros.node.camera_infos import CameraInfos
+from depth_retrofit_ros.ros.node.tf_listener import TF, TF_STATIC
 from depth_retrofit_ros.ros.replay.player import TimedMessage
 from depth_retrofit_ros.ros.replay.references import References
 from depth_retrofit_ros.ros.replay.sources import Pair
@@ -34,7 +44,7 @@ class BagSource:
 
     image_topic: None for the only one. info_topic: None for the one beside the images, ``none`` for none. tolerance_s: how far the
     stamp of a reference may be from its image's. limit: take only so many images, from the first on. rectify: as the node does it;
-    a reference is then rectified with its image, unless its topic's name says that it is.
+    a reference is then rectified with its image, unless its topic's name says that it is. transforms: whether TF comes along.
     """
 
     def __init__(
@@ -46,6 +56,7 @@ class BagSource:
         tolerance_s: float = 0.02,
         limit: int | None = None,
         rectify: str = "auto",
+        transforms: bool = False,
     ) -> None:
         self._path = path
         self._limit = limit
@@ -66,12 +77,18 @@ class BagSource:
                 self._require_reference(bag, depth_topic, depth_type)
                 self._references = References(path, self._recorded_topic, depth_topic, depth_type, round(1e9 * tolerance_s), limit)
                 self._reference_told = self._told(bag, depth_topic, tolerance_s)
+            self._tf_topics = [name for name in (TF, TF_STATIC) if transforms and name in bag.topics]
+            for name in self._tf_topics:
+                bag.msgtype(name, (TF_TYPE,))
+            if transforms and not self._tf_topics:
+                raise BagError(f"{path.name} has neither {TF} nor {TF_STATIC}: leave --motion-frame out, or record them")
             self.duration_s = bag.duration_s
             self._note(bag.problems)
         # The node adds the transport's suffix to the image topic, as image_transport does; a recorder may have left it out.
         compressed = self._image_type == COMPRESSED_TYPE
         self.image_topic = f"{self._recorded_topic.removesuffix(COMPRESSED)}{COMPRESSED}" if compressed else self._recorded_topic
         self.types = {self.image_topic: self._image_type} | ({} if self.info_topic is None else {self.info_topic: INFO_TYPE})
+        self.types |= dict.fromkeys(self._tf_topics, TF_TYPE)
 
     @property
     def described(self) -> str:
@@ -99,11 +116,11 @@ class BagSource:
             images = 0
             if (first := self._first_info(bag)) is not None:
                 yield TimedMessage(0.0, first.topic, first.data)
-            for message in bag.messages(self._inputs):
+            for message in bag.messages([*self._inputs, *self._tf_topics]):
                 is_image = message.topic == self._recorded_topic
                 if is_image and images == self._limit:
                     break
-                if not is_image and self._info(message) is None:
+                if message.topic == self.info_topic and self._info(message) is None:
                     continue
                 images += is_image
                 at_s += 0.0 if before_ns is None else self._gap_s(message.time_ns - before_ns)

@@ -7,6 +7,7 @@ differ: images come by a call instead of a subscription, and messages go to whoe
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from depth_retrofit_ros.coarse.engines.assign import engine_of
 from depth_retrofit_ros.errors import BagError
+from depth_retrofit_ros.evaluation.data import bag
+from depth_retrofit_ros.evaluation.data.bag import TF_TYPE
 from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.evaluation.report.run_folder import Inside
 from depth_retrofit_ros.frame import DepthFrame
@@ -32,12 +35,14 @@ from depth_retrofit_ros.ros.messages.calibration import intrinsics
 from depth_retrofit_ros.ros.node import parameters
 from depth_retrofit_ros.ros.node.node import load_retrofit
 from depth_retrofit_ros.ros.node.processor import Processor
+from depth_retrofit_ros.ros.node.tf_listener import TF_STATIC
 from depth_retrofit_ros.ros.replay.identity import Event
 from depth_retrofit_ros.ros.replay.live_run import NODE, RunResult, private_domain
 from depth_retrofit_ros.ros.replay.player import MESSAGE_CLASSES, Playback, TimedMessage
 from depth_retrofit_ros.ros.replay.recorder import RecordedDepth, Recording, depth_array
 from depth_retrofit_ros.runtime.self_check import self_check
 
+TF_AHEAD_S = 0.2
 OUTPUTS = ["depth", "points"]  # beside camera_info and statistics; a picture for people can be made of the depth at any time
 
 Store = Callable[[RecordedDepth, Inside], None]
@@ -75,7 +80,7 @@ def run_every_frame(
         ready_s = time.monotonic()
         try:
             run = _Run(plan, processor, health, retrofit, outbox, store, keep)
-            for message in stream:
+            for message in transforms_first(stream, plan.types):
                 run.take(message)
                 progress(f"{time.monotonic() - ready_s:5.1f} s: {run.playback.played} images")
         finally:
@@ -114,7 +119,9 @@ class _Run:
 
     def take(self, timed: TimedMessage) -> None:
         msgtype = self._plan.types[timed.topic]
-        if timed.topic == self._plan.info_topic:
+        if msgtype == TF_TYPE:
+            self._take_transforms(timed)
+        elif timed.topic == self._plan.info_topic:
             self._take_info(timed.data, msgtype)
         elif self.playback.note(timed.data, msgtype):
             number = self.playback.played - 1
@@ -131,6 +138,12 @@ class _Run:
         """One that cannot be read costs no image: as with a lossy transport, the one before it goes on to be used."""
         with suppress(BagError):
             self._processor.offer_info(deserialize(data, msgtype))
+
+    def _take_transforms(self, timed: TimedMessage) -> None:
+        """One that cannot be read costs no image either."""
+        with suppress(BagError):
+            message = bag.deserialize(timed.data, TF_TYPE)  # tf2_msgs is in no Python wheel
+            self._processor.transforms.offer(message.transforms, is_static=timed.topic == TF_STATIC)
 
     def _answer(self, number: int, message: Any) -> None:
         counts = self._processor.answer(message)
@@ -207,6 +220,23 @@ class _Slot:
         return 1
 
     def destroy(self) -> None: ...
+
+
+def transforms_first(stream: Iterable[TimedMessage], types: Mapping[str, str]) -> Iterator[TimedMessage]:
+    """TF up to ``TF_AHEAD_S`` before everything else: that of an image's time is recorded after it, and live it comes while the
+    model works."""
+    if TF_TYPE not in types.values():
+        yield from stream
+        return
+    waiting: deque[TimedMessage] = deque()
+    for message in stream:
+        if types[message.topic] == TF_TYPE:
+            yield message
+        else:
+            waiting.append(message)
+        while waiting and waiting[0].at_s <= message.at_s - TF_AHEAD_S:
+            yield waiting.popleft()
+    yield from waiting
 
 
 @contextmanager

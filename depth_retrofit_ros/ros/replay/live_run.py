@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.ros.context import ros_start
 from depth_retrofit_ros.ros.node.process import NodeProcess
 from depth_retrofit_ros.ros.replay.identity import tell_apart
+from depth_retrofit_ros.ros.replay.live_page import LivePage
 from depth_retrofit_ros.ros.replay.player import Playback, Player, TimedMessage
 from depth_retrofit_ros.ros.replay.recorder import RecordedDepth, Recorder, Recording
 from depth_retrofit_ros.ros.transport.dds_profile import configure_transport
@@ -40,7 +41,8 @@ class LiveRun:
 
     types: topic → message type of everything that is played; image_topic, info_topic: among them (the latter may be None).
     parameters: of the depth node. log: file that takes the node's output. cloud: whether the points are subscribed to.
-    rate: 2 plays twice as fast. domain: ROS domain, None for a free one.
+    rate: 2 plays twice as fast. domain: ROS domain, None for a free one. web_port: where a live page is served meanwhile, by a
+    process that logs beside ``log``; None for no page.
     """
 
     types: Mapping[str, str]
@@ -51,6 +53,7 @@ class LiveRun:
     cloud: bool = True
     rate: float = 1.0
     domain: int | None = None
+    web_port: int | None = None
 
     def node_arguments(self) -> list[str]:
         """Topics and parameters as ROS arguments."""
@@ -99,20 +102,25 @@ def run_live(
     store: Callable[[RecordedDepth], None],
     progress: Callable[[str], None],
     keep: Callable[[str, Any], None] | None = None,
+    say: Callable[[str], None] = print,
 ) -> RunResult:
-    """Run it to the end; ``progress`` is told one line about every second. store, keep: see ``Recorder``.
+    """Run it to the end; ``progress`` is told one line about every second, ``say`` where the live page is. store, keep: see
+    ``Recorder``.
 
     Raises GraphError (the node ended or does not answer), and whatever ``stream`` and ``store`` raise.
     """
     with (
         private_domain(plan.domain),
         NodeProcess(plan.node_arguments(), {}, plan.log) as process,
+        _page(plan) as page,
         graph_node("depth_retrofit_replay") as node,
     ):
         recorder = Recorder(node, NODE, store, plan.cloud, keep)
         player = Player(node, plan.types, plan.image_topic, plan.rate)
         try:
             start_s = _wait_for_node(process, player, recorder, plan.log, progress)
+            if page is not None:  # which starts beside the node, and is there before the node is measured
+                say(page.wait())
             begin_s = time.monotonic()
             player.start(stream)
             while not player.join(1.0):
@@ -131,6 +139,10 @@ def run_live(
     numbers = tell_apart(playback.images, recording.arrivals)
     reason = recording.reports.get(f"{NODE}: input", {}).get("last failure", "")
     return RunResult(playback, recording, numbers, delivery, start_s, run_s, reason or playback.last_failure)
+
+
+def _page(plan: LiveRun) -> AbstractContextManager[LivePage | None]:
+    return nullcontext() if plan.web_port is None else LivePage(plan.web_port, plan.log.with_name("page.log"))
 
 
 @contextmanager
@@ -175,7 +187,7 @@ def graph_node(name: str) -> Iterator[Node]:
 def _wait_for_node(process: NodeProcess, player: Player, recorder: Recorder, log: Path, progress: Callable[[str], None]) -> float:
     """Until the node is active and everything is connected; returns how long that took [s]."""
     begin_s = time.monotonic()
-    while not (player.subscribers() > 0 and recorder.connected()):
+    while not (player.subscribers() > 0 and player.reaches(NODE) and recorder.connected()):
         process.require_alive()
         waited_s = time.monotonic() - begin_s
         if waited_s > _START_S:

@@ -80,7 +80,7 @@ class Player:
         self._types = types
         self._counted = counted
         self._rate = rate
-        self._context = node.context
+        self._node, self._context = node, node.context
         self._stop = threading.Event()
         self._error: Exception | None = None
         self._thread: threading.Thread | None = None
@@ -88,6 +88,16 @@ class Player:
     def subscribers(self) -> int:
         """How many subscriptions the least wanted topic has."""
         return min(int(publisher.get_subscription_count()) for publisher in self._publishers.values())
+
+    def reaches(self, name: str) -> bool:
+        """Whether the node of this full name subscribes to every topic: others, such as a viewer, may be there before it."""
+        return all(
+            any(
+                f"{end.node_namespace.rstrip('/')}/{end.node_name}" == name
+                for end in self._node.get_subscriptions_info_by_topic(topic)
+            )
+            for topic in self._publishers
+        )
 
     def start(self, stream: Iterable[TimedMessage]) -> None:
         """Play ``stream``, ordered by time, once."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import torch
 from sensor_msgs.msg import PointCloud2
 
 from depth_retrofit_ros.coarse.registry import find_model, load_coarse
+from depth_retrofit_ros.evaluation.data.bag import TF_TYPE
 from depth_retrofit_ros.evaluation.metrics.alignment import Mode
+from depth_retrofit_ros.evaluation.report.lead import Lead, lead_files
 from depth_retrofit_ros.evaluation.report.run_folder import Inside, RunFolder, StoredDepth
 from depth_retrofit_ros.evaluation.report.summary import RunMode, Summary, machine, percentiles
 from depth_retrofit_ros.evaluation.report.summary_page import write_summary
@@ -30,6 +33,7 @@ from depth_retrofit_ros.refinement.registry import REFINERS, resolved
 from depth_retrofit_ros.ros.replay.assess import Assessment, assess, spread
 from depth_retrofit_ros.ros.replay.every_frame import EveryFrame, run_every_frame
 from depth_retrofit_ros.ros.replay.identity import Event, tell_apart
+from depth_retrofit_ros.ros.replay.lead_in import make_lead
 from depth_retrofit_ros.ros.replay.live_run import NODE, LiveRun, RunResult, run_live
 from depth_retrofit_ros.ros.replay.output_bag import OutputBag
 from depth_retrofit_ros.ros.replay.player import NO_STAMP, TimedMessage
@@ -39,8 +43,14 @@ from depth_retrofit_ros.ros.replay.sources import Source
 STAGES = ("coarse", "upsample", "select", "refine", "fuse", "publish", "total")
 HEADER_BYTES = 12  # of a serialised message: what stands before them is its stamp
 MAX_NS = 1 << 63
+EVALUATED = 30  # answers of a real-time run
 
 Say = Callable[[str], None]
+
+
+def evenly(numbers: Sequence[int]) -> Collection[int]:
+    """``EVALUATED`` of them at most, evenly spread."""
+    return spread(numbers, EVALUATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +58,10 @@ class Replay:
     """How to run: the model as in ``retrofit.load``, by its own name.
 
     mode: ``realtime``, or ``every-frame``, to which rate and domain mean nothing. rate: 2 plays twice as fast; domain: ROS domain,
-    None for a free one. bag: whether a bag with inputs and outputs is written. align: see ``evaluation.alignment``. evaluated: at
-    most so many answers of a real-time run, evenly spread, are evaluated; all of an every-frame run are.
+    None for a free one. bag: whether a bag with inputs and outputs is written. align: see ``evaluation.alignment``. choose: gives,
+    of the numbers of the answered images of a real-time run, those that are evaluated; all of an every-frame run are. leads: that
+    the page begins with a moving picture of these, in their order. web_port: where on this machine a live page of a real-time run
+    is served meanwhile, None for no page.
     live_stamps: whether the source's stamps are the present, so that the node's age of a frame means something.
     """
 
@@ -71,13 +83,16 @@ class Replay:
     selector: str = "uncertainty"
     second_model: str | None = None
     temporal: bool = False
+    motion_frame: str = ""
     rectify: str = "auto"
     mode: RunMode = "realtime"
     rate: float = 1.0
     domain: int | None = None
     bag: bool = False
     align: Mode = "median"
-    evaluated: int = 30
+    choose: Callable[[Sequence[int]], Collection[int]] = evenly
+    leads: bool = False
+    web_port: int | None = None
     live_stamps: bool = False
 
     def parameters(self) -> Mapping[str, str | float]:
@@ -101,6 +116,7 @@ class Replay:
             "selector": self.selector,
             "second_model": self.second_model or "",
             "temporal": self.temporal,
+            "motion_frame": self.motion_frame,
             "rectify": self.rectify,
         }
 
@@ -125,7 +141,10 @@ def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say) -> S
     """
     folder = RunFolder(out)
     with OutputBag(out / "bag") if how.bag else nullcontext() as bag:
-        run = (_run_every_frame if how.mode == "every-frame" else _run_realtime)(source, how, folder, bag, progress)
+        if how.mode == "every-frame":
+            run = _run_every_frame(source, how, folder, bag, progress)
+        else:
+            run = _run_realtime(source, how, folder, bag, progress, say)
     say(run.delivery.line())
     if run.last_failure:
         say(f"the last failed image: {run.last_failure}")
@@ -135,21 +154,27 @@ def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say) -> S
     folder.write_pictures(_with_frames(source, answers, folder.stored))
     stages = (*STAGES, "age") if how.live_stamps else STAGES
     write_text(out / "frames.csv", frames_csv(run, stages))
-    chosen = set(answers) if how.mode == "every-frame" else spread(sorted(answers), how.evaluated)
+    chosen = list(answers if how.mode == "every-frame" else how.choose(sorted(answers)))
 
-    def load() -> Any:
+    @cache
+    def model() -> Any:
         engine, precision = how.coarse_engine, how.coarse_precision
         return load_coarse(
             how.model, weights=how.weights, device=how.device, size=how.coarse_size, engine=engine, precision=precision
         )
 
     evaluated = {number: answers[number] for number in sorted(chosen)}
-    assessment = assess(source, out, evaluated, SequenceEvaluator(how.align, find_model(how.model).claim.inverse), load, progress)
+    assessment = assess(source, out, evaluated, SequenceEvaluator(how.align, find_model(how.model).claim.inverse), model, progress)
+    if how.leads:
+        progress("making the moving picture")
+    lead = make_lead(source, evaluated, chosen, assessment, model, out, say) if how.leads else None
     remarks = _remarks(source, run)
     for remark in remarks:
         say(f"note: {remark}")
-    summary = _summary(source, how, run, remarks, assessment, _files(how, run, folder, assessment))
-    write_summary(out, summary, assessment.pictures)
+    summary = _summary(source, how, run, remarks, assessment, _files(how, run, folder, assessment, lead))
+    write_summary(out, summary, assessment.pictures, lead)
+    if lead is not None:
+        say(lead.sentence)
     return summary
 
 
@@ -174,13 +199,22 @@ def _remarks(source: Source, run: RunResult) -> list[str]:
     return remarks
 
 
-def _run_realtime(source: Source, how: Replay, folder: RunFolder, bag: OutputBag | None, progress: Say) -> RunResult:
+def _run_realtime(source: Source, how: Replay, folder: RunFolder, bag: OutputBag | None, progress: Say, say: Say) -> RunResult:
     def store(recorded: RecordedDepth) -> None:
         folder.store(recorded.index, recorded.stamp_ns, recorded.depth, recorded.metric, recorded.camera)
 
     log = folder.root / "node.log"
-    plan = LiveRun(source.types, source.image_topic, source.info_topic, how.parameters(), log, rate=how.rate, domain=how.domain)
-    return run_live(plan, _copied(source, bag), store, progress, None if bag is None else bag.write)
+    plan = LiveRun(
+        source.types,
+        source.image_topic,
+        source.info_topic,
+        how.parameters(),
+        log,
+        rate=how.rate,
+        domain=how.domain,
+        web_port=how.web_port,
+    )
+    return run_live(plan, _copied(source, bag), store, progress, None if bag is None else bag.write, say)
 
 
 def _run_every_frame(source: Source, how: Replay, folder: RunFolder, bag: OutputBag | None, progress: Say) -> RunResult:
@@ -198,19 +232,20 @@ def _run_every_frame(source: Source, how: Replay, folder: RunFolder, bag: Output
 def _copied(source: Source, bag: OutputBag | None) -> Iterator[TimedMessage]:
     """The source's messages, each copied to the bag on its way; a camera_info that comes twice in a row, once.
 
-    What has no header is no message, and not copied.
+    What has no header is no message, or TF, and not copied.
     """
     last = b""
     for message in source.stream():
         repeated = message.topic == source.info_topic and message.data == last
-        if bag is not None and not repeated and len(message.data) >= HEADER_BYTES:
+        has_header = len(message.data) >= HEADER_BYTES and source.types[message.topic] != TF_TYPE
+        if bag is not None and not repeated and has_header:
             bag.write_bytes(message.topic, source.types[message.topic], message.data)
         if message.topic == source.info_topic:
             last = message.data
         yield message
 
 
-def _files(how: Replay, run: RunResult, folder: RunFolder, assessment: Assessment) -> dict[str, str]:
+def _files(how: Replay, run: RunResult, folder: RunFolder, assessment: Assessment, lead: Lead | None) -> dict[str, str]:
     """Everything in the folder; writes what is not there yet."""
     inside = ", coarse depth, selection" if how.mode == "every-frame" else ""
     files = {"frames/*.npz": f"depth float32, stamp, intrinsics{inside}", "frames/*_preview.jpg": "input, depth"}
@@ -221,6 +256,10 @@ def _files(how: Replay, run: RunResult, folder: RunFolder, assessment: Assessmen
         files["bag"] = "rosbag2 (MCAP): the inputs and the node's outputs, at their header stamps"
     if how.mode == "realtime":
         files["node.log"] = "what the node said"
+    if how.mode == "realtime" and how.web_port is not None:
+        files["page.log"] = "what the process of the live page said"
+    if lead is not None:
+        files |= lead_files(lead, folder.root)
     files["frames.csv"] = "every played image: latency and stage times, or no answer"
     return files | {path.relative_to(folder.root).as_posix(): text for path, text in assessment.pictures.items()}
 

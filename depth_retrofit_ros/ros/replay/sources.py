@@ -117,6 +117,11 @@ class SceneSource:
         for number, frame in self.frames(numbers):
             yield Pair(number, frame, self._depths[self._shown[number][1]], frame.stamp_ns)
 
+    def one_of_each(self, numbers: Collection[int]) -> list[int]:
+        """Of these images, the last one of each view, along the camera's way; called after the run."""
+        last = {self._shown[number][1]: number for number in sorted(numbers)}
+        return [last[view] for view in sorted(last)]
+
 
 def _forth_and_back(number: int, count: int) -> int:
     """0, 1, …, count − 1, count − 2, …, 1, 0, 1, …"""

@@ -224,5 +224,5 @@ def answer_html(answer: str) -> str:
 
 def _differ(one: Extent, other: Extent) -> bool:
     """Whether a cloud is of another size or another lens: twice as far, or a tenth wider."""
-    wider = max(abs(a - b) / max(a, b) for a, b in zip(one.slopes, other.slopes, strict=True))
+    wider = max(abs(a - b) / max(a, b, 1e-6) for a, b in zip(one.slopes, other.slopes, strict=True))
     return wider > 0.1 or not 0.5 < one.distance / other.distance < 2.0

@@ -12,7 +12,7 @@ import io
 import ipaddress
 import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,7 +47,7 @@ def start_server(host: str, port: int, label: str) -> Any:
         raise SetupError(f"the page needs viser: {_INSTALL}") from None
     require_free(host, port)
     warnings.filterwarnings("ignore", "Queued a .* on a closed connection")  # a browser that leaves while it is written to
-    with _guarded(transport, is_loopback(host)) as guarded, _unheard():
+    with _guarded(transport, is_loopback(host), own_names(host)) as guarded, _unheard():
         server = viser.ViserServer(host=host, port=port, label=label, verbose=False)
     if not guarded or port not in (0, server.get_port()):
         stop_server(server)
@@ -82,12 +82,19 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-def is_allowed(host: str | None, origin: str | None, loopback: bool) -> bool:
+def own_names(host: str) -> frozenset[str]:
+    """What a server that is bound to ``host`` may be called, besides its addresses."""
+    machine = socket.gethostname().lower()
+    return frozenset((host.lower(), machine, f"{machine}.local"))
+
+
+def is_allowed(host: str | None, origin: str | None, loopback: bool, names: Collection[str]) -> bool:
     """Whether a request is of the page itself, or of no page at all.
 
     A page from elsewhere that is open in a browser on this machine reaches 127.0.0.1 too. Browsers say by ``Origin`` where a page
     is from, and by ``Host`` what it took this server for, which with a forged entry of the DNS is a stranger's name.
-    host, origin: these headers, None where there is none. loopback: whether the server is bound to this machine alone.
+    host, origin: these headers, None where there is none. loopback: whether the server is bound to this machine alone; where it is
+    not, it goes by any address and by ``names``, see ``own_names``.
     """
     if host is None:
         return False
@@ -96,7 +103,15 @@ def is_allowed(host: str | None, origin: str | None, loopback: bool) -> bool:
         origin_place = None if origin is None else urlsplit(origin).netloc
     except ValueError:
         return False
-    return not (loopback and not is_loopback(name)) and origin_place in (None, host)
+    is_ours = is_loopback(name) or (not loopback and (_is_address(name) or name in names))
+    return is_ours and origin_place in (None, host)
+
+
+def _is_address(name: str) -> bool:
+    """Rather than a name, which the DNS of a stranger can give to this machine."""
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.ip_address(name))
+    return False
 
 
 def is_expected(message: Any) -> bool:
@@ -125,7 +140,7 @@ def _is_number(value: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _guarded(transport: ModuleType, loopback: bool) -> Iterator[list[Any]]:
+def _guarded(transport: ModuleType, loopback: bool, names: Collection[str]) -> Iterator[list[Any]]:
     """Servers that are started meanwhile ask ``is_allowed`` and ``is_expected`` first; yields those servers."""
     serve, servers = transport.serve, []
     from msgspec import MsgspecError, msgpack
@@ -135,8 +150,8 @@ def _guarded(transport: ModuleType, loopback: bool) -> Iterator[list[Any]]:
     ) -> Any:
         def answer(connection: Any, request: Any) -> Any:
             hosts, origins = (request.headers.get_all(name) for name in ("Host", "Origin"))
-            if len(hosts) != 1 or len(origins) > 1 or not is_allowed(hosts[0], origins[0] if origins else None, loopback):
-                return connection.respond(http.HTTPStatus.FORBIDDEN, "for pages of this server only\n")
+            if len(hosts) != 1 or len(origins) > 1 or not is_allowed(hosts[0], origins[0] if origins else None, loopback, names):
+                return connection.respond(http.HTTPStatus.FORBIDDEN, "for pages of this server only, opened by its address\n")
             return None if process_request is None else process_request(connection, request)
 
         async def handle(connection: Any) -> None:
@@ -147,7 +162,7 @@ def _guarded(transport: ModuleType, loopback: bool) -> Iterator[list[Any]]:
                     data = await receive(*arguments, **options)
                     try:
                         message = msgpack.decode(data) if isinstance(data, bytes) else None
-                    except MsgspecError:
+                    except (MsgspecError, RecursionError):  # the latter: lists within lists within lists
                         continue
                     if is_expected(message):
                         return data
@@ -156,7 +171,7 @@ def _guarded(transport: ModuleType, loopback: bool) -> Iterator[list[Any]]:
             await handler(connection)
 
         options["max_size"] = _MOST_BYTES
-        server = serve(handle, *arguments, process_request=answer, **options)
+        server = serve(handle, *arguments, process_request=answer, process_response=_unframed, **options)
         servers.append(server)
         return server
 
@@ -165,6 +180,11 @@ def _guarded(transport: ModuleType, loopback: bool) -> Iterator[list[Any]]:
         yield servers
     finally:
         transport.serve = serve  # type: ignore[attr-defined]
+
+
+def _unframed(connection: Any, request: Any, response: Any) -> None:
+    """No page from elsewhere may show this one within itself, where a click that is meant for it would move the slider."""
+    response.headers["X-Frame-Options"] = "DENY"
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,12 +20,15 @@ from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluato
 from depth_retrofit_ros.evaluation.report import pictures
 from depth_retrofit_ros.evaluation.report.page import Report
 from depth_retrofit_ros.evaluation.report.results import image_entry, summarize
+from depth_retrofit_ros.evaluation.report.zoomable import Gallery
 from depth_retrofit_ros.io.color_map import UNKNOWN_RGB
 from test.evaluation.scenes import coarse_of, sample
 from test.refinement.nets import random_refiner
+from test.ros.view.chromium import PROGRAM, Chromium
+from test.waiting import wait_until
 
 FACTS = {"align": "median", "budget": 0.1, "model": "a <model>", "device": "cpu", "valid_m": [0.001, None], "notes": {"x": "1 < 2"}}
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "input"}
 
 
 class Page(HTMLParser):
@@ -83,9 +87,52 @@ def test_the_page_is_whole_and_fetches_nothing(result: Evaluated) -> None:
     assert len(parsed.images) == 7 + 2 * 6
     for source in parsed.images:
         kind, _, data = source.partition(",")
-        assert kind == "data:image/jpeg;base64"
+        assert kind in ("data:image/jpeg;base64", "data:image/png;base64")
         assert cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR) is not None
     assert set(METHODS) <= set(parsed.cells) and "a <model>: depth of 1 image" in parsed.cells and "x: 1 < 2" in parsed.cells
+
+
+def test_a_click_enlarges_each_picture_and_another_one_closes_it(result: Evaluated) -> None:
+    text, _ = page([result, evaluated(Sample("another", result.sample.frame, result.truth))])
+    names = re.findall(r'<input type="radio" name="([^"]+)" id="([^"]+)"( checked)?', text)
+    buttons = {number: name for name, number, _ in names}
+    assert len(buttons) == len(names) == 2 * (1 + 7 + 2 * 6) and len(set(buttons.values())) == 2  # each image is a group
+    assert [number for _, number, checked in names if checked] == ["pictures-0:none", "pictures-1:none"]
+    opened = re.findall(r'<label class="open" for="([^"]+)"><img', text)
+    assert sorted(opened) == sorted(number for number in buttons if not number.endswith(":none"))
+    closed = re.findall(r'<label class="close" for="([^"]+)">', text)
+    assert len(closed) == len(opened) and set(closed) == {"pictures-0:none", "pictures-1:none"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed (apt install chromium)")
+def test_a_browser_enlarges_them(result: Evaluated, tmp_path: Path) -> None:
+    pytest.importorskip("websockets", reason="websockets is not installed (extra `web`)")
+    text, _ = page([result])
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    large = "[...document.images].filter(i => i.getBoundingClientRect().width == innerWidth).map(i => i.alt).join()"
+    with Chromium(tmp_path / "profile", (tmp_path / "page.html").as_uri()) as browser:
+        wait_until(lambda: browser.evaluate("document.readyState == 'complete' && document.images.length") == 7 + 2 * 6, "the page")
+        assert browser.evaluate(large) == ""
+        browser.evaluate("document.images[2].scrollIntoView({block: 'center'})")
+        x, y = browser.evaluate("(b => [b.x + b.width / 2, b.y + b.height / 2])(document.images[2].getBoundingClientRect())")
+        browser.click(x, y)
+        assert browser.evaluate(large) == "coarse (bilinear)"
+        browser.press("ArrowRight")
+        assert browser.evaluate(large) == "refined"
+        browser.click(x, y)
+        assert browser.evaluate(large) == "" and not browser.errors
+
+
+def test_pictures_are_embedded_larger_than_they_are_shown() -> None:
+    wide, few = np.zeros((900, 1800, 3), np.uint8), np.arange(12 * 16 * 3, dtype=np.uint16).astype(np.uint8).reshape(12, 16, 3)
+    gallery = Gallery("a")
+    html = gallery.photo("wide", wide, 440, 1280, 80) + gallery.pixels("few", few, 256)
+    assert re.findall(r'width="(\d+)" height="(\d+)"', html) == [("440", "220"), ("256", "192")]
+    embedded = [base64.b64decode(data) for data in re.findall(r'base64,([^"]+)"', html)]
+    first, second = (cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for data in embedded)
+    assert first is not None and first.shape == (640, 1280, 3)
+    assert second is not None and np.array_equal(second[..., ::-1], few)  # these as they are
 
 
 def test_the_best_of_each_column_is_bold(result: Evaluated) -> None:

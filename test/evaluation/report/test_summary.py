@@ -94,6 +94,7 @@ def test_html_is_escaped_and_self_contained(page: Path) -> None:
     assert "Replay of &lt;bag&gt;" in text and "a &amp; b" in text and "<bag>" not in text and "<maps>" not in text
     assert not re.search(r"https?://|<script|<link", text)
     assert re.findall(r'src="([^,"]+)', text) == ["data:image/png;base64"]
+    assert 'id="pictures:1"' in text and '<label class="open" for="pictures:1"><img' in text  # a click enlarges it
     for label in ("rate [Hz]", "latency [ms]", "AbsRel"):
         assert f">{label}</text>" in text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sensor_msgs.msg import Image
 from depth_retrofit_ros.errors import SetupError
 from depth_retrofit_ros.ros.node import main as ros_main
 from depth_retrofit_ros.ros.node.node import DepthNode
-from depth_retrofit_ros.ros.node.parameters import RENAMED
+from depth_retrofit_ros.ros.node.parameters import RENAMED, without_a_range
 from test.ros.graph import NODE, Graph, SlantedWall, wait_until
 
 
@@ -162,3 +163,29 @@ def test_what_cannot_be_applied_is_refused_and_taken_back(graph: Graph) -> None:
     assert (node.settings.budget, node.settings.outputs) == (0.1, ("depth",))
     assert (node.get_parameter("budget").value, list(node.get_parameter("outputs").value)) == (0.1, ["depth"])
     assert graph.listen(Image, f"{NODE}/depth/image_rect") == [], "still offered"
+
+
+@pytest.mark.parametrize(
+    ("output", "limits", "told"),
+    [
+        (
+            "scan",
+            {"scan_range_min": 5.0, "scan_range_max": 5.0},
+            "scan_range_min 5 is not below scan_range_max 5: the scan",
+        ),
+        ("points", {"range_min": 3.0, "range_max": 2.0}, "range_min 3 is not below range_max 2: the cloud is not published, lower"),
+    ],
+)
+def test_limits_with_nothing_between_them_are_told_once_in_the_log(graph: Graph, output: str, limits: Any, told: str) -> None:
+    """And taken: a file of parameters is loaded one by one. Nobody has to listen to the output for it."""
+    node = graph.depth_node(SlantedWall(), start=False, outputs=["depth", output])
+    for name, value in limits.items():
+        assert graph.set_parameter(node, name, value).successful
+    for _ in range(3):
+        node._check_graph()
+    assert [line.startswith(told) for line in graph.warnings(node)] == [True]
+    assert graph.set_parameter(node, next(iter(limits)), 1.0).successful
+    node._check_graph()
+    assert without_a_range(node.settings) is None
+    assert graph.set_parameter(node, "outputs", ["depth"]).successful
+    assert without_a_range(replace(node.settings, **limits)) is None, "of an output that is not offered"

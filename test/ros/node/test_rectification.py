@@ -98,6 +98,9 @@ def test_an_image_that_stays_a_fisheye_s_gives_points_along_its_rays_and_a_word_
     node, model, (_, infos, clouds, _) = play(graph, "points", [info()])
     assert model.camera == RAW
     assert list(infos[0].d) == list(LENS.coefficients) and infos[0].distortion_model == "equidistant"
+    sent = info()
+    for name in ("k", "r", "p"):  # of an image that is not rectified, as CameraInfo.msg has it: P is of the one that would be
+        assert list(getattr(infos[0], name)) == list(getattr(sent, name)), name
     assert np.quantile(off_the_wall(clouds[0]), 0.95) < 0.02
     assert graph.set_parameter(node, "rectify", True).successful, "YAML's word for it"
     images = graph.client.create_publisher(Image, "/camera/image_raw", 1)

@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.coarse.claim import ScaleClaim
+from depth_retrofit_ros.errors import SparseDepthError
 from depth_retrofit_ros.frame import DepthFrame, Frame, ScaleSource
 from depth_retrofit_ros.lens import Lens, Rectification
 from depth_retrofit_ros.pointcloud.poses import rotation_matrix as matrix
@@ -172,6 +173,32 @@ def test_points_are_turned_by_tf_and_by_r_of_the_rectified_image() -> None:
     found = depths.of(dataclasses.replace(frame(10 * SECOND, centered), optics=optics))
     assert found.pixels.tolist() == [6 * WIDTH + 8]
     assert found.depth == pytest.approx([2.0], abs=1e-5)
+
+
+def test_tf_that_is_late_costs_no_image_its_points_nor_time() -> None:
+    """By stamps alone: nothing here waits, whatever the time on the wall."""
+    transforms = Transforms()
+    transforms._came.wait = lambda timeout=None: pytest.fail("it waits")  # type: ignore[method-assign]
+    camera = Camera(WIDTH, HEIGHT, 10.0, 10.0, 8.0, 6.0)
+    depths = SparseInput(NO_POSE, "/sparse_points", transforms)
+    for late_ms in (0, 60, 100, 130):
+        stamp_ns = (10 + late_ms) * SECOND
+        mount = TransformStamped(child_frame_id="lidar")
+        mount.header.frame_id = "optical"
+        mount.transform.translation.z, mount.transform.rotation.w = 1.0, 1.0
+        for behind_ms in (late_ms + 50, late_ms):
+            mount.header.stamp.sec, mount.header.stamp.nanosec = divmod(stamp_ns - behind_ms * SECOND // 1000, SECOND)
+            transforms.offer([mount], is_static=False)
+        points = PointCloud2(height=1, width=1, point_step=12, row_step=12)
+        points.fields = [PointField(name=name, offset=4 * place, datatype=7, count=1) for place, name in enumerate("xyz")]
+        points.data = array.array("B", np.array([0, 0, 1], "<f4").tobytes())
+        points.header.stamp.sec, points.header.frame_id = 10 + late_ms, "lidar"
+        depths.offer(points)
+        if late_ms <= 1000 * TOLERANCE_S:
+            assert depths.of(frame(stamp_ns, camera)).depth == pytest.approx([2.0]), late_ms
+            continue
+        with pytest.raises(SparseDepthError, match=r"TF of 'lidar' in 'optical' ends 0\.130 s before the image"):
+            depths.of(frame(stamp_ns, camera))
 
 
 def test_a_correction_does_not_outlive_the_rectification_it_was_fitted_with() -> None:

@@ -216,3 +216,19 @@ def test_what_is_not_about_to_come_holds_up_no_image(target: str, source: str, a
     transforms._came.wait = lambda timeout=None: pytest.fail("it waits")  # type: ignore[method-assign]
     with pytest.raises(TransformError):
         transforms.lookup(target, source, at_ns, PATIENCE_S)
+
+
+def test_what_is_late_is_taken_as_it_was_last_known_without_a_wait() -> None:
+    """All of it at one time: the last that the latest of the frames between knows of."""
+    transforms = Transforms()
+    transforms._came.wait = lambda timeout=None: pytest.fail("it waits")  # type: ignore[method-assign]
+    for ms in (0, 40, 80):
+        transforms.offer([said("base", "odom", (ms, 0, 0), at_ns=START + ms * MS)], is_static=False)
+    for ms in (0, 60):
+        transforms.offer([said("camera", "base", (0, ms, 0), at_ns=START + ms * MS)], is_static=False)
+    assert transforms.newest("odom", "camera", START + 50 * MS, 0.1)[:2] == pytest.approx((50, 50))
+    assert transforms.newest("odom", "camera", START + 150 * MS, 0.1)[:2] == pytest.approx((60, 60))
+    with pytest.raises(TransformError, match=r"TF of 'camera' in 'base' ends 0\.101 s before the image"):
+        transforms.newest("odom", "camera", START + 161 * MS, 0.1)
+    with pytest.raises(TransformError, match="begins"):
+        transforms.newest("odom", "camera", START - MS, 0.1)

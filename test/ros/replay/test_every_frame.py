@@ -22,12 +22,13 @@ from depth_retrofit_ros.cli import main as cli
 from depth_retrofit_ros.cli.progress import Progress
 from depth_retrofit_ros.cli.replay import tell
 from depth_retrofit_ros.errors import BagError
-from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, Bag
+from depth_retrofit_ros.evaluation.data.bag import IMAGE_TYPE, TF_TYPE, Bag
 from depth_retrofit_ros.evaluation.metrics.pointwise import abs_rel, median_scale
 from depth_retrofit_ros.msg import FrameStats
 from depth_retrofit_ros.ros.node.outputs import Outputs
 from depth_retrofit_ros.ros.replay.every_frame import deserialize
-from test.evaluation.bags import PERIOD_NS, START_NS, image_message, scene, write_bag
+from depth_retrofit_ros.temporal.motion import FlowEstimator
+from test.evaluation.bags import PERIOD_NS, START_NS, STORE, image_message, scene, write_bag
 
 HEIGHT, WIDTH, FRAMES = 96, 128, 4
 GT = ("--depth-topic", "/camera/depth")
@@ -240,6 +241,56 @@ def test_the_bag_that_is_read_is_never_written(folder: Path, capsys: pytest.Capt
 def test_two_modes_at_once(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         replay(tmp_path / "bag", tmp_path / "out", "--realtime")
+
+
+@pytest.mark.parametrize("options", [("--temporal", "on"), ("--every-frame",)])
+def test_the_camera_s_motion_by_tf_is_asked_for_with_all_that_it_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    assert cli.main(["replay", str(tmp_path), "--out", str(tmp_path / "out"), "--motion-frame", "odom", *options]) == 2
+    assert "--motion-frame belongs to --every-frame and --temporal on" in capsys.readouterr().err
+
+
+def test_the_camera_s_motion_comes_from_the_bag_s_tf(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which is recorded behind the image that it is of; tf2_msgs is not needed."""
+    types = STORE.types
+    stamp, head = types["builtin_interfaces/msg/Time"], types["std_msgs/msg/Header"]
+    geometry = (types[f"geometry_msgs/msg/{name}"] for name in ("Vector3", "Quaternion", "Transform", "TransformStamped"))
+    (vector, turn, transform, stamped), message = geometry, types[TF_TYPE]
+
+    def tf(at_ns: int, parent: str, child: str, x: float) -> bytes:
+        pose = transform(translation=vector(x=x, y=0.0, z=0.0), rotation=turn(x=0.0, y=0.0, z=0.0, w=1.0))
+        header = head(stamp=stamp(*divmod(at_ns, 10**9)), frame_id=parent)
+        told = message(transforms=[stamped(header=header, child_frame_id=child, transform=pose)])
+        return bytes(STORE.serialize_cdr(told, TF_TYPE))
+
+    with AnyReader([folder / "bag"]) as reader, Writer(tmp_path / "bag", version=9) as writer:
+        topics = {c.topic: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in reader.connections}
+        moving, fixed = (writer.add_connection(name, TF_TYPE, typestore=STORE) for name in ("/tf", "/tf_static"))
+        writer.write(fixed, START_NS, tf(0, "base", "camera_optical", 1.0))
+        for connection, time_ns, data in reader.messages():
+            writer.write(topics[connection.topic], time_ns, bytes(data))
+        for number in range(FRAMES + 1):
+            at_ns = START_NS + number * PERIOD_NS
+            writer.write(moving, at_ns + PERIOD_NS // 10, tf(at_ns - PERIOD_NS // 2, "odom", "base", 0.01 * number))
+    known: list[Any] = []
+    motion = FlowEstimator.motion
+
+    def watched(self: FlowEstimator, *given: Any) -> Any:
+        known.append(given[7])
+        return motion(self, *given)
+
+    monkeypatch.setattr(FlowEstimator, "motion", watched)
+    asked = ("--temporal", "on", "--motion-frame", "odom")
+    assert replay(tmp_path / "bag", tmp_path / "out", *asked) == 0
+    assert len(known) == FRAMES - 1
+    for moved in known:
+        np.testing.assert_allclose(moved.shift, (0.01, 0, 0), atol=1e-9)
+        np.testing.assert_allclose(moved.rotation, np.eye(3), atol=1e-12)
+    assert replay(folder / "bag", tmp_path / "without", *asked) == 2
+    assert "has neither /tf nor /tf_static: leave --motion-frame out, or record them" in capsys.readouterr().err
 
 
 def test_with_memory_over_time_the_same_json_twice(folder: Path, tmp_path: Path) -> None:

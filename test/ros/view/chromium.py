@@ -107,6 +107,11 @@ class Chromium:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode={"ArrowRight": 39}.get(key, 0))
 
+    def click(self, x: float, y: float) -> None:
+        """The left button, there [px]."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
     def screenshot(self) -> np.ndarray:
         """``uint8 [H, W, 3]`` RGB."""
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])

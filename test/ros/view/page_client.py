@@ -44,7 +44,11 @@ class PageClient:
 
     def send(self, kind: str, **fields: Any) -> None:
         """A message of viser's, whatever the page would send."""
-        self._socket.send(self._msgpack.encode({"type": kind, **fields}))
+        self.send_raw(self._msgpack.encode({"type": kind, **fields}))
+
+    def send_raw(self, data: bytes) -> None:
+        """Whatever no page would send."""
+        self._socket.send(data)
 
     def set(self, label: str, value: Any) -> None:
         """Move a control."""

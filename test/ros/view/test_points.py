@@ -14,7 +14,8 @@ from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import ImageError
 from depth_retrofit_ros.pointcloud.organized import make_cloud
 from depth_retrofit_ros.ros.messages.outgoing import CloudMessage
-from depth_retrofit_ros.ros.view.points import Points, extent, thinned
+from depth_retrofit_ros.ros.view.points import Extent, Points, extent, thinned
+from depth_retrofit_ros.ros.view.web_page import _differ
 
 CAMERA = Camera(80, 60, 40.0, 40.0, 39.5, 29.5)
 
@@ -71,6 +72,12 @@ def test_what_is_no_cloud_of_the_node_is_one_line() -> None:
         thinned(strange, 10)
     with pytest.raises(ImageError, match="does not fit"):
         thinned(PointCloud2(height=1, width=1, point_step=12, data=array.array("B", bytes(12))), 10)
+
+
+def test_clouds_that_lie_on_the_axis_are_alike() -> None:
+    axis = Extent(2.0, (0.0, 0.0), 0.1)
+    assert not _differ(axis, axis)
+    assert _differ(axis, Extent(2.0, (0.5, 0.0), 0.1)) and _differ(axis, Extent(5.0, (0.0, 0.0), 0.1))
 
 
 def test_the_extent_of_a_wall_is_its_cameras() -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from depth_retrofit_ros.errors import OutputError, SetupError
-from depth_retrofit_ros.ros.view.web_server import is_allowed, is_expected, is_loopback, start_server, stop_server
+from depth_retrofit_ros.ros.view.web_server import is_allowed, is_expected, is_loopback, own_names, start_server, stop_server
+from test.ros.view.page_client import PageClient
+from test.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -28,11 +30,22 @@ from depth_retrofit_ros.ros.view.web_server import is_allowed, is_expected, is_l
         (None, None, True, False),
         ("[", None, True, False),
         ("robot:8080", "http://robot:8080", False, True),
+        ("10.0.0.5:8080", "http://10.0.0.5:8080", False, True),
+        ("[fd00::5]:8080", "http://[fd00::5]:8080", False, True),
+        ("localhost:9000", "http://localhost:9000", False, True),
+        ("evil.example:8080", "http://evil.example:8080", False, False),  # a name that its DNS gave to this machine
+        ("robot.evil.example:8080", None, False, False),
+        ("10.0.0.5:8080", "http://10.0.0.5:8080", True, False),
         ("10.0.0.5:8080", "http://evil.example", False, False),
     ],
 )
 def test_pages_from_elsewhere_are_refused(host: str | None, origin: str | None, loopback: bool, allowed: bool) -> None:
-    assert is_allowed(host, origin, loopback) is allowed
+    assert is_allowed(host, origin, loopback, {"robot"}) is allowed
+
+
+def test_a_server_goes_by_its_machines_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "Rover")
+    assert own_names("0.0.0.0") == {"0.0.0.0", "rover", "rover.local"}
 
 
 def test_what_only_this_machine_reaches() -> None:
@@ -83,16 +96,34 @@ def port() -> Iterator[int]:
     stop_server(server)
 
 
-def status(port: int, **headers: str) -> int:
+def ask(port: int, **headers: str) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/", headers=headers)
-    return connection.getresponse().status
+    return connection.getresponse()
 
 
 def test_the_page_is_there_and_a_strangers_is_told_so(port: int) -> None:
-    assert status(port) == 200
-    assert status(port, Origin="http://evil.example") == 403
-    assert status(port, Host="evil.example") == 403
+    assert ask(port).status == 200
+    assert ask(port, Origin="http://evil.example").status == 403
+    assert ask(port, Host="evil.example").status == 403
+
+
+def test_no_page_may_show_this_one_within_itself(port: int) -> None:
+    assert ask(port).getheader("X-Frame-Options") == "DENY"
+
+
+def test_what_cannot_be_unpacked_ends_no_connection() -> None:
+    pytest.importorskip("viser", reason="viser is not installed (extra `web`)")
+    server = start_server("127.0.0.1", 0, "test")
+    slider = server.gui.add_slider("Budget", 0.0, 1.0, 0.1, 0.0)
+    try:
+        with PageClient(f"http://127.0.0.1:{server.get_port()}") as client:
+            for data in (b"\xc1", b"\x91" * 60_000 + b"\x01"):  # no message, and lists within lists within lists
+                client.send_raw(data)
+            client.set("Budget", 0.5)
+            wait_until(lambda: slider.value == 0.5, "the slider's value")
+    finally:
+        stop_server(server)
 
 
 def test_a_port_that_is_taken_is_one_line(port: int) -> None:
