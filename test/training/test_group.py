@@ -20,9 +20,10 @@ CPU = torch.device("cpu")
 def train(processes: int, kind: str, out: Path, steps: int, batch: int, *more: str) -> str:
     """By torchrun, or alone; standard error where it failed."""
     out.mkdir(exist_ok=True)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node"]
+    launcher = [*launcher, str(processes)] if processes > 1 else []
     environment = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "RANK")}
-    environment |= {**same_imports(), "OMP_NUM_THREADS": "1"}
+    environment |= {**same_imports(), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}  # names of hosts may not resolve
     words = ["-m", "test.training.together", kind, str(out), str(steps), str(batch), *more]
     done = run_python(*launcher, *words, env=environment)
     return "" if done.returncode == 0 else done.stdout + done.stderr
