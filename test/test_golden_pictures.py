@@ -120,13 +120,13 @@ def page_pictures() -> dict[str, np.ndarray]:
     report.add(result)
     facts = {"align": "none", "budget": 0.1, "model": "m", "device": "cpu", "valid_m": [0.001, None], "notes": {}}
     html = report.html(summarize([image_entry(result)], facts))
-    found = re.findall(r'alt="([^"]*)" src="data:image/jpeg;base64,([^"]*)"', html)
+    found = re.findall(r'alt="([^"]*)" src="data:image/(?:jpeg|png);base64,([^"]*)"', html)
     return {f"{number} {title}": decoded(data) for number, (title, data) in enumerate(found)}
 
 
-def decoded(jpeg: str) -> np.ndarray:
+def decoded(data: str) -> np.ndarray:
     """RGB, of base64."""
-    picture = cv2.imdecode(np.frombuffer(base64.b64decode(jpeg), np.uint8), cv2.IMREAD_COLOR)
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     return np.ascontiguousarray(picture[..., ::-1])
 

@@ -251,19 +251,22 @@ def test_ablations_are_rows_by_system(
         ("sparse", "entropy, gate (as it is)"),
         ("sparse", "random selection"),
         ("sparse", "direct replacement"),
+        ("paper", "entropy, gate (as it is)"),
+        ("paper", "random selection"),
+        ("paper", "direct replacement"),
         ("urgt", "full"),
         ("urgt", "no attention"),
     ]
     figures = [row["figures"] for row in rows]
     assert len({row["edge_abs_rel"] for row in figures[:3]}) == 3, "each variant does something"
-    assert figures[3] == figures[4] and figures[3]["overlap_alone"] > 0 and figures[3]["ce"] > 0
+    assert figures[6] == figures[7] and figures[6]["overlap_alone"] > 0 and figures[6]["ce"] > 0
     stamp = out.stat().st_mtime_ns
     assert run(script, monkeypatch, "--json", out, "--set", *frames, "--ablations", *variants) == 0
     assert out.stat().st_mtime_ns == stamp, "nothing is measured again"
     assert run(script, monkeypatch, "--json", out, "--set", "other", *frames[1:], "--ablations", *variants[:1]) == 0
     again = json.loads(out.read_text())
     assert [{name: list(of["frames"]) for name, of in row["of"].items()} for row in again] == [
-        *[{"other": ["one", "two"]}] * 4,
+        *[{"other": ["one", "two"]}] * 7,
         {"small": ["one", "two"]},
     ]
     assert run(script, monkeypatch, "--json", out, "--set", *frames, "--ablations", *variants, "--budget", "0.2") == 0
