@@ -129,6 +129,12 @@ def reprojected(motion: KnownMotion, unit: float | None, depth: np.ndarray, came
     return _Points.of(depth, camera).moved(motion.rotation, (unit or 0.0) * motion.shift)
 
 
+def is_told(motion: KnownMotion, unit: float | None, usable: np.ndarray) -> bool:
+    """Whether ``fit_known_motion`` has what it needs: enough cells ``bool [h, w]``, the unit, or a motion that is a turn."""
+    turns = float(np.linalg.norm(motion.shift)) <= NO_SHIFT_M
+    return unit is not None or turns or int(np.count_nonzero(usable)) >= FEWEST_CELLS
+
+
 def fit_known_motion(
     motion: KnownMotion, unit: float | None, flow: np.ndarray, depth: np.ndarray, usable: np.ndarray, camera: Camera | None
 ) -> FoundMotion | None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.temporal.known_motion import KnownMotion, fit_known_motion, reprojected, turning_flow
+from depth_retrofit_ros.temporal.known_motion import KnownMotion, fit_known_motion, is_told, reprojected, turning_flow
 from depth_retrofit_ros.temporal.rigid_motion import AGREES, AGREES_SHARE, RigidMotion, fit_rigid_motion
 
 LEAST_SIDE = 32  # cells: below, flow has nothing to go by, and only what stands still is followed
@@ -105,10 +105,8 @@ class FlowEstimator:
         forth = self._flow(old, new, None if seeds is None else seeds[1])
         consistent = _returns(back, forth)
         rigid, contradicted, unit = _fitted(known, unit, back, depth, usable & consistent & textured, camera, bent)
-        if contradicted and seeds is not None:  # they led it astray
-            back, forth = self._flow(new, old), self._flow(old, new)
-            length, consistent = np.hypot(back[..., 0], back[..., 1]), _returns(back, forth)
-            rigid = fit_rigid_motion(back, depth, usable & consistent & textured, camera)
+        if contradicted and seeds is not None:  # they led it astray, from the question on whether the camera stands
+            return replace(self.motion(before, now, depth, usable, camera, seen, bent), contradicted=True)
         if rigid is None:  # what moved is unknown: only what stands still is followed, by its own flow
             stands = still & textured & consistent & (length <= STANDING)
             return Motion(None, np.where(stands, alike, np.float32(0)), None, stands, contradicted, unit)
@@ -160,12 +158,12 @@ def _fitted(
 ) -> tuple[RigidMotion | None, bool, float | None]:
     """The camera's own motion, None where there is none to be found; whether known poses are contradicted; and the unit by them,
     which begins anew then."""
-    if known is not None:
+    if known is not None and is_told(known, unit, evidence):
         found = fit_known_motion(known, unit, back, depth, evidence, camera)
         if found is not None:
             return found.rigid, False, found.unit
-        unit = None
-    return None if bent else fit_rigid_motion(back, depth, evidence, camera), known is not None, unit
+        return None if bent else fit_rigid_motion(back, depth, evidence, camera), True, None
+    return None if bent else fit_rigid_motion(back, depth, evidence, camera), False, unit
 
 
 def _returns(back: np.ndarray, forth: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ ANCHORED: tuple[ScaleSource, ...] = ("sensor", "file")
 """Whose metres are measured frame by frame: there a scale that steps is the truth, and is not smoothed."""
 
 CONTRADICTED = "the images contradict the camera's poses: check their frames, their clock and camera_info"
+UNCALIBRATED = "the camera's poses are of no use without camera_info: publish it beside the images"
 BENT = "the camera's poses are of no use to an image that stays a lens's own: set rectify to true"
 
 
@@ -90,6 +91,7 @@ class Steadiness:
     def begin(self, frame: Frame, small: torch.Tensor, coarse: CoarsePrediction, source: ScaleSource | None) -> Moment | None:
         """Steady the coarse map. small: ``float32 [h, w, 3]``, the frame averaged over its cells; source: on whose word depth is in
         metres. None of a frame without a stamp."""
+        self.motion_problem = None
         if frame.stamp_ns is None:
             return None
         depth = coarse.depth.numpy()
@@ -104,7 +106,7 @@ class Steadiness:
             usable &= seen
         now = np.ascontiguousarray(small.numpy())
         seconds = 1e-9 * (frame.stamp_ns - self._stamp_ns)
-        still, unit, self.motion_problem = None, self._unit, None
+        still, unit = None, self._unit
         if video != self._video or not 0 < seconds <= LONGEST_GAP_S:
             made = first(np.where(usable, depth, np.float32(np.nan)))
             unit = None
@@ -126,6 +128,9 @@ class Steadiness:
         if self.motions is None:
             return None
         assert frame.stamp_ns is not None
+        if frame.camera is None:
+            self.motion_problem = UNCALIBRATED
+            return None
         try:
             motion = self.motions(frame.frame_id, self._stamp_ns, frame.stamp_ns)
         except TransformError as error:

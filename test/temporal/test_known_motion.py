@@ -14,9 +14,9 @@ from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.errors import TransformError
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.lens import Lens, RayTable, Rectification
-from depth_retrofit_ros.temporal.known_motion import KnownMotion, fit_known_motion, reprojected, turning_flow
+from depth_retrofit_ros.temporal.known_motion import KnownMotion, fit_known_motion, is_told, reprojected, turning_flow
 from depth_retrofit_ros.temporal.motion import FlowEstimator, _inside, warped
-from depth_retrofit_ros.temporal.steadiness import BENT, CONTRADICTED, Steadiness
+from depth_retrofit_ros.temporal.steadiness import BENT, CONTRADICTED, UNCALIBRATED, Steadiness
 from depth_retrofit_ros.training.scenes.scene import rotation_ypr
 from test.temporal.videos import CAMERA, SIZE, Script, answers, noisy, picture, planes, shot
 
@@ -161,6 +161,46 @@ def test_poses_are_asked_for_the_two_stamps_and_a_contradiction_is_told() -> Non
     turn = np.arctan2(6, CAMERA.fx)
     assert turn == pytest.approx(0.04, abs=0.005)
     assert problems[0] is None and problems[1] is None and problems[3] == CONTRADICTED
+
+
+def test_poses_without_a_camera_are_told_and_not_used() -> None:
+    frames = [replace(frame, camera=None) for frame in panned()]
+    moved = KnownMotion(rotation_ypr(0.3, 0.0, 0.0), np.zeros(3))
+    off, _ = told(frames, None)
+    on, problems = told(frames, lambda *_: moved)
+    assert problems == [None, *[UNCALIBRATED] * 3]
+    for plain, asked in zip(off, on, strict=True):
+        torch.testing.assert_close(asked.depth, plain.depth, rtol=0, atol=0)
+
+
+def test_what_nothing_can_tell_is_no_contradiction() -> None:
+    """Of a shift by metres that nobody knows the depth's units of, on fewer cells than a fit takes."""
+    shift = KnownMotion(np.eye(3), np.array([0.0, 0.0, 0.5]))
+    before = np.ascontiguousarray(picture(0, (48, 64)).astype(np.float32) / 255)
+    usable = np.zeros((48, 64), bool)
+    usable[:3, :3] = True
+    found = FlowEstimator().motion(before, before.copy(), np.ones((48, 64), np.float32), usable, CAMERA, known=shift)
+    assert not found.contradicted and found.unit is None
+    assert not is_told(shift, None, usable) and is_told(shift, 2.0, usable) and is_told(shift, None, ~usable)
+    assert is_told(KnownMotion(np.eye(3), np.zeros(3)), None, usable)
+
+
+def test_a_pose_that_jumps_leaves_a_camera_that_stands_standing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is resampled, though the flow that began at the jump never came back from there."""
+
+    def astray(self: FlowEstimator, of: np.ndarray, to: np.ndarray, begin: np.ndarray | None = None) -> np.ndarray:
+        flow = np.zeros((*of.shape, 2), np.float32)
+        if begin is not None:
+            flow[..., 0] = -8 * np.sign(begin[..., 0].mean())
+        return flow
+
+    monkeypatch.setattr(FlowEstimator, "_flow", astray)
+    image = np.random.default_rng(2).random((*LOW, 3), np.float32)
+    jump = KnownMotion(rotation_ypr(0.4, 0.0, 0.0), np.zeros(3))
+    found = FlowEstimator().motion(image, image.copy(), DEPTH, YES, SMALL, known=jump)
+    plain = FlowEstimator().motion(image, image.copy(), DEPTH, YES, SMALL)
+    assert plain.flow is None and found.flow is None and found.contradicted and found.unit is None
+    np.testing.assert_array_equal(found.trust, plain.trust)
 
 
 def test_rectified_images_are_those_of_a_camera_that_looks_elsewhere() -> None:

@@ -37,7 +37,7 @@ class BestPlace:
 @dataclass(slots=True)
 class Assessment:
     """accuracy, flicker: as in ``SequenceEvaluator``, None where there is nothing to tell; pictures: path → caption; best: None
-    where no image has a reference."""
+    where no image has a reference, or the error fell in none."""
 
     accuracy: Entry | None = None
     flicker: Entry | None = None
@@ -92,9 +92,11 @@ def assess(
 _COMPARISON = "Coarse depth stretched, refined depth, and the reference; below, where {}."
 
 
-def best_place(number: int, measured: Measured, shape: tuple[int, int]) -> BestPlace:
-    """That of one answer of this shape [H, W], whose reference may have another."""
+def best_place(number: int, measured: Measured, shape: tuple[int, int]) -> BestPlace | None:
+    """That of one answer of this shape [H, W], whose reference may have another; None where the error fell nowhere."""
     window, gain = most_gained(measured.maps["bilinear"], measured.maps["refined"], measured.reference)
+    if gain <= 0:
+        return None
     sides = zip(window, shape, measured.reference.shape, strict=True)
     rows, columns = (slice(side.start * new // old, side.stop * new // old) for side, new, old in sides)
     return BestPlace(number, (rows, columns), gain)

@@ -14,7 +14,7 @@ from depth_retrofit_ros.ros.node.process import ChildProcess
 
 HOST = "127.0.0.1"
 _START_S = 30.0
-_ADDRESS = re.compile(r"http://\S+")
+_ADDRESS = re.compile(rf"http://{re.escape(HOST)}:\d+\S*")  # what it imports may print other links
 
 
 class LivePage(ChildProcess):

@@ -76,6 +76,13 @@ def test_it_closes_in_where_the_error_fell(run: Run) -> None:
     assert len(np.unique(coarse.reshape(-1, 3), axis=0)) == 1 < len(np.unique(refined.reshape(-1, 3), axis=0))
 
 
+def test_where_nothing_fell_there_is_no_such_place(run: Run) -> None:
+    """Not one that is no worse than others."""
+    found = run.assessed([0, 2])
+    assert found.best is None and [caption for caption in found.pictures.values() if "changed most" in caption]
+    assert run.lead([0, 2], []) is None
+
+
 def test_the_lead_has_the_measured_sentence_and_its_files(run: Run) -> None:
     told: list[str] = []
     lead = run.lead([2, 3], told)

@@ -21,6 +21,14 @@ def test_it_does_not_load_what_only_the_node_computes_with() -> None:
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
+def test_the_address_is_the_page_s_own(tmp_path: Path) -> None:
+    """And no link that something prints beforehand."""
+    log = tmp_path / "page.log"
+    page = LivePage(8090, log)
+    log.write_text(f"Warning: see http://example.org/help\nat http://{HOST}:8090, for this machine alone\n")
+    assert page.wait().startswith(f"live at http://{HOST}:8090")
+
+
 @pytest.mark.skipif(not has_viser(), reason="viser is not installed")
 def test_why_there_is_no_page_is_told(tmp_path: Path) -> None:
     with socket.socket() as other:
