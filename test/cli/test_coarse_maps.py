@@ -143,8 +143,9 @@ def test_an_option_of_maps_without_maps_is_a_mistake(
     "option", [["--model", "glpn-nyu"], ["--weights", "w.safetensors"], ["--allow-download"], ["--coarse-size", "256"]]
 )
 def test_an_option_of_a_model_beside_maps_is_a_mistake(
-    command: list[str], option: list[str], capsys: pytest.CaptureFixture[str]
+    command: list[str], option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # a checkout in which the demo ran has a folder of that name
     assert cli.main([*command, "--coarse", ".", *option]) == 2
     assert f"{option[0]} is of a model" in capsys.readouterr().err
     assert not Path("out").exists()
