@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_retrofit_ros.cli.options import add_model_options, chosen_model, domain_id, positive, positive_int
+from depth_retrofit_ros.cli.options import add_model_options, chosen_model, domain_id, model_settings, positive, positive_int
 from depth_retrofit_ros.cli.progress import Progress
 from depth_retrofit_ros.cli.replay import conclude
 from depth_retrofit_ros.cli.view import HOST, port
@@ -69,20 +69,7 @@ def run(args: argparse.Namespace) -> int:
     how = Replay(
         "depth_retrofit_ros demo",
         model,
-        args.weights,
-        args.refiner,
-        args.budget,
-        args.device,
-        args.engine,
-        refiner_precision=args.refiner_precision,
-        coarse_size=args.coarse_size,
-        coarse_engine=args.coarse_engine,
-        coarse_precision=args.coarse_precision,
-        preset=args.preset,
-        entropy_threshold=args.entropy_threshold,
-        allow_download=args.allow_download,
-        selector=args.selector,
-        second_model=args.second_model,
+        **model_settings(args),
         trust_scale=trusted,
         domain=args.domain,
         choose=source.one_of_each,

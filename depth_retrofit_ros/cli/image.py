@@ -23,6 +23,7 @@ from depth_retrofit_ros.cli.options import (
     chosen_model,
     chosen_preset,
     given_camera,
+    model_settings,
     positive_int,
 )
 from depth_retrofit_ros.errors import DepthRetrofitError, ImageError, UsageError
@@ -108,21 +109,8 @@ def choose_retrofit(args: argparse.Namespace) -> Callable[[Path], Retrofit]:
     if args.coarse is None:
         retrofit = load(
             chosen_model(args),
-            weights=args.weights,
-            refiner=args.refiner,
-            budget=args.budget,
-            device=args.device,
-            engine=args.engine,
-            refiner_precision=args.refiner_precision,
             trust_scale=args.trust_scale,
-            coarse_size=args.coarse_size,
-            coarse_engine=args.coarse_engine,
-            coarse_precision=args.coarse_precision,
-            preset=args.preset,
-            entropy_threshold=args.entropy_threshold,
-            allow_download=args.allow_download,
-            selector=args.selector,
-            second_model=args.second_model,
+            **model_settings(args),
         )
         if args.sparse_depth is not None and not retrofit.uses_sparse:
             raise UsageError(f"{retrofit.coarse.name} takes no sparse depth: leave --sparse-depth out, or name a model that does")

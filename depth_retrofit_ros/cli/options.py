@@ -91,6 +91,11 @@ def chosen_preset(args: argparse.Namespace) -> Preset:
     return load_preset(args.preset, args.refiner, args.entropy_threshold)
 
 
+def model_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What ``add_model_options`` has added beside ``--model``, as ``load`` and ``Replay`` take it."""
+    return {name: getattr(args, name) for name in (*SHARED, "budget", "allow_download")}
+
+
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
     """What only the user can know of a model whose metres hold for one camera, or on one kind of scenes."""
     parser.add_argument(

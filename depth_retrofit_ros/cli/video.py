@@ -17,6 +17,7 @@ from depth_retrofit_ros.cli.options import (
     check_camera_options,
     chosen_model,
     given_camera,
+    model_settings,
     positive_int,
 )
 from depth_retrofit_ros.errors import ImageError, OutputError, UsageError
@@ -176,21 +177,8 @@ def _loaded(args: argparse.Namespace, model: str) -> Retrofit:
 
     return load(
         model,
-        weights=args.weights,
-        refiner=args.refiner,
-        budget=args.budget,
-        device=args.device,
-        engine=args.engine,
-        refiner_precision=args.refiner_precision,
         trust_scale=args.trust_scale,
-        coarse_size=args.coarse_size,
-        coarse_engine=args.coarse_engine,
-        coarse_precision=args.coarse_precision,
-        preset=args.preset,
-        entropy_threshold=args.entropy_threshold,
-        allow_download=args.allow_download,
-        selector=args.selector,
-        second_model=args.second_model,
+        **model_settings(args),
         temporal=args.temporal == "on",
     )
 

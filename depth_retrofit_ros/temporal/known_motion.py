@@ -56,6 +56,11 @@ class KnownMotion:
         """By which it turns [rad]."""
         return float(np.linalg.norm(cv2.Rodrigues(self.rotation)[0]))
 
+    @property
+    def is_turn(self) -> bool:
+        """Whether it shifts by next to nothing, so that depth, and its unit, have no part in it."""
+        return float(np.linalg.norm(self.shift)) <= NO_SHIFT_M
+
 
 Motions = Callable[[str, int, int], KnownMotion]
 """Of the camera whose images have this frame_id, from the first stamp [ns] to the second. Raises TransformError where it is
@@ -124,15 +129,14 @@ def turning_flow(rotation: np.ndarray, low: tuple[int, int], camera: Camera | No
 def reprojected(motion: KnownMotion, unit: float | None, depth: np.ndarray, camera: Camera | None) -> RigidMotion | None:
     """By the poses alone; None where the unit is unknown and matters. depth: ``float32 [h, w]`` of this frame; unit: of that, how
     many a metre is."""
-    if unit is None and np.linalg.norm(motion.shift) > NO_SHIFT_M:
+    if unit is None and not motion.is_turn:
         return None
     return _Points.of(depth, camera).moved(motion.rotation, (unit or 0.0) * motion.shift)
 
 
 def is_told(motion: KnownMotion, unit: float | None, usable: np.ndarray) -> bool:
     """Whether ``fit_known_motion`` has what it needs: enough cells ``bool [h, w]``, the unit, or a motion that is a turn."""
-    turns = float(np.linalg.norm(motion.shift)) <= NO_SHIFT_M
-    return unit is not None or turns or int(np.count_nonzero(usable)) >= FEWEST_CELLS
+    return unit is not None or motion.is_turn or int(np.count_nonzero(usable)) >= FEWEST_CELLS
 
 
 def fit_known_motion(

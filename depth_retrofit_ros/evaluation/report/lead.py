@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from depth_retrofit_ros.evaluation.report.results import Entry
+from depth_retrofit_ros.evaluation.report.zoomable import embedded
 
 STYLE = """
 .lead { font-size: 20px; line-height: 1.4; margin: .4em 0 } .lead + p { color: #555; margin-top: 0 }
@@ -33,11 +33,13 @@ class Lead:
         """A fragment without references to anything outside of it."""
         told = f'<p class="lead">{escape(self.sentence)}</p><p>{escape(self.remark)}</p>'
         if self.video is not None:
-            source = f'<source src="{_data(self.video, "video/mp4")}" type="video/mp4">'
+            source = f'<source src="{embedded("video/mp4", self.video.read_bytes())}" type="video/mp4">'
             moving = f"<video autoplay loop muted playsinline controls>{source}</video>"
         else:
-            moving = f'<img class="moving" alt="{escape(self.caption, quote=True)}" src="{_data(self.animation, "image/webp")}">'
-        still = f'<img alt="{escape(self.comparison_caption, quote=True)}" src="{_data(self.comparison, "image/png")}">'
+            animation = embedded("image/webp", self.animation.read_bytes())
+            moving = f'<img class="moving" alt="{escape(self.caption, quote=True)}" src="{animation}">'
+        comparison = embedded("image/png", self.comparison.read_bytes())
+        still = f'<img alt="{escape(self.comparison_caption, quote=True)}" src="{comparison}">'
         return (
             f"{told}<p>{moving}{escape(self.caption)}</p><h2>Where refinement matters most</h2>"
             f"<p>{still}{escape(self.comparison_caption)}</p>"
@@ -90,10 +92,6 @@ def _change(name: str, before: float | None, after: float | None, as_share: bool
         return f"leaves {name} at {old}"
     share = f" ({100 * (after - before) / before:+.1f}\N{NO-BREAK SPACE}%)".replace("-", "−") if as_share and before else ""
     return f"{'raises' if after > before else 'lowers'} {name} from {old} to {new}{share}"
-
-
-def _data(path: Path, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
 def lead_files(lead: Lead, folder: Path) -> Mapping[str, str]:

@@ -49,7 +49,7 @@ class Gallery:
 
     def file(self, title: str, path: Path) -> str:
         """A JPEG or PNG as it is stored, as wide as the page has room. Raises OSError."""
-        return self._figure(title, _address("jpeg" if path.suffix == ".jpg" else "png", path.read_bytes()))
+        return self._figure(title, embedded("image/jpeg" if path.suffix == ".jpg" else "image/png", path.read_bytes()))
 
     def html(self, content: str) -> str:
         """The group, around its figures and whatever is between them."""
@@ -76,8 +76,9 @@ def _encoded(picture: np.ndarray, kind: str, options: list[int]) -> str:
     """As the address of an image."""
     ok, data = cv2.imencode(f".{kind}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
     assert ok
-    return _address(kind, data.tobytes())
+    return embedded(f"image/{kind}", data.tobytes())
 
 
-def _address(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+def embedded(kind: str, data: bytes) -> str:
+    """The address of a file that the page itself holds, such as of kind ``image/png``."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -60,10 +60,9 @@ def moving_picture(
     source: Source, answers: Mapping[int, StoredDepth], order: Sequence[int], best: BestPlace, model: Callable[[], CoarseModel]
 ) -> MovingPicture:
     """Of these answers, closing in on the best place."""
-    shots, frames = {}, dict(source.frames(order))
-    for number, frame in frames.items():
-        shots[number] = _shot(frame, answers[number], model)
-    return MovingPicture([shots[number] for number in order], order.index(best.number), best.window, frames[best.number].camera)
+    frames = dict(source.frames(order))
+    shots = [_shot(frames[number], answers[number], model) for number in order]
+    return MovingPicture(shots, order.index(best.number), best.window, frames[best.number].camera)
 
 
 def _shot(frame: Frame, stored: StoredDepth, model: Callable[[], CoarseModel]) -> Shot:
