@@ -51,3 +51,7 @@ class GraphError(DepthRetrofitError):
 
 class SetupError(DepthRetrofitError):
     """A Python environment in which ROS 2 cannot run: none is there, two are mixed, or the messages are not built."""
+
+
+class StorageError(DepthRetrofitError):
+    """A remote store that cannot be reached, or broke off: another try may succeed."""

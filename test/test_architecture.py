@@ -26,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"reconstruction"}),
     frozenset({"runtime", "evaluation", "training"}),
     frozenset({"ros"}),
+    frozenset({"batch"}),
     frozenset({"bench"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
@@ -35,6 +36,7 @@ ROS_PACKAGES = re.compile(r"(rclpy|rosidl\w*|rosgraph\w*|\w+_msgs|\w+_interfaces
 ADAPTERS = {
     f"{PACKAGE}.{name}"
     for name in (
+        "batch.sftp",
         "coarse.far_limit_triton",
         "device.scan_triton",
         "io.color_map_triton",

@@ -43,6 +43,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "depth-retrofit video in.mp4 --out out.mp4 --temporal on --depth out",
         ),
     ),
+    "batch": (
+        ("everything in a folder, and go on after an interruption", "depth-retrofit batch recordings --out out/depth --resume"),
+        (
+            "bags of a server, two workers on each GPU of a cluster",
+            "depth-retrofit batch sftp://fleet/bags --out sftp://fleet/depth --on ray://head:10001 --gpus-per-worker 0.5",
+        ),
+    ),
     "reconstruct": (
         ("photos of one scene, as one cloud", "depth-retrofit reconstruct a.jpg b.jpg c.jpg --out out/scene"),
         ("from another program's predictions", "depth-retrofit reconstruct a.jpg b.jpg --out out/scene --coarse predictions"),

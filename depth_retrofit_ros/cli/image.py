@@ -7,8 +7,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,14 +25,12 @@ from depth_retrofit_ros.cli.options import (
     model_settings,
     positive_int,
 )
-from depth_retrofit_ros.errors import DepthRetrofitError, ImageError, UsageError
+from depth_retrofit_ros.errors import DepthRetrofitError, UsageError
 
 if TYPE_CHECKING:
-    from depth_retrofit_ros.camera import Camera
     from depth_retrofit_ros.cli import Subparsers
     from depth_retrofit_ros.coarse.base import CoarseModel
     from depth_retrofit_ros.frame import DepthFrame, Frame
-    from depth_retrofit_ros.io.photos import Photo
     from depth_retrofit_ros.retrofit import Retrofit
 
 PANEL_WIDTH = 1280
@@ -150,26 +147,22 @@ def process(
     """
     import numpy as np
 
+    from depth_retrofit_ros.batch.photos import answer_photo, open_photo
     from depth_retrofit_ros.cli.results_folder import remove_other_kind
     from depth_retrofit_ros.coarse.claim import prompt_problem
     from depth_retrofit_ros.coarse.engines.assign import engine_of
     from depth_retrofit_ros.coarse.input_size import size_of
-    from depth_retrofit_ros.coarse.sparse_file import read_sparse, sparse_path
-    from depth_retrofit_ros.frame import Frame
-    from depth_retrofit_ros.io.photos import read_photo
+    from depth_retrofit_ros.device.faults import fitting_into_memory
     from depth_retrofit_ros.selection.threshold import CAP
 
     start_s = time.perf_counter()
-    with fitting_into_memory(str(file), "scale it down"):
-        photo = read_photo(file)
+    opened = open_photo(file, given_camera(args), args.sparse_depth)
+    frame, camera_source = opened.frame, opened.camera_source
+    camera, sparse = frame.camera, frame.sparse
+    height, width = frame.image.shape[:2]
     retrofit = retrofit_for(file)
-    height, width = photo.image.shape[:2]
-    camera, camera_source = choose_camera(photo, args)
     read_s = time.perf_counter()
-    sparse = None if args.sparse_depth is None else read_sparse(sparse_path(args.sparse_depth, file.stem), height, width)
-    frame = Frame(photo.image, camera=camera, sparse=sparse)
-    with fitting_into_memory(f"{file} ({width}x{height})", "lower --budget or scale it down"):
-        result = retrofit(frame)
+    result = answer_photo(file, opened, retrofit)
     if camera is None:
         camera_source += f": depth is {retrofit.coarse.claim if result.metric else 'relative, its scale unknown'}"
     done_s = time.perf_counter()
@@ -235,19 +228,6 @@ def remarks_of(coarse: CoarseModel, second: CoarseModel | None) -> tuple[str, ..
     from depth_retrofit_ros.coarse.stored import StoredCoarse
 
     return coarse.told(None if second is None else second.name) if isinstance(coarse, StoredCoarse) else ()
-
-
-def choose_camera(photo: Photo, args: argparse.Namespace) -> tuple[Camera | None, str]:
-    """The camera by options, else by EXIF, else None; and where it came from, in words."""
-    height, width = photo.image.shape[:2]
-    camera = given_camera(args, width, height)
-    if camera is not None:
-        return camera, f"camera as given ({camera.hfov_deg:.1f} deg across)"
-    camera = photo.exif_camera()
-    if camera is not None:
-        return camera, f"EXIF focal length {photo.focal_35mm:.0f} mm (35 mm equivalent, {camera.hfov_deg:.1f} deg across)"
-    exif = "no EXIF" if photo.focal_35mm is None else f"no camera has {photo.focal_35mm:g} mm, as EXIF says"
-    return None, f"focal length unknown ({exif}; give --hfov or --fx --fy --cx --cy)"
 
 
 def write_results(stem: Path, frame: Frame, result: DepthFrame, ply_stride: int | None, normals: bool) -> dict[str, Any]:
@@ -320,16 +300,3 @@ def write_confidence(stem: Path, result: DepthFrame) -> dict[str, str]:
 def peak_memory_mb() -> float:
     """The largest resident size of this process so far [MB]; Linux counts in KiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-
-
-@contextmanager
-def fitting_into_memory(what: str, remedy: str) -> Iterator[None]:
-    """Work on one photo of many. Raises ImageError where memory runs out."""
-    from depth_retrofit_ros.device.faults import is_out_of_memory
-
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise ImageError(f"{what} does not fit into memory: {remedy}") from error

@@ -25,6 +25,7 @@ def build_parser() -> Parser:
     """
     from depth_retrofit_ros import __version__
     from depth_retrofit_ros.cli import (
+        batch,
         bench,
         completion,
         demo,
@@ -46,7 +47,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="depth-retrofit", description="Dense, sharp depth at camera resolution from one camera.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_commands()
-    everyday = demo, run, view, image, video, reconstruct, replay, evaluate, bench, train, models
+    everyday = demo, run, view, image, video, batch, reconstruct, replay, evaluate, bench, train, models
     for command in (*everyday, messages, kernels, completion):
         command.add_parser(commands)
     for words, named in all_commands(parser).items():

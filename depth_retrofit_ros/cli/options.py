@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from depth_retrofit_ros.device.precisions import PRECISIONS
-from depth_retrofit_ros.errors import CameraError, UsageError
+from depth_retrofit_ros.errors import UsageError
 from depth_retrofit_ros.preset_names import PRESETS
 from depth_retrofit_ros.selection.names import SELECTORS
 
 if TYPE_CHECKING:
-    from depth_retrofit_ros.camera import Camera
+    from depth_retrofit_ros.batch.engine import Engine
+    from depth_retrofit_ros.batch.given_camera import GivenCamera
     from depth_retrofit_ros.presets import Preset
 
 _Number = TypeVar("_Number", int, float)
@@ -111,6 +112,30 @@ def add_temporal_option(parser: argparse.ArgumentParser, default: str | None = "
     parser.add_argument("--temporal", choices=("off", "on"), default=default, help=told)
 
 
+def add_worker_options(parser: argparse.ArgumentParser, default: str | None = "local") -> None:
+    """Who shares the work. default: None where it is one process unless asked for."""
+    group = parser.add_argument_group("workers")
+    told = "local: processes of this machine; ray: actors on the cluster of RAY_ADDRESS or, without, on one of this machine"
+    group.add_argument(
+        "--on", default=default, metavar="local|ray|ray://HOST:PORT", help=f"{told} (default: {default or 'neither'})"
+    )
+    told = "how many (default: one a GPU, or one for 4 CPUs)"
+    group.add_argument("--workers", type=positive_int, metavar="N", help=told)
+    told = "0.5 puts two on one (default: 1, where they compute on CUDA)"
+    group.add_argument("--gpus-per-worker", type=positive, default=0.0, metavar="G", help=told)
+
+
+def make_chosen_engine(args: argparse.Namespace, factory: str, settings: Mapping[str, Any]) -> Engine:
+    """Of ``add_worker_options``; factory, settings: see ``batch.engine.Job``. Raises UsageError, SetupError."""
+    from depth_retrofit_ros.batch.engine import Job
+    from depth_retrofit_ros.batch.engines import choose_workers, make_engine
+    from depth_retrofit_ros.device.choice import pick_device
+
+    # A cluster's machine may have GPUs where this one has none.
+    device = "cuda" if args.on != "local" and args.gpus_per_worker else pick_device(args.device).type
+    return make_engine(args.on, Job(factory, settings), choose_workers(args.workers, args.gpus_per_worker, device))
+
+
 def check_coarse_options(args: argparse.Namespace, model: str = "auto") -> None:
     """Raises UsageError for what only a model has, given beside maps from files, and for maps that are no folder.
 
@@ -193,60 +218,14 @@ def add_camera_options(parser: argparse.ArgumentParser) -> None:
 
 def check_camera_options(args: argparse.Namespace) -> None:
     """What can be told of them before the image is known. Raises CameraError."""
-    from depth_retrofit_ros.camera import WIDEST_DEG
-
-    values = [args.fx, args.fy, args.cx, args.cy]
-    given = sum(value is not None for value in values)
-    if given and args.hfov is not None:
-        raise CameraError("give either --hfov or --fx --fy --cx --cy, not both")
-    if given not in (0, 4):
-        raise CameraError("give all of --fx --fy --cx --cy, or --hfov alone")
-    if args.hfov is not None and not 0.0 < args.hfov <= WIDEST_DEG:  # a narrow one may be a tall picture's
-        raise _hfov_refusal(args.hfov)
-    _camera(args, 1, 1)
+    given_camera(args).check()
 
 
-def given_camera(args: argparse.Namespace, width: int, height: int) -> Camera | None:
-    """The camera that the options describe for an image of this size [px]; None where none was given.
+def given_camera(args: argparse.Namespace) -> GivenCamera:
+    """What ``add_camera_options`` has added."""
+    from depth_retrofit_ros.batch.given_camera import GivenCamera
 
-    Raises CameraError, also where no real camera is like that.
-    """
-    if args.hfov is not None:
-        return camera_of_hfov(args.hfov, width, height)
-    camera = _camera(args, width, height)
-    if camera is not None:
-        camera.require_plausible()  # whoever types intrinsics may take normalised ones, or millimetres
-    return camera
-
-
-def camera_of_hfov(hfov_deg: float, width: int, height: int) -> Camera:
-    """Of images of this size [px]. Raises CameraError, in the user's own number, where no real camera is like that."""
-    from depth_retrofit_ros.camera import Camera
-
-    try:
-        camera = Camera.from_hfov(width, height, hfov_deg)
-        camera.require_plausible()
-    except CameraError:
-        raise _hfov_refusal(hfov_deg, (width, height)) from None
-    return camera
-
-
-def _hfov_refusal(hfov_deg: float, size: tuple[int, int] | None = None) -> CameraError:
-    from depth_retrofit_ros.camera import NARROWEST_DEG, WIDEST_DEG, Camera
-
-    span = f"outside {NARROWEST_DEG:g} to {WIDEST_DEG:g} deg"
-    if size is None or not NARROWEST_DEG <= hfov_deg <= WIDEST_DEG:
-        return CameraError(f"--hfov {hfov_deg:g} is {span}")
-    vfov_deg = Camera.from_hfov(*size, hfov_deg).vfov_deg
-    return CameraError(f"--hfov {hfov_deg:g} means {vfov_deg:.1f} deg from top to bottom of {size[0]}x{size[1]}, {span}")
-
-
-def _camera(args: argparse.Namespace, width: int, height: int) -> Camera | None:
-    from depth_retrofit_ros.camera import Camera
-
-    if args.hfov is not None:
-        return Camera.from_hfov(width, height, args.hfov)
-    return None if args.fx is None else Camera(width, height, args.fx, args.fy, args.cx, args.cy)
+    return GivenCamera(args.fx, args.fy, args.cx, args.cy, args.hfov)
 
 
 def ros_name(text: str) -> str:

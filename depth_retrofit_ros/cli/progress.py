@@ -25,9 +25,13 @@ class Progress:
             print(text, flush=True)
             self._logged_s = time.monotonic()
 
+    def clear(self) -> None:
+        """Make room for a line that somebody else prints."""
+        if self._shown:
+            print("\r" + " " * self._shown + "\r", end="", flush=True)
+            self._shown = 0
+
     def say(self, text: str) -> None:
         """A line that stays."""
-        if self._shown:
-            print("\r" + " " * self._shown + "\r", end="")
-            self._shown = 0
+        self.clear()
         print(text, flush=True)

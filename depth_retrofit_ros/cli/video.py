@@ -140,7 +140,7 @@ def _make(args: argparse.Namespace, reader: VideoReader, parts: Parts, depth: An
             reader,
             parts,
             retrofit,
-            lambda width, height: given_camera(args, width, height),
+            given_camera(args),
             LAYOUTS[args.layout],
             args.panel_width,
             depth,

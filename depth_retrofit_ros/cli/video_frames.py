@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.cli.image import fitting_into_memory
+from depth_retrofit_ros.batch.videos import answered_frames
 from depth_retrofit_ros.cli.video_parts import LENGTH, Part, Parts
 from depth_retrofit_ros.cli.video_pictures import RunningRange, fitted, picture
-from depth_retrofit_ros.coarse.past import remembered_by
-from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.io.video_writer import PartWriter
 
 if TYPE_CHECKING:
-    from depth_retrofit_ros.camera import Camera
+    from depth_retrofit_ros.batch.given_camera import GivenCamera
     from depth_retrofit_ros.cli.progress import Progress
     from depth_retrofit_ros.cli.video_depth import DepthFolder
-    from depth_retrofit_ros.frame import DepthFrame
-    from depth_retrofit_ros.io.video_reader import VideoFrame, VideoReader
+    from depth_retrofit_ros.frame import DepthFrame, Frame
+    from depth_retrofit_ros.io.video_reader import VideoReader
     from depth_retrofit_ros.retrofit import Retrofit
-
-WARM_UP = 10
-"""Frames before the first new one that are answered once more where frames are remembered, for there to be a memory."""
 
 
 def answer_frames(
     reader: VideoReader,
     parts: Parts,
     retrofit: Retrofit,
-    camera_of: Callable[[int, int], Camera | None],
+    given: GivenCamera,
     panels: Sequence[str],
     panel_width: int,
     depth: DepthFolder | None,
@@ -37,36 +32,20 @@ def answer_frames(
 ) -> tuple[float, float] | None:
     """Go on after the ``parts`` that are done until the video ends. Returns the colors' last range.
 
-    camera_of: intrinsics of images of width, height; panels, panel_width: see ``picture``; depth: where the depth goes, too. Raises
+    given: the camera; panels, panel_width: see ``picture``; depth: where the depth goes, too. Raises
     DepthRetrofitError; parts that are sealed by then stay.
     """
     done = parts.frames
-    remembers = retrofit.temporal is not None or remembered_by(retrofit.coarse) is not None
-    warm_from = done - WARM_UP if remembers else done
     making = _PartInWork(parts, reader.fps, depth)
     speed = Speed(done, reader.expected)
     try:
-        for number, video_frame in enumerate(reader):
-            if number < warm_from:
-                continue
-            frame, result = _answered(reader, video_frame, retrofit, camera_of)
-            if number < done:
-                continue
-            making.add(number, video_frame.time_ms, frame, result, panels, panel_width)
+        for number, time_ms, frame, result in answered_frames(reader, retrofit, given, done):
+            making.add(number, time_ms, frame, result, panels, panel_width)
             progress.show(speed.told(number + 1, time.monotonic()))
         making.seal()
     finally:
         making.abandon()
     return making.colors.near_far
-
-
-def _answered(
-    reader: VideoReader, video_frame: VideoFrame, retrofit: Retrofit, camera_of: Callable[[int, int], Camera | None]
-) -> tuple[Frame, DepthFrame]:
-    height, width = video_frame.image.shape[:2]
-    frame = Frame(video_frame.image, round(1e6 * video_frame.time_ms), camera=camera_of(width, height))
-    with fitting_into_memory(f"a frame of {reader.path} ({width}x{height})", "lower --budget, or scale the video down"):
-        return frame, retrofit(frame)
 
 
 class _PartInWork:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 
-from depth_retrofit_ros.errors import DepthRetrofitError
+from depth_retrofit_ros.errors import DepthRetrofitError, ImageError
 
 # CUDA's own words (cudaGetErrorString) for the errors after which, as its documentation says, "the process must be terminated and
 # relaunched", and for those of a device that has left the bus. PyTorch, Triton, ONNX Runtime and TensorRT all quote them. Running
@@ -70,3 +71,14 @@ def _tells_of_short_memory(error: BaseException) -> bool:
     # PyTorch's allocator for the CPU, and CUDA libraries beside its own allocator, raise a plain RuntimeError.
     words = ("can't allocate memory", "out of memory", "alloc_failed")
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+
+
+@contextmanager
+def fitting_into_memory(what: str, remedy: str) -> Iterator[None]:
+    """Work on one image of many. Raises ImageError where memory runs out."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ImageError(f"{what} does not fit into memory: {remedy}") from error

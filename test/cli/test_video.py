@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from depth_retrofit_ros.batch import videos
 from depth_retrofit_ros.cli import main as cli
 from depth_retrofit_ros.cli import video_frames
 from depth_retrofit_ros.cli.video_frames import Speed, duration
@@ -122,7 +123,7 @@ def test_an_interruption_before_the_first_part_leaves_nothing(tmp_path: Path, in
 def test_with_a_memory_the_frames_before_are_answered_once_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(video_frames, "WARM_UP", 2)
+    monkeypatch.setattr(videos, "WARM_UP", 2)
     video, out = write_video(tmp_path / "in.mp4", 6), tmp_path / "out.mp4"
     interrupted(video, out, 4, "--temporal", "on")
     answered: list[float] = []

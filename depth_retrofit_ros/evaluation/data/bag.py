@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.data.bag_files import find_files, open_file
 from depth_retrofit_ros.evaluation.data.compression import ZSTD_MAGIC, expand
-from depth_retrofit_ros.evaluation.data.storage import CDR, Record, StorageFile
+from depth_retrofit_ros.evaluation.data.storage import CDR, FROM_THE_START, Record, StorageFile
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -123,10 +123,10 @@ class Bag:
             raise BagError(f"topic {topic} of {self.path.name} has no messages: choose another, or record it again")
         return entry.msgtype
 
-    def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
-        """The messages of ``topics`` in the order of recording."""
+    def messages(self, topics: Collection[str], since_ns: int = FROM_THE_START) -> Iterator[BagMessage]:
+        """The messages of ``topics`` in the order of recording, from that time [ns] on."""
         wanted = [(topic, self.topics[topic].msgtype) for topic in topics if topic in self.topics]
-        for record in self._merged(wanted):
+        for record in self._merged(wanted, since_ns):
             if (data := self._plain(record)) is not None:
                 yield BagMessage(record.topic, record.time_ns, data)
 
@@ -149,7 +149,7 @@ class Bag:
             raise refusal
         return None
 
-    def _merged(self, wanted: Collection[tuple[str, str]]) -> Iterator[Record]:
+    def _merged(self, wanted: Collection[tuple[str, str]], since_ns: int) -> Iterator[Record]:
         """Those of all files in the order of time. A file is begun when its time has come: of a recording that was split, one after
         the other, and its parts are not all held in memory.
         """
@@ -163,7 +163,7 @@ class Bag:
         while begun or waiting:
             while waiting and (not begun or (waiting[0][1].span_ns or (0, 0))[0] <= begun[0][0]):
                 number, file = waiting.popleft()
-                advance(number, iter(file.messages(wanted)))
+                advance(number, iter(file.messages(wanted, since_ns)))
             if begun:
                 _, number, record, records = heapq.heappop(begun)
                 yield record

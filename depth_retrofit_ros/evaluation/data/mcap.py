@@ -17,7 +17,7 @@ from pathlib import Path
 
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.data.compression import LARGEST, expand
-from depth_retrofit_ros.evaluation.data.storage import CDR, Channel, Record
+from depth_retrofit_ros.evaluation.data.storage import CDR, FROM_THE_START, Channel, Record
 
 MAGIC = b"\x89MCAP0\r\n"
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _MESSAGE_INDEX, _CHUNK_INDEX = 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08
@@ -87,17 +87,20 @@ class McapFile:
         """See ``StorageFile``."""
         self._file.close()
 
-    def messages(self, wanted: Collection[tuple[str, str]]) -> Iterator[Record]:
+    def messages(self, wanted: Collection[tuple[str, str]], since_ns: int = FROM_THE_START) -> Iterator[Record]:
         """See ``StorageFile``. Keeps the chunks that overlap in time in memory, usually one."""
         numbers = {
             number for number in self._streams if self._described(number)[2] == CDR and self._described(number)[:2] in wanted
         }
-        parts = sorted((part for part in self._parts if numbers & part.counts.keys()), key=lambda p: (p.start_ns, p.offset))
+        asked = (part for part in self._parts if numbers & part.counts.keys() and part.end_ns >= since_ns)
+        parts = sorted(asked, key=lambda p: (p.start_ns, p.offset))
         pending: list[tuple[int, int, int, int, bytes]] = []  # time, part, place in it, channel, data: a total order
         for part in parts:
             while pending and pending[0][0] < part.start_ns:
                 yield self._record(heapq.heappop(pending))
             for place, (time_ns, number, data) in enumerate(self._load(part, numbers)):
+                if time_ns < since_ns:
+                    continue
                 heapq.heappush(pending, (time_ns, part.offset, place, number, data))
         while pending:
             yield self._record(heapq.heappop(pending))

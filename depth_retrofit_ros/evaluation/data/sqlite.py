@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from depth_retrofit_ros.errors import BagError
-from depth_retrofit_ros.evaluation.data.storage import CDR, Channel, Record
+from depth_retrofit_ros.evaluation.data.storage import CDR, FROM_THE_START, Channel, Record
 
 MAGIC = b"SQLite format 3\0"
 JOURNALS = ("-wal", "-journal")  # beside the file where its recorder was killed: they belong to it
@@ -56,13 +56,13 @@ class SqliteFile:
         """See ``StorageFile``."""
         self._database.close()
 
-    def messages(self, wanted: Collection[tuple[str, str]]) -> Iterator[Record]:
+    def messages(self, wanted: Collection[tuple[str, str]], since_ns: int = FROM_THE_START) -> Iterator[Record]:
         """See ``StorageFile``."""
         numbers = {
             number for number, (topic, kind, encoding) in self._topics.items() if encoding == CDR and (topic, kind) in wanted
         }
         for time_ns, row, number in self._rows:
-            if number in numbers and (data := self._data(row)) is not None:
+            if time_ns >= since_ns and number in numbers and (data := self._data(row)) is not None:
                 yield Record(time_ns, self._topics[number][0], data)
 
     def _read_topics(self) -> dict[int, tuple[str, str, str]]:

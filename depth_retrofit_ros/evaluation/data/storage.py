@@ -9,6 +9,9 @@ from typing import NamedTuple, Protocol
 CDR = "cdr"  # the encoding of ROS 2; a recorder of other things too (Foxglove, PlotJuggler) writes json or protobuf beside it
 
 
+FROM_THE_START = -(1 << 63)  # before any time of recording
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """One stream of a file.
@@ -47,8 +50,8 @@ class StorageFile(Protocol):
         """What is known so far not to be readable, one line each, remedy included."""
         ...
 
-    def messages(self, wanted: Collection[tuple[str, str]]) -> Iterator[Record]:
-        """Those of the channels with these (topic, message type) and encoding ``cdr``, in the order of time."""
+    def messages(self, wanted: Collection[tuple[str, str]], since_ns: int = FROM_THE_START) -> Iterator[Record]:
+        """Those of the channels with these (topic, message type) and encoding ``cdr``, in the order of time, from a time on."""
         ...
 
     def close(self) -> None:

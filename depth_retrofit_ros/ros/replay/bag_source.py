@@ -22,6 +22,7 @@ from depth_retrofit_ros.evaluation.data.bag import (
 )
 from depth_retrofit_ros.evaluation.data.depth_messages import DEPTH_TYPES, depth_image
 from depth_retrofit_ros.evaluation.data.registration import require_same_view
+from depth_retrofit_ros.evaluation.data.storage import FROM_THE_START
 from depth_retrofit_ros.evaluation.data.topics import COMPRESSED, IMAGE_TYPES, find_image_topic, find_info_topic
 from depth_retrofit_ros.frame import Frame
 from depth_retrofit_ros.lens import Rectification
@@ -30,6 +31,7 @@ from depth_retrofit_ros.ros.messages.images import decode
 from depth_retrofit_ros.ros.messages.rectification import RECTIFIED, Rectifier, named_kind
 from depth_retrofit_ros.ros.node.camera_infos import CameraInfos
 from depth_retrofit_ros.ros.node.tf_listener import TF, TF_STATIC
+from depth_retrofit_ros.ros.replay.bag_parts import BagPart, divided
 from depth_retrofit_ros.ros.replay.player import TimedMessage
 from depth_retrofit_ros.ros.replay.references import References
 from depth_retrofit_ros.ros.replay.sources import Pair
@@ -106,20 +108,47 @@ class BagSource:
         """See ``Source``."""
         return [*self._remarks, *(self._references.remarks if self._references is not None else ())]
 
-    def stream(self) -> Iterator[TimedMessage]:
+    def parts(self, seconds: float, warm: int = 0) -> list[BagPart]:
+        """Its images in parts of so many seconds of recording, see ``bag_parts.divided``; reads all of it once."""
+
+        def inputs() -> Iterator[tuple[BagMessage, bool]]:
+            images = 0
+            with Bag(self._path) as bag:
+                if (first := self._first_info(bag)) is not None:
+                    yield first, False
+                for message in bag.messages(self._inputs):
+                    is_image = message.topic == self._recorded_topic
+                    if is_image and images == self._limit:
+                        break
+                    images += is_image
+                    if is_image or self._info(message) is not None:
+                        yield message, is_image
+                self._note(bag.problems)
+
+        return divided(inputs(), seconds, warm)
+
+    def stream(self, part: BagPart | None = None) -> Iterator[TimedMessage]:
         """See ``Source``; the time is that of recording. The first camera_info goes ahead of everything, because a recorder may
-        have written it just after the first image, and a camera that runs had sent many before.
+        have written it just after the first image, and a camera that runs had sent many before. part: only that of it, and ahead of
+        it the camera_info before it.
         """
+        limit = self._limit if part is None else part.skipped + part.warm + part.count
         with Bag(self._path) as bag:
             before_ns: int | None = None
             at_s = 0.0
             images = 0
-            if (first := self._first_info(bag)) is not None:
+            if part is not None and self.info_topic is not None:
+                yield from (TimedMessage(0.0, self.info_topic, data) for data in part.infos())
+            elif (first := self._first_info(bag)) is not None:
                 yield TimedMessage(0.0, first.topic, first.data)
-            for message in bag.messages([*self._inputs, *self._tf_topics]):
+            since_ns = FROM_THE_START if part is None else part.since_ns
+            for message in bag.messages([*self._inputs, *self._tf_topics], since_ns):
                 is_image = message.topic == self._recorded_topic
-                if is_image and images == self._limit:
+                if is_image and images == limit:
                     break
+                if is_image and part is not None and images < part.skipped:
+                    images += 1
+                    continue
                 if message.topic == self.info_topic and self._info(message) is None:
                     continue
                 images += is_image

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import rclpy
@@ -24,6 +24,7 @@ from depth_retrofit_ros.coarse.engines.assign import engine_of
 from depth_retrofit_ros.errors import BagError
 from depth_retrofit_ros.evaluation.data import bag
 from depth_retrofit_ros.evaluation.data.bag import TF_TYPE
+from depth_retrofit_ros.evaluation.data.cdr import require_image
 from depth_retrofit_ros.evaluation.report.delivery import DeliveryReport
 from depth_retrofit_ros.evaluation.report.run_folder import Inside
 from depth_retrofit_ros.frame import DepthFrame
@@ -43,43 +44,58 @@ from depth_retrofit_ros.ros.replay.recorder import RecordedDepth, Recording, dep
 from depth_retrofit_ros.runtime.self_check import self_check
 
 TF_AHEAD_S = 0.2
-OUTPUTS = ["depth", "points"]  # beside camera_info and statistics; a picture for people can be made of the depth at any time
+OUTPUTS = ("depth", "points")  # beside camera_info and statistics; a picture for people can be made of the depth at any time
 
-Store = Callable[[RecordedDepth, Inside], None]
 Keep = Callable[[str, Any], None]
+Store: TypeAlias = "Callable[[int, RecordedDepth, Observed], None]"
 
 
 @dataclass(frozen=True, slots=True)
 class EveryFrame:
-    """types: topic → message type of what comes; image_topic, info_topic (or None): among them; parameters: of the depth node."""
+    """types: topic → message type of what comes; image_topic, info_topic (or None): among them; parameters: of the depth node.
+
+    warm: images at the start that are answered for what is remembered of them alone: they are neither stored nor counted. outputs:
+    of ``OUTPUTS``, see the parameter of that name.
+    """
 
     types: Mapping[str, str]
     image_topic: str
     info_topic: str | None
     parameters: Mapping[str, str | float]
+    warm: int = 0
+    outputs: Sequence[str] = OUTPUTS
 
 
 def run_every_frame(
-    plan: EveryFrame, stream: Iterable[TimedMessage], store: Store, keep: Keep, progress: Callable[[str], None]
+    plan: EveryFrame,
+    stream: Iterable[TimedMessage],
+    store: Store,
+    keep: Keep,
+    progress: Callable[[str], None],
+    retrofit: Retrofit | None = None,
 ) -> RunResult:
-    """Answer every image of ``stream``. store: takes each depth; keep: takes topic and message of every output.
+    """Answer every image of ``stream``. store: takes an image's number, its depth, and the method to look into; keep: takes topic
+    and message of every output; retrofit: the method that the parameters describe, where it is loaded already and remembers no
+    frame.
 
     Raises ModelError, WeightsError, BagError, and whatever ``store`` and ``keep`` raise.
     """
     begin_s = time.monotonic()
-    with private_domain(None), _node(plan.parameters) as node:
+    with private_domain(None), _node({**plan.parameters, "outputs": list(plan.outputs)}) as node:
         settings = parameters.declare(node)
         health = Health(settings, image_topic=plan.image_topic, info_topic=plan.info_topic or "(none)")
-        progress("loading the model")
-        retrofit = Observed.of(load_retrofit(health.settings))
-        self_check(retrofit)
-        health.device, health.engine = retrofit.coarse.device, retrofit.refiner.backend_name
+        if retrofit is None:
+            progress("loading the model")
+            retrofit = load_retrofit(health.settings)
+            self_check(retrofit)
+        observed = Observed.of(retrofit)
+        health.device, health.engine = observed.coarse.device, observed.refiner.backend_name
         outbox = Outbox()
-        processor = Processor(node, retrofit, health, ThrottledLogger(node.get_logger()), outbox.destination)
+        processor = Processor(node, observed, health, ThrottledLogger(node.get_logger()), outbox.destination)
         processor.start()
         ready_s = time.monotonic()
         try:
-            run = _Run(plan, processor, health, retrofit, outbox, store, keep)
+            run = _Run(plan, processor, health, observed, outbox, store, keep)
             for message in transforms_first(stream, plan.types):
                 run.take(message)
                 progress(f"{time.monotonic() - ready_s:5.1f} s: {run.playback.played} images")
@@ -88,13 +104,13 @@ def run_every_frame(
         run.recording.reports[f"{NODE}: model"] = {
             "device": str(health.device),
             "engine": health.engine,
-            "coarse engine": engine_of(retrofit.coarse),
+            "coarse engine": engine_of(observed.coarse),
         }
         run_s, playback, recording = time.monotonic() - ready_s, run.playback, run.recording
-        counts = asdict(health.frames.counts)
+        counts = {name: count - run.before.get(name, 0) for name, count in asdict(health.frames.counts).items()}
         delivery = DeliveryReport.from_counts(counts, playback.played, recording.answers, len(playback.unreadable))
         delivery.check()
-        return RunResult(playback, recording, run.numbers, delivery, ready_s - begin_s, run_s, run.last_failure)
+        return RunResult(playback, recording, run.numbers, delivery, ready_s - begin_s, run_s, run.last_failure, run.failures)
 
 
 class _Run:
@@ -112,10 +128,12 @@ class _Run:
     ) -> None:
         self.playback, self.recording = Playback(), Recording()
         self.numbers: list[int] = []
-        self.last_failure = ""
+        self.failures: dict[int, str] = {}
         self._plan, self._processor, self._health, self._retrofit, self._outbox = plan, processor, health, retrofit, outbox
         self._store, self._keep = store, keep
         self._failed = 0
+        self._warming = plan.warm
+        self.before: dict[str, int] = {}  # counts of the images that are answered for what is remembered of them
 
     def take(self, timed: TimedMessage) -> None:
         msgtype = self._plan.types[timed.topic]
@@ -123,16 +141,23 @@ class _Run:
             self._take_transforms(timed)
         elif timed.topic == self._plan.info_topic:
             self._take_info(timed.data, msgtype)
+        elif self._warming:
+            self._warm_up(timed.data, msgtype)
         elif self.playback.note(timed.data, msgtype):
             number = self.playback.played - 1
             try:
                 message = deserialize(timed.data, msgtype)
             except BagError as error:
-                self.playback.unreadable[number] = self.last_failure = str(error)
+                self.playback.unreadable[number] = self.failures[number] = str(error)
             else:
                 self._answer(number, message)
         else:
-            self.last_failure = self.playback.last_failure
+            self.failures[self.playback.played - 1] = self.playback.last_failure
+
+    @property
+    def last_failure(self) -> str:
+        """Why the last failed image failed; empty without any."""
+        return next(reversed(self.failures.values()), "")
 
     def _take_info(self, data: bytes, msgtype: str) -> None:
         """One that cannot be read costs no image: as with a lossy transport, the one before it goes on to be used."""
@@ -145,12 +170,21 @@ class _Run:
             message = bag.deserialize(timed.data, TF_TYPE)  # tf2_msgs is in no Python wheel
             self._processor.transforms.offer(message.transforms, is_static=timed.topic == TF_STATIC)
 
+    def _warm_up(self, data: bytes, msgtype: str) -> None:
+        """One that cannot be read leaves no memory."""
+        self._warming -= 1
+        with suppress(BagError):
+            require_image(data, msgtype)
+            self._failed = self._processor.answer(deserialize(data, msgtype)).failed
+        self._outbox.take()
+        self.before = asdict(self._health.frames.counts)
+
     def _answer(self, number: int, message: Any) -> None:
         counts = self._processor.answer(message)
         outputs = self._outbox.take()
         # What it had published before it failed is no answer, nor is a frame whose depth could not be made.
         if counts.failed > self._failed or f"{NODE}/depth/image_rect" not in outputs:
-            self._failed, self.last_failure = counts.failed, self._health.frames.last_failure
+            self._failed, self.failures[number] = counts.failed, self._health.frames.last_failure
             return
         arrival = Event(self.playback.images[number].stamp_ns, time.monotonic_ns())
         stats, info = outputs.get(f"{NODE}/frame_stats"), outputs.get(f"{NODE}/depth/camera_info")
@@ -160,7 +194,7 @@ class _Run:
             self._keep(topic, output)
         depth = outputs[f"{NODE}/depth/image_rect"]
         is_metric = stats is not None and stats.metric  # as in ``Recorder``: unless it is said to be, it is not called metres
-        self._store(self._recorded(arrival.stamp_ns, depth, info, is_metric), self._retrofit.inside())
+        self._store(number, self._recorded(arrival.stamp_ns, depth, info, is_metric), self._retrofit)
         self.recording.arrivals.append(arrival)
         self.numbers.append(number)
 
@@ -240,10 +274,10 @@ def transforms_first(stream: Iterable[TimedMessage], types: Mapping[str, str]) -
 
 
 @contextmanager
-def _node(values: Mapping[str, str | float]) -> Iterator[Node]:
+def _node(values: Mapping[str, str | float | list[str]]) -> Iterator[Node]:
     """A node that nobody spins: it has parameters, a clock and a logger, and nothing subscribed."""
     context = rclpy.Context()
-    overrides = [Parameter(name, value=value) for name, value in {**values, "outputs": OUTPUTS}.items()]
+    overrides = [Parameter(name, value=value) for name, value in values.items()]
     with ros_start():
         context.init(args=[])  # not this program's own, among which a file's name need not be UTF-8
         node = Node(NODE.strip("/"), context=context, parameter_overrides=overrides, start_parameter_services=False)

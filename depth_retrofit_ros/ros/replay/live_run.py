@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ class RunResult:
     """playback and recording as they were; the delivery report; how long the node's start and the playing took [s].
 
     numbers: of the image that each answer belongs to, in the order of arrival; None where that cannot be told.
-    last_failure: why the last failed image failed, where that is known.
+    last_failure: why the last failed image failed, where that is known; failures: the same by number, of an every-frame run.
     """
 
     playback: Playback
@@ -82,6 +82,7 @@ class RunResult:
     start_s: float
     run_s: float
     last_failure: str = ""
+    failures: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def latency_ms(self) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +19,7 @@ from depth_retrofit_ros.coarse.registry import find_model, load_coarse
 from depth_retrofit_ros.evaluation.data.bag import TF_TYPE
 from depth_retrofit_ros.evaluation.metrics.alignment import Mode
 from depth_retrofit_ros.evaluation.report.lead import Lead, lead_files
-from depth_retrofit_ros.evaluation.report.run_folder import Inside, RunFolder, StoredDepth
+from depth_retrofit_ros.evaluation.report.run_folder import RunFolder, StoredDepth
 from depth_retrofit_ros.evaluation.report.summary import RunMode, Summary, machine, percentiles
 from depth_retrofit_ros.evaluation.report.summary_page import write_summary
 from depth_retrofit_ros.evaluation.sequence import SequenceEvaluator
@@ -31,7 +31,7 @@ from depth_retrofit_ros.pointcloud.organized import POINT_STEP
 from depth_retrofit_ros.preset_names import AUTO, refiner_of
 from depth_retrofit_ros.refinement.registry import REFINERS, resolved
 from depth_retrofit_ros.ros.replay.assess import Assessment, assess, spread
-from depth_retrofit_ros.ros.replay.every_frame import EveryFrame, run_every_frame
+from depth_retrofit_ros.ros.replay.every_frame import EveryFrame, Observed, run_every_frame
 from depth_retrofit_ros.ros.replay.identity import Event, tell_apart
 from depth_retrofit_ros.ros.replay.lead_in import make_lead
 from depth_retrofit_ros.ros.replay.live_run import NODE, LiveRun, RunResult, run_live
@@ -214,28 +214,28 @@ def _run_realtime(source: Source, how: Replay, folder: RunFolder, bag: OutputBag
         domain=how.domain,
         web_port=how.web_port,
     )
-    return run_live(plan, _copied(source, bag), store, progress, None if bag is None else bag.write, say)
+    return run_live(plan, copied(source, source.stream(), bag), store, progress, None if bag is None else bag.write, say)
 
 
 def _run_every_frame(source: Source, how: Replay, folder: RunFolder, bag: OutputBag | None, progress: Say) -> RunResult:
-    def store(recorded: RecordedDepth, inside: Inside) -> None:
-        folder.store(recorded.index, recorded.stamp_ns, recorded.depth, recorded.metric, recorded.camera, inside)
+    def store(number: int, recorded: RecordedDepth, observed: Observed) -> None:
+        folder.store(recorded.index, recorded.stamp_ns, recorded.depth, recorded.metric, recorded.camera, observed.inside())
 
     def keep(topic: str, message: Any) -> None:
         if bag is not None:
             bag.write(topic, message)
 
     plan = EveryFrame(source.types, source.image_topic, source.info_topic, how.parameters())
-    return run_every_frame(plan, _copied(source, bag), store, keep, progress)
+    return run_every_frame(plan, copied(source, source.stream(), bag), store, keep, progress)
 
 
-def _copied(source: Source, bag: OutputBag | None) -> Iterator[TimedMessage]:
-    """The source's messages, each copied to the bag on its way; a camera_info that comes twice in a row, once.
+def copied(source: Source, stream: Iterable[TimedMessage], bag: OutputBag | None) -> Iterator[TimedMessage]:
+    """The messages of a source's stream, each copied to the bag on its way; a camera_info that comes twice in a row, once.
 
     What has no header is no message, or TF, and not copied.
     """
     last = b""
-    for message in source.stream():
+    for message in stream:
         repeated = message.topic == source.info_topic and message.data == last
         has_header = len(message.data) >= HEADER_BYTES and source.types[message.topic] != TF_TYPE
         if bag is not None and not repeated and has_header:

@@ -64,10 +64,10 @@ def test_a_file_is_begun_when_its_time_has_come(tmp_path: Path, monkeypatch: pyt
     begun: list[int] = []
     original = McapFile.messages
 
-    def messages(self: McapFile, wanted: Collection[tuple[str, str]]) -> Iterator[Record]:
+    def messages(self: McapFile, wanted: Collection[tuple[str, str]], since_ns: int) -> Iterator[Record]:
         assert self.span_ns is not None
         begun.append(self.span_ns[0])
-        yield from original(self, wanted)
+        yield from original(self, wanted, since_ns)
 
     monkeypatch.setattr(McapFile, "messages", messages)
     with Bag(recordings(tmp_path / "bag", [[1, 2], [3, 4], [5, 6]])) as bag:

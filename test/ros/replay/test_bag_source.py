@@ -80,8 +80,8 @@ def test_what_is_no_depth_of_these_images_is_told_before_the_run(tmp_path: Path)
     with pytest.MonkeyPatch.context() as patch:
         original = Bag.messages
 
-        def messages(self: Bag, topics: Collection[str]) -> Iterator[BagMessage]:
-            for message in original(self, topics):
+        def messages(self: Bag, topics: Collection[str], *since_ns: int) -> Iterator[BagMessage]:
+            for message in original(self, topics, *since_ns):
                 yield BagMessage(message.topic, message.time_ns, wide) if message.topic == DEPTH else message
 
         patch.setattr(Bag, "messages", messages)
@@ -142,7 +142,9 @@ def test_calibrations_that_are_promised_and_not_there_cost_no_image(tmp_path: Pa
     path = write_mcap(tmp_path / "bag.mcap", [Stream("/camera/image", IMAGE_TYPE, images), Stream(info, INFO_TYPE, [(1, b"\0\1")])])
     with pytest.MonkeyPatch.context() as patch:  # as of a chunk that is lost, whose index is there
         original = Bag.messages
-        patch.setattr(Bag, "messages", lambda self, topics: original(self, [topic for topic in topics if topic != info]))
+        patch.setattr(
+            Bag, "messages", lambda self, topics, *since_ns: original(self, [topic for topic in topics if topic != info], *since_ns)
+        )
         source = BagSource(path)
         assert source.info_topic is None and len(list(source.stream())) == 1
         with pytest.raises(BagError, match="has no messages"):

@@ -146,8 +146,8 @@ def test_an_image_that_cannot_be_decoded_is_counted_and_the_rest_goes_on(
     with pytest.MonkeyPatch.context() as patch:
         original = Bag.messages
 
-        def messages(self: Bag, topics: Any) -> Any:
-            for message in original(self, topics):
+        def messages(self: Bag, topics: Any, *since_ns: int) -> Any:
+            for message in original(self, topics, *since_ns):
                 bad = message.topic == "/camera/image" and message.stamp_ns == START_NS + PERIOD_NS
                 yield type(message)(message.topic, message.time_ns, broken) if bad else message
 

@@ -1,0 +1,44 @@
+"""The engine that ``--on`` names, and how many workers it has where the user does not say."""
+
+from __future__ import annotations
+
+import os
+
+from depth_retrofit_ros.batch.engine import Engine, Job, Workers
+from depth_retrofit_ros.batch.local_engine import LocalEngine
+from depth_retrofit_ros.batch.ray_engine import RayEngine
+from depth_retrofit_ros.errors import UsageError
+
+LOCAL, RAY, RAY_CLIENT = "local", "ray", "ray://"
+CPUS_EACH = 4  # of a worker without a GPU, more of which hardly shorten a frame
+
+
+def choose_workers(count: int | None, gpus: float, device: str) -> Workers:
+    """count, gpus: as the user says, None and 0 where not; device: on which they compute, such as ``cpu``. Raises UsageError."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if device == "cpu":
+        if gpus:
+            raise UsageError(
+                "--gpus-per-worker is of workers on GPUs, and these compute on cpu: leave it out, or give --device cuda"
+            )
+        count = count or max(1, cpus // CPUS_EACH)
+        return Workers(count, max(1, cpus // count))
+    gpus = gpus or 1.0
+    if gpus > 1 and gpus != int(gpus):
+        raise UsageError(f"--gpus-per-worker {gpus:g}: give a share of one, such as 0.5, or a whole number")
+    if count is None:
+        import torch
+
+        count = max(1, int(torch.cuda.device_count() / gpus))
+    return Workers(count, max(1, cpus // count), gpus)
+
+
+def make_engine(where: str, job: Job, workers: Workers) -> Engine:
+    """where: ``local``, ``ray``, or ``ray://HOST:PORT``. Raises UsageError, SetupError."""
+    if where == LOCAL:
+        return LocalEngine(job, workers)
+    if where == RAY:
+        return RayEngine(job, workers, None)
+    if where.startswith(RAY_CLIENT) and len(where) > len(RAY_CLIENT):
+        return RayEngine(job, workers, where)
+    raise UsageError(f"--on {where} is no engine: give {LOCAL}, {RAY}, or {RAY_CLIENT}HOST:PORT")
