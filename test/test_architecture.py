@@ -153,8 +153,8 @@ def test_the_package_keeps_the_rules(sources: dict[str, str]) -> None:
 
 
 def test_every_adapter_is_one(sources: dict[str, str]) -> None:
-    packages = {info.package for info in BACKENDS.values()} | {"triton"}
-    assert packages - required() == {"MinkowskiEngine", "spconv", "triton"}
+    packages = {info.package for info in BACKENDS.values()} | {"triton", "fsspec"}
+    assert packages - required() == {"MinkowskiEngine", "spconv", "triton", "fsspec"}
     direct = {found.module for found in imports_of(sources) if found.at_load and found.name.split(".")[0] in packages - {"torch"}}
     assert direct == ADAPTERS
 

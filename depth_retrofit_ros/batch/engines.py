@@ -10,19 +10,22 @@ from depth_retrofit_ros.batch.ray_engine import RayEngine
 from depth_retrofit_ros.errors import UsageError
 
 LOCAL, RAY, RAY_CLIENT = "local", "ray", "ray://"
-CPUS_EACH = 4  # of a worker without a GPU, more of which hardly shorten a frame
+MOST_THREADS = 4
+"""Of a worker: more hardly shorten a frame. How many it has decides the last bits of what a CPU computes, so that they do not follow
+from the number of workers."""
 
 
-def choose_workers(count: int | None, gpus: float, device: str) -> Workers:
+def cpus() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_workers(count: int | None, threads: int, gpus: float, device: str) -> Workers:
     """count, gpus: as the user says, None and 0 where not; device: on which they compute, such as ``cpu``. Raises UsageError."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if device == "cpu":
         if gpus:
-            raise UsageError(
-                "--gpus-per-worker is of workers on GPUs, and these compute on cpu: leave it out, or give --device cuda"
-            )
-        count = count or max(1, cpus // CPUS_EACH)
-        return Workers(count, max(1, cpus // count))
+            raise UsageError("--gpus-per-worker is of workers on CUDA, and these compute on cpu: leave it out")
+        return Workers(count or max(1, cpus() // threads), threads)
     gpus = gpus or 1.0
     if gpus > 1 and gpus != int(gpus):
         raise UsageError(f"--gpus-per-worker {gpus:g}: give a share of one, such as 0.5, or a whole number")
@@ -30,7 +33,7 @@ def choose_workers(count: int | None, gpus: float, device: str) -> Workers:
         import torch
 
         count = max(1, int(torch.cuda.device_count() / gpus))
-    return Workers(count, max(1, cpus // count), gpus)
+    return Workers(count, threads, gpus)
 
 
 def make_engine(where: str, job: Job, workers: Workers) -> Engine:

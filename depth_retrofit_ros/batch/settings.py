@@ -20,7 +20,7 @@ class BatchSettings:
     normals: whether these are written too; sparse: file names of a sensor's depth of photos, see ``coarse.sparse_file``.
 
     Of bags: the topics as ``BagSource`` takes them; tolerance_s, align: of the reference with the image; frames: of each video and
-    bag the first so many; part_s: see ``BagSource.parts``.
+    bag the first so many; part_s: see ``BagSource.parts``. threads: of each worker, on which the last bits depend.
     """
 
     model: Mapping[str, Any]
@@ -37,6 +37,7 @@ class BatchSettings:
     align: Literal["none", "median", "scale-shift"] = "median"
     rectify: str = "auto"
     part_s: float = PART_S
+    threads: int = 1
 
     @property
     def temporal(self) -> bool:

@@ -96,7 +96,9 @@ def run(args: argparse.Namespace) -> int:
     found = find_items(args.inputs, out)
     _check_kinds(args, found.items)
     settings = _settings(args)
-    engine = make_chosen_engine(args, "depth_retrofit_ros.batch.work:batch_work", {"out": out, "settings": settings})
+    engine = make_chosen_engine(
+        args, settings.threads, "depth_retrofit_ros.batch.work:batch_work", {"out": out, "settings": settings}
+    )
     progress = Progress()
     passed_over = f", {found.passed_over} other files passed over" if found.passed_over else ""
     progress.say(f"{len(found.items)} inputs{passed_over}; {engine.described}")
@@ -132,6 +134,7 @@ def _check_kinds(args: argparse.Namespace, items: list[Item]) -> None:
 
 
 def _settings(args: argparse.Namespace) -> BatchSettings:
+    from depth_retrofit_ros.batch.engines import MOST_THREADS, cpus
     from depth_retrofit_ros.batch.settings import BatchSettings
     from depth_retrofit_ros.coarse.registry import find_model
 
@@ -159,6 +162,7 @@ def _settings(args: argparse.Namespace) -> BatchSettings:
         args.align,
         args.rectify,
         args.part,
+        args.threads or min(MOST_THREADS, cpus()),
     )
 
 

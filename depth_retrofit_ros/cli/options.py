@@ -119,21 +119,24 @@ def add_worker_options(parser: argparse.ArgumentParser, default: str | None = "l
     group.add_argument(
         "--on", default=default, metavar="local|ray|ray://HOST:PORT", help=f"{told} (default: {default or 'neither'})"
     )
-    told = "how many (default: one a GPU, or one for 4 CPUs)"
+    told = "how many (default: one a GPU, or as many as --threads leaves CPUs for)"
     group.add_argument("--workers", type=positive_int, metavar="N", help=told)
+    told = "of each; on a CPU the last bits of the results depend on them, on the number of workers nothing does"
+    many = "4, or as many CPUs as there are" if default else "all CPUs, as of this process alone"
+    group.add_argument("--threads", type=positive_int, metavar="N", help=f"{told} (default: {many})")
     told = "0.5 puts two on one (default: 1, where they compute on CUDA)"
     group.add_argument("--gpus-per-worker", type=positive, default=0.0, metavar="G", help=told)
 
 
-def make_chosen_engine(args: argparse.Namespace, factory: str, settings: Mapping[str, Any]) -> Engine:
-    """Of ``add_worker_options``; factory, settings: see ``batch.engine.Job``. Raises UsageError, SetupError."""
+def make_chosen_engine(args: argparse.Namespace, threads: int, factory: str, settings: Mapping[str, Any]) -> Engine:
+    """Of ``add_worker_options``; threads: of each worker; factory, settings: see ``Job``. Raises UsageError, SetupError."""
     from depth_retrofit_ros.batch.engine import Job
     from depth_retrofit_ros.batch.engines import choose_workers, make_engine
     from depth_retrofit_ros.device.choice import pick_device
 
     # A cluster's machine may have GPUs where this one has none.
     device = "cuda" if args.on != "local" and args.gpus_per_worker else pick_device(args.device).type
-    return make_engine(args.on, Job(factory, settings), choose_workers(args.workers, args.gpus_per_worker, device))
+    return make_engine(args.on, Job(factory, settings), choose_workers(args.workers, threads, args.gpus_per_worker, device))
 
 
 def check_coarse_options(args: argparse.Namespace, model: str = "auto") -> None:
