@@ -21,7 +21,7 @@ from depth_retrofit_ros.evaluation.metrics.coverage import BUDGETS
 from depth_retrofit_ros.evaluation.metrics.seams import Seams
 from depth_retrofit_ros.evaluation.report import comparison
 from depth_retrofit_ros.evaluation.report.contact_sheet import contact_sheet as make_sheet
-from depth_retrofit_ros.evaluation.report.page import Report
+from depth_retrofit_ros.evaluation.report.page import Report, pictures_of
 from depth_retrofit_ros.evaluation.report.results import image_entry, summarize
 from depth_retrofit_ros.evaluation.sequence import Answer, measure, upsampled
 from depth_retrofit_ros.frame import Frame
@@ -117,7 +117,7 @@ def page_pictures() -> dict[str, np.ndarray]:
         0.0,
     )
     report = Report()
-    report.add(result)
+    report.add(result.sample.name, pictures_of(result, 0))
     facts = {"align": "none", "budget": 0.1, "model": "m", "device": "cpu", "valid_m": [0.001, None], "notes": {}}
     html = report.html(summarize([image_entry(result)], facts))
     found = re.findall(r'alt="([^"]*)" src="data:image/(?:jpeg|png);base64,([^"]*)"', html)

@@ -29,6 +29,7 @@ NAMED_OTHERWISE = {
     "MinkowskiEngineBackend": "MinkowskiEngine",
     "foxglove": "foxglove-sdk",
 }  # module → distribution, which is known only where it is installed
+BATCH = ("batch", "sftp", "ray")
 SHARE = (
     "config/cameras.yaml",
     "config/pipeline.yaml",
@@ -148,8 +149,8 @@ def test_every_ros_package_that_we_import_is_declared(sources: list[Path], manif
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        (PACKAGE, ("depth-anything", "sharpdepth", "onnxruntime", "openvino", "view", "web", "train", "prv2-full")),
-        ("test", ("depth-anything", "sharpdepth", "onnxruntime", "openvino", "view", "web", "train", "prv2-full", "dev")),
+        (PACKAGE, ("depth-anything", "sharpdepth", "onnxruntime", "openvino", "view", "web", "train", "prv2-full", *BATCH)),
+        ("test", ("depth-anything", "sharpdepth", "onnxruntime", "openvino", "view", "web", "train", "prv2-full", *BATCH, "dev")),
     ],
 )
 def test_every_python_package_that_we_import_is_declared(

@@ -11,8 +11,8 @@ from depth_retrofit_ros.errors import UsageError
 
 LOCAL, RAY, RAY_CLIENT = "local", "ray", "ray://"
 MOST_THREADS = 4
-"""Of a worker: more hardly shorten a frame. How many it has decides the last bits of what a CPU computes, so that they do not follow
-from the number of workers."""
+"""Of a worker: more hardly shorten a frame. How many it has decides the last bits of what a CPU computes, and
+does not follow from the number of workers, on which nothing shall depend."""
 
 
 def cpus() -> int:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from depth_retrofit_ros.batch.engine import Engine
-from depth_retrofit_ros.errors import OutputError
+from depth_retrofit_ros.errors import DepthRetrofitError, OutputError
 
 POLL_S = 0.5
+RETRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +86,23 @@ def run_tasks(
                 tries[key] += 1
                 (suspects if kind == "lost" else again).append(task)
         waiting()
+
+
+def run_in_order(engine: Engine, tasks: Iterable[Any], take: Callable[[Any], None]) -> None:
+    """take: is given the result of each task, in the order of the tasks. Raises DepthRetrofitError for the first one that fails."""
+    held: dict[int, Any] = {}
+    due = 0
+
+    def done(key: str, value: Any) -> tuple[()]:
+        nonlocal due
+        held[int(key)] = value
+        while due in held:
+            take(held.pop(due))
+            due += 1
+        return ()
+
+    def failed(key: str, reason: str) -> None:
+        raise DepthRetrofitError(reason)
+
+    asked = (Asked(str(number), task) for number, task in enumerate(tasks))
+    run_tasks(engine, asked, RETRIES, done, failed, lambda: None)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depth_retrofit_ros.batch.schedule import RETRIES
 from depth_retrofit_ros.cli.options import (
     add_camera_options,
     add_model_options,
@@ -46,8 +47,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help=told)
     parser.add_argument("--out", required=True, metavar="URI", help="folder for the results, of this machine or remote")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out: what is done is not done again")
-    told = "of an input whose worker ended, or whose store broke off (default: 2)"
-    parser.add_argument("--retries", type=_count, default=2, metavar="N", help=told)
+    told = f"of an input whose worker ended, or whose store broke off (default: {RETRIES})"
+    parser.add_argument("--retries", type=_count, default=RETRIES, metavar="N", help=told)
     add_worker_options(parser)
     results = parser.add_argument_group("results")
     told = "16-bit PNG, float32 .npz, or of bags alone, an MCAP bag of each with depth and points (default: png)"

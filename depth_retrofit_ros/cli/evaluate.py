@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections import Counter
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.cli.coarse_maps import add_coarse_maps_options, check_coarse_maps_options, read_coarse_map
+from depth_retrofit_ros.cli.coarse_maps import add_coarse_maps_options, check_coarse_maps_options
+from depth_retrofit_ros.cli.evaluate_pairs import PairFigures, PairTask, PairWork
 from depth_retrofit_ros.cli.options import (
     add_model_options,
     add_temporal_option,
+    add_worker_options,
     check_coarse_options,
     chosen_model,
     chosen_preset,
+    make_chosen_engine,
     positive,
 )
 from depth_retrofit_ros.errors import ImageError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
-    from depth_retrofit_ros.coarse.base import CoarseModel
     from depth_retrofit_ros.evaluation.data.dataset import Pair
 
 ALIGNMENTS = ("none", "median", "scale-shift")
 SHOWN = ("edge_abs_rel", "flat_abs_rel", "see", "boundary_f1", "abs_rel", "delta1", "ms")
-FPS = 10.0
 _TOO_LARGE = "does not fit into memory: lower --budget, or scale the images and their depth down"
 
 
@@ -59,6 +58,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "--min-depth", type=positive, default=1e-3, metavar="M", help="nearer true depths count as unknown (default: 0.001)"
     )
     parser.add_argument("--max-depth", type=positive, metavar="M", help="farther true depths count as unknown (default: none does)")
+    told = "leave out what a clock decides, ms and the equal-time baseline: the JSON is repeatable, as with --on"
+    parser.add_argument("--no-times", action="store_true", help=told)
+    add_worker_options(parser, None)
     add_coarse_maps_options(parser)
     add_model_options(parser)
     add_temporal_option(parser)
@@ -70,66 +72,56 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate every pair. Returns 1 where memory ran out for some; the others are done."""
     check_coarse_maps_options(args)
-    from depth_retrofit_ros.coarse.stored import StoredCoarse
     from depth_retrofit_ros.device.choice import pick_device
-    from depth_retrofit_ros.device.faults import is_out_of_memory
-    from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
-    from depth_retrofit_ros.evaluation.evaluator import Evaluator, with_oracles
+    from depth_retrofit_ros.evaluation.data.dataset import find_pairs
     from depth_retrofit_ros.evaluation.report.page import Report
-    from depth_retrofit_ros.evaluation.report.results import class_table, image_entry, summarize, table, to_json
+    from depth_retrofit_ros.evaluation.report.results import class_table, summarize, table, to_json
     from depth_retrofit_ros.io.depth_files import make_folder, write_text
-    from depth_retrofit_ros.loading import load_second
-    from depth_retrofit_ros.refinement.registry import load_refiner
-    from depth_retrofit_ros.retrofit import Retrofit, no_temporal
-    from depth_retrofit_ros.temporal.steadiness import Steadiness
+    from depth_retrofit_ros.retrofit import no_temporal
 
     check_coarse_options(args)
     video = args.temporal == "on"
     if args.fps is not None and not video:
         raise UsageError("--fps is of a video: leave it out, or give --temporal on")
+    if video and args.on is not None:
+        raise UsageError("with --temporal on the images are one video, which one process answers: leave --on out, or that")
     if video and (reason := no_temporal(pick_device(args.device))):
         raise ModelError(reason)
     pairs = find_pairs(args.folder)
     for path in filter(None, (args.json, args.html)):
         make_folder(path.parent)
-    source = CoarseSource(args)
+    if not args.coarse:
+        args.model = chosen_model(args)
+    args.no_times |= args.on is not None
+    work = PairWork(args)
+    source = work.source
     print(
         f"{len(pairs)} images; coarse depth: {source.name}; alignment: {args.align}; of each image: bilinear -> refined", flush=True
     )
-    far = float("inf") if args.max_depth is None else args.max_depth
     preset = chosen_preset(args)
-    refiner = load_refiner(preset.refiner, pick_device(args.device), args.engine, args.refiner_precision)
-    first, by_engine = "" if args.coarse else source.name, (args.coarse_engine, args.allow_download)
-    second = load_second(preset.name, args.selector, args.second_model, first, args.device, *by_engine)
-    make = partial(Retrofit, temporal=Steadiness()) if video else Retrofit
-    evaluator = Evaluator(refiner, args.budget, args.align, (args.min_depth, far), preset, second, make=make)
-    report, entries, relative, remarks, selected = Report(), [], 0, Counter[str](), Counter[str]()
-    refined, bounded = [], 0
-    for number, pair in enumerate(pairs):
-        start = time.perf_counter()
-        try:
-            coarse = source(pair)
-            sample = read_pair(pair)
-            if video:
-                stamp_ns = round((number + 1) * 1e9 / (args.fps or FPS))
-                sample = replace(sample, frame=replace(sample.frame, stamp_ns=stamp_ns))
-            result = evaluator(sample, coarse)
-            result = with_oracles(result) if args.oracles else result
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            print(f"depth-retrofit: error: {pair.name} {_TOO_LARGE}", file=sys.stderr)
-            continue
-        if args.html is not None:
-            report.add(result)
-        entries.append(image_entry(result))
-        if isinstance(coarse, StoredCoarse):
-            remarks.update(coarse.remarks)
-            selected.update(filter(None, [coarse.selected_by(args.second_model)]))
-        refined.append(float(result.selected.mean()))
-        bounded += result.left_out > 0
-        relative += coarse.claim.source(trust_scale=False) is None
-        _print_line(entries[-1], time.perf_counter() - start)
+    report, remarks, selected = Report(), Counter[str](), Counter[str]()
+    entries: list[dict[str, Any]] = []
+    refined: list[float] = []
+    bounded = relative = 0
+    names = iter(pairs)
+
+    def take(figures: PairFigures | None) -> None:
+        nonlocal bounded, relative
+        name = next(names).name
+        if figures is None:
+            print(f"depth-retrofit: error: {name} {_TOO_LARGE}", file=sys.stderr)
+            return
+        if figures.pictures is not None:
+            report.add(name, figures.pictures)
+        entries.append(figures.entry)
+        remarks.update(figures.remarks)
+        selected.update(filter(None, [figures.selected_by]))
+        refined.append(figures.refined)
+        bounded += figures.bounded
+        relative += figures.relative
+        _print_line(entries[-1], figures.seconds)
+
+    _each(args, work, pairs, take)
     if not entries:
         raise ImageError(f"none of the {len(pairs)} images is evaluated: each {_TOO_LARGE}")
     notes = source.notes()
@@ -148,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
         notes["align"] = (
             f"{relative} of {len(pairs)} coarse maps do not claim metres by themselves, yet are measured so: see --align"
         )
-    document = summarize(entries, facts(args, source.name, str(coarse.device)) | {"notes": notes})
+    document = summarize(entries, facts(args, source.name, str(pick_device(args.device))) | {"notes": notes})
     print(f"\n{table(document, SHOWN)}\n\nmean |ln depth - ln truth| by class of pixels\n{class_table(document)}\n")
     if stated := document["summary"]["confidence"]:
         shown = (f"{name} " + ("unknown" if value is None else f"{value:.3f}") for name, value in stated.items())
@@ -164,46 +156,19 @@ def run(args: argparse.Namespace) -> int:
     return 0 if len(entries) == len(pairs) else 1
 
 
-class CoarseSource:
-    """Where the coarse depth of a pair comes from: one model for all, or a file for each."""
+def _each(args: argparse.Namespace, work: PairWork, pairs: list[Pair], take: Callable[[PairFigures | None], None]) -> None:
+    """take: is given the figures of each pair, in order."""
+    tasks = [PairTask(number, pair) for number, pair in enumerate(pairs)]
+    if args.on is None:
+        for task in tasks:
+            take(work.run(task))
+        return
+    from depth_retrofit_ros.batch.engines import cpus
+    from depth_retrofit_ros.batch.schedule import run_in_order
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self._args = args
-        self._model = None if args.coarse else _load(args)
-        self.name = f"files in {args.coarse.resolve().name}" if self._model is None else self._model.name
-
-    def __call__(self, pair: Pair) -> CoarseModel:
-        """Raises DatasetError for a file that is missing or not a coarse map."""
-        from depth_retrofit_ros.device.choice import pick_device
-
-        return self._model or read_coarse_map(self._args, pair.name, pick_device(self._args.device))
-
-    def notes(self) -> dict[str, str]:
-        """What a reader of the figures must know of this source."""
-        from depth_retrofit_ros.evaluation.baselines.equal_time import is_resizable
-
-        if self._model is None:
-            return {
-                "equal_time": "not applicable: stored coarse maps cannot be made again at a higher resolution",
-                "ms": "without the coarse model, whose output was stored",
-            }
-        if is_resizable(self._model):
-            return {}
-        return {"equal_time": f"not applicable: the input size of {self.name} is fixed"}
-
-
-def _load(args: argparse.Namespace) -> CoarseModel:
-    from depth_retrofit_ros.coarse.registry import load_coarse
-
-    return load_coarse(
-        chosen_model(args),
-        weights=args.weights,
-        device=args.device,
-        size=args.coarse_size,
-        allow_download=args.allow_download,
-        engine=args.coarse_engine,
-        precision=args.coarse_precision,
-    )
+    settings = {name: value for name, value in vars(args).items() if name != "run"}
+    with make_chosen_engine(args, args.threads or cpus(), "depth_retrofit_ros.cli.evaluate_pairs:pair_work", settings) as engine:
+        run_in_order(engine, tasks, take)
 
 
 def facts(args: argparse.Namespace, source: str, device: str) -> dict[str, Any]:

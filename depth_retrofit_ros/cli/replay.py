@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from depth_retrofit_ros.cli.options import (
     add_model_options,
     add_temporal_option,
     add_trust_option,
+    add_worker_options,
     chosen_model,
     domain_id,
+    make_chosen_engine,
     model_settings,
     positive,
     positive_int,
@@ -25,6 +28,8 @@ from depth_retrofit_ros.ros.environment import require_ros
 if TYPE_CHECKING:
     from depth_retrofit_ros.cli import Subparsers
     from depth_retrofit_ros.evaluation.report.summary import Summary
+    from depth_retrofit_ros.ros.replay.bag_source import BagSource
+    from depth_retrofit_ros.ros.replay.replay import Replay
 
 TOLD = {"abs_rel": "AbsRel", "edge_abs_rel": "at edges", "unaligned_abs_rel": "not aligned", "delta1": "δ1"}
 
@@ -81,6 +86,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add_model_options(parser)
     add_trust_option(parser)
     add_temporal_option(parser)
+    add_worker_options(parser, None)
     told = "of --temporal, with --every-frame: a frame of the bag's TF that stands still, such as odom, for the camera's motion"
     parser.add_argument("--motion-frame", default="", metavar="FRAME", help=told)
     parser.set_defaults(run=run)
@@ -90,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
     """Play, store, sum up."""
     if args.every_frame and (args.rate is not None or args.domain is not None):
         raise UsageError("--rate and --domain belong to --realtime: leave them out, or --every-frame")
+    if args.on is not None and not args.every_frame:
+        raise UsageError("--on shares what --every-frame answers: give that too, or leave it out")
     if args.motion_frame and not (args.every_frame and args.temporal == "on"):
         raise UsageError("--motion-frame belongs to --every-frame and --temporal on: give these too, or leave it out")
     out = Path(f"{args.bag.resolve().stem}_replay") if args.out is None else args.out
@@ -99,19 +107,12 @@ def run(args: argparse.Namespace) -> int:
 
     from depth_retrofit_ros.io.depth_files import copy_file, make_folder
     from depth_retrofit_ros.ros.replay.bag_source import BagSource
-    from depth_retrofit_ros.ros.replay.replay import Replay, replay
+    from depth_retrofit_ros.ros.replay.replay import Replay
 
     progress = Progress()
-    source = BagSource(
-        args.bag,
-        args.image_topic,
-        args.info_topic,
-        args.depth_topic,
-        args.tolerance,
-        args.frames,
-        args.rectify,
-        bool(args.motion_frame),
-    )
+    topics = args.image_topic, args.info_topic, args.depth_topic
+    given = (args.bag.absolute(), *topics, args.tolerance, args.frames, args.rectify, bool(args.motion_frame))
+    source = BagSource(*given)
     progress.say(f"{source.described}; {source.duration_s:.1f} s")
     copies = {"summary.json": args.json, "summary.html": args.html}
     for path in filter(None, copies.values()):
@@ -130,11 +131,28 @@ def run(args: argparse.Namespace) -> int:
         bag=True,
         align=args.align,
     )
-    summary = replay(source, how, out, progress.show, progress.say)
+    summary = _replay(args, given, source, how, out, progress)
     for name, path in copies.items():
         if path is not None:
             copy_file(out / name, path)
     return conclude(summary, out, progress)
+
+
+def _replay(
+    args: argparse.Namespace, given: tuple[Any, ...], source: BagSource, how: Replay, out: Path, progress: Progress
+) -> Summary:
+    """By this process, or by workers. given: what makes the source."""
+    from depth_retrofit_ros.ros.replay.replay import replay
+
+    if args.on is None:
+        return replay(source, how, out, progress.show, progress.say)
+    from depth_retrofit_ros.batch.engines import cpus
+    from depth_retrofit_ros.batch.shared_replay import run_shared
+
+    factory, settings = "depth_retrofit_ros.batch.shared_replay:replay_work", {"source": given, "how": how}
+    with make_chosen_engine(args, args.threads or cpus(), factory, settings) as engine:
+        progress.say(engine.described)
+        return replay(source, how, out.absolute(), progress.show, progress.say, partial(run_shared, engine))
 
 
 def conclude(summary: Summary, out: Path, progress: Progress) -> int:

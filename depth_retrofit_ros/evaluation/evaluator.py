@@ -76,7 +76,8 @@ class Evaluator:
 
     align: see ``alignment.fit``; valid_m: (min, max), depths outside of which the truth counts as unknown; preset: of the parts
     beside the refiner; second: the model whose disagreement selects pixels, None to select by uncertainty; upsamplers: the
-    baselines that are measured, ``bilinear`` always; make: what all of it is given to, as ``Retrofit`` is.
+    baselines that are measured, ``bilinear`` always; make: what all of it is given to, as ``Retrofit`` is;
+    timed: whether what a clock decides is measured, ``ms`` and ``equal_time``: no two runs agree in it.
     """
 
     def __init__(
@@ -89,9 +90,10 @@ class Evaluator:
         second: CoarseModel | None = None,
         upsamplers: Collection[str] = tuple(UPSAMPLERS),
         make: Make = Retrofit,
+        timed: bool = True,
     ) -> None:
         self.refiner, self.budget, self.align, self.valid_m = refiner, budget, align, valid_m
-        self.preset, self.second, self.make = preset, second, make
+        self.preset, self.second, self.make, self.timed = preset, second, make, timed
         self._upsamplers = {name: made for name, made in UPSAMPLERS.items() if name in {"bilinear", *upsamplers}}
         self._equal_time_px: dict[tuple[int, ...], int] = {}
         self._warm: set[tuple[int, ...]] = set()
@@ -104,7 +106,7 @@ class Evaluator:
         recorder = _Recorder(coarse)
         other = None if self.second is None else _Recorder(self.second)
         retrofit = self.make(recorder, self.refiner, self.budget, parts=self.preset.parts(coarse), second=other)
-        if frame.image.shape not in self._warm:
+        if self.timed and frame.image.shape not in self._warm:
             retrofit(frame)
             self._warm.add(frame.image.shape)
         start = time.perf_counter()
@@ -124,6 +126,8 @@ class Evaluator:
             ms["equal_time"] = 1e3 * (time.perf_counter() - start)
         maps["base"], ms["base"] = base, result.times_ms["coarse"] + result.times_ms["upsample"]
         maps["refined"], ms["refined"] = refined, refined_ms
+        if not self.timed:
+            ms = dict.fromkeys(ms, float("nan"))
 
         if recorder.prediction.unknown is not None:  # every way to the frame's size is measured where there is something to bring
             maps = {name: depth if name == "equal_time" else np.where(np.isnan(base), base, depth) for name, depth in maps.items()}
@@ -168,7 +172,7 @@ class Evaluator:
 
     def _long_side(self, coarse: CoarseModel, frame: Frame, limit_ms: float) -> int | None:
         """Of the equal-time baseline, found once per image size."""
-        if not is_resizable(coarse):
+        if not self.timed or not is_resizable(coarse):
             return None
         if frame.image.shape not in self._equal_time_px:
             self._equal_time_px[frame.image.shape] = highest_resolution(coarse, frame, limit_ms)

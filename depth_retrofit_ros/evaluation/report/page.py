@@ -42,19 +42,24 @@ img { display: block; max-width: 100% } h2 { margin-top: 2em; border-top: 1px so
 )
 
 
+def pictures_of(result: Evaluated, number: int) -> str:
+    """The pictures of one image, encoded; number: another one of each image of a page."""
+    gallery = Gallery(f"pictures-{number}")
+    shown = overviews(result).items()
+    figures = [gallery.photo(title, picture, OVERVIEW_PX, ENLARGED_PX, 80) for title, picture in shown]
+    crops = [_crop_row(title, crop, gallery) for title, crop in edge_crops(result).items()]
+    return gallery.html("\n".join(figures + crops))
+
+
 class Report:
     """Collects images one after the other, keeping only their encoded pictures."""
 
     def __init__(self) -> None:
         self._pictures: dict[str, str] = {}
 
-    def add(self, result: Evaluated) -> None:
-        """Encode the pictures of one image."""
-        gallery = Gallery(f"pictures-{len(self._pictures)}")
-        shown = overviews(result).items()
-        figures = [gallery.photo(title, picture, OVERVIEW_PX, ENLARGED_PX, 80) for title, picture in shown]
-        crops = [_crop_row(title, crop, gallery) for title, crop in edge_crops(result).items()]
-        self._pictures[result.sample.name] = gallery.html("\n".join(figures + crops))
+    def add(self, name: str, pictures: str) -> None:
+        """Of an image of this name, see ``pictures_of``."""
+        self._pictures[name] = pictures
 
     def html(self, document: Entry) -> str:
         """The page for the document of ``results.summarize``, with the pictures of the images that were added."""
@@ -157,7 +162,7 @@ def _image_table(images: Sequence[Entry]) -> str:
         name = escape(entry["name"], quote=True)
         rows.append(
             f'<tr><td><a href="#{name}">{name}</a></td>{cells}<td>{"–" if covered is None else f"{covered:.1%}"}</td>'
-            f"<td>{after['ms']:.0f}</td></tr>"
+            f"<td>{'–' if after['ms'] is None else format(after['ms'], '.0f')}</td></tr>"
         )
     return f"<table>{''.join(rows)}</table>"
 

@@ -71,6 +71,13 @@ class RunFolder:
         write_depth_npz(path, depth, stamp_ns, metric, camera, **more)
         self.stored.append(StoredDepth(path, stamp_ns, metric))
 
+    def adopt(self, path: Path, stamp_ns: int, metric: bool) -> None:
+        """A depth that another folder of this file system stored, as the next one of this."""
+        target = self._frames / f"{len(self.stored):06d}.npz"
+        with writing(target):
+            path.replace(target)
+        self.stored.append(StoredDepth(target, stamp_ns, metric))
+
     def write_pictures(self, frames: Iterable[tuple[StoredDepth, Frame | None]]) -> None:
         """16-bit PNG of stored depth and, where its image is known, a preview beside that."""
         for entry, frame in frames:

@@ -109,10 +109,11 @@ class BagSource:
         return [*self._remarks, *(self._references.remarks if self._references is not None else ())]
 
     def parts(self, seconds: float, warm: int = 0) -> list[BagPart]:
-        """Its images in parts of so many seconds of recording, see ``bag_parts.divided``; reads all of it once."""
+        """Its images in parts of so many seconds of recording, see ``bag_parts.divided``; reads all of it once, and
+        notes what ``stream`` would."""
 
         def inputs() -> Iterator[tuple[BagMessage, bool]]:
-            images = 0
+            images, before_ns = 0, None
             with Bag(self._path) as bag:
                 if (first := self._first_info(bag)) is not None:
                     yield first, False
@@ -121,8 +122,11 @@ class BagSource:
                     if is_image and images == self._limit:
                         break
                     images += is_image
-                    if is_image or self._info(message) is not None:
-                        yield message, is_image
+                    if not is_image and self._info(message) is None:
+                        continue
+                    self._gap_s(0 if before_ns is None else message.time_ns - before_ns)
+                    before_ns = message.time_ns
+                    yield message, is_image
                 self._note(bag.problems)
 
         return divided(inputs(), seconds, warm)

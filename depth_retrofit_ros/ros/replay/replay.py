@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ MAX_NS = 1 << 63
 EVALUATED = 30  # answers of a real-time run
 
 Say = Callable[[str], None]
+RunEvery: TypeAlias = "Callable[[Any, Replay, RunFolder, OutputBag | None, Say], RunResult]"
 
 
 def evenly(numbers: Sequence[int]) -> Collection[int]:
@@ -134,15 +135,16 @@ def whole(path: Path) -> str:
     return str(path.expanduser().absolute())
 
 
-def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say) -> Summary:
-    """Run, store, compare, sum up into ``out``. progress: told what happens now; say: told results, line by line.
+def replay(source: Source, how: Replay, out: Path, progress: Say, say: Say, answer: RunEvery | None = None) -> Summary:
+    """Run, store, compare, sum up into ``out``. progress: told what happens now; say: told results, line by line. answer: who
+    answers every frame, None for this process.
 
     Raises GraphError, BagError, OutputError, ModelError, WeightsError.
     """
     folder = RunFolder(out)
     with OutputBag(out / "bag") if how.bag else nullcontext() as bag:
         if how.mode == "every-frame":
-            run = _run_every_frame(source, how, folder, bag, progress)
+            run = (answer or run_here)(source, how, folder, bag, progress)
         else:
             run = _run_realtime(source, how, folder, bag, progress, say)
     say(run.delivery.line())
@@ -217,7 +219,9 @@ def _run_realtime(source: Source, how: Replay, folder: RunFolder, bag: OutputBag
     return run_live(plan, copied(source, source.stream(), bag), store, progress, None if bag is None else bag.write, say)
 
 
-def _run_every_frame(source: Source, how: Replay, folder: RunFolder, bag: OutputBag | None, progress: Say) -> RunResult:
+def run_here(source: Source, how: Replay, folder: RunFolder, bag: OutputBag | None, progress: Say) -> RunResult:
+    """Every frame by this process. Raises what ``run_every_frame`` does."""
+
     def store(number: int, recorded: RecordedDepth, observed: Observed) -> None:
         folder.store(recorded.index, recorded.stamp_ns, recorded.depth, recorded.metric, recorded.camera, observed.inside())
 

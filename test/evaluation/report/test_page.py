@@ -18,7 +18,7 @@ from depth_retrofit_ros.coarse.stored import StoredCoarse
 from depth_retrofit_ros.evaluation.data.dataset import Sample
 from depth_retrofit_ros.evaluation.evaluator import METHODS, Evaluated, Evaluator, with_oracles
 from depth_retrofit_ros.evaluation.report import pictures
-from depth_retrofit_ros.evaluation.report.page import Report
+from depth_retrofit_ros.evaluation.report.page import Report, pictures_of
 from depth_retrofit_ros.evaluation.report.results import image_entry, summarize
 from depth_retrofit_ros.evaluation.report.zoomable import Gallery
 from depth_retrofit_ros.io.color_map import UNKNOWN_RGB
@@ -73,8 +73,8 @@ def evaluated(scene: Sample) -> Evaluated:
 
 def page(results: list[Evaluated]) -> tuple[str, Page]:
     report = Report()
-    for one in results:
-        report.add(one)
+    for number, one in enumerate(results):
+        report.add(one.sample.name, pictures_of(one, number))
     text = report.html(summarize([image_entry(one) for one in results], FACTS))
     return text, Page(text)
 
