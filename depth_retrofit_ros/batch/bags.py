@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,30 +44,35 @@ def answer_bag(
     source, part = _source(path, settings), task.part
     assert part is not None
     from depth_retrofit_ros.ros.replay.every_frame import EveryFrame, run_every_frame
+    from depth_retrofit_ros.ros.replay.live_run import NODE
     from depth_retrofit_ros.ros.replay.output_bag import OutputBag
     from depth_retrofit_ros.ros.replay.replay import copied
 
     rows: dict[int, Row] = {}
+    total_ms: list[float | None] = [None]  # of the newest image; its statistics come before its depth is stored
     references = _References(source, part.first + part.count, settings) if settings.depth_topic is not None else None
 
     def store(number: int, recorded: RecordedDepth, observed: Observed) -> None:
         result = observed.last
         row: Row = {"frame": part.first + number, "stamp_ns": recorded.stamp_ns, **described(result)}
-        row["metric"] = recorded.metric
+        row |= {"metric": recorded.metric, "total_ms": total_ms[0]}
         outputs.write(f"{task.item.name}/{part.first + number:06d}", recorded.depth, result, row)
         if references is not None:
             row |= references.accuracy(part.first + number, recorded, observed)
         rows[number] = row
 
-    plan = EveryFrame(source.types, source.image_topic, source.info_topic, _parameters(settings), part.warm, ("depth",))
-    if settings.depth == "bag":
-        plan = replace(plan, outputs=("depth", "points"))
-        with OutputBag(staging / "bag") as bag:
-            run = run_every_frame(plan, copied(source, source.stream(part), bag), store, bag.write, _silent, retrofit)
-        for file in sorted((staging / "bag").iterdir()):
-            outputs.publish(file, f"{task.item.name}/{file.name}")
-    else:
-        run = run_every_frame(plan, source.stream(part), store, _dropped, _silent, retrofit)
+    def keep(topic: str, message: Any) -> None:
+        if topic == f"{NODE}/frame_stats":
+            total_ms[0] = round(message.total_ms, 3)
+        if bag is not None:
+            bag.write(topic, message)
+
+    plan = EveryFrame(source.types, source.image_topic, source.info_topic, _parameters(settings), part.warm)
+    with OutputBag(staging / "bag") if settings.depth == "bag" else nullcontext() as bag:
+        plan = plan if bag is not None else replace(plan, outputs=("depth",))
+        run = run_every_frame(plan, copied(source, source.stream(part), bag), store, keep, _silent, retrofit)
+    for file in sorted((staging / "bag").glob("*")):
+        outputs.publish(file, f"{task.item.name}/{file.name}")
     if run.playback.played != part.count:
         raise BagError(f"{path.name} gave {run.playback.played} images where it had {part.count} before: it is damaged, or changed")
     if not rows:
@@ -113,6 +119,3 @@ def _parameters(settings: BatchSettings) -> dict[str, str | float]:
 
 
 def _silent(text: str) -> None: ...
-
-
-def _dropped(topic: str, message: Any) -> None: ...

@@ -31,8 +31,8 @@ def run_tasks(
     waiting: Callable[[], None],
 ) -> None:
     """asked: is taken from only as workers have room. done: takes key and result, and gives tasks that follow from it, which go
-    first. failed: takes key and reason, one line. waiting: called every now and then. retries: of a task whose worker ended, or
-    whose store broke off.
+    first. failed: takes key and reason, one line. waiting: called every now and then. retries: of a task whose store broke off, or
+    whose worker ended while it was alone there.
 
     Raises OutputError where nothing more can be written, and what the others raise.
     """
@@ -43,6 +43,8 @@ def run_tasks(
     ready: deque[Asked] = deque()  # one look ahead into ``rest``
     at_work: dict[str, Asked] = {}
     tries: Counter[str] = Counter()
+    suspected: set[str] = set()
+    uncounted: set[str] = set()
 
     def looked_ahead(count: int) -> bool:
         while len(ready) < count:
@@ -76,15 +78,21 @@ def run_tasks(
             return
         for key, kind, value in engine.wait(POLL_S):
             task = at_work.pop(key)
+            tries[key] += 1
+            if kind == "lost" and key not in suspected and retries:
+                uncounted.add(key)  # its neighbor may be what ended the worker
             if kind == "done":
+                del tries[key]
                 following.extend(done(key, value))
             elif kind == "stop":
                 raise OutputError(value)
-            elif kind == "failed" or tries[key] >= retries:
-                failed(key, value if kind == "failed" or not retries else f"{value} (tried {retries + 1} times)")
+            elif kind == "failed" or tries[key] - (key in uncounted) > retries:
+                failed(key, value if kind == "failed" or tries[key] == 1 else f"{value} (tried {tries[key]} times)")
+            elif kind == "lost":
+                suspected.add(key)
+                suspects.append(task)
             else:
-                tries[key] += 1
-                (suspects if kind == "lost" else again).append(task)
+                again.append(task)
         waiting()
 
 

@@ -56,8 +56,8 @@ class PartTask:
 
 @dataclass(frozen=True, slots=True)
 class PartResult:
-    """A ``RunResult`` as plain data: messages as their bytes, events as pairs. root: the part's folder; stored: path, stamp and unit
-    of each depth."""
+    """A ``RunResult`` as plain data: messages as their bytes, events as pairs. root: the part's folder; stored: path, stamp and
+    unit of each depth."""
 
     root: Path
     images: list[tuple[int, int]]
