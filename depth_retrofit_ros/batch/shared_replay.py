@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -211,11 +212,14 @@ class _Merged:
 
 
 def _copied(source: BagSource, part: BagPart, bag: OutputBag) -> Iterator[TimedMessage]:
-    """The part's messages, each copied to the bag; not the camera_info before it, which the part before has."""
+    """The part's messages, each copied to the bag; not the camera_info ahead of its first image, which the part before has."""
     stream = source.stream(part)
-    if part.first and source.info_topic is not None:
-        for _ in part.infos():
-            yield next(stream)
+    if part.first:
+        for message in stream:
+            if message.topic == source.image_topic:
+                stream = chain((message,), stream)
+                break
+            yield message
     yield from copied(source, stream, bag)
 
 
