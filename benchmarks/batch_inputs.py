@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the shows and figures of ``depth-retrofit batch`` are made of: images and bags of the demo's film.
 
-    python benchmarks/batch_inputs.py out/inputs --images 200 --bags 10 --frames 12
+python benchmarks/batch_inputs.py out/inputs --images 200 --bags 10 --frames 12
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def _replay(
     from depth_retrofit_ros.batch.engines import cpus
     from depth_retrofit_ros.batch.shared_replay import run_shared
 
-    factory, settings = "depth_retrofit_ros.batch.shared_replay:replay_work", {"source": given, "how": how}
+    factory, settings = "depth_retrofit_ros.ros.replay.shared_parts:replay_work", {"source": given, "how": how}
     with make_chosen_engine(args, args.threads or cpus(), factory, settings) as engine:
         progress.say(engine.described)
         return replay(source, how, out.absolute(), progress.show, progress.say, partial(run_shared, engine))

@@ -73,7 +73,7 @@ def test_a_replay_in_parts_has_the_json_of_one_process(bag: Path, tmp_path: Path
         assert [at for at, _ in messages] == [at for at, _ in others]
         for (_, here), (_, there) in zip(messages, others, strict=True):
             np.testing.assert_array_equal(getattr(here, "data", ()), getattr(there, "data", ()))
-            assert here.header == there.header
+            assert repr(here.header) == repr(there.header)
     with Bag(parts / "bag") as written:
         assert written.topics[f"{NODE}/frame_stats"].count == 5
     played = [float(line.split(",")[1]) for line in (parts / "frames.csv").read_text().splitlines()[1:]]
