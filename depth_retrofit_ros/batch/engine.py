@@ -35,7 +35,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """count: how many; threads: CPUs for each; gpus: devices for each, a half for two on one."""
+    """count: how many, 0 for as many as a cluster has room for; threads: CPUs for each; gpus: devices for each."""
 
     count: int
     threads: int
@@ -61,10 +61,11 @@ class Work(Protocol):
 class Engine(Protocol):
     """``with engine: ...`` has workers. Raises SetupError where none becomes ready, or what making their work raises.
 
-    busy: tasks that are at work; workers: how many there are, for a summary in words: described.
+    busy: tasks that are at work; workers: how many there are; described: in words, for a summary.
     """
 
-    described: str
+    @property
+    def described(self) -> str: ...
 
     def __enter__(self) -> Engine: ...
     def __exit__(self, *of_error: object) -> None: ...
@@ -105,10 +106,14 @@ class Servant:
         except Exception as error:
             return Outcome(key, _kind(error), _line(error))
 
+    def leave(self) -> None:
+        """Nobody wants what is at work."""
+        self._work.close()
+
     def close(self) -> None:
         """No more tasks come."""
-        self._work.close()
         self._compute.shutdown()
+        self._work.close()
 
 
 def _made(job: Job) -> Work:

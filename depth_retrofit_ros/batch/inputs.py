@@ -130,7 +130,7 @@ def _of_disk(text: str, uri: Uri, out: Path | None) -> Iterator[Item | None]:
 
 def _of_folder(path: Path, out: Path | None) -> Iterator[Item | None]:
     """A bag, or what is in it and below it."""
-    for below, folders, names in os.walk(path):
+    for below, folders, names in os.walk(path, onerror=_refused):
         here = Path(below)
         if out is not None and here == out:
             folders.clear()
@@ -143,6 +143,10 @@ def _of_folder(path: Path, out: Path | None) -> Iterator[Item | None]:
         for name in sorted(names):
             kind = kind_of(name)
             yield None if kind == "unknown" else Item(Uri("file", str(here / name)), kind)
+
+
+def _refused(error: OSError) -> None:
+    raise UsageError(f"cannot look into {error.filename} ({error.strerror}): check its permissions, or leave it out")
 
 
 def _of_store(uri: Uri) -> Iterator[Item | None]:

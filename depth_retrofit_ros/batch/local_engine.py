@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -130,8 +131,11 @@ class LocalEngine:
     def _start(self, number: int) -> None:
         here, there = self._context.Pipe()
         log = Path(self._logs.name) / f"{number}.log"
+        own = log.with_suffix("")  # for whatever it makes for a while; what a worker that ended has left goes with it
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir()
         process = self._context.Process(target=_serve, args=(there, self._job, str(log)), name=f"worker {number}", daemon=True)
-        with _environment(self._settings, number):
+        with _environment(self._settings, number, own):
             process.start()
         there.close()
         self._slots[number] = _Slot(process, here, log)
@@ -143,9 +147,9 @@ class _Slot:
 
 
 @contextmanager
-def _environment(workers: Workers, number: int) -> Iterator[None]:
+def _environment(workers: Workers, number: int, folder: Path) -> Iterator[None]:
     """What a worker inherits: libraries look at it when they are loaded."""
-    values = dict.fromkeys(THREADS, str(workers.threads))
+    values = {**dict.fromkeys(THREADS, str(workers.threads)), "TMPDIR": str(folder)}
     if workers.gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         names = [name for name in visible.split(",") if name]
@@ -204,6 +208,7 @@ def _serve(connection: Connection, job: Job, log: str) -> None:
         try:
             key, task = connection.recv()
         except (EOFError, OSError):
+            servant.leave()
             os._exit(0)  # what is at work is whole or not there
         threading.Thread(target=serve, args=(key, task), daemon=True).start()
 

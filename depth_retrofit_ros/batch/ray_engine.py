@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,18 +18,17 @@ from depth_retrofit_ros.errors import SetupError
 
 LOOPBACK = "127.0.0.1"
 ADDRESS = "RAY_ADDRESS"
+_END_S = 5.0  # that an actor has to tidy up
 
 
 class RayEngine:
-    """See ``Engine``. address: ``ray://HOST:PORT``; None for the cluster that ``RAY_ADDRESS`` names or, without, one of our own."""
+    """See ``Engine``. workers: of a count of 0, as many as the cluster has room for. address: ``ray://HOST:PORT``; None for the
+    cluster that ``RAY_ADDRESS`` names or, without, one of our own."""
 
     def __init__(self, job: Job, workers: Workers, address: str | None) -> None:
         if find_spec("ray") is None:
             raise SetupError("--on ray needs ray: pip install 'depth_retrofit_ros[ray]', on every machine of the cluster")
-        where = address or os.environ.get(ADDRESS) or "a cluster of its own on this machine"
-        devices = f", {workers.gpus:g} GPU each" if workers.gpus else ""
-        actors = f"{workers.count} Ray actor{'s' if workers.count > 1 else ''}"
-        self.described = f"{actors}, {workers.threads} CPUs each{devices}, on {where}"
+        self._where = address or os.environ.get(ADDRESS) or "a cluster of its own on this machine"
         self._job, self._settings, self._address = job, workers, address
         self._rooms = Rooms()
         self._actors: dict[int, Any] = {}
@@ -52,6 +53,8 @@ class RayEngine:
             line = (str(error).splitlines() or [type(error).__name__])[0]
             raise SetupError(f"Ray does not answer at {given or LOOPBACK} ({line}): start it, or use --on local") from None
         try:
+            if not self._settings.count:
+                self._settings = replace(self._settings, count=_fitting(self._settings, ray.cluster_resources()))
             for number in range(self._settings.count):
                 self._start(number)
             while not any(number in self._rooms for number in self._actors):
@@ -64,10 +67,21 @@ class RayEngine:
     def __exit__(self, *of_error: object) -> None:
         import ray
 
+        leaving = [actor.leave.remote() for number, actor in self._actors.items() if number in self._rooms]
+        if leaving:
+            ray.wait(leaving, num_returns=len(leaving), timeout=_END_S)
         for actor in self._actors.values():
             ray.kill(actor)
         self._actors.clear()
         ray.shutdown()
+
+    @property
+    def described(self) -> str:
+        """See ``Engine``."""
+        workers = self._settings
+        devices = f", {workers.gpus:g} GPU each" if workers.gpus else ""
+        actors = f"{workers.count or 'as many'} Ray actor{'s' * (workers.count != 1)}{'' if workers.count else ' as fit'}"
+        return f"{actors}, {workers.threads} CPUs each{devices}, on {self._where}"
 
     @property
     def busy(self) -> int:
@@ -140,10 +154,20 @@ class RayEngine:
         import ray
 
         variables = dict.fromkeys(THREADS, str(self._settings.threads))
-        make = ray.remote(num_cpus=self._settings.threads, num_gpus=self._settings.gpus, max_concurrency=2, max_restarts=0)(_Actor)
+        make = ray.remote(num_cpus=self._settings.threads, num_gpus=self._settings.gpus, max_concurrency=3, max_restarts=0)(_Actor)
         actor = make.options(runtime_env={"env_vars": variables}).remote()
         self._actors[number] = actor
         self._refs[actor.begin.remote(self._job)] = (number, "")
+
+
+def _fitting(workers: Workers, resources: Mapping[str, float]) -> int:
+    """How many of these a cluster has room for. Raises SetupError for none."""
+    count = int(resources.get("CPU", 0.0) // workers.threads)
+    if workers.gpus:
+        count = min(count, int(resources.get("GPU", 0.0) / workers.gpus))
+    if count < 1:
+        raise SetupError(f"the cluster has no room for a worker ({dict(resources)}): give fewer --threads or --gpus-per-worker")
+    return count
 
 
 class _Actor:
@@ -158,6 +182,10 @@ class _Actor:
         except DepthRetrofitError as error:
             return error
         return None
+
+    def leave(self) -> None:
+        """Nobody wants what is at work."""
+        self._servant.leave()
 
     def run(self, key: str, task: Any) -> tuple[str, str, Any]:
         """See ``Servant``."""

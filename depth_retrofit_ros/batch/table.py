@@ -111,6 +111,11 @@ def _rows(seal: Row, sums: _Sums, lines: Any) -> Iterator[Row]:
         yield whole
 
 
+def _plain(value: Any) -> Any:
+    """A text without what is no UTF-8, such as bytes of a file's name, which becomes its escape."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+
 def _write(file: Any, rows: Iterator[Row]) -> None:
     arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     types = {"bool": arrow.bool_(), **{name: getattr(arrow, name)() for name in set(COLUMNS.values()) - {"bool"}}}
@@ -118,7 +123,7 @@ def _write(file: Any, rows: Iterator[Row]) -> None:
     with parquet.ParquetWriter(str(file), schema) as writer:
         group: list[Row] = []
         for row in rows:
-            group.append({name: row.get(name) for name in COLUMNS})
+            group.append({name: _plain(row.get(name)) for name in COLUMNS})
             if len(group) == _GROUP:
                 writer.write_table(arrow.Table.from_pylist(group, schema))
                 group = []

@@ -19,6 +19,7 @@ from depth_retrofit_ros.cli.options import (
     chosen_model,
     given_camera,
     make_chosen_engine,
+    make_paths_whole,
     model_settings,
     positive,
     positive_int,
@@ -93,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.cli.progress import Progress
 
     require_table()
+    make_paths_whole(args, "sparse_depth")
     out = parse(args.out)
     found = find_items(args.inputs, out)
     _check_kinds(args, found.items)
@@ -154,7 +156,7 @@ def _settings(args: argparse.Namespace) -> BatchSettings:
         args.depth,
         args.confidence,
         args.normals,
-        None if args.sparse_depth is None else args.sparse_depth.absolute(),
+        args.sparse_depth,
         args.frames,
         args.image_topic,
         args.info_topic,

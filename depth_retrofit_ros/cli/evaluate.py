@@ -19,6 +19,7 @@ from depth_retrofit_ros.cli.options import (
     chosen_model,
     chosen_preset,
     make_chosen_engine,
+    make_paths_whole,
     positive,
 )
 from depth_retrofit_ros.errors import ImageError, ModelError, UsageError
@@ -87,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("with --temporal on the images are one video, which one process answers: leave --on out, or that")
     if video and (reason := no_temporal(pick_device(args.device))):
         raise ModelError(reason)
+    if args.on is not None:
+        make_paths_whole(args, "folder", "coarse")
     pairs = find_pairs(args.folder)
     for path in filter(None, (args.json, args.html)):
         make_folder(path.parent)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -97,6 +99,18 @@ def model_settings(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in (*SHARED, "budget", "allow_download")}
 
 
+def make_paths_whole(args: argparse.Namespace, *names: str) -> None:
+    """For workers, whose folder may be another. names: of the options, beside those of ``add_model_options``."""
+    for name in ("weights", *names):
+        if (path := getattr(args, name)) is not None:
+            setattr(args, name, path.expanduser().absolute())
+    from depth_retrofit_ros.preset_names import AUTO
+    from depth_retrofit_ros.refinement.registry import REFINERS
+
+    if args.refiner not in (*AUTO, *REFINERS):
+        args.refiner = str(Path(args.refiner).expanduser().absolute())
+
+
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
     """What only the user can know of a model whose metres hold for one camera, or on one kind of scenes."""
     parser.add_argument(
@@ -119,7 +133,7 @@ def add_worker_options(parser: argparse.ArgumentParser, default: str | None = "l
     group.add_argument(
         "--on", default=default, metavar="local|ray|ray://HOST:PORT", help=f"{told} (default: {default or 'neither'})"
     )
-    told = "how many (default: one a GPU, or as many as --threads leaves CPUs for)"
+    told = "how many (default: one a GPU, or as many as --threads leaves CPUs for; of a cluster, as many as it has room for)"
     group.add_argument("--workers", type=positive_int, metavar="N", help=told)
     told = "of each; on a CPU the last bits of the results depend on them, on the number of workers nothing does"
     many = "4, or as many CPUs as there are" if default else "all CPUs, as of this process alone"
@@ -131,12 +145,16 @@ def add_worker_options(parser: argparse.ArgumentParser, default: str | None = "l
 def make_chosen_engine(args: argparse.Namespace, threads: int, factory: str, settings: Mapping[str, Any]) -> Engine:
     """Of ``add_worker_options``; threads: of each worker; factory, settings: see ``Job``. Raises UsageError, SetupError."""
     from depth_retrofit_ros.batch.engine import Job
-    from depth_retrofit_ros.batch.engines import choose_workers, make_engine
+    from depth_retrofit_ros.batch.engines import RAY, RAY_CLIENT, choose_workers, make_engine
+    from depth_retrofit_ros.batch.ray_engine import ADDRESS
     from depth_retrofit_ros.device.choice import pick_device
 
     # A cluster's machine may have GPUs where this one has none.
     device = "cuda" if args.on != "local" and args.gpus_per_worker else pick_device(args.device).type
-    return make_engine(args.on, Job(factory, settings), choose_workers(args.workers, threads, args.gpus_per_worker, device))
+    workers = choose_workers(args.workers, threads, args.gpus_per_worker, device)
+    if args.workers is None and (args.on.startswith(RAY_CLIENT) or (args.on == RAY and ADDRESS in os.environ)):
+        workers = replace(workers, count=0)
+    return make_engine(args.on, Job(factory, settings), workers)
 
 
 def check_coarse_options(args: argparse.Namespace, model: str = "auto") -> None:

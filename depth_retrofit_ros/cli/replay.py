@@ -17,6 +17,7 @@ from depth_retrofit_ros.cli.options import (
     chosen_model,
     domain_id,
     make_chosen_engine,
+    make_paths_whole,
     model_settings,
     positive,
     positive_int,
@@ -109,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
     from depth_retrofit_ros.ros.replay.bag_source import BagSource
     from depth_retrofit_ros.ros.replay.replay import Replay
 
+    if args.on is not None:
+        make_paths_whole(args)
     progress = Progress()
     topics = args.image_topic, args.info_topic, args.depth_topic
     given = (args.bag.absolute(), *topics, args.tolerance, args.frames, args.rectify, bool(args.motion_frame))
