@@ -4,7 +4,7 @@ reading and storing cost, of which docs/scale.md is made.
 
     python benchmarks/batch_rate.py --work out/rate --json benchmarks/results/batch_rate.json
 
-The bag lasts ten minutes: 1920x1080, JPEG, an image every two seconds. Both are given one thread. Times of ``replay`` are from its
+The bag lasts ten minutes: 1920x1080, JPEG, an image every ten seconds. Both are given one thread. Times of ``replay`` are from its
 first image to its last answer; those of ``batch`` are what its worker tells of each part: reading, answering, writing, checksums.
 """
 
@@ -33,7 +33,7 @@ from depth_retrofit_ros.io.jpeg import decode_jpeg
 from depth_retrofit_ros.loading import load
 
 SIZE_2K = (1440, 2560)
-HEIGHT, WIDTH, PERIOD_NS = 1080, 1920, 2_000_000_000
+HEIGHT, WIDTH, PERIOD_NS = 1080, 1920, 10_000_000_000
 SETTINGS = ("--model", "compact", "--device", "cpu", "--coarse-engine", "eager")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
@@ -133,8 +133,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--frames", type=int, default=300)
-    parser.add_argument("--compared", type=int, default=40, help="frames of the comparison with replay")
+    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--compared", type=int, default=8, help="frames of the comparison with replay")
     args = parser.parse_args()
     work = args.work.absolute()
     work.mkdir(parents=True, exist_ok=True)

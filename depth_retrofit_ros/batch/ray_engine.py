@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from depth_retrofit_ros.batch.engine import MOST_FALSE_STARTS, THREADS, Job, Outcome, Rooms, Servant, Workers
@@ -37,9 +38,11 @@ class RayEngine:
         self._came: list[Outcome] = []
 
     def __enter__(self) -> RayEngine:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if (Path.home() / ".ray" / "auth_token").exists():  # made by Ray: its client does not look for it unless it is told
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
         import ray
 
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         given = self._address or os.environ.get(ADDRESS)
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
