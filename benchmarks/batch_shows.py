@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -72,6 +73,7 @@ class Shows:
         """Two raylets on this machine, of which one is killed when a third is done."""
         if find_spec("ray") is None:
             return {"skipped_because": "ray is not installed"}
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # of this cluster alone
         from ray.cluster_utils import Cluster
 
         node = {"num_cpus": 1, "num_gpus": 0, "node_ip_address": "127.0.0.1", "include_dashboard": False}
