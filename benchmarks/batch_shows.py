@@ -76,9 +76,9 @@ class Shows:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # of this cluster alone
         from ray.cluster_utils import Cluster
 
-        node = {"num_cpus": 1, "num_gpus": 0, "node_ip_address": "127.0.0.1", "include_dashboard": False}
+        node = {"num_cpus": 1, "num_gpus": 0, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args=node)
-        second = cluster.add_node(num_cpus=1, num_gpus=0, node_ip_address="127.0.0.1")
+        second = cluster.add_node(num_cpus=1, num_gpus=0)
         try:
             out = self.fresh("ray")
             run = self.start([str(self.inputs)], str(out), "--on", "ray", "--workers", "2", RAY_ADDRESS=cluster.address)

@@ -47,8 +47,6 @@ class RayEngine:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
             if given:
-                if given.partition(":")[0] in (LOOPBACK, "localhost"):  # by its other address Ray would look for it in vain
-                    options["_node_ip_address"] = LOOPBACK
                 ray.init(address=given, **options)
             else:
                 cpus, gpus = self._settings.count * self._settings.threads, self._settings.count * self._settings.gpus

@@ -67,15 +67,16 @@ def parse(text: str) -> Uri:
         if not (path := _USER.sub(r"\1", text).partition("://")[2].strip("/")):
             raise UsageError(f"{scheme}:// names no bucket: give {scheme}://BUCKET/FOLDER")
         return Uri(scheme, path)
+    server, slash, path = text[match.end() :].partition("/")  # as it is: ? and # are of patterns and names
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(f"sftp://{server}")
         host, port = parts.hostname, parts.port
     except ValueError:
         raise UsageError(f"{without_user(text)} is no address: give sftp://[USER@]HOST[:PORT]/FOLDER") from None
-    if not host or not parts.path.strip("/"):
+    if not host or not path.strip("/"):
         raise UsageError(f"{without_user(text)} is no address: give sftp://[USER@]HOST[:PORT]/FOLDER")
     user, password = (None if value is None else unquote(value) for value in (parts.username, parts.password))
-    return Uri(scheme, parts.path, host, port, user, password)
+    return Uri(scheme, slash + path, host, port, user, password)
 
 
 def without_user(text: str, uri: Uri | None = None) -> str:

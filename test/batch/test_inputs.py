@@ -20,6 +20,7 @@ def test_an_address_is_known_without_its_secrets() -> None:
     assert (uri.scheme, uri.host, uri.port, uri.user, uri.password) == ("sftp", "server", 2222, "somebody", "p@ss")
     assert str(uri) == "sftp://server:2222/bags/a.mcap" and "p@ss" not in repr(uri)
     assert without_user(f"cannot read {SECRET}\nfor p@ss", uri) == "cannot read sftp://server:2222/bags/a.mcap for ***"
+    assert parse("sftp://server/a[0-9]?.jpg#1").path == "/a[0-9]?.jpg#1"
     assert str(parse("s3://key:secret@bucket/x/")) == "s3://bucket/x"
     assert parse("file:///a%20b").local == Path("/a b")
     assert Item(uri, "bag").name == Item(parse("sftp://other@server:2222/bags/a.mcap"), "bag").name
