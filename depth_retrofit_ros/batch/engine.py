@@ -88,6 +88,8 @@ class Engine(Protocol):
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Variables that say how many threads a library uses, looked at when it is loaded."""
+ARENAS = {"MALLOC_ARENA_MAX": "2"}
+"""Each part of a bag has threads of its own, and glibc may give each of them another heap, which keeps what was freed in it."""
 MOST_FALSE_STARTS = 3  # of each worker, in a row
 
 

@@ -10,13 +10,14 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from depth_retrofit_ros.batch.engine import MOST_FALSE_STARTS, THREADS, Job, Outcome, Rooms, Servant, Workers
+from depth_retrofit_ros.batch.engine import ARENAS, MOST_FALSE_STARTS, THREADS, Job, Outcome, Rooms, Servant, Workers
 from depth_retrofit_ros.errors import SetupError
 
 _END_S = 5.0  # that a worker has to end by itself
@@ -149,7 +150,7 @@ class _Slot:
 @contextmanager
 def _environment(workers: Workers, number: int, folder: Path) -> Iterator[None]:
     """What a worker inherits: libraries look at it when they are loaded."""
-    values = {**dict.fromkeys(THREADS, str(workers.threads)), "TMPDIR": str(folder)}
+    values = {**dict.fromkeys(THREADS, str(workers.threads)), **ARENAS, "TMPDIR": str(folder)}
     if workers.gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         names = [name for name in visible.split(",") if name]
@@ -203,6 +204,7 @@ def _serve(connection: Connection, job: Job, log: str) -> None:
         with sending, suppress(OSError):
             connection.send(outcome)
 
+    serving = ThreadPoolExecutor(2)  # the same threads for all tasks: a connection to a store is a thread's
     connection.send(_READY)
     while True:
         try:
@@ -210,7 +212,7 @@ def _serve(connection: Connection, job: Job, log: str) -> None:
         except (EOFError, OSError):
             servant.leave()
             os._exit(0)  # what is at work is whole or not there
-        threading.Thread(target=serve, args=(key, task), daemon=True).start()
+        serving.submit(serve, key, task)
 
 
 def _sendable(error: Exception) -> Exception:

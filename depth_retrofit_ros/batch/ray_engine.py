@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from depth_retrofit_ros.batch.engine import MOST_FALSE_STARTS, THREADS, Job, Outcome, Rooms, Servant, Workers
+from depth_retrofit_ros.batch.engine import ARENAS, MOST_FALSE_STARTS, THREADS, Job, Outcome, Rooms, Servant, Workers
 from depth_retrofit_ros.errors import SetupError
 
 LOOPBACK = "127.0.0.1"
@@ -156,7 +156,7 @@ class RayEngine:
     def _start(self, number: int) -> None:
         import ray
 
-        variables = dict.fromkeys(THREADS, str(self._settings.threads))
+        variables = dict.fromkeys(THREADS, str(self._settings.threads)) | ARENAS
         make = ray.remote(num_cpus=self._settings.threads, num_gpus=self._settings.gpus, max_concurrency=3, max_restarts=0)(_Actor)
         actor = make.options(runtime_env={"env_vars": variables}).remote()
         self._actors[number] = actor
