@@ -41,6 +41,10 @@ class OutputError(DepthRetrofitError):
     """A result that cannot be written (or read back) where the user asked."""
 
 
+class NoRoomError(OutputError):
+    """A place in which no result can be written, whichever it is: a full or read-only disk, a store that does not answer."""
+
+
 class UsageError(DepthRetrofitError):
     """Options that contradict each other."""
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from depth_retrofit_ros.batch.uris import without_user
 from depth_retrofit_ros.device.faults import is_device_fault, is_out_of_memory
-from depth_retrofit_ros.errors import DepthRetrofitError, OutputError, StorageError
+from depth_retrofit_ros.errors import DepthRetrofitError, NoRoomError, StorageError
 
 Kind = Literal["done", "failed", "again", "lost", "stop"]
 """done; failed: another try would fail as well; again: another one may succeed; lost: the worker ended; stop: nor can any
@@ -125,7 +125,7 @@ def _made(job: Job) -> Work:
 
 
 def _kind(error: Exception) -> Kind:
-    if isinstance(error, OutputError):
+    if isinstance(error, NoRoomError):
         return "stop"
     if isinstance(error, StorageError):
         return "again"

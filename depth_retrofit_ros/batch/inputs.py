@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import glob
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn, TypeAlias
 
-from depth_retrofit_ros.batch.remote import Remote
+from depth_retrofit_ros.batch.remote import ROOM, Remote
 from depth_retrofit_ros.batch.uris import Uri, parse
 from depth_retrofit_ros.errors import ImageError, StorageError, UsageError
 
@@ -27,7 +28,8 @@ _KINDS: dict[Kind, tuple[str, ...]] = {
 _METADATA = "metadata.yaml"
 _PATTERN = re.compile(r"[*?\[]")
 _ODD = re.compile(r"[^\w.-]+")
-_LONGEST_NAME = 80
+_LONGEST_STEM = 80  # bytes; file systems end at 255 or, encrypted, at 143, endings included
+_RESULTS = ("depth", "items", ".staging")  # folders in the place of the results
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,14 @@ class Item:
     @property
     def name(self) -> str:
         """Of the file, and of its whole address a digest that tells it from others of that name."""
-        stem = _ODD.sub("_", re.sub(r"\.(?:mcap|db3)\.zstd?$|\.[^.]+$", "", self.uri.name))[:_LONGEST_NAME]
-        return f"{stem or 'input'}-{hashlib.sha256(os.fsencode(str(self.uri))).hexdigest()[:10]}"
+        whole = _ODD.sub("_", re.sub(r"\.(?:mcap|db3)\.zstd?$|\.[^.]+$", "", self.uri.name))
+        stem = whole.encode()[:_LONGEST_STEM].decode(errors="ignore")
+        return f"{stem or 'input'}-{hashlib.sha256(os.fsencode(self.uri.key)).hexdigest()[:10]}"
+
+    @property
+    def folder(self) -> Uri:
+        """In which it lies."""
+        return self.uri.at(self.uri.path.rstrip("/").rpartition("/")[0] or "/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +62,58 @@ class Found:
 
 
 def find_items(given: Iterable[str], out: Uri) -> Found:
-    """out: the folder of the results, in which nothing is looked for. Raises UsageError, SetupError, StorageError."""
+    """out: the folder of the results, in which nothing is looked for; where it holds the inputs, too, in its folders ``depth`` and
+    ``items``. Raises UsageError, SetupError, StorageError."""
     items: dict[str, Item] = {}
-    passed_over = 0
+    names: dict[str, Item] = {}
+    others: set[str] = set()
     for text in given:
         uri = parse(text)
-        for item in _of_store(uri) if uri.local is None else _of_disk(text, uri, out.local):
-            if item is None:
-                passed_over += 1
-            else:
-                items.setdefault(str(item.uri), item)
+        results = _Results(out, uri)
+        if results.hold(uri):
+            raise UsageError(f"{uri} is among the results in {out}: choose another --out, or leave it out")
+        for item, is_named in _of_store(uri) if uri.local is None else _of_disk(uri, results):
+            if not is_named and results.hold(item.folder):
+                continue
+            if item.kind == "unknown" and not is_named:
+                others.add(item.uri.key)
+            elif item.uri.key not in items:
+                if (other := names.setdefault(item.name, item)) is not item:
+                    raise UsageError(f"{item.uri} and {other.uri} would have one name, {item.name}: rename one of them")
+                items[item.uri.key] = item
     if not items:
         raise UsageError("none of the inputs is an image, a video or a bag: give files, folders that hold some, or patterns")
-    return Found(list(items.values()), passed_over)
+    return Found(list(items.values()), len(others - items.keys()))
+
+
+class _Results:
+    """The folders in which nothing is looked for when ``given`` is, by whatever way one gets there."""
+
+    def __init__(self, out: Uri, given: Uri) -> None:
+        self._known: dict[str, bool] = {}
+        self._store = _store(out)
+        root = _real(out)
+        self._folders = [root]
+        if self._holds(given):
+            self._folders = [f"{root.rstrip('/')}/{name}" for name in _RESULTS]
+
+    def hold(self, folder: Uri) -> bool:
+        """Whether it is one of them, or lies in one."""
+        if folder.key not in self._known:
+            self._known[folder.key] = self._holds(folder)
+        return self._known[folder.key]
+
+    def _holds(self, uri: Uri) -> bool:
+        path = _real(uri)
+        return _store(uri) == self._store and any(f"{path}/".startswith(f"{folder.rstrip('/')}/") for folder in self._folders)
+
+
+def _store(uri: Uri) -> tuple[object, ...]:
+    return uri.scheme, uri.host, uri.port or 22
+
+
+def _real(uri: Uri) -> str:
+    return uri.path if uri.local is None else os.path.realpath(uri.path)
 
 
 def kind_of(name: str) -> Kind:
@@ -103,78 +150,140 @@ def _told_by_store(item: Item) -> Iterator[list[Any]]:
     if item.is_folder:
         found = remote.files(path)
     else:
-        found = {path: remote.call(f"look at {item.uri}", lambda filesystem: dict(filesystem.info(path)))}
+        if (info := remote.info(path)) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        found = {path: info}
     for name, info in sorted(found.items()):
         changed = next((str(info[key]) for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified") if info.get(key)), "")
         yield [name.rpartition("/")[2], info.get("size"), changed]
 
 
-def _of_disk(text: str, uri: Uri, out: Path | None) -> Iterator[Item | None]:
-    path = Path(uri.path)
-    if path.is_dir():
-        yield from _of_folder(path, out)
-    elif not path.exists() and _PATTERN.search(text):
+_Finding: TypeAlias = "Iterator[tuple[Item, bool]]"
+"""Of whatever kind; and whether the user named it: what is wrong with such a one is told when its turn comes."""
+
+
+def _of_disk(uri: Uri, results: _Results) -> _Finding:
+    if os.path.isdir(uri.path):
+        yield from _of_folder(Path(uri.path), results)
+    elif not os.path.lexists(uri.path) and _PATTERN.search(uri.path):
         matches = sorted(glob.glob(uri.path, recursive=True))
         if not matches:
-            raise UsageError(f"{text} matches no file: check the pattern")
+            raise UsageError(f"{uri} matches no file: check the pattern")
         for match in matches:
-            if Path(match).is_dir():
-                yield from _of_folder(Path(match), out)
-            elif (kind := kind_of(match)) == "unknown":
-                yield None
+            if os.path.isdir(match):
+                yield from _of_folder(Path(match), results)
             else:
-                yield Item(Uri("file", match), kind)
+                yield _matched(Uri("file", match), lambda file: os.path.exists(file.path)), False
     else:
-        yield Item(uri, kind_of(uri.name))  # named by the user: what is wrong with it is told when its turn comes
+        yield Item(uri, kind_of(uri.name)), True
 
 
-def _of_folder(path: Path, out: Path | None) -> Iterator[Item | None]:
+def _of_folder(path: Path, results: _Results) -> _Finding:
     """A bag, or what is in it and below it."""
     for below, folders, names in os.walk(path, onerror=_refused):
         here = Path(below)
-        if out is not None and here == out:
+        if results.hold(Uri("file", below)):
             folders.clear()
             continue
         folders.sort()
         if _METADATA in names:
             folders.clear()
-            yield Item(Uri("file", below), "bag", True)
+            yield Item(Uri("file", below), "bag", True), False
             continue
         for name in sorted(names):
-            kind = kind_of(name)
-            yield None if kind == "unknown" else Item(Uri("file", str(here / name)), kind)
+            yield Item(Uri("file", str(here / name)), kind_of(name)), False
 
 
-def _refused(error: OSError) -> None:
+def _refused(error: OSError) -> NoReturn:
     raise UsageError(f"cannot look into {error.filename} ({error.strerror}): check its permissions, or leave it out")
 
 
-def _of_store(uri: Uri) -> Iterator[Item | None]:
-    remote, path = Remote(uri), uri.path.rstrip("/")
-    base = path
-    if _PATTERN.search(path):
-        base = path[: next(iter(_PATTERN.finditer(path))).start()].rpartition("/")[0]
+def _matched(uri: Uri, is_there: Callable[[Uri], bool]) -> Item:
+    """What a pattern found: a file of a bag stands for the whole bag."""
+    item = Item(uri, kind_of(uri.name))
+    folder = item.folder
+    is_part = (item.kind == "bag" or uri.name == _METADATA) and is_there(folder.at(f"{folder.path.rstrip('/')}/{_METADATA}"))
+    return Item(folder, "bag", True) if is_part else item
 
-    def is_file(filesystem: Any) -> bool:
-        return bool(filesystem.isfile(path))
 
-    if base == path and remote.call(f"look at {uri}", is_file):
-        yield Item(uri.at(path), kind_of(path))
-        return
-    found = remote.files(base)
-    if base == path and not found:
-        yield Item(uri.at(path), kind_of(path))  # told when its turn comes
-        return
-    names = sorted(name for name in found if base == path or fnmatch.fnmatchcase(name, path))
-    if not names:
+def _of_store(uri: Uri) -> _Finding:
+    remote = Remote(uri)
+    try:
+        info = remote.info(uri.path)
+        if info is not None and info["type"] == "directory":
+            yield from _of_remote_folder(remote, uri)
+        elif info is None and _PATTERN.search(uri.path):
+            yield from _of_pattern(remote, uri)
+        else:
+            yield Item(uri, kind_of(uri.name)), True
+    except PermissionError as error:
+        _refused(PermissionError(error.errno, error.strerror or "Permission denied", error.filename or str(uri)))
+
+
+def _of_remote_folder(remote: Remote, uri: Uri) -> _Finding:
+    files = sorted(remote.files(uri.path))
+    bags = {name.rpartition("/")[0] for name in files if name.rpartition("/")[2] == _METADATA}
+    yield from ((Item(uri.at(bag), "bag", True), False) for bag in sorted(bags) if not _is_below(bag, bags))
+    for name in files:
+        if not _is_below(name, bags):
+            yield Item(uri.at(name), kind_of(name)), False
+
+
+def _is_below(path: str, folders: Set[str]) -> bool:
+    while path := path.rpartition("/")[0]:
+        if path in folders:
+            return True
+    return False
+
+
+def _of_pattern(remote: Remote, uri: Uri) -> _Finding:
+    begin, *parts = uri.path.split("/")  # nothing, or a bucket
+    found = False
+    there: dict[str, bool] = {}
+
+    def is_there(file: Uri) -> bool:
+        if file.path not in there:
+            there[file.path] = remote.info(file.path) is not None
+        return there[file.path]
+
+    for path, is_folder in _matches(remote, begin, parts):
+        found = True
+        if is_folder:
+            yield from _of_remote_folder(remote, uri.at(path or "/"))
+        else:
+            yield _matched(uri.at(path), is_there), False
+    if not found:
         raise UsageError(f"{uri} matches no file: check the pattern")
-    bags = sorted({name.rpartition("/")[0] for name in names if name.endswith(f"/{_METADATA}")})
-    yield from (Item(uri.at(bag), "bag", True) for bag in bags)
-    for name in names:
-        if any(name.startswith(f"{bag}/") for bag in bags):
+
+
+def _matches(remote: Remote, folder: str, parts: list[str]) -> Iterator[tuple[str, bool]]:
+    """Paths of a store, and whether each is a folder, by the rules of ``glob``: ``*`` stays within one name, ``**`` goes down
+    through any number of folders, and neither finds a name that begins with a dot."""
+    part, *rest = parts
+    if not _PATTERN.search(part):
+        path = f"{folder}/{part}"
+        if rest:
+            yield from _matches(remote, path, rest)
+        elif (info := remote.info(path)) is not None:
+            yield path, info["type"] == "directory"
+        return
+    goes_down = part == "**"
+    if goes_down and not rest:
+        yield folder, True
+        return
+    if goes_down:
+        yield from _matches(remote, folder, rest)
+    for path, info in sorted(remote.entries(folder or "/").items()):
+        name = path.rpartition("/")[2]
+        if (name.startswith(".") and not part.startswith(".")) or not (goes_down or fnmatch.fnmatchcase(name, part)):
             continue
-        kind = kind_of(name)
-        yield None if kind == "unknown" else Item(uri.at(name), kind)
+        is_folder = info["type"] == "directory"
+        if info["type"] == "link" and not goes_down:
+            is_folder = (remote.info(path) or {}).get("type") == "directory"
+        if rest and is_folder:
+            yield from _matches(remote, path, parts if goes_down else rest)
+        elif not rest:
+            yield path, is_folder
 
 
 def fetched(item: Item, folder: Path) -> Path:
@@ -182,17 +291,17 @@ def fetched(item: Item, folder: Path) -> Path:
     if (local := item.uri.local) is not None:
         return local
     remote, target = Remote(item.uri), folder / item.uri.name
+    if item.is_folder:
+        try:
+            target.mkdir()
+        except OSError as error:
+            raise StorageError(f"cannot write {item.uri} into {folder} ({error.strerror}): {ROOM}") from None
     try:
         if not item.is_folder:
             remote.fetch(item.uri.path, target)
-            return target
-        target.mkdir()
-        for path in sorted(remote.files(item.uri.path)):
-            remote.fetch(path, target / path.rpartition("/")[2])
+        else:
+            for path in sorted(remote.files(item.uri.path)):
+                remote.fetch(path, target / path.rpartition("/")[2])
     except (FileNotFoundError, PermissionError) as error:
         raise ImageError(f"cannot read {item.uri} ({error.strerror or type(error).__name__}): give a file that is there") from None
-    except OSError as error:
-        raise StorageError(
-            f"no room to fetch {item.uri} into {folder} ({error.strerror}): set TMPDIR to a folder with more"
-        ) from None
     return target

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from depth_retrofit_ros.batch.remote import Remote
+from depth_retrofit_ros.batch.remote import Remote, close_connections
 from depth_retrofit_ros.batch.uris import Uri
-from depth_retrofit_ros.errors import OutputError, StorageError, UsageError
+from depth_retrofit_ros.errors import NoRoomError, OutputError, StorageError, UsageError
 from depth_retrofit_ros.io.depth_files import make_folder, writing
 
 STAGING = ".staging"
@@ -50,6 +50,7 @@ class Place:
 
     def __exit__(self, *of_error: object) -> None:
         shutil.rmtree(self.staging, ignore_errors=True)
+        close_connections()
         if self._root is not None:
             with suppress(OSError):  # others are at work
                 (self._root / STAGING).rmdir()
@@ -60,9 +61,11 @@ class Place:
         if self._root is None:
             assert self._remote is not None
             try:
-                self._remote.put(file, f"{self.uri.path}/{name}")
-            except (StorageError, OSError) as error:
-                raise OutputError(f"{_told(error)}; what is done is kept, --resume goes on from there") from None
+                self._remote.put(file, self._path(name))
+            except StorageError as error:
+                raise NoRoomError(f"{error}; what is done is kept, --resume goes on from there") from None
+            except OSError as error:
+                raise OutputError(f"cannot write {self._told(name, error)}") from None
             file.unlink()
             return Written(name, size, digest)
         target = self._root / name
@@ -84,11 +87,14 @@ class Place:
         """The files below a folder of it, by name, and their sizes [bytes]. Raises StorageError."""
         if self._remote is not None:
             root = self.uri.path.rstrip("/")
-            found = self._remote.files(f"{root}/{folder}")
+            try:
+                found = self._remote.files(self._path(folder))
+            except PermissionError as error:
+                raise StorageError(f"cannot list {self._told(folder, error)}") from None
             return {path.partition(f"{root}/")[2]: int(info.get("size") or 0) for path, info in found.items()}
         assert self._root is not None
         sizes: dict[str, int] = {}
-        for below, _, names in os.walk(self._root / folder):
+        for below, _, names in os.walk(self._root / folder, onerror=_refused):
             for name in names:
                 file = Path(below, name)
                 with suppress(FileNotFoundError):
@@ -98,11 +104,13 @@ class Place:
     def read(self, name: str) -> str | None:
         """A text file; None where there is none. Raises StorageError."""
         if self._remote is not None:
-            path = f"{self.uri.path.rstrip('/')}/{name}"
+            path = self._path(name)
             try:
                 data = self._remote.call(f"read {self.uri.at(path)}", lambda filesystem: filesystem.cat_file(path))
             except FileNotFoundError:
                 return None
+            except PermissionError as error:
+                raise StorageError(f"cannot read {self._told(name, error)}") from None
             return bytes(data).decode(errors="replace")
         assert self._root is not None
         try:
@@ -115,13 +123,22 @@ class Place:
     def remove(self, name: str) -> None:
         """A file of it, if it is there. Raises OutputError, StorageError."""
         if self._remote is not None:
-            path = f"{self.uri.path.rstrip('/')}/{name}"
-            with suppress(FileNotFoundError):
-                self._remote.call(f"remove {self.uri.at(path)}", lambda filesystem: filesystem.rm_file(path))
+            path = self._path(name)
+            try:
+                with suppress(FileNotFoundError):
+                    self._remote.call(f"remove {self.uri.at(path)}", lambda filesystem: filesystem.rm_file(path))
+            except PermissionError as error:
+                raise OutputError(f"cannot remove {self._told(name, error)}") from None
             return
         assert self._root is not None
         with writing(self._root / name):
             (self._root / name).unlink(missing_ok=True)
+
+    def _path(self, name: str) -> str:
+        return f"{self.uri.path.rstrip('/')}/{name}"
+
+    def _told(self, name: str, error: OSError) -> str:
+        return f"{self.uri.at(self._path(name))} ({error.strerror or type(error).__name__}): check its permissions"
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -155,13 +172,14 @@ class Place:
                 shutil.rmtree(left, ignore_errors=True)
 
 
+def _refused(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise StorageError(f"cannot list {error.filename} ({error.strerror}): check its permissions")
+
+
 def _sha256(file: Path) -> str:
     with file.open("rb") as opened:
         digest = hashlib.sha256()
         while block := opened.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
+import uuid
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,7 +24,10 @@ NEEDS: Mapping[str, tuple[str, str]] = {
     "gs": ("gcsfs", "pip install gcsfs"),
 }
 PAUSES_S = (1.0, 4.0, 15.0)  # before each further try
-_open = threading.local()  # a connection serves one thread: paramiko's replies of two would wait for one another
+ROOM = "set TMPDIR to a writable folder with more room"
+_HERE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # no store says so of itself in a number
+_idle: defaultdict[tuple[object, ...], list[Any]] = defaultdict(list)  # connections that nobody uses; one serves one call at a time
+_idle_lock = threading.Lock()
 
 
 def require(scheme: str) -> None:
@@ -44,13 +50,20 @@ class Remote:
         """``use`` of the file system. FileNotFoundError and PermissionError are no reason to try again, and raised as they are."""
         error: BaseException | None = None
         for pause_s in (*PAUSES_S, None):
+            filesystem = None
             try:
-                return use(self._filesystem())
-            except (FileNotFoundError, PermissionError):
-                raise
+                filesystem = self._taken()
+                result = use(filesystem)
             except Exception as caught:  # each store has its own
+                # Of a file, not of what a connection begins with, such as a file of known hosts that is not there.
+                if filesystem is not None and isinstance(caught, (FileNotFoundError, PermissionError, StorageError)):
+                    self._put_back(filesystem)
+                    raise
                 error = caught
-                self._drop()
+                _close([] if filesystem is None else [filesystem], self._key)
+            else:
+                self._put_back(filesystem)
+                return result
             if pause_s is not None:
                 time.sleep(pause_s)
         reason = without_user(str(error), self._uri) or type(error).__name__
@@ -60,7 +73,12 @@ class Remote:
         """A file, whole. Raises FileNotFoundError, PermissionError, StorageError."""
 
         def get(filesystem: Any) -> None:
-            filesystem.get_file(path, str(to))
+            try:
+                filesystem.get_file(path, str(to))
+            except OSError as error:
+                if error.errno in _HERE or error.filename == str(to):
+                    raise StorageError(f"cannot write {self._uri.at(path)} into {to.parent} ({error.strerror}): {ROOM}") from None
+                raise
 
         self.call(f"read {self._uri.at(path)}", get)
 
@@ -70,7 +88,7 @@ class Remote:
         if self._uri.scheme != "sftp":  # an object appears when all of it is there
             self.call(f"write {self._uri.at(path)}", lambda filesystem: filesystem.put_file(str(file), path))
             return
-        half = f"{path}.half"
+        half = f"{path}.{uuid.uuid4().hex[:8]}.half"  # nobody else's, whoever writes the same at the same time
 
         def put(filesystem: Any) -> None:
             filesystem.makedirs(parent, exist_ok=True)
@@ -79,28 +97,51 @@ class Remote:
 
         self.call(f"write {self._uri.at(path)}", put)
 
+    def info(self, path: str) -> dict[str, Any] | None:
+        """Of a file or a folder; None where the store says that there is none. Raises PermissionError, StorageError."""
+        try:
+            return self.call(f"look at {self._uri.at(path)}", lambda filesystem: dict(filesystem.info(path)))
+        except FileNotFoundError:
+            return None
+
+    def entries(self, folder: str) -> dict[str, dict[str, Any]]:
+        """What is in a folder, by path; none where there is no such folder. Raises PermissionError, StorageError."""
+        try:
+            listed = self.call(f"list {self._uri.at(folder)}", lambda filesystem: filesystem.ls(folder, detail=True))
+        except FileNotFoundError:
+            return {}
+        except PermissionError as error:  # a store may not say of what
+            raise PermissionError(error.errno, error.strerror or "Permission denied", str(self._uri.at(folder))) from None
+        named = ((str(info["name"]).rstrip("/"), dict(info)) for info in listed)
+        return {name: info for name, info in named if name != folder.rstrip("/")}  # an object may have the name of a folder
+
     def files(self, path: str) -> dict[str, dict[str, Any]]:
-        """All files below a folder, by path; none where there is no such folder."""
+        """All files below a folder, by path; none where there is no such folder. Raises PermissionError, StorageError."""
+        if self._uri.scheme != "sftp":  # one listing of all objects that begin so
 
-        def find(filesystem: Any) -> dict[str, dict[str, Any]]:
-            if not filesystem.exists(path):
-                return {}
-            found = filesystem.find(path, detail=True)
-            return {str(name): dict(info) for name, info in found.items()}
+            def find(filesystem: Any) -> dict[str, dict[str, Any]]:
+                return {str(name): dict(info) for name, info in filesystem.find(path, detail=True).items()}
 
-        return self.call(f"list {self._uri.at(path)}", find)
+            return self.call(f"list {self._uri.at(path)}", find)
+        found: dict[str, dict[str, Any]] = {}
+        folders = [path]
+        while folders:  # fsspec's own ``walk`` leaves out what it cannot list
+            for name, info in self.entries(folders.pop()).items():
+                if info["type"] == "directory":
+                    folders.append(name)
+                else:
+                    found[name] = info
+        return found
 
-    def _filesystem(self) -> Any:
-        opened: dict[tuple[object, ...], Any] = _open.__dict__.setdefault("filesystems", {})
-        if self._key not in opened:
-            opened[self._key] = self._connected()
-        return opened[self._key]
+    def _taken(self) -> Any:
+        with _idle_lock:
+            if _idle[self._key]:
+                return _idle[self._key].pop()
+        return self._connected()
 
-    def _drop(self) -> None:
-        if (filesystem := _open.__dict__.get("filesystems", {}).pop(self._key, None)) is not None:
-            client = getattr(filesystem, "client", None)
-            if client is not None:
-                client.close()
+    def _put_back(self, filesystem: Any) -> None:
+        with _idle_lock:
+            _idle[self._key].append(filesystem)
 
     def _connected(self) -> Any:
         if self._uri.scheme == "sftp":
@@ -108,3 +149,20 @@ class Remote:
             given = {"port": self._uri.port, "username": self._uri.user, "password": self._uri.password}
             return module.KnownHostSftp(self._uri.host, **{name: value for name, value in given.items() if value is not None})
         return import_module("fsspec").filesystem(self._uri.scheme, skip_instance_cache=True, use_listings_cache=False)
+
+
+def close_connections() -> None:
+    """Those that nobody uses; a call after that opens another one."""
+    with _idle_lock:
+        keys = list(_idle)
+    for key in keys:
+        _close([], key)
+
+
+def _close(filesystems: list[Any], key: tuple[object, ...]) -> None:
+    """These, and the idle ones of the same store, which may have broken with them."""
+    with _idle_lock:
+        filesystems = filesystems + _idle.pop(key, [])
+    for filesystem in filesystems:
+        if (client := getattr(filesystem, "client", None)) is not None:
+            client.close()

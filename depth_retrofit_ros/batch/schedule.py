@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from depth_retrofit_ros.batch.defaults import RETRIES
 from depth_retrofit_ros.batch.engine import Engine
 from depth_retrofit_ros.errors import DepthRetrofitError, OutputError
 
 POLL_S = 0.5
-RETRIES = 2
 
 
 @dataclass(frozen=True, slots=True)

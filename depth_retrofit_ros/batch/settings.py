@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from depth_retrofit_ros.batch.defaults import PART_S
 from depth_retrofit_ros.batch.given_camera import GivenCamera
 
 DepthFormat = Literal["png", "npz", "bag"]
-PART_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

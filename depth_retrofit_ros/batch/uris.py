@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from depth_retrofit_ros.errors import UsageError
 
 SCHEMES = ("sftp", "s3", "gs")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_USER = re.compile(r"(://)[^/@\s]*@")
+_USER = re.compile(r"(://)[^/\s]*@")
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:@?#\[\]]+)(?::(\d*))?")
+_BUCKET = re.compile(r"[\w.-]+")
 _HIDDEN = "***"
 
 
@@ -39,48 +43,79 @@ class Uri:
         """The last part of the path."""
         return self.path.rstrip("/").rpartition("/")[2]
 
+    @property
+    def key(self) -> str:
+        """What tells it from all others, to be shown to nobody: the same path may be another file for another user."""
+        return self._written(f"{self.user}@" if self.user is not None else "")
+
     def at(self, path: str) -> Uri:
         """Another path in the same store."""
         return Uri(self.scheme, path, self.host, self.port, self.user, self.password)
 
-    def __str__(self) -> str:
+    def _written(self, user: str = "") -> str:
         if self.scheme == "file":
             return self.path
+        host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port is None else f":{self.port}"
-        return f"{self.scheme}://{self.host}{port}{self.path}" if self.scheme == "sftp" else f"{self.scheme}://{self.path}"
+        return f"{self.scheme}://{user}{host}{port}{self.path}" if self.scheme == "sftp" else f"{self.scheme}://{self.path}"
+
+    def __str__(self) -> str:
+        return printable(self._written())
 
     def __repr__(self) -> str:
         return f"Uri({str(self)!r})"
 
 
 def parse(text: str) -> Uri:
-    """A path of this machine, made absolute, or ``SCHEME://…``. Raises UsageError, without its credentials."""
+    """A path of this machine, made absolute, or ``SCHEME://…``, of which the path is taken as it stands: ``?``, ``#`` and ``%``
+    are letters of names. Raises UsageError, without its credentials."""
     match = _SCHEME.match(text)
     if match is None:
-        return Uri("file", str(Path(text).expanduser().absolute()))
-    scheme = match[1].lower()
+        return Uri("file", _whole(os.path.expanduser(text)))
+    scheme, rest = match[1].lower(), text[match.end() :]
+    shown = printable(f"{scheme}://{rest.rpartition('@')[2]}")  # a password may have a slash where none should be
+    server, slash, path = rest.partition("/")
     if scheme == "file":
-        return Uri("file", str(Path(unquote(urlsplit(text).path)).absolute()))
+        if server not in ("", "localhost") or not slash:
+            raise UsageError(f"{shown} is no file of this machine: give file:///PATH, or the path alone")
+        return Uri("file", _whole(f"/{path}"))
     if scheme not in SCHEMES:
-        raise UsageError(f"{without_user(text)}: {scheme}:// is not known, give a path, or file://, {'://, '.join(SCHEMES)}://")
+        raise UsageError(f"{shown}: {scheme}:// is not known, give a path, or file://, {'://, '.join(SCHEMES)}://")
+    login, _, server = server.rpartition("@")
     if scheme != "sftp":
-        if not (path := _USER.sub(r"\1", text).partition("://")[2].strip("/")):
-            raise UsageError(f"{scheme}:// names no bucket: give {scheme}://BUCKET/FOLDER")
-        return Uri(scheme, path)
-    server, slash, path = text[match.end() :].partition("/")  # as it is: ? and # are of patterns and names
-    try:
-        parts = urlsplit(f"sftp://{server}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise UsageError(f"{without_user(text)} is no address: give sftp://[USER@]HOST[:PORT]/FOLDER") from None
-    if not host or not path.strip("/"):
-        raise UsageError(f"{without_user(text)} is no address: give sftp://[USER@]HOST[:PORT]/FOLDER")
-    user, password = (None if value is None else unquote(value) for value in (parts.username, parts.password))
-    return Uri(scheme, slash + path, host, port, user, password)
+        if not _BUCKET.fullmatch(server):
+            raise UsageError(f"{shown} names no bucket: give {scheme}://BUCKET/FOLDER")
+        return Uri(scheme, f"{server}/{path}".strip("/"))
+    host = _SERVER.fullmatch(server)
+    port = int(host[2]) if host is not None and host[2] else None
+    if host is None or not path.strip("/") or (port is not None and not 0 < port < 65536):
+        raise UsageError(f"{shown} is no address: give sftp://[USER@]HOST[:PORT]/FOLDER")
+    user, _, password = login.partition(":")
+    return Uri(
+        scheme,
+        posixpath.normpath(f"/{path.lstrip('/')}"),
+        host[1].strip("[]").lower(),
+        port,
+        unquote(user) or None,
+        unquote(password) or None,
+    )
 
 
 def without_user(text: str, uri: Uri | None = None) -> str:
-    """A text in which no address shows a user or a password; uri: whose password is looked for everywhere."""
+    """A text as one line in which no address shows a user or a password; uri: whose password is looked for everywhere."""
     if uri is not None and uri.password:
-        text = text.replace(uri.password, _HIDDEN)
-    return " ".join(_USER.sub(r"\1", text).split())
+        for password in (uri.password, quote(uri.password, safe="")):
+            text = text.replace(password, _HIDDEN)
+    return printable(" ".join(_USER.sub(r"\1", text).split()))
+
+
+def printable(text: str) -> str:
+    """A text with escapes for what would not stay within a line, or command a terminal, or is no UTF-8."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def _whole(path: str) -> str:
+    """Absolute, by one name for one file; what ``..`` leads to is asked of the file system, for the folder may be a link."""
+    parts = ["/", *Path(path).absolute().parts[1:]]
+    at = max((number for number, part in enumerate(parts) if part == ".."), default=0)
+    return os.path.join(os.path.realpath(os.path.join(*parts[: at + 1])), *parts[at + 1 :])

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.batch.schedule import RETRIES
+from depth_retrofit_ros.batch.defaults import RETRIES
 from depth_retrofit_ros.cli.options import (
     add_camera_options,
     add_model_options,

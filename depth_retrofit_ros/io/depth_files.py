@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 
 from depth_retrofit_ros.camera import Camera
-from depth_retrofit_ros.errors import OutputError
+from depth_retrofit_ros.errors import NoRoomError, OutputError
 
 MILLIMETER = 1e-3
 _PNG_MAX = 65535
@@ -33,13 +34,17 @@ class PngDepth:
     beyond: int
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Tells a failure to write ``path`` as OutputError, one line."""
+    """Tells a failure to write ``path`` as OutputError, one line; NoRoomError where it is of the disk rather than of this file."""
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror}): choose a writable --out with free space") from None
+        kind = NoRoomError if error.errno in _NO_ROOM else OutputError
+        raise kind(f"cannot write {path} ({error.strerror}): choose a writable --out with free space") from None
 
 
 def make_folder(path: Path) -> Path:

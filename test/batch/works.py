@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_retrofit_ros.batch.engine import Job, Outcome, Servant
-from depth_retrofit_ros.errors import ImageError, OutputError, StorageError
+from depth_retrofit_ros.errors import ImageError, NoRoomError, StorageError
 
 FACTORY = f"{__name__}:make"
 
@@ -36,7 +36,7 @@ class Tried:
         if what == "break off" and tries.stat().st_size <= 2:
             raise StorageError("sftp://somebody:secret@host/x broke off")
         if what == "full":
-            raise OutputError("cannot write x (No space left on device)")
+            raise NoRoomError("cannot write x (No space left on device)")
         if what == "wait":
             time.sleep(60.0)
         if what == "environment":
