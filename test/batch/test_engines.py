@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from depth_retrofit_ros.batch.engine import Engine, Job, Outcome, Rooms, Servant, Workers, one_line
+from depth_retrofit_ros.batch.engine import Engine, FalseStarts, Job, Outcome, Rooms, Servant, Workers, one_line
 from depth_retrofit_ros.batch.engines import choose_workers, is_elsewhere, make_engine
 from depth_retrofit_ros.batch.local_engine import LocalEngine, _ended
 from depth_retrofit_ros.batch.ray_engine import _fitting
@@ -277,8 +277,23 @@ def test_a_worker_less_is_told_and_the_others_go_on(engine: Callable[..., Engine
         told = Told().run(opened, [("do", f"t{number}") for number in range(3)])
         while not opened.remarks:
             opened.wait(0.5)
-        assert opened.remarks == ["one worker less: only one can begin"] and opened.workers == 1
+        (remark,) = opened.remarks
+        assert remark.startswith("one worker less: workers end before they are ready (its worker ") and opened.workers == 1
     assert len(told.done) == 3
+
+
+def test_a_worker_that_says_why_it_cannot_begin_ends_the_run_before_any_has_begun_alone() -> None:
+    error, remarks = ImageError("no room on the GPU"), list[str]()
+    with pytest.raises(ImageError):
+        FalseStarts(2, remarks).refused(0, error)
+    starts = FalseStarts(2, remarks)
+    starts.ready(0)
+    starts.ready(1)
+    assert [starts.refused(0, error) for _ in range(3)] == [True, True, False]
+    assert remarks == ["one worker less: no room on the GPU"]
+    assert [starts.refused(1, error) for _ in range(2)] == [True, True]
+    with pytest.raises(ImageError):
+        starts.refused(1, error)
 
 
 def test_without_ray_one_line_says_what_to_install() -> None:

@@ -66,7 +66,7 @@ def make(settings: Mapping[str, Any]) -> Tried:
     if settings.get("dies"):
         os._exit(3)
     if (first := settings.get("first")) is not None and not claimed(first):
-        raise ImageError("only one can begin")
+        os._exit(3)
     return Tried(settings["folder"])
 
 
