@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from depth_retrofit_ros.batch import ray_engine
 from depth_retrofit_ros.batch.engine import Engine, FalseStarts, Job, Outcome, Rooms, Servant, Workers, one_line
 from depth_retrofit_ros.batch.engines import choose_workers, is_elsewhere, make_engine
 from depth_retrofit_ros.batch.local_engine import LocalEngine, _ended
-from depth_retrofit_ros.batch.ray_engine import _fitting
+from depth_retrofit_ros.batch.ray_engine import _connected, _fitting
 from depth_retrofit_ros.batch.schedule import AHEAD, Asked, run_in_order, run_tasks
 from depth_retrofit_ros.cli.options import worker_device
 from depth_retrofit_ros.errors import DepthRetrofitError, ImageError, ModelError, OutputError, SetupError, UsageError
@@ -224,6 +225,23 @@ def test_a_cluster_has_room_machine_by_machine() -> None:
     assert _fitting(Workers(0, 1, 0.4), [{"CPU": 16.0, "GPU": 2.0}]) == 4
     with pytest.raises(SetupError, match=r"no room for a worker \(3 CPU, 0 GPU\)"):
         _fitting(Workers(0, 4), [{"CPU": 3.0}])
+
+
+def test_a_cluster_that_ends_is_one_line() -> None:
+    with pytest.raises(SetupError, match=r"^the Ray cluster does not answer any more \(gone\): start it again$"), _connected():
+        raise ConnectionError("gone\nand more")
+    with pytest.raises(SetupError, match=r"any more \(ConnectionResetError\)"), _connected():
+        raise ConnectionResetError
+
+
+@pytest.mark.slow
+def test_a_cluster_without_room_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_engine, "PLACED_S", 0.0)
+    told = r"found no room for a worker of 1 CPUs and 0 GPU in 0 s \(.* CPU, 0 GPU are free\): give fewer --threads"
+    with pytest.raises(SetupError, match=told), make_engine("ray", Job(FACTORY, {"folder": tmp_path}), Workers(1, 1)):
+        pass
 
 
 def test_few_results_wait_for_an_earlier_one() -> None:
