@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,8 @@ def divide(path: Path, settings: BatchSettings) -> list[Row]:
 def answer_bag(
     path: Path, task: Task, retrofit: Retrofit, outputs: Outputs, staging: Path, settings: BatchSettings, done: Done
 ) -> None:
-    """Every image of the task's part. Raises DepthRetrofitError."""
+    """Every image of the task's part, each a row with its answer or with the reason why there is none. Raises
+    DepthRetrofitError."""
     source, part = _source(path, settings), task.part
     assert part is not None
     from depth_retrofit_ros.ros.replay.every_frame import EveryFrame, run_every_frame
@@ -68,15 +70,19 @@ def answer_bag(
             bag.write(topic, message)
 
     plan = EveryFrame(source.types, source.image_topic, source.info_topic, _parameters(settings), part.warm)
-    with OutputBag(staging / "bag") if settings.depth == "bag" else nullcontext() as bag:
-        plan = plan if bag is not None else replace(plan, outputs=("depth",))
-        run = run_every_frame(plan, copied(source, source.stream(part), bag), store, keep, _silent, retrofit)
-    for file in sorted((staging / "bag").glob("*")):
-        outputs.publish(file, f"{task.item.name}/{file.name}")
+    bag: OutputBag | None = None
+    with ExitStack() as opened:
+        if settings.depth == "bag":
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=staging, ignore_cleanup_errors=True))) / "bag"
+            with OutputBag(folder) as bag:
+                run = run_every_frame(plan, copied(source, source.stream(part), bag), store, keep, _silent, retrofit)
+            for file in sorted(folder.iterdir()):
+                outputs.publish(file, f"{task.item.name}/{file.name}")
+        else:
+            plan = replace(plan, outputs=("depth",))
+            run = run_every_frame(plan, source.stream(part), store, keep, _silent, retrofit)
     if run.playback.played != part.count:
         raise BagError(f"{path.name} gave {run.playback.played} images where it had {part.count} before: it is damaged, or changed")
-    if not rows:
-        raise BagError(f"none of the {part.count} images of {path.name} was answered: {run.last_failure}")
     for number in range(part.count):
         stamp_ns = run.playback.images[number].stamp_ns
         told = {"frame": part.first + number, "stamp_ns": stamp_ns, "reason": run.failures.get(number, "no answer")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, NamedTuple, Protocol
@@ -35,11 +35,23 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """count: how many, 0 for as many as a cluster has room for; threads: CPUs for each; gpus: devices for each."""
+    """count: how many, 0 for as many as a cluster has room for; threads: CPUs for each; gpus: devices for each, a share of one or
+    a whole number, 0 for none."""
 
     count: int
     threads: int
     gpus: float = 0.0
+
+    def fit(self, devices: int) -> int:
+        """How many have a share of so many devices; none has shares of several."""
+        return devices * int(1 / self.gpus + 1e-9) if self.gpus < 1 else devices // int(self.gpus)
+
+    def devices(self, number: int) -> range:
+        """Those of one of them, by number."""
+        if self.gpus < 1:
+            first = number // int(1 / self.gpus + 1e-9)
+            return range(first, first + 1)
+        return range(number * int(self.gpus), (number + 1) * int(self.gpus))
 
 
 class Work(Protocol):
@@ -61,16 +73,16 @@ class Work(Protocol):
 class Engine(Protocol):
     """``with engine: ...`` has workers. Raises SetupError where none becomes ready, or what making their work raises.
 
-    busy: tasks that are at work; workers: how many there are; described: in words, for a summary.
+    workers: how many there are; described: in words, for a summary; remarks: what was odd with workers, one line each.
     """
+
+    remarks: list[str]
 
     @property
     def described(self) -> str: ...
 
     def __enter__(self) -> Engine: ...
     def __exit__(self, *of_error: object) -> None: ...
-    @property
-    def busy(self) -> int: ...
     @property
     def workers(self) -> int: ...
     def has_room(self, ahead: bool, alone: bool) -> bool:
@@ -93,15 +105,50 @@ ARENAS = {"MALLOC_ARENA_MAX": "2"}
 MOST_FALSE_STARTS = 3  # of each worker, in a row
 
 
+class FalseStarts:
+    """Of an engine's workers: which of them are not started again. remarks: see ``Engine``."""
+
+    def __init__(self, count: int, remarks: list[str]) -> None:
+        self._left = dict.fromkeys(range(count), MOST_FALSE_STARTS)
+        self._remarks = remarks
+        self._any_ready = False
+
+    def ready(self, worker: int) -> None:
+        """It has begun."""
+        self._any_ready = True
+        self._left[worker] = MOST_FALSE_STARTS
+
+    def refused(self, worker: int, error: DepthRetrofitError) -> bool:
+        """Whether one that says why it cannot begin is tried again. Raises it before any has begun, or with none left."""
+        if not self._any_ready:
+            raise error
+        return self.ended(worker, error)
+
+    def ended(self, worker: int, error: DepthRetrofitError) -> bool:
+        """Whether one that ended before it had begun is tried again. Raises the error where none is left."""
+        self._left[worker] -= 1
+        if self._left[worker] > 0:
+            return True
+        del self._left[worker]
+        if not self._left:
+            raise error
+        self._remarks.append(f"one worker less: {error}")
+        return False
+
+
 class Servant:
-    """In a worker: ``run`` may be called by two threads, of which one prepares while the other's task is at work."""
+    """In a worker: of two tasks it is asked for at a time, one is prepared while the other is at work."""
 
     def __init__(self, job: Job) -> None:
+        self._prepare = ThreadPoolExecutor(2, "prepare")  # which stay: connections to stores are each thread's own
         self._compute = ThreadPoolExecutor(1, "compute")  # one thread computes all: the libraries keep threads and caches of it
         self._work = self._compute.submit(_made, job).result()
 
-    def run(self, key: str, task: Any) -> Outcome:
-        """Never raises an ``Exception``."""
+    def begin(self, key: str, task: Any) -> Future[Outcome]:
+        """What becomes of it, never an ``Exception``."""
+        return self._prepare.submit(self._run, key, task)
+
+    def _run(self, key: str, task: Any) -> Outcome:
         try:
             prepared = self._work.prepare(task)
             return Outcome(key, "done", self._compute.submit(self._work.run, task, prepared).result())
@@ -110,11 +157,8 @@ class Servant:
 
     def leave(self) -> None:
         """Nobody wants what is at work."""
-        self._work.close()
-
-    def close(self) -> None:
-        """No more tasks come."""
-        self._compute.shutdown()
+        for threads in (self._prepare, self._compute):
+            threads.shutdown(wait=False, cancel_futures=True)
         self._work.close()
 
 
@@ -146,11 +190,6 @@ class Rooms:
     def __init__(self) -> None:
         self._held: dict[int, list[str]] = {}
         self._alone: set[int] = set()
-
-    @property
-    def busy(self) -> int:
-        """Tasks that are somewhere."""
-        return sum(map(len, self._held.values()))
 
     def __contains__(self, worker: int) -> bool:
         return worker in self._held

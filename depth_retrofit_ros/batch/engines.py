@@ -6,7 +6,7 @@ import os
 
 from depth_retrofit_ros.batch.engine import Engine, Job, Workers
 from depth_retrofit_ros.batch.local_engine import LocalEngine
-from depth_retrofit_ros.batch.ray_engine import RayEngine
+from depth_retrofit_ros.batch.ray_engine import RayEngine, cluster
 from depth_retrofit_ros.errors import UsageError
 
 LOCAL, RAY, RAY_CLIENT = "local", "ray", "ray://"
@@ -20,20 +20,33 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_workers(count: int | None, threads: int, gpus: float, device: str) -> Workers:
-    """count, gpus: as the user says, None and 0 where not; device: on which they compute, such as ``cpu``. Raises UsageError."""
+def is_elsewhere(where: str) -> bool:
+    """Whether the workers of ``--on`` may be on other machines."""
+    return where.startswith(RAY_CLIENT) or (where == RAY and cluster() is not None)
+
+
+def choose_workers(count: int | None, threads: int, gpus: float, device: str, elsewhere: bool = False) -> Workers:
+    """count, gpus: as the user says, None and 0 where not; device: on which they compute, ``cpu`` or ``cuda``. elsewhere: a cluster
+    has room for as many as it has. Raises UsageError."""
     if device == "cpu":
         if gpus:
             raise UsageError("--gpus-per-worker is of workers on CUDA, and these compute on cpu: leave it out")
-        return Workers(count or max(1, cpus() // threads), threads)
+        return Workers(count or (0 if elsewhere else max(1, cpus() // threads)), threads)
     gpus = gpus or 1.0
     if gpus > 1 and gpus != int(gpus):
         raise UsageError(f"--gpus-per-worker {gpus:g}: give a share of one, such as 0.5, or a whole number")
-    if count is None:
-        import torch
+    if elsewhere:
+        return Workers(count or 0, threads, gpus)
+    import torch
 
-        count = max(1, int(torch.cuda.device_count() / gpus))
-    return Workers(count, threads, gpus)
+    devices = torch.cuda.device_count()
+    most = Workers(0, threads, gpus).fit(devices)
+    if (count or 1) > most:
+        raise UsageError(
+            f"{count or 1} workers with {gpus:g} GPU each do not fit on the {devices} of this machine: "
+            "give fewer --workers, or a smaller --gpus-per-worker"
+        )
+    return Workers(count or most, threads, gpus)
 
 
 def make_engine(where: str, job: Job, workers: Workers) -> Engine:

@@ -10,15 +10,16 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from depth_retrofit_ros.batch.engine import ARENAS, MOST_FALSE_STARTS, THREADS, Job, Outcome, Rooms, Servant, Workers
-from depth_retrofit_ros.errors import SetupError
+from depth_retrofit_ros.batch.engine import ARENAS, THREADS, FalseStarts, Job, Outcome, Rooms, Servant, Workers
+from depth_retrofit_ros.batch.uris import without_user
+from depth_retrofit_ros.errors import DepthRetrofitError, SetupError
 
 _END_S = 5.0  # that a worker has to end by itself
 _READY = "ready"
@@ -34,7 +35,8 @@ class LocalEngine:
         self._context = multiprocessing.get_context("spawn")
         self._slots: dict[int, _Slot] = {}
         self._rooms = Rooms()
-        self._false_starts = 0
+        self.remarks: list[str] = []
+        self._false_starts = FalseStarts(workers.count, self.remarks)
         self._came: deque[Outcome] = deque()
         self._logs = tempfile.TemporaryDirectory(prefix="depth_retrofit_workers_")
 
@@ -61,17 +63,8 @@ class LocalEngine:
         self._logs.cleanup()
 
     @property
-    def busy(self) -> int:
-        return self._rooms.busy + len(self._came)
-
-    @property
     def workers(self) -> int:
-        return self._settings.count
-
-    @property
-    def pids(self) -> list[int]:
-        """Of the workers."""
-        return [slot.process.pid for slot in self._slots.values() if slot.process.pid is not None]
+        return len(self._slots)
 
     def has_room(self, ahead: bool, alone: bool) -> bool:
         return self._rooms.free(ahead, alone) is not None
@@ -109,12 +102,14 @@ class LocalEngine:
             if said.kind == "lost":
                 self._replace(number)
         elif said == _READY:
-            slot.ready, self._false_starts = True, 0
+            slot.ready = True
+            self._false_starts.ready(number)
             self._rooms.open(number)
         else:
-            raise said
+            self._replace(number, said)
 
-    def _replace(self, number: int) -> None:
+    def _replace(self, number: int, error: DepthRetrofitError | None = None) -> None:
+        """error: why it could not begin, where it says so."""
         slot = self._slots.pop(number)
         slot.connection.close()
         slot.process.join(_END_S)
@@ -123,11 +118,15 @@ class LocalEngine:
             slot.process.join()
         reason = _ended(slot.process.exitcode, _last_line(slot.log))
         self._came += [Outcome(key, "lost", reason) for key in self._rooms.close(number)]
-        if not slot.ready:
-            self._false_starts += 1
-            if self._false_starts >= MOST_FALSE_STARTS * self._settings.count:
-                raise SetupError(f"workers end before they are ready ({reason}): give fewer --workers, or a smaller model")
-        self._start(number)
+        if slot.ready:
+            again = True
+        elif error is not None:
+            again = self._false_starts.refused(number, error)
+        else:
+            told = f"workers end before they are ready ({reason}): give fewer --workers, or a smaller model"
+            again = self._false_starts.ended(number, SetupError(told))
+        if again:
+            self._start(number)
 
     def _start(self, number: int) -> None:
         here, there = self._context.Pipe()
@@ -154,9 +153,7 @@ def _environment(workers: Workers, number: int, folder: Path) -> Iterator[None]:
     if workers.gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         names = [name for name in visible.split(",") if name]
-        first = int(number * workers.gpus + 1e-9)
-        mine = range(first, first + max(1, round(workers.gpus)))
-        values["CUDA_VISIBLE_DEVICES"] = ",".join(names[at] if names else str(at) for at in mine)
+        values["CUDA_VISIBLE_DEVICES"] = ",".join(names[at] if names else str(at) for at in workers.devices(number))
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -171,7 +168,7 @@ def _environment(workers: Workers, number: int, folder: Path) -> Iterator[None]:
 
 def _ended(code: int | None, said: str) -> str:
     how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
-    return f"its worker {how}{f': {said}' if said else ''}"
+    return without_user(f"its worker {how}{f': {said}' if said else ''}")
 
 
 def _last_line(log: Path) -> str:
@@ -199,12 +196,10 @@ def _serve(connection: Connection, job: Job, log: str) -> None:
         connection.close()
         return
 
-    def serve(key: str, task: Any) -> None:
-        outcome = servant.run(key, task)
+    def send(outcome: Future[Outcome]) -> None:
         with sending, suppress(OSError):
-            connection.send(outcome)
+            connection.send(outcome.result())
 
-    serving = ThreadPoolExecutor(2)  # the same threads for all tasks: a connection to a store is a thread's
     connection.send(_READY)
     while True:
         try:
@@ -212,10 +207,8 @@ def _serve(connection: Connection, job: Job, log: str) -> None:
         except (EOFError, OSError):
             servant.leave()
             os._exit(0)  # what is at work is whole or not there
-        serving.submit(serve, key, task)
+        servant.begin(key, task).add_done_callback(send)
 
 
-def _sendable(error: Exception) -> Exception:
-    from depth_retrofit_ros.errors import DepthRetrofitError
-
+def _sendable(error: Exception) -> DepthRetrofitError:
     return error if isinstance(error, DepthRetrofitError) else SetupError(f"a worker cannot start: {type(error).__name__}: {error}")

@@ -32,11 +32,13 @@ class Written(NamedTuple):
 class Place:
     """``with Place(uri) as place: ...`` holds a folder to write into while others do so too; raises OutputError.
 
-    Files are made in ``staging``, a folder of this process alone, and appear under their names when they are whole.
+    Files are made in ``staging``, a folder of this process alone, and appear under their names when they are whole. name: of that
+    folder, one that nobody else has; None for any.
     """
 
-    def __init__(self, uri: Uri) -> None:
+    def __init__(self, uri: Uri, name: str | None = None) -> None:
         self.uri = uri
+        self._name = name or uuid.uuid4().hex
         self._root = uri.local
         self._remote = None if self._root is not None else Remote(uri)
         self.staging = Path()
@@ -45,7 +47,7 @@ class Place:
         if self._root is None:
             self.staging = Path(tempfile.mkdtemp(prefix="depth_retrofit_batch_"))
         else:
-            self.staging = make_folder(self._root / STAGING / uuid.uuid4().hex)
+            self.staging = make_folder(self._root / STAGING / self._name)
         return self
 
     def __exit__(self, *of_error: object) -> None:
@@ -160,8 +162,10 @@ class Place:
             except OSError:  # a file system without locks: nothing is held there
                 pass
             self._tidy()
-            yield
-            self._tidy()
+            try:
+                yield
+            finally:
+                self._tidy()
         finally:
             os.close(descriptor)
 

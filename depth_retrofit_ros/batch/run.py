@@ -5,22 +5,28 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from depth_retrofit_ros.batch.engine import Engine
-from depth_retrofit_ros.batch.inputs import Item, identity
+from depth_retrofit_ros.batch.inputs import Item
 from depth_retrofit_ros.batch.place import Place
 from depth_retrofit_ros.batch.schedule import Asked, run_tasks
 from depth_retrofit_ros.batch.settings import BatchSettings
 from depth_retrofit_ros.batch.table import conclude
 from depth_retrofit_ros.batch.tasks import Row, Task, unpacked
+from depth_retrofit_ros.batch.uris import without_user
 from depth_retrofit_ros.errors import DepthRetrofitError, OutputError, UsageError
 
 RUN = "run.json"
-_OF_ITEM = re.compile(r"(?:items|depth)/(.*?-[0-9a-f]{10})[_./]")
+_OF_IMAGE = ("depth.png", "relative.png", "depth.npz", "relative.npz", "confidence.png", "normals.npz")
+_OF_ITEM = re.compile(
+    r"items/(.+)\.(?:parts|failed|\d{5,})\.json|depth/([^/]+)/.+"
+    rf"|depth/(.+)_(?:{'|'.join(map(re.escape, _OF_IMAGE))})(?:\..*half)?"
+)
 
 
 @dataclass(slots=True)
@@ -45,6 +51,22 @@ class Counts:
         return f"given {self.given} = done {self.done} + failed {self.failed} + skipped {self.skipped}{left}"
 
 
+@dataclass(slots=True)
+class _Bag:
+    """One at work. open: keys of parts that are to be done; answered: whether any image is; broken: whether a part failed; last:
+    why the last image has no answer."""
+
+    open: set[str]
+    answered: bool = False
+    broken: bool = False
+    last: str = ""
+
+    def take(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self.last = row.get("reason", self.last)
+            self.answered |= "reason" not in row
+
+
 class BatchRun:
     """items: what is given; place: is held by us, see ``Place.held``. say: takes each line that is told of an input; show:
     takes the counts now and then. Raises UsageError, OutputError, StorageError."""
@@ -60,123 +82,206 @@ class BatchRun:
     ) -> None:
         self.counts = Counts(len(items))
         self.report: Row = {}
-        self._items, self._place, self._say, self._show = items, place, say, show
-        self._by_name = {item.name: item for item in items}
-        self._settings = settings.described()
-        self._parts: dict[str, set[str]] = {}  # bags at work: keys of parts that are to be done
-        self._broken: set[str] = set()  # of these, those of which a part failed
-        self._check(resume)
-        self._there: dict[str, dict[str, int]] = {}  # item → its files in the place, and their sizes
+        self._items, self._place, self._show = items, place, show
+        self._say = lambda line: say(without_user(line))
+        self._settings, self._described = settings, settings.described()
+        self._bags: dict[str, _Bag] = {}
+        self._at_work: dict[str, Asked] = {}
+        self._old: dict[str, list[str]] = {}  # task → files of earlier results, which go when it begins
+        self._unclean: set[str] = set()  # items, of which files may be left that no seal names
+        self._failed_now: set[str] = set()  # items
+        self._remarks = 0  # of the engine, that were told
+        self._is_new = self._check(resume)
+        names = {item.name for item in items}
+        self._there: defaultdict[str, dict[str, int]] = defaultdict(dict)  # item → its files in the place, and their sizes
         for folder in ("items", "depth"):
             for name, size in place.sizes(folder).items():
-                if (match := _OF_ITEM.match(name)) is not None:
-                    self._there.setdefault(match[1], {})[name] = size
+                match = _OF_ITEM.fullmatch(name)
+                if match is not None and match[match.lastindex or 0] in names:
+                    self._there[match[match.lastindex or 0]][name] = size
 
     def run(self, engine: Engine, retries: int) -> None:
-        """To the end; whatever ends it early, what was done by then is told in table, manifest and report."""
+        """To the end; whatever ends it early, what was done by then is told in table, manifest and report. engine: is opened and
+        closed here; a run that none could begin with is as if it had not been."""
+        has_begun = False
         try:
-            run_tasks(engine, self._asked(), retries, self._done, self._failed, lambda: self._show(self.counts))
+            with engine:
+                has_begun = True
+                run_tasks(engine, self._asked(), retries, self._done, self._failed, lambda: self._tell(engine), self._begin)
         except BaseException:
             with suppress(DepthRetrofitError):  # the disk is full: what is wrong is told already
-                self._conclude(engine)
+                if has_begun:
+                    self._take_sealed()
+                    self._conclude(engine)
+                elif self._is_new:
+                    self._place.remove(RUN)
             raise
         self._conclude(engine)
 
-    def _check(self, resume: bool) -> None:
+    def _check(self, resume: bool) -> bool:
+        """Whether this is a new run."""
         found = self._place.read(RUN)
         if found is not None and not resume:
             raise UsageError(f"{self._place.uri} holds an earlier run: give --resume to go on with it, or another --out")
         if found is None:
             if self._place.sizes("depth") or self._place.sizes("items"):
                 raise OutputError(f"{self._place.uri} has items or depth of something else in it: choose another --out")
-            self._place.publish_text(json.dumps(self._settings, indent=2) + "\n", RUN)
-            return
+            self._place.publish_text(json.dumps(self._described, indent=2) + "\n", RUN)
+            return True
         try:
             before = json.loads(found)
         except ValueError:
             raise OutputError(f"{RUN} in {self._place.uri} cannot be read: choose another --out") from None
-        if before != self._settings:
-            changed = sorted(_differing(before, self._settings))
+        if before != self._described:
+            changed = sorted(_differing(before, self._described))
             raise UsageError(f"{self._place.uri} holds a run with another {', '.join(changed)}: give the same, or another --out")
+        return False
 
     def _asked(self) -> Iterator[Asked]:
         for item in self._items:
-            tasks = list(self._open_tasks(item))
+            try:
+                tasks = self._open_tasks(item)
+            except _UnknownError as error:
+                self._tell_failed(item, str(error))
+                self.counts.failed += 1
+                continue
             if not tasks:
                 self.counts.skipped += 1
-                continue
-            if tasks[0].part is not None:
-                self._parts[item.name] = {task.seal for task in tasks}
             yield from (Asked(task.seal, task) for task in tasks)
 
-    def _open_tasks(self, item: Item) -> Iterator[Task]:
-        """What is still to be done of an item; results of an input that has changed since are removed."""
-        first = Task("divide" if item.kind == "bag" else "answer", item)
-        there = self._there.pop(item.name, {})
-        failed = f"items/{item.name}.failed.json"
-        if there.pop(failed, None) is not None:
-            self._place.remove(failed)
-        if not there:
-            yield first
-            return
+    def _open_tasks(self, item: Item) -> list[Task]:
+        """What is still to be done of an item; results of one that has changed since go when it begins. Raises _UnknownError where
+        that cannot be told, for which nothing goes."""
+        first, there = _first(item), self._there.pop(item.name, {})
         seal = self._read(first.seal) if first.seal in there else None
+        if seal is None:
+            self._replace(first, there)
+            return [first]
         try:
-            same = seal is not None and seal.get("identity") == identity(item)
-        except DepthRetrofitError:
-            same = False
-        if seal is not None and not same:
+            known = self._settings.identity(item)
+        except DepthRetrofitError as error:
+            raise _UnknownError(str(error)) from None
+        if seal.get("identity") != known:
             self._say(f"{item.uri} has changed since an earlier run: it is done again")
-        if seal is None or not same:
-            for name in there:
-                self._place.remove(name)
-            yield first
-        elif first.what == "answer":
-            if not _is_whole(seal, there):
-                yield first
-        else:
-            for task in _parts(item, seal):
-                sealed = self._read(task.seal) if task.seal in there else None
-                if sealed is None or sealed.get("identity") != seal["identity"] or not _is_whole(sealed, there):
-                    yield task
+            self._replace(first, there)
+            return [first]
+        tasks = [first] if first.what == "answer" else list(_parts(item, seal))
+        bag = _Bag(set())
+        for task in list(tasks):
+            sealed = self._read(task.seal) if task.seal in there else None
+            if sealed is not None and sealed.get("identity") == known and _is_whole(sealed, there):
+                tasks.remove(task)
+                bag.take(sealed["rows"])
+            else:
+                self._replace(task, [task.seal] if task.seal in there else [])
+                self._unclean.add(item.name)
+        failed = _failure(item)
+        if failed in there and tasks:
+            self._old[tasks[0].seal].append(failed)
+        elif failed in there:
+            self._place.remove(failed)
+        if tasks and item.kind == "bag":
+            bag.open = {task.seal for task in tasks}
+            self._bags[item.name] = bag
+        return tasks
 
-    def _done(self, key: str, told: Row) -> Iterable[Asked]:
-        name = _name(key)
+    def _replace(self, task: Task, names: Iterable[str]) -> None:
+        """These go when the task begins, the seal first."""
+        self._old[task.seal] = sorted(names, key=lambda name: name != task.seal)
+
+    def _begin(self, asked: Asked) -> bool:
+        if asked.key in self._at_work:  # its worker ended, or the store broke off
+            self._unclean.add(asked.task.item.name)
+        self._at_work[asked.key] = asked
+        for name in self._old.pop(asked.key, ()):
+            self._place.remove(name)
+        return True
+
+    def _done(self, asked: Asked, told: Row) -> Iterable[Asked]:
+        task: Task = asked.task
+        if self._place.uri.local is not None and self._read(task.seal) is None:
+            told_by = f"its worker wrote it where {self._place.uri} is another folder: give an --out that all machines share"
+            return self._count_failed(asked, told_by)
+        del self._at_work[asked.key]
+        item = task.item
         self.counts.frames += len(told["rows"])
         for remark in told["remarks"]:
             self._say(f"{told['input']}: {remark}")
         if told["parts"] is not None:
-            tasks = list(_parts(self._by_name[name], told))
-            self._parts[name] = {task.seal for task in tasks}
+            tasks = list(_parts(item, told))
+            self._bags[item.name] = _Bag({task.seal for task in tasks})
             return [Asked(task.seal, task) for task in tasks]
-        if name not in self._parts:
-            self.counts.done += 1
+        if item.name in self._bags:
+            self._bags[item.name].take(told["rows"])
+            self._part_ended(item, asked.key)
         else:
-            self._part_ended(name, key)
+            self.counts.done += 1
+            self._tidy(item)
         return ()
 
-    def _failed(self, key: str, reason: str) -> None:
-        name = _name(key)
-        item = self._by_name[name]
-        if name not in self._broken:  # of a bag the first part that fails tells
-            self._say(f"error: {item.uri}: {reason}" if str(item.uri) not in reason else f"error: {reason}")
-            told = {"input": str(item.uri), "kind": item.kind, "reason": reason}
-            self._place.publish_text(json.dumps(told) + "\n", f"items/{name}.failed.json")
-        if name not in self._parts:
-            self.counts.failed += 1
-        else:
-            self._broken.add(name)
-            self._part_ended(name, key)
+    def _failed(self, asked: Asked, reason: str) -> Iterable[Asked]:
+        """What has a seal is done, whatever became of its worker then."""
+        sealed = self._read(asked.task.seal)
+        return self._count_failed(asked, reason) if sealed is None else self._done(asked, sealed)
 
-    def _part_ended(self, name: str, key: str) -> None:
-        self._parts[name].discard(key)
-        if self._parts[name]:
+    def _count_failed(self, asked: Asked, reason: str) -> tuple[()]:
+        del self._at_work[asked.key]
+        item = asked.task.item
+        bag = self._bags.get(item.name)
+        if bag is None or not bag.broken:  # of a bag the first part that fails tells
+            self._tell_failed(item, reason)
+        if bag is None:
+            self.counts.failed += 1
+            self._tidy(item)
+        else:
+            bag.broken = True
+            self._part_ended(item, asked.key)
+        return ()
+
+    def _tell_failed(self, item: Item, reason: str) -> None:
+        self._failed_now.add(item.name)
+        self._say(f"error: {item.uri}: {reason}" if str(item.uri) not in reason else f"error: {reason}")
+        told = {"input": str(item.uri), "kind": item.kind, "reason": without_user(reason)}
+        self._place.publish_text(json.dumps(told) + "\n", _failure(item))
+
+    def _part_ended(self, item: Item, key: str) -> None:
+        bag = self._bags[item.name]
+        bag.open.discard(key)
+        if bag.open:
             return
-        del self._parts[name]
-        if name in self._broken:
-            self._broken.discard(name)
+        del self._bags[item.name]
+        if not (bag.broken or bag.answered):
+            self._place.remove(_first(item).seal)  # it is done again by --resume
+            self._tell_failed(item, f"none of its images was answered: {bag.last}")
+        if bag.broken or not bag.answered:
             self.counts.failed += 1
         else:
             self.counts.done += 1
+        self._tidy(item)
+
+    def _tidy(self, item: Item) -> None:
+        """Remove what tries that came to nothing have left of an item that has come to an end."""
+        if item.name not in self._unclean:
+            return
+        self._unclean.discard(item.name)
+        sealed = {name for seal in self._seals_of(item) for name, *_ in seal["files"]}
+        folder = f"depth/{item.name}"
+        found = [f"{folder}_{ending}" for ending in _OF_IMAGE] if item.kind == "image" else list(self._place.sizes(folder))
+        for name in found:
+            if name not in sealed:
+                self._place.remove(name)
+
+    def _tell(self, engine: Engine) -> None:
+        for remark in engine.remarks[self._remarks :]:
+            self._say(remark)
+        self._remarks = len(engine.remarks)
+        self._show(self.counts)
+
+    def _take_sealed(self) -> None:
+        """What workers have come to an end with while the engine was closed."""
+        for asked in list(self._at_work.values()):
+            if (sealed := self._read(asked.task.seal)) is not None:
+                self._done(asked, sealed)
 
     def _conclude(self, engine: Engine) -> None:
         counts = self.counts
@@ -190,21 +295,26 @@ class BatchRun:
             "engine": engine.described,
             "seconds": round(seconds, 1),
             "frames_per_second": round(counts.frames / seconds, 3) if seconds > 0 else None,
-            "settings": self._settings,
+            "settings": self._described,
         }
         self.report = conclude(self._place, self._seals(), facts)
 
     def _seals(self) -> Iterator[Row]:
-        """Of all that is given, in order, whenever it was done."""
-        there = set(self._place.sizes("items"))
+        """Of all that is given, in order, whenever it was done; and why what failed now did."""
         for item in self._items:
-            first = Task("divide" if item.kind == "bag" else "answer", item)
-            names = [first.seal]
-            if item.kind == "bag" and first.seal in there and (divided := self._read(first.seal)) is not None:
-                names = [task.seal for task in _parts(item, divided)]
-            for name in (*names, f"items/{item.name}.failed.json"):
-                if name in there and (seal := self._read(name)) is not None and seal.get("parts") is None:
-                    yield seal
+            yield from self._seals_of(item)
+            if item.name in self._failed_now and (failed := self._read(_failure(item))) is not None:
+                yield failed
+
+    def _seals_of(self, item: Item) -> Iterator[Row]:
+        first = self._read(_first(item).seal)
+        if first is None or first.get("parts") is None:
+            yield from filter(None, [first])
+            return
+        for task in _parts(item, first):
+            sealed = self._read(task.seal)
+            if sealed is not None and sealed.get("identity") == first["identity"]:
+                yield sealed
 
     def _read(self, name: str) -> Row | None:
         text = self._place.read(name)
@@ -215,19 +325,26 @@ class BatchRun:
         return told if isinstance(told, dict) else None
 
 
+class _UnknownError(Exception):
+    """Whether an input is what it was cannot be told."""
+
+
+def _first(item: Item) -> Task:
+    return Task("divide" if item.kind == "bag" else "answer", item)
+
+
+def _failure(item: Item) -> str:
+    """The file that says why an item failed."""
+    return f"items/{item.name}.failed.json"
+
+
 def _parts(item: Item, divided: Row) -> Iterator[Task]:
     for number, told in enumerate(divided["parts"]):
-        yield Task("answer", item, number, unpacked(told))
+        yield Task("answer", item, number, unpacked(told), divided["identity"])
 
 
 def _is_whole(seal: Row, there: dict[str, int]) -> bool:
     return all(there.get(name) == size for name, size, _ in seal["files"])
-
-
-def _name(key: str) -> str:
-    match = _OF_ITEM.match(key)
-    assert match is not None
-    return match[1]
 
 
 def _differing(before: Any, now: Any, name: str = "") -> Iterator[str]:

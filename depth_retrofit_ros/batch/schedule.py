@@ -12,6 +12,8 @@ from depth_retrofit_ros.batch.engine import Engine
 from depth_retrofit_ros.errors import DepthRetrofitError, OutputError
 
 POLL_S = 0.5
+AHEAD = 4
+"""Of ``run_in_order``: results for each worker that may wait for an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +28,17 @@ def run_tasks(
     engine: Engine,
     asked: Iterable[Asked],
     retries: int,
-    done: Callable[[str, Any], Iterable[Asked]],
-    failed: Callable[[str, str], None],
+    done: Callable[[Asked, Any], Iterable[Asked]],
+    failed: Callable[[Asked, str], Iterable[Asked]],
     waiting: Callable[[], None],
+    begin: Callable[[Asked], bool] = lambda asked: True,
 ) -> None:
-    """asked: is taken from only as workers have room. done: takes key and result, and gives tasks that follow from it, which go
-    first. failed: takes key and reason, one line. waiting: called every now and then. retries: of a task whose store broke off, or
-    whose worker ended while it was alone there.
+    """asked: is taken from only as workers have room. done: takes task and result, and gives tasks that follow from it, which go
+    first. failed: takes task and reason, one line, and gives such, too. waiting: called every now and then. begin: called before
+    each try of a task; where it returns False the task waits. retries: of a task whose store broke off, or whose worker ended while
+    it was alone there.
 
-    Raises OutputError where nothing more can be written, and what the others raise.
+    Raises OutputError where nothing more can be written, after what has come by then is taken, and what the others raise.
     """
     rest = iter(asked)
     following: deque[Asked] = deque()
@@ -55,7 +59,7 @@ def run_tasks(
         return True
 
     def submit(queue: deque[Asked], ahead: bool, alone: bool) -> bool:
-        if not queue or not engine.has_room(ahead, alone):
+        if not queue or not engine.has_room(ahead, alone) or not begin(queue[0]):
             return False
         task = queue.popleft()
         at_work[task.key] = task
@@ -76,6 +80,7 @@ def run_tasks(
             ahead = len(following) + len(ready) >= engine.workers
         if not (at_work or following or again or suspects or looked_ahead(1)):
             return
+        stopped: str | None = None
         for key, kind, value in engine.wait(POLL_S):
             task = at_work.pop(key)
             tries[key] += 1
@@ -83,34 +88,41 @@ def run_tasks(
                 uncounted.add(key)  # its neighbor may be what ended the worker
             if kind == "done":
                 del tries[key]
-                following.extend(done(key, value))
+                following.extend(done(task, value))
             elif kind == "stop":
-                raise OutputError(value)
+                stopped = value
             elif kind == "failed" or tries[key] - (key in uncounted) > retries:
-                failed(key, value if kind == "failed" or tries[key] == 1 else f"{value} (tried {tries[key]} times)")
+                told = value if kind == "failed" or tries[key] == 1 else f"{value} (tried {tries[key]} times)"
+                following.extend(failed(task, told))
             elif kind == "lost":
                 suspected.add(key)
                 suspects.append(task)
             else:
                 again.append(task)
+        if stopped is not None:
+            raise OutputError(stopped)
         waiting()
 
 
 def run_in_order(engine: Engine, tasks: Iterable[Any], take: Callable[[Any], None]) -> None:
-    """take: is given the result of each task, in the order of the tasks. Raises DepthRetrofitError for the first one that fails."""
+    """take: is given the result of each task, in the order of the tasks; at most ``AHEAD`` for each worker wait for an earlier one.
+    Raises DepthRetrofitError for the first one that fails."""
     held: dict[int, Any] = {}
     due = 0
 
-    def done(key: str, value: Any) -> tuple[()]:
+    def begin(asked: Asked) -> bool:
+        return int(asked.key) < due + AHEAD * engine.workers
+
+    def done(asked: Asked, value: Any) -> tuple[()]:
         nonlocal due
-        held[int(key)] = value
+        held[int(asked.key)] = value
         while due in held:
             take(held.pop(due))
             due += 1
         return ()
 
-    def failed(key: str, reason: str) -> None:
+    def failed(asked: Asked, reason: str) -> tuple[()]:
         raise DepthRetrofitError(reason)
 
     asked = (Asked(str(number), task) for number, task in enumerate(tasks))
-    run_tasks(engine, asked, RETRIES, done, failed, lambda: None)
+    run_tasks(engine, asked, RETRIES, done, failed, lambda: None, begin)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from depth_retrofit_ros.batch.defaults import PART_S
 from depth_retrofit_ros.batch.given_camera import GivenCamera
+from depth_retrofit_ros.batch.inputs import Item, identity
+from depth_retrofit_ros.coarse.sparse_file import sparse_path
 
 DepthFormat = Literal["png", "npz", "bag"]
 
@@ -43,6 +45,14 @@ class BatchSettings:
     def temporal(self) -> bool:
         """Whether frames are held steady by those before them."""
         return bool(self.model.get("temporal"))
+
+    def identity(self, item: Item) -> str:
+        """Changes when the input does, or the sensor's depth beside it: see ``inputs.identity``, which says what it raises."""
+        told = identity(item)
+        if self.sparse is None or item.kind != "image":
+            return told
+        file = sparse_path(self.sparse, Path(item.uri.name).stem)
+        return f"{told} {' '.join(map(str, _stated(file)))}" if file.is_file() else told
 
     def described(self) -> dict[str, Any]:
         """As JSON, with files as they are now and the program: runs that agree in it make the same results."""

@@ -63,7 +63,7 @@ class _Sums:
 
     def add(self, row: Row) -> None:
         if row.get("reason") is not None:
-            self.failed += row.get("frame") is not None
+            self.failed += "frame" in row  # of an input that failed there is none
             if row["reason"] in self.reasons or len(self.reasons) < _MOST_REASONS:
                 self.reasons[row["reason"]] += 1
             return

@@ -16,12 +16,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """what: ``divide`` a bag into parts, or ``answer`` an image, a video or a part. number: of the part, from 0."""
+    """what: ``divide`` a bag into parts, or ``answer`` an image, a video or a part. number: of the part, from 0; identity: of the
+    bag when it was divided."""
 
     what: Literal["divide", "answer"]
     item: Item
     number: int = 0
     part: BagPart | None = None
+    identity: str | None = None
 
     @property
     def seal(self) -> str:

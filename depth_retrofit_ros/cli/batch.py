@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_retrofit_ros.batch.defaults import RETRIES
+from depth_retrofit_ros.batch.defaults import PART_S, RETRIES
 from depth_retrofit_ros.cli.options import (
     add_camera_options,
     add_model_options,
@@ -23,6 +24,7 @@ from depth_retrofit_ros.cli.options import (
     model_settings,
     positive,
     positive_int,
+    worker_device,
 )
 from depth_retrofit_ros.errors import DepthRetrofitError, UsageError
 
@@ -34,6 +36,13 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.cli.progress import Progress
 
 FORMATS = ("png", "npz", "bag")
+_OF_KINDS = {
+    ("image",): ("sparse_depth",),
+    ("image", "video"): ("hfov", "fx"),
+    ("video", "bag"): ("frames",),
+    ("bag",): ("image_topic", "info_topic", "rectify", "depth_topic", "part"),
+}
+"""Options that only such inputs take."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -65,15 +74,15 @@ def add_parser(subparsers: Subparsers) -> None:
     bags.add_argument("--image-topic", metavar="TOPIC", help="images, raw or compressed (default: the only ones)")
     bags.add_argument("--info-topic", metavar="TOPIC", help="their camera_info (default: the one beside the images); none: without")
     told = "the images by their camera_info: see docs/cameras.md (default: auto)"
-    bags.add_argument("--rectify", choices=("auto", "true", "false", "points"), default="auto", help=told)
+    bags.add_argument("--rectify", choices=("auto", "true", "false", "points"), help=told)
     told = "depth aligned to the images, to compare with; the accuracy of each frame is in the table"
     bags.add_argument("--depth-topic", metavar="GT", help=told)
     told = "how far its stamp may be from the image's (default: 0.02)"
-    bags.add_argument("--tolerance", type=positive, default=0.02, metavar="S", help=told)
+    bags.add_argument("--tolerance", type=positive, metavar="S", help=told)
     told = "of depth with GT before it is measured, per frame (default: median)"
-    bags.add_argument("--align", choices=("none", "median", "scale-shift"), default="median", help=told)
-    told = "that a worker takes of a bag at once; with --depth bag or --depth-topic, all of it (default: 60)"
-    bags.add_argument("--part", type=positive, default=60.0, metavar="S", help=told)
+    bags.add_argument("--align", choices=("none", "median", "scale-shift"), help=told)
+    told = f"that a worker takes of a bag at once; with --depth bag or --depth-topic, all of it (default: {PART_S:g})"
+    bags.add_argument("--part", type=positive, metavar="S", help=told)
     add_camera_options(parser)
     add_model_options(parser)
     add_trust_option(parser)
@@ -97,21 +106,20 @@ def run(args: argparse.Namespace) -> int:
     make_paths_whole(args, "sparse_depth")
     out = parse(args.out)
     found = find_items(args.inputs, out)
-    _check_kinds(args, found.items)
-    settings = _settings(args)
-    engine = make_chosen_engine(
-        args, settings.threads, "depth_retrofit_ros.batch.work:batch_work", {"out": out, "settings": settings}
-    )
     progress = Progress()
+    for note in _check_kinds(args, found.items):
+        progress.say(note)
+    settings, lead = _settings(args), uuid.uuid4().hex
+    given = {"out": out, "settings": settings, "lead": lead}
+    engine = make_chosen_engine(args, settings.threads, "depth_retrofit_ros.batch.work:batch_work", given)
     passed_over = f", {found.passed_over} other files passed over" if found.passed_over else ""
     progress.say(f"{len(found.items)} inputs{passed_over}; {engine.described}")
     show = _Shown(progress)
-    with Place(out) as place, place.held():
+    with Place(out, lead) as place, place.held():
         batch = BatchRun(found.items, place, settings, args.resume, lambda line: _say(progress, line), show)
         counts = batch.counts
         try:
-            with engine:
-                batch.run(engine, args.retries)
+            batch.run(engine, args.retries)
         except DepthRetrofitError as error:
             _say(progress, f"error: {error}")
             progress.say(counts.line())
@@ -125,8 +133,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if counts.failed else 0
 
 
-def _check_kinds(args: argparse.Namespace, items: list[Item]) -> None:
-    """Raises UsageError, SetupError."""
+def _check_kinds(args: argparse.Namespace, items: list[Item]) -> list[str]:
+    """What is to be said of options that some of the inputs do not take. Raises UsageError, SetupError."""
     other = next((item for item in items if item.kind != "bag"), None)
     if args.depth == "bag" and other is not None:
         raise UsageError(f"--depth bag is of bags, and {other.uri} is none: give --depth png or npz, or bags alone")
@@ -134,6 +142,18 @@ def _check_kinds(args: argparse.Namespace, items: list[Item]) -> None:
         from depth_retrofit_ros.ros.environment import require_ros
 
         require_ros()
+    for option, need in (("--tolerance", args.tolerance), ("--align", args.align)):
+        if need is not None and args.depth_topic is None:
+            raise UsageError(f"{option} is of --depth-topic: give that, too, or leave it out")
+    kinds, notes = {item.kind for item in items}, []
+    for of, options in _OF_KINDS.items():
+        for option in (name for name in options if getattr(args, name) is not None):
+            told = f"--{option.replace('_', '-')} is of {' and '.join(f'{kind}s' for kind in of)}"
+            if not kinds.intersection(of):
+                raise UsageError(f"{told}, and none of the inputs is one: leave it out")
+            if others := sorted(f"{kind}s" for kind in kinds - {*of, "unknown"}):
+                notes.append(f"note: {told}, and nothing to {' and '.join(others)}")
+    return notes
 
 
 def _settings(args: argparse.Namespace) -> BatchSettings:
@@ -142,6 +162,7 @@ def _settings(args: argparse.Namespace) -> BatchSettings:
     from depth_retrofit_ros.coarse.registry import find_model
 
     name = chosen_model(args)
+    args.device = worker_device(args)
     if args.sparse_depth is not None and "sparse depth" not in find_model(name).uses:
         raise UsageError(f"{name} takes no sparse depth: leave --sparse-depth out, or name a model that does")
     model: dict[str, Any] = {
@@ -161,10 +182,10 @@ def _settings(args: argparse.Namespace) -> BatchSettings:
         args.image_topic,
         args.info_topic,
         args.depth_topic,
-        args.tolerance,
-        args.align,
-        args.rectify,
-        args.part,
+        args.tolerance or 0.02,
+        args.align or "median",
+        args.rectify or "auto",
+        args.part or PART_S,
         args.threads or min(MOST_THREADS, cpus()),
     )
 

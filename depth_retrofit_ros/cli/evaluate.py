@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_retrofit_ros.cli.coarse_maps import add_coarse_maps_options, check_coarse_maps_options
-from depth_retrofit_ros.cli.evaluate_pairs import PairFigures, PairTask, PairWork
+from depth_retrofit_ros.cli.evaluate_pairs import CoarseSource, PairFigures, PairTask, PairWork
 from depth_retrofit_ros.cli.options import (
     add_model_options,
     add_temporal_option,
@@ -21,6 +21,7 @@ from depth_retrofit_ros.cli.options import (
     make_chosen_engine,
     make_paths_whole,
     positive,
+    worker_device,
 )
 from depth_retrofit_ros.errors import ImageError, ModelError, UsageError
 
@@ -96,8 +97,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.coarse:
         args.model = chosen_model(args)
     args.no_times |= args.on is not None
-    work = PairWork(args)
-    source = work.source
+    if args.on is not None:
+        args.device = worker_device(args)
+    work = None if args.on is not None else PairWork(args)
+    source = CoarseSource(args) if work is None else work.source
     print(
         f"{len(pairs)} images; coarse depth: {source.name}; alignment: {args.align}; of each image: bilinear -> refined", flush=True
     )
@@ -143,7 +146,8 @@ def run(args: argparse.Namespace) -> int:
         notes["align"] = (
             f"{relative} of {len(pairs)} coarse maps do not claim metres by themselves, yet are measured so: see --align"
         )
-    document = summarize(entries, facts(args, source.name, str(pick_device(args.device))) | {"notes": notes})
+    device = str(pick_device(args.device)) if args.on is None or args.device == "cpu" else "cuda:0"  # of what each worker sees
+    document = summarize(entries, facts(args, source.name, device) | {"notes": notes})
     print(f"\n{table(document, SHOWN)}\n\nmean |ln depth - ln truth| by class of pixels\n{class_table(document)}\n")
     if stated := document["summary"]["confidence"]:
         shown = (f"{name} " + ("unknown" if value is None else f"{value:.3f}") for name, value in stated.items())
@@ -159,10 +163,10 @@ def run(args: argparse.Namespace) -> int:
     return 0 if len(entries) == len(pairs) else 1
 
 
-def _each(args: argparse.Namespace, work: PairWork, pairs: list[Pair], take: Callable[[PairFigures | None], None]) -> None:
-    """take: is given the figures of each pair, in order."""
+def _each(args: argparse.Namespace, work: PairWork | None, pairs: list[Pair], take: Callable[[PairFigures | None], None]) -> None:
+    """work: None where workers have theirs. take: is given the figures of each pair, in order."""
     tasks = [PairTask(number, pair) for number, pair in enumerate(pairs)]
-    if args.on is None:
+    if work is not None:
         for task in tasks:
             take(work.run(task))
         return

@@ -54,6 +54,7 @@ class PairWork:
 
         self._args = args
         self.source = CoarseSource(args)
+        self.source.load()
         far = float("inf") if args.max_depth is None else args.max_depth
         preset = chosen_preset(args)
         refiner = load_refiner(preset.refiner, pick_device(args.device), args.engine, args.refiner_precision)
@@ -115,12 +116,19 @@ def pair_work(settings: Mapping[str, Any]) -> PairWork:
 
 
 class CoarseSource:
-    """Where the coarse depth of a pair comes from: one model for all, or a file for each."""
+    """Where the coarse depth of a pair comes from: one model for all, which is loaded when it is asked for, or a file for each."""
 
     def __init__(self, args: argparse.Namespace) -> None:
+        from depth_retrofit_ros.coarse.registry import find_model
+
         self._args = args
-        self._model = None if args.coarse else _load(args)
-        self.name = f"files in {args.coarse.resolve().name}" if self._model is None else self._model.name
+        self._model: CoarseModel | None = None
+        self.name = f"files in {args.coarse.resolve().name}" if args.coarse else find_model(args.model).name
+
+    def load(self) -> None:
+        """The model, where there is one. Raises ModelError, WeightsError."""
+        if not self._args.coarse:
+            self._model = _load(self._args)
 
     def __call__(self, pair: Pair) -> CoarseModel:
         """Raises DatasetError for a file that is missing or not a coarse map."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -145,16 +143,23 @@ def add_worker_options(parser: argparse.ArgumentParser, default: str | None = "l
 def make_chosen_engine(args: argparse.Namespace, threads: int, factory: str, settings: Mapping[str, Any]) -> Engine:
     """Of ``add_worker_options``; threads: of each worker; factory, settings: see ``Job``. Raises UsageError, SetupError."""
     from depth_retrofit_ros.batch.engine import Job
-    from depth_retrofit_ros.batch.engines import RAY, RAY_CLIENT, choose_workers, make_engine
-    from depth_retrofit_ros.batch.ray_engine import ADDRESS
+    from depth_retrofit_ros.batch.engines import choose_workers, is_elsewhere, make_engine
+
+    workers = choose_workers(args.workers, threads, args.gpus_per_worker, worker_device(args), is_elsewhere(args.on))
+    return make_engine(args.on, Job(factory, settings), workers)
+
+
+def worker_device(args: argparse.Namespace) -> str:
+    """``cpu`` or ``cuda``, on which all workers compute, or else do not begin. Raises UsageError, ModelError."""
+    from depth_retrofit_ros.batch.engines import is_elsewhere
     from depth_retrofit_ros.device.choice import pick_device
 
-    # A cluster's machine may have GPUs where this one has none.
-    device = "cuda" if args.on != "local" and args.gpus_per_worker else pick_device(args.device).type
-    workers = choose_workers(args.workers, threads, args.gpus_per_worker, device)
-    if args.workers is None and (args.on.startswith(RAY_CLIENT) or (args.on == RAY and ADDRESS in os.environ)):
-        workers = replace(workers, count=0)
-    return make_engine(args.on, Job(factory, settings), workers)
+    if args.device.startswith("cuda:"):
+        raise UsageError(f"--device {args.device} is of one process, and workers share GPUs: give cuda, and CUDA_VISIBLE_DEVICES")
+    # A cluster's machines may have GPUs where this one has none.
+    if is_elsewhere(args.on) and (args.device == "cuda" or (args.device == "auto" and args.gpus_per_worker)):
+        return "cuda"
+    return pick_device(args.device).type
 
 
 def check_coarse_options(args: argparse.Namespace, model: str = "auto") -> None:

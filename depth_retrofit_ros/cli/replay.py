@@ -21,6 +21,7 @@ from depth_retrofit_ros.cli.options import (
     model_settings,
     positive,
     positive_int,
+    worker_device,
 )
 from depth_retrofit_ros.cli.progress import Progress
 from depth_retrofit_ros.errors import UsageError
@@ -120,9 +121,12 @@ def run(args: argparse.Namespace) -> int:
     copies = {"summary.json": args.json, "summary.html": args.html}
     for path in filter(None, copies.values()):
         make_folder(path.parent)  # told before the run rather than after it
+    name = chosen_model(args)
+    if args.on is not None:
+        args.device = worker_device(args)
     how = Replay(
         f"Replay of {args.bag.resolve().name}",
-        chosen_model(args),
+        name,
         **model_settings(args),
         temporal=args.temporal == "on",
         motion_frame=args.motion_frame,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from depth_retrofit_ros.cli import evaluate, replay
 from depth_retrofit_ros.cli import main as cli
 from depth_retrofit_ros.evaluation.data.bag import Bag, BagMessage
 from depth_retrofit_ros.io.photos import read_photo
-from depth_retrofit_ros.ros.replay.bag_parts import divided
+from depth_retrofit_ros.ros.replay.bag_parts import BagPart, divided
 from depth_retrofit_ros.ros.replay.bag_source import BagSource
 from depth_retrofit_ros.ros.replay.live_run import NODE
+from depth_retrofit_ros.ros.replay.player import TimedMessage
+from depth_retrofit_ros.ros.replay.shared_parts import _copied
 from test.batch.works import InlineEngine
 from test.evaluation.bags import PERIOD_NS, START_NS, info_message, scene, write_bag
 
@@ -164,6 +167,22 @@ def test_a_part_is_read_from_where_it_is_and_knows_what_came_before(tmp_path: Pa
     ]
     assert [len(list(part.infos())) for part in parts] == [1, 1]
     assert divided([], 1.0, 0) == []
+
+
+def test_a_camera_info_that_is_that_of_the_part_before_is_not_copied_again() -> None:
+    info, image = (TimedMessage(0.0, topic, topic.encode() * 9) for topic in ("/info", "/image"))
+    source = SimpleNamespace(
+        image_topic="/image",
+        info_topic="/info",
+        types={"/image": "sensor_msgs/msg/Image", "/info": "sensor_msgs/msg/CameraInfo"},
+        stream=lambda part: iter([info, image, info, image]),
+    )
+    written: list[str] = []
+    bag = SimpleNamespace(write_bytes=lambda topic, *message: written.append(topic))
+    assert len(list(_copied(source, BagPart(2, 2, 0, 0, 0, b""), bag))) == 4  # type: ignore[arg-type]
+    assert written == ["/image", "/image"]
+    assert len(list(_copied(source, BagPart(0, 2, 0, 0, 0, b""), bag))) == 4  # type: ignore[arg-type]
+    assert written == ["/image", "/image", "/info", "/image", "/image"]
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ class Tried:
         self._folder = folder
 
     def prepare(self, task: tuple[str, str]) -> str:
+        if task[0] == "thread":
+            return str(threading.get_ident())
         return f"prepared {task[1]}"
 
     def run(self, task: tuple[str, str], prepared: str) -> Any:
@@ -39,17 +42,30 @@ class Tried:
             raise NoRoomError("cannot write x (No space left on device)")
         if what == "wait":
             time.sleep(60.0)
+        if what == "thread":
+            return threading.get_ident(), prepared
         if what == "environment":
-            return {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")}
+            return {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")} | {"pid": os.getpid()}
         return f"{prepared} and done", os.getpid()
 
     def close(self) -> None: ...
+
+
+def claimed(file: Path) -> bool:
+    """Whether nobody else was the first."""
+    try:
+        file.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def make(settings: Mapping[str, Any]) -> Tried:
     if settings.get("broken"):
         raise ImageError("there is no such model")
     if settings.get("dies"):
+        os._exit(3)
+    if (first := settings.get("first")) is not None and not claimed(first):
         os._exit(3)
     return Tried(settings["folder"])
 
@@ -63,6 +79,7 @@ class InlineEngine:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._came: list[Outcome] = []
+        self.remarks: list[str] = []
         self.submitted: list[str] = []
 
     def __enter__(self) -> InlineEngine:
@@ -70,18 +87,14 @@ class InlineEngine:
         return self
 
     def __exit__(self, *of_error: object) -> None:
-        self._servant.close()
-
-    @property
-    def busy(self) -> int:
-        return len(self._came)
+        self._servant.leave()
 
     def has_room(self, ahead: bool, alone: bool) -> bool:
         return not self._came
 
     def submit(self, key: str, task: Any, ahead: bool, alone: bool) -> None:
         self.submitted.append(key)
-        self._came.append(self._servant.run(key, task))
+        self._came.append(self._servant.begin(key, task).result())
 
     def wait(self, timeout_s: float) -> list[Outcome]:
         came, self._came = self._came, []

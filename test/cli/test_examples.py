@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+import sys
 
 import pytest
 
 from depth_retrofit_ros.cli.examples import COMMON, EXAMPLES, epilogue
 from depth_retrofit_ros.cli.main import build_parser
 from depth_retrofit_ros.cli.parser import all_commands
+from test.paths import ROOT
 
 
 def test_every_command_and_no_other_has_examples() -> None:
@@ -42,3 +46,13 @@ def test_every_command_is_described_and_every_option_explained() -> None:
         assert parser.description, words
         told = {(action.dest, bool(action.help)) for action in parser._actions if action.dest not in ("command", "action")}
         assert {name for name, explained in told if not explained} == set(), words
+
+
+def test_to_know_the_commands_nothing_large_is_imported() -> None:
+    code = (
+        "import sys; from depth_retrofit_ros.cli.main import build_parser; build_parser(); "
+        "print([name for name in ('cv2', 'numpy', 'torch', 'rclpy') if name in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "[]\n"

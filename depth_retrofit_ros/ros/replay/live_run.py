@@ -153,11 +153,15 @@ def private_domain(domain: int | None) -> Iterator[None]:
         before = dict(os.environ)
         os.environ.update(private_environment(chosen))
         configure_transport()
+        changed = {name: before.get(name) for name, value in os.environ.items() if before.get(name) != value}
         try:
             yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        finally:  # these alone: other threads go on reading the rest
+            for name, value in changed.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 @contextmanager

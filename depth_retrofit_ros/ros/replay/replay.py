@@ -233,12 +233,11 @@ def run_here(source: Source, how: Replay, folder: RunFolder, bag: OutputBag | No
     return run_every_frame(plan, copied(source, source.stream(), bag), store, keep, progress)
 
 
-def copied(source: Source, stream: Iterable[TimedMessage], bag: OutputBag | None) -> Iterator[TimedMessage]:
+def copied(source: Source, stream: Iterable[TimedMessage], bag: OutputBag | None, last: bytes = b"") -> Iterator[TimedMessage]:
     """The messages of a source's stream, each copied to the bag on its way; a camera_info that comes twice in a row, once.
 
-    What has no header is no message, or TF, and not copied.
+    What has no header is no message, or TF, and not copied. last: the camera_info before them.
     """
-    last = b""
     for message in stream:
         repeated = message.topic == source.info_topic and message.data == last
         has_header = len(message.data) >= HEADER_BYTES and source.types[message.topic] != TF_TYPE

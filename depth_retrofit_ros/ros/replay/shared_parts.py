@@ -193,14 +193,15 @@ class MergedParts:
 
 def _copied(source: BagSource, part: BagPart, bag: OutputBag) -> Iterator[TimedMessage]:
     """The part's messages, each copied to the bag; not the camera_info ahead of its first image, which the part before has."""
-    stream = source.stream(part)
+    stream, last = source.stream(part), b""
     if part.first:
         for message in stream:
             if message.topic == source.image_topic:
                 stream = chain((message,), stream)
                 break
+            last = message.data if message.topic == source.info_topic else last
             yield message
-    yield from copied(source, stream, bag)
+    yield from copied(source, stream, bag, last)
 
 
 def _silent(text: str) -> None: ...

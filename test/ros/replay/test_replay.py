@@ -172,6 +172,19 @@ def test_a_bag_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "no bag at" in capsys.readouterr().err
 
 
+def test_a_domain_changes_its_own_variables_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other threads read the environment meanwhile, and afterwards find what they have put there."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", "7")
+    monkeypatch.delenv("OF_ANOTHER_THREAD", raising=False)
+    before = dict(os.environ)
+    with private_domain(None):
+        assert os.environ["ROS_DOMAIN_ID"] != "7"
+        monkeypatch.setattr(os.environ, "clear", lambda: pytest.fail("nothing is there for a moment"), raising=False)
+        os.environ["OF_ANOTHER_THREAD"] = "1"
+    assert dict(os.environ) == {**before, "OF_ANOTHER_THREAD": "1"}
+    del os.environ["OF_ANOTHER_THREAD"]
+
+
 def test_no_argument_of_the_program_is_taken_for_one_of_ros(monkeypatch: pytest.MonkeyPatch) -> None:
     """Among them may be a bag whose name is not UTF-8."""
     monkeypatch.setattr(sys, "argv", ["depth-retrofit", "replay", os.fsdecode(b"caf\xe9")])
