@@ -23,7 +23,10 @@ from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.refinement.kinds import KIND
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
+
+    from depth_retrofit_ros.training.group import Group
 
 WIDTHS = (16, 32, 48, 64, 64)
 
@@ -76,7 +79,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--steps", type=positive_int, default=20000, help="steps of the schedule (default: %(default)s)")
     parser.add_argument("--minutes", type=positive, default=0.0, help="end the schedule after this time at the latest")
     batch, rate = (", ".join(f"{getattr(t, what):g} for {name}" for name, t in TARGETS.items()) for what in ("batch", "rate"))
-    parser.add_argument("--batch", type=positive_int, help=f"views, crops, tiles or windows per step (default: {batch})")
+    parser.add_argument(
+        "--accumulate",
+        type=positive_int,
+        default=1,
+        metavar="PARTS",
+        help="learn from a step's samples in so many parts, one after the other: the same step in less memory (default: 1)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=positive_int,
+        help=f"views, crops, tiles or windows per step, divided among the processes that torchrun starts (default: {batch})",
+    )
     parser.add_argument("--rate", type=positive, help=f"peak learning rate (default: {rate})")
     parser.add_argument("--seed", type=int, default=1, help=f"of scenes, textures and training; not {VALIDATION_SEED}")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; scenes are rendered there too")
@@ -143,15 +157,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Render, train, save."""
-    import torch
-
     from depth_retrofit_ros.device.choice import pick_device
-    from depth_retrofit_ros.io.checkpoints import save_tensors
-    from depth_retrofit_ros.training.loop import LoopSpec
+    from depth_retrofit_ros.training.group import joined
 
     if args.seed == VALIDATION_SEED or args.seed < 0:
         raise ModelError(f"--seed {args.seed}: choose one that is not negative, nor {VALIDATION_SEED}, the validation set's")
     device = pick_device(args.device)
+    with joined(device) as group:
+        return _train(args, group.device(device), group)
+
+
+def _train(args: argparse.Namespace, device: torch.device, group: Group) -> int:
+    import torch
+
+    from depth_retrofit_ros.io.checkpoints import save_tensors
+    from depth_retrofit_ros.training.loop import LoopSpec
+
     args.workers = args.workers or (1 if device.type == "cpu" else 2)
     pools = {split: pool_specs(args, str(device), split) for split in ("train", "validation")}
     check_pools([pool for split in pools.values() for pool in split])
@@ -167,10 +188,14 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         precision=getattr(torch, args.precision),
         workers=args.workers,
+        group=group,
+        accumulate=args.accumulate,
     )
     spec.make_out()
     fit = target.prepare(args, spec)
-    network, figures, steps, shape = fit(*(render_pools(args, split, specs) for split, specs in pools.items()))
+    network, figures, steps, shape = fit(*(render_pools(args, split, specs, group) for split, specs in pools.items()))
+    if not group.leads:
+        return 0
     path = args.out / f"{args.target}.safetensors"
     metadata = {"network": json.dumps(shape), "steps": str(steps), "torch": torch.__version__}
     if target.refiner is not None:

@@ -22,10 +22,10 @@ from depth_retrofit_ros.coarse.compact_net import (
     expected_log_depth,
 )
 from depth_retrofit_ros.training.backbone import load_backbone
-from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import gradient_loss, local_window_loss, silog_loss, two_hot_cross_entropy
 from depth_retrofit_ros.training.pseudo_labels import label_photos
-from depth_retrofit_ros.training.views import Batch, CoarseViews, View, read_sample, rendered_view, resized, view_shape
+from depth_retrofit_ros.training.views import Batch, CoarseViews, Drawn, View, read_sample, rendered_view, resized, view_shape
 
 HALF_SIZE_UNTIL = 0.7  # share of the training that runs at half size, four times as fast
 ENCODER_RATE = 0.1  # learning rate of the pretrained encoder, relative to the decoder's
@@ -131,17 +131,20 @@ def train_compact(
     """train, held_out: files of pools. The finished loop (its ``average`` is the network to keep) and the validation figures."""
     network = start.network
     rendered = [rendered_view(path, phase) for phase, path in enumerate(train)]
-    batches = CoarseViews(rendered, start.taught, TAUGHT_SHARE, spec.batch, spec.seed, spec.device)
+    batches = CoarseViews(rendered, start.taught, TAUGHT_SHARE, spec.batch, spec.seed, spec.device, spec.group.places(spec.batch))
 
-    def step(net: nn.Module, index: int, progress: float) -> Losses:
+    def draw(step: int, progress: float) -> Sequence[Drawn]:
+        return batches.draw(step, shrink=2 if progress < HALF_SIZE_UNTIL else 1)
+
+    def learn(net: nn.Module, samples: Sequence[Drawn], at: At) -> Losses:
         assert isinstance(net, CompactNet)
-        batch = batches(index, shrink=2 if progress < HALF_SIZE_UNTIL else 1)
+        batch = batches.collated(samples)
         with spec.autocast():
             images = batch.images.contiguous(memory_format=torch.channels_last)
-            return compact_losses(net, batch._replace(images=images), index)
+            return compact_losses(net, batch._replace(images=images), at.step)
 
     loop = Loop(network, spec, parameter_groups(network) if start.pretrained else None)
-    figures = loop.run(step, lambda net: validate_compact(net, held_out, spec.device), every=500)
+    figures = loop.run(draw, learn, lambda net: validate_compact(net, held_out, spec.device), every=500)
     return loop, figures
 
 

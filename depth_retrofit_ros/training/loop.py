@@ -7,19 +7,34 @@ import csv
 import math
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 
-from depth_retrofit_ros.errors import OutputError, WeightsError
+from depth_retrofit_ros.errors import ModelError, OutputError, WeightsError
 from depth_retrofit_ros.io.checkpoints import first_line
+from depth_retrofit_ros.training.group import ALONE, Group
 
 LOG_EVERY = 50  # steps
 Losses = dict[str, torch.Tensor]
+Sample = TypeVar("Sample")
+
+
+class At(NamedTuple):
+    """Where a training is. step: how many there were before; progress: 0…1 of the schedule; place: in the step's batch, of the
+    first of the samples that are learnt from at once, which tells them from all others."""
+
+    step: int
+    progress: float
+    place: int
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Of what is drawn for these samples beside themselves."""
+        return torch.Generator().manual_seed((seed * 1_000_003 + self.step) * 1_009 + self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +45,8 @@ class LoopSpec:
     log.csv and state.pt; minutes: stop early after this wall time, 0 = no limit; the schedule then ends with the time; resume: go
     on from state.pt if there is one, from where its schedule was: minutes are then those of what is left of it. With other steps it
     is another schedule, of which ``done / steps`` are over. precision: of the products (weights and their updates stay float32);
-    workers: processes that make samples ahead of their use, or 1.
+    workers: processes that make samples ahead of their use, or 1; group: the processes that train together, among which ``batch``
+    is divided; accumulate: parts that a process learns from its share in, one after the other, in less memory.
     """
 
     steps: int
@@ -43,6 +59,8 @@ class LoopSpec:
     resume: bool = False
     precision: torch.dtype = torch.float32
     workers: int = 1
+    group: Group = ALONE
+    accumulate: int = 1
 
     def make_out(self) -> None:
         """Make the folder of the results. Raises OutputError."""
@@ -57,56 +75,88 @@ class LoopSpec:
 
 
 class Loop:
-    """Runs ``step(network, index, progress 0…1) → losses`` (``total`` is minimised) and averages the weights exponentially.
+    """Minimises ``total`` of the losses and averages the weights exponentially.
 
-    groups: of parameters, as the optimiser takes them, whose ``share`` of the learning rate is 1 unless given; None trains all.
+    In a group each process learns from its share of each step's samples; gradients and losses are means over all samples, whatever
+    process or part they are in, so that the number of processes is no part of the recipe. groups: of parameters, as the optimiser
+    takes them, whose ``share`` of the learning rate is 1 unless given; None trains all.
     """
 
     def __init__(self, network: nn.Module, spec: LoopSpec, groups: list[dict[str, Any]] | None = None) -> None:
         self.network, self.spec = network, spec
+        spec.group.same(network)
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(groups or network.parameters(), lr=spec.rate, weight_decay=1e-4, betas=(0.9, 0.98))
         self.done, self.progress = 0, 0.0  # steps, and share of the schedule that is over
         spec.make_out()
         if spec.resume:
             self._load()
+        if not spec.group.agree(self.done, spec.device):
+            raise ModelError("the processes go on from different states: give an --out that all of them share")
 
     def run(
-        self, step: Callable[[nn.Module, int, float], Losses], validate: Callable[[nn.Module], dict[str, float]], every: int
+        self,
+        draw: Callable[[int, float], Sequence[Sample]],
+        losses: Callable[[nn.Module, Sequence[Sample], At], Losses],
+        validate: Callable[[nn.Module], dict[str, float]],
+        every: int,
+        before: Callable[[nn.Module, int, float], None] = lambda network, step, progress: None,
     ) -> dict[str, float]:
-        """Train to the end; validate the averaged weights every ``every`` steps; returns the last validation."""
+        """Train to the end; returns the last validation, of the process that leads: of others, nothing.
+
+        draw: the samples of this process of a step, by its number and the progress 0…1; losses: means over the samples given, of
+        which there is at least one; validate: of the averaged weights, every ``every`` steps; before: is called once a step.
+        """
         start, first, share = time.monotonic(), self.done, self.progress
-        sums, summed = dict[str, float](), 0
+        group, sums = self.spec.group, dict[str, tuple[float, int]]()
         while True:
-            progress = self.progress = self._progress(first, share, time.monotonic() - start)
+            elapsed_s = time.monotonic() - start
+            if self.spec.minutes:
+                elapsed_s = group.of_leader(elapsed_s, self.spec.device)
+            progress = self.progress = self._progress(first, share, elapsed_s)
             if self.finished:
                 break
-            for group in self.optimizer.param_groups:
-                rate = self.spec.rate * group.get("share", 1.0)
-                group["lr"] = rate * min(1, progress / 0.02 + 1e-3) * 0.5 * (1 + math.cos(math.pi * progress))
+            for parameters in self.optimizer.param_groups:
+                rate = self.spec.rate * parameters.get("share", 1.0)
+                parameters["lr"] = rate * min(1, progress / 0.02 + 1e-3) * 0.5 * (1 + math.cos(math.pi * progress))
             self.network.train()
-            losses = step(self.network, self.done, progress)
+            before(self.network, self.done, progress)
             self.optimizer.zero_grad(set_to_none=True)
-            losses["total"].backward()
+            self._learn(draw(self.done, progress), losses, sums)
             nn.utils.clip_grad_norm_(self.network.parameters(), 1.0, error_if_nonfinite=True)
             self.optimizer.step()
             self.done += 1
             self._update_average()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
-            summed += 1
             if self.done % LOG_EVERY == 0:
-                self._log({k: v / summed for k, v in sums.items()}, progress, time.monotonic() - start)
-                sums, summed = {}, 0
-            if self.done % every == 0:
-                figures = validate(self.average.eval())
-                self._log(figures, progress, time.monotonic() - start)
+                self._log(group.mean_losses(sums), progress, time.monotonic() - start)
+                sums = {}
+            if self.done % every == 0 and group.leads:
+                self._log(validate(self.average.eval()), progress, time.monotonic() - start)
                 self.progress = self._progress(first, share, time.monotonic() - start)
                 self.save()
+        if not group.leads:
+            return {}
         figures = validate(self.average.eval())
         self._log(figures, 1.0, time.monotonic() - start)
         self.save()
         return figures
+
+    def _learn(
+        self,
+        samples: Sequence[Sample],
+        losses: Callable[[nn.Module, Sequence[Sample], At], Losses],
+        sums: dict[str, tuple[float, int]],
+    ) -> None:
+        """Make the gradients of a step, which are means over its samples, and add the losses to ``sums``, with their counts."""
+        group, part = self.spec.group, math.ceil(len(samples) / self.spec.accumulate) or 1
+        for start in range(0, len(samples), part):
+            some = samples[start : start + part]
+            found = losses(self.network, some, At(self.done, self.progress, group.rank + start * group.size))
+            (found["total"] * len(some)).backward()
+            for name, value in found.items():
+                total, count = sums.get(name, (0.0, 0))
+                sums[name] = total + float(value.detach()) * len(some), count + len(some)
+        group.mean_gradients(self.network, len(samples))
 
     @property
     def finished(self) -> bool:
@@ -133,6 +183,8 @@ class Loop:
                     a.copy_(b)
 
     def _log(self, values: dict[str, float], progress: float, elapsed_s: float) -> None:
+        if not self.spec.group.leads:
+            return
         text = "  ".join(f"{k} {v:.4f}" for k, v in values.items())
         print(f"step {self.done:6d}  {100 * progress:5.1f} %  {elapsed_s:6.0f} s  {text}", flush=True)
         with (self.spec.out / "log.csv").open("a", newline="") as file:
@@ -141,7 +193,9 @@ class Loop:
                 writer.writerow([self.done, f"{elapsed_s:.1f}", name, f"{value:.6f}"])
 
     def save(self) -> None:
-        """Write state.pt, whole or not at all. Raises OutputError."""
+        """Write state.pt, whole or not at all, of the process that leads. Raises OutputError."""
+        if not self.spec.group.leads:
+            return
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),

@@ -22,7 +22,7 @@ from depth_retrofit_ros.sparse.pixel_batch import stack_masks
 from depth_retrofit_ros.training.coarse_views import CoarseView, model_view, simulated_view
 from depth_retrofit_ros.training.crops import FEWEST_ACTIVE, surface_target
 from depth_retrofit_ros.training.draws import Draws, random_budget, remembered
-from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import silog_loss, two_hot_cross_entropy
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.upsampling.interpolation import nearest
@@ -163,16 +163,17 @@ def train_paper(
     backend: SparseBackend,
 ) -> tuple[Loop, dict[str, float]]:
     """The finished loop and its validation figures. thresholds: at least of the models, by name."""
-    crops = PaperCrops(train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers)
+    crops = PaperCrops(
+        train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers, places=spec.group.places(spec.batch)
+    )
     held = PaperCrops(held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
     crops.thresholds = held.thresholds = thresholds
     fixed = remembered(held, VALIDATION_BATCHES)
 
-    def step(net: nn.Module, index: int, progress: float) -> Losses:
+    def learn(net: nn.Module, samples: Sequence[PaperSample], at: At) -> Losses:
         assert isinstance(net, PaperNet)
-        seen = crops(index)
         with spec.autocast():
-            return paper_losses(net, seen, backend)
+            return paper_losses(net, samples, backend)
 
     loop = Loop(network.to(spec.device), spec)
-    return loop, loop.run(step, lambda net: validate(net, fixed, backend), every=250)
+    return loop, loop.run(lambda step, progress: crops(step), learn, lambda net: validate(net, fixed, backend), every=250)

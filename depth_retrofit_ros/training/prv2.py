@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from depth_retrofit_ros.refinement.tiles.surfaces import COUNT, Nearby
 from depth_retrofit_ros.training.ahead import Ahead
 from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, finite_truth
 from depth_retrofit_ros.training.draws import remembered
-from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import local_window_loss, silog_loss
 from depth_retrofit_ros.training.tile_batch import before_and_after, choice_losses, disagreement, grid, robust, targets, to_network
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
@@ -96,19 +97,26 @@ def pretraining_losses(network: PatchRefinerV2, images: Tensor, log_depth: Tenso
     return {"total": losses["pretraining"] + OWN * losses["pretraining_own"], **losses}
 
 
-def whole_views(files: Sequence[Path], side: int, batch: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """Random scenes squeezed to ``[B, side, side]``: the image and ln depth."""
-    rng = np.random.default_rng((seed, step, 2))
-    images, depths = [], []
-    for _ in range(batch):
-        with np.load(files[int(rng.integers(len(files)))]) as file:
-            view, depth = file["view"], finite_truth({"view_depth": file["view_depth"]}, FAR_FACTOR)[0]
-        if rng.random() < 0.5:
-            view, depth = view[:, ::-1], depth[:, ::-1]
-        rows, columns = (np.linspace(0, n - 1, side).round().astype(int) for n in depth.shape)
-        images.append(torch.from_numpy(resized(np.ascontiguousarray(view), (side, side)).copy()))
-        depths.append(torch.from_numpy(np.log(depth[rows[:, None], columns])))
-    return torch.stack(images), torch.stack(depths)
+class WholeView(NamedTuple):
+    """A scene squeezed to a square: image ``uint8 [side, side, 3]``; log_depth ``[side, side]``."""
+
+    image: Tensor
+    log_depth: Tensor
+
+
+def whole_views(files: Sequence[Path], side: int, places: Sequence[int], seed: int, step: int) -> list[WholeView]:
+    """Random scenes, one for each of the places in the step's batch."""
+    return [_whole_view(files, side, np.random.default_rng((seed, step, place, 2))) for place in places]
+
+
+def _whole_view(files: Sequence[Path], side: int, rng: np.random.Generator) -> WholeView:
+    with np.load(files[int(rng.integers(len(files)))]) as file:
+        view, depth = file["view"], finite_truth({"view_depth": file["view_depth"]}, FAR_FACTOR)[0]
+    if rng.random() < 0.5:
+        view, depth = view[:, ::-1], depth[:, ::-1]
+    rows, columns = (np.linspace(0, n - 1, side).round().astype(int) for n in depth.shape)
+    image = torch.from_numpy(resized(np.ascontiguousarray(view), (side, side)).copy())
+    return WholeView(image, torch.from_numpy(np.log(depth[rows[:, None], columns])))
 
 
 def validate(network: nn.Module, windows: Callable[[int], Sequence[Window]]) -> dict[str, float]:
@@ -129,24 +137,31 @@ def train_prv2(
     """The finished loop and its validation figures. pretraining: share of the steps that it takes; 0 for the ablation."""
     network = network.to(spec.device)
     pairs = max(1, spec.batch // 2)
-    windows = Windows(shapes(network), train, models, pairs, spec.seed, echoed=True, workers=spec.workers)
-    held = Windows(shapes(network), held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
+    drawn = partial(Windows, shapes(network), workers=spec.workers)
+    windows = drawn(train, models, pairs, spec.seed, echoed=True, places=spec.group.places(pairs))
+    held = drawn(held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5)
     fixed = remembered(held, VALIDATION_BATCHES)
-    views = Ahead(partial(whole_views, train, network.side, spec.batch, spec.seed), spec.workers)
+    views = Ahead(partial(whole_views, train, network.side, spec.group.places(spec.batch), spec.seed), spec.workers)
 
-    def step(net: nn.Module, index: int, progress: float) -> Losses:
-        assert isinstance(net, PatchRefinerV2)
-        generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + index)
+    def draw(step: int, progress: float) -> Sequence[Window | WholeView]:
         if progress < pretraining:
-            images, log_depth = (part.to(spec.device) for part in views(index))
+            return views(step)
+        views.close()
+        return windows(step)
+
+    def learn(net: nn.Module, samples: Sequence[Window | WholeView], at: At) -> Losses:
+        assert isinstance(net, PatchRefinerV2)
+        generator = at.generator(spec.seed)
+        whole = [sample for sample in samples if isinstance(sample, WholeView)]
+        if whole:
+            images, log_depth = (torch.stack(parts).to(spec.device) for parts in zip(*whole, strict=True))
             with spec.autocast():
                 return pretraining_losses(net, images, log_depth, generator)
-        views.close()
-        seen = to_network(net, windows(index))
+        seen = to_network(net, [sample for sample in samples if isinstance(sample, Window)])
         with spec.autocast():
             return prv2_losses(net, seen, generator)
 
     encoder = [parameter for name, parameter in network.named_parameters() if name.startswith("encoder.")]
     others = [parameter for name, parameter in network.named_parameters() if not name.startswith("encoder.")]
     loop = Loop(network, spec, [{"params": encoder, "share": ENCODER}, {"params": others}])
-    return loop, loop.run(step, lambda net: validate(net, fixed), every=250)
+    return loop, loop.run(draw, learn, lambda net: validate(net, fixed), every=250)

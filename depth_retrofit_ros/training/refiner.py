@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from depth_retrofit_ros.sparse.pixel_batch import stack_masks
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training.crops import Crops, CropSample
 from depth_retrofit_ros.training.draws import remembered
-from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.losses import choice_cross_entropy
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 
@@ -109,16 +110,16 @@ def train_refiner(
 ) -> tuple[Loop, dict[str, float]]:
     """The finished loop (its ``average`` is the network to keep) and the validation figures, of crops that depend on no seed."""
     network = network.to(spec.device)
-    crops = Crops(train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers)
+    crops = Crops(train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers, places=spec.group.places(spec.batch))
     held = Crops(held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
     fixed = remembered(held, VALIDATION_BATCHES)
 
-    def step(net: nn.Module, index: int, progress: float) -> Losses:
+    def learn(net: nn.Module, samples: Sequence[CropSample], at: At) -> Losses:
         assert isinstance(net, RefinerNet)
-        samples = crops(index)
         with spec.autocast():
             return losses(net, samples)
 
     loop = Loop(network, spec)
-    figures = loop.run(step, lambda net: validate_refiner(net, fixed, VALIDATION_BATCHES, losses), every=250)
+    check = partial(validate_refiner, crops=fixed, batches=VALIDATION_BATCHES, losses=losses)
+    figures = loop.run(lambda step, progress: crops(step), learn, check, every=250)
     return loop, figures

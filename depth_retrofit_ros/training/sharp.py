@@ -12,6 +12,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from depth_retrofit_ros.refinement.tiles.refiner import Tiles
 from depth_retrofit_ros.refinement.tiles.surfaces import Choice, Nearby
 from depth_retrofit_ros.scale.affine import reanchored
 from depth_retrofit_ros.training.draws import remembered
-from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.tile_batch import TileTargets, before_and_after, depth_losses, targets, to_network
 from depth_retrofit_ros.training.validation import VALIDATION_SEED
 from depth_retrofit_ros.training.windows import Window, Windows
@@ -173,25 +174,29 @@ def train_sharp(
     are all the student's, who keeps that teacher.
     """
     shapes = [(network.side, network.side)]
-    windows = Windows(shapes, train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers)
-    held = Windows(shapes, held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
+    drawn = partial(Windows, shapes, workers=spec.workers)
+    windows = drawn(train, models, spec.batch, spec.seed, echoed=True, places=spec.group.places(spec.batch))
+    held = drawn(held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5)
     fixed = remembered(held, VALIDATION_BATCHES)
     first = round(TEACHING * spec.steps)
 
-    def teach(net: nn.Module, index: int, progress: float) -> Losses:
+    def teach(net: nn.Module, samples: Sequence[Window], at: At) -> Losses:
         assert isinstance(net, SharpDepth)
-        drawn = to_network(net, windows(index))
-        seen, target = seen_of(net, drawn), targets_of(net, drawn)
+        there = to_network(net, samples)
+        seen, target = seen_of(net, there), targets_of(net, there)
         with spec.autocast():
-            return teacher_losses(net, seen, target, _generator(spec, index))
+            return teacher_losses(net, seen, target, at.generator(spec.seed))
 
-    def study(net: nn.Module, index: int, progress: float) -> Losses:
+    def follow(net: nn.Module, step: int, progress: float) -> None:
         assert isinstance(net, Distillation)
-        if index and index % AVERAGE_EVERY == 0:
-            net.follow(decay_at(index, progress))
-        seen = seen_of(net.student, to_network(net, windows(first + index)))
+        if step and step % AVERAGE_EVERY == 0:
+            net.follow(decay_at(step, progress))
+
+    def study(net: nn.Module, samples: Sequence[Window], at: At) -> Losses:
+        assert isinstance(net, Distillation)
+        seen = seen_of(net.student, to_network(net, samples))
         with spec.autocast():
-            return student_losses(net, seen, _generator(spec, first + index), ablation)
+            return student_losses(net, seen, at._replace(step=first + at.step).generator(spec.seed), ablation)
 
     def check(net: nn.Module) -> dict[str, float]:
         student = net.student if isinstance(net, Distillation) else net
@@ -200,9 +205,10 @@ def train_sharp(
 
     teaching = Loop(network, replace(spec, steps=first, out=spec.out / "teacher", minutes=spec.minutes / 2))
     begun = spec.resume and (spec.out / "state.pt").exists()  # the student: the teacher stays what it is
+    begun = bool(spec.group.of_leader(begun, spec.device))
     taught = begun or teaching.finished
     if not taught:
-        teaching.run(teach, check, every=250)
+        teaching.run(lambda step, progress: windows(step), teach, check, every=250)
     assert isinstance(teaching.average, SharpDepth)
     nets = Distillation(teaching.average)
     minutes = spec.minutes if taught else spec.minutes / 2
@@ -210,7 +216,7 @@ def train_sharp(
     loop = Loop(nets, studying, [{"params": list(nets.student.parameters())}])
     if not begun:
         loop.save()  # the teacher is what it is from here on
-    figures = loop.run(study, check, every=250)
+    figures = loop.run(lambda step, progress: windows(first + step), study, check, every=250, before=follow)
     student = loop.average.student
     assert isinstance(student, SharpDepth)
     return student, figures, teaching.done + loop.done
@@ -218,10 +224,6 @@ def train_sharp(
 
 def _tile(network: SharpDepth, window: Window) -> Tiles:
     return window.tiles(network, torch.zeros(1, 2, dtype=torch.int64))
-
-
-def _generator(spec: LoopSpec, index: int) -> torch.Generator:
-    return torch.Generator().manual_seed(spec.seed * 1_000_003 + index)
 
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:

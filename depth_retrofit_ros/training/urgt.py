@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.refinement.tiles.layout import cut
 from depth_retrofit_ros.refinement.urgt.network import Urgt
 from depth_retrofit_ros.training.draws import remembered
-from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec, Losses
 from depth_retrofit_ros.training.tile_batch import before_and_after, depth_losses, disagreement, grid, joined, targets, to_network
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.training.windows import Window, Windows
@@ -80,15 +81,16 @@ def train_urgt(
 ) -> tuple[Loop, dict[str, float]]:
     """The finished loop and its validation figures."""
     network, sizes = network.to(spec.device), shapes(network)
-    windows = Windows(sizes, train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers, normals=True)
-    held = Windows(sizes, held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers, normals=True)
+    drawn = partial(Windows, sizes, workers=spec.workers, normals=True)
+    windows = drawn(train, models, spec.batch, spec.seed, echoed=True, places=spec.group.places(spec.batch))
+    held = drawn(held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5)
     fixed = remembered(held, VALIDATION_BATCHES)
 
-    def step(net: nn.Module, index: int, progress: float) -> Losses:
+    def learn(net: nn.Module, samples: Sequence[Window], at: At) -> Losses:
         assert isinstance(net, Urgt)
-        seen = to_network(net, windows(index))
+        seen = to_network(net, samples)
         with spec.autocast():
             return urgt_losses(net, seen)
 
     loop = Loop(network, spec)
-    return loop, loop.run(step, lambda net: validate(net, fixed), every=250)
+    return loop, loop.run(lambda step, progress: windows(step), learn, lambda net: validate(net, fixed), every=250)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.cli.train_pools import KINDS
 from depth_retrofit_ros.training import pool
+from depth_retrofit_ros.training.group import Group
 from depth_retrofit_ros.training.pool import (
     CROP,
     FORMAT,
@@ -29,6 +32,7 @@ from depth_retrofit_ros.training.scenes.lens import Lens
 from depth_retrofit_ros.training.scenes.render import Rendering
 from depth_retrofit_ros.training.scenes.textures import build_textures
 from depth_retrofit_ros.training.scenes.thin import world as thin_world
+from test.waiting import PATIENCE_S
 
 RATIO = 5  # a coarse pixel of a 1280 x 720 frame is exactly 5 x 5 fine ones
 
@@ -230,3 +234,31 @@ def test_varied_cameras_are_of_every_kind() -> None:
     assert {(True, 1.78), (True, 1.33), (False, 1.33), (False, 1.78)} <= sides
     fov = np.array([2 * np.degrees(np.arctan(max(c.width, c.height) / 2 / c.fx)) for c in cameras])
     assert fov.min() < 25 and fov.max() > 100 and 0.65 < ((fov > 45) & (fov < 85)).mean() < 0.85
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one folder", "a folder each"])
+def test_processes_together_render_each_scene_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
+    """On machines that share a folder a part each; on others what they lack besides."""
+    made: list[Path] = []
+    barrier = threading.Barrier(2)
+
+    class InThread(Group):
+        def wait(self) -> None:
+            barrier.wait(PATIENCE_S)
+
+    def write(spec: PoolSpec, missing: list[int], workers: int, progress: Callable[[int], None]) -> None:
+        for index in missing:
+            assert not spec.path(index).exists()
+            spec.path(index).touch()
+            made.append(spec.path(index))
+
+    monkeypatch.setattr(pool, "_render", write)
+    folders = [tmp_path / ("pool" if shared else str(rank)) for rank in range(2)]
+    specs = [PoolSpec(folder, 7, crops=2, seed=7) for folder in folders]
+    specs[0].folder.mkdir()
+    specs[0].path(3).touch()
+    with ThreadPoolExecutor(2) as executor:
+        groups = [InThread(rank, 2, rank if shared else 0, 2 if shared else 1) for rank in range(2)]
+        files = list(executor.map(lambda spec, group: build_pool(spec, 1, lambda done: None, group), specs, groups))
+    assert [[path.exists() for path in paths] for paths in files] == [[True] * 7] * 2
+    assert len(made) == len(set(made)) == (6 if shared else 13)
