@@ -102,13 +102,15 @@ def _prv2(args: argparse.Namespace, spec: LoopSpec) -> Fit:
     import torch
 
     from depth_retrofit_ros.refinement.prv2.network import PatchRefinerV2
-    from depth_retrofit_ros.training.prv2 import PRETRAINING, train_prv2
+    from depth_retrofit_ros.training.prv2 import PRETRAINING, pairs_of, train_prv2
     from depth_retrofit_ros.training.windows import feature_channels
 
+    spec.group.places(pairs_of(spec.batch))
     models = _frozen(args, spec)
     torch.manual_seed(spec.seed)
     channels, guided = feature_channels(models), not args.unguided
     network = PatchRefinerV2(channels, guided)
+    spec.check(network)
 
     def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:
         pretraining = 0.0 if args.no_pretraining else PRETRAINING

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from depth_retrofit_ros.device.choice import pick_device
 from depth_retrofit_ros.errors import ModelError
+from depth_retrofit_ros.io.checkpoints import first_line
+from depth_retrofit_ros.training.failures import failing_together
 
 PATIENCE = timedelta(hours=6)  # of a process that waits for one that renders or validates
 _NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+_PLACE = ("MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,109 +38,188 @@ class Group:
         return self.rank == 0
 
     def places(self, count: int) -> range:
-        """Which of a step's ``count`` samples this process makes: over all processes each exactly once."""
+        """Which of a step's ``count`` samples this process makes, at least one: over all processes each exactly once. Raises
+        ModelError where there are more processes."""
+        if count < self.size:
+            raise ModelError(f"{self.size} processes for {count} samples a step: start fewer of them, or give a larger --batch")
         return range(self.rank, count, self.size)
 
-    def device(self, device: torch.device) -> torch.device:
-        """``device`` for this process: of several on a machine each has a GPU of its own. Raises ModelError."""
-        if device.type != "cuda" or self.local_size == 1:
+    def device(self, name: str) -> torch.device:
+        """``pick_device`` for this process: of several on a machine each has a GPU of its own. Raises ModelError."""
+        if self.local_size > 1 and name.startswith("cuda:"):
+            raise ModelError(f"--device {name} is one GPU for {self.local_size} processes: give cuda, of which each takes its own")
+        device, count = pick_device(name), torch.cuda.device_count()
+        if device.type == "cpu" or self.local_size == 1:
             return device
-        if device.index is not None:
-            raise ModelError(
-                f"--device {device} is one GPU for {self.local_size} processes: give cuda, of which each takes its own"
-            )
-        if self.local_rank >= torch.cuda.device_count():
-            count = torch.cuda.device_count()
+        if self.local_size > count:
             raise ModelError(f"{self.local_size} processes on {count} GPUs: give torchrun --nproc-per-node as many as there are")
         return torch.device("cuda", self.local_rank)
 
     def wait(self) -> None:
         """Until all have come here."""
         if self.size > 1:
-            dist.barrier()
+            with _together():
+                dist.barrier()
 
     def same(self, network: nn.Module) -> None:
         """Give ``network`` the weights that it has in the process that leads."""
         if self.size > 1:
-            for tensor in network.state_dict().values():
-                dist.broadcast(tensor, 0)
+            with _together():
+                for tensor in network.state_dict().values():
+                    dist.broadcast(tensor, 0)
 
     def of_leader(self, value: float, device: torch.device) -> float:
         """What the process that leads has given here."""
         if self.size == 1:
             return value
         told = torch.tensor([value], dtype=torch.float64, device=device)
-        dist.broadcast(told, 0)
+        with _together():
+            dist.broadcast(told, 0)
         return float(told)
 
-    def agree(self, value: float, device: torch.device) -> bool:
-        """Whether all have given the same."""
+    def content_of_leader(self, content: bytes, device: torch.device) -> bytes:
+        """What the process that leads has given here, of which the others may have none or another."""
         if self.size == 1:
-            return True
-        ends = torch.tensor([value, -value], dtype=torch.float64, device=device)
-        dist.all_reduce(ends, dist.ReduceOp.MAX)
-        return bool(ends[0] == -ends[1])
+            return content
+        length = int(self.of_leader(len(content), device))
+        told = torch.zeros(length, dtype=torch.uint8, device=device)
+        if self.leads:
+            told.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else told)
+        if length:
+            with _together():
+                dist.broadcast(told, 0)
+        return told.cpu().numpy().tobytes()
 
-    def mean_gradients(self, network: nn.Module, count: int) -> None:
-        """Make of gradients that are sums over ``count`` samples here, 0 or more, the mean over all samples of the step, in place
-        and by one message; likewise the statistics that the network gathers, which are as ``count`` samples left them."""
-        parameters = [p for p in network.parameters() if p.requires_grad]
+    def sum(self, values: Tensor) -> Tensor:
+        """Over all processes."""
         if self.size == 1:
-            for parameter in parameters:
-                if parameter.grad is not None:
-                    parameter.grad /= count
+            return values
+        total = values.clone()
+        with _together():
+            dist.all_reduce(total)
+        return total
+
+    def sum_gradients(self, network: nn.Module) -> None:
+        """Over all processes, by one message. A parameter of which none of them has a gradient stays without one, so that the
+        optimizer leaves it as it is."""
+        if self.size == 1:
             return
-        for parameter in parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        statistics = [b for b in network.buffers() if b.dtype.is_floating_point]
-        device = gradients[0].device
-        parts = [*gradients, *(b * count for b in statistics), torch.tensor([float(count)], device=device)]
-        flat = torch.cat([part.detach().float().flatten() for part in parts])
-        dist.all_reduce(flat)
-        means = (flat[:-1] / flat[-1]).split([part.numel() for part in parts[:-1]])
-        with torch.no_grad():
-            for target, mean in zip([*gradients, *statistics], means, strict=True):
-                target.copy_(mean.view_as(target))
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        learnt = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = self.sum(torch.cat([learnt, *(gradient.float().flatten() for gradient in gradients)]))
+        learnt_by, *sums = flat.split([len(parameters), *(p.numel() for p in parameters)])
+        for parameter, gradient, by, total in zip(parameters, gradients, learnt_by.tolist(), sums, strict=True):
+            parameter.grad = gradient.copy_(total.view_as(gradient)) if by else None
 
-    def mean_losses(self, sums: Mapping[str, tuple[float, int]]) -> dict[str, float]:
-        """Of each name's sum over how many samples, here and in the other processes: the mean over all."""
-        told: list[Mapping[str, tuple[float, int]]] = [sums]
-        if self.size > 1:
-            gathered: list[Mapping[str, tuple[float, int]] | None] = [None] * self.size
-            dist.all_gather_object(gathered, dict(sums))
-            told = [part for part in gathered if part is not None]
-        names = dict.fromkeys(name for part in told for name in part)
-        totals = {name: [part[name] for part in told if name in part] for name in names}
-        return {name: sum(value for value, _ in of) / max(1, sum(count for _, count in of)) for name, of in totals.items()}
+    def share_statistics(self, network: nn.Module) -> None:
+        """Make batch normalisation in ``network`` that of all processes' samples; weights stay the same objects. Raises ModelError
+        for another kind than PyTorch's own."""
+        if self.size == 1:
+            return
+        for module in list(network.modules()):
+            for name, child in list(module.named_children()):
+                if not isinstance(child, _BatchNorm) or isinstance(child, SharedBatchNorm):
+                    continue
+                if type(child) not in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+                    raise ModelError(f"{type(child).__name__} cannot be shared by {self.size} processes: train in one")
+                setattr(module, name, SharedBatchNorm(child, self))
 
 
 ALONE = Group()
 
 
+def normalises_by_batch(network: nn.Module) -> bool:
+    """Whether what it answers for one sample depends on the others while it is trained."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
+class SharedBatchNorm(_BatchNorm):
+    """Batch normalisation with weights, buffers and options of ``like``, in training by the statistics of all processes' samples.
+    ``nn.SyncBatchNorm`` is for GPUs alone."""
+
+    def __init__(self, like: _BatchNorm, group: Group) -> None:
+        super().__init__(like.num_features, like.eps, like.momentum, like.affine, like.track_running_stats)
+        self._parameters, self._buffers, self.training = like._parameters, like._buffers, like.training
+        self.group = group
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, …]``."""
+        if not self.training:
+            return super().forward(x)
+        others = [axis for axis in range(x.ndim) if axis != 1]
+        count = x.new_tensor([x.numel() / x.shape[1]], dtype=torch.float64)
+        here = torch.cat([x.sum(others, dtype=torch.float64), x.double().square().sum(others), count])
+        total, squares, number = _SumOverProcesses.apply(here, self.group).split([self.num_features, self.num_features, 1])
+        mean = total / number
+        variance = (squares / number - mean**2).clamp_min(0)
+        self._follow(mean.detach(), (variance * number / (number - 1).clamp_min(1)).detach())
+        shape = [1, -1, *[1] * (x.ndim - 2)]
+        scale = (variance + self.eps).rsqrt().float()
+        scale, shift = (scale, None) if self.weight is None else (scale * self.weight, self.bias)
+        y = (x.float() - mean.float().view(shape)) * scale.view(shape)
+        return (y if shift is None else y + shift.view(shape)).to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked += 1
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean), share)
+        self.running_var.lerp_(variance.to(self.running_var), share)
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """What each process gives, added up; each then learns what all others lose by what it gave."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, values: Tensor, group: Group) -> Tensor:
+        ctx.group = group  # type: ignore[attr-defined]
+        return group.sum(values)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.group.sum(gradient), None  # type: ignore[attr-defined]
+
+
 @contextmanager
-def joined(device: torch.device) -> Iterator[Group]:
-    """The group that torchrun has started this process in, by its environment; ``ALONE`` where it has not. Raises ModelError."""
+def joined(name: str) -> Iterator[tuple[Group, torch.device]]:
+    """The group that torchrun has started this process in, by its environment, ``ALONE`` where it has not; and its device, where
+    ``name`` is the user's. A process that fails ends the others. Raises ModelError."""
     if "WORLD_SIZE" not in os.environ:
-        yield ALONE
+        yield ALONE, pick_device(name)
         return
-    missing = [name for name in (*_NAMES, "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    missing = [name for name in (*_NAMES, *_PLACE) if not os.environ.get(name)]
     if missing:
         raise ModelError(f"WORLD_SIZE is set without {', '.join(missing)}: start by torchrun, or unset it")
     try:
         group = Group(*(int(os.environ[name]) for name in _NAMES))
+        port = int(os.environ["MASTER_PORT"])
     except ValueError as error:
-        raise ModelError(f"{', '.join(_NAMES)} must be numbers, as torchrun sets them ({error})") from None
+        raise ModelError(f"{', '.join((*_NAMES, 'MASTER_PORT'))} must be numbers, as torchrun sets them ({error})") from None
+    device = group.device(name)
     if group.size == 1:
-        yield group
+        yield group, device
         return
-    own = group.device(device)
-    if own.type == "cuda":
-        torch.cuda.set_device(own)
-    dist.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=PATIENCE)
-    try:
-        yield group
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    with _together():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    with failing_together(group.rank, os.environ["MASTER_ADDR"], port):
+        yield group, device
         group.wait()  # one that goes while others still send ends them
-    finally:
-        dist.destroy_process_group()
+    dist.destroy_process_group()  # not of one that fails: it would wait for what the others have not sent
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """What needs the other processes. Raises ModelError where one of them is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        why = first_line(error)
+        raise ModelError(f"a process of this training cannot be reached ({why}): start all again, with --resume") from None

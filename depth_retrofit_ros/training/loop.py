@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 import math
 import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -17,24 +19,24 @@ from torch import nn
 
 from depth_retrofit_ros.errors import ModelError, OutputError, WeightsError
 from depth_retrofit_ros.io.checkpoints import first_line
-from depth_retrofit_ros.training.group import ALONE, Group
+from depth_retrofit_ros.training.group import ALONE, Group, normalises_by_batch
+from depth_retrofit_ros.training.losses import Losses
 
 LOG_EVERY = 50  # steps
-Losses = dict[str, torch.Tensor]
 Sample = TypeVar("Sample")
 
 
 class At(NamedTuple):
-    """Where a training is. step: how many there were before; progress: 0…1 of the schedule; place: in the step's batch, of the
-    first of the samples that are learnt from at once, which tells them from all others."""
+    """Where a training is. step: how many there were before; progress: 0…1 of the schedule; places: in the step's batch, of the
+    samples that are learnt from at once."""
 
     step: int
     progress: float
-    place: int
+    places: Sequence[int]
 
-    def generator(self, seed: int) -> torch.Generator:
-        """Of what is drawn for these samples beside themselves."""
-        return torch.Generator().manual_seed((seed * 1_000_003 + self.step) * 1_009 + self.place)
+    def generators(self, seed: int) -> list[torch.Generator]:
+        """Of what is drawn for each of these samples beside itself, whatever others it is learnt from with."""
+        return [torch.Generator().manual_seed((seed * 1_000_003 + self.step) * 1_009 + place) for place in self.places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class LoopSpec:
     on from state.pt if there is one, from where its schedule was: minutes are then those of what is left of it. With other steps it
     is another schedule, of which ``done / steps`` are over. precision: of the products (weights and their updates stay float32);
     workers: processes that make samples ahead of their use, or 1; group: the processes that train together, among which ``batch``
-    is divided; accumulate: parts that a process learns from its share in, one after the other, in less memory.
+    is divided; accumulate: parts that a process learns from its share in, one after the other, in less memory, each seen twice.
     """
 
     steps: int
@@ -69,6 +71,11 @@ class LoopSpec:
         except OSError as error:
             raise OutputError(f"cannot make the folder {self.out} ({error.strerror}): choose a writable place") from None
 
+    def check(self, network: nn.Module) -> None:
+        """Raises ModelError where ``network`` cannot be trained in parts."""
+        if self.accumulate > 1 and normalises_by_batch(network):
+            raise ModelError("its batch normalisation is of all samples at once: leave out --accumulate, or start more processes")
+
     def autocast(self) -> torch.autocast:
         """To be entered around the network and its losses, not around the making of data."""
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
@@ -77,22 +84,23 @@ class LoopSpec:
 class Loop:
     """Minimises ``total`` of the losses and averages the weights exponentially.
 
-    In a group each process learns from its share of each step's samples; gradients and losses are means over all samples, whatever
-    process or part they are in, so that the number of processes is no part of the recipe. groups: of parameters, as the optimiser
-    takes them, whose ``share`` of the learning rate is 1 unless given; None trains all.
+    In a group each process learns from its share of each step's samples. The losses are functions of sums over all samples, in
+    whatever process or part they are, and gradients are of these: up to rounding one process learns the same from all at once.
+    groups: of parameters, as the optimiser takes them, whose ``share`` of the learning rate is 1 unless given; None trains all.
+    Raises ModelError: see ``LoopSpec.check``.
     """
 
     def __init__(self, network: nn.Module, spec: LoopSpec, groups: list[dict[str, Any]] | None = None) -> None:
         self.network, self.spec = network, spec
+        spec.check(network)
+        spec.group.share_statistics(network)
         spec.group.same(network)
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(groups or network.parameters(), lr=spec.rate, weight_decay=1e-4, betas=(0.9, 0.98))
         self.done, self.progress = 0, 0.0  # steps, and share of the schedule that is over
         spec.make_out()
-        if spec.resume:
+        if spec.resume and spec.group.of_leader((spec.out / "state.pt").exists(), spec.device):
             self._load()
-        if not spec.group.agree(self.done, spec.device):
-            raise ModelError("the processes go on from different states: give an --out that all of them share")
 
     def run(
         self,
@@ -104,11 +112,11 @@ class Loop:
     ) -> dict[str, float]:
         """Train to the end; returns the last validation, of the process that leads: of others, nothing.
 
-        draw: the samples of this process of a step, by its number and the progress 0…1; losses: means over the samples given, of
-        which there is at least one; validate: of the averaged weights, every ``every`` steps; before: is called once a step.
+        draw: the samples of this process of a step, at least one, by its number and the progress 0…1; losses: of the samples given;
+        validate: of the averaged weights, every ``every`` steps; before: is called once a step.
         """
         start, first, share = time.monotonic(), self.done, self.progress
-        group, sums = self.spec.group, dict[str, tuple[float, int]]()
+        group, told = self.spec.group, dict[str, list[float]]()  # since the last line of the log
         while True:
             elapsed_s = time.monotonic() - start
             if self.spec.minutes:
@@ -122,14 +130,15 @@ class Loop:
             self.network.train()
             before(self.network, self.done, progress)
             self.optimizer.zero_grad(set_to_none=True)
-            self._learn(draw(self.done, progress), losses, sums)
+            for name, value in self._learn(draw(self.done, progress), losses).items():
+                told.setdefault(name, []).append(value)
             nn.utils.clip_grad_norm_(self.network.parameters(), 1.0, error_if_nonfinite=True)
             self.optimizer.step()
             self.done += 1
             self._update_average()
             if self.done % LOG_EVERY == 0:
-                self._log(group.mean_losses(sums), progress, time.monotonic() - start)
-                sums = {}
+                self._log({name: fmean(values) for name, values in told.items()}, progress, time.monotonic() - start)
+                told = {}
             if self.done % every == 0 and group.leads:
                 self._log(validate(self.average.eval()), progress, time.monotonic() - start)
                 self.progress = self._progress(first, share, time.monotonic() - start)
@@ -141,22 +150,23 @@ class Loop:
         self.save()
         return figures
 
-    def _learn(
-        self,
-        samples: Sequence[Sample],
-        losses: Callable[[nn.Module, Sequence[Sample], At], Losses],
-        sums: dict[str, tuple[float, int]],
-    ) -> None:
-        """Make the gradients of a step, which are means over its samples, and add the losses to ``sums``, with their counts."""
-        group, part = self.spec.group, math.ceil(len(samples) / self.spec.accumulate) or 1
-        for start in range(0, len(samples), part):
-            some = samples[start : start + part]
-            found = losses(self.network, some, At(self.done, self.progress, group.rank + start * group.size))
-            (found["total"] * len(some)).backward()
-            for name, value in found.items():
-                total, count = sums.get(name, (0.0, 0))
-                sums[name] = total + float(value.detach()) * len(some), count + len(some)
-        group.mean_gradients(self.network, len(samples))
+    def _learn(self, samples: Sequence[Sample], losses: Callable[[nn.Module, Sequence[Sample], At], Losses]) -> dict[str, float]:
+        """Make the gradients of a step. Returns its losses. Both are of all its samples."""
+        group, size = self.spec.group, math.ceil(len(samples) / self.spec.accumulate)
+        places = [group.rank + k * group.size for k in range(len(samples))]
+        starts = range(0, len(samples), size)
+        parts = [(samples[i : i + size], At(self.done, self.progress, places[i : i + size])) for i in starts]
+        whole: torch.Tensor | None = None
+        if len(parts) > 1:
+            with torch.no_grad():
+                whole = group.sum(torch.stack([losses(self.network, some, at).sums for some, at in parts]).sum(0))
+        for some, at in parts:
+            found = losses(self.network, some, at)
+            whole = group.sum(found.sums) if whole is None else whole
+            values = found.among(whole)
+            values["total"].backward()
+        group.sum_gradients(self.network)
+        return dict(zip(values, torch.stack([value.detach() for value in values.values()]).tolist(), strict=True))
 
     @property
     def finished(self) -> bool:
@@ -212,11 +222,11 @@ class Loop:
             raise OutputError(f"cannot write {path} ({first_line(error)}): make room, then go on with --resume") from None
 
     def _load(self) -> None:
-        path = self.spec.out / "state.pt"
-        if not path.exists():
-            return
+        """The state of the process that leads, in all."""
+        path, group = self.spec.out / "state.pt", self.spec.group
         try:
-            state = torch.load(path, map_location=self.spec.device, weights_only=True)
+            content = group.content_of_leader(path.read_bytes() if group.leads else b"", self.spec.device)
+            state = torch.load(io.BytesIO(content), map_location=self.spec.device, weights_only=True)
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])

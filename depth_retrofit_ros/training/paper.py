@@ -22,8 +22,8 @@ from depth_retrofit_ros.sparse.pixel_batch import stack_masks
 from depth_retrofit_ros.training.coarse_views import CoarseView, model_view, simulated_view
 from depth_retrofit_ros.training.crops import FEWEST_ACTIVE, surface_target
 from depth_retrofit_ros.training.draws import Draws, random_budget, remembered
-from depth_retrofit_ros.training.loop import At, Loop, LoopSpec, Losses
-from depth_retrofit_ros.training.losses import silog_loss, two_hot_cross_entropy
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec
+from depth_retrofit_ros.training.losses import Losses, Term, mean_of, silog_loss, two_hot_cross_entropy
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.upsampling.interpolation import nearest
 
@@ -136,15 +136,15 @@ def paper_losses(network: PaperNet, samples: Sequence[PaperSample], backend: Spa
     all_pixels = torch.ones(1, 1, target.numel(), dtype=torch.bool, device=device)
     bins = two_hot_cross_entropy(value.logits.T[None, :, None], target[None, None], network.centers, all_pixels)
     with torch.no_grad():
-        told = {name: (answer - target).abs().mean() for name, answer in (("error", level), ("refined", value.level))}
-        told |= {"coarse": (coarse - target).abs().mean(), "gate": gate.mean()}
-    return {"total": of_value + of_blend + BINS_WEIGHT * bins, "value": of_value, "blend": of_blend, "bins": bins, **told}
+        answers = {"error": level, "refined": value.level, "coarse": coarse}
+        told = {name: mean_of((answer - target).abs()) for name, answer in answers.items()} | {"gate": mean_of(gate)}
+    return Losses({"value": of_value, "blend": of_blend, "bins": bins, **told}, {"value": 1.0, "blend": 1.0, "bins": BINS_WEIGHT})
 
 
-def scale_invariant(log_pred: Tensor, log_true: Tensor, counts: Sequence[int]) -> Tensor:
+def scale_invariant(log_pred: Tensor, log_true: Tensor, counts: Sequence[int]) -> Term:
     """Mean ``silog_loss`` of several crops' pixels, one after the other, without its usual factor 10."""
     crops = zip(log_pred.split(list(counts)), log_true.split(list(counts)), strict=True)
-    return torch.stack([silog_loss(p, t, torch.ones_like(t, dtype=torch.bool)) for p, t in crops]).mean() / 10
+    return mean_of(torch.stack([silog_loss(p, t, torch.ones_like(t, dtype=torch.bool)).alone() / 10 for p, t in crops]))
 
 
 def validate(network: nn.Module, crops: Callable[[int], Sequence[PaperSample]], backend: SparseBackend) -> dict[str, float]:

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros.errors import OutputError, WeightsError
-from depth_retrofit_ros.training.loop import LOG_EVERY, Loop, LoopSpec, Losses
+from depth_retrofit_ros.training.loop import LOG_EVERY, Loop, LoopSpec
+from depth_retrofit_ros.training.losses import Losses, mean_of
 
 Step = Callable[[nn.Module, int, float], Losses]
 
@@ -28,8 +29,8 @@ def make_network(seed: int = 0) -> nn.Module:
 def step(network: nn.Module, index: int, progress: float) -> Losses:
     """Regression of a fixed function; the data depend on the step alone."""
     x = torch.randn(16, 3, generator=torch.Generator().manual_seed(index))
-    loss = (network(x)[:, 0] - x.sum(1)).square().mean()
-    return {"total": loss, "double": 2 * loss.detach()}
+    error = (network(x)[:, 0] - x.sum(1)).square()
+    return Losses({"error": mean_of(error), "double": mean_of(2 * error.detach())}, {"error": 1.0})
 
 
 def run(loop: Loop, step: Step, validate: Callable[[nn.Module], dict[str, float]], every: int) -> dict[str, float]:
@@ -227,7 +228,7 @@ def test_a_state_that_tells_no_progress_is_as_far_as_its_steps(tmp_path: Path) -
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt(tmp_path: Path) -> None:
     def poisoned(network: nn.Module, index: int, progress: float) -> Losses:
         losses = step(network, index, progress)
-        return {"total": losses["total"] * math.nan} if index == 5 else losses
+        return Losses(losses.terms, {"error": math.nan}) if index == 5 else losses
 
     loop = Loop(make_network(), spec(tmp_path))
     with pytest.raises(RuntimeError, match="non-finite"):
@@ -287,7 +288,7 @@ def test_groups_learn_at_their_share_of_the_rate(tmp_path: Path) -> None:
     ]
 
     def pull(net: nn.Module, index: int, progress: float) -> Losses:
-        return {"total": torch.stack([parameter.sum() for parameter in net.parameters()]).sum()}
+        return Losses({"sum": mean_of(torch.stack([parameter.sum() for parameter in net.parameters()]))}, {"sum": 3.0})
 
     run(Loop(network, spec(tmp_path, steps=1), groups), pull, lambda net: {}, every=10)
     moved = {name: (parameter.detach() - before[name]).abs().mean() for name, parameter in network.named_parameters()}

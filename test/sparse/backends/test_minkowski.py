@@ -15,6 +15,7 @@ from depth_retrofit_ros.sparse.backends.registry import BACKENDS, SparseBackend,
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training.crops import CropSample
 from depth_retrofit_ros.training.loop import At, Loop, LoopSpec
+from depth_retrofit_ros.training.losses import Losses
 from depth_retrofit_ros.training.refiner import refiner_losses
 from test.sparse.backends.conformance import check_operations, check_unet
 from test.sparse.backends.dense_library import DenseLibrary
@@ -86,7 +87,7 @@ def train(out: Path, crops: list[CropSample], backend: SparseBackend | None, ste
     torch.manual_seed(3)
     losses: list[dict[str, float]] = []
 
-    def learn(network: torch.nn.Module, samples: Sequence[CropSample], at: At) -> dict[str, torch.Tensor]:
+    def learn(network: torch.nn.Module, samples: Sequence[CropSample], at: At) -> Losses:
         assert isinstance(network, RefinerNet)
         found = refiner_losses(network, samples, backend)
         losses.append({name: float(value.detach()) for name, value in found.items()})
