@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from depth_retrofit_ros.errors import ModelError
+from depth_retrofit_ros.training import group as group_module
 from depth_retrofit_ros.training.group import ALONE, Group, SharedBatchNorm, joined
 from depth_retrofit_ros.training.loop import Loop, LoopSpec
 from test.training.samples import write_samples
@@ -140,26 +144,57 @@ def test_all_go_on_from_the_state_of_the_one_that_leads(tmp_path: Path) -> None:
     assert_close(state(tmp_path / "alone"), state(tmp_path / "apart" / "0"))
 
 
-@pytest.mark.slow
-def test_one_that_fails_ends_the_others(tmp_path: Path) -> None:
-    """With its line, though the other waits where nothing reaches it; no launcher sees to it here."""
+def two_that_end(out: Path, how: str) -> tuple[list[int], list[str]]:
+    """How two processes end that no launcher sees to, and what they have said on standard error."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "test.training.together", "plain", str(tmp_path), "9", "2", "fail=3"]
+    words = [sys.executable, "-m", "test.training.together", "plain", str(out), "9", "2", how]
     place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     started = [
         subprocess.Popen(words, env=environment() | place | {"RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
         for rank in ("0", "1")
     ]
     try:
-        waiting, failing = (process.communicate(timeout=PATIENCE_S)[1] for process in started)
+        said = [process.communicate(timeout=PATIENCE_S)[1] for process in started]
     finally:
         for process in started:
             process.kill()
-    assert [process.returncode for process in started] == [1, 1]
+    return [process.returncode for process in started], said
+
+
+@pytest.mark.slow
+def test_one_that_fails_ends_the_others(tmp_path: Path) -> None:
+    """With its line, though the other waits where nothing reaches it."""
+    codes, (waiting, failing) = two_that_end(tmp_path, "fail=3")
+    assert codes == [1, 1]
     assert "the second process cannot go on: see to it\n" in failing and "Traceback" not in failing + waiting
     assert "another process of this training has failed, process 1: the second process cannot go on: see to it\n" in waiting
+
+
+@pytest.mark.slow
+def test_one_that_is_killed_ends_the_others(tmp_path: Path) -> None:
+    codes, (left, killed) = two_that_end(tmp_path, "kill=3")
+    assert codes == [1, -signal.SIGKILL] and not killed
+    assert "a process of this training cannot be reached" in left and "start all again, with --resume\n" in left
+    assert "Traceback" not in left
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_one_that_fails_waits_for_no_other(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    """To leave the group in order it would have to."""
+    done: list[str] = []
+    monkeypatch.setattr(dist, "init_process_group", lambda *arguments, **named: done.append("begun"))
+    monkeypatch.setattr(dist, "barrier", lambda: done.append("waited"))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: done.append("left"))
+    monkeypatch.setattr(group_module, "failing_together", lambda *arguments: nullcontext())
+    for name, value in zip(VARIABLES, ("1", "2", "1", "2", "127.0.0.1", "1"), strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ModelError, match="cannot") if fails else nullcontext(), joined("cpu") as (group, _):
+        assert group == Group(1, 2, 1, 2)
+        if fails:
+            raise ModelError("it cannot")
+    assert done == (["begun"] if fails else ["begun", "waited", "left"])
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])

@@ -2,11 +2,14 @@
 
     torchrun --standalone --nproc-per-node 2 -m test.training.together KIND OUT STEPS BATCH [resume] [apart] [NAME=N …]
 
-apart: each process has a folder of its own; stop=N: interrupted before step N; accumulate=N: see ``LoopSpec``.
+apart: each process has a folder of its own; stop=N: interrupted before step N; fail=N: the second process fails there, while the
+first waits; kill=N: the second is killed there; accumulate=N: see ``LoopSpec``.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -77,6 +80,8 @@ def plain(spec: LoopSpec, files: list[Path], given: dict[str, int]) -> None:
             raise Stop
         if step == given.get("fail") and spec.group.rank == 1:
             raise ModelError("the second process cannot go on: see to it")
+        if step == given.get("kill") and spec.group.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
         if step == given.get("fail"):
             threading.Event().wait()  # as one does that waits for a GPU
         of = [(place, torch.Generator().manual_seed(100 * step + place)) for place in spec.group.places(spec.batch)]
@@ -128,7 +133,8 @@ def of_compact(spec: LoopSpec, files: list[Path], given: dict[str, int]) -> None
     rng = np.random.default_rng(3)
     photo = rng.integers(0, 255, (96, 128, 3), dtype=np.uint8)
     taught = View(photo, rng.normal(1, 0.2, (96, 128)).cumsum(1).astype(np.float16) / 10, 100.0, taught=True)
-    compact.train_compact(compact.CompactStart(Exact().double(), False, [taught]), files, files[:1], spec)
+    network = Exact().double().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    compact.train_compact(compact.CompactStart(network, False, [taught]), files, files[:1], spec)
 
 
 TRAININGS: dict[str, Callable[[LoopSpec, list[Path], dict[str, int]], None]] = {
