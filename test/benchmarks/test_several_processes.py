@@ -9,7 +9,7 @@ import pytest
 from test.paths import ROOT
 
 FIGURES = json.loads((ROOT / "benchmarks" / "results" / "several_processes.json").read_text())
-TOLERANCE = 1e-2  # of the mean loss of 50 steps, relative
+TOLERANCE = 1e-4  # of the mean loss of 50 steps, relative
 
 
 def test_the_page_shows_what_was_measured() -> None:
@@ -17,8 +17,8 @@ def test_the_page_shows_what_was_measured() -> None:
     found = FIGURES["relative_difference_of_total"]
     last = str(FIGURES["steps"])
     assert f"{FIGURES['steps']} steps of {FIGURES['batch']} crops" in page
-    assert f"killed after {FIGURES['steps_each']} and {2 * FIGURES['steps_each']} steps" in page
-    assert f"{100 * found['50']:.2g} % in the first 50 steps and {100 * max(found.values()):.2g} % at most" in page
+    assert f"killed after {FIGURES['steps_each']} and {2 * FIGURES['steps_each']} steps and resumed" in page
+    assert f"differ by {max(found.values()):.2g} at most, relative" in page
     left = [FIGURES[name]["val_left"][last] for name in ("one process", "changing")]
     assert f"`val_left` is {left[0]:.4f} and {left[1]:.4f}" in page
 
@@ -30,5 +30,5 @@ def test_the_losses_are_those_of_one_process() -> None:
     assert FIGURES["processes"] == [2, 1, 2] and FIGURES["steps"] == 3 * FIGURES["steps_each"]
     for step, value in one["total"].items():
         found = abs(other["total"][step] - value) / value
-        assert found < TOLERANCE and found == pytest.approx(FIGURES["relative_difference_of_total"][step], rel=0.06, abs=1e-9)
-    assert one["total"][str(FIGURES["steps"])] < 0.9 * one["total"]["50"]
+        assert found < TOLERANCE and found == pytest.approx(FIGURES["relative_difference_of_total"][step], rel=0.06)
+    assert one["total"][str(FIGURES["steps"])] < 0.95 * one["total"]["50"] and one["val_left"][str(FIGURES["steps"])] < 0.95
