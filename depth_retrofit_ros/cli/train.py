@@ -72,9 +72,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--workers",
         type=positive_int,
-        help="processes that render and, for refiners, make samples ahead: each keeps a core busy and holds PyTorch and the models "
-        "of --coarse, 0.4 GB and more, beside its share of 1 GB of their answers (default: 2 beside a GPU; 1 on a CPU, which the "
-        "training itself keeps busy: then no process is started)",
+        help="processes that render and, for refiners, make samples ahead, as many for each process of torchrun: each keeps a core "
+        "busy and holds PyTorch and the models of --coarse, 0.4 GB and more, beside its share of 1 GB of their answers "
+        "(default: 2 beside a GPU; 1 on a CPU, which the training itself keeps busy: then no process is started)",
     )
     parser.add_argument("--steps", type=positive_int, default=20000, help="steps of the schedule (default: %(default)s)")
     parser.add_argument("--minutes", type=positive, default=0.0, help="end the schedule after this time at the latest")

@@ -14,9 +14,9 @@ from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.training.ahead import Ahead
 from depth_retrofit_ros.training.coarse_views import CoarseView, model_view, simulated_view
 
-KEPT_BYTES = 1 << 30  # of answers of models, kept for the next time that their scene is drawn: by all processes together
+KEPT_BYTES = 1 << 30  # of answers of models, kept for the next time that their scene is drawn: by all ``workers`` of a Draws
 BLOCK = 4  # steps whose samples are made together where they are used twice
-PATIENCE = 200  # samples drawn for one that is used
+PATIENCE = 4000  # samples drawn for one that is used: of pools with few good ones hundreds in a row are not
 SIMULATED = 0.7  # share of the samples whose coarse map is simulated; the others come from models
 
 Sample = TypeVar("Sample")
@@ -27,9 +27,10 @@ class Draws(Generic[Sample]):
     (seed, step, place in the batch).
 
     places: which of a step's samples are made, all unless given: others are made by other processes. simulated: share of the
-    samples whose coarse map is simulated. echoed: every sample is used twice, mirrored the second time and beside others, within
-    ``2 * BLOCK`` steps: to make one takes longer than to learn from it (Choi et al. 2019, "Faster neural network training with data
-    echoing"). workers: processes that make samples ahead of their use; 1: nothing is made ahead.
+    samples whose coarse map is simulated. echoed: every sample is used twice, mirrored the second time, within ``2 * BLOCK`` steps:
+    to make one takes longer than to learn from it (Choi et al. 2019, "Faster neural network training with data echoing"). It keeps
+    its place in the batch and changes the step, each place in an order of its own, so that it is beside others whatever places a
+    process makes. workers: processes that make samples ahead of their use, for this process; 1: nothing is made ahead.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Draws(Generic[Sample]):
 
     def draw(self, index: int) -> list[Sample]:
         """The samples of a step that is not a repetition."""
-        return [self._draw_one(np.random.default_rng((self.seed, index, place))) for place in self.places]
+        return [self._draw_one(np.random.default_rng((self.seed, index, place, 3))) for place in self.places]
 
     def _draw_one(self, rng: np.random.Generator) -> Sample:
         for _ in range(PATIENCE):

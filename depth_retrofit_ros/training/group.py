@@ -11,14 +11,15 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import Store  # type: ignore[attr-defined]  # which lacks only the word
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from depth_retrofit_ros.device.choice import pick_device
 from depth_retrofit_ros.errors import ModelError
-from depth_retrofit_ros.io.checkpoints import first_line
-from depth_retrofit_ros.training.failures import failing_together
+from depth_retrofit_ros.training.failures import REACHED, failing_together, reachable
 
-PATIENCE = timedelta(hours=6)  # of a process that waits for one that renders or validates
+PATIENCE = timedelta(hours=6)  # of a process that waits for one that renders or validates; to begin together: ``REACHED``
 _NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 _PLACE = ("MASTER_ADDR", "MASTER_PORT")
 
@@ -58,13 +59,13 @@ class Group:
     def wait(self) -> None:
         """Until all have come here."""
         if self.size > 1:
-            with _together():
+            with reachable():
                 dist.barrier()
 
     def same(self, network: nn.Module) -> None:
         """Give ``network`` the weights that it has in the process that leads."""
         if self.size > 1:
-            with _together():
+            with reachable():
                 for tensor in network.state_dict().values():
                     dist.broadcast(tensor, 0)
 
@@ -73,7 +74,7 @@ class Group:
         if self.size == 1:
             return value
         told = torch.tensor([value], dtype=torch.float64, device=device)
-        with _together():
+        with reachable():
             dist.broadcast(told, 0)
         return float(told)
 
@@ -86,7 +87,7 @@ class Group:
         if self.leads:
             told.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else told)
         if length:
-            with _together():
+            with reachable():
                 dist.broadcast(told, 0)
         return told.cpu().numpy().tobytes()
 
@@ -94,10 +95,13 @@ class Group:
         """Over all processes."""
         if self.size == 1:
             return values
-        total = values.clone()
-        with _together():
-            dist.all_reduce(total)
-        return total
+        return self._added(values.clone())
+
+    def _added(self, values: Tensor) -> Tensor:
+        """``sum`` in place."""
+        with reachable():
+            dist.all_reduce(values)
+        return values
 
     def sum_gradients(self, network: nn.Module) -> None:
         """Over all processes, by one message. A parameter of which none of them has a gradient stays without one, so that the
@@ -107,7 +111,7 @@ class Group:
         parameters = [p for p in network.parameters() if p.requires_grad]
         learnt = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flat = self.sum(torch.cat([learnt, *(gradient.float().flatten() for gradient in gradients)]))
+        flat = self._added(torch.cat([learnt, *(gradient.float().flatten() for gradient in gradients)]))
         learnt_by, *sums = flat.split([len(parameters), *(p.numel() for p in parameters)])
         for parameter, gradient, by, total in zip(parameters, gradients, learnt_by.tolist(), sums, strict=True):
             parameter.grad = gradient.copy_(total.view_as(gradient)) if by else None
@@ -201,25 +205,31 @@ def joined(name: str) -> Iterator[tuple[Group, torch.device]]:
         port = int(os.environ["MASTER_PORT"])
     except ValueError as error:
         raise ModelError(f"{', '.join((*_NAMES, 'MASTER_PORT'))} must be numbers, as torchrun sets them ({error})") from None
-    device = group.device(name)
     if group.size == 1:
-        yield group, device
+        yield group, group.device(name)
         return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    with _together():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    with failing_together(group.rank, os.environ["MASTER_ADDR"], port):
+    with reachable():
+        # The group keeps it, and with it what its first process serves to the others where no launcher does.
+        store, *_ = next(rendezvous("env://", timeout=REACHED))
+    with failing_together(group.rank, os.environ["MASTER_ADDR"], port) as told:
+        device = group.device(name)
+        _require_same_type(group, device, told)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        with reachable():
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, store=store, rank=group.rank, world_size=group.size, timeout=PATIENCE)
+        group.wait()  # connects them, while none has anything else to do
         yield group, device
         group.wait()  # one that goes while others still send ends them
     dist.destroy_process_group()  # not of one that fails: it would wait for what the others have not sent
 
 
-@contextmanager
-def _together() -> Iterator[None]:
-    """What needs the other processes. Raises ModelError where one of them is gone."""
-    try:
-        yield
-    except RuntimeError as error:
-        why = first_line(error)
-        raise ModelError(f"a process of this training cannot be reached ({why}): start all again, with --resume") from None
+def _require_same_type(group: Group, device: torch.device, store: Store) -> None:
+    """Raises ModelError where another process has another kind of device: they could not talk."""
+    with reachable():
+        store.set(f"device of {group.rank}", device.type)
+        types = [store.get(f"device of {rank}").decode() for rank in range(group.size)]
+    if len(set(types)) > 1:
+        found = ", ".join(f"{kind} for process {types.index(kind)}" for kind in sorted(set(types)))
+        raise ModelError(f"the processes of a training need devices of one kind, and found {found}: give --device cpu to all")

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -36,7 +37,8 @@ class At(NamedTuple):
 
     def generators(self, seed: int) -> list[torch.Generator]:
         """Of what is drawn for each of these samples beside itself, whatever others it is learnt from with."""
-        return [torch.Generator().manual_seed((seed * 1_000_003 + self.step) * 1_009 + place) for place in self.places]
+        words = [np.random.SeedSequence((seed, self.step, place)).generate_state(1, np.uint64) for place in self.places]
+        return [torch.Generator().manual_seed(int(word[0])) for word in words]
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,9 @@ def ratio(above: Tensor, below: Tensor, least: float = 1.0) -> Term:
 
 def mean_of(values: Tensor, weights: Tensor | None = None, least: float = 1.0) -> Term:
     """The mean of values, by their weights ``bool`` or ``float``, 1 unless given; 0 of none. least: see ``ratio``."""
-    weights = torch.ones_like(values) if weights is None else weights
+    if weights is None:
+        number = torch.full((), values.numel(), dtype=torch.float64, device=values.device)
+        return Term(torch.stack([values.sum(dtype=torch.float64), number]), partial(_ratios, least=least))
     return ratio(values * weights, weights, least)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,13 @@ def make_sample(
 def entropy_of(view: CoarseView) -> Tensor:
     """``AboveThreshold.score`` of a coarse view."""
     return entropy_share(view.features, (view.depth.shape[0], view.depth.shape[1]))
+
+
+def shared_thresholds(models: Sequence[CoarseModel], scenes: Sequence[Path], spec: LoopSpec) -> dict[str, Thresholds]:
+    """``calibrate`` of the process that leads, in all: what another one computes may round to another threshold."""
+    told = {name: of.alphas for name, of in calibrate(models, scenes).items()} if spec.group.leads else {}
+    content = spec.group.content_of_leader(json.dumps(told).encode(), spec.device)
+    return {name: Thresholds(tuple(alphas)) for name, alphas in json.loads(content).items()}
 
 
 def calibrate(models: Sequence[CoarseModel], scenes: Sequence[Path]) -> dict[str, Thresholds]:

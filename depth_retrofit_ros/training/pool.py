@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -93,7 +94,8 @@ def _render(spec: PoolSpec, missing: list[int], workers: int, progress: Callable
             done += _render_chunk(spec, chunk)
             progress(done)
     else:
-        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as executor:
+        spawned = multiprocessing.get_context("spawn")  # a fork would copy the sockets and locks of a group
+        with ProcessPoolExecutor(workers, spawned, torch.set_num_threads, (1,)) as executor:
             for n in executor.map(_render_chunk, [spec] * len(chunks), chunks):
                 done += n
                 progress(done)

@@ -90,10 +90,11 @@ class CoarseViews:
 
     def draw(self, step: int, shrink: int = 1) -> list[Drawn]:
         """Of one size, divided by shrink; deterministic in (seed, step, place in the batch)."""
-        aspect = ASPECTS[np.random.default_rng((self.seed, step)).integers(len(ASPECTS))]
+        # The last words tell the streams apart: NumPy takes no notice of zeros at the end.
+        aspect = ASPECTS[np.random.default_rng((self.seed, step, 0, 1)).integers(len(ASPECTS))]
         shape, drawn = view_shape(aspect, LONG_SIDE // shrink), []
         for place in self.places:
-            rng = np.random.default_rng((self.seed, step, place))
+            rng = np.random.default_rng((self.seed, step, place, 2))
             views = self.taught if place < self.taught_count else self.rendered
             view = views[int(rng.integers(len(views)))]
             drawn.append(Drawn(*_window(rng, view, shape), view.taught))

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from depth_retrofit_ros.errors import OutputError, WeightsError
-from depth_retrofit_ros.training.loop import LOG_EVERY, Loop, LoopSpec
+from depth_retrofit_ros.training.loop import LOG_EVERY, At, Loop, LoopSpec
 from depth_retrofit_ros.training.losses import Losses, mean_of
 
 Step = Callable[[nn.Module, int, float], Losses]
@@ -294,3 +294,12 @@ def test_groups_learn_at_their_share_of_the_rate(tmp_path: Path) -> None:
     moved = {name: (parameter.detach() - before[name]).abs().mean() for name, parameter in network.named_parameters()}
     assert float(moved["frozen.weight"]) == 0 and float(moved["full.weight"]) > 0
     assert float(moved["tenth.weight"]) == pytest.approx(0.1 * float(moved["full.weight"]), rel=1e-2)
+
+
+def test_what_is_drawn_beside_samples_differs_for_every_place_and_step() -> None:
+    """At whatever seed, and also of large batches."""
+    for seed in (0, 2**40, 2**63):
+        drawn = [generator.initial_seed() for step in range(3) for generator in At(step, 0.0, range(1200)).generators(seed)]
+        assert len(set(drawn)) == 3600
+    alone, beside = At(5, 0.0, [7]).generators(1), At(5, 0.5, [6, 7]).generators(1)
+    assert torch.equal(torch.rand(3, generator=alone[0]), torch.rand(3, generator=beside[1]))

@@ -242,3 +242,22 @@ def test_losses_are_named_values_and_their_weighted_sum() -> None:
     assert float(among["total"].detach()) == 6.5
     among["total"].backward()
     assert values.grad is not None and values.grad.tolist() == pytest.approx([0.75, 1.25])
+
+
+def test_a_plain_mean_keeps_no_map_for_its_gradient() -> None:
+    """It weighs by nothing."""
+    kept: list[int] = []
+    values = torch.randn(3, 5, requires_grad=True)
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        mean = mean_of(values).alone()
+    mean.backward()
+    assert values.grad is not None
+    torch.testing.assert_close(mean, values.mean().double())
+    torch.testing.assert_close(values.grad, torch.full((3, 5), 1 / 15))
+    assert max(kept, default=0) < values.numel()
+    assert float(mean_of(torch.zeros(0)).alone()) == 0

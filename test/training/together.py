@@ -1,6 +1,6 @@
-"""A training that torchrun starts in several processes, or that runs alone, on samples that lie in folder ``pool`` beside OUT.
+"""Trainings, one after the other, that torchrun starts in several processes, or that run alone, on the samples in a folder.
 
-    torchrun --standalone --nproc-per-node 2 -m test.training.together KIND OUT STEPS BATCH [resume] [apart] [NAME=N …]
+    torchrun --standalone --nproc-per-node 2 -m test.training.together POOL KIND,OUT,STEPS,BATCH[,resume][,apart][,NAME=N …] …
 
 apart: each process has a folder of its own; stop=N: interrupted before step N; fail=N: the second process fails there, while the
 first waits; kill=N: the second is killed there; accumulate=N: see ``LoopSpec``.
@@ -21,6 +21,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from depth_retrofit_ros.cli.interruption import Interrupted, interruptible
 from depth_retrofit_ros.coarse.compact_net import CompactNet
 from depth_retrofit_ros.errors import DepthRetrofitError, ModelError
 from depth_retrofit_ros.refinement.paper.network import PaperNet
@@ -36,6 +37,7 @@ from depth_retrofit_ros.training.losses import Losses, mean_of
 from depth_retrofit_ros.training.views import View
 
 PATCH = pytest.MonkeyPatch()  # never undone: of this process
+LEARN = Loop._learn
 
 
 class Place(NamedTuple):
@@ -148,12 +150,11 @@ TRAININGS: dict[str, Callable[[LoopSpec, list[Path], dict[str, int]], None]] = {
 }
 
 
-def noted(steps: list[dict[str, float]], gradients: list[dict[str, Tensor | None]]) -> None:
+def note(steps: list[dict[str, float]], gradients: list[dict[str, Tensor | None]]) -> None:
     """From here on each step of a training leaves its losses, and the first of each network its gradients."""
-    learn = Loop._learn
 
     def learn_and_note(loop: Loop, *arguments: Any) -> dict[str, float]:
-        values = learn(loop, *arguments)
+        values = LEARN(loop, *arguments)
         steps.append(values)
         if loop.done == 0:
             named = loop.network.named_parameters()
@@ -163,32 +164,36 @@ def noted(steps: list[dict[str, float]], gradients: list[dict[str, Tensor | None
     PATCH.setattr(Loop, "_learn", learn_and_note)
 
 
-def main(kind: str, out: str, steps: str, batch: str, *more: str) -> int:
+def train(pool: Path, group: Group, device: torch.device, kind: str, out: str, steps: str, batch: str, *more: str) -> None:
     """Train, and write what each process came to, ``RANK.pt``."""
     given = {name: int(value) for name, equals, value in (word.partition("=") for word in more) if equals}
     losses: list[dict[str, float]] = []
     gradients: list[dict[str, Tensor | None]] = []
-    noted(losses, gradients)
+    note(losses, gradients)
+    folder = Path(out) / str(group.rank) if "apart" in more else Path(out)
+    accumulate = given.get("accumulate", 1)
+    spec = LoopSpec(int(steps), int(batch), 1e-2, 3, folder, device, resume="resume" in more, group=group, accumulate=accumulate)
+    torch.manual_seed(7)
+    TRAININGS[kind](spec, sorted(pool.glob("*.npz")), given)
+    torch.save({"losses": losses, "gradients": gradients}, Path(out) / f"{group.rank}.pt")
+
+
+def main(pool: str, *trainings: str) -> None:
+    """All of them in one group."""
+    torch.set_num_threads(1)
     for training in (refiner, prv2, urgt, sharp, paper):
         PATCH.setattr(training, "VALIDATION_BATCHES", 1)
-
-    def spec(group: Group, device: torch.device) -> LoopSpec:
-        folder = Path(out) / str(group.rank) if "apart" in more else Path(out)
-        accumulate = given.get("accumulate", 1)
-        return LoopSpec(
-            int(steps), int(batch), 1e-2, 3, folder, device, resume="resume" in more, group=group, accumulate=accumulate
-        )
-
-    torch.set_num_threads(1)
     with joined("cpu") as (group, device):
-        torch.manual_seed(7)
-        TRAININGS[kind](spec(group, device), sorted((Path(out).parent / "pool").glob("*.npz")), given)
-        torch.save({"losses": losses, "gradients": gradients}, Path(out) / f"{group.rank}.pt")
-    return 0
+        for words in trainings:
+            train(Path(pool), group, device, *words.split(","))
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(*sys.argv[1:]))
-    except DepthRetrofitError as error:
-        sys.exit(str(error))
+    with interruptible() as interruption:
+        try:
+            interruption.arm()
+            main(*sys.argv[1:])
+        except DepthRetrofitError as error:
+            sys.exit(str(error))
+        except Interrupted:
+            sys.exit(interruption.exit_code)
