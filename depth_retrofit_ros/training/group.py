@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.distributed import Store  # type: ignore[attr-defined]  # which lacks only the word
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -154,18 +156,9 @@ class SharedBatchNorm(_BatchNorm):
         """``[B, C, …]``."""
         if not self.training:
             return super().forward(x)
-        others = [axis for axis in range(x.ndim) if axis != 1]
-        count = x.new_tensor([x.numel() / x.shape[1]], dtype=torch.float64)
-        here = torch.cat([x.sum(others, dtype=torch.float64), x.double().square().sum(others), count])
-        total, squares, number = _SumOverProcesses.apply(here, self.group).split([self.num_features, self.num_features, 1])
-        mean = total / number
-        variance = (squares / number - mean**2).clamp_min(0)
-        self._follow(mean.detach(), (variance * number / (number - 1).clamp_min(1)).detach())
-        shape = [1, -1, *[1] * (x.ndim - 2)]
-        scale = (variance + self.eps).rsqrt().float()
-        scale, shift = (scale, None) if self.weight is None else (scale * self.weight, self.bias)
-        y = (x.float() - mean.float().view(shape)) * scale.view(shape)
-        return (y if shift is None else y + shift.view(shape)).to(x.dtype)
+        y, mean, variance = _Normalised.apply(x, self.weight, self.bias, self.eps, self.group)
+        self._follow(mean, variance)
+        return cast(Tensor, y)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
@@ -177,17 +170,58 @@ class SharedBatchNorm(_BatchNorm):
         self.running_var.lerp_(variance.to(self.running_var), share)
 
 
-class _SumOverProcesses(torch.autograd.Function):
-    """What each process gives, added up; each then learns what all others lose by what it gave."""
+class _Normalised(torch.autograd.Function):
+    """x by mean and variance over all processes, and these, ``float64 [C]``, the variance unbiased. Each process learns what all
+    lose by its samples; kept for that is x alone."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, values: Tensor, group: Group) -> Tensor:
-        ctx.group = group  # type: ignore[attr-defined]
-        return group.sum(values)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, group: Group
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        others, channels = _all_but_channels(x), x.shape[1]
+        squares_here = torch.linalg.vector_norm(x, 2, others, dtype=torch.float64).square()
+        count_here = torch.full((1,), x.numel() / channels, dtype=torch.float64, device=x.device)
+        sums = group.sum(torch.cat([x.sum(others, dtype=torch.float64), squares_here, count_here]))
+        total, squares, count = sums.split([channels, channels, 1])
+        mean = total / count
+        variance = (squares / count - mean**2).clamp_min(0)
+        inverse = (variance + eps).rsqrt()
+        ctx.group = group
+        ctx.save_for_backward(x, weight, mean, inverse, count)
+        unbiased = variance * count / (count - 1).clamp_min(1)
+        ctx.mark_non_differentiable(mean, unbiased)
+        y = _standard(x, mean, inverse)
+        if weight is not None and bias is not None:
+            y = y * _by_channel(weight, x) + _by_channel(bias, x)
+        return y.to(x.dtype), mean, unbiased
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.group.sum(gradient), None  # type: ignore[attr-defined]
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *of_statistics: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, inverse, count = ctx.saved_tensors
+        others, standard = _all_but_channels(x), _standard(x, mean, inverse)
+        of_bias = gradient.sum(others, dtype=torch.float64)
+        of_weight = (gradient * standard).sum(others, dtype=torch.float64)
+        shift, slope = (ctx.group.sum(torch.cat([of_bias, of_weight])) / count).chunk(2)
+        left = gradient.float() - _by_channel(shift, x) - standard * _by_channel(slope, x)
+        of_x = left * _by_channel(inverse if weight is None else inverse * weight, x)
+        if weight is None:
+            return of_x.to(x.dtype), None, None, None, None
+        return of_x.to(x.dtype), of_weight.to(weight.dtype), of_bias.to(weight.dtype), None, None
+
+
+def _all_but_channels(x: Tensor) -> list[int]:
+    return [axis for axis in range(x.ndim) if axis != 1]
+
+
+def _by_channel(values: Tensor, x: Tensor) -> Tensor:
+    """``float32``, to be multiplied with ``x [B, C, …]``."""
+    return values.float().view(1, -1, *[1] * (x.ndim - 2))
+
+
+def _standard(x: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
+    """Of mean 0 and variance 1."""
+    return (x.float() - _by_channel(mean, x)) * _by_channel(inverse, x)
 
 
 @contextmanager

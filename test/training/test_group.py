@@ -368,9 +368,42 @@ def test_shared_batch_normalisation_is_that_of_all_samples(like: Callable[[int],
     torch.testing.assert_close(got, wanted[: len(x)], rtol=1e-4, atol=1e-4)
     assert here.grad is not None and twice.grad is not None
     torch.testing.assert_close(here.grad, twice.grad[: len(x)], rtol=1e-3, atol=1e-4)
+    for one, other in zip(plain.parameters(), shared.parameters(), strict=True):  # which are summed over processes later
+        assert one.grad is not None and other.grad is not None
+        torch.testing.assert_close(2 * other.grad, one.grad, rtol=1e-3, atol=1e-3)
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(shared.state_dict()[name], value, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(shared.eval()(x), plain.eval()(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_shared_batch_normalisation_keeps_its_input_alone(dtype: torch.dtype) -> None:
+    """As PyTorch's own does."""
+    kept: list[int] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    net = nn.Sequential(nn.BatchNorm2d(3))
+    Doubled(0, 2).share_statistics(net)
+    x = torch.randn(4, 3, 20, 20).to(dtype).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y = net(x)
+    assert sum(kept) < 1.1 * x.numel() * x.element_size()
+    y.sum().backward()
+    assert x.grad is not None and x.grad.dtype == y.dtype == dtype
+
+
+def test_shared_batch_normalisation_without_weights() -> None:
+    net = nn.Sequential(nn.BatchNorm1d(3, affine=False))
+    Doubled(0, 2).share_statistics(net)
+    x = torch.randn(6, 3, requires_grad=True)
+    (net(x) * torch.arange(6.0)[:, None]).sum().backward()
+    wanted = x.detach().clone().requires_grad_()
+    (nn.BatchNorm1d(3, affine=False)(wanted) * torch.arange(6.0)[:, None]).sum().backward()
+    assert x.grad is not None and wanted.grad is not None
+    torch.testing.assert_close(x.grad, wanted.grad, rtol=1e-4, atol=1e-5)
 
 
 def test_another_library_s_batch_normalisation_is_refused() -> None:
