@@ -196,6 +196,7 @@ def two_that_end(out: Path, how: str) -> tuple[list[int], list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_one_that_fails_ends_the_others(tmp_path: Path) -> None:
     """With its line, though the other waits where nothing reaches it."""
     codes, (waiting, failing) = two_that_end(tmp_path, "fail=3")
@@ -205,6 +206,7 @@ def test_one_that_fails_ends_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_one_that_is_killed_ends_the_others(tmp_path: Path) -> None:
     codes, (left, killed) = two_that_end(tmp_path, "kill=3")
     assert codes == [1, -signal.SIGKILL] and not killed
@@ -213,6 +215,7 @@ def test_one_that_is_killed_ends_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_torchrun_ends_the_others_and_they_say_why(tmp_path: Path) -> None:
     """It terminates them before they would have ended by themselves."""
     said = train(2, tmp_path, f"plain,{tmp_path},9,2,fail=3")
