@@ -28,7 +28,8 @@ from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.refinement.pixels.refiner import load_sparse_refiner
 from depth_retrofit_ros.sparse.pyramid import Level, Pyramid
 from depth_retrofit_ros.training.crops import CropSample
-from depth_retrofit_ros.training.loop import LoopSpec, Losses
+from depth_retrofit_ros.training.loop import LoopSpec
+from depth_retrofit_ros.training.losses import Losses
 from depth_retrofit_ros.training.refiner import RefinerLosses, refiner_losses, train_refiner
 
 BINS_PER_LN = 256  # of MoGe-3's third coordinate
@@ -125,7 +126,7 @@ def without_mixtures(network: RefinerNet, samples: Sequence[CropSample]) -> Loss
 def of_the_mean_choice(network: RefinerNet, samples: Sequence[CropSample]) -> Losses:
     """The losses with L1 of the mean of the choice in place of the L1 expected of it."""
     losses = refiner_losses(network, samples)
-    return losses | {"total": losses["total"] - losses["expected"] + losses["refined"]}
+    return Losses(losses.terms, losses.weights | {"expected": 0.0, "refined": 1.0})
 
 
 OBJECTIVES: dict[str, RefinerLosses] = {

@@ -13,6 +13,7 @@ from depth_retrofit_ros.cli.options import positive
 from depth_retrofit_ros.errors import ModelError
 
 if TYPE_CHECKING:
+    from depth_retrofit_ros.training.group import Group
     from depth_retrofit_ros.training.pool import PoolSpec
 
 KINDS = ("room", "street", "clutter", "leaves")
@@ -76,23 +77,28 @@ def check_pools(specs: Sequence[PoolSpec]) -> None:
             check_world(spec.source())
 
 
-def render_pools(args: argparse.Namespace, split: str, specs: Sequence[PoolSpec]) -> list[Path]:
+def render_pools(args: argparse.Namespace, split: str, specs: Sequence[PoolSpec], group: Group) -> list[Path]:
     """Files of the scenes, rendered where they are missing. Raises ModelError where none is of the chosen kinds."""
-    files = [path for spec in specs for path in _render(args, split, spec)]
+    files = [path for spec in specs for path in _render(args, split, spec, group)]
     if not files:
         count = sum(spec.count for spec in specs)
         raise ModelError(f"none of the {count} {split} scenes is left: give more --scenes or --kinds")
     return files
 
 
-def _render(args: argparse.Namespace, split: str, spec: PoolSpec) -> list[Path]:
+def _render(args: argparse.Namespace, split: str, spec: PoolSpec, group: Group) -> list[Path]:
     from depth_retrofit_ros.training.pool import PRIMITIVES, build_pool, of_kinds
     from depth_retrofit_ros.training.scenes.world import WORLDS
 
     name = f"{split} scenes" + ("" if spec.world == PRIMITIVES else f" of {spec.world}")
     workers = 1 if spec.device.startswith("cuda") and WORLDS[spec.world].on_device else args.workers
-    files = build_pool(spec, workers, lambda done: print(f"\r{name} {done}/{spec.count}", end="", flush=True))
-    print(f"\r{name} {len(files)}/{spec.count}", flush=True)
+
+    def tell(done: int, end: str = "") -> None:
+        if group.leads:
+            print(f"\r{name} {done}/{spec.count}", end=end, flush=True)
+
+    files = build_pool(spec, workers, tell, group)
+    tell(len(files), "\n")
     if spec.held_out or spec.world != PRIMITIVES or set(args.kinds) == set(KINDS):
         return files
     return of_kinds(files, args.kinds)

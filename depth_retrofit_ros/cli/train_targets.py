@@ -66,7 +66,7 @@ def _paper(args: argparse.Namespace, spec: LoopSpec) -> Fit:
 
     from depth_retrofit_ros.refinement.paper.network import PaperNet
     from depth_retrofit_ros.refinement.paper.refiner import load
-    from depth_retrofit_ros.training.paper import calibrate, train_paper
+    from depth_retrofit_ros.training.paper import shared_thresholds, train_paper
 
     backend = _backend(args, spec)
     models, more = _frozen(args, spec), _frozen(args, spec, [name for name in args.calibrate if name not in args.coarse])
@@ -77,7 +77,7 @@ def _paper(args: argparse.Namespace, spec: LoopSpec) -> Fit:
         network = load(args.start, spec.device, "auto", "float32").network
 
     def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:
-        thresholds = calibrate([*models, *more], held_out)
+        thresholds = shared_thresholds([*models, *more], held_out, spec)
         loop, figures = train_paper(train, held_out, models, spec, network, thresholds, backend)
         told = {name: list(t.alphas) for name, t in thresholds.items()}
         return loop.average, figures, loop.done, {"widths": network.widths, "blocks": network.blocks, "thresholds": told}
@@ -102,13 +102,15 @@ def _prv2(args: argparse.Namespace, spec: LoopSpec) -> Fit:
     import torch
 
     from depth_retrofit_ros.refinement.prv2.network import PatchRefinerV2
-    from depth_retrofit_ros.training.prv2 import PRETRAINING, train_prv2
+    from depth_retrofit_ros.training.prv2 import PRETRAINING, pairs_of, train_prv2
     from depth_retrofit_ros.training.windows import feature_channels
 
+    spec.group.places(pairs_of(spec.batch))
     models = _frozen(args, spec)
     torch.manual_seed(spec.seed)
     channels, guided = feature_channels(models), not args.unguided
     network = PatchRefinerV2(channels, guided)
+    spec.check(network)
 
     def fit(train: list[Path], held_out: list[Path]) -> tuple[nn.Module, dict[str, float], int, object]:
         pretraining = 0.0 if args.no_pretraining else PRETRAINING

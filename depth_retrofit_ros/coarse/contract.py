@@ -171,7 +171,7 @@ def _in_one_line(name: str, what: str, contract: str, kinds: tuple[type[BaseExce
         raise
     except kinds as error:
         _LOG.debug("model '%s': %s failed", name, what, exc_info=error)
-        line = first_line(error)  # type: ignore[arg-type]  # of a SystemExit it is its code
+        line = first_line(error)  # of a SystemExit it is its code
         raise _breach(name, f"{what} raised {type(error).__name__} ({line})", contract) from error
 
 

@@ -167,7 +167,7 @@ def require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
             raise WeightsError(f"checkpoint {path} has values that are not finite (first in {name}): fetch or train it again")
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """A library's message, cut to fit into one of ours."""
     lines = str(error).strip().splitlines()
     return lines[0][:120] if lines else type(error).__name__

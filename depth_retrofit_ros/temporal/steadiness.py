@@ -65,8 +65,8 @@ class Steadiness:
     lens that was covered, a view without texture, of which nobody can tell whether the camera stands). Nothing is remembered of a
     frame before ``finish``, so that one that failed may be tried again.
 
-    The steadied map stands in front of the refiner, and what it made of pixels behind: a refiner that is trained to may take what
-    is kept of a pixel (its depth, age and change of colour) as one more candidate surface instead.
+    The steadied map stands in front of the refiner, and what it made of pixels behind: what is kept of a pixel as one more learnt
+    candidate was tried, see docs/temporal.md.
 
     motions: tells the camera's own motion where somebody knows it; None: the images alone tell. Each camera needs one of its own
     where its poses are known by its frame_id alone.

@@ -22,15 +22,25 @@ from depth_retrofit_ros.coarse.compact_net import (
     expected_log_depth,
 )
 from depth_retrofit_ros.training.backbone import load_backbone
-from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
-from depth_retrofit_ros.training.losses import gradient_loss, local_window_loss, silog_loss, two_hot_cross_entropy
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec
+from depth_retrofit_ros.training.losses import (
+    Losses,
+    Term,
+    gradient_loss,
+    local_window_loss,
+    mean_of,
+    ratio,
+    silog_loss,
+    two_hot_cross_entropy,
+)
 from depth_retrofit_ros.training.pseudo_labels import label_photos
-from depth_retrofit_ros.training.views import Batch, CoarseViews, View, read_sample, rendered_view, resized, view_shape
+from depth_retrofit_ros.training.views import Batch, CoarseViews, Drawn, View, read_sample, rendered_view, resized, view_shape
 
 HALF_SIZE_UNTIL = 0.7  # share of the training that runs at half size, four times as fast
 ENCODER_RATE = 0.1  # learning rate of the pretrained encoder, relative to the decoder's
 FROZEN_STAGES = 2  # of the encoder, and its stem: colours and edges are ImageNet's, and their gradients the costliest
 TAUGHT_SHARE = 0.125  # of each batch
+WEIGHTS = {"ce": 1.0, "silog": 0.1, "gradient": 0.5, "windows": 1.0, "scale": 0.3}  # of the losses of views with exact depth
 TAUGHT_CELL = 4  # pixels of the answer to one cell of the comparison with a teacher, whose edges are soft
 
 
@@ -44,48 +54,54 @@ class CompactStart:
     taught: Sequence[View]
 
 
-def compact_losses(network: CompactNet, batch: Batch, step: int) -> Losses:
+def compact_losses(
+    network: CompactNet, batch: Batch, step: int, generators: Sequence[torch.Generator], teach: bool = False
+) -> Losses:
     """Views with exact depth: cross entropy over the relative depth bins everywhere (the sky is the last bin); of the expectation,
     off the sky: SILog per image, gradients, and gradients within local windows after the best scale and shift of each (sharp detail
     at any depth); L1 of the log median. The output has half the input's size: ``step`` modulo 4 says which pixel of each 2×2 block
-    is its truth, so that over the steps no corner is preferred; it also draws the windows.
+    is its truth, so that over the steps no corner is preferred; the windows are drawn by each view's generator.
 
-    Views with a teacher's depth: L1 of relative log depth over cells of ``TAUGHT_CELL`` pixels. Its scale is not learnt: on rooms
-    before other cameras the teacher's is off by half and more.
+    Views with a teacher's depth, of which a step has some if ``teach``: L1 of relative log depth over cells of ``TAUGHT_CELL``
+    pixels. Its scale is not learnt: on rooms before other cameras the teacher's is off by half and more.
     """
     row, column = divmod(step % 4, 2)
     logits, log_median = network(batch.images)
     log_true = batch.log_depth[:, row::2, column::2]
     exact = ~batch.taught
-    losses = _exact_losses(logits[exact], log_median[exact], log_true[exact], step)
-    if bool(batch.taught.any()):
-        taught = _taught_loss(expected_log_depth(logits[batch.taught]), log_true[batch.taught])
-        losses |= {"taught": taught, "total": losses["total"] + taught}
-    return losses
+    drawn_by = [generator for generator, known in zip(generators, exact.tolist(), strict=True) if known]
+    terms = _exact_losses(logits[exact], log_median[exact], log_true[exact], drawn_by)
+    if not teach:
+        return Losses(terms, WEIGHTS)
+    taught = _taught_loss(expected_log_depth(logits[batch.taught]), log_true[batch.taught])
+    return Losses(terms | {"taught": taught}, WEIGHTS | {"taught": 1.0})
 
 
-def _exact_losses(logits: torch.Tensor, log_median: torch.Tensor, log_true: torch.Tensor, step: int) -> Losses:
+def _exact_losses(
+    logits: torch.Tensor, log_median: torch.Tensor, log_true: torch.Tensor, generators: Sequence[torch.Generator]
+) -> dict[str, Term]:
     known = torch.isfinite(log_true)
     true_median = _median(log_true, known)
     relative = torch.where(known, log_true - true_median[:, None, None], SPAN)
     predicted = expected_log_depth(logits)
     entropy = two_hot_cross_entropy(logits, relative, bin_centers(logits.device), torch.ones_like(known))
-    per_image = [silog_loss(p[None], t[None], k[None]) for p, t, k in zip(predicted, relative, known, strict=True)]
-    silog = torch.stack(per_image).mean()
-    gradient = gradient_loss(predicted, relative, known)
-    windows = local_window_loss(predicted, relative, known, torch.Generator().manual_seed(step))
-    # A view of nothing but sky has no median.
-    scale = torch.where(true_median.isfinite(), log_median.float() - true_median, 0.0).abs().mean()
-    total = entropy + 0.1 * silog + 0.5 * gradient + windows + 0.3 * scale
-    return {"total": total, "ce": entropy, "silog": silog, "gradient": gradient, "windows": windows, "scale": scale}
+    per_image = [silog_loss(p, t, k).alone() for p, t, k in zip(predicted, relative, known, strict=True)]
+    return {
+        "ce": entropy,
+        "silog": mean_of(torch.stack(per_image) if per_image else predicted.new_zeros(0)),
+        "gradient": gradient_loss(predicted, relative, known),
+        "windows": local_window_loss(predicted, relative, known, generators),
+        # A view of nothing but sky has no median.
+        "scale": mean_of(torch.where(true_median.isfinite(), log_median.float() - true_median, 0.0).abs()),
+    }
 
 
-def _taught_loss(predicted: torch.Tensor, log_taught: torch.Tensor) -> torch.Tensor:
+def _taught_loss(predicted: torch.Tensor, log_taught: torch.Tensor) -> Term:
     known = torch.isfinite(log_taught)
     error = predicted - log_taught
     error = error - _median(error, known)[:, None, None]
     cells = F.avg_pool2d(torch.where(known, error, 0.0)[:, None], TAUGHT_CELL).abs()
-    return cells.sum() / F.avg_pool2d(known[:, None].float(), TAUGHT_CELL).sum().clamp_min(1)
+    return ratio(cells, F.avg_pool2d(known[:, None].float(), TAUGHT_CELL))
 
 
 def _median(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -131,17 +147,21 @@ def train_compact(
     """train, held_out: files of pools. The finished loop (its ``average`` is the network to keep) and the validation figures."""
     network = start.network
     rendered = [rendered_view(path, phase) for phase, path in enumerate(train)]
-    batches = CoarseViews(rendered, start.taught, TAUGHT_SHARE, spec.batch, spec.seed, spec.device)
+    batches = CoarseViews(rendered, start.taught, TAUGHT_SHARE, spec.batch, spec.seed, spec.device, spec.group.places(spec.batch))
 
-    def step(net: nn.Module, index: int, progress: float) -> Losses:
+    def draw(step: int, progress: float) -> Sequence[Drawn]:
+        return batches.draw(step, shrink=2 if progress < HALF_SIZE_UNTIL else 1)
+
+    def learn(net: nn.Module, samples: Sequence[Drawn], at: At) -> Losses:
         assert isinstance(net, CompactNet)
-        batch = batches(index, shrink=2 if progress < HALF_SIZE_UNTIL else 1)
+        batch = batches.collated(samples)
         with spec.autocast():
             images = batch.images.contiguous(memory_format=torch.channels_last)
-            return compact_losses(net, batch._replace(images=images), index)
+            seen = batch._replace(images=images)
+            return compact_losses(net, seen, at.step, at.generators(spec.seed), batches.taught_count > 0)
 
     loop = Loop(network, spec, parameter_groups(network) if start.pretrained else None)
-    figures = loop.run(step, lambda net: validate_compact(net, held_out, spec.device), every=500)
+    figures = loop.run(draw, learn, lambda net: validate_compact(net, held_out, spec.device), every=500)
     return loop, figures
 
 

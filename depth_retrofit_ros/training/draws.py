@@ -14,9 +14,9 @@ from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.training.ahead import Ahead
 from depth_retrofit_ros.training.coarse_views import CoarseView, model_view, simulated_view
 
-KEPT_BYTES = 1 << 30  # of answers of models, kept for the next time that their scene is drawn: by all processes together
+KEPT_BYTES = 1 << 30  # of answers of models, kept for the next time that their scene is drawn: by all ``workers`` of a Draws
 BLOCK = 4  # steps whose samples are made together where they are used twice
-PATIENCE = 200  # samples drawn for one that is used
+PATIENCE = 4000  # samples drawn for one that is used: of pools with few good ones hundreds in a row are not
 SIMULATED = 0.7  # share of the samples whose coarse map is simulated; the others come from models
 
 Sample = TypeVar("Sample")
@@ -24,11 +24,13 @@ Sample = TypeVar("Sample")
 
 class Draws(Generic[Sample]):
     """Random training samples of a pool's scenes, each with the coarse map of a frozen or a simulated model; deterministic in
-    (seed, step).
+    (seed, step, place in the batch).
 
-    simulated: share of the samples whose coarse map is simulated. echoed: every sample is used twice, mirrored the second time and
-    among others, within ``2 * BLOCK`` steps: to make one takes longer than to learn from it (Choi et al. 2019, "Faster neural
-    network training with data echoing"). workers: processes that make samples ahead of their use; 1: nothing is made ahead.
+    places: which of a step's samples are made, all unless given: others are made by other processes. simulated: share of the
+    samples whose coarse map is simulated. echoed: every sample is used twice, mirrored the second time, within ``2 * BLOCK`` steps:
+    to make one takes longer than to learn from it (Choi et al. 2019, "Faster neural network training with data echoing"). It keeps
+    its place in the batch and changes the step, each place in an order of its own, so that it is beside others whatever places a
+    process makes. workers: processes that make samples ahead of their use, for this process; 1: nothing is made ahead.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Draws(Generic[Sample]):
         simulated: float = SIMULATED,
         echoed: bool = False,
         workers: int = 1,
+        places: Sequence[int] | None = None,
     ) -> None:
         self.files, self.models = list(files), list(models)
-        self.batch, self.seed, self.simulated, self.echoed = batch, seed, simulated, echoed
+        self.seed, self.simulated, self.echoed = seed, simulated, echoed
+        self.places = range(batch) if places is None else places
         self._views: dict[tuple[str, str], CoarseView] = {}
         self._kept, self._most = 0, KEPT_BYTES // max(1, workers)  # bytes in them, and how many there may be in a process
-        self._block: tuple[int, list[Sample]] | None = None
+        self._block: tuple[int, list[list[Sample]]] | None = None  # its number, and the samples of each of its steps
         self._drawn = Ahead(self.draw, workers)
 
     def __getstate__(self) -> dict[str, object]:
@@ -61,30 +65,28 @@ class Draws(Generic[Sample]):
         raise NotImplementedError
 
     def __call__(self, step: int) -> list[Sample]:
-        """``batch`` of them. Raises DatasetError where hardly any scene has one."""
+        """One for each of the places. Raises DatasetError where hardly any scene has one."""
         if not self.echoed:
             return self._drawn(step)
-        block, place = divmod(step, 2 * BLOCK)
+        block, within = divmod(step, 2 * BLOCK)
         if self._block is None or self._block[0] != block:
-            self._block = block, [sample for i in range(BLOCK) for sample in self._drawn(block * BLOCK + i)]
-        samples = self._block[1]
-        if place < BLOCK:
-            return samples[place * self.batch : (place + 1) * self.batch]
-        order = np.random.default_rng((self.seed, block, 1)).permutation(len(samples))
-        start = (place - BLOCK) * self.batch
-        return [self.mirrored(samples[i]) for i in order[start : start + self.batch]]
+            self._block = block, [self._drawn(block * BLOCK + i) for i in range(BLOCK)]
+        steps = self._block[1]
+        if within < BLOCK:
+            return steps[within]
+        again = [np.random.default_rng((self.seed, block, place, 1)).permutation(BLOCK)[within - BLOCK] for place in self.places]
+        return [self.mirrored(steps[first][k]) for k, first in enumerate(again)]
 
     def close(self) -> None:
         """End the processes that make samples; a later call begins others."""
         self._drawn.close()
 
     def draw(self, index: int) -> list[Sample]:
-        """The samples of number ``index * batch`` and following."""
-        rng = np.random.default_rng((self.seed, index))
-        samples: list[Sample] = []
-        for _ in range(PATIENCE * self.batch):
-            if len(samples) == self.batch:
-                return samples
+        """The samples of a step that is not a repetition."""
+        return [self._draw_one(np.random.default_rng((self.seed, index, place, 3))) for place in self.places]
+
+    def _draw_one(self, rng: np.random.Generator) -> Sample:
+        for _ in range(PATIENCE):
             path = self.files[rng.integers(len(self.files))]
             with np.load(path) as file:
                 data = dict(file)
@@ -93,7 +95,7 @@ class Draws(Generic[Sample]):
             view = self._model_view(model, path, data) if model else simulated_view(rng, data)
             sample = self.make(rng, data, view)
             if sample is not None:
-                samples.append(sample)
+                return sample
         raise DatasetError(
             f"hardly one of the {len(self.files)} scenes has a crop with enough uncertain pixels: render other scenes"
         )

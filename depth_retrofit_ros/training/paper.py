@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,8 @@ from depth_retrofit_ros.sparse.pixel_batch import stack_masks
 from depth_retrofit_ros.training.coarse_views import CoarseView, model_view, simulated_view
 from depth_retrofit_ros.training.crops import FEWEST_ACTIVE, surface_target
 from depth_retrofit_ros.training.draws import Draws, random_budget, remembered
-from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
-from depth_retrofit_ros.training.losses import silog_loss, two_hot_cross_entropy
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec
+from depth_retrofit_ros.training.losses import Losses, Term, mean_of, silog_loss, two_hot_cross_entropy
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.upsampling.interpolation import nearest
 
@@ -101,6 +102,13 @@ def entropy_of(view: CoarseView) -> Tensor:
     return entropy_share(view.features, (view.depth.shape[0], view.depth.shape[1]))
 
 
+def shared_thresholds(models: Sequence[CoarseModel], scenes: Sequence[Path], spec: LoopSpec) -> dict[str, Thresholds]:
+    """``calibrate`` of the process that leads, in all: what another one computes may round to another threshold."""
+    told = {name: of.alphas for name, of in calibrate(models, scenes).items()} if spec.group.leads else {}
+    content = spec.group.content_of_leader(json.dumps(told).encode(), spec.device)
+    return {name: Thresholds(tuple(alphas)) for name, alphas in json.loads(content).items()}
+
+
 def calibrate(models: Sequence[CoarseModel], scenes: Sequence[Path]) -> dict[str, Thresholds]:
     """Of each model, by name, on the scenes' views; and of stored maps of models that are not known, for which simulated answers
     stand."""
@@ -136,15 +144,15 @@ def paper_losses(network: PaperNet, samples: Sequence[PaperSample], backend: Spa
     all_pixels = torch.ones(1, 1, target.numel(), dtype=torch.bool, device=device)
     bins = two_hot_cross_entropy(value.logits.T[None, :, None], target[None, None], network.centers, all_pixels)
     with torch.no_grad():
-        told = {name: (answer - target).abs().mean() for name, answer in (("error", level), ("refined", value.level))}
-        told |= {"coarse": (coarse - target).abs().mean(), "gate": gate.mean()}
-    return {"total": of_value + of_blend + BINS_WEIGHT * bins, "value": of_value, "blend": of_blend, "bins": bins, **told}
+        answers = {"error": level, "refined": value.level, "coarse": coarse}
+        told = {name: mean_of((answer - target).abs()) for name, answer in answers.items()} | {"gate": mean_of(gate)}
+    return Losses({"value": of_value, "blend": of_blend, "bins": bins, **told}, {"value": 1.0, "blend": 1.0, "bins": BINS_WEIGHT})
 
 
-def scale_invariant(log_pred: Tensor, log_true: Tensor, counts: Sequence[int]) -> Tensor:
+def scale_invariant(log_pred: Tensor, log_true: Tensor, counts: Sequence[int]) -> Term:
     """Mean ``silog_loss`` of several crops' pixels, one after the other, without its usual factor 10."""
     crops = zip(log_pred.split(list(counts)), log_true.split(list(counts)), strict=True)
-    return torch.stack([silog_loss(p, t, torch.ones_like(t, dtype=torch.bool)) for p, t in crops]).mean() / 10
+    return mean_of(torch.stack([silog_loss(p, t, torch.ones_like(t, dtype=torch.bool)).alone() / 10 for p, t in crops]))
 
 
 def validate(network: nn.Module, crops: Callable[[int], Sequence[PaperSample]], backend: SparseBackend) -> dict[str, float]:
@@ -163,16 +171,17 @@ def train_paper(
     backend: SparseBackend,
 ) -> tuple[Loop, dict[str, float]]:
     """The finished loop and its validation figures. thresholds: at least of the models, by name."""
-    crops = PaperCrops(train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers)
+    crops = PaperCrops(
+        train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers, places=spec.group.places(spec.batch)
+    )
     held = PaperCrops(held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
     crops.thresholds = held.thresholds = thresholds
     fixed = remembered(held, VALIDATION_BATCHES)
 
-    def step(net: nn.Module, index: int, progress: float) -> Losses:
+    def learn(net: nn.Module, samples: Sequence[PaperSample], at: At) -> Losses:
         assert isinstance(net, PaperNet)
-        seen = crops(index)
         with spec.autocast():
-            return paper_losses(net, seen, backend)
+            return paper_losses(net, samples, backend)
 
     loop = Loop(network.to(spec.device), spec)
-    return loop, loop.run(step, lambda net: validate(net, fixed, backend), every=250)
+    return loop, loop.run(lambda step, progress: crops(step), learn, lambda net: validate(net, fixed, backend), every=250)

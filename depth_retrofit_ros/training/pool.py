@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +15,7 @@ import torch
 
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.errors import OutputError
+from depth_retrofit_ros.training.group import ALONE, Group
 from depth_retrofit_ros.training.scenes.lens import Lens
 from depth_retrofit_ros.training.scenes.sensor import Sensor
 from depth_retrofit_ros.training.scenes.world import MIN_DEPTH_M, WORLDS, View, World, WorldSpec, load_world
@@ -64,8 +66,10 @@ class PoolSpec:
         return WorldSpec(self.world, self.seed, self.photos, self.assets, self.held_out, self.device)
 
 
-def build_pool(spec: PoolSpec, workers: int, progress: Callable[[int], None]) -> list[Path]:
+def build_pool(spec: PoolSpec, workers: int, progress: Callable[[int], None], group: Group = ALONE) -> list[Path]:
     """Render what is missing; ``progress`` is told the number of samples done. Returns the files in order.
+
+    The processes of a group each render a part, and then what another machine has rendered into a folder of its own.
 
     Raises ImageError for photos that are none, OutputError if the folder cannot be written.
     """
@@ -73,7 +77,16 @@ def build_pool(spec: PoolSpec, workers: int, progress: Callable[[int], None]) ->
         spec.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the pool folder {spec.folder} ({error.strerror}): choose a writable place") from None
-    missing = spec.missing()
+    for rank, size in {(group.rank, group.size): None, (group.local_rank, group.local_size): None}:
+        group.wait()  # all see the same samples missing
+        missing = spec.missing()
+        group.wait()
+        _render(spec, [index for place, index in enumerate(missing) if place % size == rank], workers, progress)
+    group.wait()
+    return [spec.path(i) for i in range(spec.count)]
+
+
+def _render(spec: PoolSpec, missing: list[int], workers: int, progress: Callable[[int], None]) -> None:
     done = spec.count - len(missing)
     chunks = [missing[i : i + 16] for i in range(0, len(missing), 16)]
     if workers <= 1:
@@ -81,11 +94,11 @@ def build_pool(spec: PoolSpec, workers: int, progress: Callable[[int], None]) ->
             done += _render_chunk(spec, chunk)
             progress(done)
     else:
-        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as executor:
+        spawned = multiprocessing.get_context("spawn")  # a fork would copy the sockets and locks of a group
+        with ProcessPoolExecutor(workers, spawned, torch.set_num_threads, (1,)) as executor:
             for n in executor.map(_render_chunk, [spec] * len(chunks), chunks):
                 done += n
                 progress(done)
-    return [spec.path(i) for i in range(spec.count)]
 
 
 _worlds: dict[WorldSpec, World] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +18,8 @@ from depth_retrofit_ros.refinement.tiles.surfaces import COUNT, Nearby
 from depth_retrofit_ros.training.ahead import Ahead
 from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, finite_truth
 from depth_retrofit_ros.training.draws import remembered
-from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
-from depth_retrofit_ros.training.losses import local_window_loss, silog_loss
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec
+from depth_retrofit_ros.training.losses import Losses, local_window_loss, mean_of, silog_loss
 from depth_retrofit_ros.training.tile_batch import before_and_after, choice_losses, disagreement, grid, robust, targets, to_network
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.training.views import resized
@@ -27,14 +28,15 @@ from depth_retrofit_ros.training.windows import Window, Windows
 PRETRAINING = 0.2  # share of the steps
 ENCODER = 0.3  # of the learning rate, for the encoder
 WINDOWS, WINDOW_SIDE = 50, 15  # of the loss on local detail, of a tile
-SELECTED, CHOICE, DETAIL, CONSISTENCY, OWN = (
-    10.0,
-    1.0,
-    5.0,
-    1.0,
-    0.2,
-)  # weights beside SILog; the last of what the tile's own features give
+# Weights beside SILog; the last of what the tile's own features give.
+SELECTED, CHOICE, DETAIL, CONSISTENCY, OWN = 10.0, 1.0, 5.0, 1.0, 0.2
+WEIGHTS = {"silog": 1.0, "selected": SELECTED, "choice": CHOICE, "detail": DETAIL, "overlap": CONSISTENCY, "own": OWN}
 VALIDATION_BATCHES, VALIDATION_BATCH = 24, 2
+
+
+def pairs_of(batch: int) -> int:
+    """How many windows of two tiles make a step of so many views."""
+    return max(1, batch // 2)
 
 
 def shapes(network: PatchRefinerV2) -> list[tuple[int, int]]:
@@ -43,7 +45,7 @@ def shapes(network: PatchRefinerV2) -> list[tuple[int, int]]:
     return [(network.side, long), (long, network.side)]
 
 
-def prv2_losses(network: PatchRefinerV2, windows: Sequence[Window], generator: torch.Generator) -> Losses:
+def prv2_losses(network: PatchRefinerV2, windows: Sequence[Window], generators: Sequence[torch.Generator]) -> Losses:
     """SILog of the refined depth over all pixels, L1 of ln depth over the selected ones, expected of the choice between surfaces
     where there is one, that choice itself, L1 of the gradients in local windows up to scale and shift (SSIGM, section 3.3; here
     against the truth, not a teacher), how far two tiles disagree where they overlap (as PRO, arXiv 2503.22351, has it), and SILog
@@ -63,59 +65,69 @@ def prv2_losses(network: PatchRefinerV2, windows: Sequence[Window], generator: t
     of_windows = change.split([len(place) for place in places])
     overlaps = [disagreement(part, place) for part, place in zip(of_windows, places, strict=True)]
     if answer.choice is None:
-        expected, entropy = robust(change, target.wanted)[target.selected].mean(), change.new_zeros(())
+        expected, entropy = mean_of(robust(change, target.wanted)[target.selected]), mean_of(change[:0])
     else:
         expected, entropy = choice_losses(answer.choice, target.wanted, target.selected)
-    losses = {
+    terms = {
         "silog": silog_loss(refined, true, target.valid),
         "selected": expected,
         "choice": entropy,
-        "detail": local_window_loss(refined, true, target.valid, generator, WINDOWS, WINDOW_SIDE),
-        "overlap": torch.stack(overlaps).mean(),
+        "detail": local_window_loss(refined, true, target.valid, generators, WINDOWS, WINDOW_SIDE),
+        "overlap": mean_of(torch.stack(overlaps)),
         "own": silog_loss(own, true, target.valid),
     }
-    total = losses["silog"] + SELECTED * losses["selected"] + CHOICE * losses["choice"] + DETAIL * losses["detail"]
-    total = total + CONSISTENCY * losses["overlap"] + OWN * losses["own"]
-    return {"total": total, **losses, **before_and_after(change, target)}
+    return Losses(terms | before_and_after(change, target), WEIGHTS)
 
 
-def pretraining_losses(network: PatchRefinerV2, images: Tensor, log_depth: Tensor, generator: torch.Generator) -> Losses:
+def pretraining_losses(network: PatchRefinerV2, images: Tensor, log_depth: Tensor, generators: Sequence[torch.Generator]) -> Losses:
     """SILog of the depth of whole views that the fine features alone give, as the coarse maps are noise (section 3.4).
 
     images ``uint8 [B, S, S, 3]``; log_depth ``[B, S, S]``.
     """
     colors, side = normalized(images).permute(0, 3, 1, 2), network.side
     shapes_of = [(width, side >> i, side >> i) for i, width in enumerate(network.fusion.widths.coarse)]
-    noise = [torch.randn(len(images), *shape, generator=generator).to(images.device) for shape in shapes_of]
+    of_each = [[torch.randn(shape, generator=generator) for shape in shapes_of] for generator in generators]
+    noise = [torch.stack(level).to(images.device) for level in zip(*of_each, strict=True)]
     level = torch.zeros_like(log_depth)[:, None]
     near = Nearby(*(level.expand(-1, count, -1, -1) for count in (COUNT, 1 + COUNT))) if network.chooses else None
     answer, own = network.answer(colors, level, noise, near)
     true = log_depth - log_depth.mean((1, 2), keepdim=True)
     valid = torch.ones_like(true, dtype=torch.bool)
-    losses = {"pretraining": silog_loss(answer.change, true, valid), "pretraining_own": silog_loss(own, true, valid)}
-    return {"total": losses["pretraining"] + OWN * losses["pretraining_own"], **losses}
+    terms = {"pretraining": silog_loss(answer.change, true, valid), "pretraining_own": silog_loss(own, true, valid)}
+    return Losses(terms, {"pretraining": 1.0, "pretraining_own": OWN})
 
 
-def whole_views(files: Sequence[Path], side: int, batch: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """Random scenes squeezed to ``[B, side, side]``: the image and ln depth."""
-    rng = np.random.default_rng((seed, step, 2))
-    images, depths = [], []
-    for _ in range(batch):
-        with np.load(files[int(rng.integers(len(files)))]) as file:
-            view, depth = file["view"], finite_truth({"view_depth": file["view_depth"]}, FAR_FACTOR)[0]
-        if rng.random() < 0.5:
-            view, depth = view[:, ::-1], depth[:, ::-1]
-        rows, columns = (np.linspace(0, n - 1, side).round().astype(int) for n in depth.shape)
-        images.append(torch.from_numpy(resized(np.ascontiguousarray(view), (side, side)).copy()))
-        depths.append(torch.from_numpy(np.log(depth[rows[:, None], columns])))
-    return torch.stack(images), torch.stack(depths)
+class WholeView(NamedTuple):
+    """A scene squeezed to a square: image ``uint8 [side, side, 3]``; log_depth ``[side, side]``."""
+
+    image: Tensor
+    log_depth: Tensor
+
+
+def whole_views(files: Sequence[Path], side: int, places: Sequence[int], seed: int, step: int) -> list[WholeView]:
+    """Random scenes, one for each of the places in the step's batch."""
+    return [_whole_view(files, side, np.random.default_rng((seed, step, place, 2))) for place in places]
+
+
+def _whole_view(files: Sequence[Path], side: int, rng: np.random.Generator) -> WholeView:
+    with np.load(files[int(rng.integers(len(files)))]) as file:
+        view, depth = file["view"], finite_truth({"view_depth": file["view_depth"]}, FAR_FACTOR)[0]
+    if rng.random() < 0.5:
+        view, depth = view[:, ::-1], depth[:, ::-1]
+    rows, columns = (np.linspace(0, n - 1, side).round().astype(int) for n in depth.shape)
+    image = torch.from_numpy(resized(np.ascontiguousarray(view), (side, side)).copy())
+    return WholeView(image, torch.from_numpy(np.log(depth[rows[:, None], columns])))
 
 
 def validate(network: nn.Module, windows: Callable[[int], Sequence[Window]]) -> dict[str, float]:
     """Mean losses over held-out windows, the same each time, and the share of the coarse error that is left at selected pixels."""
     assert isinstance(network, PatchRefinerV2)
-    generator = torch.Generator().manual_seed(VALIDATION_SEED)
-    return validated(lambda index: prv2_losses(network, to_network(network, windows(index)), generator), VALIDATION_BATCHES)
+
+    def losses(index: int) -> Losses:
+        there = to_network(network, windows(index))
+        return prv2_losses(network, there, At(index, 1.0, range(len(there))).generators(VALIDATION_SEED))
+
+    return validated(losses, VALIDATION_BATCHES)
 
 
 def train_prv2(
@@ -128,25 +140,32 @@ def train_prv2(
 ) -> tuple[Loop, dict[str, float]]:
     """The finished loop and its validation figures. pretraining: share of the steps that it takes; 0 for the ablation."""
     network = network.to(spec.device)
-    pairs = max(1, spec.batch // 2)
-    windows = Windows(shapes(network), train, models, pairs, spec.seed, echoed=True, workers=spec.workers)
-    held = Windows(shapes(network), held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
+    pairs = pairs_of(spec.batch)
+    drawn = partial(Windows, shapes(network), workers=spec.workers)
+    windows = drawn(train, models, pairs, spec.seed, echoed=True, places=spec.group.places(pairs))
+    held = drawn(held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5)
     fixed = remembered(held, VALIDATION_BATCHES)
-    views = Ahead(partial(whole_views, train, network.side, spec.batch, spec.seed), spec.workers)
+    views = Ahead(partial(whole_views, train, network.side, spec.group.places(spec.batch), spec.seed), spec.workers)
 
-    def step(net: nn.Module, index: int, progress: float) -> Losses:
-        assert isinstance(net, PatchRefinerV2)
-        generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + index)
+    def draw(step: int, progress: float) -> Sequence[Window | WholeView]:
         if progress < pretraining:
-            images, log_depth = (part.to(spec.device) for part in views(index))
-            with spec.autocast():
-                return pretraining_losses(net, images, log_depth, generator)
+            return views(step)
         views.close()
-        seen = to_network(net, windows(index))
+        return windows(step)
+
+    def learn(net: nn.Module, samples: Sequence[Window | WholeView], at: At) -> Losses:
+        assert isinstance(net, PatchRefinerV2)
+        generators = at.generators(spec.seed)
+        whole = [sample for sample in samples if isinstance(sample, WholeView)]
+        if whole:
+            images, log_depth = (torch.stack(parts).to(spec.device) for parts in zip(*whole, strict=True))
+            with spec.autocast():
+                return pretraining_losses(net, images, log_depth, generators)
+        seen = to_network(net, [sample for sample in samples if isinstance(sample, Window)])
         with spec.autocast():
-            return prv2_losses(net, seen, generator)
+            return prv2_losses(net, seen, generators)
 
     encoder = [parameter for name, parameter in network.named_parameters() if name.startswith("encoder.")]
     others = [parameter for name, parameter in network.named_parameters() if not name.startswith("encoder.")]
     loop = Loop(network, spec, [{"params": encoder, "share": ENCODER}, {"params": others}])
-    return loop, loop.run(step, lambda net: validate(net, fixed), every=250)
+    return loop, loop.run(draw, learn, lambda net: validate(net, fixed), every=250)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,10 +18,11 @@ from depth_retrofit_ros.sparse.pixel_batch import stack_masks
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training.crops import Crops, CropSample
 from depth_retrofit_ros.training.draws import remembered
-from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
-from depth_retrofit_ros.training.losses import choice_cross_entropy
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec
+from depth_retrofit_ros.training.losses import Losses, choice_cross_entropy, mean_of, sum_of
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 
+WEIGHTS = {"expected": 1.0, "fused": 1.0, "relative": 1.0, "gradient": 1.0, "choice": 0.1}  # of the losses in what is minimised
 STEEPEST = 1.0  # ln ratio up to which the relative error counts in full
 VALIDATION_BATCHES, VALIDATION_BATCH = 12, 4
 
@@ -46,25 +48,22 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample], backend: 
     assert refined.log_choice is not None  # training is not inference
     choice = refined.log_choice.exp()
     residual = refined.change - (choice * f.candidates).sum(1)
-    l1_expected = (choice * (f.candidates + (residual - target)[:, None]).abs()).sum(1).mean()
-    l1_fused = (fused - target).abs().mean()
-    relative = relative_error(fused - target).mean()
-    gradient = fused.new_zeros(())
     log_fused, log_target = f.level + fused, f.level + target
-    for here, there in neighboring_rows(batch.pixels):
-        gradient = gradient + ((log_fused[here] - log_fused[there]) - (log_target[here] - log_target[there])).abs().mean()
+    steps = [
+        ((log_fused[here] - log_fused[there]) - (log_target[here] - log_target[there])).abs()
+        for here, there in neighboring_rows(batch.pixels)
+    ]
     matters = (_spread(f.candidates) / 0.1).clamp_max(1)
-    entropy = choice_cross_entropy(refined.log_choice, (f.candidates - target[:, None]).abs(), matters)
-    return {
-        "total": l1_expected + l1_fused + relative + gradient + 0.1 * entropy,
-        "expected": l1_expected,
-        "refined": (refined.change - target).abs().mean(),
-        "fused": l1_fused,
-        "relative": relative,
-        "gradient": gradient,
-        "choice": entropy,
-        "coarse": target.abs().mean(),
+    terms = {
+        "expected": mean_of((choice * (f.candidates + (residual - target)[:, None]).abs()).sum(1)),
+        "refined": mean_of((refined.change - target).abs()),
+        "fused": mean_of((fused - target).abs()),
+        "relative": mean_of(relative_error(fused - target)),
+        "gradient": sum_of([mean_of(step) for step in steps]),
+        "choice": choice_cross_entropy(refined.log_choice, (f.candidates - target[:, None]).abs(), matters),
+        "coarse": mean_of(target.abs()),
     }
+    return Losses(terms, WEIGHTS)
 
 
 def neighboring_rows(pixels: PixelSet) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
@@ -109,16 +108,16 @@ def train_refiner(
 ) -> tuple[Loop, dict[str, float]]:
     """The finished loop (its ``average`` is the network to keep) and the validation figures, of crops that depend on no seed."""
     network = network.to(spec.device)
-    crops = Crops(train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers)
+    crops = Crops(train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers, places=spec.group.places(spec.batch))
     held = Crops(held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
     fixed = remembered(held, VALIDATION_BATCHES)
 
-    def step(net: nn.Module, index: int, progress: float) -> Losses:
+    def learn(net: nn.Module, samples: Sequence[CropSample], at: At) -> Losses:
         assert isinstance(net, RefinerNet)
-        samples = crops(index)
         with spec.autocast():
             return losses(net, samples)
 
     loop = Loop(network, spec)
-    figures = loop.run(step, lambda net: validate_refiner(net, fixed, VALIDATION_BATCHES, losses), every=250)
+    check = partial(validate_refiner, crops=fixed, batches=VALIDATION_BATCHES, losses=losses)
+    figures = loop.run(lambda step, progress: crops(step), learn, check, every=250)
     return loop, figures

@@ -12,6 +12,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +25,16 @@ from depth_retrofit_ros.refinement.tiles.refiner import Tiles
 from depth_retrofit_ros.refinement.tiles.surfaces import Choice, Nearby
 from depth_retrofit_ros.scale.affine import reanchored
 from depth_retrofit_ros.training.draws import remembered
-from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
-from depth_retrofit_ros.training.tile_batch import TileTargets, before_and_after, depth_losses, targets, to_network
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec
+from depth_retrofit_ros.training.losses import Losses, Term, mean_of
+from depth_retrofit_ros.training.tile_batch import (
+    DEPTH_WEIGHTS,
+    TileTargets,
+    before_and_after,
+    depth_losses,
+    targets,
+    to_network,
+)
 from depth_retrofit_ros.training.validation import VALIDATION_SEED
 from depth_retrofit_ros.training.windows import Window, Windows
 
@@ -71,13 +80,13 @@ def targets_of(network: SharpDepth, windows: Sequence[Window]) -> TileTargets:
     return targets(windows, [torch.zeros(1, 2, dtype=torch.int64)] * len(windows), network.side)
 
 
-def teacher_losses(network: SharpDepth, seen: Seen, target: TileTargets, generator: torch.Generator) -> Losses:
+def teacher_losses(network: SharpDepth, seen: Seen, target: TileTargets, generators: Sequence[torch.Generator]) -> Losses:
     """Of what noise and the surfaces give: see ``depth_losses``."""
-    told = network.first(seen.colors, _noise(seen.coarse, generator), seen.coarse, seen.near)
+    told = network.first(seen.colors, _noise(seen.coarse, generators), seen.coarse, seen.near)
     chosen = Choice(told.candidates * seen.half[:, None], told.log_probability)
     change = chosen.mean()
-    total, losses = depth_losses(chosen, change, seen.coarse * seen.half, target)
-    return {"total": total, **losses, **before_and_after(change, target)}
+    losses = depth_losses(chosen, change, seen.coarse * seen.half, target)
+    return Losses(losses | before_and_after(change, target), DEPTH_WEIGHTS)
 
 
 class Distillation(nn.Module):
@@ -103,36 +112,38 @@ def decay_at(step: int, progress: float) -> float:
     return min(AVERAGE, math.exp(-share / FOLLOWS))
 
 
-def student_losses(nets: Distillation, seen: Seen, generator: torch.Generator, ablation: Ablation = Ablation()) -> Losses:
+def student_losses(
+    nets: Distillation, seen: Seen, generators: Sequence[torch.Generator], ablation: Ablation = Ablation()
+) -> Losses:
     """Score distillation in x₀ form, and reconstruction of the coarse depth, weighted by how far it and a sharp answer disagree.
     Nothing of the truth is asked for."""
     colors, coarse, near, _ = seen
-    apart, gate = gates(nets, seen, generator)
-    pure = torch.rand(len(coarse), 1, 1, generator=generator).to(coarse.device) < PURE
-    answer = coarse + nets.student.denoised(colors, _noise(coarse, generator), coarse, torch.where(pure, 1.0, gate), near).mean()
+    apart, gate = gates(nets, seen, generators)
+    pure = torch.stack([torch.rand(1, 1, generator=generator) for generator in generators]).to(coarse.device) < PURE
+    answer = coarse + nets.student.denoised(colors, _noise(coarse, generators), coarse, torch.where(pure, 1.0, gate), near).mean()
     with torch.no_grad():
-        noised = KEPT * answer + (1 - KEPT**2) ** 0.5 * _noise(coarse, generator)
+        noised = KEPT * answer + (1 - KEPT**2) ** 0.5 * _noise(coarse, generators)
         target = coarse + nets.teacher.first(colors, noised, coarse, near).mean()
-    losses = {"distillation": distillation_loss(answer, target), "reconstruction": reconstruction_loss(answer, coarse, apart)}
-    total = ablation.distillation * losses["distillation"] + ablation.anchor * RECONSTRUCTION * losses["reconstruction"]
-    return {"total": total, **losses, "apart": apart.mean()}
+    terms = {"distillation": distillation_loss(answer, target), "reconstruction": reconstruction_loss(answer, coarse, apart)}
+    weights = {"distillation": float(ablation.distillation), "reconstruction": ablation.anchor * RECONSTRUCTION}
+    return Losses(terms | {"apart": mean_of(apart)}, weights)
 
 
 @torch.no_grad()
-def gates(nets: Distillation, seen: Seen, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def gates(nets: Distillation, seen: Seen, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
     """The disagreement that the averaged student finds, and the gate that comes of it."""
-    apart = nets.average.apart(seen.colors, _noise(seen.coarse, generator), seen.coarse, seen.near)
+    apart = nets.average.apart(seen.colors, _noise(seen.coarse, generators), seen.coarse, seen.near)
     return apart, nets.student.gate(apart)
 
 
-def distillation_loss(answer: Tensor, target: Tensor) -> Tensor:
+def distillation_loss(answer: Tensor, target: Tensor) -> Term:
     """Half the mean squared difference, in ``UNIT``: its gradient is that of score distillation with an x₀ target."""
-    return 0.5 * (1 - KEPT**2) * ((answer - target) / UNIT).square().mean()
+    return mean_of(0.5 * (1 - KEPT**2) * ((answer - target) / UNIT).square())
 
 
-def reconstruction_loss(answer: Tensor, coarse: Tensor, apart: Tensor) -> Tensor:
+def reconstruction_loss(answer: Tensor, coarse: Tensor, apart: Tensor) -> Term:
     """L1 to the coarse depth, as the mean weighted by the disagreement ``apart``."""
-    return (apart * (answer - coarse).abs()).sum() / apart.sum().clamp_min(1e-6)
+    return mean_of((answer - coarse).abs(), apart, least=1e-6)
 
 
 @torch.no_grad()
@@ -173,25 +184,29 @@ def train_sharp(
     are all the student's, who keeps that teacher.
     """
     shapes = [(network.side, network.side)]
-    windows = Windows(shapes, train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers)
-    held = Windows(shapes, held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers)
+    drawn = partial(Windows, shapes, workers=spec.workers)
+    windows = drawn(train, models, spec.batch, spec.seed, echoed=True, places=spec.group.places(spec.batch))
+    held = drawn(held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5)
     fixed = remembered(held, VALIDATION_BATCHES)
     first = round(TEACHING * spec.steps)
 
-    def teach(net: nn.Module, index: int, progress: float) -> Losses:
+    def teach(net: nn.Module, samples: Sequence[Window], at: At) -> Losses:
         assert isinstance(net, SharpDepth)
-        drawn = to_network(net, windows(index))
-        seen, target = seen_of(net, drawn), targets_of(net, drawn)
+        there = to_network(net, samples)
+        seen, target = seen_of(net, there), targets_of(net, there)
         with spec.autocast():
-            return teacher_losses(net, seen, target, _generator(spec, index))
+            return teacher_losses(net, seen, target, at.generators(spec.seed))
 
-    def study(net: nn.Module, index: int, progress: float) -> Losses:
+    def follow(net: nn.Module, step: int, progress: float) -> None:
         assert isinstance(net, Distillation)
-        if index and index % AVERAGE_EVERY == 0:
-            net.follow(decay_at(index, progress))
-        seen = seen_of(net.student, to_network(net, windows(first + index)))
+        if step and step % AVERAGE_EVERY == 0:
+            net.follow(decay_at(step, progress))
+
+    def study(net: nn.Module, samples: Sequence[Window], at: At) -> Losses:
+        assert isinstance(net, Distillation)
+        seen = seen_of(net.student, to_network(net, samples))
         with spec.autocast():
-            return student_losses(net, seen, _generator(spec, first + index), ablation)
+            return student_losses(net, seen, at._replace(step=first + at.step).generators(spec.seed), ablation)
 
     def check(net: nn.Module) -> dict[str, float]:
         student = net.student if isinstance(net, Distillation) else net
@@ -200,9 +215,10 @@ def train_sharp(
 
     teaching = Loop(network, replace(spec, steps=first, out=spec.out / "teacher", minutes=spec.minutes / 2))
     begun = spec.resume and (spec.out / "state.pt").exists()  # the student: the teacher stays what it is
+    begun = bool(spec.group.of_leader(begun, spec.device))
     taught = begun or teaching.finished
     if not taught:
-        teaching.run(teach, check, every=250)
+        teaching.run(lambda step, progress: windows(step), teach, check, every=250)
     assert isinstance(teaching.average, SharpDepth)
     nets = Distillation(teaching.average)
     minutes = spec.minutes if taught else spec.minutes / 2
@@ -210,7 +226,7 @@ def train_sharp(
     loop = Loop(nets, studying, [{"params": list(nets.student.parameters())}])
     if not begun:
         loop.save()  # the teacher is what it is from here on
-    figures = loop.run(study, check, every=250)
+    figures = loop.run(lambda step, progress: windows(first + step), study, check, every=250, before=follow)
     student = loop.average.student
     assert isinstance(student, SharpDepth)
     return student, figures, teaching.done + loop.done
@@ -220,9 +236,6 @@ def _tile(network: SharpDepth, window: Window) -> Tiles:
     return window.tiles(network, torch.zeros(1, 2, dtype=torch.int64))
 
 
-def _generator(spec: LoopSpec, index: int) -> torch.Generator:
-    return torch.Generator().manual_seed(spec.seed * 1_000_003 + index)
-
-
-def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator).to(like)
+def _noise(like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Of as many samples as there are generators."""
+    return torch.stack([torch.randn(like.shape[1:], generator=generator) for generator in generators]).to(like)

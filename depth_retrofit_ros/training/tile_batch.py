@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from depth_retrofit_ros.refinement.base import LARGEST_CHANGE
 from depth_retrofit_ros.refinement.tiles.layout import cut
 from depth_retrofit_ros.refinement.tiles.surfaces import Choice
-from depth_retrofit_ros.training.loop import Losses
-from depth_retrofit_ros.training.losses import choice_cross_entropy, gradient_loss
+from depth_retrofit_ros.training.losses import Term, choice_cross_entropy, gradient_loss, mean_of
 from depth_retrofit_ros.training.windows import Window
 
 ROUNDED = 0.05  # of ln depth, up to which ``robust`` counts an error by its square
 CHOICE, GRADIENT = 0.1, 0.5  # weights beside the errors of depth in ``depth_losses``
+DEPTH_WEIGHTS = {"robust": 1.0, "selected": 1.0, "choice": CHOICE, "gradient": GRADIENT}
 MATTERS = 0.2  # in ln depth: the spread of the candidates from which on the choice counts in full
 
 
@@ -74,34 +74,34 @@ def robust(change: Tensor, wanted: Tensor) -> Tensor:
     return F.smooth_l1_loss(change.float(), wanted, reduction="none", beta=ROUNDED)
 
 
-def choice_losses(choice: Choice, wanted: Tensor, selected: Tensor) -> tuple[Tensor, Tensor]:
+def choice_losses(choice: Choice, wanted: Tensor, selected: Tensor) -> tuple[Term, Term]:
     """At selected pixels: L1 of ln depth that is expected of the choice, and cross entropy against the candidates nearest to what
     is wanted, which counts where they differ. ``training.refiner.refiner_losses`` has both too; without the second a choice begins
     to form only after thousands of steps."""
     candidates, log_p = (values.movedim(1, -1)[selected].float() for values in choice)
     apart = (candidates - wanted[selected][:, None]).abs()
-    expected = (log_p.exp() * apart).sum(1).mean()
+    expected = mean_of((log_p.exp() * apart).sum(1))
     spread = candidates.detach().amax(1) - candidates.detach().amin(1)
     return expected, choice_cross_entropy(log_p, apart.detach(), (spread / MATTERS).clamp_max(1))
 
 
-def depth_losses(choice: Choice, change: Tensor, level: Tensor, target: TileTargets) -> tuple[Tensor, Losses]:
-    """The weighted sum of these, and they: L1 of ln depth over all pixels and, expected of the choice, over the selected ones, that
+def depth_losses(choice: Choice, change: Tensor, level: Tensor, target: TileTargets) -> dict[str, Term]:
+    """Those of ``DEPTH_WEIGHTS``: L1 of ln depth over all pixels and, expected of the choice, over the selected ones, that
     choice itself, and L1 of the gradients. change: what is answered ``[T, S, S]``; level: ln of the coarse depth there."""
     expected, entropy = choice_losses(choice, target.wanted, target.selected)
-    losses = {
-        "robust": robust(change, target.wanted)[target.valid].mean(),
+    return {
+        "robust": mean_of(robust(change, target.wanted)[target.valid]),
         "selected": expected,
         "choice": entropy,
         "gradient": gradient_loss(level + change, level + target.wanted, target.valid),
     }
-    return losses["robust"] + losses["selected"] + CHOICE * losses["choice"] + GRADIENT * losses["gradient"], losses
 
 
-def before_and_after(change: Tensor, target: TileTargets) -> Losses:
+@torch.no_grad()
+def before_and_after(change: Tensor, target: TileTargets) -> dict[str, Term]:
     """``error`` and ``coarse``, for comparison: L1 of ln depth at the selected pixels, after and before."""
     wanted = target.wanted[target.selected]
-    return {"error": (change[target.selected] - wanted).abs().mean(), "coarse": wanted.abs().mean()}
+    return {"error": mean_of((change[target.selected] - wanted).abs()), "coarse": mean_of(wanted.abs())}
 
 
 def joined(choices: Sequence[Choice]) -> Choice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,8 +14,18 @@ from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.refinement.tiles.layout import cut
 from depth_retrofit_ros.refinement.urgt.network import Urgt
 from depth_retrofit_ros.training.draws import remembered
-from depth_retrofit_ros.training.loop import Loop, LoopSpec, Losses
-from depth_retrofit_ros.training.tile_batch import before_and_after, depth_losses, disagreement, grid, joined, targets, to_network
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec
+from depth_retrofit_ros.training.losses import Losses, mean_of
+from depth_retrofit_ros.training.tile_batch import (
+    DEPTH_WEIGHTS,
+    before_and_after,
+    depth_losses,
+    disagreement,
+    grid,
+    joined,
+    targets,
+    to_network,
+)
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 from depth_retrofit_ros.training.windows import Window, Windows
 
@@ -39,21 +50,19 @@ def urgt_losses(network: Urgt, windows: Sequence[Window]) -> Losses:
     answers = [network(tiles) for tiles in seen]
     change, level = torch.cat([a.change for a in answers]), torch.cat([tiles.level[:, 0] for tiles in seen])
     target = targets(windows, places, network.side)
-    total, losses = depth_losses(joined([a.choice for a in answers if a.choice is not None]), change, level, target)
+    losses = depth_losses(joined([a.choice for a in answers if a.choice is not None]), change, level, target)
     true_normals = torch.cat([true_of(window, place, network.side) for window, place in zip(windows, places, strict=True)])
     normals = torch.cat([a.normals for a in answers if a.normals is not None])
     known = true_normals.isfinite().all(1)
     angle = angles(normals, torch.nan_to_num(true_normals))[known]
     prior = torch.cat([tiles.under(network.side)[:, :3] for tiles in seen])
     overlaps = [disagreement(answer.change, place) for answer, place in zip(answers, places, strict=True)]
-    losses |= {"overlap": torch.stack(overlaps).mean(), "normals": angle.mean()}
-    total = total + CONSISTENCY * losses["overlap"] + NORMALS * losses["normals"]
+    losses |= {"overlap": mean_of(torch.stack(overlaps)), "normals": mean_of(angle)}
     with torch.no_grad():
-        told = before_and_after(change, target) | {
-            "normal_deg": angle.mean().rad2deg(),
-            "coarse_deg": angles(F.normalize(prior, dim=1), torch.nan_to_num(true_normals))[known].mean().rad2deg(),
-        }
-    return {"total": total, **losses, **told}
+        before = angles(F.normalize(prior, dim=1), torch.nan_to_num(true_normals))[known]
+        told = {"normal_deg": mean_of(angle.rad2deg()), "coarse_deg": mean_of(before.rad2deg())}
+    weights = DEPTH_WEIGHTS | {"overlap": CONSISTENCY, "normals": NORMALS}
+    return Losses(losses | before_and_after(change, target) | told, weights)
 
 
 def true_of(window: Window, places: Tensor, side: int) -> Tensor:
@@ -80,15 +89,16 @@ def train_urgt(
 ) -> tuple[Loop, dict[str, float]]:
     """The finished loop and its validation figures."""
     network, sizes = network.to(spec.device), shapes(network)
-    windows = Windows(sizes, train, models, spec.batch, spec.seed, echoed=True, workers=spec.workers, normals=True)
-    held = Windows(sizes, held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5, workers=spec.workers, normals=True)
+    drawn = partial(Windows, sizes, workers=spec.workers, normals=True)
+    windows = drawn(train, models, spec.batch, spec.seed, echoed=True, places=spec.group.places(spec.batch))
+    held = drawn(held_out, models, VALIDATION_BATCH, VALIDATION_SEED, simulated=0.5)
     fixed = remembered(held, VALIDATION_BATCHES)
 
-    def step(net: nn.Module, index: int, progress: float) -> Losses:
+    def learn(net: nn.Module, samples: Sequence[Window], at: At) -> Losses:
         assert isinstance(net, Urgt)
-        seen = to_network(net, windows(index))
+        seen = to_network(net, samples)
         with spec.autocast():
             return urgt_losses(net, seen)
 
     loop = Loop(network, spec)
-    return loop, loop.run(step, lambda net: validate(net, fixed), every=250)
+    return loop, loop.run(lambda step, progress: windows(step), learn, lambda net: validate(net, fixed), every=250)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
-
-from depth_retrofit_ros.training.loop import Losses
 
 VALIDATION_SEED = 10_000  # of the draws of held-out batches
 
 
 @torch.no_grad()
-def validated(losses: Callable[[int], Losses], batches: int, error: str = "error") -> dict[str, float]:
+def validated(losses: Callable[[int], Mapping[str, torch.Tensor]], batches: int, error: str = "error") -> dict[str, float]:
     """``val_NAME``: the mean of each of the losses over ``batches`` batches, by index; ``val_left``: that of ``error`` over
     ``coarse``, the share of the coarse error that is left."""
     sums: dict[str, float] = {}

@@ -31,6 +31,14 @@ class View:
     taught: bool = False
 
 
+class Drawn(NamedTuple):
+    """One of a batch: image float32 [h, w, 3] 0…1; log_depth [h, w] and taught as in ``Batch``."""
+
+    image: np.ndarray
+    log_depth: np.ndarray
+    taught: bool
+
+
 class Batch(NamedTuple):
     """images [B, 3, h, w] 0…1; log_depth [B, h, w], canonical, as in ``View``; taught: bool [B]."""
 
@@ -60,7 +68,7 @@ def read_sample(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
 
 class CoarseViews:
     """Random batches; the focal length is divided out, so that the target is canonical log depth. ``taught_share`` of each batch,
-    rounded, are views with a teacher's depth, where there are any."""
+    rounded, are views with a teacher's depth, where there are any. places: which of a batch are made, all unless given."""
 
     def __init__(
         self,
@@ -70,20 +78,33 @@ class CoarseViews:
         batch: int,
         seed: int,
         device: torch.device,
+        places: Sequence[int] | None = None,
     ) -> None:
-        self.rendered, self.taught, self.batch, self.seed, self.device = rendered, taught, batch, seed, device
+        self.rendered, self.taught, self.seed, self.device = rendered, taught, seed, device
         self.taught_count = round(taught_share * batch) if taught else 0
+        self.places = range(batch) if places is None else places
 
     def __call__(self, step: int, shrink: int = 1) -> Batch:
-        """Of sizes divided by shrink; deterministic in (seed, step)."""
-        rng = np.random.default_rng((self.seed, step))
-        shape = view_shape(ASPECTS[rng.integers(len(ASPECTS))], LONG_SIDE // shrink)
-        views = [self.taught[int(rng.integers(len(self.taught)))] for _ in range(self.taught_count)]
-        views += [self.rendered[int(rng.integers(len(self.rendered)))] for _ in range(self.batch - len(views))]
-        pairs = [_window(rng, view, shape) for view in views]
-        images = torch.from_numpy(np.stack([p[0] for p in pairs])).permute(0, 3, 1, 2)
-        depths = torch.from_numpy(np.stack([p[1] for p in pairs]))
-        taught = torch.tensor([view.taught for view in views])
+        """``collated`` of ``draw``."""
+        return self.collated(self.draw(step, shrink))
+
+    def draw(self, step: int, shrink: int = 1) -> list[Drawn]:
+        """Of one size, divided by shrink; deterministic in (seed, step, place in the batch)."""
+        # The last words tell the streams apart: NumPy takes no notice of zeros at the end.
+        aspect = ASPECTS[np.random.default_rng((self.seed, step, 0, 1)).integers(len(ASPECTS))]
+        shape, drawn = view_shape(aspect, LONG_SIDE // shrink), []
+        for place in self.places:
+            rng = np.random.default_rng((self.seed, step, place, 2))
+            views = self.taught if place < self.taught_count else self.rendered
+            view = views[int(rng.integers(len(views)))]
+            drawn.append(Drawn(*_window(rng, view, shape), view.taught))
+        return drawn
+
+    def collated(self, drawn: Sequence[Drawn]) -> Batch:
+        """On the device."""
+        images = torch.from_numpy(np.stack([d.image for d in drawn])).permute(0, 3, 1, 2)
+        depths = torch.from_numpy(np.stack([d.log_depth for d in drawn]))
+        taught = torch.tensor([d.taught for d in drawn])
         return Batch(images.to(self.device), depths.to(self.device), taught.to(self.device))
 
 

@@ -92,8 +92,9 @@ class Windows(Draws[Window]):
         echoed: bool = False,
         workers: int = 1,
         normals: bool = False,
+        places: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(files, models, batch, seed, simulated, echoed, workers)
+        super().__init__(files, models, batch, seed, simulated, echoed, workers, places)
         self.shapes, self.normals = list(shapes), normals
 
     def make(self, rng: np.random.Generator, data: Mapping[str, np.ndarray], view: CoarseView) -> Window | None:

@@ -225,6 +225,7 @@ def test_what_cannot_be_done_is_one_line(pool_folder: Path, tmp_path: Path, caps
         ("refiner", ["--coarse", "--start", "EMPTY/absent.safetensors"], "absent.safetensors"),
         ("refiner", ["--engine", "cpu"], "'cpu' computes no gradients: train with torch or minkowski"),
         ("refiner", ["--engine", "mincowski"], "unknown sparse backend 'mincowski'"),
+        ("prv2", ["--accumulate", "2"], "leave out --accumulate, or start more processes"),
         ("compact", ["--backbone", "EMPTY/absent.pth"], "absent.pth"),
         ("compact", ["--teach", "EMPTY"], "no photographs in"),
         ("compact", ["--out", "EMPTY/file/out"], "cannot make the folder"),

@@ -37,12 +37,17 @@ def exact_batch(sky_only: bool = False) -> Batch:
     return Batch(torch.rand(2, 3, 32, 48), log_true, torch.zeros(2, dtype=torch.bool))
 
 
+def windows(count: int) -> list[torch.Generator]:
+    """That draw those of each image."""
+    return [torch.Generator().manual_seed(image) for image in range(count)]
+
+
 @pytest.mark.parametrize("phase", range(4))
 def test_loss_by_definition(phase: int) -> None:
     network = CompactNet().eval()
     batch = exact_batch()
     with torch.no_grad():
-        losses = compact_losses(network, batch, phase)
+        losses = compact_losses(network, batch, phase, windows(2))
         logits, log_median = network(batch.images)
     truth = batch.log_depth[:, phase // 2 :: 2, phase % 2 :: 2]
     known = torch.isfinite(truth)
@@ -50,10 +55,12 @@ def test_loss_by_definition(phase: int) -> None:
     relative = torch.where(known, truth - median[:, None, None], SPAN)
     predicted = expected_log_depth(logits)
     expected = {
-        "ce": two_hot_cross_entropy(logits, relative, bin_centers(), torch.ones_like(known)),
-        "silog": torch.stack([silog_loss(predicted[i : i + 1], relative[i : i + 1], known[i : i + 1]) for i in range(2)]).mean(),
-        "gradient": gradient_loss(predicted, relative, known),
-        "windows": local_window_loss(predicted, relative, known, torch.Generator().manual_seed(phase)),
+        "ce": two_hot_cross_entropy(logits, relative, bin_centers(), torch.ones_like(known)).alone().float(),
+        "silog": torch.stack([silog_loss(p, t, k).alone() for p, t, k in zip(predicted, relative, known, strict=True)])
+        .mean()
+        .float(),
+        "gradient": gradient_loss(predicted, relative, known).alone().float(),
+        "windows": local_window_loss(predicted, relative, known, windows(2)).alone().float(),
         "scale": (log_median - median).abs().mean(),
     }
     for name, value in expected.items():
@@ -65,12 +72,12 @@ def test_loss_by_definition(phase: int) -> None:
 def test_a_view_of_nothing_but_sky_has_a_loss_without_a_scale() -> None:
     network = CompactNet()
     batch = exact_batch(sky_only=True)
-    losses = compact_losses(network, batch, 0)
+    losses = compact_losses(network, batch, 0, windows(2))
     losses["total"].backward()
     assert all(math.isfinite(float(value.detach())) for value in losses.values())
     assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in network.parameters())
     only_sky = batch._replace(log_depth=torch.full_like(batch.log_depth, math.inf))
-    assert float(compact_losses(network, only_sky, 0)["scale"].detach()) == 0
+    assert float(compact_losses(network, only_sky, 0, windows(2))["scale"].detach()) == 0
 
 
 def taught_batch(log_taught: torch.Tensor) -> Batch:
@@ -90,9 +97,9 @@ def test_a_teacher_is_believed_up_to_a_factor() -> None:
     log_taught = torch.randn(32, 48).cumsum(1) / 10
     batch = taught_batch(log_taught)
     with torch.no_grad():
-        near = compact_losses(network, batch, 0)
-        far = compact_losses(network, taught_batch_of(batch, log_taught + 1.7), 0)
-        alone = compact_losses(network, Batch(*(value[:1] for value in batch)), 0)
+        near = compact_losses(network, batch, 0, windows(2), True)
+        far = compact_losses(network, taught_batch_of(batch, log_taught + 1.7), 0, windows(2), True)
+        alone = compact_losses(network, Batch(*(value[:1] for value in batch)), 0, windows(1))
     assert float(near["taught"]) > 0.01
     for name in near:
         torch.testing.assert_close(near[name], far[name])
@@ -108,19 +115,46 @@ def test_a_perfect_pupil_has_nothing_to_learn_from_its_teacher() -> None:
     with torch.no_grad():
         logits, _ = network(batch.images)
         answer = expected_log_depth(logits)[1].repeat_interleave(2, 0).repeat_interleave(2, 1)
-        assert float(compact_losses(network, taught_batch_of(batch, answer + 0.3), 0)["taught"]) < 1e-6
+        assert float(compact_losses(network, taught_batch_of(batch, answer + 0.3), 0, windows(2), True)["taught"]) < 1e-6
         halves = answer.clone()
         halves[:, :24] += 0.2
         halves[:, 24:] -= 0.2
-        assert float(compact_losses(network, taught_batch_of(batch, halves), 0)["taught"]) == pytest.approx(0.2, rel=0.05)
+        assert float(compact_losses(network, taught_batch_of(batch, halves), 0, windows(2), True)["taught"]) == pytest.approx(
+            0.2, rel=0.05
+        )
 
 
 def test_a_teacher_who_knows_nothing_teaches_nothing() -> None:
     network = CompactNet()
-    losses = compact_losses(network, taught_batch(torch.full((32, 48), math.nan)), 0)
+    losses = compact_losses(network, taught_batch(torch.full((32, 48), math.nan)), 0, windows(2), True)
     assert float(losses["taught"].detach()) == 0
     losses["total"].backward()
     assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in network.parameters())
+
+
+def test_of_two_parts_one_may_have_lessons_of_a_teacher_alone() -> None:
+    """And their gradients are those of the whole."""
+    network = CompactNet().eval()
+    batch = taught_batch(torch.randn(32, 48).cumsum(1) / 10)
+
+    def gradients() -> list[torch.Tensor]:
+        found = [parameter.grad for parameter in network.parameters()]
+        network.zero_grad()
+        return [gradient for gradient in found if gradient is not None]
+
+    whole = compact_losses(network, batch, 0, windows(2), True)
+    whole["total"].backward()
+    wanted = gradients()
+    parts = [Batch(*(value[i : i + 1] for value in batch)) for i in range(2)]
+    losses = [compact_losses(network, part, 0, windows(2)[i : i + 1], True) for i, part in enumerate(parts)]
+    sums = losses[0].sums + losses[1].sums
+    for part in losses:
+        values = part.among(sums)
+        for name, value in values.items():
+            torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-6)
+        values["total"].backward()
+    for got, gradient in zip(gradients(), wanted, strict=True):
+        assert float((got - gradient).norm()) <= 1e-3 * float(gradient.norm()) + 1e-6
 
 
 def test_the_encoder_learns_slowly_and_its_first_stages_not_at_all() -> None:

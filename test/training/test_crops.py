@@ -26,6 +26,7 @@ from depth_retrofit_ros.training import degradations, draws
 from depth_retrofit_ros.training.coarse_views import FAR_FACTORS, CoarseView, finite_truth, model_view, simulated_view
 from depth_retrofit_ros.training.crops import Crops, CropSample, _maps_around, crop_score, make_crop
 from depth_retrofit_ros.training.draws import BLOCK
+from depth_retrofit_ros.training.group import Group
 from depth_retrofit_ros.upsampling.edge_aware import guided_maps, guided_upsample, thumbnail, usual_kink
 from test.training.samples import F_PX, HEIGHT, RATIO, SIDE, WIDTH, full_frame, sample, view_of, write_samples
 
@@ -293,6 +294,24 @@ def test_echoed_crops_come_twice_mirrored_and_among_others(tmp_path: Path) -> No
     again = Crops(files, [], batch=3, seed=1, echoed=True)(BLOCK + 1)
     assert all(torch.equal(a.features.rows, b.features.rows) for a, b in zip(again, steps[BLOCK + 1], strict=True))
     assert not torch.equal(crops(2 * BLOCK)[0].features.rows, first[0].features.rows)
+
+
+@pytest.mark.slow
+def test_samples_depend_neither_on_who_makes_them_nor_on_what_is_made_ahead(tmp_path: Path) -> None:
+    """One process without workers, two with one and two."""
+    files = write_samples(tmp_path, 3)
+    alone = Crops(files, [], batch=3, seed=1, echoed=True)
+    groups = [Group(rank, 2) for rank in range(2)]
+    shares = [Crops(files, [], 3, 1, echoed=True, workers=1 + of.rank, places=of.places(3)) for of in groups]
+    for step in (0, 1, BLOCK, 2 * BLOCK + 1):
+        whole = alone(step)
+        for of, share in zip(groups, shares, strict=True):
+            made = share(step)
+            assert len(made) == len(of.places(3))
+            for place, sample_of in zip(of.places(3), made, strict=True):
+                assert torch.equal(sample_of.mask, whole[place].mask) and torch.equal(sample_of.target, whole[place].target)
+    for share in shares:
+        share.close()
 
 
 def test_batches_depend_on_seed_and_step_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

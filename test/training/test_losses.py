@@ -8,9 +8,29 @@ import numpy as np
 import pytest
 import torch
 
-from depth_retrofit_ros.training.losses import gradient_loss, local_window_loss, silog_loss, two_hot_cross_entropy
+from depth_retrofit_ros.training import losses
+from depth_retrofit_ros.training.losses import Losses, Term, mean_of
 
 SIDE, WINDOWS = 23, 100
+
+
+def silog_loss(pred: torch.Tensor, true: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Of these maps alone, as the three below."""
+    return losses.silog_loss(pred, true, valid).alone()
+
+
+def gradient_loss(pred: torch.Tensor, true: torch.Tensor, valid: torch.Tensor, scales: int = 3) -> torch.Tensor:
+    return losses.gradient_loss(pred, true, valid, scales).alone()
+
+
+def local_window_loss(
+    pred: torch.Tensor, true: torch.Tensor, valid: torch.Tensor, generator: torch.Generator, windows: int, side: int
+) -> torch.Tensor:
+    return losses.local_window_loss(pred, true, valid, [generator], windows, side).alone()
+
+
+def two_hot_cross_entropy(logits: torch.Tensor, log_true: torch.Tensor, centers: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    return losses.two_hot_cross_entropy(logits, log_true, centers, valid).alone()
 
 
 def maps(seed: int = 0, shape: tuple[int, int, int] = (2, 48, 64)) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -174,3 +194,70 @@ def test_unknown_truth_does_not_poison_the_gradient() -> None:
     total.backward()
     assert pred.grad is not None and bool(torch.isfinite(pred.grad).all())
     assert float(pred.grad[~valid].abs().max()) == 0
+
+
+def four_maps() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of four images, of which the last is hardly known: means of parts are not the mean of all."""
+    pred, true, valid = maps(shape=(4, 24, 32))
+    valid[3, 2:] = False
+    return pred.requires_grad_(), true, valid
+
+
+def of_images(name: str, part: slice, of: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> Term:
+    """One of the losses of some images."""
+    pred, true, valid = (value[part] for value in of)
+    if name == "silog":
+        return losses.silog_loss(pred, true, valid)
+    if name == "gradient":
+        return losses.gradient_loss(pred, true, valid)
+    if name == "windows":
+        generators = [torch.Generator().manual_seed(image) for image in range(4)][part]
+        return losses.local_window_loss(pred, true, valid, generators, 5, 9)
+    return mean_of((pred - true).abs(), valid)
+
+
+@pytest.mark.parametrize("name", ["silog", "gradient", "windows", "mean"])
+@pytest.mark.parametrize("parts", [(2, 2), (1, 3), (3, 1), (0, 4)])
+def test_parts_are_the_whole(name: str, parts: tuple[int, int]) -> None:
+    """Value and gradient, though one part has fewer known pixels, or no image at all."""
+    of = four_maps()
+    of_images(name, slice(0, 4), of).alone().backward()
+    assert of[0].grad is not None
+    wanted, of[0].grad = of[0].grad, None
+    terms = [of_images(name, part, of) for part in (slice(0, parts[0]), slice(parts[0], 4))]
+    whole = torch.stack([term.sums.detach() for term in terms]).sum(0)
+    for term in terms:
+        value = term.among(whole)
+        assert float(value) == pytest.approx(float(of_images(name, slice(0, 4), of).alone()), rel=1e-12)
+        value.backward()
+    torch.testing.assert_close(of[0].grad, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_losses_are_named_values_and_their_weighted_sum() -> None:
+    values = torch.tensor([1.0, 3.0], requires_grad=True)
+    found = Losses({"a": mean_of(values), "b": mean_of(values**2)}, {"a": 2.0, "b": 0.5})
+    assert {name: float(value.detach()) for name, value in found.items()} == {"total": 6.5, "a": 2.0, "b": 5.0}
+    assert found.sums.tolist() == [4.0, 2.0, 10.0, 2.0] and not found.sums.requires_grad
+    among = found.among(torch.tensor([8.0, 4.0, 20.0, 4.0], dtype=torch.float64))
+    assert float(among["total"].detach()) == 6.5
+    among["total"].backward()
+    assert values.grad is not None and values.grad.tolist() == pytest.approx([0.75, 1.25])
+
+
+def test_a_plain_mean_keeps_no_map_for_its_gradient() -> None:
+    """It weighs by nothing."""
+    kept: list[int] = []
+    values = torch.randn(3, 5, requires_grad=True)
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        mean = mean_of(values).alone()
+    mean.backward()
+    assert values.grad is not None
+    torch.testing.assert_close(mean, values.mean().double())
+    torch.testing.assert_close(values.grad, torch.full((3, 5), 1 / 15))
+    assert max(kept, default=0) < values.numel()
+    assert float(mean_of(torch.zeros(0)).alone()) == 0

@@ -18,8 +18,17 @@ from depth_retrofit_ros.selection.threshold import AboveThreshold, calibrated
 from depth_retrofit_ros.sparse.backends.registry import load_backend
 from depth_retrofit_ros.training import paper
 from depth_retrofit_ros.training.coarse_views import CoarseView
+from depth_retrofit_ros.training.group import Group
 from depth_retrofit_ros.training.loop import LoopSpec
-from depth_retrofit_ros.training.paper import PaperCrops, PaperSample, calibrate, make_sample, paper_losses, train_paper
+from depth_retrofit_ros.training.paper import (
+    PaperCrops,
+    PaperSample,
+    calibrate,
+    make_sample,
+    paper_losses,
+    shared_thresholds,
+    train_paper,
+)
 from depth_retrofit_ros.upsampling.interpolation import nearest
 from test.refinement.paper.nets import random_paper_network
 from test.training.samples import HEIGHT, SIDE, WIDTH, full_frame, sample, view_of, write_samples
@@ -109,7 +118,7 @@ def test_the_scale_invariant_loss_by_hand() -> None:
     got = paper.scale_invariant(pred, true, [10, 20])
     parts = [(pred - true)[:10], (pred - true)[10:]]
     wanted = sum(float((g.var() + 0.15 * g.mean() ** 2).sqrt()) for g in parts) / 2
-    assert float(got) == pytest.approx(wanted, rel=1e-4)
+    assert float(got.alone()) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_calibration_is_of_models_and_of_maps_of_unknown_ones(tmp_path: Path) -> None:
@@ -123,6 +132,26 @@ def test_calibration_is_of_models_and_of_maps_of_unknown_ones(tmp_path: Path) ->
         entropies.append(AboveThreshold(0.5).score(prediction, torch.empty(0)))
     above = sum(float((e > thresholds["compact"].at(0.1)).double().mean()) for e in entropies) / 2
     assert above == pytest.approx(0.1, abs=0.02)
+
+
+class Told(Group):
+    """A group that has heard the process that leads."""
+
+    said = b""
+
+    def content_of_leader(self, content: bytes, device: torch.device) -> bytes:
+        if self.leads:
+            Told.said = content
+        return Told.said
+
+
+def test_thresholds_are_those_of_the_process_that_leads(tmp_path: Path) -> None:
+    """To the last bit, whatever another one would compute."""
+    files = write_samples(tmp_path, 2)
+    spec = LoopSpec(1, 2, 1e-2, 0, tmp_path, torch.device("cpu"))
+    first = shared_thresholds([], files, replace(spec, group=Told(0, 2)))
+    assert first == calibrate([], files) == shared_thresholds([], files, spec)
+    assert shared_thresholds([], files[:1], replace(spec, group=Told(1, 2))) == first != calibrate([], files[:1])
 
 
 def test_two_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import torch
 from depth_retrofit_ros.camera import Camera
 from depth_retrofit_ros.cli.train_pools import KINDS
 from depth_retrofit_ros.training import pool
+from depth_retrofit_ros.training.group import Group
 from depth_retrofit_ros.training.pool import (
     CROP,
     FORMAT,
@@ -29,18 +32,37 @@ from depth_retrofit_ros.training.scenes.lens import Lens
 from depth_retrofit_ros.training.scenes.render import Rendering
 from depth_retrofit_ros.training.scenes.textures import build_textures
 from depth_retrofit_ros.training.scenes.thin import world as thin_world
+from test.waiting import PATIENCE_S
 
 RATIO = 5  # a coarse pixel of a 1280 x 720 frame is exactly 5 x 5 fine ones
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _small() -> Iterator[None]:
+SMALL = ((1280, 720),)
+RENDER_CHUNK = pool._render_chunk
+
+
+@contextmanager
+def small() -> Iterator[None]:
     """Few textures, and one frame size."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(primitives, "build_textures", lambda seed, photos=None: build_textures(seed, count=5, photos=photos))
         patch.setattr(pool, "_worlds", {})
-        patch.setattr(pool, "FRAMES", ((1280, 720),))
+        patch.setattr(pool, "FRAMES", SMALL)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small() -> Iterator[None]:
+    """In this process."""
+    with small():
+        yield
+
+
+def render_small_chunk(spec: PoolSpec, indices: list[int]) -> int:
+    """In another process, which has taken over nothing of this one."""
+    assert len(pool.FRAMES) > len(SMALL), "a fork has what this test's process has changed, and its sockets and locks"
+    with small():
+        return RENDER_CHUNK(spec, indices)
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +153,10 @@ def test_files_are_rendered_once(tmp_path: Path) -> None:
     assert_same(read(again[1]), first[1])
 
 
-@pytest.mark.skipif(
-    multiprocessing.get_start_method() != "fork", reason="other start methods do not inherit this test's small pool"
-)
-def test_several_processes_make_the_same_files(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_several_processes_make_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them a fork of one that has joined a group."""
+    monkeypatch.setattr(pool, "_render_chunk", render_small_chunk)
     told = list[int]()
     spec = PoolSpec(tmp_path, 1, crops=0, seed=7)
     (file,) = build_pool(spec, 2, told.append)
@@ -230,3 +252,31 @@ def test_varied_cameras_are_of_every_kind() -> None:
     assert {(True, 1.78), (True, 1.33), (False, 1.33), (False, 1.78)} <= sides
     fov = np.array([2 * np.degrees(np.arctan(max(c.width, c.height) / 2 / c.fx)) for c in cameras])
     assert fov.min() < 25 and fov.max() > 100 and 0.65 < ((fov > 45) & (fov < 85)).mean() < 0.85
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one folder", "a folder each"])
+def test_processes_together_render_each_scene_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
+    """On machines that share a folder a part each; on others what they lack besides."""
+    made: list[Path] = []
+    barrier = threading.Barrier(2)
+
+    class InThread(Group):
+        def wait(self) -> None:
+            barrier.wait(PATIENCE_S)
+
+    def write(spec: PoolSpec, missing: list[int], workers: int, progress: Callable[[int], None]) -> None:
+        for index in missing:
+            assert not spec.path(index).exists()
+            spec.path(index).touch()
+            made.append(spec.path(index))
+
+    monkeypatch.setattr(pool, "_render", write)
+    folders = [tmp_path / ("pool" if shared else str(rank)) for rank in range(2)]
+    specs = [PoolSpec(folder, 7, crops=2, seed=7) for folder in folders]
+    specs[0].folder.mkdir()
+    specs[0].path(3).touch()
+    with ThreadPoolExecutor(2) as executor:
+        groups = [InThread(rank, 2, rank if shared else 0, 2 if shared else 1) for rank in range(2)]
+        files = list(executor.map(lambda spec, group: build_pool(spec, 1, lambda done: None, group), specs, groups))
+    assert [[path.exists() for path in paths] for paths in files] == [[True] * 7] * 2
+    assert len(made) == len(set(made)) == (6 if shared else 13)

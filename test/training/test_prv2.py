@@ -13,6 +13,7 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.prv2.network import PatchRefinerV2
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
 from depth_retrofit_ros.refinement.tiles.surfaces import Choice, Nearby
+from depth_retrofit_ros.training.losses import Losses
 from depth_retrofit_ros.training.prv2 import CHOICE, CONSISTENCY, DETAIL, OWN, SELECTED, pretraining_losses, prv2_losses, shapes
 from depth_retrofit_ros.training.tile_batch import ROUNDED
 from test.training.told import ramp, window
@@ -50,8 +51,8 @@ def told(change_of: Tensor, own: Tensor | None = None) -> Told:
     return Told(wanted + change_of, (level + wanted if own is None else own).clone())
 
 
-def losses_of(network: Told, relief: Tensor | None = None) -> dict[str, Tensor]:
-    return prv2_losses(network, [window(WANTED, relief)], torch.Generator().manual_seed(0))
+def losses_of(network: Told, relief: Tensor | None = None) -> Losses:
+    return prv2_losses(network, [window(WANTED, relief)], [torch.Generator().manual_seed(0)])
 
 
 def test_all_are_zero_where_the_answer_is_right() -> None:
@@ -126,7 +127,7 @@ def test_what_is_not_known_costs_nothing() -> None:
     network = told(torch.zeros(()))
     with torch.no_grad():
         network.change[1, :, 8:] += 5.0  # there alone
-    losses = prv2_losses(network, [window(wanted)], torch.Generator().manual_seed(0))
+    losses = prv2_losses(network, [window(wanted)], [torch.Generator().manual_seed(0)])
     assert float(losses["silog"].detach()) == pytest.approx(SMALLEST, rel=1e-2)
 
 
@@ -142,7 +143,7 @@ def test_pretraining_is_of_depth_about_its_mean() -> None:
     network = Pretrained(log_depth - log_depth.mean((1, 2), keepdim=True), torch.zeros(2, SIDE, SIDE))
     network.fusion = PatchRefinerV2({}).fusion
     images = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
-    losses = pretraining_losses(network, images, log_depth, torch.Generator().manual_seed(1))
+    losses = pretraining_losses(network, images, log_depth, [torch.Generator().manual_seed(seed) for seed in (1, 2)])
     assert float(losses["pretraining"].detach()) == pytest.approx(SMALLEST, rel=1e-2)
     own = 10 * float(log_depth.sub(log_depth.mean((1, 2), keepdim=True)).std())
     assert float(losses["pretraining_own"].detach()) == pytest.approx(own, rel=1e-3)

@@ -75,8 +75,8 @@ def test_a_choice_is_right_where_it_takes_the_candidate_nearest_to_what_is_wante
         logits[:, taken] = 20.0
         logits[:, taken, 1] = -20.0  # what is not selected does not count
         expected, entropy = choice_losses(Choice(candidates, logits.log_softmax(1)), wanted, selected)
-        errors.append(float(expected))
-        entropies.append(float(entropy))
+        errors.append(float(expected.alone()))
+        entropies.append(float(entropy.alone()))
     assert errors == pytest.approx([1.0, 2.0, 0.0], abs=1e-4)
     assert entropies == pytest.approx([20.0, 20.0, 0.0], abs=1e-3)
 
@@ -85,4 +85,4 @@ def test_a_choice_between_equal_candidates_costs_nothing() -> None:
     logits = torch.zeros(1, 3, 2, 2).index_fill(1, torch.tensor([0]), 5.0)
     alike = Choice(torch.zeros(1, 3, 2, 2), logits.log_softmax(1))
     expected, entropy = choice_losses(alike, torch.full((1, 2, 2), 0.5), torch.ones(1, 2, 2, dtype=torch.bool))
-    assert float(expected) == pytest.approx(0.5) and float(entropy) == 0.0
+    assert float(expected.alone()) == pytest.approx(0.5) and float(entropy.alone()) == 0.0

@@ -13,6 +13,7 @@ from depth_retrofit_ros.coarse.base import CoarsePrediction
 from depth_retrofit_ros.refinement.tiles.refiner import TileAnswer, Tiles
 from depth_retrofit_ros.refinement.tiles.surfaces import Choice
 from depth_retrofit_ros.refinement.urgt.network import Urgt
+from depth_retrofit_ros.training.losses import Losses
 from depth_retrofit_ros.training.tile_batch import CHOICE, GRADIENT, ROUNDED
 from depth_retrofit_ros.training.urgt import CONSISTENCY, GRIDMIX, NORMALS, angles, shapes, urgt_losses
 from test.training.told import ramp, window
@@ -50,7 +51,7 @@ def facing(angle: Tensor) -> Tensor:
     return torch.stack((angle.sin(), angle * 0, -angle.cos()))
 
 
-def losses_of(change: Tensor, turned: float = 0.0) -> dict[str, Tensor]:
+def losses_of(change: Tensor, turned: float = 0.0) -> Losses:
     return urgt_losses(Told(change, turned), [window(WANTED)])
 
 

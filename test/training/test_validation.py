@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from depth_retrofit_ros.training.loop import Losses
 from depth_retrofit_ros.training.validation import validated
 
 
 def test_means_and_what_is_left() -> None:
     weight = torch.ones((), requires_grad=True)
 
-    def losses(index: int) -> Losses:
+    def losses(index: int) -> dict[str, torch.Tensor]:
         assert not torch.is_grad_enabled()
         return {name: weight * value for name, value in (("total", 3.0), ("error", 1.0 + index), ("coarse", 4.0 * (1 + index)))}
 

@@ -117,3 +117,14 @@ def test_a_share_of_each_batch_is_taught(tmp_path: Path) -> None:
             assert int(batch.taught.sum()) == expected
             assert torch.equal(batch.log_depth.isnan().flatten(1).all(1), batch.taught)
     assert int(CoarseViews(rendered, [], 0.25, 8, 0, CPU)(0).taught.sum()) == 0
+
+
+def test_which_view_comes_first_does_not_depend_on_the_aspect() -> None:
+    """Of as many views as there are aspects: had both one stream, each aspect would always bring its own."""
+    image, depth = np.zeros((96, 96, 3), np.uint8), np.zeros((96, 96), np.float16)
+    views = CoarseViews([View(image, depth + 100 * n, 100.0) for n in range(len(ASPECTS))], [], 0.0, 1, 3, CPU)
+    found: dict[tuple[int, ...], set[int]] = {}
+    for step in range(150):
+        (drawn,) = views.draw(step, shrink=4)
+        found.setdefault(drawn.log_depth.shape, set()).add(round(float(drawn.log_depth.mean()) / 100))
+    assert len(found) == 3 and all(len(numbers) == len(ASPECTS) for numbers in found.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.sparse.backends.registry import BACKENDS, SparseBackend, is_installed, load_backend
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training.crops import CropSample
-from depth_retrofit_ros.training.loop import Loop, LoopSpec
+from depth_retrofit_ros.training.loop import At, Loop, LoopSpec
+from depth_retrofit_ros.training.losses import Losses
 from depth_retrofit_ros.training.refiner import refiner_losses
 from test.sparse.backends.conformance import check_operations, check_unet
 from test.sparse.backends.dense_library import DenseLibrary
@@ -86,13 +87,14 @@ def train(out: Path, crops: list[CropSample], backend: SparseBackend | None, ste
     torch.manual_seed(3)
     losses: list[dict[str, float]] = []
 
-    def step(network: torch.nn.Module, index: int, progress: float) -> dict[str, torch.Tensor]:
+    def learn(network: torch.nn.Module, samples: Sequence[CropSample], at: At) -> Losses:
         assert isinstance(network, RefinerNet)
-        found = refiner_losses(network, crops, backend)
+        found = refiner_losses(network, samples, backend)
         losses.append({name: float(value.detach()) for name, value in found.items()})
         return found
 
-    Loop(RefinerNet((8, 12, 16)), LoopSpec(steps, len(crops), 3e-3, 0, out, torch.device("cpu"))).run(step, lambda net: {}, steps)
+    loop = Loop(RefinerNet((8, 12, 16)), LoopSpec(steps, len(crops), 3e-3, 0, out, torch.device("cpu")))
+    loop.run(lambda step, progress: crops, learn, lambda net: {}, steps)
     return losses
 
 
