@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from statistics import fmean
 
 import pytest
 
@@ -31,4 +32,6 @@ def test_the_losses_are_those_of_one_process() -> None:
     for step, value in one["total"].items():
         found = abs(other["total"][step] - value) / value
         assert found < TOLERANCE and found == pytest.approx(FIGURES["relative_difference_of_total"][step], rel=0.06)
-    assert one["total"][str(FIGURES["steps"])] < 0.95 * one["total"]["50"] and one["val_left"][str(FIGURES["steps"])] < 0.95
+    totals = list(one["total"].values())  # each of other crops: a third of them tells more than one
+    third = len(totals) // 3
+    assert fmean(totals[-third:]) < 0.95 * fmean(totals[:third]) and one["val_left"][str(FIGURES["steps"])] < 0.95
