@@ -27,7 +27,8 @@ from typing import Any
 
 from depth_retrofit_ros.evaluation.report.summary import machine
 
-MODEL = ("--model", "compact", "--device", "cpu", "--threads", "1", "--coarse-engine", "eager", "--part", "0.5")
+MODEL = ("--model", "compact", "--device", "cpu", "--threads", "1", "--coarse-engine", "eager")
+PARTS = ("--part", "0.5")  # where there are bags among the inputs
 PATIENCE_S = 1800.0
 
 
@@ -67,7 +68,7 @@ class Shows:
     def local(self, workers: int) -> dict[str, Any]:
         """All of it by workers of this machine."""
         out = self.fresh(f"local_{workers}")
-        return self.ended(self.start([str(self.inputs)], str(out), "--workers", str(workers)), out)
+        return self.ended(self.start([str(self.inputs)], str(out), *PARTS, "--workers", str(workers)), out)
 
     def ray(self) -> dict[str, Any]:
         """Two raylets on this machine, of which one is killed when a third is done."""
@@ -81,7 +82,7 @@ class Shows:
         second = cluster.add_node(num_cpus=1, num_gpus=0)
         try:
             out = self.fresh("ray")
-            run = self.start([str(self.inputs)], str(out), "--on", "ray", "--workers", "2", RAY_ADDRESS=cluster.address)
+            run = self.start([str(self.inputs)], str(out), *PARTS, "--on", "ray", "--workers", "2", RAY_ADDRESS=cluster.address)
             before = self._wait_for(out, self._expected() // 3, run)
             cluster.remove_node(second, allow_graceful=False)
             return self.ended(run, out) | {"sealed_before_the_node_died": before}
@@ -91,12 +92,12 @@ class Shows:
     def killed(self) -> dict[str, Any]:
         """SIGKILL of the driver when a third is done, and ``--resume``: what was sealed before is not touched."""
         out = self.fresh("killed")
-        run = self.start([str(self.inputs)], str(out), "--workers", "2")
+        run = self.start([str(self.inputs)], str(out), *PARTS, "--workers", "2")
         self._wait_for(out, self._expected() // 3, run)
         run.send_signal(signal.SIGKILL)
         run.wait()
         before = self._settled(out)
-        told = self.ended(self.start([str(self.inputs)], str(out), "--workers", "2", "--resume"), out)
+        told = self.ended(self.start([str(self.inputs)], str(out), *PARTS, "--workers", "2", "--resume"), out)
         after = {path: path.stat().st_mtime_ns for path in (out / "items").glob("*.json")}
         return told | {"sealed_before": len(before), "of_these_done_again": sum(after[path] != at for path, at in before.items())}
 
@@ -149,12 +150,12 @@ class Shows:
             address = f"sftp://{user()}:secret@127.0.0.1:{line.port}"
             given = [f"{address}{self.inputs}/images/image_00[0-2]?.jpg", f"{address}{self.inputs}/bag_00"]
             environment = {"HOME": str(home), "DEPTH_RETROFIT_KNOWN_HOSTS": str(known_hosts(folder, line.port))}
-            told = self.ended(self.start(given, f"{address}{out}", "--workers", "2", **environment), out)
+            told = self.ended(self.start(given, f"{address}{out}", *PARTS, "--workers", "2", **environment), out)
             texts = [path.read_text() for path in out.rglob("*.json*")]
             told |= {"connections": line.connections, "cuts": 6, "secret_in_any_text": any("secret" in text for text in texts)}
         here = self.fresh("not_sftp")
         local = self.ended(
-            self.start([str(self.inputs / "images" / "image_00[0-2]?.jpg"), str(self.inputs / "bag_00")], str(here)), here
+            self.start([str(self.inputs / "images" / "image_00[0-2]?.jpg"), str(self.inputs / "bag_00")], str(here), *PARTS), here
         )
         return told | {"same_as_local": contents(out) == contents(here) and local["done"] == told["done"]}
 

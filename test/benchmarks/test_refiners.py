@@ -135,7 +135,7 @@ def test_the_paper_s_refiner_is_measured_within_its_preset(
     frames: tuple[str, str, str],
 ) -> None:
     """On maps with features of a model that it is calibrated for; on others the table says nothing."""
-    out, checkpoint = tmp_path / "refiners.json", paper_checkpoint(tmp_path / "paper.safetensors", compact=0.9)
+    out, checkpoint = tmp_path / "refiners.json", paper_checkpoint(tmp_path / "paper.safetensors", compact=0.7)
     sets = ["--set", *frames, "--set", "live", frames[1], "compact"]
     parts = ["accuracy", "flicker", "predicted"]
     assert run(script, monkeypatch, f"paper={checkpoint}", "--json", out, *sets, "--parts", *parts) == 0

@@ -91,7 +91,7 @@ def test_memory_that_runs_out_in_one_decoder_costs_that_photo_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = [write_photo(tmp_path / f"{name}.png") for name in "ab"]
-    monkeypatch.setattr("depth_retrofit_ros.io.photos.read_photo", short_for("a.png", read_photo))
+    monkeypatch.setattr("depth_retrofit_ros.batch.photos.read_photo", short_for("a.png", read_photo))
     out = tmp_path / "out"
     assert cli.main(["image", *map(str, photos), "--out", str(out), "--hfov", "60"]) == 1
     assert error_line(capsys).endswith("a.png does not fit into memory: scale it down")

@@ -41,7 +41,7 @@ def test_a_near_thing_out_of_focus_spreads_over_what_is_behind_and_a_far_one_doe
     near[:, :40], far[:, :40] = -5.0, 5.0
     far[:, 40:] = 0.0
     spread = defocused(linear, np.where(near < 0, near, 0.0))  # bright and near, before a dark wall in focus
-    assert spread[30, 42, 0] > 0.15 and spread[30, 48, 0] == 0
+    assert spread[30, 42, 0] > 0.15 and abs(spread[30, 48, 0]) < 1e-6
     kept = defocused(linear, far)  # bright and far, behind a dark thing in focus
     np.testing.assert_allclose(kept[30, 41:, 0], 0, atol=1e-6)
     np.testing.assert_allclose(kept[30, :39, 0], 1, atol=1e-3)
