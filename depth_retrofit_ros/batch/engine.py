@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from depth_retrofit_ros.batch.uris import without_user
 from depth_retrofit_ros.device.faults import is_device_fault, is_out_of_memory
-from depth_retrofit_ros.errors import DepthRetrofitError, NoRoomError, StorageError
+from depth_retrofit_ros.errors import DepthRetrofitError, NoRoomError, SetupError, StorageError
 
 Kind = Literal["done", "failed", "again", "lost", "stop"]
 """done; failed: another try would fail as well; again: another one may succeed; lost: the worker ended; stop: nor can any
@@ -134,6 +134,50 @@ class FalseStarts:
             raise error
         self._remarks.append(f"one worker less: {error}")
         return False
+
+
+class Pool:
+    """What the engines have in common: where tasks are, what has become of them, and which workers are started again."""
+
+    def __init__(self, job: Job, workers: Workers) -> None:
+        self._job, self._settings = job, workers
+        self._rooms = Rooms()
+        self.remarks: list[str] = []
+        self._false_starts = FalseStarts(workers.count, self.remarks)
+        self._came: list[Outcome] = []
+
+    def has_room(self, ahead: bool, alone: bool) -> bool:
+        """See ``Engine``."""
+        return self._rooms.free(ahead, alone) is not None
+
+    def wait(self, timeout_s: float) -> list[Outcome]:
+        """See ``Engine``."""
+        if not self._came:
+            self._listen(timeout_s)
+        came, self._came = self._came, []
+        return came
+
+    def _listen(self, timeout_s: float) -> None:
+        """Put what has become of tasks into ``_came``."""
+        raise NotImplementedError
+
+    def _place(self, key: str, ahead: bool, alone: bool) -> int:
+        """The worker that this task now goes to."""
+        worker = self._rooms.free(ahead, alone)
+        assert worker is not None
+        self._rooms.put(worker, key, alone)
+        return worker
+
+    def _lose(self, worker: int, reason: str, was_ready: bool, error: DepthRetrofitError | None) -> bool:
+        """Of one that ended: its tasks are lost. Returns whether it is started again. error: why it could not begin, where it says
+        so. Raises SetupError or that error: see ``FalseStarts``."""
+        self._came += [Outcome(key, "lost", reason) for key in self._rooms.close(worker)]
+        if was_ready:
+            return True
+        if error is not None:
+            return self._false_starts.refused(worker, error)
+        told = f"workers end before they are ready ({reason}): give fewer --workers, or a smaller model"
+        return self._false_starts.ended(worker, SetupError(told))
 
 
 class Servant:

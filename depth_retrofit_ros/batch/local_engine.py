@@ -8,7 +8,6 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from depth_retrofit_ros.batch.engine import ARENAS, THREADS, FalseStarts, Job, Outcome, Rooms, Servant, Workers
+from depth_retrofit_ros.batch.engine import ARENAS, THREADS, Job, Outcome, Pool, Servant, Workers
 from depth_retrofit_ros.batch.uris import without_user
 from depth_retrofit_ros.errors import DepthRetrofitError, SetupError
 
@@ -25,19 +24,15 @@ _END_S = 5.0  # that a worker has to end by itself
 _READY = "ready"
 
 
-class LocalEngine:
+class LocalEngine(Pool):
     """See ``Engine``. A worker that ends is replaced; what it had is lost, and one line of what it said last is the reason."""
 
     def __init__(self, job: Job, workers: Workers) -> None:
+        super().__init__(job, workers)
         devices = f", {workers.gpus:g} GPU each" if workers.gpus else ""
         self.described = f"{workers.count} local worker{'s' if workers.count > 1 else ''}, {workers.threads} threads each{devices}"
-        self._job, self._settings = job, workers
         self._context = multiprocessing.get_context("spawn")
         self._slots: dict[int, _Slot] = {}
-        self._rooms = Rooms()
-        self.remarks: list[str] = []
-        self._false_starts = FalseStarts(workers.count, self.remarks)
-        self._came: deque[Outcome] = deque()
         self._logs = tempfile.TemporaryDirectory(prefix="depth_retrofit_workers_")
 
     def __enter__(self) -> LocalEngine:
@@ -66,22 +61,10 @@ class LocalEngine:
     def workers(self) -> int:
         return len(self._slots)
 
-    def has_room(self, ahead: bool, alone: bool) -> bool:
-        return self._rooms.free(ahead, alone) is not None
-
     def submit(self, key: str, task: Any, ahead: bool, alone: bool) -> None:
-        worker = self._rooms.free(ahead, alone)
-        assert worker is not None
-        self._rooms.put(worker, key, alone)
+        worker = self._place(key, ahead, alone)
         with suppress(OSError):  # one that has just ended: its tasks are told lost
             self._slots[worker].connection.send((key, task))
-
-    def wait(self, timeout_s: float) -> list[Outcome]:
-        if not self._came:
-            self._listen(timeout_s)
-        came = list(self._came)
-        self._came.clear()
-        return came
 
     def _listen(self, timeout_s: float) -> None:
         numbers = {slot.connection: number for number, slot in self._slots.items()}
@@ -117,15 +100,7 @@ class LocalEngine:
             slot.process.kill()
             slot.process.join()
         reason = _ended(slot.process.exitcode, _last_line(slot.log))
-        self._came += [Outcome(key, "lost", reason) for key in self._rooms.close(number)]
-        if slot.ready:
-            again = True
-        elif error is not None:
-            again = self._false_starts.refused(number, error)
-        else:
-            told = f"workers end before they are ready ({reason}): give fewer --workers, or a smaller model"
-            again = self._false_starts.ended(number, SetupError(told))
-        if again:
+        if self._lose(number, reason, slot.ready, error):
             self._start(number)
 
     def _start(self, number: int) -> None:

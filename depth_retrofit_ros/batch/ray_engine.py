@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from depth_retrofit_ros.batch.engine import ARENAS, THREADS, FalseStarts, Job, Outcome, Rooms, Servant, Workers
+from depth_retrofit_ros.batch.engine import ARENAS, THREADS, FalseStarts, Job, Outcome, Pool, Servant, Workers
 from depth_retrofit_ros.batch.uris import without_user
 from depth_retrofit_ros.errors import DepthRetrofitError, SetupError
 
@@ -30,22 +30,18 @@ def cluster() -> str | None:
     return os.environ.get(ADDRESS) or None
 
 
-class RayEngine:
+class RayEngine(Pool):
     """See ``Engine``. workers: of a count of 0, as many as the cluster has room for. address: ``ray://HOST:PORT``; None for the
     cluster that ``RAY_ADDRESS`` names or, without, one of our own."""
 
     def __init__(self, job: Job, workers: Workers, address: str | None) -> None:
         if find_spec("ray") is None:
             raise SetupError("--on ray needs ray: pip install 'depth_retrofit_ros[ray]', on every machine of the cluster")
+        super().__init__(job, workers)
         self._given = address or cluster()
         self._where = self._given or "a cluster of its own on this machine"
-        self._job, self._settings = job, workers
-        self._rooms = Rooms()
         self._actors: dict[int, Any] = {}
         self._refs: dict[Any, tuple[int, str]] = {}  # what a reply is awaited for: worker and task; an empty task: that it is ready
-        self.remarks: list[str] = []
-        self._false_starts = FalseStarts(workers.count, self.remarks)
-        self._came: list[Outcome] = []
 
     def __enter__(self) -> RayEngine:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -107,21 +103,10 @@ class RayEngine:
     def workers(self) -> int:
         return len(self._actors)
 
-    def has_room(self, ahead: bool, alone: bool) -> bool:
-        return self._rooms.free(ahead, alone) is not None
-
     def submit(self, key: str, task: Any, ahead: bool, alone: bool) -> None:
-        worker = self._rooms.free(ahead, alone)
-        assert worker is not None
-        self._rooms.put(worker, key, alone)
+        worker = self._place(key, ahead, alone)
         with _connected():
             self._refs[self._actors[worker].run.remote(key, task)] = (worker, key)
-
-    def wait(self, timeout_s: float) -> list[Outcome]:
-        if not self._came:
-            self._listen(timeout_s)
-        came, self._came = self._came, []
-        return came
 
     def _listen(self, timeout_s: float) -> None:
         import ray
@@ -175,15 +160,7 @@ class RayEngine:
         was_ready = worker in self._rooms
         ray.kill(self._actors.pop(worker))
         self._refs = {ref: held for ref, held in self._refs.items() if held[0] != worker}
-        self._came += [Outcome(lost, "lost", reason) for lost in self._rooms.close(worker)]
-        if was_ready:
-            again = True
-        elif error is not None:
-            again = self._false_starts.refused(worker, error)
-        else:
-            told = f"workers end before they are ready ({reason}): give fewer --workers, or a smaller model"
-            again = self._false_starts.ended(worker, SetupError(told))
-        if again:
+        if self._lose(worker, reason, was_ready, error):
             self._start(worker)
 
     def _start(self, number: int) -> None:

@@ -14,7 +14,7 @@ from depth_retrofit_ros.ros.replay.output_bag import OutputBag
 from depth_retrofit_ros.ros.replay.replay import Replay, Say
 from depth_retrofit_ros.ros.replay.shared_parts import MergedParts, PartTask
 
-PART_S = 10.0
+PART_S = 10.0  # of a recording; batch's own parts are longer, see ``defaults``
 FOLDER = "parts"
 
 

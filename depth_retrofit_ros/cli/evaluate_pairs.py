@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from depth_retrofit_ros.cli.coarse_maps import read_coarse_map
-from depth_retrofit_ros.cli.options import chosen_preset
+from depth_retrofit_ros.cli.options import chosen_coarse, chosen_preset
 
 if TYPE_CHECKING:
     from depth_retrofit_ros.coarse.base import CoarseModel
@@ -128,7 +128,7 @@ class CoarseSource:
     def load(self) -> None:
         """The model, where there is one. Raises ModelError, WeightsError."""
         if not self._args.coarse:
-            self._model = _load(self._args)
+            self._model = chosen_coarse(self._args)
 
     def __call__(self, pair: Pair) -> CoarseModel:
         """Raises DatasetError for a file that is missing or not a coarse map."""
@@ -150,17 +150,3 @@ class CoarseSource:
         if is_resizable(self._model):
             return {}
         return {"equal_time": f"not applicable: the input size of {self.name} is fixed"}
-
-
-def _load(args: argparse.Namespace) -> CoarseModel:
-    from depth_retrofit_ros.coarse.registry import load_coarse
-
-    return load_coarse(
-        args.model,
-        weights=args.weights,
-        device=args.device,
-        size=args.coarse_size,
-        allow_download=args.allow_download,
-        engine=args.coarse_engine,
-        precision=args.coarse_precision,
-    )

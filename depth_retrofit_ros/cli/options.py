@@ -16,6 +16,7 @@ from depth_retrofit_ros.selection.names import SELECTORS
 if TYPE_CHECKING:
     from depth_retrofit_ros.batch.engine import Engine
     from depth_retrofit_ros.batch.given_camera import GivenCamera
+    from depth_retrofit_ros.coarse.base import CoarseModel
     from depth_retrofit_ros.presets import Preset
 
 _Number = TypeVar("_Number", int, float)
@@ -67,6 +68,21 @@ def add_model_options(parser: argparse.ArgumentParser, defaults: bool = True, mo
         "auto",
         "type of the refiner's convolutions; auto: the fastest that the sparse backend is good for on this machine",
         choices=("auto", *PRECISIONS),
+    )
+
+
+def chosen_coarse(args: argparse.Namespace) -> CoarseModel:
+    """The coarse model that the options name, alone. Raises ModelError, WeightsError."""
+    from depth_retrofit_ros.coarse.registry import load_coarse
+
+    return load_coarse(
+        args.model,
+        weights=args.weights,
+        device=args.device,
+        size=args.coarse_size,
+        allow_download=args.allow_download,
+        engine=args.coarse_engine,
+        precision=args.coarse_precision,
     )
 
 

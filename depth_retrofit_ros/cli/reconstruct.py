@@ -8,7 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depth_retrofit_ros.cli.options import add_model_options, check_coarse_options, chosen_preset, positive_int, share
+from depth_retrofit_ros.cli.options import (
+    add_model_options,
+    check_coarse_options,
+    chosen_coarse,
+    chosen_preset,
+    positive_int,
+    share,
+)
 from depth_retrofit_ros.errors import DatasetError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -112,7 +119,6 @@ def _read(file: Path) -> np.ndarray:
 def _load(args: argparse.Namespace) -> MultiViewModel:
     """The model, or what is stored of one. Raises DepthRetrofitError."""
     from depth_retrofit_ros.coarse.auto import AUTO
-    from depth_retrofit_ros.coarse.registry import load_coarse
     from depth_retrofit_ros.coarse.stored_views import StoredViews
     from depth_retrofit_ros.coarse.views import MultiViewModel
     from depth_retrofit_ros.device.choice import pick_device
@@ -131,15 +137,7 @@ def _load(args: argparse.Namespace) -> MultiViewModel:
             raise
     if args.model == AUTO:
         raise ModelError("auto takes models of one view: name one of several, such as vggt, or give --coarse")
-    model = load_coarse(
-        args.model,
-        weights=args.weights,
-        device=args.device,
-        size=args.coarse_size,
-        allow_download=args.allow_download,
-        engine=args.coarse_engine,
-        precision=args.coarse_precision,
-    )
+    model = chosen_coarse(args)
     if not isinstance(model, MultiViewModel):
         raise ModelError(f"{args.model} sees one image at a time: choose a model of several views, such as vggt, or give --coarse")
     return model
