@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -35,10 +36,17 @@ def read_sources(package: Path) -> dict[str, str]:
 
 def imports_of(sources: Mapping[str, str]) -> list[Import]:
     """Of all modules. ``from package import module`` counts as the module, a registry's loader string as a later import of it."""
-    return [found for module, text in sources.items() for found in _walk(module, ast.parse(text), sources, True, False)]
+    known = frozenset(sources)
+    return [found for module, text in sources.items() for found in _of_one(module, text, known)]
 
 
-def _walk(module: str, node: ast.AST, known: Mapping[str, str], at_load: bool, type_only: bool) -> Iterator[Import]:
+@functools.cache
+def _of_one(module: str, text: str, known: frozenset[str]) -> tuple[Import, ...]:
+    """Once, of the hundreds that a planted fault leaves as they are."""
+    return tuple(_walk(module, ast.parse(text), known, True, False))
+
+
+def _walk(module: str, node: ast.AST, known: frozenset[str], at_load: bool, type_only: bool) -> Iterator[Import]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from (Import(module, alias.name, at_load, type_only) for alias in child.names)

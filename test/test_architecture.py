@@ -124,8 +124,9 @@ def optional_at_load(sources: dict[str, str], imports: list[Import]) -> list[str
         if found.name.split(".")[0] not in allowed and not ROS_PACKAGES.fullmatch(found.name.split(".")[0])
     }
     told = [f"{module} imports something optional at load time" for module in sorted(needing - ADAPTERS)]
+    graph = edges(loaded)
     for module in sorted(sources):
-        through = reachable({module}, edges(loaded)) & ADAPTERS
+        through = reachable({module}, graph) & ADAPTERS
         if through and module not in ADAPTERS:
             told.append(f"{module} loads {', '.join(sorted(through))}")
     return told

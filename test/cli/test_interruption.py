@@ -37,11 +37,19 @@ MOMENTS: dict[str, Callable[[subprocess.Popen[bytes], Path], bool]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """More than are done before the signal comes."""
+    folder = tmp_path_factory.mktemp("photos")
+    return [write_photo(folder / f"{name}.png", 900, 1200) for name in range(30)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", TOLD)
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_command_says_in_one_line_that_it_was_interrupted(tmp_path: Path, moment: str, number: signal.Signals) -> None:
-    photos = [write_photo(tmp_path / f"{name}.png", 900, 1200) for name in range(30)]
+def test_a_command_says_in_one_line_that_it_was_interrupted(
+    photos: list[Path], tmp_path: Path, moment: str, number: signal.Signals
+) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
     command = [*COMMAND, "image", *map(str, photos), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

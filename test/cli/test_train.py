@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +55,20 @@ def train(target: str, folder: Path, out: Path, *more: str) -> int:
     return main(["train", target, "--pool", str(folder), "--out", str(out), *small, *more])
 
 
-def test_refiner(pool_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train("refiner", pool_folder, tmp_path, "--coarse", "--widths", "4", "8") == 0
-    assert "train scenes 2/2" in capsys.readouterr().out
-    assert load_sparse_refiner(tmp_path / "refiner.safetensors", CPU).network.widths == (4, 8)
-    card = (tmp_path / "refiner.md").read_text()
+@pytest.fixture(scope="module")
+def first_refiner(pool_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of one, and what its training said on standard output."""
+    out, said = tmp_path_factory.mktemp("refiner"), io.StringIO()
+    with redirect_stdout(said):
+        assert train("refiner", pool_folder, out, "--coarse", "--widths", "4", "8") == 0
+    return out, said.getvalue()
+
+
+def test_refiner(pool_folder: Path, first_refiner: tuple[Path, str]) -> None:
+    out, said = first_refiner
+    assert "train scenes 2/2" in said
+    assert load_sparse_refiner(out / "refiner.safetensors", CPU).network.widths == (4, 8)
+    card = (out / "refiner.md").read_text()
     assert "trained 2 steps" in card and "| val_left |" in card and "seed 900" in card
     for option in ("--scenes 2", "--steps 2", "--batch 1", "--rate 0.0015", "--widths 4 8", "--blocks 1", "--engine torch"):
         assert option in card  # its command trains the same again
@@ -134,19 +145,16 @@ def test_paper_and_going_on_from_it(pool_folder: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, before[name], atol=1e-3, rtol=1e-2)
 
 
-def test_refiner_from_a_checkpoint(pool_folder: Path, tmp_path: Path) -> None:
+def test_refiner_from_a_checkpoint(pool_folder: Path, first_refiner: tuple[Path, str], tmp_path: Path) -> None:
     """It begins with those weights and their shape, whatever --widths says; the card tells from where."""
-    assert train("refiner", pool_folder, tmp_path / "first", "--coarse", "--widths", "4", "8") == 0
-    start = tmp_path / "first" / "refiner.safetensors"
-    assert (
-        train("refiner", pool_folder, tmp_path / "next", "--coarse", "--start", str(start), "--rate", "1e-9", "--crops", "1") == 0
-    )
-    before, after = (load_sparse_refiner(path, CPU).network for path in (start, tmp_path / "next" / "refiner.safetensors"))
+    start = first_refiner[0] / "refiner.safetensors"
+    assert train("refiner", pool_folder, tmp_path, "--coarse", "--start", str(start), "--rate", "1e-9", "--crops", "1") == 0
+    before, after = (load_sparse_refiner(path, CPU).network for path in (start, tmp_path / "refiner.safetensors"))
     assert after.widths == (4, 8)
     for name, tensor in after.state_dict().items():
         if tensor.is_floating_point() and "running" not in name:
             torch.testing.assert_close(tensor, before.state_dict()[name], atol=1e-5, rtol=1e-3)
-    card = (tmp_path / "next" / "refiner.md").read_text()
+    card = (tmp_path / "refiner.md").read_text()
     assert "--start refiner.safetensors" in card and "--crops 1" in card and "--widths" not in card
     assert (pool_folder / "0001_000000_1_v2.npz").exists()
 

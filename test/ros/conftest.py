@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from depth_retrofit_ros.ros.health import throttled_log
+from depth_retrofit_ros.ros.node import node as node_module
 from depth_retrofit_ros.ros.transport.dds_profile import missing_variables
 from test.ros.graph import Graph
 
@@ -24,6 +25,12 @@ def log_clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     clock = SimpleNamespace(now_s=100.0)
     monkeypatch.setattr(throttled_log, "time", SimpleNamespace(monotonic=lambda: clock.now_s))
     return clock
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that is made from here on looks at its graph, and reports, twenty times a second: for tests that wait for reports."""
+    monkeypatch.setattr(node_module, "REPORT_S", 0.05)
 
 
 @pytest.fixture

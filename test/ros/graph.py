@@ -88,14 +88,21 @@ class Graph:
         self._clients: dict[str, Any] = {}
         self._logged: dict[Node, list[str]] = {}
         self.client = self.add(Node("client", context=self.context))
-        self._thread = threading.Thread(target=self.executor.spin, name="spin")
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name="spin")
         self._thread.start()
         return self
 
+    def _spin(self) -> None:
+        while self.context.ok() and not self._ended.is_set():
+            self.executor.spin_once()
+
     def __exit__(self, *exception: object) -> None:
-        self.executor.shutdown()
+        self._ended.set()
+        self.executor.create_task(lambda: None)  # wakes it
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive(), "a callback never returned"
+        self.executor.shutdown()  # not before: rclpy's executor trips over its own end where it takes up a callback meanwhile
         for node in self.nodes:
             node.destroy_node()
             # rclpy leaves a lifecycle's own services on the graph until the garbage is collected: later tests would find them.

@@ -40,12 +40,12 @@ def environment() -> dict[str, str]:
     return here | {**same_imports(), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}  # names of hosts may not resolve
 
 
-def train(processes: int, pool: Path, *trainings: str) -> str:
-    """One after the other, in processes of torchrun or in one; what was said where they failed."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node"]
-    launcher = [*launcher, str(processes)] if processes > 1 else []
-    words = [*launcher, "-m", "test.training.together", str(pool), *trainings]
-    done = run_python(*words, env=environment(), patience_s=5 * PATIENCE_S)
+def train(pool: Path, *trainings: str) -> str:
+    """One after the other, in two processes of torchrun; what was said where they failed."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
+    done = run_python(
+        *launcher, "-m", "test.training.together", str(pool), *trainings, env=environment(), patience_s=5 * PATIENCE_S
+    )
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
@@ -105,7 +105,7 @@ STEPS, PLAIN_STEPS = 2, 50
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each training in folders KIND_1, of one process, and KIND_2, of two; and some of the small network that were stopped: all in
-    as few processes as can be, which take longer to start than to train."""
+    the same two processes, which take longer to start than to train."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "pool").mkdir()
     write_samples(folder / "pool", 3)
@@ -114,17 +114,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir(parents=True, exist_ok=True)
         return ",".join((kind, str(folder / name), str(steps), str(batch), *more))
 
-    apart = [of("plain", "apart", 16, 4, "apart", *more) for more in (("stop=8",), ("resume",))]
     for rank in ("0", "1"):
-        (folder / "apart" / rank).mkdir()
-    changing = [of("plain", "changing", PLAIN_STEPS, 5, *more) for more in (("stop=20",), ("resume", "stop=40"), ("resume",))]
-    one = [of(kind, f"{kind}_1", STEPS, batch) for kind, (batch, _) in KINDS.items()]
-    one += [of("plain", "plain_1", PLAIN_STEPS, 5), of("plain", "alone", 16, 4), of("plain", "other", 16, 2, "stop=8")]
+        (folder / "apart" / rank).mkdir(parents=True)
+    one = [of(kind, f"{kind}_1", STEPS, batch, "alone") for kind, (batch, _) in KINDS.items()]
     two = [of(kind, f"{kind}_2", STEPS, batch, f"accumulate={parts}") for kind, (batch, parts) in KINDS.items()]
-    assert not train(2, folder / "pool", *two, of("plain", "plain_2", PLAIN_STEPS, 5), changing[0], apart[0])
-    assert not train(1, folder / "pool", *one, changing[1])
-    (folder / "apart" / "1" / "state.pt").write_bytes((folder / "other" / "state.pt").read_bytes())
-    assert not train(2, folder / "pool", changing[2], apart[1])
+    plain = [of("plain", "plain_1", PLAIN_STEPS, 5, "alone"), of("plain", "plain_2", PLAIN_STEPS, 5)]
+    changes = (("stop=20",), ("resume", "stop=40", "alone"), ("resume",))
+    changing = [of("plain", "changing", PLAIN_STEPS, 5, *more) for more in changes]
+    apart = [
+        of("plain", "alone", 16, 4, "alone"),
+        of("plain", "apart", 16, 4, "apart", "stop=8"),
+        of("plain", "apart/1", 16, 2, "alone", "stop=8"),  # of another training, where the second process has its folder
+        of("plain", "apart", 16, 4, "apart", "resume"),
+    ]
+    assert not train(folder / "pool", *one, *two, *plain, *changing, *apart)
     return folder
 
 
@@ -218,7 +221,7 @@ def test_one_that_is_killed_ends_the_others(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_torchrun_ends_the_others_and_they_say_why(tmp_path: Path) -> None:
     """It terminates them before they would have ended by themselves."""
-    said = train(2, tmp_path, f"plain,{tmp_path},9,2,fail=3")
+    said = train(tmp_path, f"plain,{tmp_path},9,2,fail=3")
     assert "another process of this training has failed, process 1: the second process cannot go on: see to it\n" in said
 
 

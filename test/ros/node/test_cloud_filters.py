@@ -96,6 +96,7 @@ def test_a_frame_that_cannot_be_reached_costs_the_cloud_alone_and_is_told(graph:
     wait_until(lambda: len(clouds) == 2, "the cloud")
 
 
+@pytest.mark.usefixtures("often")
 def test_a_frame_of_which_only_the_cloud_is_asked_for_counts_as_failed_where_there_is_none(graph: Graph) -> None:
     node = graph.depth_node(SlantedWall(), crop_box=[0.0, -1.0, 0.0, 3.0, 1.0, 2.0], crop_frame="nowhere")
     clouds, reports = graph.listen(PointCloud2, f"{NODE}/points"), graph.listen(DiagnosticArray, "/diagnostics")

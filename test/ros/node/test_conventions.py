@@ -161,6 +161,7 @@ def test_relative_depth_is_never_millimetres(graph: Graph) -> None:
     assert not raws
 
 
+@pytest.mark.usefixtures("often")
 def test_diagnostics_come_although_the_simulated_clock_stands_still(graph: Graph) -> None:
     node = graph.depth_node(SlantedWall(), use_sim_time=True)
     reports = graph.listen(DiagnosticArray, "/diagnostics")

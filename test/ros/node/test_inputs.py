@@ -24,6 +24,7 @@ from test.ros.graph import NODE, Graph, SlantedWall, image_message, info_message
 from test.ros.node.test_alignment import FORWARD_LEFT_UP, sparse_points, wall
 
 
+@pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("told", [True, False], ids=["matched events", "polled, as on Humble"])
 def test_the_image_is_subscribed_only_while_somebody_listens(graph: Graph, monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
     monkeypatch.setattr(lazy_input, "LINGER_S", 0.1)

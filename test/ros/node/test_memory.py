@@ -37,17 +37,27 @@ print(json.dumps(memory_mb))
 """
 
 
+def readings(model: str, rounds: int) -> list[float]:
+    """The memory after each round, MB."""
+    done = run_python("-c", ROUNDS, model, str(rounds), env={**os.environ, **same_imports()})
+    assert done.returncode == 0, done.stderr[-2000:]
+    memory_mb: list[float] = json.loads(done.stdout.splitlines()[-1])
+    assert len(memory_mb) == rounds
+    return memory_mb
+
+
+@pytest.fixture(scope="module")
+def compiled() -> None:
+    """A life beforehand in another process, with all kernels of the next: whoever compiles holds up to 100 MB that the allocator
+    gives back when it likes."""
+    readings("compact", 1)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(("model", "rounds"), [("light", 50), ("compact", 6)])
 def test_rounds_of_configure_and_cleanup_do_not_grow(model: str, rounds: int) -> None:
-    environment = {**os.environ, **same_imports()}
-    # A life beforehand in another process: whoever compiles kernels holds up to 100 MB that the allocator gives back when it likes.
-    first = run_python("-c", ROUNDS, model, "1", env=environment)
-    assert first.returncode == 0, first.stderr[-2000:]
-    done = run_python("-c", ROUNDS, model, str(rounds), env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    memory_mb = json.loads(done.stdout.splitlines()[-1])
-    assert len(memory_mb) == rounds
+    memory_mb = readings(model, rounds)
     # The heap has its size after the first lives.
     assert repeated_growth(memory_mb[rounds // 3 :]) < GROWTH_MB, memory_mb
 

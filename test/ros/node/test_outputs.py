@@ -237,6 +237,7 @@ def test_the_size_may_change_mid_stream(graph: Graph) -> None:
     assert [m.header.stamp.sec for m in depths] == [1, 2, 3, 4]
 
 
+@pytest.mark.usefixtures("often")
 def test_without_listeners_nothing_is_computed_and_each_output_costs_only_its_listeners(graph: Graph) -> None:
     wall = SlantedWall()
     node = graph.depth_node(wall, lazy=False)

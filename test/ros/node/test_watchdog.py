@@ -47,6 +47,7 @@ def hung(graph: Graph, wall: SlantedWall) -> None:
     repeat_until(lambda: images.publish(image_message()), lambda: wall.calls > calls, "the model to be busy")
 
 
+@pytest.mark.usefixtures("often")
 def test_an_image_that_does_not_end_is_an_error_with_the_reason_and_its_end_ends_that(graph: Graph) -> None:
     wall = SlantedWall()
     node = graph.depth_node(wall, patience_s=1.0, first_s=1.0)
@@ -61,6 +62,7 @@ def test_an_image_that_does_not_end_is_an_error_with_the_reason_and_its_end_ends
     wait_until(lambda: status(reports[-1], "pipeline").level == DiagnosticStatus.OK, "the end of it")
 
 
+@pytest.mark.usefixtures("often")
 def test_a_first_image_whose_kernels_are_compiled_is_a_warning_and_no_hang(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Retrofit, "compiles_for_size", property(lambda self: True))  # as on CUDA
     wall = SlantedWall()
@@ -75,6 +77,7 @@ def test_a_first_image_whose_kernels_are_compiled_is_a_warning_and_no_hang(graph
     wait_until(lambda: depths and status(reports[-1], "pipeline").level == DiagnosticStatus.OK, "the end of it")
 
 
+@pytest.mark.usefixtures("often")
 def test_an_image_of_another_size_may_take_as_long_and_is_told_once(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Retrofit, "compiles_for_size", property(lambda self: True))  # as on CUDA
     wall = SlantedWall()
@@ -154,11 +157,11 @@ def test_the_way_out_of_the_process_waits_no_longer_than_ros2_launch_does(graph:
     assert waits[1] == LEAVE_S <= 3.0, "SIGTERM comes five seconds after SIGINT"
 
 
+@pytest.mark.usefixtures("often")
 def test_configuring_that_does_not_end_is_reported_and_given_up_with_one_line(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(node_module, "CONFIGURE_S", 0.5)
-    monkeypatch.setattr(node_module, "REPORT_S", 0.05)
     release = threading.Event()
 
     def never(settings: Settings) -> Retrofit:
@@ -187,6 +190,7 @@ def test_configuring_may_take_as_long_as_a_download_where_one_is_allowed(graph: 
     assert graph.depth_node(load=slow, start=False, name="patient", allow_download=True).autostart()
 
 
+@pytest.mark.usefixtures("often")
 def test_images_that_all_fail_are_an_error_with_the_reason(graph: Graph) -> None:
     wall = SlantedWall()
     graph.depth_node(wall, patience_s=1.0)

@@ -21,6 +21,8 @@ from depth_retrofit_ros.ros.transport.dds_profile import PROFILE_VARIABLES
 from depth_retrofit_ros.ros.transport.graph_checks import WINDOW, LossWatch
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, status, value, wait_until
 
+pytestmark = pytest.mark.usefixtures("often")
+
 OTHER_TYPES: list[tuple[dict[str, Any], type, str, str]] = [
     ({}, CompressedImage, "/image", "set image_transport to compressed"),
     ({"image_transport": "compressed"}, Image, "/image/compressed", "set image_transport to raw"),
