@@ -46,6 +46,7 @@ ADAPTERS = {
         "refinement.pixels.decision_triton",
         "refinement.pixels.features_triton",
         "refinement.pixels.maps_triton",
+        "refinement.pixels.median_triton",
         "selection.mask_triton",
         "selection.score_triton",
         "selection.top_k_triton",

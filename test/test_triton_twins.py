@@ -160,6 +160,27 @@ def check_decision(device: str) -> None:
         near(fused, coarse * change.exp(), 1e-5)
 
 
+def check_median(device: str) -> None:
+    from depth_retrofit_ros.refinement.pixels import median as spec
+    from depth_retrofit_ros.refinement.pixels import median_triton
+
+    constants = spec.REACH, spec.FARTHEST_COLOR, spec.HALVINGS, spec.BELOW
+    for size, levels, step in (((40, 57), 3, 20), ((31, 70), 60, 1), ((5, 4), 2, 20), ((1, 9), 1, 20)):
+        generator = torch.Generator().manual_seed(size[0])
+        # Either few colors, whose weights add up without rounding, or so many that hardly two halves are alike.
+        image = (100 + step * torch.randint(0, levels, (*size, 3), generator=generator)).to(torch.uint8).to(device)
+        depth = torch.rand(size, generator=generator) * 9 + 0.5
+        depth[torch.rand(size, generator=generator) < 0.1] = torch.nan
+        depth.view(-1)[5] = torch.inf
+        depth = depth.to(device)
+        everywhere = torch.arange(depth.numel(), device=device)  # at the borders, too
+        for indices in (everywhere, everywhere[1::3].contiguous(), everywhere[:0]):
+            got = median_triton.color_median(depth, image, indices, *constants)
+            wanted = spec.color_median_by_torch(depth, image, indices)
+            differ = ~torch.isclose(got, wanted, rtol=0, atol=0, equal_nan=True)
+            assert got.shape == wanted.shape and int(differ.sum()) <= 1e-3 * indices.numel(), int(differ.sum())
+
+
 def check_normals(device: str) -> None:
     from depth_retrofit_ros.camera import Camera
     from depth_retrofit_ros.pointcloud import normals as spec
@@ -285,6 +306,7 @@ CHECKS: tuple[Callable[[str], None], ...] = (
     check_selection,
     check_features,
     check_decision,
+    check_median,
     check_normals,
     check_outputs,
 )
