@@ -13,14 +13,18 @@ from depth_retrofit_ros.errors import ModelError
 from depth_retrofit_ros.preset_names import PRESETS, refiner_of
 from depth_retrofit_ros.refinement.paper.refiner import NAME as PAPER_REFINER
 from depth_retrofit_ros.refinement.paper.refiner import read_thresholds
+from depth_retrofit_ros.refinement.pixels.median import color_median
 from depth_retrofit_ros.refinement.registry import resolved
 from depth_retrofit_ros.selection.selector import Ranked, Selector
 from depth_retrofit_ros.selection.threshold import AboveThreshold, Thresholds
+from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.upsampling.edge_aware import guided_upsample
 from depth_retrofit_ros.upsampling.interpolation import nearest
 
 Upsample = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """coarse depth ``[h, w]``, image ``uint8 [H, W, 3]``, its average over each coarse pixel ``[h, w, 3]`` → depth ``[H, W]``."""
+Agree = Callable[[torch.Tensor, torch.Tensor, PixelSet], torch.Tensor]
+"""depth ``[H, W]``, image ``uint8 [H, W, 3]``, pixels that each were refined for itself → depth at these ``[K]``."""
 
 
 class Named(Protocol):
@@ -32,13 +36,15 @@ class Named(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What ``Retrofit`` takes beside the coarse model and the refiner."""
+    """What ``Retrofit`` takes beside the coarse model and the refiner. agree: what brings the answers of a refiner of pixels into
+    agreement with those around; None leaves them."""
 
     upsample: Upsample
     selector: Selector
+    agree: Agree | None = None
 
 
-USUAL = Parts(guided_upsample, Ranked())
+USUAL = Parts(guided_upsample, Ranked(), color_median)
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,6 +221,8 @@ class Retrofit:
             with stage("fuse"):
                 gate, fused_at_pixels, normals, entropy = self.refiner.fuse(refined)
                 fused = depth.flatten().index_copy(0, pixels.indices, fused_at_pixels).view(height, width)
+                if self.parts.agree is not None and self.refiner.needs == "pixels":
+                    fused.view(-1).index_copy_(0, pixels.indices, self.parts.agree(fused, image, pixels))
                 seen, hidden = coarse.depth, None if frame.optics is None else self._unseen(frame.optics.unseen)
                 if coarse.unknown is not None:
                     seen = seen.masked_fill(coarse.unknown, torch.nan)

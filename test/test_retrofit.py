@@ -25,10 +25,12 @@ from depth_retrofit_ros.frame import DepthFrame, Frame
 from depth_retrofit_ros.io.checkpoints import save_tensors
 from depth_retrofit_ros.lens import Lens, Rectification
 from depth_retrofit_ros.pointcloud.normals import surface_normals
+from depth_retrofit_ros.presets import USUAL, Parts
 from depth_retrofit_ros.refinement.base import Fused
 from depth_retrofit_ros.refinement.nothing import NoRefiner
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT
 from depth_retrofit_ros.refinement.pixels.features import pixel_features
+from depth_retrofit_ros.refinement.pixels.median import color_median
 from depth_retrofit_ros.refinement.pixels.refiner import Refined, SparseRefiner
 from depth_retrofit_ros.retrofit import Retrofit, load
 from depth_retrofit_ros.selection.contrast import contrast
@@ -116,10 +118,28 @@ def test_budget_is_rounded_not_cut(frame: Frame, budget: float) -> None:
 
 
 def test_refined_values_land_at_their_own_pixels(frame: Frame) -> None:
-    result = Retrofit(ToldCoarse(), DoublingRefiner(random_network(), random_refiner().backend))(frame)
+    each_for_itself = replace(USUAL, agree=None)
+    result = Retrofit(ToldCoarse(), DoublingRefiner(random_network(), random_refiner().backend), parts=each_for_itself)(frame)
     mask = result.selection.mask()
     torch.testing.assert_close(result.depth, torch.where(mask, 2 * result.base, result.base), rtol=0, atol=0)
     assert torch.equal(result.gate.int(), result.selection.index_image[mask])
+
+
+def test_pixels_that_were_refined_each_for_itself_are_brought_into_agreement_and_tiles_are_not(frame: Frame) -> None:
+    """On a picture of a few colours, so that there are neighbours to agree with."""
+    frame = replace(frame, image=np.repeat(np.repeat(frame.image[::9, ::9], 9, 0), 9, 1)[:HEIGHT, :WIDTH])
+
+    def refined(refiner: SparseRefiner, parts: Parts) -> DepthFrame:
+        return Retrofit(ToldCoarse(), refiner, parts=parts)(frame)
+
+    alone, together = (refined(random_refiner(), replace(USUAL, agree=agree)) for agree in (None, USUAL.agree))
+    pixels, image = alone.selection, torch.from_numpy(frame.image)
+    wanted = alone.depth.flatten().index_copy(0, pixels.indices, color_median(alone.depth, image, pixels)).view_as(alone.depth)
+    assert torch.equal(together.depth, wanted) and float((wanted != alone.depth).flatten()[pixels.indices].float().mean()) > 0.2
+    assert torch.equal(together.gate, alone.gate)
+    of_tiles = random_refiner()
+    of_tiles.needs = "tiles"  # whose answers one network gives together
+    assert torch.equal(refined(of_tiles, USUAL).depth, alone.depth)
 
 
 def test_selection_is_where_the_coarse_depth_jumps(frame: Frame) -> None:

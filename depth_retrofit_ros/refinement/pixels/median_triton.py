@@ -23,9 +23,9 @@ def median_kernel(
     height: tl.tensor,
     width: tl.tensor,
     REACH: tl.constexpr,
-    PER_SQUARE: tl.constexpr,  # 1 / the square of the farthest colour
+    FARTHEST: tl.constexpr,  # the square of the farthest colour
+    PER_UNIT: tl.constexpr,
     HALVINGS: tl.constexpr,
-    BELOW: tl.constexpr,
     WINDOW: tl.constexpr,  # a power of two, at least (2 · REACH + 1)²
     BLOCK: tl.constexpr,
 ) -> None:
@@ -45,24 +45,32 @@ def median_kernel(
     red = (tl.load(color).to(tl.int32) - tl.load(own_color).to(tl.int32)[None, :]).to(tl.float32)
     green = (tl.load(color + 1).to(tl.int32) - tl.load(own_color + 1).to(tl.int32)[None, :]).to(tl.float32)
     blue = (tl.load(color + 2).to(tl.int32) - tl.load(own_color + 2).to(tl.int32)[None, :]).to(tl.float32)
-    weight = tl.maximum(1.0 - (red * red + green * green + blue * blue) * PER_SQUARE, 0.0)
-    weight = tl.where(inside & finite(value), weight * weight, 0.0)
+    like = tl.maximum(FARTHEST - (red * red + green * green + blue * blue), 0.0)
+    weight = tl.where(inside & finite(value), tl.floor(like * like * PER_UNIT), 0.0)
 
     seen = weight > 0
-    low = tl.min(tl.where(seen, value, float("inf")), 0) * BELOW
-    high = tl.max(tl.where(seen, value, 0.0), 0)
+    low = tl.min(tl.where(seen, value, float("inf")), 0).to(tl.int32, bitcast=True) - 1
+    high = tl.max(tl.where(seen, value, 0.0), 0).to(tl.int32, bitcast=True)
     half = tl.sum(weight, 0) * 0.5
     for _ in tl.static_range(HALVINGS):
-        middle = tl.sqrt_rn(low * high)
-        enough = tl.sum(tl.where(value <= middle[None, :], weight, 0.0), 0) >= half
+        middle = low + ((high - low) >> 1)
+        bound = middle.to(tl.float32, bitcast=True)
+        enough = tl.sum(tl.where(value <= bound[None, :], weight, 0.0), 0) >= half
         low, high = tl.where(enough, low, middle), tl.where(enough, middle, high)
-    median = tl.min(tl.where(seen & (value > low[None, :]), value, float("inf")), 0)
+    bound = low.to(tl.float32, bitcast=True)
+    median = tl.min(tl.where(seen & (value > bound[None, :]), value, float("inf")), 0)
     own = tl.load(depth + index)
     tl.store(out + pixel, tl.where(finite(own), median, own), there)
 
 
 def color_median(
-    depth: torch.Tensor, image: torch.Tensor, indices: torch.Tensor, reach: int, farthest_color: float, halvings: int, below: float
+    depth: torch.Tensor,
+    image: torch.Tensor,
+    indices: torch.Tensor,
+    reach: int,
+    farthest_color: float,
+    unit: float,
+    halvings: int,
 ) -> torch.Tensor:
     """``float32 [K]`` at ``indices int64 [K]`` of ``depth float32 [H, W]``, by the frame ``uint8 [H, W, 3]``; the rest are the
     constants of ``median``."""
@@ -79,9 +87,9 @@ def color_median(
         indices.numel(),
         *depth.shape,
         REACH=reach,
-        PER_SQUARE=farthest_color**-2,
+        FARTHEST=farthest_color**2,
+        PER_UNIT=1 / unit,
         HALVINGS=halvings,
-        BELOW=below,
         WINDOW=triton.next_power_of_2((2 * reach + 1) ** 2),
         BLOCK=BLOCK,
     )
