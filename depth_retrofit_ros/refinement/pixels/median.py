@@ -20,7 +20,7 @@ from depth_retrofit_ros.sparse.pixel_set import PixelSet
 REACH = 3  # px to each side
 FARTHEST_COLOR = 40.0  # Euclidean distance of two colours in 0…255, from which on the one counts nothing for the other
 UNIT = 16.0  # of weights: whole numbers add up without rounding, so that every device finds the same median
-HALVINGS = 8  # of the range in which the median is looked for: of depths as the whole numbers of their bits, nearly logarithmic
+HALVINGS = 8  # of the range in which the median is looked for: by the bits of depth / least depth, nearly its logarithm
 POOL = BufferPool()
 
 
@@ -59,12 +59,15 @@ def color_median_by_torch(depth: torch.Tensor, image: torch.Tensor, indices: tor
     apart = (colors[:, window] - colors[:, window[:, window.shape[1] // 2]][..., None]).square().sum(0)
     weights = ((FARTHEST_COLOR**2 - apart).clamp_min(0).square() / UNIT).floor().masked_fill(~values.isfinite(), 0)
     seen = weights > 0
-    low = torch.where(seen, values, torch.inf).amin(1).view(torch.int32) - 1
-    high = torch.where(seen, values, 0).amax(1).view(torch.int32)
+    least = torch.where(seen, values, torch.inf).amin(1)
+    high = (torch.where(seen, values, 0).amax(1) / least).view(torch.int32)
+    low = torch.ones_like(least).view(torch.int32) - 1
     half = weights.sum(1) / 2
     for _ in range(HALVINGS):
         middle = low + ((high - low) >> 1)
-        enough = torch.where(values <= middle.view(torch.float32)[:, None], weights, 0).sum(1) >= half
+        bound = least * middle.view(torch.float32)
+        enough = torch.where(values <= bound[:, None], weights, 0).sum(1) >= half
         low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
-    median = torch.where(seen & (values > low.view(torch.float32)[:, None]), values, torch.inf).amin(1)
+    bound = least * low.view(torch.float32)
+    median = torch.where(seen & (values > bound[:, None]), values, torch.inf).amin(1)
     return torch.where(own.isfinite(), median, own)

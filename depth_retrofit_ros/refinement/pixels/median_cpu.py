@@ -66,16 +66,17 @@ def median_of_neighbors(
             low = v.lower(builder.select(known, value, infinite), low)
             high = v.higher(builder.select(known, value, zero), high)
         half, once = builder.fmul(total, v.same(0.5)), ir.Constant(v.whole, [1] * LANES)
-        low, high = builder.sub(builder.bitcast(low, v.whole), once), builder.bitcast(high, v.whole)
+        least, high = low, builder.bitcast(builder.fdiv(high, low), v.whole)
+        low = builder.sub(builder.bitcast(v.same(1.0), v.whole), once)
         for _ in range(steps):
             middle = builder.add(low, builder.ashr(builder.sub(high, low), once))
-            bound, under = builder.bitcast(middle, v.type), zero
+            bound, under = builder.fmul(least, builder.bitcast(middle, v.type)), zero
             for tap, place in places:
                 counts = builder.fcmp_ordered("<=", v.load(depths, place), bound)
                 under = builder.fadd(under, builder.select(counts, v.load(told, tap * LANES), zero))
             enough = builder.fcmp_ordered(">=", under, half)
             low, high = builder.select(enough, low, middle), builder.select(enough, middle, high)
-        bound = builder.bitcast(low, v.type)
+        bound = builder.fmul(least, builder.bitcast(low, v.type))
         found = infinite
         for tap, place in places:
             value = v.load(depths, place)

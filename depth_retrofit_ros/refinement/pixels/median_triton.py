@@ -12,6 +12,8 @@ from depth_retrofit_ros.upsampling.interpolation_triton import nearest_cell
 
 BLOCK = 128  # pixels of a program, as many as threads: each sees its own window, and what is beyond it costs nothing
 
+ONE = tl.constexpr(0x3F800000)  # the bits of 1.0
+
 
 @triton.jit
 def median_kernel(
@@ -49,15 +51,16 @@ def median_kernel(
     weight = tl.where(inside & finite(value), tl.floor(like * like * PER_UNIT), 0.0)
 
     seen = weight > 0
-    low = tl.min(tl.where(seen, value, float("inf")), 0).to(tl.int32, bitcast=True) - 1
-    high = tl.max(tl.where(seen, value, 0.0), 0).to(tl.int32, bitcast=True)
+    least = tl.min(tl.where(seen, value, float("inf")), 0)
+    high = tl.div_rn(tl.max(tl.where(seen, value, 0.0), 0), least).to(tl.int32, bitcast=True)
+    low = tl.full((BLOCK,), ONE - 1, tl.int32)
     half = tl.sum(weight, 0) * 0.5
     for _ in tl.static_range(HALVINGS):
         middle = low + ((high - low) >> 1)
-        bound = middle.to(tl.float32, bitcast=True)
+        bound = least * middle.to(tl.float32, bitcast=True)
         enough = tl.sum(tl.where(value <= bound[None, :], weight, 0.0), 0) >= half
         low, high = tl.where(enough, low, middle), tl.where(enough, middle, high)
-    bound = low.to(tl.float32, bitcast=True)
+    bound = least * low.to(tl.float32, bitcast=True)
     median = tl.min(tl.where(seen & (value > bound[None, :]), value, float("inf")), 0)
     own = tl.load(depth + index)
     tl.store(out + pixel, tl.where(finite(own), median, own), there)
