@@ -37,6 +37,7 @@ def color_median(depth: torch.Tensor, image: torch.Tensor, pixels: PixelSet) -> 
         return median_triton.color_median(depth, image, pixels.indices, REACH, FARTHEST_COLOR, UNIT, HALVINGS)
     if depth.device.type != "cpu":
         return color_median_by_torch(depth, image, pixels.indices)
+    POOL.sweep()
     out = POOL.empty((pixels.count,))
     arrays = depth.numpy(), image.contiguous().numpy(), pixels.indices.numpy(), out.numpy()
     constants = *(np.float32(constant) for constant in (FARTHEST_COLOR**2, 1 / UNIT)), np.zeros(1, np.int64)

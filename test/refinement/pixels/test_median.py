@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from depth_retrofit_ros.refinement.pixels.median import color_median, color_median_by_torch
+from depth_retrofit_ros.refinement.pixels.median import POOL, color_median, color_median_by_torch
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 
 SIZES = ((40, 37), (5, 9), (1, 40), (33, 1), (48, 200))
@@ -76,6 +76,13 @@ def test_the_unit_of_depth_does_not_matter() -> None:
     depth, image, pixels = scene((40, 60))
     plain, scaled = color_median(depth, image, pixels).clone(), color_median(1024 * depth, image, pixels)
     assert torch.equal((1024 * plain).nan_to_num(-1, -1), scaled.nan_to_num(-1, -1))
+
+
+def test_budgets_that_change_leave_no_memory_behind() -> None:
+    depth, image, _ = scene((200, 300))
+    for count in (60_000, 20_000, 5_000, 1_000, 1_000):
+        color_median(depth, image, PixelSet.from_indices(torch.arange(count), (200, 300)))
+    assert POOL.reserved_bytes < 4 * 5_000
 
 
 def test_no_pixel_is_no_work() -> None:
