@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 from unittest import mock
 
 import torch
@@ -26,6 +27,7 @@ from depth_retrofit_ros.errors import DepthRetrofitError
 from depth_retrofit_ros.evaluation.data.dataset import Sample, find_pairs, read_pair
 from depth_retrofit_ros.evaluation.evaluator import Evaluator, Figures
 from depth_retrofit_ros.presets import USUAL, Parts, Preset
+from depth_retrofit_ros.refinement.base import Refiner
 from depth_retrofit_ros.refinement.pixels import median
 from depth_retrofit_ros.refinement.registry import load_refiner
 
@@ -45,9 +47,8 @@ class Agreeing(Preset):
         return USUAL if self.with_median else replace(USUAL, agree=None)
 
 
-def measured(sample: Sample, coarse: CoarseModel, reach: int, color: float) -> Figures:
+def measured(refiner: Refiner[Any], sample: Sample, coarse: CoarseModel, reach: int, color: float) -> Figures:
     """The refined depth's figures."""
-    refiner = load_refiner(None, torch.device("cpu"), "auto", "float32")
     evaluator = Evaluator(refiner, 0.1, "median", upsamplers=("bilinear",), timed=False, preset=Agreeing(with_median=reach > 0))
     with mock.patch.object(median, "REACH", max(1, reach)), mock.patch.object(median, "FARTHEST_COLOR", color):
         figures = evaluator(sample, coarse).methods["refined"]
@@ -58,10 +59,11 @@ def measured(sample: Sample, coarse: CoarseModel, reach: int, color: float) -> F
 def of_set(frames: Path, coarse: Path) -> dict[str, Figures]:
     """By setting, the means over all frames."""
     found: dict[str, list[Figures]] = {}
+    refiner = load_refiner(None, torch.device("cpu"), "auto", "float32")
     for pair in find_pairs(frames):
         sample, stored = read_pair(pair), read_stored(stored_path(coarse, pair.name), torch.device("cpu"))
         for reach, color in SETTINGS:
-            found.setdefault(f"{reach} px, {color:g}", []).append(measured(sample, stored, reach, color))
+            found.setdefault(f"{reach} px, {color:g}", []).append(measured(refiner, sample, stored, reach, color))
         print(f"{coarse.name}: {pair.name}", flush=True)
     return {name: {key: fmean(figures[key] for figures in of) for key in COLUMNS} for name, of in found.items()}
 

@@ -11,7 +11,6 @@ from depth_retrofit_ros.upsampling.edge_aware_triton import finite
 from depth_retrofit_ros.upsampling.interpolation_triton import nearest_cell
 
 BLOCK = 128  # pixels of a program, as many as threads: each sees its own window, and what is beyond it costs nothing
-
 ONE = tl.constexpr(0x3F800000)  # the bits of 1.0
 
 
