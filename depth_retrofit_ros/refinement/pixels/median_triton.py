@@ -54,7 +54,7 @@ def median_kernel(
     high = tl.div_rn(tl.max(tl.where(seen, value, 0.0), 0), least).to(tl.int32, bitcast=True)
     low = tl.full((BLOCK,), ONE - 1, tl.int32)
     half = tl.sum(weight, 0) * 0.5
-    for _ in tl.static_range(HALVINGS):
+    for _ in range(HALVINGS):
         middle = low + ((high - low) >> 1)
         bound = least * middle.to(tl.float32, bitcast=True)
         enough = tl.sum(tl.where(value <= bound[None, :], weight, 0.0), 0) >= half
