@@ -15,6 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -31,17 +32,21 @@ from depth_retrofit_ros.refinement.pixels.features import cell_of, pixel_feature
 from depth_retrofit_ros.selection.contrast import contrast
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import uncertainty
+from depth_retrofit_ros.training import surface_targets
 from depth_retrofit_ros.training.coarse_views import FAR_FACTOR, SIMULATED_CLAIM
 from depth_retrofit_ros.training.degradations import point_sampled, random_degradation, simulate_coarse
 from depth_retrofit_ros.training.pool import VIEW_SIDE
-from depth_retrofit_ros.training.surface_targets import SurfaceSearch, log_ratio
+from depth_retrofit_ros.training.surface_targets import ScaleAndShift, SurfaceSearch, clearness, log_ratio
 from depth_retrofit_ros.upsampling.edge_aware import guided_upsample, thumbnail
 
 FLAT = 1e6  # a tail that does not fall off
-BEFORE = SurfaceSearch(radius=8, other=1e-3, tail=FLAT)
-SEARCHES = [BEFORE] + [SurfaceSearch(radius=radius) for radius in (4, 8, 12, 16)]
-SEARCHES += [SurfaceSearch(tail=FLAT), SurfaceSearch(other=1e-3), SurfaceSearch(sigma=0.1)]
-SEARCHES += [SurfaceSearch(least_pure=least) for least in (1e-3, 1e-6)]
+SEARCHES = {f"{search.radius} cells": search for search in (SurfaceSearch(radius=radius) for radius in (12, 4, 8, 16))}
+SEARCHES |= {f"other {other:g}": SurfaceSearch(other=other) for other in (1e-3, 1e-1)}
+SEARCHES |= {"any depth": SurfaceSearch(tail=FLAT), "sigma 0.1": SurfaceSearch(sigma=0.1)}
+WITHOUT = {
+    "without scale and shift": ("fitted_line", lambda *_: ScaleAndShift()),
+    "clear where the truth is": ("clear_cells", lambda true_map, _, known: clearness(true_map, known)),
+}
 BUDGET = 0.1
 FEWEST = 200  # pixels of a class, for a frame to have a figure of it
 CLEAR = np.log(1.1)  # by which a thin thing stands before what is behind
@@ -126,11 +131,11 @@ def measure(sample: Sample, coarse: CoarsePrediction) -> Iterator[tuple[str, Row
     at, cells = torch.from_numpy(log_true).flatten()[pixels], cell_of(pixels, size, (low.shape[0], low.shape[1]))
     yield "upsampled", figures(base.flat[pixels.numpy()])
     yield "truth", figures(at.numpy() - shift)
-    for search in SEARCHES:
-        how = f"{search.radius} cells, " + ", ".join(
-            f"{key} {getattr(search, key):g}" for key in ("sigma", "other", "tail", "least_pure")
-        )
+    for how, search in SEARCHES.items():
         yield how, figures((at + log_ratio(at, *cells, low, coarse.depth.log(), search)).numpy())
+    for how, (name, instead) in WITHOUT.items():
+        with patch.object(surface_targets, name, instead):
+            yield how, figures((at + log_ratio(at, *cells, low, coarse.depth.log())).numpy())
 
 
 def classes_of(log_true: np.ndarray, cell_px: float) -> dict[str, np.ndarray]:

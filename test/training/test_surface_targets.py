@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from depth_retrofit_ros.training import surface_targets
-from depth_retrofit_ros.training.surface_targets import SurfaceSearch, log_ratio
+from depth_retrofit_ros.training.surface_targets import (
+    CLEAR,
+    WIDE_COUNTS,
+    ScaleAndShift,
+    SurfaceSearch,
+    fitted_line,
+    log_ratio,
+)
 
 H, W = 20, 30
 REACH = SurfaceSearch().radius // 2
@@ -132,45 +139,100 @@ def test_pixels_are_independent_of_one_another() -> None:
     torch.testing.assert_close(some, whole[rows, columns])
 
 
-def test_a_thing_that_no_cell_shows_takes_the_factor_of_the_surface_that_is_nearest_in_depth() -> None:
-    """A lost pole at 2 m between a table at 3 m and a wall at 30 m: both are other surfaces, the table is the more alike."""
+def test_a_thing_that_no_cell_shows_takes_the_scale_and_shift_of_the_surfaces_around() -> None:
+    """A lost pole at 2 m before a table at 3 m and a wall at 30 m, which together tell scale and shift of inverse depth."""
     left = COLUMNS < 15
     true = torch.where(left, math.log(3.0), math.log(30.0))
     coarse = true + torch.where(left, 0.4, -0.4)
     pole = torch.full((H, W), math.log(2.0))
-    at_the_edge = ratio_everywhere(true, coarse, pole)[:, 14:16]
-    assert float(at_the_edge.min()) > 0.25 and float(at_the_edge.max()) < 0.4
-    flat = log_ratio(pole[:, 14], ROWS[:, 14], COLUMNS[:, 14], true, coarse, SurfaceSearch(tail=1e6))
-    assert float(flat.abs().max()) < 0.1  # were both alike, they would cancel
+    table, wall = math.exp(-0.4) / 3, math.exp(0.4) / 30
+    scale = (table - wall) / (1 / 3 - 1 / 30)
+    wanted = -math.log(table + scale * (1 / 2 - 1 / 3)) - math.log(2.0)
+    got = ratio_everywhere(true, coarse, pole)
+    torch.testing.assert_close(got, torch.full_like(got, wanted), atol=2e-3, rtol=0)
+
+
+def test_scale_and_shift_of_inverse_depth_are_found_whatever_the_unit() -> None:
+    """Of a relative model that guesses its shift, everything is known, even of depths that no cell shows."""
+    true = (1 + 8 * (COLUMNS / W) + 0.05 * ROWS).log()
+    nearer = torch.full((H, W), math.log(0.4))
+    for unit in (1.0, 1e-3, 1e3):
+        inverse = (1.7 * torch.exp(-true) + 0.08) / unit
+        got = ratio_everywhere(true, -inverse.log(), nearer)
+        wanted = -math.log((1.7 / 0.4 + 0.08) / unit) - math.log(0.4)
+        torch.testing.assert_close(got, torch.full_like(got, wanted), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("wrong", ["inverted", "one depth"])
+def test_no_line_is_made_up(wrong: str) -> None:
+    """Where near and far are the wrong way round, or all cells of one depth, the ratio is that of the cells around."""
+    true = (2 + 4 * (COLUMNS / W)).log() if wrong == "inverted" else torch.full((H, W), math.log(5.0))
+    coarse = 2 * math.log(3.0) - true if wrong == "inverted" else true + 0.25
+    ratio = coarse - true
+    line = fitted_line(true, ratio, torch.ones(H, W))
+    if wrong == "inverted":
+        assert line == ScaleAndShift()
+    got = ratio_everywhere(true, coarse, torch.full((H, W), math.log(1.0)))
+    assert float(got.min()) >= float(ratio.min()) - 1e-4 and float(got.max()) <= float(ratio.max()) + 1e-4
+
+
+def test_a_few_surfaces_that_are_far_off_do_not_turn_the_line() -> None:
+    true = (1 + 8 * (COLUMNS / W)).log().float()
+    ratio = torch.full((H, W), 0.3)
+    ratio[:3] = -0.9
+    assert fitted_line(true, ratio, torch.ones(H, W)).log_ratio(true).sub(0.3).abs().max() < 0.05
+
+
+def test_cells_that_are_level_by_chance_while_the_coarse_map_mixes_say_nothing() -> None:
+    """Stems before a wall: where they cross, the truth at the centres of 3×3 cells hits stems. The coarse map shows the mean."""
+    true = torch.full((H, W), math.log(6.0))
+    true[:, 8:22:2] = math.log(0.6)
+    true[9:12, 14:17] = math.log(0.6)
+    coarse = true + 0.1
+    coarse[:, 7:23] = math.log(2.0) + 0.2 * torch.randn(H, 16, generator=torch.Generator().manual_seed(1))
+    got = ratio_everywhere(true, coarse, torch.full((H, W), math.log(0.6)))
+    torch.testing.assert_close(got, torch.full_like(got, 0.1), atol=0.02, rtol=0)
 
 
 def test_the_search_ends_at_its_radius() -> None:
+    """What is beyond counts as the wide surroundings do, whose weight is small."""
     search = SurfaceSearch(radius=4)
     true = torch.full((H, W), math.log(3.0))
     coarse = true + torch.where(COLUMNS < 15, 0.2, 0.5)
     got = log_ratio(true[0], ROWS[0], COLUMNS[0], true, coarse, search)
-    torch.testing.assert_close(got[:11], torch.full((11,), 0.2), atol=1e-6, rtol=0)
-    torch.testing.assert_close(got[19:], torch.full((11,), 0.5), atol=1e-6, rtol=0)
-    assert (got[11:19].diff() > 0).all() and float(got[11]) > 0.2 and float(got[18]) < 0.5
+    torch.testing.assert_close(got[:10], torch.full((10,), 0.2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(got[20:], torch.full((10,), 0.5), atol=1e-5, rtol=0)
+    assert (got[10:20].diff() > 0).all() and float(got[10]) > 0.2 - 1e-5 and float(got[19]) < 0.5 + 1e-5
 
 
 def test_as_a_plain_sum_over_the_cells() -> None:
     """The compiled loops against the formula, at a corner of the map and inside, where depths are of all kinds."""
     generator = torch.Generator().manual_seed(0)
-    true, coarse = ((1 + 3 * torch.rand(H, W, generator=generator)).log() for _ in range(2))
+    true, coarse = (1.5 + 0.1 * torch.rand(H, W, generator=generator) + 0.02 * COLUMNS for _ in range(2))
     s = SurfaceSearch(radius=3)
-    log_true = torch.tensor([0.4, 0.9, 1.2])
+    log_true = torch.tensor([1.6, 1.9, 2.1])
     rows, columns = torch.tensor([0, 9, 19]), torch.tensor([0, 14, 29])
     got = log_ratio(log_true, rows, columns, true, coarse, s)
+    clear = torch.zeros(H, W)
+    ratio = coarse - true
+    for y in range(H):
+        for x in range(W):
+            around = (slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2))
+            steps = [float(m[around].max() - m[around].min()) for m in (true, ratio)]
+            clear[y, x] = math.exp(-(sum(step**2 for step in steps) / CLEAR**2))
+    line = fitted_line(true, ratio, clear)
+    rest = ratio - line.log_ratio(true)
     for i in range(3):
+        said = float(line.log_ratio(log_true[i]))
         total = weight = 0.0
         for dy in range(-3, 4):
             for dx in range(-3, 4):
                 y, x = (min(max(int(a[i]) + d, 0), n - 1) for a, d, n in ((rows, dy, H), (columns, dx, W)))
-                around = true[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
-                pure = math.exp(-((float(around.max() - around.min()) / 0.1) ** 2)) + s.least_pure
                 off = float(true[y, x] - log_true[i])
-                like = math.exp(-((off / s.sigma) ** 2)) + s.other / (1 + (off / s.tail) ** 2)
-                w = math.exp(-(dy * dy + dx * dx) / 9) * pure * like
-                total, weight = total + w * float(coarse[y, x] - true[y, x]), weight + w
-        assert float(got[i]) == pytest.approx(total / weight, abs=1e-4)
+                w = math.exp(-(dy * dy + dx * dx) / 9) * float(clear[y, x])
+                own, other = math.exp(-((off / s.sigma) ** 2)), s.other / (1 + (off / s.tail) ** 2)
+                total += w * (own * float(ratio[y, x]) + other * (float(rest[y, x]) + said))
+                weight += w * (own + other)
+        wide = float((rest * clear).sum() / clear.sum())  # nearly the same all over so small a map
+        total, weight = total + WIDE_COUNTS * (wide + said), weight + WIDE_COUNTS
+        assert float(got[i]) == pytest.approx(total / weight, abs=5e-4)
