@@ -11,6 +11,7 @@ import torch
 from depth_retrofit_ros.training import surface_targets
 from depth_retrofit_ros.training.surface_targets import (
     CLEAR,
+    WIDE,
     WIDE_COUNTS,
     ScaleAndShift,
     SurfaceSearch,
@@ -194,23 +195,39 @@ def test_cells_that_are_level_by_chance_while_the_coarse_map_mixes_say_nothing()
     torch.testing.assert_close(got, torch.full_like(got, 0.1), atol=0.02, rtol=0)
 
 
-def test_the_search_ends_at_its_radius() -> None:
-    """What is beyond counts as the wide surroundings do, whose weight is small."""
+def test_beside_the_line_the_surface_that_is_nearest_in_depth_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost pole at 2 m between a table at 3 m and a wall at 30 m: both are other surfaces, the table is the more alike."""
+    monkeypatch.setattr(surface_targets, "fitted_line", lambda *_: ScaleAndShift())
+    left = COLUMNS < 15
+    true = torch.where(left, math.log(3.0), math.log(30.0))
+    coarse = true + torch.where(left, 0.4, -0.4)
+    pole = torch.full((H, W), math.log(2.0))
+    at_the_edge = ratio_everywhere(true, coarse, pole)[:, 14:16]
+    assert float(at_the_edge.min()) > 0.25 and float(at_the_edge.max()) < 0.4
+    flat = log_ratio(pole[:, 14], ROWS[:, 14], COLUMNS[:, 14], true, coarse, SurfaceSearch(tail=1e6))
+    assert float(flat.abs().max()) < 0.1  # were both alike, they would cancel
+
+
+def test_the_search_ends_at_its_radius(monkeypatch: pytest.MonkeyPatch) -> None:
     search = SurfaceSearch(radius=4)
     true = torch.full((H, W), math.log(3.0))
     coarse = true + torch.where(COLUMNS < 15, 0.2, 0.5)
+    whole = log_ratio(true[0], ROWS[0], COLUMNS[0], true, coarse, search)
+    monkeypatch.setattr(surface_targets, "WIDE_COUNTS", 0.0)
     got = log_ratio(true[0], ROWS[0], COLUMNS[0], true, coarse, search)
-    torch.testing.assert_close(got[:10], torch.full((10,), 0.2), atol=1e-5, rtol=0)
-    torch.testing.assert_close(got[20:], torch.full((10,), 0.5), atol=1e-5, rtol=0)
-    assert (got[10:20].diff() > 0).all() and float(got[10]) > 0.2 - 1e-5 and float(got[19]) < 0.5 + 1e-5
+    torch.testing.assert_close(got[:11], torch.full((11,), 0.2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(got[19:], torch.full((11,), 0.5), atol=1e-6, rtol=0)
+    assert (got[11:19].diff() > 0).all() and float(got[11]) > 0.2 and float(got[18]) < 0.5
+    assert float((whole - got).abs().max()) < 1e-4  # beside what is found the wide surroundings count next to nothing
 
 
 def test_as_a_plain_sum_over_the_cells() -> None:
     """The compiled loops against the formula, at a corner of the map and inside, where depths are of all kinds."""
     generator = torch.Generator().manual_seed(0)
-    true, coarse = (1.5 + 0.1 * torch.rand(H, W, generator=generator) + 0.02 * COLUMNS for _ in range(2))
+    plain = 1.5 + 0.02 * COLUMNS + torch.where(ROWS < 8, 0.0, 0.9)
+    true, coarse = (plain + 0.1 * torch.rand(H, W, generator=generator) for _ in range(2))
     s = SurfaceSearch(radius=3)
-    log_true = torch.tensor([1.6, 1.9, 2.1])
+    log_true = torch.tensor([1.6, 2.0, 3.1])
     rows, columns = torch.tensor([0, 9, 19]), torch.tensor([0, 14, 29])
     got = log_ratio(log_true, rows, columns, true, coarse, s)
     clear = torch.zeros(H, W)
@@ -233,6 +250,22 @@ def test_as_a_plain_sum_over_the_cells() -> None:
                 own, other = math.exp(-((off / s.sigma) ** 2)), s.other / (1 + (off / s.tail) ** 2)
                 total += w * (own * float(ratio[y, x]) + other * (float(rest[y, x]) + said))
                 weight += w * (own + other)
-        wide = float((rest * clear).sum() / clear.sum())  # nearly the same all over so small a map
+        wide = float((blurred(rest * clear) / blurred(clear))[rows[i], columns[i]])
         total, weight = total + WIDE_COUNTS * (wide + said), weight + WIDE_COUNTS
-        assert float(got[i]) == pytest.approx(total / weight, abs=5e-4)
+        assert float(got[i]) == pytest.approx(total / weight, abs=1e-4)
+
+
+def blurred(values: torch.Tensor) -> torch.Tensor:
+    """``values [H, W]`` by a Gaussian of σ = ``WIDE`` out to 4 σ, mirrored at the sides, as a plain product."""
+    rows, columns = (mirrored_gaussian(n) for n in values.shape)
+    return rows @ values @ columns.T
+
+
+def mirrored_gaussian(n: int) -> torch.Tensor:
+    """``[n, n]``: what each of n values counts at each place."""
+    out, reach = torch.zeros(n, n), round(4 * WIDE)
+    for place in range(n):
+        for step in range(-reach, reach + 1):
+            at = (place + step) % (2 * n)
+            out[place, at if at < n else 2 * n - 1 - at] += math.exp(-0.5 * (step / WIDE) ** 2)
+    return out / out.sum(1, keepdim=True)
