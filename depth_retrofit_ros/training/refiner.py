@@ -22,7 +22,7 @@ from depth_retrofit_ros.training.loop import At, Loop, LoopSpec
 from depth_retrofit_ros.training.losses import Losses, choice_cross_entropy, mean_of, sum_of
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 
-WEIGHTS = {"expected": 1.0, "fused": 1.0, "relative": 1.0, "gradient": 1.0, "choice": 0.1}  # of the losses in what is minimised
+WEIGHTS = {"expected": 1.0, "relative": 1.0, "gradient": 1.0, "choice": 0.1}  # of the losses in what is minimised
 STEEPEST = 1.0  # ln ratio up to which the relative error counts in full
 VALIDATION_BATCHES, VALIDATION_BATCH = 12, 4
 
@@ -31,11 +31,11 @@ RefinerLosses = Callable[[RefinerNet, Sequence[CropSample]], Losses]
 
 
 def refiner_losses(network: RefinerNet, samples: Sequence[CropSample], backend: SparseBackend | None = None) -> Losses:
-    """L1 of ln depth that is expected of the choice and that of the fused value (equal weights, as in SparseRefine), relative error
-    of the fused value, L1 of its gradients between neighbouring active pixels, and cross entropy of the choice against the
-    candidates nearest to the truth. The relative error is what keeps a doubtful pixel on the near side: too far weighs more than
-    too near. That the error is expected of the choice, not of its mean, keeps edges sharp: a mean of two surfaces is neither. That
-    of the mean, ``refined``, is told for comparison.
+    """Relative error that is expected of the choice and that of the fused value (equal weights, as SparseRefine has them), L1 of
+    the gradients of ln depth between neighbouring active pixels, and cross entropy of the choice against the candidates nearest to
+    the truth. Relative errors keep a doubtful pixel on the near side: too far weighs more than too near. That the error is expected
+    of the choice, not of its mean, keeps edges sharp: a mean of two surfaces is neither. That of the mean, ``refined``, and L1 of
+    ln depth of the fused value, ``fused``, are told for comparison.
 
     backend: of the network's convolutions, one with gradients; None: ``torch``."""
     device = network.unet.head.weight.device
@@ -55,8 +55,8 @@ def refiner_losses(network: RefinerNet, samples: Sequence[CropSample], backend: 
     ]
     matters = (_spread(f.candidates) / 0.1).clamp_max(1)
     terms = {
-        "expected": mean_of((choice * (f.candidates + (residual - target)[:, None]).abs()).sum(1)),
-        "refined": mean_of((refined.change - target).abs()),
+        "expected": mean_of((choice * relative_error(f.candidates + (residual - target)[:, None])).sum(1)),
+        "refined": mean_of(relative_error(refined.change - target)),
         "fused": mean_of((fused - target).abs()),
         "relative": mean_of(relative_error(fused - target)),
         "gradient": sum_of([mean_of(step) for step in steps]),
