@@ -10,7 +10,6 @@ over the frames of a set, median-aligned, at a tenth of the pixels.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from set_tables import report
 
 from depth_retrofit_ros.coarse.base import CoarseModel
 from depth_retrofit_ros.coarse.stored import read_stored, stored_path
@@ -82,13 +82,7 @@ def main() -> int:
     except (DepthRetrofitError, ValueError) as error:
         print(f"ablate_agreement: error: {error}", file=sys.stderr)
         return 2
-    for name, rows in sets.items():
-        print(f"\n| {name}: reach, farthest colour | " + " | ".join(COLUMNS.values()) + " |")
-        print("|---" * (len(COLUMNS) + 1) + "|")
-        for setting, figures in rows.items():
-            print(f"| {setting} | " + " | ".join(f"{figures[key]:.4f}" for key in COLUMNS) + " |")
-    if args.json is not None:
-        args.json.write_text(json.dumps(sets, indent=1) + "\n", encoding="utf-8")
+    report(sets, "reach, farthest colour", COLUMNS, args.json)
     return 0
 
 

@@ -6,39 +6,34 @@
 
 NAME=FRAMES=COARSE or NAME=FRAMES=COARSE=scale-shift: frames and coarse maps, as ``depth-retrofit evaluate FRAMES --coarse
 COARSE --align scale-shift`` takes them. A refiner that has learnt what it is measured by is best at 0. Figures: means over the
-frames of a set at a tenth of the pixels; of thin things, L1 of ln depth over their selected pixels.
+frames of a set at a tenth of the pixels; of thin things, ``log_error_selected`` as in the report of ``evaluate``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
+from typing import cast, get_args
 
-import numpy as np
 import torch
+from set_tables import report
 
 from depth_retrofit_ros.coarse.stored import read_stored, stored_path
 from depth_retrofit_ros.errors import DepthRetrofitError
 from depth_retrofit_ros.evaluation.data.dataset import find_pairs, read_pair
-from depth_retrofit_ros.evaluation.evaluator import Evaluated, Evaluator, Figures
+from depth_retrofit_ros.evaluation.evaluator import Evaluator, Figures
 from depth_retrofit_ros.evaluation.metrics.alignment import Mode
-from depth_retrofit_ros.evaluation.metrics.classes import CLASSES
+from depth_retrofit_ros.evaluation.report.gains import Entry, class_entry, mean_classes
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT
 from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner, load_sparse_refiner
 
 SHIFTS = (-0.3, 0.0, 0.2, 0.5, 0.8, 1.2)  # of the logits per unit of place, towards the near
-COLUMNS = {
-    "edge_abs_rel": "AbsRel at edges",
-    "flat_abs_rel": "elsewhere",
-    "see": "SEE [m]",
-    "boundary_f1": "boundary F1",
-    "thin": "thin things",
-}
+METRICS = {"edge_abs_rel": "AbsRel at edges", "flat_abs_rel": "elsewhere", "see": "SEE [m]", "boundary_f1": "boundary F1"}
+COLUMNS = METRICS | {"thin": "thin things"}
 
 
 @contextmanager
@@ -55,29 +50,34 @@ def nearer(refiner: SparseRefiner, shift: float) -> Iterator[None]:
             bias.copy_(before)
 
 
-def of_thin(found: Evaluated) -> tuple[float, int]:
-    """Sum of the L1 errors of ln depth at the selected pixels of thin things, and the number of these."""
-    at = np.isfinite(found.truth) & found.selected & (found.classes == list(CLASSES).index("thin"))
-    return float(np.abs(np.log(found.maps["refined"][at]) - np.log(found.truth[at])).sum()), int(at.sum())
-
-
 def of_set(refiner: SparseRefiner, frames: Path, coarse: Path, align: Mode) -> dict[str, Figures]:
     """By shift, the means over all frames."""
-    rows: dict[str, Figures] = {}
+    found: dict[str, list[Figures]] = {f"{shift:g}": [] for shift in SHIFTS}
+    classes: dict[str, list[Entry]] = {name: [] for name in found}
     evaluator = Evaluator(refiner, 0.1, align, upsamplers=("bilinear",), timed=False)
-    for shift in SHIFTS:
-        figures, thin = [], []
-        for pair in find_pairs(frames):
+    for pair in find_pairs(frames):
+        sample, stored = read_pair(pair), read_stored(stored_path(coarse, pair.name), torch.device("cpu"))
+        for name, shift in zip(found, SHIFTS, strict=True):
             with nearer(refiner, shift):
-                found = evaluator(read_pair(pair), read_stored(stored_path(coarse, pair.name), torch.device("cpu")))
-            refined = found.methods["refined"]
+                result = evaluator(sample, stored)
+            refined = result.methods["refined"]
             assert refined is not None, "it always refines"
-            figures.append(refined)
-            thin.append(of_thin(found))
-        rows[f"{shift:g}"] = {key: fmean(of[key] for of in figures) for key in COLUMNS if key != "thin"}
-        rows[f"{shift:g}"]["thin"] = sum(error for error, _ in thin) / max(1, sum(count for _, count in thin))
-        print(f"{coarse.name}: {shift:g}", flush=True)
-    return rows
+            found[name].append(refined)
+            classes[name].append({"classes": class_entry(result)})
+        print(f"{coarse.name}: {pair.name}", flush=True)
+    return {
+        name: {key: fmean(figures[key] for figures in of) for key in METRICS}
+        | {"thin": mean_classes(classes[name])["thin"]["log_error_selected"]["refined"]}
+        for name, of in found.items()
+    }
+
+
+def mode(text: str) -> Mode:
+    """How depth is aligned, of what ``evaluate --align`` takes; raises ValueError."""
+    for known in get_args(Mode):
+        if text == known:
+            return cast("Mode", known)
+    raise ValueError(f"{text!r} is no alignment: give one of {', '.join(get_args(Mode))}")
 
 
 def main() -> int:
@@ -92,17 +92,11 @@ def main() -> int:
         refiner = load_sparse_refiner(args.refiner, torch.device("cpu"), precision="float32")
         for item in args.sets:
             name, frames, coarse, *align = item.split("=")
-            sets[name] = of_set(refiner, Path(frames), Path(coarse), "scale-shift" if align == ["scale-shift"] else "median")
+            sets[name] = of_set(refiner, Path(frames), Path(coarse), mode(*(align or ["median"])))
     except (DepthRetrofitError, ValueError) as error:
         print(f"ablate_nearness: error: {error}", file=sys.stderr)
         return 2
-    for name, rows in sets.items():
-        print(f"\n| {name}: shift | " + " | ".join(COLUMNS.values()) + " |")
-        print("|---" * (len(COLUMNS) + 1) + "|")
-        for setting, figures in rows.items():
-            print(f"| {setting} | " + " | ".join(f"{figures[key]:.4f}" for key in COLUMNS) + " |")
-    if args.json is not None:
-        args.json.write_text(json.dumps(sets, indent=1) + "\n", encoding="utf-8")
+    report(sets, "shift", COLUMNS, args.json)
     return 0
 
 

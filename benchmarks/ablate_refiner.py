@@ -124,7 +124,7 @@ def without_mixtures(network: RefinerNet, samples: Sequence[CropSample]) -> Loss
 
 
 def of_the_mean_choice(network: RefinerNet, samples: Sequence[CropSample]) -> Losses:
-    """The losses with L1 of the mean of the choice in place of the L1 expected of it."""
+    """The losses with the relative error of the mean of the choice in place of the one expected of it."""
     losses = refiner_losses(network, samples)
     return Losses(losses.terms, losses.weights | {"expected": 0.0, "refined": 1.0})
 

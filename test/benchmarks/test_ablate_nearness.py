@@ -1,14 +1,19 @@
-"""A refiner is moved to the near by the shift and by nothing else, and is its own again afterwards."""
+"""A refiner is moved to the near by the shift and by nothing else, and is its own again afterwards; sets are measured."""
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
+from test.evaluation.scenes import coarse_of, sample
 from test.paths import ROOT
 from test.refinement.nets import random_refiner
 from test.scripts import load_script
@@ -44,3 +49,28 @@ def test_a_failure_leaves_the_refiner_as_it_was() -> None:
     with pytest.raises(ZeroDivisionError), script.nearer(refiner, 0.5):
         raise ZeroDivisionError
     assert torch.equal(refiner.network.unet.head.bias, before)
+
+
+def test_an_unknown_alignment_is_refused() -> None:
+    assert script.mode("scale-shift") == "scale-shift"
+    with pytest.raises(ValueError, match="give one of none, median, scale-shift"):
+        script.mode("scale")
+
+
+def test_a_set_is_measured_printed_and_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(script, "SHIFTS", (0.0, 0.5))
+    monkeypatch.setattr(script, "load_sparse_refiner", lambda *_, **__: random_refiner())
+    frames, coarse = tmp_path / "frames", tmp_path / "coarse"
+    for folder in (frames, coarse):
+        folder.mkdir()
+    one = sample(frames)
+    np.savez(coarse / f"{one.name}.npz", depth=coarse_of(one.depth, 8))
+    out = tmp_path / "out.json"
+    monkeypatch.setattr(sys, "argv", ["ablate_nearness", f"room={frames}={coarse}=median", "--json", str(out)])
+    assert script.main() == 0
+    rows = json.loads(out.read_text())["room"]
+    assert list(rows) == ["0", "0.5"] and set(rows["0"]) == set(script.COLUMNS)
+    assert rows["0"]["flat_abs_rel"] != rows["0.5"]["flat_abs_rel"]
+    assert "| room: shift | AbsRel at edges" in capsys.readouterr().out

@@ -88,13 +88,6 @@ def test_relative_error_by_hand() -> None:
     assert got == pytest.approx([0, 0.5, 1, math.e - 1, 3 * math.e - 1], rel=1e-6)
 
 
-def test_an_open_choice_is_taken_for_the_nearer() -> None:
-    """Where two surfaces are equally likely, to answer with the nearer costs less: the error is relative to the truth."""
-    near, far = torch.tensor([0.0]), torch.tensor([math.log(2)])
-    too_near, too_far = relative_error(near - far), relative_error(far - near)
-    assert 2 * float(too_near) == pytest.approx(float(too_far))
-
-
 def test_crops_of_a_batch_do_not_touch() -> None:
     """The loss of a batch is the mean over its crops' pixels: no convolution reaches from one crop into the next."""
     network, crops = random_network(), some_crops(3)
@@ -106,24 +99,48 @@ def test_crops_of_a_batch_do_not_touch() -> None:
         assert float(together[name].detach()) == pytest.approx(float(mean), rel=1e-5)
 
 
-def test_a_perfect_choice_has_little_loss_and_no_error() -> None:
-    """Candidates that contain the target, a network that chooses it, a gate that lets it through."""
-    network, (crop,) = RefinerNet((4,)), some_crops(1)
-    candidates = torch.randn(crop.target.numel(), COUNT)
-    candidates[:, 0], candidates[:, 3] = 0.0, crop.target.clamp(-2, 2)
-    features = PixelFeatures(crop.features.rows.clone())
-    features.candidates.copy_(candidates)
-    crop = CropSample(crop.mask, features, crop.target)
+def choosing(candidate: int) -> RefinerNet:
+    """A network that chooses that candidate everywhere, and whose gate lets it through."""
+    network = RefinerNet((4,))
     last = network.fusion.mlp[2]
     assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
         network.unet.head.weight.zero_()
         network.unet.head.bias.zero_()
-        network.unet.head.bias[3] = 50.0
+        network.unet.head.bias[candidate] = 50.0
         last.weight.zero_()
         last.bias.fill_(-50.0)
-        losses = refiner_losses(network, [crop])
+    return network
+
+
+def test_a_perfect_choice_has_little_loss_and_no_error() -> None:
+    """Candidates that contain the target, a network that chooses it, a gate that lets it through."""
+    (crop,) = some_crops(1)
+    candidates = torch.randn(crop.target.numel(), COUNT)
+    candidates[:, 0], candidates[:, 3] = 0.0, crop.target.clamp(-2, 2)
+    features = PixelFeatures(crop.features.rows.clone())
+    features.candidates.copy_(candidates)
+    with torch.no_grad():
+        losses = refiner_losses(choosing(3), [CropSample(crop.mask, features, crop.target)])
     assert float(losses["expected"]) < 1e-5 and float(losses["fused"]) < 1e-5 and float(losses["gradient"]) < 1e-5
+
+
+def test_to_answer_too_far_costs_more_than_too_near() -> None:
+    """Half of the pixels lie at one surface, half at another twice as far: to answer the nearer everywhere costs half."""
+    (crop,) = some_crops(1)
+    near, far = 0.0, math.log(2)
+    target = torch.full((crop.target.numel() // 2 * 2,), near)
+    target[::2] = far
+    mask = crop.mask & (crop.mask.flatten().cumsum(0) <= target.numel()).view(crop.mask.shape)
+    features = PixelFeatures(crop.features.rows[: target.numel()].clone())
+    features.candidates.fill_(0.0)
+    features.candidates[:, 3], features.candidates[:, 4] = near, far
+    sample = CropSample(mask, features, target)
+    with torch.no_grad():
+        nearer, farther = (refiner_losses(choosing(candidate), [sample]) for candidate in (3, 4))
+    for name in ("expected", "relative"):
+        assert float(farther[name]) == pytest.approx(2 * float(nearer[name]), rel=1e-4)
+    assert float(farther["fused"]) == pytest.approx(float(nearer["fused"]), rel=1e-4), "L1 of ln depth does not tell them apart"
 
 
 def test_training_learns_and_reports(tmp_path: Path) -> None:
