@@ -22,6 +22,7 @@ from depth_retrofit_ros.errors import ModelError, OutputError, WeightsError
 from depth_retrofit_ros.io.checkpoints import first_line
 from depth_retrofit_ros.training.group import ALONE, Group, normalises_by_batch
 from depth_retrofit_ros.training.losses import Losses
+from depth_retrofit_ros.training.muon import Muon
 
 LOG_EVERY = 50  # steps
 Sample = TypeVar("Sample")
@@ -45,7 +46,7 @@ class At(NamedTuple):
 class LoopSpec:
     """How long and how fast.
 
-    steps: total; batch: samples per step; rate: peak learning rate (AdamW, cosine to zero after a warm-up of 2 %); out: folder for
+    steps: total; batch: samples per step; rate: peak learning rate (cosine to zero after a warm-up of 2 %); out: folder for
     log.csv and state.pt; minutes: stop early after this wall time, 0 = no limit; the schedule then ends with the time; resume: go
     on from state.pt if there is one, from where its schedule was: minutes are then those of what is left of it. With other steps it
     is another schedule, of which ``done / steps`` are over. precision: of the products (weights and their updates stay float32);
@@ -88,7 +89,7 @@ class Loop:
 
     In a group each process learns from its share of each step's samples. The losses are functions of sums over all samples, in
     whatever process or part they are, and gradients are of these: up to rounding one process learns the same from all at once.
-    groups: of parameters, as the optimiser takes them, whose ``share`` of the learning rate is 1 unless given; None trains all.
+    groups: of parameters, as ``Muon`` takes them, whose ``share`` of the learning rate is 1 unless given; None trains all by AdamW.
     Raises ModelError: see ``LoopSpec.check``.
     """
 
@@ -98,7 +99,7 @@ class Loop:
         spec.group.share_statistics(network)
         spec.group.same(network)
         self.average = copy.deepcopy(network).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(groups or network.parameters(), lr=spec.rate, weight_decay=1e-4, betas=(0.9, 0.98))
+        self.optimizer = Muon(groups or network.parameters(), lr=spec.rate, weight_decay=1e-4, betas=(0.9, 0.98))
         self.done, self.progress = 0, 0.0  # steps, and share of the schedule that is over
         spec.make_out()
         if spec.resume and spec.group.of_leader((spec.out / "state.pt").exists(), spec.device):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from depth_retrofit_ros.refinement.pixels.candidates import COUNT
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures
 from depth_retrofit_ros.refinement.pixels.network import RefinerNet
 from depth_retrofit_ros.sparse.backends.registry import SparseBackend, load_backend
+from depth_retrofit_ros.sparse.layers import UpConv2d
 from depth_retrofit_ros.sparse.pixel_batch import stack_masks
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
 from depth_retrofit_ros.training.crops import Crops, CropSample
@@ -23,6 +25,7 @@ from depth_retrofit_ros.training.losses import Losses, choice_cross_entropy, mea
 from depth_retrofit_ros.training.validation import VALIDATION_SEED, validated
 
 WEIGHTS = {"expected": 1.0, "relative": 1.0, "gradient": 1.0, "choice": 0.1}  # of the losses in what is minimised
+ORTHOGONAL = 1.5  # rate of the layers that move by orthogonalised momentum, as a multiple of that of the others
 STEEPEST = 1.0  # ln ratio up to which the relative error counts in full
 VALIDATION_BATCHES, VALIDATION_BATCH = 12, 4
 
@@ -98,6 +101,26 @@ def validate_refiner(
     return validated(lambda index: losses(network, crops(index)), batches, "fused")
 
 
+def parameter_groups(network: RefinerNet) -> list[dict[str, Any]]:
+    """All of its parameters as ``Muon`` takes them: matrices and convolutions by orthogonalised momentum, all but those of the last
+    layer and of the gate."""
+    ends = {id(p) for module in (network.unet.head, network.fusion) for p in module.parameters()}
+    upwards = {id(module.weight) for module in network.modules() if isinstance(module, UpConv2d)}
+    matrices, transposed, others = list[nn.Parameter](), list[nn.Parameter](), list[nn.Parameter]()
+    for parameter in network.parameters():
+        if parameter.dim() < 2 or id(parameter) in ends:
+            others.append(parameter)
+        else:
+            (transposed if id(parameter) in upwards else matrices).append(parameter)
+    orthogonal = {"orthogonal": True, "share": ORTHOGONAL}
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, **orthogonal},
+        {"params": transposed, "transposed": True, **orthogonal},
+        {"params": others},
+    ]
+    return [group for group in groups if group["params"]]
+
+
 def train_refiner(
     train: Sequence[Path],
     held_out: Sequence[Path],
@@ -117,7 +140,7 @@ def train_refiner(
         with spec.autocast():
             return losses(net, samples)
 
-    loop = Loop(network, spec)
+    loop = Loop(network, spec, parameter_groups(network))
     check = partial(validate_refiner, crops=fixed, batches=VALIDATION_BATCHES, losses=losses)
     figures = loop.run(lambda step, progress: crops(step), learn, check, every=250)
     return loop, figures
