@@ -12,7 +12,7 @@ from depth_retrofit_ros.device.launches import has_kernels
 from depth_retrofit_ros.device.thread_pool import THREAD_POOL, fetch_add
 from depth_retrofit_ros.upsampling.interpolation import bilinear, cell_index
 
-LEAST_PX = 4  # side of the smallest cell within which a deviation says something
+LEAST_PX = 3  # side of the smallest cell within which a deviation says something
 
 
 def contrast(image: torch.Tensor, low: tuple[int, int]) -> torch.Tensor:

@@ -14,10 +14,10 @@ from depth_retrofit_ros.upsampling.interpolation import bilinear, nearest
 
 Mode = Literal["entropy", "edges", "both"]
 FLOOR = 1e-6
-HALF_STEP = 0.2  # of ln depth
+HALF_STEP = 0.15  # of ln depth
 LEAST_DOUBT = 0.01  # of 1 on average: where a map has none at all, the contrast decides
 LEAST_CONTRAST = 1 / 255  # a frame that shows nothing is scored by depth alone
-FULL_CONTRAST = 0.2  # of full scale: more is not more of an edge
+FULL_CONTRAST = 0.1  # of full scale: more is not more of an edge
 
 
 def entropy(features: torch.Tensor) -> torch.Tensor:

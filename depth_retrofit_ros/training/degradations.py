@@ -60,8 +60,8 @@ class Smeared:
         return log + rng.uniform(0, 0.01) * rng.standard_normal(log.shape)
 
 
-MILD = Smeared(loses=0.5, thinner=(2, 5), moved=(0.0, 0.9), smeared=(0.5, 1.9))
-STRONG = Smeared(loses=0.8, thinner=(3, 8), moved=(0.5, 1.6), smeared=(1.0, 2.6))
+MILD = Smeared(loses=0.25, thinner=(2, 5), moved=(0.0, 0.9), smeared=(0.5, 1.9))
+STRONG = Smeared(loses=0.5, thinner=(3, 8), moved=(0.5, 1.6), smeared=(1.0, 2.6))
 REAL = Traced()
 KINDS: tuple[tuple[Degradation, float], ...] = ((MILD, 0.25), (STRONG, 0.25), (REAL, 0.5))  # each with its share
 

@@ -76,11 +76,11 @@ def test_a_thin_line_is_seen_in_the_cells_that_it_crosses() -> None:
     ("size", "low", "grid"),
     [
         ((72, 128), (18, 32), (18, 32)),  # 4 x 4 px
-        ((71, 128), (18, 32), (17, 32)),
-        ((90, 120), (60, 80), (22, 30)),
+        ((53, 128), (18, 32), (17, 32)),
+        ((90, 120), (60, 80), (30, 40)),
         ((3, 2), (5, 7), (1, 1)),
         ((1440, 2560), (144, 256), (144, 256)),
-        ((480, 640), (392, 518), (120, 160)),
+        ((480, 640), (392, 518), (160, 213)),
     ],
 )
 def test_cells_are_never_smaller_than_a_deviation_needs(size: tuple[int, int], low: tuple[int, int], grid: tuple[int, int]) -> None:

@@ -66,7 +66,7 @@ def test_edge_strength_is_a_saturating_mean_of_morphological_gradients() -> None
 def test_edge_strength_of_a_step_by_hand() -> None:
     depth = torch.ones(3, 8)
     depth[:, 4:] = math.exp(0.3)
-    beside, next_to_it = 0.3 / (0.3 + 0.2), 0.1 / (0.1 + 0.2)
+    beside, next_to_it = 0.3 / (0.3 + 0.15), 0.1 / (0.1 + 0.15)
     expected = torch.tensor([0, 0, next_to_it, beside, beside, next_to_it, 0, 0]).expand(3, 8)
     torch.testing.assert_close(edge_strength(depth), expected)
 
