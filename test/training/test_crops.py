@@ -165,7 +165,7 @@ def test_the_rest_of_the_frame_is_as_strong_as_the_crop() -> None:
         factors.append(min(4.0, float(exact.mean() / shown[inside].mean())))
         wanted = weighted(view.doubt, (factors[-1] * shown).masked_scatter(inside, exact))
         torch.testing.assert_close(crop_score(data, index, view), wanted, rtol=1e-4, atol=0)
-    assert min(factors) < 1 < 1.4 < max(factors), "among a texture, and at the edge of the sky, which the view widens"
+    assert min(factors) > 1.4 and max(factors) > 1.1 * min(factors), "each crop has its own"
 
 
 def test_cells_larger_than_a_crop_are_scored_by_the_view() -> None:
