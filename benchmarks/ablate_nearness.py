@@ -9,19 +9,16 @@ Sets: see ``set_tables.by_setting``. A refiner that has learnt what it is measur
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
+import set_tables
 import torch
-from set_tables import CLASSED, by_setting, report
 
-from depth_retrofit_ros.errors import DepthRetrofitError
 from depth_retrofit_ros.refinement.pixels.candidates import COUNT
-from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner, load_sparse_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
 
 SHIFTS = (-0.3, 0.0, 0.2, 0.5, 0.8, 1.2)  # of the logits per unit of place, towards the near
 
@@ -40,23 +37,10 @@ def nearer(refiner: SparseRefiner, shift: float) -> Iterator[None]:
             bias.copy_(before)
 
 
-def main() -> int:
-    """Measure, print a table per set, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="+", metavar="NAME=FRAMES=COARSE[=ALIGN]")
-    parser.add_argument("--refiner", type=Path, metavar="FILE", help="a checkpoint; default: the bundled one")
-    parser.add_argument("--json", type=Path, metavar="OUT")
-    args = parser.parse_args()
-    try:
-        refiner = load_sparse_refiner(args.refiner, torch.device("cpu"), precision="float32")
-        settings = {f"{shift:g}": partial(nearer, refiner, shift) for shift in SHIFTS}
-        sets = by_setting(refiner, args.sets, settings)
-    except (DepthRetrofitError, ValueError) as error:
-        print(f"ablate_nearness: error: {error}", file=sys.stderr)
-        return 2
-    report(sets, "shift", CLASSED, args.json)
-    return 0
+def settings(refiner: SparseRefiner) -> Mapping[str, set_tables.Setting]:
+    """By name, as ``set_tables.run`` takes them."""
+    return {f"{shift:g}": partial(nearer, refiner, shift) for shift in SHIFTS}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(set_tables.run("ablate_nearness", __doc__, "shift", settings))

@@ -9,19 +9,15 @@ Sets: see ``set_tables.by_setting``. All with one refiner, which takes what is s
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from unittest import mock
 
-import torch
-from set_tables import CLASSED, by_setting, report
+import set_tables
 
-from depth_retrofit_ros.errors import DepthRetrofitError
-from depth_retrofit_ros.refinement.registry import load_refiner
+from depth_retrofit_ros.refinement.pixels.refiner import SparseRefiner
 from depth_retrofit_ros.selection import contrast, uncertainty
 
 SETTINGS = ((0.2, 0.2, 4), (0.2, 0.2, 3), (0.1, 0.2, 3), (0.05, 0.2, 3), (0.1, 0.15, 3), (0.1, 0.3, 3))
@@ -39,22 +35,10 @@ def saturating(full_contrast: float, half_step: float, least_px: int) -> Iterato
         yield
 
 
-def main() -> int:
-    """Measure, print a table per set, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="+", metavar="NAME=FRAMES=COARSE[=ALIGN]")
-    parser.add_argument("--json", type=Path, metavar="OUT")
-    args = parser.parse_args()
-    try:
-        refiner = load_refiner(None, torch.device("cpu"), "auto", "float32")
-        settings = {f"{full:g}, {half:g}, {px} px": partial(saturating, full, half, px) for full, half, px in SETTINGS}
-        sets = by_setting(refiner, args.sets, settings)
-    except (DepthRetrofitError, ValueError) as error:
-        print(f"ablate_saturation: error: {error}", file=sys.stderr)
-        return 2
-    report(sets, "full contrast, half step, least cell", CLASSED, args.json)
-    return 0
+def settings(refiner: SparseRefiner) -> Mapping[str, set_tables.Setting]:
+    """By name, as ``set_tables.run`` takes them; the same for every refiner."""
+    return {f"{full:g}, {half:g}, {px} px": partial(saturating, full, half, px) for full, half, px in SETTINGS}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(set_tables.run("ablate_saturation", __doc__, "full contrast, half step, least cell", settings))

@@ -113,12 +113,11 @@ def parameter_groups(network: RefinerNet) -> list[dict[str, Any]]:
         else:
             (transposed if id(parameter) in upwards else matrices).append(parameter)
     orthogonal = {"orthogonal": True, "share": ORTHOGONAL}
-    groups: list[dict[str, Any]] = [
+    return [
         {"params": matrices, **orthogonal},
         {"params": transposed, "transposed": True, **orthogonal},
         {"params": others},
     ]
-    return [group for group in groups if group["params"]]
 
 
 def train_refiner(

@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from depth_retrofit_ros.refinement.pixels.features import PixelFeatures
 from depth_retrofit_ros.sparse.pixel_set import PixelSet
-from test.evaluation.scenes import coarse_of, sample
 from test.paths import ROOT
 from test.refinement.nets import random_refiner
 from test.scripts import load_script
@@ -52,19 +50,14 @@ def test_a_failure_leaves_the_refiner_as_it_was() -> None:
 
 
 def test_a_set_is_measured_printed_and_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(script, "SHIFTS", (0.0, 0.5))
-    monkeypatch.setattr(script, "load_sparse_refiner", lambda *_, **__: random_refiner())
-    frames, coarse = tmp_path / "frames", tmp_path / "coarse"
-    for folder in (frames, coarse):
-        folder.mkdir()
-    one = sample(frames)
-    np.savez(coarse / f"{one.name}.npz", depth=coarse_of(one.depth, 8))
+    monkeypatch.setattr(script.set_tables, "load_sparse_refiner", lambda *_, **__: random_refiner())
     out = tmp_path / "out.json"
-    monkeypatch.setattr(sys, "argv", ["ablate_nearness", f"room={frames}={coarse}=median", "--json", str(out)])
-    assert script.main() == 0
+    monkeypatch.setattr(sys, "argv", ["ablate_nearness", f"{room}=median", "--json", str(out)])
+    assert script.set_tables.run("ablate_nearness", "", "shift", script.settings) == 0
     rows = json.loads(out.read_text())["room"]
-    assert list(rows) == ["0", "0.5"] and set(rows["0"]) == set(script.CLASSED)
+    assert list(rows) == ["0", "0.5"] and set(rows["0"]) == set(script.set_tables.COLUMNS)
     assert rows["0"]["flat_abs_rel"] != rows["0.5"]["flat_abs_rel"]
     assert "| room: shift | AbsRel at edges" in capsys.readouterr().out

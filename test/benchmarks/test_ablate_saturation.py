@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from depth_retrofit_ros.selection import contrast, uncertainty
-from test.benchmarks.test_set_tables import room as room
 from test.paths import ROOT
 from test.refinement.nets import random_refiner
 from test.scripts import load_script
@@ -35,10 +34,10 @@ def test_settings_select_otherwise(
     room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(script, "SETTINGS", ((0.1, 0.2, 3), (0.01, 3.0, 3)))
-    monkeypatch.setattr(script, "load_refiner", lambda *_, **__: random_refiner())
+    monkeypatch.setattr(script.set_tables, "load_sparse_refiner", lambda *_, **__: random_refiner())
     out = tmp_path / "out.json"
     monkeypatch.setattr(sys, "argv", ["ablate_saturation", room, "--json", str(out)])
-    assert script.main() == 0
+    assert script.set_tables.run("ablate_saturation", "", "full contrast, half step, least cell", script.settings) == 0
     rows = json.loads(out.read_text())["room"]
     assert list(rows) == ["0.1, 0.2, 3 px", "0.01, 3, 3 px"]
     usual, strange = (row["edge_abs_rel"] for row in rows.values())

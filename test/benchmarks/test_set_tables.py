@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from test.evaluation.scenes import coarse_of, sample
 from test.paths import ROOT
 from test.refinement.nets import random_refiner
 from test.scripts import load_script
 
 set_tables: Any = load_script(ROOT / "benchmarks" / "set_tables.py")
-
-
-@pytest.fixture
-def room(tmp_path: Path) -> str:
-    """One frame and its coarse map, as a set is given."""
-    frames, coarse = tmp_path / "frames", tmp_path / "coarse"
-    for folder in (frames, coarse):
-        folder.mkdir()
-    one = sample(frames)
-    np.savez(coarse / f"{one.name}.npz", depth=coarse_of(one.depth, 8))
-    return f"room={frames}={coarse}"
 
 
 def test_an_unknown_alignment_is_refused() -> None:
@@ -47,7 +33,7 @@ def test_each_setting_is_in_force_while_its_figures_are_taken(room: str) -> None
     sets = set_tables.by_setting(refiner, [room], {name: lambda name=name: noted(name) for name in ("one", "two")})
     assert inside == ["one", "end of one", "two", "end of two"]
     rows = sets["room"]
-    assert list(rows) == ["one", "two"] and set(rows["one"]) == set(set_tables.CLASSED) and rows["one"] == rows["two"]
+    assert list(rows) == ["one", "two"] and set(rows["one"]) == set(set_tables.COLUMNS) and rows["one"] == rows["two"]
 
 
 def test_the_alignment_is_that_of_the_set(room: str) -> None:

@@ -17,6 +17,7 @@ from depth_retrofit_ros.coarse.claim import ScaleClaim
 from depth_retrofit_ros.coarse.far_limit import far_limit
 from depth_retrofit_ros.errors import DatasetError
 from depth_retrofit_ros.refinement.pixels.features import WIDTHS, coarse_maps, normalized, pixel_features
+from depth_retrofit_ros.selection import contrast as contrast_module
 from depth_retrofit_ros.selection.contrast import contrast, contrast_grid
 from depth_retrofit_ros.selection.top_k import select_top
 from depth_retrofit_ros.selection.uncertainty import weighted
@@ -154,8 +155,9 @@ def test_a_crops_score_is_the_frames_up_to_a_factor(size: tuple[int, int]) -> No
         assert float(got.mean()) == pytest.approx(1, rel=1e-4)
 
 
-def test_the_rest_of_the_frame_is_as_strong_as_the_crop() -> None:
+def test_the_rest_of_the_frame_is_as_strong_as_the_crop(monkeypatch: pytest.MonkeyPatch) -> None:
     """The view is an average and shows less contrast than the frame: without a factor the crop would take all of the budget."""
+    monkeypatch.setattr(contrast_module, "LEAST_PX", 4)  # the view is small: cells of 3 px of it hide the edge of the sky
     data = sample()
     view, low = replace(view_of(data), doubt=torch.ones(24, 32)), (24, 32)
     shown, factors = contrast(torch.from_numpy(data["view"]), low), list[float]()
@@ -165,7 +167,7 @@ def test_the_rest_of_the_frame_is_as_strong_as_the_crop() -> None:
         factors.append(min(4.0, float(exact.mean() / shown[inside].mean())))
         wanted = weighted(view.doubt, (factors[-1] * shown).masked_scatter(inside, exact))
         torch.testing.assert_close(crop_score(data, index, view), wanted, rtol=1e-4, atol=0)
-    assert min(factors) > 1.4 and max(factors) > 1.1 * min(factors), "each crop has its own"
+    assert min(factors) < 1 < 1.4 < max(factors), "among a texture, and at the edge of the sky, which the view widens"
 
 
 def test_cells_larger_than_a_crop_are_scored_by_the_view() -> None:

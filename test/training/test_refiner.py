@@ -35,7 +35,7 @@ from test.training.samples import SIDE, some_crops, write_samples
 
 def test_losses_by_definition() -> None:
     """One crop, every term written out on a dense image."""
-    network, (crop,) = random_network(), some_crops(1)
+    network, (crop,) = random_network(11), some_crops(1)
     losses = {name: float(value.detach()) for name, value in refiner_losses(network, [crop]).items()}
     pyramid = load_backend("torch").build_pyramid(PixelSet.from_mask(crop.mask), network.levels)
     with torch.no_grad():
@@ -61,7 +61,7 @@ def test_losses_by_definition() -> None:
     residual = refined.change.double().numpy() - (chance * candidates).sum(1)
     off = candidates + residual[:, None] - target.double().numpy()[:, None]
     assert losses["expected"] == pytest.approx((chance * relative_by_numpy(off)).sum(1).mean(), rel=1e-4)
-    assert losses["expected"] > 1.01 * losses["refined"], "the mean of a choice is nearer than what it may choose"
+    assert losses["expected"] > 1.02 * losses["refined"], "the mean of a choice is nearer than what it may choose"
     in_log = (chance * np.abs(off)).sum(1).mean(), (refined.change - target).abs().double().mean()
     assert in_log[0] > 1.02 * in_log[1], "in ln depth too"
     choice = -((wanted * refined.log_choice.double().numpy()).sum(1) * matters).mean()
