@@ -105,9 +105,6 @@ class Graph:
         self.executor.shutdown()  # not before: rclpy's executor trips over its own end where it takes up a callback meanwhile
         for node in self.nodes:
             node.destroy_node()
-            # rclpy leaves a lifecycle's own services on the graph until the garbage is collected: later tests would find them.
-            if isinstance(node, DepthNode):
-                node._state_machine.destroy_when_not_in_use()
         self.context.shutdown()
         assert not self.errors, f"a callback raised {self.errors!r}"
 

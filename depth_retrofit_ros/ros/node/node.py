@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -110,28 +111,31 @@ class DepthNode(LifecycleNode):
         **node_options: Any,
     ) -> None:
         super().__init__(name, **node_options)
-        self._health = Health(parameters.declare(self))
-        self.add_on_set_parameters_callback(self._on_set_parameters)
-        self._shared = shared or SharedMethod(load)
-        self._patience_s, self._first_s = patience_s, first_s
-        self._log = ThrottledLogger(self.get_logger())
-        self._processor: Processor | None = None
-        self.has_abandoned = False
-        """Whether a thread that never ended is left behind, with whatever it holds on to."""
-        self.is_misconfigured = False
-        """Whether the last failure to configure or activate was the user's, and would come again with these parameters."""
-        self.leave_s = LEAVE_S
-        """How long ``destroy_node`` waits for the image in work."""
-        self.create_service(Trigger, "~/reset", self._on_reset)
-        answer_every_request(self, self._log, self._health.note_fault)
-        self._inputs = Inputs(self, self._health)
-        self._diagnostics = publish_to(self, DiagnosticArray, "/diagnostics", SMALL_DEPTH)
-        # The stamps in the report are the node's clock's, its pace is not: where a simulation stands still, or never starts, there
-        # is something to report.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        # Where rclpy tells nothing of subscribers the first is how they are found, as is everywhere when to stop.
-        for callback in (self._inputs.refresh, self._report, self._check_graph):
-            self.create_timer(REPORT_S, callback, clock=steady)
+        with ExitStack() as where_it_fails:
+            where_it_fails.callback(self._leave_graph)
+            self._health = Health(parameters.declare(self))
+            self.add_on_set_parameters_callback(self._on_set_parameters)
+            self._shared = shared or SharedMethod(load)
+            self._patience_s, self._first_s = patience_s, first_s
+            self._log = ThrottledLogger(self.get_logger())
+            self._processor: Processor | None = None
+            self.has_abandoned = False
+            """Whether a thread that never ended is left behind, with whatever it holds on to."""
+            self.is_misconfigured = False
+            """Whether the last failure to configure or activate was the user's, and would come again with these parameters."""
+            self.leave_s = LEAVE_S
+            """How long ``destroy_node`` waits for the image in work."""
+            self.create_service(Trigger, "~/reset", self._on_reset)
+            answer_every_request(self, self._log, self._health.note_fault)
+            self._inputs = Inputs(self, self._health)
+            self._diagnostics = publish_to(self, DiagnosticArray, "/diagnostics", SMALL_DEPTH)
+            # The stamps in the report are the node's clock's, its pace is not: where a simulation stands still, or never starts,
+            # there is something to report.
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            # Where rclpy tells nothing of subscribers the first is how they are found, as is everywhere when to stop.
+            for callback in (self._inputs.refresh, self._report, self._check_graph):
+                self.create_timer(REPORT_S, callback, clock=steady)
+            where_it_fails.pop_all()
 
     @property
     def settings(self) -> Settings:
@@ -260,7 +264,12 @@ class DepthNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Stop the worker before what it uses goes away, in no more than ``leave_s``: this is on the way out of the process."""
         self._release(at_most_s=self.leave_s)
+        self._leave_graph()
+
+    def _leave_graph(self) -> None:
         super().destroy_node()
+        # By its lifecycle rclpy keeps the node on the graph until the garbage is collected: a next one would find its name taken.
+        self._state_machine.destroy_when_not_in_use()
 
     def _abandon(self) -> None:
         self.has_abandoned = True

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -21,9 +22,12 @@ from rcl_interfaces.srv import (
     SetParametersAtomically,
 )
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
+from depth_retrofit_ros.errors import SetupError
+from depth_retrofit_ros.ros.node.node import DepthNode
 from depth_retrofit_ros.ros.node.parameters import PARAMETERS
 from test.ros.graph import NODE, Graph, SlantedWall, image_message, repeat_until, wait_until
 from test.ros.node.test_lifecycle import change, state
@@ -222,3 +226,29 @@ def test_a_service_that_raises_answers_no(graph: Graph) -> None:
     answer_every_request(node, ThrottledLogger(node.get_logger()))
     assert not graph.call(Trigger, f"{NODE}/trigger", Trigger.Request()).success
     assert graph.warnings(node) == ["request refused on ~/trigger: ZeroDivisionError: by nothing"]
+
+
+def on_the_graph(graph: Graph) -> bool:
+    return ("depth_retrofit", "/") in graph.client.get_node_names_and_namespaces()
+
+
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_node_that_refuses_its_start_leaves_the_graph_at_once(graph: Graph, no_garbage_collection: None) -> None:
+    """Whoever starts another in the same process would find two of the name."""
+    with pytest.raises(SetupError, match="budget"):
+        DepthNode(context=graph.context, parameter_overrides=[Parameter("budget", value=7.0)])
+    wait_until(lambda: not on_the_graph(graph), "the end of it")
+
+
+def test_a_destroyed_node_leaves_the_graph_at_once(graph: Graph, no_garbage_collection: None) -> None:
+    node = DepthNode(context=graph.context)
+    wait_until(lambda: on_the_graph(graph), "the node")
+    for _ in range(2):
+        node.destroy_node()
+    wait_until(lambda: not on_the_graph(graph), "the end of it")

@@ -58,7 +58,6 @@ def inputs(graph: Graph) -> set[str]:
 def remove(graph: Graph, node: Any) -> None:
     graph.executor.remove_node(node)
     node.destroy_node()
-    node._state_machine.destroy_when_not_in_use()
     graph.nodes.remove(node)
 
 
