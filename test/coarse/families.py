@@ -46,7 +46,8 @@ FAMILIES = {
     "prompt": Family(tiny.prompt_depth_anything, prompt_depth_anything.PromptNetwork, "prompt-depth-anything-small", 112, 32),
     "midas large": Family(tiny.dpt_large, dpt.MidasNetwork, "dpt-large", 128, 32),
     "midas hybrid": Family(tiny.dpt_hybrid, dpt.MidasNetwork, "dpt-hybrid", 128, 32),
-    "dpt on dinov2": Family(tiny.dpt_dinov2, dpt.DptNetwork, "dpt-dinov2-small-nyu", 112, 32, (16, 14)),
+    # Half as large: the library's projection has 256 channels in the smallest network, too.
+    "dpt on dinov2": Family(tiny.dpt_dinov2, dpt.DptNetwork, "dpt-dinov2-small-nyu", 56, 32, (16, 14)),
     "glpn": Family(tiny.glpn, glpn.GlpnNetwork, "glpn-nyu", 128, 16),
     "tips": Family(tiny.tips, tips.TipsNetwork, "tipsv2-base", 112, 256, (8, 14)),
     "zoe nyu": Family(tiny.zoe_depth, zoe_depth.ZoeDepthNetwork, "zoedepth-nyu", 128, 64),
