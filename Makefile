@@ -60,7 +60,7 @@ PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p pytest_tim
 # A file's tests stay in one process, which shares what it has loaded and compiled; each process has a ROS domain of its own.
 # The types are checked while the kernels are compiled: each takes one core, for a minute.
 test:
-	+$(MAKE) --no-print-directory --jobs=2 lint setup
+	$(MAKE) --no-print-directory --jobs=2 lint setup
 	$(PYTEST) -p xdist -n auto --maxprocesses 4 --dist loadfile
 
 # Also of the processes that tests start (pyproject.toml): a node, a player, a command.

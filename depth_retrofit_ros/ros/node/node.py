@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,8 +110,7 @@ class DepthNode(LifecycleNode):
         **node_options: Any,
     ) -> None:
         super().__init__(name, **node_options)
-        with ExitStack() as where_it_fails:
-            where_it_fails.callback(self._leave_graph)
+        try:
             self._health = Health(parameters.declare(self))
             self.add_on_set_parameters_callback(self._on_set_parameters)
             self._shared = shared or SharedMethod(load)
@@ -135,7 +133,9 @@ class DepthNode(LifecycleNode):
             # Where rclpy tells nothing of subscribers the first is how they are found, as is everywhere when to stop.
             for callback in (self._inputs.refresh, self._report, self._check_graph):
                 self.create_timer(REPORT_S, callback, clock=steady)
-            where_it_fails.pop_all()
+        except BaseException:
+            self._leave_graph()
+            raise
 
     @property
     def settings(self) -> Settings:
