@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from depth_retrofit_ros.pointcloud.normals import surface_normals
     from depth_retrofit_ros.retrofit import Retrofit
 
-__version__ = "0.3.3"
+__version__ = "0.3.4"
 
 __all__ = [
     "Camera",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -137,7 +138,7 @@ def _print_models(infos: list[ModelInfo]) -> None:
                 f"{info.size_mb:.0f} MB" if info.size_mb < 1000 else f"{info.size_mb / 1000:.1f} GB",
                 KINDS[info.claim.kind],
                 METRIC_FOR[info.claim.word],
-                str(info.input).replace(" side", "").replace("area of ", ""),
+                re.sub(" and area of .*", "+", str(info.input)).replace(" side", "").replace("area of ", ""),
                 ",".join(word for use, word in USES.items() if use in info.uses) or "-",
                 "yes" if is_usable(info) else "partly" if is_present(info) else "no",
             )

@@ -14,7 +14,7 @@ from depth_retrofit_ros.coarse.catalogue_own import OF_OUR_OWN
 from depth_retrofit_ros.coarse.catalogue_transformers import THROUGH_TRANSFORMERS
 from depth_retrofit_ros.coarse.claim import RENDERED_SCENES, ScaleClaim
 from depth_retrofit_ros.coarse.info import ModelInfo
-from depth_retrofit_ros.coarse.input_size import InputSize, long_side
+from depth_retrofit_ros.coarse.input_size import InputSize
 from depth_retrofit_ros.io.checkpoints import SEARCH_PATH_VARIABLE
 
 
@@ -49,7 +49,7 @@ _ALL = (
         description="our own small network on EfficientNet-Lite0, of rendered scenes and photographs; takes the focal length",
         how_to_get="part of this package: reinstall it, or train one with 'depth-retrofit train compact'",
         files=("compact.safetensors",),
-        input=long_side(256, 16),
+        input=InputSize("long side and area", (256, 192), 16),  # the area of a frame of 16:9
         uncertainty="distribution",
         uses=frozenset({"focal length"}),
         bundled=True,

@@ -18,8 +18,6 @@ from depth_retrofit_ros.coarse.efficientnet_lite import CHANNELS, EfficientNetLi
 
 BINS = 32
 SPAN = 2.5  # bins cover ln(depth / the frame's median depth) in ±SPAN
-LONG_SIDE = 256
-MULTIPLE = 16
 CANONICAL_F_PX = 256.0  # focal length, in pixels of the network's input, at which the network's depths are metres
 WIDTHS = (24, 40, 64, 96, 128)  # channels of the decoder at 1/2, 1/4 … 1/32
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from depth_retrofit_ros.errors import ModelError
 
-Rule = Literal["long side", "short side", "area", "exact"]
+Rule = Literal["long side", "long side and area", "short side", "area", "exact"]
 LARGEST = 4096  # px of a side
 DEFAULT, NATIVE = "default", "native"
 SIZE_WORDS = f"a number of pixels, '{NATIVE}' or '{DEFAULT}'"
@@ -17,7 +17,8 @@ SIZE_WORDS = f"a number of pixels, '{NATIVE}' or '{DEFAULT}'"
 class InputSize:
     """The frame's aspect is kept, and both sides are rounded to multiples of ``multiple`` px; but for the rule ``exact``.
 
-    rule, pixels: the ``long side`` or the ``short side`` has that many pixels, (p,); or the square of p px has the ``area``; or the
+    rule, pixels: the ``long side`` or the ``short side`` has that many pixels, (p,); or the square of p px has the ``area``; or,
+    with (p, q), both ``long side and area`` are at least those of p and of q px, so that a wide frame is no narrow strip; or the
     input is exactly (h, w), to which the frame is stretched.
     """
 
@@ -29,14 +30,18 @@ class InputSize:
         """The input's size (h, w) for a frame ``height x width``, at least one multiple a side."""
         if self.rule == "exact":
             return self.pixels[0], self.pixels[1]
-        side = {"long side": max(height, width), "short side": min(height, width), "area": (height * width) ** 0.5}[self.rule]
-        scale = self.pixels[0] / side / self.multiple
+        long, short, square = max(height, width), min(height, width), (height * width) ** 0.5
+        sides = {"long side": (long,), "long side and area": (long, square), "short side": (short,), "area": (square,)}[self.rule]
+        scale = max(pixels / side for pixels, side in zip(self.pixels, sides, strict=True)) / self.multiple
         return max(1, round(height * scale)) * self.multiple, max(1, round(width * scale)) * self.multiple
 
     def __str__(self) -> str:
         if self.rule == "exact":
             return f"{self.pixels[1]}x{self.pixels[0]}"
-        return f"{self.rule} {self.pixels[0]}" if self.rule != "area" else f"area of {self.pixels[0]}x{self.pixels[0]}"
+        area = f"area of {self.pixels[-1]}x{self.pixels[-1]}"
+        if self.rule == "long side and area":
+            return f"long side {self.pixels[0]} and {area}"
+        return area if self.rule == "area" else f"{self.rule} {self.pixels[0]}"
 
 
 def long_side(pixels: int, multiple: int) -> InputSize:

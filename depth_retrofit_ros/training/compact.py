@@ -15,7 +15,6 @@ from torch import nn
 
 from depth_retrofit_ros.coarse.compact_net import (
     CANONICAL_F_PX,
-    LONG_SIDE,
     SPAN,
     CompactNet,
     bin_centers,
@@ -115,7 +114,7 @@ def validate_compact(network: nn.Module, files: Sequence[Path], device: torch.de
     rel, aligned, delta = [], [], []
     for path in files:
         view, depth, f_view = read_sample(path)
-        h, w = view_shape(view.shape[0] / view.shape[1], LONG_SIDE)
+        h, w = view_shape(*view.shape[:2])
         image = torch.from_numpy(resized(view, (h, w))).permute(2, 0, 1)[None].float() / 255
         true = torch.from_numpy(cv2.resize(depth, (w // 2, h // 2), interpolation=cv2.INTER_NEAREST_EXACT)).to(device)
         logits, log_median = network(image.to(device))

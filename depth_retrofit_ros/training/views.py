@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +11,14 @@ import cv2
 import numpy as np
 import torch
 
-from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, LONG_SIDE, MULTIPLE
+from depth_retrofit_ros.coarse.catalogue import BUILT_IN
+from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX
 
 KEPT_SIDE = (
     384  # long side under which a view is not reduced further: a window of 0.6 of it still fills most of the network's input
 )
-ASPECTS = (3 / 4, 2 / 3, 9 / 16, 9 / 16, 4 / 3)  # height to width
+INPUT = BUILT_IN["compact"].input
+ASPECTS = ((3, 4), (2, 3), (9, 16), (9, 16), (4, 3), (3, 10))  # height and width
 SMALLEST_WINDOW = 0.6  # of the largest one; a zoom, which multiplies the focal length
 
 
@@ -92,7 +94,7 @@ class CoarseViews:
         """Of one size, divided by shrink; deterministic in (seed, step, place in the batch)."""
         # The last words tell the streams apart: NumPy takes no notice of zeros at the end.
         aspect = ASPECTS[np.random.default_rng((self.seed, step, 0, 1)).integers(len(ASPECTS))]
-        shape, drawn = view_shape(aspect, LONG_SIDE // shrink), []
+        shape, drawn = view_shape(*aspect, shrink), []
         for place in self.places:
             rng = np.random.default_rng((self.seed, step, place, 2))
             views = self.taught if place < self.taught_count else self.rendered
@@ -127,10 +129,9 @@ def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_AREA if averaged else cv2.INTER_LINEAR))
 
 
-def view_shape(aspect: float, long_side: int) -> tuple[int, int]:
-    """(h, w) of about this height to width, multiples of ``MULTIPLE``."""
-    h, w = (long_side * min(1.0, side) for side in (aspect, 1 / aspect))
-    return max(1, round(h / MULTIPLE)) * MULTIPLE, max(1, round(w / MULTIPLE)) * MULTIPLE
+def view_shape(height: int, width: int, shrink: int = 1) -> tuple[int, int]:
+    """(h, w) of the network's input for a view of this height to width; about ``shrink`` times smaller than in use."""
+    return replace(INPUT, pixels=tuple(pixels // shrink for pixels in INPUT.pixels)).of(height, width)
 
 
 def _jitter(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

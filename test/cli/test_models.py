@@ -78,7 +78,7 @@ def test_the_table_tells_licence_word_and_presence_and_fits_a_terminal(capsys: p
     families = [MODELS[name].loader.partition(":")[0] for name in rows]
     runs = [family for family, before in zip(families, [None, *families], strict=False) if family != before]
     assert set(rows) == set(MODELS) and len(runs) == len(set(families)), "a family stands together"
-    assert rows["compact"][1:] == ["Apache-2.0", "3.1", "M", "6", "MB", "metric", "its", "domain", "long", "256", "f", "yes"]
+    assert rows["compact"][1:] == ["Apache-2.0", "3.1", "M", "6", "MB", "metric", "its", "domain", "long", "256+", "f", "yes"]
     assert rows[SMALL][-6:] == ["disparity", "-", "long", "518", "-", "no"]
     assert rows["best"][-2:] == ["f,sparse,past", "yes"]
     assert rows["gratis"][1] == "NON-COMMERCIAL" and rows["in-part"][-1] == "partly"

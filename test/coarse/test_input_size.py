@@ -28,6 +28,16 @@ def test_other_rules() -> None:
     assert InputSize("exact", (192, 636)).of(1080, 1920) == (192, 636)
 
 
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [((1440, 2560), (144, 256)), ((1440, 1920), (192, 256)), ((375, 1242), (112, 352)), ((1242, 375), (352, 112))],
+)
+def test_a_very_wide_frame_is_seen_as_large_as_another(frame: tuple[int, int], expected: tuple[int, int]) -> None:
+    size = InputSize("long side and area", (256, 192), 16)
+    assert size.of(*frame) == expected
+    assert str(size) == "long side 256 and area of 192x192"
+
+
 def test_what_the_user_asks_for() -> None:
     usual, native = long_side(504, 14), short_side(518, 14)
     assert chosen_size("model", usual, native, None) == usual

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX, LONG_SIDE
+from depth_retrofit_ros.coarse.compact_net import CANONICAL_F_PX
 from depth_retrofit_ros.training.views import ASPECTS, KEPT_SIDE, CoarseViews, View, rendered_view, view_shape
-from test.training.written_views import F_LOW, step_depth, write_view
+from test.training.written_views import F_LOW, LOW_SIDE, step_depth, write_view
 
 CPU = torch.device("cpu")
 
@@ -36,13 +36,14 @@ def test_views_have_the_stated_shapes_and_depend_on_seed_and_step_alone(tmp_path
         seen.add(tuple(v * shrink for v in image.shape[2:]))
     assert len(seen) > 1
     if shrink == 1:
-        assert seen <= {view_shape(aspect, LONG_SIDE) for aspect in ASPECTS}
+        assert seen <= {view_shape(*aspect) for aspect in ASPECTS}
     assert not torch.equal(views(0)[0], views_of(files, 4, 4)(0)[0])
 
 
 def test_shapes_keep_the_aspect_and_fit_the_network() -> None:
-    assert [view_shape(aspect, 256) for aspect in ASPECTS] == [(192, 256), (176, 256), (144, 256), (144, 256), (256, 192)]
-    assert view_shape(9 / 16, 128) == (64, 128)
+    assert [view_shape(*aspect) for aspect in ASPECTS[:5]] == [(192, 256), (176, 256), (144, 256), (144, 256), (256, 192)]
+    assert view_shape(*ASPECTS[5]) == (112, 352)
+    assert view_shape(9, 16, shrink=2) == (64, 128)
 
 
 def test_depth_belongs_to_the_pixels(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_large_views_are_kept_small(tmp_path: Path, phase: int) -> None:
     view = rendered_view(write_view(tmp_path / "a.npz", depth), phase)
     assert view.image.shape == (216, KEPT_SIDE, 3) and view.image.dtype == np.uint8 and not view.taught
     np.testing.assert_allclose(view.log_depth, np.log(depth[phase // 2 :: 2, phase % 2 :: 2]), rtol=1e-3)
-    assert view.f_px == pytest.approx(F_LOW * 2 * KEPT_SIDE / LONG_SIDE / 2)
+    assert view.f_px == pytest.approx(F_LOW * 2 * KEPT_SIDE / LOW_SIDE / 2)
 
 
 def test_a_share_of_each_batch_is_taught(tmp_path: Path) -> None:
@@ -127,4 +128,6 @@ def test_which_view_comes_first_does_not_depend_on_the_aspect() -> None:
     for step in range(150):
         (drawn,) = views.draw(step, shrink=4)
         found.setdefault(drawn.log_depth.shape, set()).add(round(float(drawn.log_depth.mean()) / 100))
-    assert len(found) == 3 and all(len(numbers) == len(ASPECTS) for numbers in found.values())
+    assert set(found) == {view_shape(*aspect, shrink=4) for aspect in ASPECTS} and all(
+        len(numbers) == len(ASPECTS) for numbers in found.values()
+    )

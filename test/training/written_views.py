@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_retrofit_ros.coarse.compact_net import LONG_SIDE
-
-F_LOW = 200.0
+LOW_SIDE, F_LOW = 256, 200.0  # the focal length of a frame of that long side, both in px
 
 
 def write_view(path: Path, depth: np.ndarray) -> Path:
@@ -16,7 +14,7 @@ def write_view(path: Path, depth: np.ndarray) -> Path:
     image = np.where(depth[..., None] < 4, 50, 200).repeat(3, 2).astype(np.uint8)
     image[np.isinf(depth)] = (0, 0, 255)
     frame = np.array([10 * depth.shape[1], 10 * depth.shape[0]])
-    f_px = np.array(F_LOW * frame.max() / LONG_SIDE)
+    f_px = np.array(F_LOW * frame.max() / LOW_SIDE)
     np.savez(path, view=image, view_depth=depth.astype(np.float32), frame=frame, f_px=f_px)
     return path
 
