@@ -23,15 +23,19 @@ AGREEMENT = 0.25  # of ln depth between a window and its mirror image, above whi
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """model: its name; aspect: width to height of the frames that it was trained on."""
+    """model: its name; aspect: width to height of the frames that it was trained on; rows: where windows of a taller photograph
+    lie, as shares of the rows that they leave over, 0 at the top, 1 at the bottom."""
 
     model: str
     aspect: float
+    rows: tuple[float, float]
 
 
 TEACHERS = {
-    "indoor": Teacher("meter-nyu", 640 / 480),
-    "driving": Teacher("meter-kitti", 636 / 192),
+    "indoor": Teacher("meter-nyu", 640 / 480, rows=(0.0, 1.0)),
+    "driving": Teacher(
+        "meter-kitti", 636 / 192, rows=(0.5, 0.75)
+    ),  # above is sky alone, which it takes for a wall, below the bonnet
 }
 
 
@@ -43,22 +47,20 @@ def label_photos(folder: Path, weights: Path | None, device: torch.device) -> li
         paths = sorted(path for path in (folder / kind).glob("*") if path.is_file())
         if paths:
             model = load_coarse(teacher.model, weights=weights, device=str(device))
-            views += [
-                _label(window, model, teacher) for path in paths for window in _windows(read_photo(path).image, teacher.aspect)
-            ]
+            views += [_label(window, model, teacher) for path in paths for window in _windows(read_photo(path).image, teacher)]
     if not views:
         raise ImageError(f"no photographs in {folder}: it needs subfolders named {' or '.join(TEACHERS)} with some")
     return views
 
 
-def _windows(image: np.ndarray, aspect: float) -> list[np.ndarray]:
+def _windows(image: np.ndarray, teacher: Teacher) -> list[np.ndarray]:
     height, width = image.shape[:2]
-    w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
+    w, h = min(width, round(height * teacher.aspect)), min(height, round(width / teacher.aspect))
     starts = [((height - h) // 2, (width - w) // 2)]
     if width > 1.25 * w:
         starts = [((height - h) // 2, 0), ((height - h) // 2, width - w)]
     elif height > 1.25 * h:
-        starts = [(0, (width - w) // 2), (height - h, (width - w) // 2)]
+        starts = [(round(share * (height - h)), (width - w) // 2) for share in teacher.rows]
     return [image[y : y + h, x : x + w] for y, x in starts]
 
 

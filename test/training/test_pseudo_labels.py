@@ -88,6 +88,15 @@ def test_windows_have_the_teachers_aspect(
         assert last > first + 30
 
 
+def test_a_street_is_looked_at_from_its_middle_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies above is sky, where the teacher has seen nothing but near leaves and walls; at the bottom is the car itself."""
+    write_photo(tmp_path / "driving" / "a.png", 540, 960)
+    teach(monkeypatch)
+    brightness = [float(view.image[..., 0].mean()) for view in label_photos(tmp_path, None, CPU)]
+    rows = [(value - 20) / 180 * 2 - 0.5 for value in brightness]  # of the photograph's height, at the middles of the windows
+    assert rows == pytest.approx([0.5, 0.5 + 0.25 * (540 - 960 * 192 / 636) / 540], abs=0.01)
+
+
 def test_where_the_teacher_contradicts_its_mirror_image_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_photo(tmp_path / "indoor" / "a.png", 300, 400)
     teach(monkeypatch, doubt=True)
