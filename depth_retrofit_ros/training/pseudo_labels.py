@@ -33,9 +33,8 @@ class Teacher:
 
 TEACHERS = {
     "indoor": Teacher("meter-nyu", 640 / 480, rows=(0.0, 1.0)),
-    "driving": Teacher(
-        "meter-kitti", 636 / 192, rows=(0.5, 0.75)
-    ),  # above is sky alone, which it takes for a wall, below the bonnet
+    # Above is sky alone, which it takes for a wall, and below the bonnet.
+    "driving": Teacher("meter-kitti", 636 / 192, rows=(0.5, 0.75)),
 }
 
 
