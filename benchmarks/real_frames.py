@@ -192,19 +192,21 @@ def real(name: str, image: np.ndarray, depth: np.ndarray, intrinsics: tuple[floa
 
 def picture(path: Path) -> np.ndarray:
     """uint8 [H, W, 3], RGB. Raises DatasetError."""
-    image = cv2.imread(str(path))
-    if image is None:
-        raise DatasetError(f"{path} is no picture: fetch the clone anew")
-    return image[..., ::-1].copy()
+    return stored(path, cv2.IMREAD_COLOR)[..., ::-1].copy()
 
 
 def metres(path: Path, unit: int, farthest: float) -> np.ndarray:
     """Of a 16-bit PNG, so many units a metre; NaN where nothing was measured or beyond ``farthest``. Raises DatasetError."""
-    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if stored is None:
-        raise DatasetError(f"{path} is no picture: fetch the clone anew")
-    depth = stored.astype(np.float32) / unit
+    depth = stored(path, cv2.IMREAD_UNCHANGED).astype(np.float32) / unit
     return np.where((depth > 0) & (depth <= farthest), depth, np.nan).astype(np.float32)
+
+
+def stored(path: Path, flags: int) -> np.ndarray:
+    """What OpenCV reads. Raises DatasetError."""
+    pixels = cv2.imread(str(path), flags)
+    if pixels is None:
+        raise DatasetError(f"{path} is no picture: fetch the clone anew")
+    return pixels
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ class InputSize:
         """The input's size (h, w) for a frame ``height x width``, at least one multiple a side."""
         if self.rule == "exact":
             return self.pixels[0], self.pixels[1]
-        long, short, square = max(height, width), min(height, width), (height * width) ** 0.5
+        long, short = max(height, width), min(height, width)
+        # The area is kept where the short side would be less than a multiple, to which it is then rounded up.
+        square = max((height * width) ** 0.5, long * self.multiple / self.pixels[-1])
         sides = {"long side": (long,), "long side and area": (long, square), "short side": (short,), "area": (square,)}[self.rule]
         scale = max(pixels / side for pixels, side in zip(self.pixels, sides, strict=True)) / self.multiple
         return max(1, round(height * scale)) * self.multiple, max(1, round(width * scale)) * self.multiple

@@ -38,6 +38,14 @@ def test_a_very_wide_frame_is_seen_as_large_as_another(frame: tuple[int, int], e
     assert str(size) == "long side 256 and area of 192x192"
 
 
+@pytest.mark.parametrize("frame", [(1, 65535), (65535, 1), (7, 60000)])
+def test_no_strip_costs_more_than_its_area(frame: tuple[int, int]) -> None:
+    for size in (InputSize("long side and area", (256, 192), 16), InputSize("area", (485,), 14)):
+        height, width = size.of(*frame)
+        assert min(height, width) == size.multiple
+        assert height * width == pytest.approx(size.pixels[-1] ** 2, rel=0.01)
+
+
 def test_what_the_user_asks_for() -> None:
     usual, native = long_side(504, 14), short_side(518, 14)
     assert chosen_size("model", usual, native, None) == usual
